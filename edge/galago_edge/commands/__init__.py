@@ -1,0 +1,1 @@
+"""The top floor: parse, call, print."""

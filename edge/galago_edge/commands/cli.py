@@ -1,0 +1,102 @@
+"""The one ``galago`` command: the device's own commands and those that companions offer.
+
+A companion distribution adds commands through the entry-point group ``galago.commands``; the name
+``bundle.build`` adds ``build`` to the group ``galago bundle``. Command modules import click and
+``galago_edge.contract`` at the top and everything heavy inside the function.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+import click
+
+import galago_edge
+from galago_edge.contract.errors import GalagoError
+
+_OWN = {
+    "": {
+        "bundle": "galago_edge.commands.bundle:bundle",
+        "classify": "galago_edge.commands.classify:classify",
+        "install": "galago_edge.commands.install:install",
+        "keys": "galago_edge.commands.keys:keys",
+        "replay": "galago_edge.commands.replay:replay",
+        "run": "galago_edge.commands.run:run",
+        "status": "galago_edge.commands.status:status",
+    },
+    "bundle.": {
+        "inspect": "galago_edge.commands.bundle:inspect",
+        "verify": "galago_edge.commands.bundle:verify",
+    },
+}
+
+_JSON = "galago.json"  # key in the root context: the caller wants errors as data
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class GalagoGroup(click.Group):
+    """A group whose commands come from a table, from companions, or from decorators."""
+
+    def __init__(self, *args: Any, prefix: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prefix = prefix
+        self._own = _OWN.get(prefix, {})
+
+    def _offered(self) -> dict[str, EntryPoint]:
+        return {
+            point.name.removeprefix(self._prefix): point
+            for point in entry_points(group="galago.commands")
+            if point.name.startswith(self._prefix) and "." not in point.name.removeprefix(self._prefix)
+        }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._own, *self._offered()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if (found := super().get_command(ctx, cmd_name)) is not None:
+            return found
+        if (target := self._own.get(cmd_name)) is not None:  # the device's own command wins
+            module, _, attribute = target.partition(":")
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+            return command
+        point = self._offered().get(cmd_name)
+        return point.load() if point is not None else None
+
+
+class _Root(GalagoGroup):
+    """Turns the failures that an operator can act on into one line, a hint and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GalagoError as error:
+            if ctx.meta.get(_JSON):
+                body = {"reason": error.reason, "message": str(error), "hint": error.hint, "exit": error.exit_code}
+                click.echo(json.dumps({"error": body}))
+            click.echo(f"Error: {error} [{error.reason}]", err=True)
+            if error.hint:
+                click.echo(f"Hint: {error.hint}", err=True)
+            ctx.exit(error.exit_code)
+
+
+def json_option(command: F) -> F:
+    """Add ``--json``: results, and errors too, as data on stdout."""
+
+    def remember(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+        ctx.meta[_JSON] = value  # meta is shared by nested contexts
+        return value
+
+    return click.option(
+        "--json", "as_json", is_flag=True, is_eager=True, callback=remember, help="Print data for programs."
+    )(command)
+
+
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(galago_edge.__version__, prog_name="galago")
+def main() -> None:
+    """Train, pack, flash and run camera and microphone classifiers."""

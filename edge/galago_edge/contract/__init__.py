@@ -1,0 +1,1 @@
+"""The ground floor: types that every other part shares, and nothing that acts."""

@@ -1,0 +1,34 @@
+"""Typed TOML: bounds live in the type, unknown keys are refused, errors name file and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from galago_edge.contract.errors import CallerError, Reason, disk_error
+
+T = TypeVar("T")
+
+
+def load_toml(path: Path, type_: type[T]) -> T:
+    """Read ``path`` into the msgspec type ``type_``.
+
+    Raises:
+        CallerError: CONFIG_BAD; the file is not TOML, has an unknown key or a value out of bounds.
+        LinkError: The file cannot be read.
+    """
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise CallerError(Reason.CONFIG_BAD, f"{path} does not exist", hint="check the path") from None
+    except OSError as error:
+        raise disk_error(error, f"read {path}") from error
+    try:
+        return msgspec.toml.decode(text, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # msgspec's own text already names the key (``$.train.epochs``) and what it expected
+        raise CallerError(
+            Reason.CONFIG_BAD, f"{path}: {error}", hint="see docs/configuration.md for every key"
+        ) from None

@@ -1,0 +1,146 @@
+"""Every failure an operator can act on, as a tree by who has to act.
+
+```
+GalagoError
+├── BundleError    the bundle is wrong        exit 1
+├── DeviceError    this device is wrong       exit 1   (BusyError: exit 5)
+├── ModelError     the trained model is wrong exit 1
+├── InputError     a recording or data set is wrong    exit 1
+├── LinkError      transport, disk or source I/O       exit 3
+└── CallerError    the call or its config is wrong     exit 2
+```
+
+A message says what was met and what was expected; ``hint`` says what to do.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+
+
+class Reason(enum.StrEnum):
+    """Stable codes: programs may depend on them, so none is ever renamed or reused."""
+
+    # bundle
+    SIG_MISSING = enum.auto()
+    SIG_BAD = enum.auto()
+    KEY_UNKNOWN = enum.auto()
+    MANIFEST_BAD = enum.auto()
+    FILE_HASH = enum.auto()
+    FILE_EXTRA = enum.auto()
+    TRUNCATED = enum.auto()
+    TOO_BIG = enum.auto()
+    LABELS_MISMATCH = enum.auto()
+    TENSOR_MISMATCH = enum.auto()
+    PREPROCESS_MISMATCH = enum.auto()
+    MODEL_BAD = enum.auto()
+    GOLDEN_FAIL = enum.auto()
+    # device
+    PROFILE_MISMATCH = enum.auto()
+    ARCH = enum.auto()
+    RUNTIME_OLD = enum.auto()
+    RUNTIME_MISSING = enum.auto()
+    OP_UNSUPPORTED = enum.auto()
+    EXTRA_MISSING = enum.auto()
+    DOWNGRADE = enum.auto()
+    REPLAY = enum.auto()
+    NO_BUNDLE = enum.auto()
+    STATE_BAD = enum.auto()
+    LOCKED = enum.auto()
+    # link and disk
+    NO_SPACE = enum.auto()
+    READ_ONLY = enum.auto()
+    IO = enum.auto()
+    SOURCE_MISSING = enum.auto()
+    SOURCE_LOST = enum.auto()
+    # input
+    IMAGE_UNREADABLE = enum.auto()
+    AUDIO_UNREADABLE = enum.auto()
+    AUDIO_TRUNCATED = enum.auto()
+    VIDEO_UNREADABLE = enum.auto()
+    SOURCE_MISMATCH = enum.auto()
+    CLASS_EMPTY = enum.auto()
+    CLASS_SINGLE = enum.auto()
+    LABELS_REPEAT = enum.auto()
+    DATA_BAD = enum.auto()
+    RUN_BAD = enum.auto()
+    # model
+    OP_NOT_INT8 = enum.auto()
+    FLOAT_INSIDE = enum.auto()
+    INT8_LOSS = enum.auto()
+    CALIBRATION_BAD = enum.auto()
+    EXPORT_FAILED = enum.auto()
+    # caller
+    CONFIG_BAD = enum.auto()
+    KEY_BAD = enum.auto()
+    TARGET_UNKNOWN = enum.auto()
+    EXISTS = enum.auto()
+
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:
+        return name  # the code is the name, in capitals, in logs and JSON alike
+
+
+class GalagoError(Exception):
+    """Base of every failure an operator can act on; becomes one line, a hint and an exit code."""
+
+    exit_code = 1
+
+    def __init__(self, reason: Reason, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.hint = hint
+
+
+class BundleError(GalagoError):
+    """The bundle is not one, was changed, or contradicts itself."""
+
+
+class DeviceError(GalagoError):
+    """This device cannot take or run the bundle."""
+
+
+class BusyError(DeviceError):
+    """Somebody else holds the store."""
+
+    exit_code = 5
+
+
+class ModelError(GalagoError):
+    """A trained or converted model does not meet what Galago promises."""
+
+
+class InputError(GalagoError):
+    """A recording, an image or a data set is not what it should be."""
+
+
+class LinkError(GalagoError):
+    """A transport, a disk or a source failed."""
+
+    exit_code = 3
+
+
+class CallerError(GalagoError):
+    """The command or its configuration asks for something that does not exist."""
+
+    exit_code = 2
+
+
+_DISK_REASONS = {
+    errno.ENOSPC: (Reason.NO_SPACE, "free some space and run the command again"),
+    errno.EDQUOT: (Reason.NO_SPACE, "free some space or raise the quota, then run the command again"),
+    errno.EROFS: (Reason.READ_ONLY, "mount the file system writable or choose another folder"),
+    errno.EACCES: (Reason.IO, "check who owns the folder and its permissions"),
+    errno.EPERM: (Reason.IO, "check who owns the folder and its permissions"),
+}
+
+
+def disk_error(error: OSError, doing: str) -> LinkError:
+    """Turn the system's error into ours. ``doing`` completes "could not ...".
+
+    >>> str(disk_error(OSError(errno.ENOSPC, "No space left on device"), "write events.jsonl"))
+    'could not write events.jsonl: No space left on device'
+    """
+    reason, hint = _DISK_REASONS.get(error.errno or 0, (Reason.IO, "check the path and the disk, then run the command again"))
+    return LinkError(reason, f"could not {doing}: {error.strerror or error}", hint=hint)

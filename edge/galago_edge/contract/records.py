@@ -1,0 +1,120 @@
+"""The JSONL records of ``galago run`` and ``galago replay``: one object a line, the same for both.
+
+Key order is the order of the fields below and never depends on values. Stream times are
+integer nanoseconds. ``wall_ns`` and ``clock_synced`` are added by live sinks only, so that
+two replays of one recording give the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    v: Literal[1] = 1
+
+
+class EventRecord(_Record, frozen=True, kw_only=True):
+    """A label was decided: smoothed score over ``on`` for long enough, outside the refractory time."""
+
+    kind: Literal["event"] = "event"
+    stream: str
+    seq: int
+    """Counts the events of this stream from 0."""
+    label: str
+    score: float
+    """Smoothed score at the moment of the decision, 0 to 1."""
+    start_index: int
+    end_index: int
+    """Frames or samples from the first supporting window to the deciding one, half-open."""
+    start_ns: int
+    end_ns: int
+    bundle: str
+    """Bundle id: sha256 of the manifest."""
+    backend: str
+    overrides: dict[str, Any] | UnsetType = UNSET
+    """Where this device's policy differs from the manifest for this label."""
+    wall_ns: int | UnsetType = UNSET
+    clock_synced: bool | UnsetType = UNSET
+
+
+class ScoresRecord(_Record, frozen=True, kw_only=True):
+    """What the model said about one window, before smoothing."""
+
+    kind: Literal["scores"] = "scores"
+    stream: str
+    window: int
+    start_index: int
+    end_index: int
+    start_ns: int
+    end_ns: int
+    logits: list[int]
+    """The int8 output codes, in label order."""
+    scores: list[float]
+    """After softmax or sigmoid with the bundle's temperature."""
+    warm_up: bool
+    """True while smoothing has not yet seen enough windows to decide anything."""
+    wall_ns: int | UnsetType = UNSET
+    clock_synced: bool | UnsetType = UNSET
+
+
+class GapRecord(_Record, frozen=True, kw_only=True):
+    """Nobody watched from ``from_ns`` to ``to_ns``."""
+
+    kind: Literal["gap"] = "gap"
+    stream: str
+    from_ns: int
+    to_ns: int
+    cause: str
+    wall_ns: int | UnsetType = UNSET
+    clock_synced: bool | UnsetType = UNSET
+
+
+class StateRecord(_Record, frozen=True, kw_only=True):
+    """Something about the stream changed: its source, its backend, a label that ended."""
+
+    kind: Literal["state"] = "state"
+    stream: str
+    subject: str
+    """``stream``, ``source`` or ``label:NAME``."""
+    state: str
+    """``started``, ``converted``, ``off``, ``ended`` ..."""
+    index: int
+    ns: int
+    detail: dict[str, Any] = {}
+    wall_ns: int | UnsetType = UNSET
+    clock_synced: bool | UnsetType = UNSET
+
+
+Record = EventRecord | ScoresRecord | GapRecord | StateRecord
+
+_KINDS: dict[str, type[EventRecord] | type[ScoresRecord] | type[GapRecord] | type[StateRecord]] = {
+    "event": EventRecord,
+    "scores": ScoresRecord,
+    "gap": GapRecord,
+    "state": StateRecord,
+}
+
+
+class _Kind(msgspec.Struct):
+    kind: str
+
+
+def encode_record(record: Record) -> bytes:
+    """Return the record as one JSON line, newline included."""
+    return msgspec.json.encode(record) + b"\n"
+
+
+def decode_record(line: bytes) -> Record:
+    """Return the record that ``encode_record`` wrote.
+
+    Raises:
+        msgspec.ValidationError: The line is not a record of version 1.
+    """
+    kind = msgspec.json.decode(line, type=_Kind).kind
+    if kind not in _KINDS:
+        raise msgspec.ValidationError(f"unknown record kind {kind!r}")
+    return msgspec.json.decode(line, type=_KINDS[kind])

@@ -1,0 +1,74 @@
+"""What flows through a stream: frames, audio blocks, and what is missing between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One camera image and the moment it was taken."""
+
+    pixels: npt.NDArray[np.uint8]
+    """Shape ``(height, width, 3)``, BGR as OpenCV gives it."""
+
+    index: int
+    """Position in the stream, from 0. A jump means frames were dropped."""
+
+    captured_ns: int
+    """Nanoseconds on the stream's own clock (monotonic when live), never wall-clock time."""
+
+    encoded: bytes | None = None
+    """What the camera itself sent (JPEG), when it did, so that a recorder keeps it without loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioBlock:
+    """Some consecutive samples of one microphone."""
+
+    samples: npt.NDArray[np.int16]
+    """Shape ``(n,)``, mono, at ``rate_hz``."""
+
+    first_sample: int
+    """Position of ``samples[0]`` in the stream, from 0. A jump means samples were lost."""
+
+    captured_ns: int
+    """Stream time of ``samples[0]`` in nanoseconds, never wall-clock time."""
+
+    rate_hz: int
+    """Samples per second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of stream time that nobody watched or heard, and why."""
+
+    from_ns: int
+    to_ns: int
+    cause: str
+    """A stable word: ``disconnect``, ``overrun``, ``drop``, ``restart``, ``truncated``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The part of a stream that one window covers, half-open."""
+
+    start_index: int
+    end_index: int
+    """Frame or sample index behind the last one used."""
+    start_ns: int
+    end_ns: int
+
+
+def samples_to_ns(samples: int, rate_hz: int) -> int:
+    """Return the stream time of a sample index, in integer nanoseconds (floor).
+
+    >>> samples_to_ns(16_001, 16_000)
+    1000062500
+    """
+    return samples * NS_PER_S // rate_hz

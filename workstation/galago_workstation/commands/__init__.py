@@ -1,0 +1,1 @@
+"""Workstation commands; each module imports TensorFlow only inside its functions."""
