@@ -55,12 +55,14 @@ class GalagoGroup(click.Group):
         }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return every command's name, without importing one."""
         return sorted({*super().list_commands(ctx), *self._own, *self._offered()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command; the device's own wins over a companion's."""
         if (found := super().get_command(ctx, cmd_name)) is not None:
             return found
-        if (target := self._own.get(cmd_name)) is not None:  # the device's own command wins
+        if (target := self._own.get(cmd_name)) is not None:
             module, _, attribute = target.partition(":")
             command: click.Command = getattr(importlib.import_module(module), attribute)
             return command
@@ -68,15 +70,30 @@ class GalagoGroup(click.Group):
         return point.load() if point is not None else None
 
 
+def _as_data(error: GalagoError) -> dict[str, str | int]:
+    return {
+        "reason": str(error.reason),
+        "message": str(error),
+        "hint": error.hint,
+        "exit": error.exit_code,
+    }
+
+
 class _Root(GalagoGroup):
     """Turns the failures that an operator can act on into one line, a hint and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a GalagoError ends it with one line, a hint and its exit code."""
         try:
             return super().invoke(ctx)
         except GalagoError as error:
             if ctx.meta.get(_JSON):
-                body = {"reason": error.reason, "message": str(error), "hint": error.hint, "exit": error.exit_code}
+                body = {
+                    "reason": error.reason,
+                    "message": str(error),
+                    "hint": error.hint,
+                    "exit": error.exit_code,
+                }
                 click.echo(json.dumps({"error": body}))
             click.echo(f"Error: {error} [{error.reason}]", err=True)
             if error.hint:

@@ -22,6 +22,10 @@ import errno
 class Reason(enum.StrEnum):
     """Stable codes: programs may depend on them, so none is ever renamed or reused."""
 
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:
+        return name  # the code is the name, in capitals, in logs and JSON alike
+
     # bundle
     SIG_MISSING = enum.auto()
     SIG_BAD = enum.auto()
@@ -76,10 +80,6 @@ class Reason(enum.StrEnum):
     KEY_BAD = enum.auto()
     TARGET_UNKNOWN = enum.auto()
     EXISTS = enum.auto()
-
-    @staticmethod
-    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:
-        return name  # the code is the name, in capitals, in logs and JSON alike
 
 
 class GalagoError(Exception):
@@ -142,5 +142,7 @@ def disk_error(error: OSError, doing: str) -> LinkError:
     >>> str(disk_error(OSError(errno.ENOSPC, "No space left on device"), "write events.jsonl"))
     'could not write events.jsonl: No space left on device'
     """
-    reason, hint = _DISK_REASONS.get(error.errno or 0, (Reason.IO, "check the path and the disk, then run the command again"))
+    reason, hint = _DISK_REASONS.get(
+        error.errno or 0, (Reason.IO, "check the path and the disk, then run the command again")
+    )
     return LinkError(reason, f"could not {doing}: {error.strerror or error}", hint=hint)

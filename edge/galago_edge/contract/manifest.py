@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-BundlePath = Annotated[
-    str, msgspec.Meta(pattern=r"^(?!\.{1,2}(/|\Z))[a-z0-9._-]{1,64}(/(?!\.{1,2}(/|\Z))[a-z0-9._-]{1,64}){0,2}\Z")
-]
+_SEGMENT = r"(?!\.{1,2}(/|\Z))[a-z0-9._-]{1,64}"
+BundlePath = Annotated[str, msgspec.Meta(pattern=rf"^{_SEGMENT}(/{_SEGMENT}){{0,2}}\Z")]
 """Path inside a bundle: lower case, at most three segments, none of them ``.`` or ``..``."""
 BundleName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,39}\Z")]
 Version = Annotated[str, msgspec.Meta(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}\Z")]
@@ -22,7 +21,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
-SCHEMA = "galago.bundle/1"
+SCHEMA: Literal["galago.bundle/1"] = "galago.bundle/1"
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,164 @@
+"""The import rule of the design, proven on the source and on a running interpreter."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE_ROOTS = {
+    "galago_edge": ROOT / "edge",
+    "galago_devices": ROOT / "devices",
+    "galago_converters": ROOT / "converters",
+    "galago_workstation": ROOT / "workstation",
+}
+COMPANIONS = set(SOURCE_ROOTS) - {"galago_edge"}
+MAY_IMPORT = {
+    "galago_edge": set(),
+    "galago_devices": {"galago_edge"},
+    "galago_converters": {"galago_edge", "galago_devices"},
+    "galago_workstation": {"galago_edge", "galago_devices", "galago_converters"},
+}
+TRAINING = {"tensorflow", "keras", "tf_keras", "sklearn", "scipy", "matplotlib", "rich", "jinja2"}
+
+FLOORS = [
+    {"contract"},
+    {"preprocess", "decision", "bundle"},
+    {"sources", "sinks", "recording", "store", "engine"},
+    {"pipeline"},
+    {"service"},
+    {"commands"},
+]
+OUTSIDE_THE_HOUSE = {"testing", "__main__", "__init__"}
+"""testing is for tests; __main__ hands over to commands."""
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((SOURCE_ROOTS[package] / package).rglob("*.py"))
+
+
+def imported_names(path: Path) -> set[str]:
+    """Every module named by an import statement, inside functions too, or by import_module("...")."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if called in ("import_module", "__import__", "import_extra"):
+                names.add(str(node.args[0].value))
+    return names
+
+
+def tops(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imported_names(path)}
+
+
+@pytest.mark.parametrize("package", SOURCE_ROOTS)
+def test_each_package_imports_only_the_packages_it_may(package: str) -> None:
+    for path in modules(package):
+        strangers = (tops(path) & set(SOURCE_ROOTS)) - MAY_IMPORT[package] - {package}
+        assert not strangers, f"{path.relative_to(ROOT)} imports {sorted(strangers)}"
+
+
+def test_the_device_never_imports_training_libraries() -> None:
+    for path in modules("galago_edge"):
+        assert not tops(path) & TRAINING, f"{path.relative_to(ROOT)} imports {sorted(tops(path) & TRAINING)}"
+
+
+def floor_of(part: str) -> int:
+    for number, parts in enumerate(FLOORS):
+        if part in parts:
+            return number
+    raise AssertionError(f"galago_edge.{part} stands on no floor: add it to DESIGN's floors and to this test")
+
+
+def test_lower_floors_of_the_device_never_import_higher_ones_nor_their_neighbours() -> None:
+    seen = 0
+    for path in modules("galago_edge"):
+        parts = path.relative_to(SOURCE_ROOTS["galago_edge"] / "galago_edge").with_suffix("").parts
+        if parts[0] in OUTSIDE_THE_HOUSE:
+            continue
+        for name in imported_names(path):
+            pieces = name.split(".")
+            if pieces[0] != "galago_edge" or len(pieces) < 2 or pieces[1] in ("__version__", parts[0]):
+                continue
+            if pieces[1] == "testing":
+                raise AssertionError(f"{path.relative_to(ROOT)} imports galago_edge.testing")
+            seen += 1
+            assert floor_of(pieces[1]) < floor_of(parts[0]), f"{path.relative_to(ROOT)} imports {name}"
+    assert seen > 50  # the walk really met the house's imports
+
+
+@pytest.mark.parametrize("package", SOURCE_ROOTS)
+def test_no_package_has_a_circle_of_imports(package: str) -> None:
+    def dotted(path: Path) -> str:
+        return ".".join(path.relative_to(SOURCE_ROOTS[package]).with_suffix("").parts)
+
+    edges = {dotted(path).removesuffix(".__init__"): imported_names(path) for path in modules(package)}
+    graph = {name: {other for other in names if other in edges and other != name} for name, names in edges.items()}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail, name))
+        if name not in done:
+            for other in sorted(graph[name]):
+                visit(other, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_only_the_engine_knows_the_tflite_runtimes() -> None:
+    for path in modules("galago_edge"):
+        text = path.read_text(encoding="utf-8")
+        inside = path.relative_to(SOURCE_ROOTS["galago_edge"]).parts[1] == "engine"
+        if not inside:
+            assert "ai_edge_litert" not in text and "tflite_runtime" not in text, path
+
+
+def loaded_after(script: str) -> set[str]:
+    code = f"import sys\n{script}\nprint(*(name.partition('.')[0] for name in sys.modules))"
+    return set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    loaded = loaded_after("import galago_edge.commands.cli")
+    assert not loaded & {"numpy", "cv2", "ai_edge_litert", "tensorflow", "cryptography", *COMPANIONS}
+
+
+def test_every_help_page_of_both_distributions_loads_nothing_heavy() -> None:
+    script = """
+import click
+from galago_edge.commands.cli import main
+def walk(group, ctx):
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None, name
+        command.get_help(click.Context(command))
+        if isinstance(command, click.Group):
+            walk(command, click.Context(command))
+walk(main, click.Context(main))
+"""
+    loaded = loaded_after(script)
+    assert not loaded & {"tensorflow", "keras", "cv2", "numpy", "matplotlib", "sklearn", "scipy"}
+
+
+def test_every_module_of_the_device_imports_without_training_libraries_or_optional_ones() -> None:
+    names = [
+        ".".join(path.relative_to(SOURCE_ROOTS["galago_edge"]).with_suffix("").parts).removesuffix(".__init__")
+        for path in modules("galago_edge")
+        if path.name != "__main__.py"
+    ]
+    loaded = loaded_after("\n".join(f"import {name}" for name in names))
+    assert "galago_edge" in loaded
+    assert not loaded & {"tensorflow", "keras", "cv2", "soundfile", "soxr", "sounddevice", *COMPANIONS}

@@ -1,0 +1,120 @@
+"""Packages, versions, configuration and documents agree with each other."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import click
+import pytest
+
+import galago_converters
+import galago_devices
+import galago_edge
+import galago_workstation
+from galago_edge.commands.cli import main
+from galago_edge.contract.errors import Reason
+
+ROOT = Path(__file__).parents[2]
+
+
+def setup_cfg(folder: str = ".") -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / folder / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def test_all_packages_have_one_version_and_the_workstation_requires_the_same_device_version() -> None:
+    version = galago_edge.__version__
+    assert {galago_workstation.__version__, galago_converters.__version__, galago_devices.__version__} == {version}
+    assert f"galago-edge[all] == {version}" in setup_cfg()["options"]["install_requires"]
+
+
+def test_every_folder_with_code_is_listed_as_a_package() -> None:
+    found = {
+        ".".join(path.parent.relative_to(ROOT / root).parts)
+        for root in ("workstation", "converters", "devices")
+        for path in (ROOT / root).rglob("__init__.py")
+        if "build" not in path.parts
+    }
+    assert set(setup_cfg()["options"]["packages"].split()) == found
+
+
+def test_each_tool_has_one_configuration_place() -> None:
+    for name in ("mypy.ini", ".mypy.ini", "pytest.ini", "tox.ini", "ruff.toml", ".ruff.toml"):
+        assert not (ROOT / name).exists()
+    assert "tool" not in (ROOT / "edge/pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("folder", "tops"),
+    [("edge", {"galago_edge"}), (".", {"galago_workstation", "galago_converters", "galago_devices"})],
+    ids=["device", "workstation"],
+)
+def test_each_wheel_holds_its_own_packages_and_nothing_else(folder: str, tops: set[str], tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    listed = subprocess.check_output(["git", "-C", str(ROOT / folder), "ls-files"], text=True)
+    for name in listed.splitlines():  # a copy, so that no build/ is left in the tree
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / folder / name).read_bytes())
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "-w", str(tmp_path), str(source)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    packages = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
+    assert packages == tops
+    assert any(name.endswith("py.typed") for name in names)
+    if folder == ".":
+        assert any(name.startswith("galago_devices/profiles/") for name in names)
+
+
+def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, click.Command]]:
+    found = []
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        found.append((" ".join((*path, name)), command))
+        if isinstance(command, click.Group):
+            found += all_commands(command, (*path, name))
+    return found
+
+
+def test_every_command_has_help_and_is_in_the_documents() -> None:
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    commands = all_commands(main)
+    assert len(commands) > 10
+    for name, command in commands:
+        assert command.help, name
+        assert f"`galago {name}" in text, f"docs/commands.md does not mention galago {name}"
+
+
+def test_every_reason_code_is_documented_and_raised_somewhere() -> None:
+    text = (ROOT / "docs/reason-codes.md").read_text(encoding="utf-8")
+    sources = [
+        path.read_text(encoding="utf-8")
+        for root in ("edge", "workstation", "converters", "devices")
+        for path in (ROOT / root).rglob("*.py")
+    ]
+    for reason in Reason:
+        assert f"`{reason}`" in text, reason
+        assert any(re.search(rf"\bReason\.{reason}\b", source) for source in sources), reason
+
+
+def test_markdown_links_inside_the_repository_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", ROOT / "edge/README.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8")):
+            if "://" not in link:
+                assert (path.parent / link).exists(), f"{path.relative_to(ROOT)} -> {link}"
+
+
+def test_the_ci_script_runs_the_readmes_test_command() -> None:
+    assert "make test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "make demo" in (ROOT / "README.md").read_text(encoding="utf-8")
