@@ -12,8 +12,8 @@ from galago_edge.contract.errors import CallerError, Reason, disk_error
 T = TypeVar("T")
 
 
-def load_toml(path: Path, type_: type[T]) -> T:
-    """Read ``path`` into the msgspec type ``type_``.
+def load_toml(path: Path, type_: type[T], *, docs: str = "docs/configuration.md") -> T:
+    """Read ``path`` into the msgspec type ``type_``; ``docs`` is the page that explains its keys.
 
     Raises:
         CallerError: CONFIG_BAD; the file is not TOML, has an unknown key or a value out of bounds.
@@ -29,6 +29,4 @@ def load_toml(path: Path, type_: type[T]) -> T:
         return msgspec.toml.decode(text, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # msgspec's own text already names the key (``$.train.epochs``) and what it expected
-        raise CallerError(
-            Reason.CONFIG_BAD, f"{path}: {error}", hint="see docs/configuration.md for every key"
-        ) from None
+        raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=f"see {docs} for every key") from None

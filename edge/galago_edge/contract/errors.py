@@ -31,6 +31,7 @@ class Reason(enum.StrEnum):
     SIG_BAD = enum.auto()
     KEY_UNKNOWN = enum.auto()
     MANIFEST_BAD = enum.auto()
+    ARCHIVE_BAD = enum.auto()
     FILE_HASH = enum.auto()
     FILE_EXTRA = enum.auto()
     TRUNCATED = enum.auto()
@@ -80,6 +81,9 @@ class Reason(enum.StrEnum):
     KEY_BAD = enum.auto()
     TARGET_UNKNOWN = enum.auto()
     EXISTS = enum.auto()
+    # the demo
+    STEP_FAILED = enum.auto()
+    BAR_MISSED = enum.auto()
 
 
 class GalagoError(Exception):

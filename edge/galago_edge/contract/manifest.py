@@ -12,10 +12,10 @@ import msgspec
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _SEGMENT = r"(?!\.{1,2}(/|\Z))[a-z0-9._-]{1,64}"
-BundlePath = Annotated[str, msgspec.Meta(pattern=rf"^{_SEGMENT}(/{_SEGMENT}){{0,2}}\Z")]
-"""Path inside a bundle: lower case, at most three segments, none of them ``.`` or ``..``."""
+BundlePath = Annotated[str, msgspec.Meta(max_length=100, pattern=rf"^{_SEGMENT}(/{_SEGMENT}){{0,2}}\Z")]
+"""Path inside a bundle: lower case, at most three segments, none ``.`` or ``..``; ustar holds 100 bytes."""
 BundleName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,39}\Z")]
-Version = Annotated[str, msgspec.Meta(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}\Z")]
+Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}\Z")]
 LabelName = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^\S(.*\S)?\Z")]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
@@ -36,7 +36,9 @@ class BundleInfo(_Part, frozen=True, kw_only=True):
     release_counter: Natural
     """Grows with every release of this name and channel; a device never goes below its floor."""
     channel: BundleName = "stable"
-    created_utc: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")]
+    created_utc: Annotated[
+        str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
+    ]
     """When the model was converted (not when the file was packed: same inputs, same bytes)."""
     producer: str
     """Tool and version, such as ``galago 0.1.0``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,22 @@ class Gap:
     from_ns: int
     to_ns: int
     cause: str
-    """A stable word: ``disconnect``, ``overrun``, ``drop``, ``restart``, ``truncated``."""
+    """A stable word: ``disconnect``, ``overrun``, ``drop``, ``restart``, ``truncated``, ``unreadable``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about the source that a reader of the events must know; becomes a ``state`` record."""
+
+    state: str
+    """A stable word, such as ``truncated``."""
+    index: int
+    ns: int
+    detail: dict[str, Any]
+
+
+Item = Frame | AudioBlock | Gap | Notice
+"""What a source gives, in stream order."""
 
 
 @dataclass(frozen=True, slots=True)
