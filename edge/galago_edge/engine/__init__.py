@@ -1,0 +1,16 @@
+"""Runs a model: the only place that knows which TFLite runtimes exist."""
+
+from galago_edge.engine.backend import Backend, TensorInfo
+from galago_edge.engine.cpu import Engine
+from galago_edge.engine.model_file import check_model_file
+from galago_edge.engine.runtime import RuntimeInfo, interpreter_class, runtime
+
+__all__ = [
+    "Backend",
+    "Engine",
+    "RuntimeInfo",
+    "TensorInfo",
+    "check_model_file",
+    "interpreter_class",
+    "runtime",
+]

@@ -1,0 +1,54 @@
+"""What every backend promises, so that an accelerator can take the CPU's place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Input or output of a model: ``real = scale * (stored - zero_point)``."""
+
+    name: str
+    index: int
+    shape: tuple[int, ...]
+    """With the batch axis, which is 1."""
+    dtype: str
+    """``uint8`` or ``int8``."""
+    scale: float
+    zero_point: int
+
+
+class Backend(Protocol):
+    """One model, loaded and ready. Used by one thread at a time."""
+
+    @property
+    def backend(self) -> str:
+        """Name for events and status: ``cpu``."""
+        ...
+
+    @property
+    def input(self) -> TensorInfo:
+        """The only input."""
+        ...
+
+    @property
+    def output(self) -> TensorInfo:
+        """The only output: int8 logits, shape ``(1, labels)``."""
+        ...
+
+    def input_view(self) -> npt.NDArray[Any]:
+        """Return where the next input is to be written, without the batch axis; valid until ``invoke``."""
+        ...
+
+    def invoke(self) -> None:
+        """Run the model on what was written."""
+        ...
+
+    def logits(self) -> npt.NDArray[np.int8]:
+        """Return the output codes of the last ``invoke``, shape ``(labels,)``, as an array of its own."""
+        ...

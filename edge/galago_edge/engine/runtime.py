@@ -1,0 +1,61 @@
+"""Which TFLite runtime is installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from dataclasses import dataclass
+from typing import Any
+
+from galago_edge.contract.errors import DeviceError, Reason
+
+_RUNTIMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
+"""Python package and distribution, first found wins. The first has no wheel for 32-bit Arm."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeInfo:
+    """The TFLite runtime that runs models here."""
+
+    package: str
+    """``ai-edge-litert`` or ``tflite-runtime``."""
+    version: str
+
+
+def interpreter_class() -> type[Any]:
+    """Return the ``Interpreter`` class of the installed runtime.
+
+    Raises:
+        DeviceError: RUNTIME_MISSING; neither runtime is installed.
+        ImportError: A runtime is installed but broken.
+    """
+    for package in _RUNTIMES:
+        name = f"{package}.interpreter"
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name not in (package, name):
+                raise  # installed but broken: say so instead of trying the next
+        else:
+            found: type[Any] = module.Interpreter
+            return found
+    raise DeviceError(
+        Reason.RUNTIME_MISSING,
+        "no TFLite runtime is installed, expected ai-edge-litert or tflite-runtime",
+        hint="pip install ai-edge-litert (on 32-bit Arm: pip install tflite-runtime)",
+    )
+
+
+def runtime() -> RuntimeInfo:
+    """Return package and version of the runtime that ``interpreter_class`` chooses.
+
+    Raises:
+        DeviceError: RUNTIME_MISSING; neither runtime is installed.
+    """
+    package = interpreter_class().__module__.partition(".")[0]
+    distribution = _RUNTIMES[package]
+    try:
+        version = importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:  # copied into place without its metadata
+        version = str(getattr(importlib.import_module(package), "__version__", "unknown"))
+    return RuntimeInfo(distribution, version)
