@@ -1,0 +1,190 @@
+"""Signing keys: who made a bundle, and whom this device believes.
+
+A key's id is the public key itself, 64 lower-case hexadecimal digits. So whether a bundle is whole
+can always be checked; whether its signer is trusted is a separate question.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from galago_edge.contract.errors import CallerError, Reason, disk_error
+
+PUBLIC_SUFFIX = ".pub"
+_PUBLIC_LINE = re.compile(r"ed25519 (?P<id>[0-9a-f]{64})(?: (?P<comment>[^\x00-\x1f\x7f]{1,200}))?\n?")
+_KEY_FILE_LIMIT = 4096
+
+
+def key_id(key: Ed25519PrivateKey) -> str:
+    """Return the id of a key pair: its public key in hexadecimal."""
+    return key.public_key().public_bytes_raw().hex()
+
+
+def is_valid(keyid: str, signature: bytes, message: bytes) -> bool:
+    """Tell whether ``signature`` over ``message`` was made by the key whose public half ``keyid`` is."""
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(keyid)).verify(signature, message)
+    except (InvalidSignature, ValueError):  # ValueError: not a point of the curve
+        return False
+    return True
+
+
+def create_key_pair(path: Path, comment: str = "") -> str:
+    """Write a new private key to ``path`` (PEM, PKCS #8, mode 0600) and its public half to ``path.pub``.
+
+    Returns the key id. Never overwrites.
+
+    Raises:
+        CallerError: EXISTS; one of the two files is there already.
+        LinkError: The folder cannot be written.
+    """
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = public_path(path)
+    if public.exists():
+        raise _exists(public)
+    _write_new(path, pem, 0o600)
+    try:
+        _write_new(public, public_line(key_id(key), comment).encode(), 0o644)
+    except BaseException:
+        path.unlink(missing_ok=True)  # half a pair would block the next try
+        raise
+    return key_id(key)
+
+
+def public_path(path: Path) -> Path:
+    """Return where the public half of the private key at ``path`` lies."""
+    return path.with_name(path.name + PUBLIC_SUFFIX)
+
+
+def public_line(keyid: str, comment: str = "") -> str:
+    """Return the content of a public key file: one line that a person can compare."""
+    return f"ed25519 {keyid} {comment}".rstrip() + "\n"
+
+
+def read_private_key(path: Path) -> Ed25519PrivateKey:
+    """Read an unencrypted Ed25519 private key (PEM).
+
+    Raises:
+        CallerError: KEY_BAD; no such file, not such a key, or others may read it.
+    """
+    data, mode = _read_small(path)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        # as ssh does: a signing key that others can read must be noticed, not used
+        raise CallerError(
+            Reason.KEY_BAD,
+            f"{path} may be used by others (mode {mode:04o}); a signing key must be its owner's alone",
+            hint=f"chmod 600 {path}",
+        )
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
+        raise _bad(path, f"is not an unencrypted private key in PEM ({error})") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _bad(path, "is a private key of another kind, Ed25519 is needed")
+    return key
+
+
+def read_public_key(path: Path) -> tuple[str, str]:
+    """Return id and comment of a public key file.
+
+    Raises:
+        CallerError: KEY_BAD; no such file or not a public key.
+    """
+    data, _ = _read_small(path)
+    match = _PUBLIC_LINE.fullmatch(data.decode("utf-8", "replace"))
+    if match is None:
+        raise _bad(path, "is not a public key: one line 'ed25519 <64 hexadecimal digits> [comment]'")
+    return match["id"], match["comment"] or ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKeys:
+    """The keys whose bundles are taken: id to comment."""
+
+    comments: dict[str, str]
+
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> TrustedKeys:
+        """Read public key files; one that cannot be read fails all, for it may have been meant to count.
+
+        Raises:
+            CallerError: KEY_BAD.
+        """
+        return cls(dict(read_public_key(path) for path in paths))
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> TrustedKeys:
+        """Read every ``*.pub`` of a folder. No folder is no trust.
+
+        Raises:
+            CallerError: KEY_BAD.
+            LinkError: The folder cannot be listed.
+        """
+        try:
+            return cls.of(sorted(folder.glob("*" + PUBLIC_SUFFIX)))
+        except OSError as error:
+            raise disk_error(error, f"list {folder}") from error
+
+    def __contains__(self, keyid: object) -> bool:
+        return keyid in self.comments
+
+    def __len__(self) -> int:
+        return len(self.comments)
+
+
+def _read_small(path: Path) -> tuple[bytes, int]:
+    """Return content and permission bits, both of the same open file."""
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            data = file.read(_KEY_FILE_LIMIT + 1)
+    except FileNotFoundError:
+        raise CallerError(
+            Reason.KEY_BAD, f"there is no key file {path}", hint="galago keys new PATH makes a pair"
+        ) from None
+    except OSError as error:
+        raise _bad(path, f"cannot be read ({error.strerror})") from None
+    if len(data) > _KEY_FILE_LIMIT:
+        raise _bad(path, "is too long for a key file")
+    return data, mode
+
+
+def _bad(path: Path, text: str) -> CallerError:
+    return CallerError(Reason.KEY_BAD, f"{path} {text}", hint="galago keys new PATH makes a pair")
+
+
+def _exists(path: Path) -> CallerError:
+    return CallerError(
+        Reason.EXISTS,
+        f"{path} exists; keys are never overwritten",
+        hint="choose another path, or remove the old pair first",
+    )
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError as error:
+        raise disk_error(error, f"create {path}") from error
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise disk_error(error, f"write {path}") from error

@@ -1,0 +1,164 @@
+"""The store on a device's disk: bundles in folders named by their hash, and one record that says
+which of them count.
+
+::
+
+    ROOT/lock               held while something changes, never removed
+    ROOT/bundles/<id>/      whole bundles, never changed
+    ROOT/incoming/          what is being written; anything here may be removed at any time
+    ROOT/state.a state.b    the record, twice (see ``state``)
+    ROOT/trust/*.pub        whose bundles are taken
+    ROOT/profile.toml       what this board is
+
+This module only reads, takes no lock, and sees the old or the new state, never a mixture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
+from galago_edge.contract.device import PROFILE_FILE, DeviceProfile, read_profile
+from galago_edge.contract.errors import BundleError, CallerError, DeviceError, Reason, disk_error
+from galago_edge.store.fs import StoreFs
+from galago_edge.store.state import STATE_LIMIT_BYTES, State, decode_state
+
+COPY_NAMES = ("state.a", "state.b")
+TEMPORARY = ".tmp-"
+TRUST_FOLDER = "trust"
+
+
+@dataclass(frozen=True, slots=True)
+class StateCopy:
+    """One of the two copies of the record."""
+
+    name: str
+    data: bytes | None
+    """What lies on the disk, None when there is no such file."""
+    state: State | None
+    """None when there is none or it is damaged."""
+
+    @property
+    def health(self) -> Literal["ok", "damaged", "missing"]:
+        """One word for status."""
+        if self.data is None:
+            return "missing"
+        return "ok" if self.state is not None else "damaged"
+
+
+class Store:
+    """One device's store. What changes it: ``galago_edge.store.installing``."""
+
+    def __init__(self, root: Path, fs: StoreFs | None = None) -> None:
+        self.root = root
+        self.fs = fs or StoreFs()
+        self.bundles = root / "bundles"
+        self.incoming = root / "incoming"
+        self.trust = root / TRUST_FOLDER
+
+    def copies(self) -> list[StateCopy]:
+        """Return both copies of the record as they are.
+
+        Raises:
+            LinkError: A copy cannot be read.
+        """
+        try:
+            contents = {name: self.fs.read(self.root / name, STATE_LIMIT_BYTES) for name in COPY_NAMES}
+        except OSError as error:
+            raise disk_error(error, f"read the state of {self.root}") from error
+        return [
+            StateCopy(name, data, None if data is None else decode_state(data))
+            for name, data in contents.items()
+        ]
+
+    def state(self) -> State:
+        """Return the newest whole copy of the record; an empty record when there was never one.
+
+        Raises:
+            DeviceError: STATE_BAD; there are copies and none is whole.
+            LinkError: A copy cannot be read.
+        """
+        copies = self.copies()
+        whole = [copy.state for copy in copies if copy.state is not None]
+        if whole:
+            return max(whole, key=lambda state: state.seq)
+        if all(copy.health == "missing" for copy in copies):
+            return State()
+        raise DeviceError(
+            Reason.STATE_BAD,
+            f"{self.root}: {' and '.join(f'{copy.name} is {copy.health}' for copy in copies)}, so which "
+            "bundle is active is unknown",
+            hint=f"remove {' and '.join(COPY_NAMES)} from {self.root}, then install the bundle again",
+        )
+
+    def profile(self) -> DeviceProfile | None:
+        """Return what this board is, None when nobody has said.
+
+        Raises:
+            CallerError: CONFIG_BAD; the file is not a profile.
+        """
+        path = self.root / PROFILE_FILE
+        return read_profile(path) if path.exists() else None
+
+    def trusted(self) -> TrustedKeys:
+        """Return whose bundles this device takes.
+
+        Raises:
+            CallerError: KEY_BAD; a file in the trust folder is not a key.
+        """
+        return TrustedKeys.in_folder(self.trust)
+
+    def leftovers(self) -> list[Path]:
+        """Return what broken installs left behind; the next install removes it.
+
+        Raises:
+            OSError: A folder cannot be listed.
+        """
+        found = list(self.incoming.glob("*"))
+        for name in COPY_NAMES:
+            found.extend(self.root.glob(f"{name}{TEMPORARY}*"))
+        return sorted(found)
+
+    def folder(self, bundle_id: str) -> Path:
+        """Return where the bundle with this id lies, or would lie."""
+        return self.bundles / bundle_id
+
+    def open(self, bundle_id: str) -> Bundle:
+        """Open an installed bundle and check every byte of it.
+
+        Raises:
+            BundleError: What lies on the disk is no longer what was installed.
+            LinkError: It cannot be read.
+        """
+        try:
+            bundle = open_bundle(self.folder(bundle_id))
+        except CallerError:
+            raise BundleError(
+                Reason.TRUNCATED, f"{self.folder(bundle_id)} is missing", hint="install the bundle again"
+            ) from None
+        if bundle.id != bundle_id:
+            raise BundleError(
+                Reason.FILE_HASH,
+                f"{self.folder(bundle_id)} holds the bundle {bundle.id[:16]}…",
+                hint="install the bundle again",
+            )
+        return bundle
+
+    def active(self, name: str) -> Bundle:
+        """Open the active bundle of this name and check every byte of it.
+
+        Raises:
+            DeviceError: NO_BUNDLE, or STATE_BAD.
+            BundleError: What lies on the disk is no longer what was installed.
+            LinkError: It cannot be read.
+        """
+        slots = self.state().slots
+        if name not in slots:
+            raise DeviceError(
+                Reason.NO_BUNDLE,
+                f"{self.root} has no bundle named {name}, it has {', '.join(sorted(slots)) or 'none at all'}",
+                hint=f"galago install BUNDLE --root {self.root}",
+            )
+        return self.open(slots[name].active.id)

@@ -1,0 +1,116 @@
+"""Every effect that the store has on a disk goes through :class:`StoreFs`, so that tests can record
+them, make any one of them fail, and play what a power cut would leave.
+
+Methods raise OSError; the store turns it into one message. No method follows a link in the last part
+of its path.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """What is left on a file system for this user."""
+
+    size_bytes: int
+    files: int | None
+    """None where the file system does not count them (btrfs, FAT)."""
+
+
+class StoreFs:
+    """The real thing: POSIX calls and nothing else."""
+
+    def lock(self, path: Path) -> int:
+        """Take the lock file, made if needed, without waiting; return its descriptor.
+
+        The lock ends with the descriptor, so with the process too. BlockingIOError: somebody has it.
+        """
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def mkdir(self, path: Path, mode: int = 0o755) -> None:
+        """Make one folder."""
+        path.mkdir(mode)
+
+    def create(self, path: Path) -> int:
+        """Make a file that did not exist; return a descriptor to write it."""
+        return os.open(path, _NEW, 0o600)
+
+    def allocate(self, fd: int, size: int) -> None:
+        """Reserve the space now, so that a full disk shows before anything is written."""
+        if size:  # the call refuses 0
+            os.posix_fallocate(fd, 0, size)
+
+    def write(self, fd: int, data: bytes) -> None:
+        """Write all of ``data``."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+
+    def chmod(self, fd: int, mode: int) -> None:
+        """Set the permission bits of an open file."""
+        os.fchmod(fd, mode)
+
+    def fsync(self, fd: int) -> None:
+        """Wait until the file's content is on the disk."""
+        os.fsync(fd)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor; some file systems tell of a failed write only here."""
+        os.close(fd)
+
+    def fsync_dir(self, path: Path) -> None:
+        """Wait until the names in a folder are on the disk."""
+        fd = os.open(path, _FOLDER)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def forget_cache(self, path: Path) -> None:
+        """Ask the kernel to drop what it holds of a file, so that reading it reads the disk."""
+        fd = os.open(path, _FILE)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename; a file that lies at ``target`` is replaced in one step."""
+        source.rename(target)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file or a link."""
+        path.unlink()
+
+    def rmdir(self, path: Path) -> None:
+        """Remove an empty folder."""
+        path.rmdir()
+
+    def read(self, path: Path, limit: int) -> bytes | None:
+        """Return at most ``limit`` bytes of a file, None when there is no such file."""
+        try:
+            fd = os.open(path, _FILE)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(fd, "rb") as file:
+            return file.read(limit)
+
+    def free(self, path: Path) -> Free:
+        """Return what is left on the file system of ``path``."""
+        status = os.statvfs(path)
+        return Free(status.f_bavail * status.f_frsize, status.f_favail if status.f_files else None)

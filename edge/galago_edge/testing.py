@@ -1,0 +1,263 @@
+"""What several parts' tests need: small bundles, made in milliseconds. Not used by the product."""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from galago_edge.bundle import file_entry, write_bundle
+from galago_edge.bundle.keys import key_id, public_line
+from galago_edge.bundle.meaning import INPUT_QUANTIZATION
+from galago_edge.contract.device import this_arch
+from galago_edge.contract.manifest import (
+    AudioPreprocess,
+    BundleInfo,
+    Compatibility,
+    DataSummary,
+    Decision,
+    Golden,
+    GoldenExpected,
+    ImagePreprocess,
+    Label,
+    Manifest,
+    Model,
+    Operator,
+    Preprocess,
+    PreprocessEntry,
+    Resources,
+    Tensor,
+)
+
+TINY_IMAGE = ImagePreprocess(width=16, height=16)
+"""What tests/data/tiny_image.tflite takes."""
+TINY_AUDIO = AudioPreprocess(mel_bands=10, window_frames=20, hop_frames=5)
+"""What tests/data/tiny_audio.tflite takes."""
+TEST_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+"""Known to everybody, so never trusted outside tests."""
+OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+
+_ZERO_HASH = "0" * 64
+_LEVELS = (30, 128, 225)
+_TONES_HZ = ((), (150, 300, 600, 1_000, 1_500), (2_500, 3_200, 4_200, 5_500, 7_000))
+"""Silence, the lower half of the bands, the upper half."""
+
+
+def make_bundle(
+    path: Path,
+    model: bytes,
+    labels: Sequence[str | Label],
+    *,
+    preprocess: Preprocess | None = None,
+    modality: Literal["camera", "microphone"] = "camera",
+    decision: Decision | None = None,
+    golden: Mapping[str, bytes] | None = None,
+    keys: Sequence[Ed25519PrivateKey] = (TEST_KEY,),
+    **info: Any,
+) -> Path:
+    """Write a bundle around a real model and return ``path``.
+
+    ``labels``: names, or Labels with policies. ``preprocess``: that of the tiny model of this modality
+    unless given. ``golden``: PNG or WAV bytes by label; even gray levels or sounds unless given. What
+    the model answers to them becomes the expected value. ``info``: fields of BundleInfo, such as
+    ``name``, ``version``, ``release_counter``.
+    """
+    from galago_edge.engine import Engine
+    from galago_edge.pipeline.golden import GoldenRunner, expected_answer
+    from galago_edge.preprocess import FrontendTables, ImagePreprocessor, LogMelFrontend, fingerprint
+
+    spec = preprocess or (TINY_IMAGE if modality == "camera" else TINY_AUDIO)
+    tables: dict[str, bytes] = {}
+    if isinstance(spec, AudioPreprocess):
+        tables = {f"frontend/{name}": data for name, data in FrontendTables.build(spec).files().items()}
+    entry = PreprocessEntry(spec=spec, sha256=fingerprint(spec), tables=tuple(tables))
+    engine = Engine(model)
+    preprocessor = ImagePreprocessor(spec) if isinstance(spec, ImagePreprocess) else LogMelFrontend(spec)
+    runner = GoldenRunner(engine, preprocessor)
+    answers = [
+        (label, data, expected_answer(runner, data, atol_steps=1))
+        for label, data in (golden or golden_samples(spec, labels)).items()
+    ]
+    manifest, files = small_manifest(
+        model,
+        labels,
+        entry,
+        tables,
+        answers,
+        (engine.output.scale, engine.output.zero_point),
+        decision,
+        **info,
+    )
+    return write_bundle(path, manifest, files, keys).path
+
+
+def make_hollow_bundle(
+    path: Path,
+    model: bytes = b"hollow",
+    labels: Sequence[str | Label] = ("no", "yes"),
+    *,
+    keys: Sequence[Ed25519PrivateKey] = (TEST_KEY,),
+    **info: Any,
+) -> Path:
+    """Write a valid camera bundle whose model and golden are only bytes: for tests that run no model."""
+    manifest, files = hollow_manifest(model, labels, **info)
+    return write_bundle(path, manifest, files, keys).path
+
+
+def hollow_manifest(
+    model: bytes = b"hollow", labels: Sequence[str | Label] = ("no", "yes"), **info: Any
+) -> tuple[Manifest, dict[str, bytes]]:
+    """Return manifest and files of a hollow bundle, to be changed before they are written."""
+    logits = tuple(min(code, 127) for code in range(len(labels)))
+    expected = GoldenExpected(tensor_sha256=_ZERO_HASH, argmax=len(logits) - 1, logits=logits, atol_steps=0)
+    entry = PreprocessEntry(spec=TINY_IMAGE, sha256=_ZERO_HASH)
+    answers = [(_name(labels[-1]), b"a picture", expected)]
+    return small_manifest(model, labels, entry, {}, answers, (0.125, 0), None, **info)
+
+
+def small_manifest(
+    model: bytes,
+    labels: Sequence[str | Label],
+    preprocess: PreprocessEntry,
+    tables: Mapping[str, bytes],
+    golden: Sequence[tuple[str, bytes, GoldenExpected]],
+    output_quantization: tuple[float, int],
+    decision: Decision | None,
+    **info: Any,
+) -> tuple[Manifest, dict[str, bytes]]:
+    """Return a manifest that holds together, and the files it lists."""
+    spec = preprocess.spec
+    suffix = "png" if isinstance(spec, ImagePreprocess) else "wav"
+    named = [(f"golden/{number}.{suffix}", *sample) for number, sample in enumerate(golden)]
+    files = {"model.tflite": model, **tables, **{path: data for path, _, data, _ in named}}
+    roles: dict[str, Literal["model", "frontend", "golden"]] = {"model.tflite": "model"}
+    roles |= dict.fromkeys(tables, "frontend")
+    manifest = Manifest(
+        bundle=BundleInfo(**{**_INFO, **info}),
+        modality="camera" if suffix == "png" else "microphone",
+        compat=Compatibility(
+            device_profiles=("generic-x86-64", "generic-arm64"),
+            arch=tuple(sorted({"x86_64", "aarch64", this_arch()})),
+            min_runtime_version="0.1.0",
+            ops=(Operator(name="CONV_2D", version=3, count=1),),
+            features=(spec.version,),
+        ),
+        model=(_model(spec, len(labels), output_quantization),),
+        preprocess=preprocess,
+        labels=tuple(label if isinstance(label, Label) else Label(name=label) for label in labels),
+        decision=decision or Decision(),
+        golden=tuple(Golden(file=path, label=label, expected=answer) for path, label, _, answer in named),
+        resources=Resources(model_bytes=len(model), rss_peak_bytes=0, min_free_disk_bytes=len(model)),
+        data=DataSummary(
+            train_sha256=_ZERO_HASH,
+            calibration_sha256=_ZERO_HASH,
+            test_sha256=_ZERO_HASH,
+            test_samples=0,
+            accuracy_float=1.0,
+            accuracy_int8=1.0,
+            recall_int8={_name(label): 1.0 for label in labels},
+        ),
+        files=tuple(file_entry(path, roles.get(path, "golden"), data) for path, data in files.items()),
+    )
+    return manifest, files
+
+
+def golden_samples(spec: Preprocess, labels: Sequence[str | Label]) -> dict[str, bytes]:
+    """Return a PNG of an even gray level or a WAV of low or high tones for each of the first three labels."""
+    make = [_png(spec, level) for level in _LEVELS] if isinstance(spec, ImagePreprocess) else []
+    if isinstance(spec, AudioPreprocess):
+        make = [wav_bytes(_tones(spec, tones), spec.sample_rate_hz) for tones in _TONES_HZ]
+    return {_name(label): data for label, data in zip(labels, make, strict=False)}
+
+
+def trust(root: Path, *keys: Ed25519PrivateKey) -> Path:
+    """Let the device at ``root`` trust these keys (TEST_KEY when none is given); return ``root``."""
+    folder = root / "trust"
+    folder.mkdir(parents=True, exist_ok=True)
+    for key in keys or (TEST_KEY,):
+        keyid = key_id(key)
+        (folder / f"{keyid}.pub").write_text(public_line(keyid, "test"))
+    return root
+
+
+def changed(part: Any, **fields: Any) -> Any:
+    """Return a copy of a manifest object with other values; ``a__b=x`` changes ``part.a.b``."""
+    deep: dict[str, dict[str, Any]] = {}
+    flat = {}
+    for name, value in fields.items():
+        head, _, rest = name.partition("__")
+        if rest:
+            deep.setdefault(head, {})[rest] = value
+        else:
+            flat[head] = value
+    flat |= {head: changed(getattr(part, head), **rest) for head, rest in deep.items()}
+    return msgspec.structs.replace(part, **flat)
+
+
+def wav_bytes(samples: npt.NDArray[np.int16], rate_hz: int) -> bytes:
+    """Return a 16-bit mono WAV file."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return out.getvalue()
+
+
+_INFO = {
+    "name": "tiny",
+    "version": "1.0.0",
+    "release_counter": 1,
+    "created_utc": "2026-01-01T00:00:00Z",
+    "producer": "galago tests",
+}
+
+
+def _name(label: str | Label) -> str:
+    return label.name if isinstance(label, Label) else label
+
+
+def _model(spec: Preprocess, labels: int, output_quantization: tuple[float, int]) -> Model:
+    dtype, layout, scale, zero_point = INPUT_QUANTIZATION[spec.version]
+    shape: tuple[int, ...]
+    if isinstance(spec, ImagePreprocess):
+        shape = (1, spec.height, spec.width, 3 if spec.color == "rgb" else 1)
+    else:
+        shape = (1, spec.window_frames, spec.mel_bands)
+    given: dict[str, Any] = {"dtype": dtype, "layout": layout, "scale": scale, "zero_point": zero_point}
+    return Model(
+        file="model.tflite",
+        input=Tensor(name="input", index=0, shape=shape, **given),
+        output=Tensor(
+            name="logits",
+            index=1,
+            shape=(1, labels),
+            dtype="int8",
+            scale=output_quantization[0],
+            zero_point=output_quantization[1],
+            layout="NC",
+        ),
+    )
+
+
+def _png(spec: ImagePreprocess, level: int) -> bytes:
+    import cv2
+
+    pixels = np.full((spec.height, spec.width, 3), level, np.uint8)
+    encoded: bytes = cv2.imencode(".png", pixels)[1].tobytes()
+    return encoded
+
+
+def _tones(spec: AudioPreprocess, frequencies_hz: Sequence[int]) -> npt.NDArray[np.int16]:
+    time_s = np.arange(spec.window_samples) / spec.sample_rate_hz
+    waves = [np.sin(2 * np.pi * hz * time_s) for hz in frequencies_hz]
+    sound: npt.NDArray[np.int16] = np.rint(5_000 * sum(waves, np.zeros_like(time_s))).astype(np.int16)
+    return sound
