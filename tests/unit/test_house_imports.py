@@ -104,7 +104,9 @@ def test_no_package_has_a_circle_of_imports(package: str) -> None:
         return ".".join(path.relative_to(SOURCE_ROOTS[package]).with_suffix("").parts)
 
     edges = {dotted(path).removesuffix(".__init__"): imported_names(path) for path in modules(package)}
-    graph = {name: {other for other in names if other in edges and other != name} for name, names in edges.items()}
+    graph = {
+        name: {other for other in names if other in edges and other != name} for name, names in edges.items()
+    }
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
@@ -155,7 +157,9 @@ walk(main, click.Context(main))
 
 def test_every_module_of_the_device_imports_without_training_libraries_or_optional_ones() -> None:
     names = [
-        ".".join(path.relative_to(SOURCE_ROOTS["galago_edge"]).with_suffix("").parts).removesuffix(".__init__")
+        ".".join(path.relative_to(SOURCE_ROOTS["galago_edge"]).with_suffix("").parts).removesuffix(
+            ".__init__"
+        )
         for path in modules("galago_edge")
         if path.name != "__main__.py"
     ]

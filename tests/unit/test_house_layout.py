@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import re
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -30,7 +31,9 @@ def setup_cfg(folder: str = ".") -> configparser.ConfigParser:
 
 def test_all_packages_have_one_version_and_the_workstation_requires_the_same_device_version() -> None:
     version = galago_edge.__version__
-    assert {galago_workstation.__version__, galago_converters.__version__, galago_devices.__version__} == {version}
+    assert {galago_workstation.__version__, galago_converters.__version__, galago_devices.__version__} == {
+        version
+    }
     assert f"galago-edge[all] == {version}" in setup_cfg()["options"]["install_requires"]
 
 
@@ -47,7 +50,7 @@ def test_every_folder_with_code_is_listed_as_a_package() -> None:
 def test_each_tool_has_one_configuration_place() -> None:
     for name in ("mypy.ini", ".mypy.ini", "pytest.ini", "tox.ini", "ruff.toml", ".ruff.toml"):
         assert not (ROOT / name).exists()
-    assert "tool" not in (ROOT / "edge/pyproject.toml").read_text(encoding="utf-8")
+    assert "[tool" not in (ROOT / "edge/pyproject.toml").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -56,7 +59,9 @@ def test_each_tool_has_one_configuration_place() -> None:
     [("edge", {"galago_edge"}), (".", {"galago_workstation", "galago_converters", "galago_devices"})],
     ids=["device", "workstation"],
 )
-def test_each_wheel_holds_its_own_packages_and_nothing_else(folder: str, tops: set[str], tmp_path: Path) -> None:
+def test_each_wheel_holds_its_own_packages_and_nothing_else(
+    folder: str, tops: set[str], tmp_path: Path
+) -> None:
     source = tmp_path / "source"
     listed = subprocess.check_output(["git", "-C", str(ROOT / folder), "ls-files"], text=True)
     for name in listed.splitlines():  # a copy, so that no build/ is left in the tree
@@ -93,6 +98,12 @@ def test_every_command_has_help_and_is_in_the_documents() -> None:
     for name, command in commands:
         assert command.help, name
         assert f"`galago {name}" in text, f"docs/commands.md does not mention galago {name}"
+
+
+def test_the_commands_page_is_what_its_script_makes() -> None:
+    """Made by tests/data/make_commands_page.py; run it again after changing a help text."""
+    maker = runpy.run_path(str(ROOT / "tests/data/make_commands_page.py"))
+    assert (ROOT / "docs/commands.md").read_text(encoding="utf-8") == maker["page"]()
 
 
 def test_every_reason_code_is_documented_and_raised_somewhere() -> None:

@@ -137,11 +137,7 @@ def _only(details: list[dict[str, Any]], role: str) -> TensorInfo:
 
 
 def _mismatch(message: str) -> BundleError:
-    return BundleError(
-        Reason.TENSOR_MISMATCH,
-        message,
-        hint="convert the model with galago convert, or see docs for what fits",
-    )
+    return BundleError(Reason.TENSOR_MISMATCH, message, hint="convert the model with galago convert")
 
 
 def _load_error(error: BaseException) -> GalagoError:

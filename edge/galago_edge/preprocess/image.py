@@ -48,9 +48,9 @@ def crop_box(height: int, width: int, out_height: int, out_width: int) -> Box:
     Box(top=0, left=80, height=480, width=480)
     """
     if width * out_height >= height * out_width:  # wider than the output
-        inner = _ratio(height * out_width, out_height, limit=width)
+        inner = _ratio(height * out_width, out_height)
         return Box(0, (width - inner) // 2, height, inner)
-    inner = _ratio(width * out_height, out_width, limit=height)
+    inner = _ratio(width * out_height, out_width)
     return Box((height - inner) // 2, 0, inner, width)
 
 
@@ -61,14 +61,14 @@ def letterbox_box(height: int, width: int, out_height: int, out_width: int) -> B
     Box(top=12, left=0, height=72, width=96)
     """
     if width * out_height >= height * out_width:
-        inner = _ratio(height * out_width, width, limit=out_height)
+        inner = _ratio(height * out_width, width)
         return Box((out_height - inner) // 2, 0, inner, out_width)
-    inner = _ratio(width * out_height, height, limit=out_width)
+    inner = _ratio(width * out_height, height)
     return Box(0, (out_width - inner) // 2, out_height, inner)
 
 
-def _ratio(numerator: int, denominator: int, limit: int) -> int:
-    return min(limit, max(1, (2 * numerator + denominator) // (2 * denominator)))
+def _ratio(numerator: int, denominator: int) -> int:
+    return max(1, (2 * numerator + denominator) // (2 * denominator))
 
 
 @dataclass(frozen=True, slots=True)

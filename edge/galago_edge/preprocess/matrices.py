@@ -106,7 +106,7 @@ def bin_order(n: int) -> Integers:
 
     Row i holds the bins from i N1/2 up to (i + 1) N1/2: even rows upwards in k1, odd rows downwards from
     the next multiple of N1, through the conjugate. k1 = 0 shares its place with k1 = N1/2, to which its odd
-    rows belong. No band has a weight at bin 0 or n/2: the one is not computed, the other left out.
+    rows belong. No band has a weight at bin 0 or n/2, and bin n/2 is left out.
     """
     n1, n2 = split(n)
     half = n1 // 2
@@ -187,7 +187,6 @@ def _second(tables: FrontendTables, factors: tuple[int, int]) -> Integers:
         uses = (own == part_of_z)[:, None]
         result[0, 0, :, part_of_z] = np.where(uses, cos[0], 0)
         result[0, 1, :, part_of_z] = np.where(uses, -sin[0], 0)
-    result[0, :, 0] = 0  # bin 0
     return result.reshape(n1 // 2, 2 * n2, 2 * n2)
 
 

@@ -22,7 +22,7 @@ import msgspec
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
 from galago_edge.bundle.reading import ACCEPTED_NAME, MANIFEST_NAME, SIGNATURE_NAME
 from galago_edge.contract.errors import BusyError, DeviceError, GalagoError, LinkError, Reason, disk_error
-from galago_edge.store.folder import TEMPORARY, Store
+from galago_edge.store.folder import COPY_NAMES, TEMPORARY, Store
 from galago_edge.store.state import Release, State, encode_state, with_active
 
 RESERVE_BYTES = 4 << 20
@@ -213,11 +213,8 @@ class _Installer:
         )
         floor = manifest.rollback.min_release_counter_after_commit
         data = encode_state(with_active(state, manifest.bundle.name, release, floor))
-        oldest_first = sorted(
-            self._store.copies(), key=lambda copy: -1 if copy.state is None else copy.state.seq
-        )
-        for copy in oldest_first:
-            self._put_copy(copy.name, data)
+        for name in COPY_NAMES:  # both are the same and whole, so the order does not matter
+            self._put_copy(name, data)
             self.committed = True
             self._fs.fsync_dir(self._store.root)
 

@@ -1,0 +1,135 @@
+"""``galago bundle``: look into bundles and check them. Building them is the workstation's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galago_edge.commands.cli import GalagoGroup, json_option
+from galago_edge.commands.options import opened_bundle
+
+if TYPE_CHECKING:
+    from galago_edge.bundle import Bundle
+    from galago_edge.contract.manifest import Label, Preprocess
+
+
+@click.group(cls=GalagoGroup, prefix="bundle.")
+def bundle() -> None:
+    """Look into bundles and check them."""
+
+
+@click.command()
+@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@json_option
+def inspect(path: Path, as_json: bool) -> None:
+    """Show what BUNDLE holds: labels, policy, preprocessing, model, figures, files.
+
+    Every byte is checked on the way; whether the signer is to be trusted is not asked (galago bundle
+    verify --trust).
+
+    \b
+    Example:
+      galago bundle inspect alarms-1.4.0.galago
+    """
+    opened = opened_bundle(path, ())
+    if as_json:
+        manifest = json.loads(opened.manifest_bytes)
+        data = {"id": opened.id, "signers": list(opened.signers), "manifest": manifest}
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    for title, lines in _sections(opened).items():
+        for number, line in enumerate(lines):
+            click.echo(f"{title if number == 0 else '':<12}{line}")
+
+
+@click.command()
+@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.option(
+    "--trust",
+    "trusted",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PUB",
+    help="Accept only if this public key signed it; may be given several times.",
+)
+@json_option
+def verify(path: Path, trusted: tuple[Path, ...], as_json: bool) -> None:
+    """Check that BUNDLE is whole, signed and consistent, and with --trust by whom.
+
+    \b
+    Example:
+      galago bundle verify alarms-1.4.0.galago --trust release.key.pub
+    """
+    opened = opened_bundle(path, trusted)
+    if as_json:
+        info = opened.manifest.bundle
+        data = {
+            "ok": True,
+            "id": opened.id,
+            "name": info.name,
+            "version": info.version,
+            "signers": list(opened.signers),
+            "trust_checked": bool(trusted),
+        }
+        click.echo(json.dumps(data, indent=2))
+        return
+    click.echo(f"{opened} is whole (id {opened.id[:16]}…)")
+    said = "one of them trusted" if trusted else "trust was not asked for"
+    click.echo(f"signed by {', '.join(opened.signers)} ({said})")
+
+
+def _sections(opened: Bundle) -> dict[str, list[str]]:
+    manifest = opened.manifest
+    info, compat, data, resources = manifest.bundle, manifest.compat, manifest.data, manifest.resources
+    model = manifest.model[0]
+    latency = [
+        f"{measure.p50_us / 1000:.2f} ms (p99 {measure.p99_us / 1000:.2f}) on {measure.cpu}, "
+        f"threads: {measure.threads}"
+        for measure in resources.latency
+    ]
+    return {
+        "bundle": [f"{info.name} {info.version}, release counter {info.release_counter} ({info.channel})"]
+        + ([info.description] if info.description else []),
+        "id": [opened.id],
+        "signed by": list(opened.signers),
+        "made": [f"{info.created_utc} by {info.producer}"],
+        "for": [
+            f"profiles: {', '.join(compat.device_profiles) or 'none'}",
+            f"machines: {', '.join(compat.arch)}; galago-edge {compat.min_runtime_version} or later",
+        ],
+        "input": [f"{manifest.modality}: {_preprocess(manifest.preprocess.spec)}"],
+        "model": [
+            f"{model.file}: {resources.model_bytes} bytes, {model.quantization}, "
+            f"{'x'.join(map(str, model.input.shape))} {model.input.dtype} in",
+            ", ".join(f"{op.count} {op.name} v{op.version}" for op in compat.ops),
+            *latency,
+        ],
+        "labels": [_label(label) for label in manifest.labels],
+        "scores": [f"{manifest.decision.activation}, temperature {manifest.decision.temperature:g}"],
+        "accuracy": [
+            f"{100 * data.accuracy_int8:.2f} % int8, {100 * data.accuracy_float:.2f} % float "
+            f"on {data.test_samples} held-out samples"
+        ],
+        "golden": [f"{golden.file} ({golden.label})" for golden in manifest.golden],
+        "files": [f"{entry.size:>10} {entry.path} ({entry.role})" for entry in manifest.files],
+    }
+
+
+def _preprocess(spec: Preprocess) -> str:
+    fields: dict[str, Any] = {
+        name: getattr(spec, name) for name in spec.__struct_fields__ if name != "version"
+    }
+    return f"{spec.version}, " + ", ".join(f"{name} {value}" for name, value in fields.items())
+
+
+def _label(label: Label) -> str:
+    policy = label.policy
+    if label.background:
+        return f"{label.name} (background)"
+    return (
+        f"{label.name}: on {policy.on:g}, off {policy.off:g}, mean of {policy.smoothing_windows} windows, "
+        f"at least {policy.min_count}, then {policy.refractory_ms} ms of rest"
+    )

@@ -1,0 +1,111 @@
+"""``galago status``: what a device has and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galago_edge.commands.cli import json_option
+
+if TYPE_CHECKING:
+    from galago_edge.service.inventory import Inventory, SlotReport
+    from galago_edge.store.state import Release
+
+
+@click.command()
+@click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store.")
+@json_option
+@click.pass_context
+def status(ctx: click.Context, root: Path, as_json: bool) -> None:
+    """Show board, runtime, active bundles, trusted keys and the health of the store.
+
+    Every byte of every active bundle is checked. Exit code 1 when one is damaged or when there is no
+    TFLite runtime.
+
+    \b
+    Example:
+      galago status --root /var/lib/galago
+    """
+    from galago_edge.service.inventory import take_inventory
+
+    inventory = take_inventory(root)
+    if as_json:
+        click.echo(json.dumps(_data(inventory), indent=2, ensure_ascii=False))
+    else:
+        for title, lines in _lines(inventory).items():
+            for number, line in enumerate(lines):
+                click.echo(f"{title if number == 0 else '':<9}{line}")
+    if not inventory.healthy:
+        ctx.exit(1)
+
+
+def _lines(inventory: Inventory) -> dict[str, list[str]]:
+    profile, runtime = inventory.profile, inventory.runtime
+    board = f"{profile.id} ({profile.title})" if profile else "none: board and operators are not checked"
+    interpreter = f"{runtime.package} {runtime.version}" if runtime else "NO TFLITE RUNTIME"
+    copies = [f"{name} is {health}" for name, health in inventory.copies.items() if health != "ok"]
+    if not inventory.slots:
+        copies = []  # nothing was installed yet
+    if inventory.leftovers:
+        copies.append(f"{inventory.leftovers} leftovers of broken installs, which the next one removes")
+    return {
+        "device": [str(inventory.root)],
+        "profile": [board],
+        "machine": [f"{inventory.arch}, galago-edge {inventory.edge_version}, {interpreter}"],
+        "bundles": [line for slot in inventory.slots for line in _slot_lines(slot)] or ["none"],
+        "trusts": [f"{keyid[:16]}… {comment}".rstrip() for keyid, comment in inventory.trusted.items()]
+        or ["nobody: galago keys trust KEY.pub --root DIR"],
+        "store": copies or ["ok"],
+    }
+
+
+def _slot_lines(report: SlotReport) -> list[str]:
+    active, previous = report.slot.active, report.slot.previous
+    lines = [f"{report.name} {active.version} (id {active.id[:16]}…, {report.modality or 'damaged'})"]
+    lines.append(f"  since {active.since_utc}, release counter {active.release_counter}")
+    if report.slot.floor:
+        lines[-1] += f", floor {report.slot.floor}"
+    if previous is not None:
+        lines[-1] += f", before it {previous.version}"
+    if report.fault is not None:
+        lines.append(f"  DAMAGED: {report.fault} [{report.fault.reason}]; {report.fault.hint}")
+    return lines
+
+
+def _data(inventory: Inventory) -> dict[str, Any]:
+    profile, runtime = inventory.profile, inventory.runtime
+    return {
+        "root": str(inventory.root),
+        "healthy": inventory.healthy,
+        "profile": {"id": profile.id, "title": profile.title} if profile else None,
+        "arch": inventory.arch,
+        "galago_edge": inventory.edge_version,
+        "runtime": {"package": runtime.package, "version": runtime.version} if runtime else None,
+        "slots": [_slot_data(report) for report in inventory.slots],
+        "trusted": [{"id": keyid, "comment": comment} for keyid, comment in inventory.trusted.items()],
+        "store": {"copies": inventory.copies, "leftovers": inventory.leftovers},
+    }
+
+
+def _slot_data(report: SlotReport) -> dict[str, Any]:
+    fault = report.fault
+    return {
+        "name": report.name,
+        **_release(report.slot.active),
+        "modality": report.modality,
+        "floor": report.slot.floor,
+        "previous": _release(report.slot.previous) if report.slot.previous else None,
+        "fault": {"reason": fault.reason, "message": str(fault), "hint": fault.hint} if fault else None,
+    }
+
+
+def _release(release: Release) -> dict[str, Any]:
+    return {
+        "version": release.version,
+        "id": release.id,
+        "release_counter": release.release_counter,
+        "since_utc": release.since_utc,
+    }

@@ -1,0 +1,43 @@
+"""Walks a source through a stream, to the end of either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+
+from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.records import Record
+from galago_edge.pipeline.stream import Stream
+from galago_edge.sources import Source
+
+Emit = Callable[[Sequence[Record]], None]
+"""Where records go; what it raises ends the walk at once."""
+
+
+def drive(source: Source, stream: Stream, emit: Emit) -> GalagoError | None:
+    """Push everything that ``source`` gives through ``stream`` and hand the records to ``emit``.
+
+    When the source or the stream fails half-way, what came before is decided, the failure becomes the
+    stream's last record and is returned: the records are whole all the same.
+    """
+    emit(stream.start(source))
+    failure: GalagoError | None = None
+    with closing(_decided(source, stream)) as batches:
+        while True:
+            try:
+                records = next(batches, None)
+            except GalagoError as error:
+                failure = error
+                break
+            if records is None:
+                break
+            emit(records)
+    emit(stream.finish(source, failure))
+    return failure
+
+
+def _decided(source: Source, stream: Stream) -> Generator[list[Record], None, None]:
+    with closing(iter(source)) as items:
+        for item in items:
+            if records := stream.push(item):
+                yield records

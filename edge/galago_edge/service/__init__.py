@@ -1,0 +1,1 @@
+"""The service: what a device runs, side by side, until it is told to stop."""

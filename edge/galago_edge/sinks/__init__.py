@@ -1,0 +1,7 @@
+"""Sinks: where records go."""
+
+from galago_edge.sinks.jsonl import JsonlSink, open_jsonl
+from galago_edge.sinks.live import LiveSink
+from galago_edge.sinks.wall import clock_synced
+
+__all__ = ["JsonlSink", "LiveSink", "clock_synced", "open_jsonl"]

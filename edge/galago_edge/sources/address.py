@@ -1,0 +1,189 @@
+"""How a source is written on the command line and in ``galago.toml``: ``WHAT[?option=value&...]``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+from galago_edge.contract.errors import CallerError, LinkError, Reason, disk_error
+
+Kind = Literal["folder", "video", "audio", "pipe", "camera"]
+Modality = Literal["camera", "microphone"]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".webm"})
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"})
+
+_FORMS = "a folder of images, a video (.avi .mp4 ...), sound (.wav .flac ...), pipe:-?rate=16000, camera:NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One parsed source."""
+
+    kind: Kind
+    target: str
+    """Path, ``-`` of a pipe, or a camera's device or URL (with its credentials: see ``shown``)."""
+    options: dict[str, Any]
+
+    @property
+    def modality(self) -> Modality:
+        """What the source gives."""
+        return "microphone" if self.kind in ("audio", "pipe") else "camera"
+
+    @property
+    def shown(self) -> str:
+        """The target without credentials, for messages and records."""
+        return hide_credentials(self.target)
+
+
+def parse_source(text: str) -> Address:
+    """Return what ``text`` names.
+
+    Raises:
+        LinkError: SOURCE_MISSING; a path that does not exist.
+        CallerError: CONFIG_BAD; no known form, or an option that this form does not have.
+    """
+    if text.startswith("camera:"):
+        return _camera(text.removeprefix("camera:"))
+    if text.startswith("pipe:"):
+        return _pipe(text.removeprefix("pipe:"))
+    if "://" in text:
+        message = f"{hide_credentials(text)} is not a file; a stream from the network is a camera"
+        raise CallerError(Reason.CONFIG_BAD, message, hint="camera:URL")
+    # a question mark is a legal file name: the whole text counts when it exists
+    path, query = (text, "") if _exists(Path(text)) else _cut(text)
+    kind = _path_kind(Path(path))
+    return Address(kind, path, _options(query, _OPTIONS[kind], text))
+
+
+def hide_credentials(text: str) -> str:
+    """Return ``text`` without what may be secret in a URL: user, password and query.
+
+    >>> hide_credentials("rtsp://admin:p@ss@10.0.0.7/live?token=1")
+    'rtsp://***@10.0.0.7/live'
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text
+    _, at, host = rest.rpartition("@")  # the last one: passwords are not always escaped
+    return f"{scheme}://{'***@' if at else ''}{re.split('[?#]', host)[0]}"
+
+
+def _cut(text: str) -> tuple[str, str]:
+    path, _, query = text.partition("?")
+    return path, query
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # no permission to look, a name too long ...
+        raise disk_error(error, f"look at {path}") from error
+
+
+def _path_kind(path: Path) -> Kind:
+    if not _exists(path):
+        raise LinkError(
+            Reason.SOURCE_MISSING,
+            f"source {path} does not exist",
+            hint=f"check the path; a source is {_FORMS}",
+        )
+    if path.is_dir():
+        return "folder"
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return "video"
+    if suffix in AUDIO_SUFFIXES:
+        return "audio"
+    hint = f"a source is {_FORMS}"
+    if suffix in IMAGE_SUFFIXES:
+        hint = "galago classify takes single images; a stream is a folder of images"
+    raise CallerError(Reason.CONFIG_BAD, f"{path} is no kind of source that is known by its name", hint=hint)
+
+
+def _camera(text: str) -> Address:
+    # everything after camera: belongs to a URL, its query too
+    device, query = (text, "") if "://" in text else _cut(text)
+    if not device:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            "camera: names no device",
+            hint="camera:/dev/video0, camera:0 or camera:rtsp://...",
+        )
+    return Address("camera", device, _options(query, _OPTIONS["camera"], f"camera:{hide_credentials(text)}"))
+
+
+def _pipe(text: str) -> Address:
+    target, query = _cut(text)
+    if target != "-":
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"pipe:{target} is not known; the pipe is standard input",
+            hint="pipe:-?rate=16000",
+        )
+    return Address("pipe", target, _options(query, _OPTIONS["pipe"], f"pipe:{text}"))
+
+
+def _rate(text: str) -> Fraction:
+    rate = Fraction(text)
+    if not 0 < rate <= 1000:
+        raise ValueError("a frame rate is above 0 and at most 1000")
+    return rate
+
+
+def _integer(lowest: int, highest: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+            raise ValueError(f"expected an integer from {lowest} to {highest}")
+        return int(text)
+
+    return read
+
+
+def _yes_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError("expected yes or no")
+    return text == "yes"
+
+
+_Readers = dict[str, Callable[[str], Any]]
+_OPTIONS: dict[Kind, _Readers] = {
+    "folder": {"fps": _rate},
+    "video": {"fps": _rate},
+    "audio": {},
+    "pipe": {"rate": _integer(4_000, 192_000), "live": _yes_no},
+    "camera": {
+        "width": _integer(1, 16_384),
+        "height": _integer(1, 16_384),
+        "fps": _integer(1, 1_000),
+        "gap_ms": _integer(1, 3_600_000),
+    },
+}
+
+
+def _options(query: str, readers: _Readers, text: str) -> dict[str, Any]:
+    known = f"it knows {', '.join(readers)}" if readers else "it has none"
+    options: dict[str, Any] = {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
+    except ValueError as error:
+        raise CallerError(
+            Reason.CONFIG_BAD, f"source {text}: {error}", hint="options: ?name=value&..."
+        ) from None
+    for name, value in pairs:
+        if name not in readers or name in options:
+            what = "option twice" if name in options else "unknown option"
+            raise CallerError(Reason.CONFIG_BAD, f"source {text}: {what}: {name}", hint=known)
+        try:
+            options[name] = readers[name](value)
+        except (ValueError, ZeroDivisionError) as error:
+            raise CallerError(
+                Reason.CONFIG_BAD, f"source {text}: {name}={value}: {error}", hint=known
+            ) from None
+    return options

@@ -1,0 +1,25 @@
+"""OpenCV, imported when first needed and told that its troubles are reported by us."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from galago_edge.contract.extras import import_extra
+
+_FFMPEG_QUIET = "-8"  # AV_LOG_QUIET
+
+
+def import_cv2(need: str) -> Any:
+    """Return the module ``cv2``; ``need`` completes "... needs".
+
+    OpenCV and its FFmpeg report bad input on standard error, beside the value that says the same.
+    Galago reports each once, in one line.
+
+    Raises:
+        DeviceError: EXTRA_MISSING.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)  # read when the first video is opened
+    cv2 = import_extra("cv2", "camera", need)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    return cv2
