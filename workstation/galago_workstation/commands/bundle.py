@@ -1,0 +1,100 @@
+"""``galago bundle build``: pack and sign a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Private key to sign with; several sign together.",
+)
+@click.option("--name", help="Name of the bundle.  [default: the run folder's name]")
+@click.option("--version", help="Version, three numbers.  [default: 1.0.0]")
+@click.option(
+    "--release-counter",
+    type=click.IntRange(min=0),
+    help="Must grow with every release; devices never go back.  [default: 1004012 for version 1.4.12]",
+)
+@click.option("--channel", help="Channel of the release.  [default: stable]")
+@click.option("--description", help="One line for people.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="NAME",
+    help="Board it must run on; may be given several times.  [default: every board that can]",
+)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME-VERSION.galago]"
+)
+@json_option
+def build(
+    run: Path,
+    keys: tuple[Path, ...],
+    name: str | None,
+    version: str | None,
+    release_counter: int | None,
+    channel: str | None,
+    description: str | None,
+    devices: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Pack the converted and evaluated run folder RUN into one signed bundle.
+
+    The bundle holds the int8 model, labels, decision policy, preprocessing, and a few test samples with
+    their answers, which every device repeats before it accepts the bundle. The same run, options and
+    keys give the same bytes.
+
+    \b
+    Example:
+      galago bundle build runs/alarms --key release.key --version 1.4.0
+    """
+    from galago_workstation.packing import build_bundle, build_options
+
+    options = build_options(
+        run,
+        name=name,
+        version=version,
+        release_counter=release_counter,
+        channel=channel,
+        description=description,
+        devices=devices or None,
+    )
+    packed = build_bundle(run, options, keys, out or Path(f"{options.name}-{options.version}.galago"))
+    size, manifest = packed.path.stat().st_size, packed.bundle.manifest
+    boards = manifest.compat.device_profiles
+    if as_json:
+        data = {
+            "path": str(packed.path),
+            "bytes": size,
+            "id": packed.bundle.id,
+            "name": options.name,
+            "version": options.version,
+            "release_counter": options.release_counter,
+            "signers": list(packed.bundle.signers),
+            "devices": list(boards),
+            "not_for": packed.not_for,
+            "golden": [golden.label for golden in manifest.golden],
+        }
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    click.echo(
+        f"{packed.path}: {size} bytes, {len(manifest.labels)} labels, {len(manifest.golden)} golden samples"
+    )
+    click.echo(f"id {packed.bundle.id}")
+    click.echo(f"for {', '.join(boards)}")
+    for board, why in packed.not_for.items():
+        click.echo(f"not for {board}: {why}")

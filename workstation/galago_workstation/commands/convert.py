@@ -1,0 +1,45 @@
+"""``galago convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@json_option
+def convert(run: Path, as_json: bool) -> None:
+    """Convert the model of the run folder RUN to float and int8 TFLite files in RUN/converted.
+
+    The int8 file is written only if it passes every gate: builtin int8 operators throughout, the fixed input
+    scale, int8 logits, and at most convert.max_loss_points lost against float on validation data.
+
+    \b
+    Example:
+        galago convert runs/digits
+    """
+    from datetime import UTC, datetime
+
+    from galago_converters.results import CONVERTED_FOLDER, INT8_FILE, encode
+    from galago_workstation.conversion import convert_run
+    from galago_workstation.reporting import command_report
+    from galago_workstation.runs import Run
+
+    opened = Run.open(run)
+    result = convert_run(opened, now=datetime.now(UTC), report=command_report(click.echo, as_json=as_json))
+    if as_json:
+        click.echo(encode(result), nl=False)
+        return
+    held_out = result.held_out
+    operators = ", ".join(f"{op.count} {op.name}" for op in result.ops)
+    click.echo(f"operators, all builtin int8: {operators}")
+    click.echo(
+        f"validation accuracy ({held_out.samples} samples): float {held_out.accuracy_float:.2%},"
+        f" int8 {held_out.accuracy_int8:.2%}, {held_out.flips} flips".replace("%", " %")
+    )
+    file = run / CONVERTED_FOLDER / INT8_FILE
+    click.echo(f"{file}: {file.stat().st_size} bytes")

@@ -1,0 +1,53 @@
+"""``galago devices``: the catalogue of boards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option
+
+
+@click.group()
+def devices() -> None:
+    """Show the boards that bundles can be built for."""
+
+
+@devices.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List every board: its id, machine, TFLite runtime and name."""
+    import msgspec
+
+    from galago_devices import names, profile
+
+    profiles = [profile(name) for name in names()]
+    if as_json:
+        click.echo(json.dumps([msgspec.to_builtins(found) for found in profiles], indent=2))
+        return
+    for found in profiles:
+        runtime = f"{found.runtime.package} {found.runtime.min_version}"
+        click.echo(f"{found.id:<22}{found.arch:<10}{runtime:<24}{found.title}")
+
+
+@devices.command()
+@click.argument("name")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the profile to this file.")
+def show(name: str, out: Path | None) -> None:
+    """Print the profile of the board NAME, as a device keeps it.
+
+    \b
+    Example:
+      galago devices show raspberry-pi-5 -o /media/card/galago/profile.toml
+    """
+    from galago_devices import profile_text
+    from galago_workstation.files import write_bytes
+
+    text = profile_text(name)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    write_bytes(out, text.encode())
+    click.echo(f"{out}: {name}")

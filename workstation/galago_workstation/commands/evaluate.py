@@ -1,0 +1,32 @@
+"""``galago evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@json_option
+def evaluate(run: Path, as_json: bool) -> None:
+    """Compare the Keras model of the run folder RUN with its float and int8 TFLite files on the test part.
+
+    Prints one table and writes RUN/evaluation.json and RUN/evaluation.png (confusions of the int8 model).
+
+    \b
+    Example:
+        galago evaluate runs/digits
+    """
+    from galago_converters.results import encode
+    from galago_workstation.reporting import command_report
+    from galago_workstation.runs import Run
+    from galago_workstation.scorecard import table
+    from galago_workstation.scoring import evaluate_run
+
+    opened = Run.open(run)
+    found = evaluate_run(opened, report=command_report(click.echo, as_json=as_json))
+    click.echo(encode(found).decode(), nl=False) if as_json else click.echo(table(found))

@@ -1,0 +1,62 @@
+"""metrics.csv and the picture of it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One line of metrics.csv."""
+
+    epoch: int
+    """From 1."""
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    """At the end of the epoch."""
+    seconds: float
+    augment_change: float
+    """Mean absolute difference that augmentation made, in input codes."""
+    augment_fresh: float
+    """Share of watched samples that were changed in another way than in the epoch before."""
+
+
+def write_metrics(path: Path, epochs: Iterable[Epoch]) -> None:
+    """Write one line per epoch, the names of the columns first."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Epoch)], lineterminator="\n")
+        writer.writeheader()
+        for epoch in epochs:
+            writer.writerow({name: _short(value) for name, value in asdict(epoch).items()})
+
+
+def _short(value: float) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def draw_curves(path: Path, epochs: Sequence[Epoch], best_epoch: int, title: str) -> None:
+    """Draw loss and accuracy over the epochs as a PNG."""
+    from matplotlib.figure import Figure  # a Figure of its own draws with Agg and leaves pyplot alone
+
+    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+    numbers = [epoch.epoch for epoch in epochs]
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(numbers, [getattr(epoch, name) for epoch in epochs], label="training", marker=".")
+        axes.plot(
+            numbers,
+            [getattr(epoch, f"validation_{name}") for epoch in epochs],
+            label="validation",
+            marker=".",
+        )
+        axes.axvline(best_epoch, color="0.6", linestyle=":", label="kept")
+        axes.set(xlabel="epoch", title=name)
+        axes.grid(alpha=0.3)
+    figure.axes[1].legend()
+    figure.suptitle(title)
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,1 @@
+"""Labelled data: what lies in the folders, which part it belongs to, how it becomes model input."""

@@ -1,0 +1,119 @@
+"""What one inference costs: time and memory of a process that does nothing else.
+
+TensorFlow's memory and threads would spoil both figures, so they are taken in a child process that loads the
+edge engine alone: ``python -m galago_workstation.measuring float|int8 FILE``.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from galago_edge.contract.errors import BundleError, Reason
+
+_WARM_UP = 5
+_LEAST, _MOST = 50, 5_000  # invocations
+_ENOUGH_S = 1.0
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Percentiles over many single inferences, in microseconds."""
+
+    p50_us: int
+    p99_us: int
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What the child process reports."""
+
+    latency: Latency
+    rss_peak_bytes: int
+
+
+def measure(form: Literal["float", "int8"], model: Path) -> Cost:
+    """Run a model file in a fresh process, one thread, without preprocessing.
+
+    Raises:
+        BundleError: MODEL_BAD; the child could not run the model.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "galago_workstation.measuring", form, str(model)],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise BundleError(
+            Reason.MODEL_BAD,
+            f"{model} could not be run for measuring: exit status {done.returncode}, {said!r}",
+            hint="convert the model again",
+        )
+    return msgspec.json.decode(done.stdout, type=Cost)
+
+
+def time_calls(call: Callable[[], object], clock: Callable[[], int] = time.perf_counter_ns) -> Latency:
+    """Time single calls for about a second, after a warm-up."""
+    for _ in range(_WARM_UP):
+        call()
+    taken_ns: list[int] = []
+    while len(taken_ns) < _LEAST or (sum(taken_ns) < _ENOUGH_S * 1e9 and len(taken_ns) < _MOST):
+        begun = clock()
+        call()
+        taken_ns.append(clock() - begun)
+    p50, p99 = np.percentile(taken_ns, [50, 99])
+    return Latency(round(p50 / 1000), round(p99 / 1000))
+
+
+def rss_peak_bytes() -> int:
+    """Return the largest resident set that this process ever had.
+
+    On Linux from VmHWM: ``ru_maxrss`` survives fork and exec, so a child would report its parent's memory.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def main(arguments: list[str]) -> None:
+    """Measure as the child process and write the result to stdout as JSON."""
+    form, path = arguments
+    model = Path(path).read_bytes()
+    latency = time_calls(_int8_call(model) if form == "int8" else _float_call(model))
+    sys.stdout.buffer.write(msgspec.json.encode(Cost(latency, rss_peak_bytes())))
+
+
+def _int8_call(model: bytes) -> Callable[[], object]:
+    from galago_edge.engine import Engine
+
+    engine = Engine(model)
+    view = engine.input_view()
+    view[...] = np.random.default_rng(1).integers(0, 127, view.shape).astype(view.dtype)
+    return engine.invoke
+
+
+def _float_call(model: bytes) -> Callable[[], object]:
+    from galago_converters.running import load_float
+
+    interpreter = load_float(model)
+    feed = interpreter.get_input_details()[0]
+    interpreter.set_tensor(
+        feed["index"], np.random.default_rng(1).random(feed["shape"], np.float32) * np.float32(2.0)
+    )
+    invoke: Callable[[], object] = interpreter.invoke
+    return invoke
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,266 @@
+"""From a converted, evaluated run to one signed bundle.
+
+Nothing is measured here and no clock is read: the same run, options and keys give the same bytes. What
+goes in was computed by the device's own code, and the finished file is opened and run as a device would
+before it takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+import galago_workstation
+from galago_converters import metadata
+from galago_converters.inspect import report
+from galago_converters.results import CONVERTED_FOLDER, INT8_FILE, Conversion, read_conversion, read_file
+from galago_devices import names, profile
+from galago_edge.bundle import Bundle, file_entry, open_bundle, write_bundle
+from galago_edge.bundle.compat import unsupported_ops
+from galago_edge.bundle.keys import read_private_key
+from galago_edge.contract.device import DeviceProfile
+from galago_edge.contract.errors import CallerError, DeviceError, InputError, ModelError, Reason, disk_error
+from galago_edge.contract.manifest import (
+    AudioPreprocess,
+    BundleInfo,
+    BundleName,
+    Compatibility,
+    FileEntry,
+    Manifest,
+    Model,
+    Natural,
+    PreprocessEntry,
+    Version,
+)
+from galago_edge.pipeline.golden import run_golden
+from galago_edge.preprocess import FrontendTables, fingerprint
+from galago_workstation.evaluation import Evaluation, read_evaluation
+from galago_workstation.goldens import ChosenGolden, choose_golden
+from galago_workstation.runs import Run
+
+MODEL_PATH = "model.tflite"
+MIN_RUNTIME_VERSION = "0.1.0"
+"""Oldest galago-edge that knows ``image/1``, ``logmel/1`` and every field of the manifest."""
+_BLOCK_BYTES = 4096
+
+
+class BuildOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the run does not know."""
+
+    name: BundleName
+    version: Version
+    release_counter: Natural
+    channel: BundleName = "stable"
+    description: str = ""
+    devices: tuple[str, ...] = ()
+    """Boards that must be able to take it; none named: every board of the catalogue that can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A finished bundle."""
+
+    path: Path
+    bundle: Bundle
+    not_for: dict[str, str]
+    """Boards of the catalogue that cannot take it, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What becomes the files of the bundle."""
+
+    model: bytes
+    tables: dict[str, bytes]
+    golden: Sequence[ChosenGolden]
+
+    def files(self) -> dict[str, bytes]:
+        """Content by path, in archive order."""
+        samples = {chosen.golden.file: chosen.data for chosen in self.golden}
+        return {MODEL_PATH: self.model, **self.tables, **samples}
+
+    def entries(self) -> tuple[FileEntry, ...]:
+        """The manifest's list of the same."""
+        return (
+            file_entry(MODEL_PATH, "model", self.model),
+            *(file_entry(path, "frontend", data) for path, data in self.tables.items()),
+            *(file_entry(chosen.golden.file, "golden", chosen.data) for chosen in self.golden),
+        )
+
+
+def build_options(run: Path, **given: object) -> BuildOptions:
+    """Fill in what was left out (None): the name from the run's folder, the counter from the version.
+
+    Raises:
+        CallerError: CONFIG_BAD; a value that cannot be.
+    """
+    values = {key: value for key, value in given.items() if value is not None}
+    values.setdefault("name", re.sub(r"[^a-z0-9]+", "-", run.resolve().name.lower()).strip("-"))
+    values.setdefault("version", "1.0.0")
+    if "release_counter" not in values:
+        values["release_counter"] = counter_of(str(values["version"]))
+    try:
+        return msgspec.convert(values, BuildOptions)
+    except msgspec.ValidationError as error:
+        raise CallerError(
+            Reason.CONFIG_BAD, f"galago bundle build: {error}", hint="see galago bundle build --help"
+        ) from None
+
+
+def counter_of(version: str) -> int:
+    """Return a release counter that grows with the version.
+
+    >>> counter_of("1.4.12")
+    1004012
+
+    Raises:
+        CallerError: CONFIG_BAD; not a version of three numbers, or minor or patch above 999.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,3})\.([0-9]{1,3})", version)
+    if match is None:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"no release counter follows from version {version!r}, only from such as 1.4.12",
+            hint="give one: --release-counter N, higher than that of every bundle before",
+        )
+    major, minor, patch = map(int, match.groups())
+    return major * 1_000_000 + minor * 1_000 + patch
+
+
+def build_bundle(run_path: Path, options: BuildOptions, keys: Sequence[Path], out: Path) -> Packed:
+    """Pack, sign, reopen and try a bundle; ``out`` is replaced only when all of it went well.
+
+    Raises:
+        InputError: RUN_BAD; the run is not converted or evaluated, or its files do not fit each other.
+        DeviceError: OP_UNSUPPORTED; a named board, or every board, lacks an operator.
+        ModelError: No test sample is answered right, or the model is not what its conversion says.
+        BundleError: A device would refuse the result.
+        CallerError: A key or a board that is none.
+        LinkError: The disk.
+    """
+    private_keys = [read_private_key(path) for path in keys]
+    run = Run.open(run_path)
+    conversion, evaluation = read_conversion(run_path), read_evaluation(run_path)
+    _check_labels(run, conversion, evaluation)
+    model = read_file(run_path / CONVERTED_FOLDER / INT8_FILE, remedy=f"galago convert {run_path}")
+    _check_model(run, conversion, model)
+    boards, not_for = _boards(conversion, options.devices)
+    contents = _Contents(model, _tables(run), choose_golden(run, model))
+    manifest = _manifest(run, options, conversion, evaluation, boards, contents)
+    with _beside(out) as temporary:
+        run_golden(write_bundle(temporary, manifest, contents.files(), private_keys))
+    return Packed(path=out, bundle=open_bundle(out), not_for=not_for)
+
+
+def _check_labels(run: Run, conversion: Conversion, evaluation: Evaluation) -> None:
+    for what, labels in (("converted", conversion.labels), ("evaluated", evaluation.labels)):
+        if labels != run.labels:
+            raise InputError(
+                Reason.RUN_BAD,
+                f"{run.path} was {what} with other labels than it was trained with",
+                hint=f"galago convert {run.path} && galago evaluate {run.path}",
+            )
+
+
+def _check_model(run: Run, conversion: Conversion, model: bytes) -> None:
+    """Believe the model, not the record: operators and embedded metadata are read from the file."""
+    if report(model).operators != conversion.ops:
+        raise ModelError(
+            Reason.MODEL_BAD,
+            f"{run.path}: the int8 model has other operators than its conversion.json says",
+            hint=f"galago convert {run.path}",
+        )
+    metadata.cross_check(model, labels=run.labels, preprocess=run.preprocess)
+
+
+def _boards(conversion: Conversion, wanted: Sequence[str]) -> tuple[list[DeviceProfile], dict[str, str]]:
+    """Return the boards whose runtime has every operator, and of the others the first reason."""
+    fitting, not_for = [], {}
+    for board in map(profile, dict.fromkeys(wanted or names())):
+        missing = next(unsupported_ops(conversion.ops, board.runtime), None)
+        if missing is None:
+            fitting.append(board)
+        else:
+            not_for[board.id] = missing
+    if not_for and (wanted or not fitting):
+        name, missing = next(iter(not_for.items()))
+        raise DeviceError(
+            Reason.OP_UNSUPPORTED, f"{name}: {missing}", hint="name other boards, or train a model without it"
+        )
+    return fitting, not_for
+
+
+def _tables(run: Run) -> dict[str, bytes]:
+    spec = run.preprocess
+    if not isinstance(spec, AudioPreprocess):
+        return {}
+    return {f"frontend/{name}": data for name, data in FrontendTables.build(spec).files().items()}
+
+
+def _manifest(
+    run: Run,
+    options: BuildOptions,
+    conversion: Conversion,
+    evaluation: Evaluation,
+    boards: Sequence[DeviceProfile],
+    contents: _Contents,
+) -> Manifest:
+    entries = contents.entries()
+    return Manifest(
+        bundle=BundleInfo(
+            name=options.name,
+            version=options.version,
+            release_counter=options.release_counter,
+            channel=options.channel,
+            created_utc=conversion.created_utc,
+            producer=f"galago {galago_workstation.__version__}",
+            description=options.description,
+        ),
+        modality=run.modality,
+        compat=Compatibility(
+            device_profiles=tuple(board.id for board in boards),
+            arch=tuple(sorted({board.arch for board in boards})),
+            min_runtime_version=MIN_RUNTIME_VERSION,
+            ops=conversion.ops,
+            features=(run.preprocess.version,),
+        ),
+        model=(Model(file=MODEL_PATH, input=conversion.input, output=conversion.output),),
+        preprocess=PreprocessEntry(
+            spec=run.preprocess, sha256=fingerprint(run.preprocess), tables=tuple(contents.tables)
+        ),
+        labels=run.label_specs(),
+        decision=run.config.decision.decision(),
+        golden=tuple(chosen.golden for chosen in contents.golden),
+        resources=evaluation.resources(min_free_disk_bytes=_on_disk(entries)),
+        data=evaluation.data_summary(),
+        files=entries,
+    )
+
+
+def _on_disk(entries: Sequence[FileEntry]) -> int:
+    """Return what the files take on a disk with blocks of 4 KiB."""
+    return sum(-(-entry.size // _BLOCK_BYTES) * _BLOCK_BYTES for entry in entries)
+
+
+@contextlib.contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """Give a path in the same folder that takes the place of ``out`` when the block ends well."""
+    if not out.parent.is_dir():
+        raise disk_error(FileNotFoundError(errno.ENOENT, "there is no such folder"), f"write {out}")
+    temporary = out.with_name(f".{out.name}.{secrets.token_hex(8)}.trial")
+    try:
+        yield temporary
+        try:
+            temporary.replace(out)
+        except OSError as error:
+            raise disk_error(error, f"write {out}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,84 @@
+"""How an evaluation looks to people: the table on the terminal and the picture of the confusions."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+
+from galago_workstation.evaluation import Evaluation, Variant
+
+_NAMED = 40  # classes whose names and counts are still readable in the picture
+
+
+def table(found: Evaluation) -> str:
+    """Return the evaluation as a table of text: a column per form of the model, a row per figure."""
+    variants = (found.keras, found.tflite_float, found.tflite_int8)
+    recalls = [(f"recall {name}", _recall(name)) for name in found.labels if name in found.keras.recall]
+    rows: list[tuple[str, Callable[[Variant], str]]] = [
+        ("accuracy", lambda v: _percent(v.accuracy)),
+        *recalls,
+        ("flips against Keras", lambda v: str(v.flips)),
+        ("size", lambda v: f"{v.bytes / 1000:.1f} kB"),
+        ("latency p50", lambda v: _milliseconds(v.p50_us)),
+        ("latency p99", lambda v: _milliseconds(v.p99_us)),
+    ]
+    cells = [
+        (f"{found.test_samples} test samples", "Keras float", "TFLite float", "TFLite int8"),
+        *((title, *(text(variant) for variant in variants)) for title, text in rows),
+    ]
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    lines = [
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
+        )
+        for row in cells
+    ]
+    lines.append(
+        f"latency of one inference on {found.cpu}, TFLite on {found.threads} thread ({found.runtime}),"
+        f" Keras on all; peak memory of the int8 process {found.rss_peak_bytes / 1e6:.0f} MB"
+    )
+    return "\n".join(lines)
+
+
+def _recall(name: str) -> Callable[[Variant], str]:
+    return lambda variant: _percent(variant.recall[name])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _milliseconds(us: int) -> str:
+    return f"{us / 1000:.2f} ms"
+
+
+def confusion_png(found: Evaluation) -> bytes:
+    """Draw the int8 model's confusions: true label down, given label across, colour by share of the row."""
+    from matplotlib.figure import Figure  # a Figure of its own draws with Agg and leaves pyplot alone
+
+    counts = np.array(found.tflite_int8.confusion, float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(4.0 + 0.45 * len(found.labels), 14.0)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    axes.set(
+        xlabel="given",
+        ylabel="true",
+        title=f"int8 on {found.test_samples} test samples: {_percent(found.tflite_int8.accuracy)}",
+    )
+    if len(found.labels) <= _NAMED:
+        axes.set_xticks(range(len(found.labels)), found.labels, rotation=90)
+        axes.set_yticks(range(len(found.labels)), found.labels)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                color = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, f"{count:.0f}", ha="center", va="center", fontsize=7, color=color)
+    with io.BytesIO() as file:
+        figure.savefig(file, format="png", dpi=100)
+        return file.getvalue()

@@ -1,0 +1,250 @@
+"""The training loop: one network, its data, and the epoch whose weights are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galago_converters.frameworks import import_tensorflow
+from galago_edge.contract.errors import CallerError, Reason
+from galago_workstation.config import Config, ImageConfig, TrainOptions
+from galago_workstation.curves import Epoch, write_metrics
+from galago_workstation.data.feed import Batches, ClipFeed, Feed, PictureFeed, Witness
+from galago_workstation.data.reader import AudioReader, ImageReader, Inputs, real_inputs
+from galago_workstation.data.samples import Part, Sample
+from galago_workstation.networks import build_network
+from galago_workstation.progress import Progress
+from galago_workstation.runs import METRICS_FILE
+
+Parts = Mapping[Part, Sequence[Sample]]
+
+_READ_AHEAD = 4  # batches that are made while the network works on others
+_EVALUATION_BATCH = 256
+
+
+class Trainer:
+    """One network, its data, and the loop that brings them together."""
+
+    def __init__(
+        self,
+        config: Config,
+        reader: ImageReader | AudioReader,
+        labels: Sequence[str],
+        parts: Parts,
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        self._config = config
+        self._options = config.train
+        self._labels = labels
+        self._folder = folder
+        self._progress = progress
+        self._input_shape = reader.input_shape
+        train = parts["train"]
+        feed = _feed(config, reader, train, folder)
+        self._witness = Witness(feed)
+        self._numbers = [sample.label for sample in train]
+        self._batches = Batches(
+            feed,
+            self._numbers,
+            batch_size=self._options.batch_size,
+            epochs=self._options.epochs,
+            seed=self._options.seed,
+            witness=self._witness,
+        )
+        self._validation = (
+            reader.inputs(parts["validation"], folder),
+            np.array([sample.label for sample in parts["validation"]], np.int32),
+        )
+        for sample in parts["test"]:  # a test picture that cannot be read shall not be found after hours
+            reader.raw(sample)
+        self._augmented = config.augment != type(config.augment)()
+        self.tf = import_tensorflow()  # seconds: only when the data has turned out well
+        self._keras = self.tf.keras
+        self._network = self._new_network()
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, batch norm statistics included."""
+        return int(self._network.count_params())
+
+    def fit(self) -> tuple[list[Epoch], Epoch]:
+        """Train, put the best weights back, and return all epochs and the best one.
+
+        metrics.csv grows with every epoch.
+        """
+        # same seed, same machine, same weights; on CPUs this costs nothing measurable
+        self.tf.config.experimental.enable_op_determinism()
+        steps = self._batches.steps
+        schedule = _schedule(self._keras, self._options, steps)
+        self._network.compile(
+            optimizer=_optimizer(self._keras, self._options, schedule),
+            loss=_loss(self._keras, self._config.decision.activation, self._options.label_smoothing),
+            metrics=[self._keras.metrics.CategoricalAccuracy(name="accuracy")],
+            jit_compile=False,  # measured on x86-64: XLA's convolutions are slower than oneDNN's
+        )
+        self._progress.begin(self._options.epochs, steps)
+        keeper = self._keeper(schedule)
+        self._network.fit(
+            self._training_set(),
+            epochs=self._options.epochs,
+            steps_per_epoch=steps,
+            validation_data=self._validation_set(),
+            class_weight=self._class_weights() if self._options.class_weights else None,
+            callbacks=[keeper],
+            shuffle=False,  # Batches already is in a new order every epoch
+            verbose=0,
+        )
+        self._network.set_weights(keeper.best_weights)
+        return keeper.epochs, keeper.best
+
+    def save(self, path: Path) -> str:
+        """Write the network without its optimizer; return the hash of its weights."""
+        clean = self._new_network()
+        clean.set_weights(self._network.get_weights())
+        clean.save(path)
+        return weights_sha256(clean)
+
+    def _new_network(self) -> Any:
+        return build_network(
+            self._config.model, self._input_shape, len(self._labels), seed=self._options.seed
+        )
+
+    def _training_set(self) -> Any:
+        tf = self.tf
+        kind = tf.uint8 if isinstance(self._config, ImageConfig) else tf.int8
+        signature = (
+            tf.TensorSpec((None, *self._input_shape), kind),
+            tf.TensorSpec((None,), tf.int32),
+        )
+        batches = tf.data.Dataset.from_generator(lambda: iter(self._batches), output_signature=signature)
+        return batches.map(self._as_floats).prefetch(_READ_AHEAD)
+
+    def _validation_set(self) -> Any:
+        inputs, labels = self._validation
+
+        def batches() -> Iterator[tuple[Inputs, npt.NDArray[np.int32]]]:
+            for start in range(0, len(labels), _EVALUATION_BATCH):
+                yield inputs[start : start + _EVALUATION_BATCH], labels[start : start + _EVALUATION_BATCH]
+
+        signature = (
+            self.tf.TensorSpec((None, *self._input_shape), self.tf.as_dtype(inputs.dtype)),
+            self.tf.TensorSpec((None,), self.tf.int32),
+        )
+        count = -(-len(labels) // _EVALUATION_BATCH)
+        dataset = self.tf.data.Dataset.from_generator(batches, output_signature=signature)
+        return dataset.map(self._as_floats).apply(self.tf.data.experimental.assert_cardinality(count))
+
+    def _as_floats(self, inputs: Any, labels: Any) -> tuple[Any, Any]:
+        scale = float(real_inputs(np.ones(1, inputs.dtype.as_numpy_dtype))[0])
+        return self.tf.cast(inputs, self.tf.float32) * scale, self.tf.one_hot(labels, len(self._labels))
+
+    def _class_weights(self) -> dict[int, float]:
+        counts = np.bincount(self._numbers, minlength=len(self._labels))
+        return {
+            label: len(self._numbers) / (len(counts) * count) for label, count in enumerate(counts.tolist())
+        }
+
+    def _keeper(self, schedule: Any) -> Any:
+        trainer = self
+
+        class Keeper(self._keras.callbacks.Callback):  # type: ignore[name-defined,misc]
+            """Reports, keeps the best weights, and stops when they stay the best for too long."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.epochs: list[Epoch] = []
+                self.best: Epoch | None = None
+                self.best_weights: list[npt.NDArray[np.float32]] = []
+                self._began = 0.0
+
+            def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+                self._began = time.monotonic()
+
+            def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+                trainer._progress.step()
+
+            def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+                row = trainer._epoch(epoch, logs, schedule, time.monotonic() - self._began)
+                self.epochs.append(row)
+                best = self.best is None or _goodness(row) > _goodness(self.best)
+                if best:
+                    self.best, self.best_weights = row, self.model.get_weights()
+                write_metrics(trainer._folder / METRICS_FILE, self.epochs)
+                trainer._progress.epoch(row, best)
+                assert self.best is not None
+                self.model.stop_training = row.epoch - self.best.epoch >= trainer._options.patience
+
+        return Keeper()
+
+    def _epoch(self, epoch: int, logs: dict[str, float], schedule: Any, seconds: float) -> Epoch:
+        if not np.isfinite(logs["loss"]):
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"the loss became {logs['loss']} in epoch {epoch + 1}",
+                hint="lower [train] learning_rate, or raise warmup_epochs",
+            )
+        change = self._witness.close(epoch)
+        if self._augmented:
+            self._witness.check()
+        rate = schedule(self._network.optimizer.iterations)
+        return Epoch(
+            epoch=epoch + 1,
+            loss=float(logs["loss"]),
+            accuracy=float(logs["accuracy"]),
+            validation_loss=float(logs["val_loss"]),
+            validation_accuracy=float(logs["val_accuracy"]),
+            learning_rate=float(rate),
+            seconds=seconds,
+            augment_change=change.size,
+            augment_fresh=change.fresh,
+        )
+
+
+def weights_sha256(network: Any) -> str:
+    """Return one hash over all weights of a Keras model, in its own order."""
+    digest = hashlib.sha256()
+    for weights in network.get_weights():
+        digest.update(np.ascontiguousarray(weights).tobytes())
+    return digest.hexdigest()
+
+
+def _feed(config: Config, reader: ImageReader | AudioReader, samples: Sequence[Sample], folder: Path) -> Feed:
+    if isinstance(reader, ImageReader):
+        assert isinstance(config, ImageConfig)
+        return PictureFeed(reader, samples, config.augment, config.train.seed, folder)
+    assert not isinstance(config, ImageConfig)
+    return ClipFeed(reader, samples, config.augment, config.train.seed)
+
+
+def _goodness(epoch: Epoch) -> tuple[float, float]:
+    """Return what decides which weights are kept: accuracy, and loss where small sets tie."""
+    return epoch.validation_accuracy, -epoch.validation_loss
+
+
+def _schedule(keras: Any, options: TrainOptions, steps: int) -> Any:
+    total = options.epochs * steps
+    warmup = min(round(options.warmup_epochs * steps), total - 1)
+    if warmup == 0:
+        return keras.optimizers.schedules.CosineDecay(options.learning_rate, total)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, total - warmup, warmup_target=options.learning_rate, warmup_steps=warmup
+    )
+
+
+def _optimizer(keras: Any, options: TrainOptions, schedule: Any) -> Any:
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=options.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    return optimizer
+
+
+def _loss(keras: Any, activation: str, label_smoothing: float) -> Any:
+    losses = keras.losses
+    kind = losses.CategoricalCrossentropy if activation == "softmax" else losses.BinaryCrossentropy
+    return kind(from_logits=True, label_smoothing=label_smoothing)
