@@ -1,0 +1,344 @@
+"""``galago convert`` and ``galago evaluate`` on runs whose network was set by hand: nothing is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from galago_converters import inspect, metadata
+from galago_converters.calibration import CalibrationRecord
+from galago_converters.frameworks import import_tensorflow
+from galago_converters.results import Conversion, read_conversion
+from galago_edge.commands.cli import main
+from galago_edge.contract.errors import InputError, ModelError, Reason, disk_error
+from galago_edge.engine import Engine
+from galago_edge.preprocess import fingerprint
+from galago_workstation import conversion
+from galago_workstation.config import read_config
+from galago_workstation.conversion import convert_run
+from galago_workstation.data.reader import open_reader
+from galago_workstation.data.samples import PARTS, samples_sha256
+from galago_workstation.evaluation import Evaluation, read_evaluation
+from galago_workstation.measuring import measure, rss_peak_bytes
+from galago_workstation.runs import DataRoot, Run, RunRecord, TrainResult, encode_split
+from galago_workstation.splits import split
+
+pytestmark = [
+    pytest.mark.slow,
+    # Keras 3.15 saves and copies variables in a way that numpy 2.4 is about to drop
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+LEVELS = {"bright": 215, "dark": 40, "mid": 128}
+
+CONFIG = """
+[data]
+kind = "images"
+folder = "pictures"
+validation_share = 0.3
+test_share = 0.3
+
+[preprocess]
+kind = "image"
+width = 8
+height = 8
+color = "gray"
+
+[model]
+kind = "resnet"
+
+[convert]
+calibration_samples = 12
+max_loss_points = 2.0
+"""
+
+
+def network(keras: Any, *, unused_gain: float = 1.0, softmax: bool = False) -> Any:
+    """Mean level, then a line per label over it: bright, dark, mid, with borders at 1/3 and 2/3.
+
+    ``unused_gain`` scales a channel that nobody looks at. When it is large, the activations' common int8
+    scale has no steps left for the channels that matter.
+    """
+    layers = keras.layers
+    image = keras.Input((8, 8, 1))
+    x = layers.Rescaling(1 / 255)(image)
+    x = layers.Conv2D(4, 2, strides=2, activation="relu", name="levels")(x)
+    x = layers.Dense(3, name="lines", activation="softmax" if softmax else None)(
+        layers.GlobalAveragePooling2D()(x)
+    )
+    model = keras.Model(image, x)
+    patches = np.full((2, 2, 1, 4), 0.25, np.float32) * np.array([unused_gain, 1, 1, 1], np.float32)
+    slopes = np.array([[0, 0, 0], [1, -1, 0], [1, -1, 0], [1, -1, 0]], np.float32)
+    model.get_layer("levels").set_weights([patches, np.zeros(4, np.float32)])
+    model.get_layer("lines").set_weights([8 * slopes, np.array([-16, 8, 0], np.float32)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def keras() -> Any:
+    import_tensorflow()
+    import keras
+
+    return keras
+
+
+@pytest.fixture(scope="module")
+def made_run(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    rng = np.random.default_rng(2)
+    for label, level in LEVELS.items():
+        (folder / "pictures" / label).mkdir(parents=True)
+        for number in range(20):
+            pixels = rng.integers(level - 25, level + 25, (8, 8), np.uint8)
+            cv2.imwrite(str(folder / "pictures" / label / f"{number}.png"), pixels)
+    run = folder / "run"
+    run.mkdir()
+    (run / "config.toml").write_text(CONFIG, encoding="utf-8")
+    config = read_config(run / "config.toml")
+    listing = open_reader(config, folder).listing()
+    parts = split(listing, validation_share=0.3, test_share=0.3)
+    record = RunRecord(
+        created_utc="2031-05-06T00:00:00Z",
+        producer="tests",
+        seed=1,
+        labels=listing.labels,
+        config_sha256="0" * 64,
+        preprocess_sha256=fingerprint(config.preprocess),
+        data_root=DataRoot(relative="..", absolute=str(folder)),
+        samples={part: len(parts[part]) for part in PARTS},
+        samples_sha256={part: samples_sha256(parts[part]) for part in PARTS},
+        duplicates_left_out=0,
+        result=TrainResult(
+            epochs=1,
+            best_epoch=1,
+            validation_accuracy=1.0,
+            validation_loss=0.0,
+            parameters=0,
+            weights_sha256="0" * 64,
+            seconds=0.0,
+        ),
+    )
+    (run / "run.json").write_bytes(msgspec.json.encode(record))
+    (run / "split.json").write_bytes(encode_split(parts))
+    network(keras).save(run / "model.keras")
+    return folder
+
+
+@pytest.fixture
+def run(made_run: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made_run, tmp_path / "made")
+    return tmp_path / "made" / "run"
+
+
+@pytest.fixture(scope="module")
+def converted(made_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("converted") / "made"
+    shutil.copytree(made_run, folder)
+    convert_run(Run.open(folder / "run"), now=NOW)
+    return folder
+
+
+@pytest.fixture
+def converted_run(converted: Path, tmp_path: Path) -> Path:
+    shutil.copytree(converted, tmp_path / "made")
+    return tmp_path / "made" / "run"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def galago(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def assert_one_line(result: Result, reason: Reason, exit_code: int = 1) -> None:
+    assert result.exit_code == exit_code, result.output
+    error, hint = result.stderr.splitlines()
+    assert error.startswith("Error: ")
+    assert error.endswith(f"[{reason}]")
+    assert hint.startswith("Hint: ")
+
+
+def test_the_conversion_describes_the_files_beside_it(converted_run: Path) -> None:
+    found = read_conversion(converted_run)
+    files = contents(converted_run / "converted")
+    assert set(files) == {"float.tflite", "int8.tflite", "calibration.json", "conversion.json"}
+    assert found.created_utc == "2031-05-06T07:08:09Z"
+    assert found.labels == ("bright", "dark", "mid")
+    engine = Engine(files["int8.tflite"])
+    assert (found.input.shape, found.input.scale, found.input.zero_point) == ((1, 8, 8, 1), 1.0, 0)
+    assert (found.output.index, found.output.scale) == (engine.output.index, engine.output.scale)
+    assert found.ops == inspect.report(files["int8.tflite"]).operators
+    assert found.held_out.accuracy_float == found.held_out.accuracy_int8 == 1.0
+    embedded = metadata.read(files["int8.tflite"])
+    assert embedded is not None
+    assert embedded.labels == found.labels
+    record = msgspec.json.decode(files["calibration.json"], type=CalibrationRecord)
+    assert record.per_label == {"bright": 4, "dark": 4, "mid": 4}
+    trained_on = {sample.sha256 for sample in Run.open(converted_run).samples("train")}
+    assert {sample.sha256 for sample in record.samples} <= trained_on
+
+
+def test_converting_again_gives_the_same_files(converted_run: Path) -> None:
+    before = contents(converted_run / "converted")
+    convert_run(Run.open(converted_run), now=NOW)
+    assert contents(converted_run / "converted") == before
+
+
+def test_a_file_that_was_changed_afterwards_is_noticed(converted_run: Path) -> None:
+    model = converted_run / "converted" / "int8.tflite"
+    model.write_bytes(model.read_bytes() + b"\0")
+    with pytest.raises(InputError, match="its sha256 differs") as caught:
+        read_conversion(converted_run)
+    assert caught.value.reason is Reason.RUN_BAD
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"unused_gain": 2000.0}, Reason.INT8_LOSS),
+        ({"softmax": True}, Reason.EXPORT_FAILED),
+    ],
+    ids=["int8 collapses", "probabilities"],
+)
+def test_a_refused_conversion_leaves_the_old_one(
+    converted_run: Path, keras: Any, options: dict[str, Any], reason: Reason
+) -> None:
+    before = contents(converted_run / "converted")
+    network(keras, **options).save(converted_run / "model.keras")
+    result = galago("convert", converted_run)
+    assert_one_line(result, reason)
+    assert contents(converted_run / "converted") == before
+    assert not list(converted_run.glob("*.part")) + list(converted_run.glob("*.old"))
+
+
+def test_calibration_samples_that_reach_into_the_test_part_are_refused(run: Path) -> None:
+    """The same contents under another name, as when a data set is copied together."""
+    split_file = run / "split.json"
+    entries = json.loads(split_file.read_bytes())
+    train = next(entry for entry in entries["samples"] if entry["part"] == "train")
+    test = next(entry for entry in entries["samples"] if entry["part"] == "test")
+    test["sha256"] = train["sha256"]
+    split_file.write_text(json.dumps(entries), encoding="utf-8")
+    config = (run / "config.toml").read_text(encoding="utf-8")
+    (run / "config.toml").write_text(config.replace("samples = 12", "samples = 1000"), encoding="utf-8")
+    assert_one_line(galago("convert", run), Reason.CALIBRATION_BAD)
+    assert not (run / "converted").exists()
+
+
+def test_too_few_calibration_samples_for_every_label_are_refused(run: Path) -> None:
+    config = (run / "config.toml").read_text(encoding="utf-8")
+    (run / "config.toml").write_text(config.replace("samples = 12", "samples = 2"), encoding="utf-8")
+    result = galago("convert", run)
+    assert_one_line(result, Reason.CALIBRATION_BAD)
+    assert "at least 3" in result.stderr
+
+
+def test_exporting_another_network_than_the_runs_is_noticed(
+    run: Path, keras: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLPerf Tiny's streaming wake word saves the float model where the quantized one was meant."""
+    real = conversion.export
+    other = network(keras)
+    lines = other.get_layer("lines")
+    lines.set_weights([lines.get_weights()[0] * 1.05, lines.get_weights()[1]])
+    monkeypatch.setattr(conversion, "export", lambda _, *rest, **named: real(other, *rest, **named))
+    with pytest.raises(ModelError, match=r"differs from model.keras by") as caught:
+        convert_run(Run.open(run), now=NOW)
+    assert caught.value.reason is Reason.EXPORT_FAILED
+
+
+def test_a_full_disk_leaves_the_old_conversion(converted_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(converted_run / "converted")
+    real = conversion.write_bytes
+
+    def until_full(path: Path, content: bytes) -> None:
+        if path.name == "conversion.json":
+            raise disk_error(OSError(28, "No space left on device"), f"write {path}")
+        real(path, content)
+
+    monkeypatch.setattr(conversion, "write_bytes", until_full)
+    assert_one_line(galago("convert", converted_run), Reason.NO_SPACE, exit_code=3)
+    assert contents(converted_run / "converted") == before
+
+
+def test_evaluate_needs_a_conversion(run: Path) -> None:
+    result = galago("evaluate", run)
+    assert_one_line(result, Reason.RUN_BAD)
+    assert f"galago convert {run}" in result.stderr
+
+
+def test_evaluate_compares_the_three_forms(converted_run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    result = galago("evaluate", converted_run)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    assert capfd.readouterr() == ("", "")
+    rows = {line[:20].strip(): line.split() for line in result.stdout.splitlines()}
+    assert rows["accuracy"][1:] == ["100.00", "%"] * 3
+    for label in LEVELS:
+        assert rows[f"recall {label}"][-1] == "%"
+    assert rows["flips against Keras"][-3:] == ["0", "0", "0"]
+    found = read_evaluation(converted_run)
+    assert found.test_samples == len(Run.open(converted_run).samples("test"))
+    assert np.sum(found.tflite_int8.confusion) == found.test_samples
+    assert found.tflite_int8.bytes == (converted_run / "converted" / "int8.tflite").stat().st_size
+    assert found.tflite_int8.p50_us <= found.tflite_int8.p99_us
+    assert (converted_run / "evaluation.png").read_bytes().startswith(b"\x89PNG")
+    summary = found.data_summary()
+    assert summary.recall_int8 == {"bright": 1.0, "dark": 1.0, "mid": 1.0}
+    assert (
+        summary.calibration_sha256
+        == hashlib.sha256((converted_run / "converted" / "calibration.json").read_bytes()).hexdigest()
+    )
+    assert found.resources(min_free_disk_bytes=7).latency[0].threads == 1
+
+
+def test_evaluate_counts_mistakes_and_flips(converted_run: Path, keras: Any) -> None:
+    """The Keras model is exchanged behind the conversion's back for one that confuses mid with dark."""
+    wrong = network(keras)
+    lines = wrong.get_layer("lines")
+    lines.set_weights([lines.get_weights()[0], np.array([-16, 80, 0], np.float32)])
+    wrong.save(converted_run / "model.keras")
+    assert_one_line(galago("evaluate", converted_run), Reason.RUN_BAD)
+    file = converted_run / "converted" / "conversion.json"
+    record = msgspec.json.decode(file.read_bytes(), type=Conversion)
+    model_sha256 = hashlib.sha256((converted_run / "model.keras").read_bytes()).hexdigest()
+    file.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, model_sha256=model_sha256)))
+    result = galago("evaluate", converted_run, "--json")
+    assert result.exit_code == 0, result.output
+    found = msgspec.json.decode(result.stdout, type=Evaluation)
+    counts = {name: sum(row) for name, row in zip(found.labels, found.keras.confusion, strict=True)}
+    assert found.keras.recall == {"bright": 0.0, "dark": 1.0, "mid": 0.0}
+    assert found.keras.accuracy == pytest.approx(counts["dark"] / found.test_samples)
+    assert found.keras.flips == 0
+    assert found.tflite_int8.flips == found.tflite_float.flips == counts["bright"] + counts["mid"]
+    assert found.tflite_int8.accuracy == 1.0
+
+
+def test_an_evaluation_of_another_conversion_is_not_used(converted_run: Path) -> None:
+    assert galago("evaluate", converted_run).exit_code == 0
+    file = converted_run / "evaluation.json"
+    found = msgspec.json.decode(file.read_bytes(), type=Evaluation)
+    file.write_bytes(msgspec.json.encode(msgspec.structs.replace(found, int8_sha256="1" * 64)))
+    with pytest.raises(InputError, match="the run was converted again since") as caught:
+        read_evaluation(converted_run)
+    assert caught.value.reason is Reason.RUN_BAD
+
+
+def test_memory_is_the_engines_own(converted_run: Path) -> None:
+    """This process holds TensorFlow; a child's ru_maxrss would report that."""
+    cost = measure("int8", converted_run / "converted" / "int8.tflite")
+    assert 20e6 < cost.rss_peak_bytes < 150e6 < rss_peak_bytes()
+    assert 0 <= cost.latency.p50_us < 1000
