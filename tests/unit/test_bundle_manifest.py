@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -69,6 +70,7 @@ NOT_ONE_MEANING = {
     "NaN": GOOD_BYTES.replace(b'"temperature":1.0', b'"temperature":NaN'),
     "infinity": GOOD_BYTES.replace(b'"temperature":1.0', b'"temperature":Infinity'),
     "a number that overflows": GOOD_BYTES.replace(b'"temperature":1.0', b'"temperature":1e999'),
+    "a scale that overflows": GOOD_BYTES.replace(b'"scale":0.125', b'"scale":1e999'),
     "2**53": GOOD_BYTES.replace(b'"release_counter":1', b'"release_counter":9007199254740992'),
     "a million digits": GOOD_BYTES.replace(b'"release_counter":1', b'"release_counter":' + b"1" * 100_000),
     "a truth for a number": GOOD_BYTES.replace(b'"release_counter":1', b'"release_counter":true'),
@@ -101,6 +103,10 @@ def test_sixteen_levels_and_other_alphabets_are_fine() -> None:
     names = ("ümläut", "日本語", "می‌خواهم", "👩‍🚀")
     manifest = hollow_manifest(labels=names)[0]
     assert [label.name for label in parse_manifest(encode_manifest(manifest), "x").labels] == list(names)
+
+
+def test_text_that_cannot_be_written_is_refused() -> None:
+    assert refusal(changed(GOOD, bundle__description="\udcff")) == Reason.MANIFEST_BAD
 
 
 def test_a_long_manifest_is_refused_unread() -> None:
@@ -276,7 +282,7 @@ def test_whatever_stands_anywhere_in_a_manifest_gives_a_manifest_or_a_reason(
             if drop:
                 del node[last]
             else:
-                node[last] = what
+                node[last] = copy.deepcopy(what)  # else it could end up inside itself
         except (KeyError, IndexError, TypeError):
             continue  # an earlier change took the place away
     data = json.dumps(tree).encode()

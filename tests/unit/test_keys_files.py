@@ -64,6 +64,12 @@ def test_keys_are_never_overwritten(tmp_path: Path, there: str) -> None:
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {there: "precious"}
 
 
+@pytest.mark.parametrize("comment", ["two\nlines", "x" * 201, "\x1b[2J", "\udcff"], ids=ascii)
+def test_a_comment_that_could_not_be_read_back_is_refused(tmp_path: Path, comment: str) -> None:
+    refusal(create_key_pair, tmp_path / "release", comment)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_half_a_pair_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.open
 

@@ -136,6 +136,23 @@ def test_a_first_install_that_fails_leaves_an_empty_store(tmp_path: Path, bundle
         assert install(root, bundles[0], faulty(0, 0)[0]).outcome == "installed"
 
 
+@pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.ENOSPC], ids=errno.errorcode.get)
+def test_a_file_system_that_cannot_reserve_is_no_fault_but_a_full_one_is(
+    tmp_path: Path, bundles: list[Bundle], error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fallocate(fd: int, offset: int, length: int) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
+    root = trust(tmp_path / "device")
+    if error == errno.EOPNOTSUPP:
+        assert install(root, bundles[0]).outcome == "installed"
+        return
+    with pytest.raises(LinkError) as caught:
+        install(root, bundles[0])
+    assert caught.value.reason == Reason.NO_SPACE
+
+
 def test_a_real_full_disk_leaves_the_old_bundle(tmp_path: Path) -> None:
     """A tmpfs of a few hundred kilobytes, filled to leave ever less room."""
     disk = tmp_path / "disk"

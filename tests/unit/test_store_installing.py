@@ -14,6 +14,7 @@ from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
 from galago_edge.contract.errors import BundleError, BusyError, DeviceError, LinkError, Reason
 from galago_edge.store import Installation, Store, install_bundle
 from galago_edge.store.fs import Free, StoreFs
+from galago_edge.store.state import decode_state, encode_state, with_active
 from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, make_hollow_bundle, trust
 
 
@@ -132,6 +133,19 @@ def test_a_bundle_raises_the_floor(root: Path) -> None:
     assert Store(root).state().slots["tiny"].floor == 4
 
 
+def test_the_floor_holds_even_where_the_active_bundle_is_below_it(root: Path) -> None:
+    """As after a return to an older bundle."""
+    install(root, pack(root, 5))
+    state = Store(root).state()
+    slot = changed(state.slots["tiny"], floor=7)
+    for name in ("state.a", "state.b"):
+        (root / name).unlink()
+        (root / name).write_bytes(encode_state(changed(state, slots={"tiny": slot})))
+    reason, text = refusal(root, pack(root, 6))
+    assert reason == Reason.DOWNGRADE and "floor is 7" in text
+    assert install(root, pack(root, 7)).outcome == "installed"
+
+
 def test_a_stranger_s_bundle_is_refused_by_the_store_too(root: Path) -> None:
     bundle = pack(root, 1, keys=[OTHER_KEY])
     assert refusal(root, bundle)[0] == Reason.KEY_UNKNOWN
@@ -201,7 +215,10 @@ def test_a_whole_folder_that_never_became_active_is_used(root: Path) -> None:
     for name in ("state.a", "state.b"):
         (root / name).unlink()
     made = (root / "bundles" / bundle.id / "model.tflite").stat().st_ino
-    assert install(root, bundle).outcome == "installed"
+    judged = []
+    store = Store(root)
+    done = install_bundle(store, bundle, store.trusted(), lambda copy: judged.append(copy.path) or {})
+    assert (done.outcome, judged) == ("installed", [done.folder])
     assert (root / "bundles" / bundle.id / "model.tflite").stat().st_ino == made
 
 
@@ -288,6 +305,7 @@ def test_everything_is_on_the_disk_before_the_step_that_relies_on_it(root: Path)
         assert at[("create", f"incoming/new/{name}")] < at[("fsync", f"incoming/new/{name}")] < moved
     for folder in ("incoming/new/golden", "incoming/new", "incoming"):
         assert at[("fsync_dir", folder)] < moved or folder == "incoming"
+    assert at[("create", "incoming/new/accepted.json")] < at[("fsync_dir", "incoming/new")]
     first = fs.log.index(("rename", "state.a"))
     assert moved < at[("fsync_dir", "bundles")] < fs.log.index(("create", "state.a"))
     assert moved < at[("fsync_dir", "incoming")] < first
@@ -302,8 +320,6 @@ def test_everything_is_on_the_disk_before_the_step_that_relies_on_it(root: Path)
 
 def test_the_newer_copy_is_never_the_first_to_be_replaced(root: Path) -> None:
     """A cut while it is written would leave only the older one."""
-    from galago_edge.store.state import decode_state, encode_state, with_active
-
     install(root, pack(root, 1))
     state = Store(root).state()
     newer = with_active(state, "tiny", state.slots["tiny"].active, floor=0)

@@ -44,10 +44,14 @@ def create_key_pair(path: Path, comment: str = "") -> str:
     Returns the key id. Never overwrites.
 
     Raises:
-        CallerError: EXISTS; one of the two files is there already.
+        CallerError: EXISTS; one of the two files is there already. KEY_BAD; the comment is not one line.
         LinkError: The folder cannot be written.
     """
     key = Ed25519PrivateKey.generate()
+    if not comment.isprintable() or _PUBLIC_LINE.fullmatch(public_line(key_id(key), comment)) is None:
+        raise CallerError(
+            Reason.KEY_BAD, f"the comment {comment!a} is not one line of text", hint="at most 200 characters"
+        )
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -38,10 +38,15 @@ def encode_manifest(manifest: Manifest) -> bytes:
     Raises:
         BundleError: The manifest would be refused by :func:`parse_manifest`.
     """
-    lines = [
-        msgspec.json.encode(name) + b":" + msgspec.json.encode(getattr(manifest, name))
-        for name in Manifest.__struct_fields__
-    ]
+    try:
+        lines = [
+            msgspec.json.encode(name) + b":" + msgspec.json.encode(getattr(manifest, name))
+            for name in Manifest.__struct_fields__
+        ]
+    except UnicodeEncodeError as error:  # a command line in another encoding gives such text
+        raise BundleError(
+            Reason.MANIFEST_BAD, f"a text is no Unicode: {error}", hint="write it in UTF-8"
+        ) from None
     data = b"{\n" + b",\n".join(lines) + b"\n}\n"
     parse_manifest(data, "this manifest")
     return data

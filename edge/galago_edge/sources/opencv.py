@@ -8,6 +8,7 @@ from typing import Any
 from galago_edge.contract.extras import import_extra
 
 _FFMPEG_QUIET = "-8"  # AV_LOG_QUIET
+_OPENCV_SILENT = 0  # cv::utils::logging::LOG_LEVEL_SILENT
 
 
 def import_cv2(need: str) -> Any:
@@ -21,5 +22,7 @@ def import_cv2(need: str) -> Any:
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)  # read when the first video is opened
     cv2 = import_extra("cv2", "camera", need)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 5 moved the function into cv2.utils.logging, 4.x has it at the top
+    logger = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+    logger.setLogLevel(_OPENCV_SILENT)
     return cv2

@@ -7,8 +7,10 @@ of its path.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +54,12 @@ class StoreFs:
 
     def allocate(self, fd: int, size: int) -> None:
         """Reserve the space now, so that a full disk shows before anything is written."""
-        if size:  # the call refuses 0
-            os.posix_fallocate(fd, 0, size)
+        if size and sys.platform == "linux":  # the call refuses 0
+            try:
+                os.posix_fallocate(fd, 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                    raise  # else this file system cannot reserve, and writing will show
 
     def write(self, fd: int, data: bytes) -> None:
         """Write all of ``data``."""
@@ -85,7 +91,8 @@ class StoreFs:
         """Ask the kernel to drop what it holds of a file, so that reading it reads the disk."""
         fd = os.open(path, _FILE)
         try:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            if sys.platform == "linux":
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(fd)
 
