@@ -34,7 +34,9 @@ test: $(DEV_STAMP) lint
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 bench: $(DEV_STAMP)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/frontend.py
+	$(BIN)/python benchmarks/decision.py
+	$(BIN)/python benchmarks/runtimes.py
 
 format: $(DEV_STAMP)
 	$(BIN)/ruff check --fix .
