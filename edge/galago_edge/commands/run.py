@@ -83,7 +83,10 @@ def _configured(options: tuple[str, ...], config: Path | None) -> tuple[StreamCo
     return read_config(config) if config is not None else checked(map(read_option, options))
 
 
-def _report(name: str, failure: GalagoError) -> None:
+def _report(name: str, failure: BaseException) -> None:
+    if not isinstance(failure, GalagoError):
+        click.echo(f"Error: stream {name}: {failure!r}, a fault of galago itself; the others go on", err=True)
+        return
     click.echo(f"Error: stream {name}: {failure} [{failure.reason}]", err=True)
     if failure.hint:
         click.echo(f"Hint: {failure.hint}", err=True)

@@ -8,12 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
 from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.records import Record
 from galago_edge.pipeline.driving import Emit, drive
 from galago_edge.service.preparing import PreparedStream
 from galago_edge.sources import Source
 
-Report = Callable[[str, GalagoError], None]
-"""Told the name and the failure of a stream, as soon as it has failed."""
+Report = Callable[[str, BaseException], None]
+"""Told name and failure of a stream as soon as it has failed; a fault of our own is no GalagoError."""
 
 _Outcome = Future[GalagoError | None]
 
@@ -29,15 +30,17 @@ class Service:
         self._turn = threading.Lock()
         self._sources: list[Source] = []
         self._stopping = False
+        self._broken: Exception | None = None
 
     def run(self, report: Report) -> list[GalagoError]:
         """Run every stream to its end and return the failures of those that failed.
 
         Raises:
             LinkError, BrokenPipeError: The sink failed; all streams were stopped then.
+            Exception: A stream met a fault of our own; it was reported, and the others ran to their end.
         """
         failures: list[GalagoError] = []
-        broken: BaseException | None = None
+        fault: BaseException | None = None
         with ThreadPoolExecutor(len(self._streams), thread_name_prefix="stream") as pool:
             names = {pool.submit(self._run_one, stream): stream.config.name for stream in self._streams}
             for future in names:
@@ -49,14 +52,16 @@ class Service:
                     self._stop_sources()
                     continue
                 left -= 1
-                if (error := outcome.exception()) is not None:
-                    broken = broken or error
+                if self._broken is not None:
                     self._stop_sources()
+                elif (error := outcome.exception()) is not None:
+                    fault = fault or error
+                    report(names[outcome], error)
                 elif (failure := outcome.result()) is not None:
                     failures.append(failure)
                     report(names[outcome], failure)
-        if broken is not None:
-            raise broken
+        if (raised := self._broken or fault) is not None:
+            raise raised
         return failures
 
     def stop(self) -> None:
@@ -67,14 +72,21 @@ class Service:
         try:
             source = prepared.open_source()
         except GalagoError as failure:
-            self._emit(prepared.stream.absent(failure))
+            self._deliver(prepared.stream.absent(failure))
             return failure
         with self._turn:
             self._sources.append(source)
             stopping = self._stopping
         if stopping:
             source.stop()
-        return drive(source, prepared.stream, self._emit)
+        return drive(source, prepared.stream, self._deliver)
+
+    def _deliver(self, records: Sequence[Record]) -> None:
+        try:
+            self._emit(records)
+        except (GalagoError, OSError) as error:
+            self._broken = self._broken or error
+            raise
 
     def _stop_sources(self) -> None:
         with self._turn:

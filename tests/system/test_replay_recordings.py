@@ -1,0 +1,285 @@
+"""``galago replay`` on real recordings with real, tiny models."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from click.testing import CliRunner, Result
+
+from galago_edge.bundle.keys import key_id, public_line
+from galago_edge.commands.cli import main
+from galago_edge.contract.manifest import Label, LabelPolicy
+from galago_edge.contract.records import (
+    EventRecord,
+    GapRecord,
+    Record,
+    ScoresRecord,
+    StateRecord,
+    decode_record,
+)
+from galago_edge.testing import OTHER_KEY, make_bundle, wav_bytes
+
+POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
+RATE_HZ = 16_000
+GALAGO = (sys.executable, "-m", "galago_edge")
+
+
+def galago(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def records(data: bytes | str) -> list[Record]:
+    return [decode_record(line) for line in (data.encode() if isinstance(data, str) else data).splitlines()]
+
+
+def labels(*names: str) -> list[Label]:
+    return [Label(name=name, background=not index, policy=POLICY) for index, name in enumerate(names)]
+
+
+def sound() -> npt.NDArray[np.int16]:
+    """6 s with a low tone from 1 s to 2 s and another from 4 s to 5 s."""
+    time_s = np.arange(6 * RATE_HZ) / RATE_HZ
+    tone = 12_000 * np.sin(2 * np.pi * 300 * time_s)
+    return np.rint(tone * ((time_s >= 1) & (time_s < 2) | (time_s >= 4) & (time_s < 5))).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def microphone(tmp_path_factory: pytest.TempPathFactory, tiny_audio_model: bytes) -> Path:
+    path = tmp_path_factory.mktemp("mic") / "mic.galago"
+    return make_bundle(path, tiny_audio_model, labels("quiet", "low", "high"), modality="microphone")
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory, tiny_image_model: bytes) -> Path:
+    path = tmp_path_factory.mktemp("cam") / "cam.galago"
+    return make_bundle(path, tiny_image_model, labels("dark", "mid", "bright"))
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "night.wav"
+    path.write_bytes(wav_bytes(sound(), RATE_HZ))
+    return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """40 frames at 10 a second: dark, bright from frame 10 to 19, dark."""
+    path = tmp_path / "door.avi"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(40):
+        writer.write(np.full((48, 64, 3), 225 if 10 <= number < 20 else 30, np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_recorded_sound_becomes_events(recording: Path, microphone: Path) -> None:
+    result = galago("replay", recording, "--bundle", microphone)
+    assert result.exit_code == 0, result.output
+    found = records(result.stdout)
+    events = [record for record in found if isinstance(record, EventRecord)]
+    assert [event.label for event in events] == ["low", "low"]
+    assert [round(event.end_ns / 1e9, 1) for event in events] == [1.2, 4.2]
+    assert isinstance(found[0], StateRecord) and found[0].state == "started"
+    assert isinstance(found[-1], StateRecord) and found[-1].state == "ended"
+    assert not [record for record in found if isinstance(record, ScoresRecord)]
+
+
+def test_a_recorded_video_becomes_events(video: Path, camera: Path) -> None:
+    result = galago("replay", video, "--bundle", camera, "--stream", "door")
+    assert result.exit_code == 0, result.output
+    (event,) = [record for record in records(result.stdout) if isinstance(record, EventRecord)]
+    assert (event.stream, event.label, event.start_index, event.end_index) == ("door", "bright", 11, 13)
+
+
+def test_a_folder_of_images_becomes_events(tmp_path: Path, camera: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(8):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((48, 64, 3), 128, np.uint8))
+    result = galago("replay", f"{folder}?fps=2", "--bundle", camera)
+    (event,) = [record for record in records(result.stdout) if isinstance(record, EventRecord)]
+    assert (event.label, event.start_ns, event.end_ns) == ("mid", 500_000_000, 1_000_000_000)
+
+
+@pytest.mark.parametrize("scores", [[], ["--scores"]])
+def test_two_replays_give_the_same_bytes_however_sound_is_cut(
+    scores: list[str], recording: Path, microphone: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere" / "night.wav"  # where a recording lies must not be in its records
+    moved.parent.mkdir()
+    shutil.copy(recording, moved)
+    outputs = {galago("replay", recording, "--bundle", microphone, *scores).stdout_bytes}
+    for block in (1, 7, 160, 4096):
+        path = moved if block == 7 else recording
+        result = galago("replay", path, "--bundle", microphone, "--block-samples", str(block), *scores)
+        outputs.add(result.stdout_bytes)
+    assert len(outputs) == 1
+    assert len(outputs.pop()) > 1_000
+
+
+def test_a_recording_at_another_rate_is_converted_exactly_whatever_the_blocks(
+    tmp_path: Path, microphone: Path
+) -> None:
+    """8-bit stereo at 48 kHz."""
+    mono = np.repeat(sound(), 3)
+    raw = (np.stack([mono, mono], axis=1) // 256 + 128).astype(np.uint8)
+    path = tmp_path / "night.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(1)
+        file.setframerate(48_000)
+        file.writeframes(raw.tobytes())
+    outputs = {
+        galago("replay", path, "--bundle", microphone, "--scores", "--block-samples", str(block)).stdout_bytes
+        for block in (1, 160, 50_000)
+    }
+    (output,) = outputs
+    converted = records(output)[1]
+    assert isinstance(converted, StateRecord)
+    assert (converted.subject, converted.state) == ("source", "converted")
+    assert converted.detail["from"] == {"encoding": "u8", "channels": 2, "rate_hz": 48_000}
+    assert [record.label for record in records(output) if isinstance(record, EventRecord)] == ["low", "low"]
+
+
+def test_no_record_of_a_replay_holds_wall_time(recording: Path, microphone: Path) -> None:
+    output = galago("replay", recording, "--bundle", microphone, "--scores").stdout
+    assert "wall_ns" not in output and "clock_synced" not in output
+
+
+def test_scores_add_a_record_for_every_window(video: Path, camera: Path) -> None:
+    found = records(galago("replay", video, "--bundle", camera, "--scores").stdout)
+    windows = [record for record in found if isinstance(record, ScoresRecord)]
+    assert [record.window for record in windows] == list(range(40))
+    assert [record.warm_up for record in windows[:3]] == [True, False, False]
+
+
+def test_out_takes_the_records_and_a_line_says_what_it_came_to(
+    recording: Path, microphone: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "events.jsonl"
+    result = galago("replay", recording, "--bundle", microphone, "--out", out)
+    assert out.read_bytes() == galago("replay", recording, "--bundle", microphone).stdout_bytes
+    assert result.stdout == f"tiny 1.0.0: 116 windows, 2 events, 0 gaps -> {out}\n"
+
+
+def test_a_truncated_recording_is_replayed_as_far_as_it_goes(recording: Path, microphone: Path) -> None:
+    recording.write_bytes(recording.read_bytes()[: 44 + 2 * 3 * RATE_HZ])
+    out = recording.with_name("events.jsonl")
+    result = galago("replay", recording, "--bundle", microphone, "--out", out)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[0] == (
+        f"Error: {recording} is cut off: "
+        "it holds 48000 of the 96000 samples its header promises [AUDIO_TRUNCATED]"
+    )
+    assert len(result.stderr.splitlines()) == 2  # and the hint
+    found = records(out.read_bytes())
+    assert [record.end_ns // 10**8 for record in found if isinstance(record, EventRecord)] == [12]
+    notice, gap, last = found[-3:]
+    assert isinstance(notice, StateRecord) and notice.state == "truncated"
+    assert gap == GapRecord(stream="replay", from_ns=3 * 10**9, to_ns=6 * 10**9, cause="truncated")
+    assert isinstance(last, StateRecord) and last.state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "code"),
+    [
+        ("none.wav", "SOURCE_MISSING", 3),
+        ("camera:/dev/none", "CONFIG_BAD", 2),
+        ("notes.txt", "CONFIG_BAD", 2),
+        ("text.wav", "AUDIO_UNREADABLE", 1),
+        ("pipe:-?rate=1", "CONFIG_BAD", 2),
+    ],
+)
+def test_a_bad_source_is_one_line_and_leaves_the_old_output_whole(
+    source: str, reason: str, code: int, microphone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").touch()
+    Path("text.wav").write_text("I am no sound")
+    out = Path("events.jsonl")
+    out.write_text("old\n")
+    result = galago("replay", source, "--bundle", microphone, "--out", out)
+    assert result.exit_code == code
+    error, *hint = result.stderr.splitlines()
+    assert error.startswith("Error: ") and error.endswith(f"[{reason}]")
+    assert len(hint) == 1 and hint[0].startswith("Hint: ")
+    assert out.read_text() == "old\n"
+
+
+def test_a_camera_bundle_refuses_a_sound(recording: Path, camera: Path) -> None:
+    result = galago("replay", recording, "--bundle", camera)
+    assert result.exit_code == 1
+    assert "the bundle is for a camera, but" in result.stderr and "[SOURCE_MISMATCH]" in result.stderr
+
+
+@pytest.mark.parametrize("how", ["--out", "stdout"])
+def test_a_full_disk_is_one_line(how: str, recording: Path, microphone: Path) -> None:
+    command = [*GALAGO, "replay", str(recording), "--bundle", str(microphone)]
+    if how == "--out":
+        full_disk = recording.with_name("full")
+        full_disk.symlink_to("/dev/full")  # the device itself must survive a bug
+        done = subprocess.run([*command, "--out", str(full_disk)], capture_output=True, text=True)
+    else:
+        usual = {**os.environ, "PYTHONUNBUFFERED": ""}  # as Python runs outside of containers
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=usual)
+    assert done.returncode == 3
+    error, hint = done.stderr.splitlines()
+    assert "No space left on device [NO_SPACE]" in error
+    assert hint.startswith("Hint: free some space")
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(recording: Path, microphone: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "galago_edge",
+        "replay",
+        str(recording),
+        "--bundle",
+        str(microphone),
+        "--scores",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_raw_samples_on_the_pipe_give_the_files_events(recording: Path, microphone: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "galago_edge",
+        "replay",
+        "pipe:-?rate=16000",
+        "--bundle",
+        str(microphone),
+    ]
+    piped = subprocess.run(command, input=sound().tobytes(), capture_output=True)
+    assert piped.returncode == 0, piped.stderr
+    direct = galago("replay", recording, "--bundle", microphone).stdout_bytes
+    assert [r for r in records(piped.stdout) if isinstance(r, EventRecord)] == [
+        r for r in records(direct) if isinstance(r, EventRecord)
+    ]
+
+
+def test_trust_takes_only_a_bundle_that_this_key_signed(
+    recording: Path, microphone: Path, tmp_path: Path
+) -> None:
+    keyid = key_id(OTHER_KEY)
+    (tmp_path / "other.pub").write_text(public_line(keyid, "other"))
+    result = galago("replay", recording, "--bundle", microphone, "--trust", tmp_path / "other.pub")
+    assert result.exit_code == 1
+    assert "[KEY_UNKNOWN]" in result.stderr

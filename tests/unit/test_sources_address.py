@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galago_edge.contract.errors import CallerError, LinkError, Reason
+from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
+from galago_edge.sources import open_source
+from galago_edge.sources.address import hide_credentials, parse_source
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "modality", "options"),
+    [
+        ("pipe:-", "pipe", "microphone", {}),
+        ("pipe:-?rate=48000&live=no", "pipe", "microphone", {"rate": 48_000, "live": False}),
+        ("camera:0", "camera", "camera", {}),
+        ("camera:/dev/video2?width=640&height=480", "camera", "camera", {"width": 640, "height": 480}),
+        ("camera:rtsp://u:p@host/live?width=7", "camera", "camera", {}),
+        ("frames", "folder", "camera", {}),
+        ("frames?fps=30000/1001", "folder", "camera", {"fps": Fraction(30_000, 1001)}),
+        ("clip.AVI?fps=12.5", "video", "camera", {"fps": Fraction(25, 2)}),
+        ("night.wav", "audio", "microphone", {}),
+        ("night.flac", "audio", "microphone", {}),
+    ],
+)
+def test_each_form_is_read(
+    text: str,
+    kind: str,
+    modality: str,
+    options: dict[str, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("frames").mkdir()
+    for name in ("clip.AVI", "night.wav", "night.flac"):
+        Path(name).touch()
+    address = parse_source(text)
+    assert (address.kind, address.modality, address.options) == (kind, modality, options)
+
+
+def test_a_url_keeps_its_own_query() -> None:
+    assert parse_source("camera:http://host/video?channel=2").target == "http://host/video?channel=2"
+
+
+def test_a_file_whose_name_holds_a_question_mark_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "who?.wav"
+    path.touch()
+    assert parse_source(str(path)).target == str(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pipe:-?rate=0",
+        "pipe:-?rate=16e3",
+        "pipe:-?rate=²",
+        "pipe:-?rate=16000&rate=8000",
+        "pipe:-?speed=16000",
+        "pipe:-?rate",
+        "pipe:fifo",
+        "camera:",
+        "camera:0?zoom=2",
+        "pipe:-?live=maybe",
+        ".?fps=0",
+        ".?fps=-1",
+        ".?fps=1/0",
+        ".?fps=fast",
+        ".?fps=1001",
+    ],
+)
+def test_a_bad_option_is_one_caller_error(text: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        parse_source(text)
+    assert caught.value.reason is Reason.CONFIG_BAD
+    assert "\n" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_missing_path_is_a_missing_source() -> None:
+    with pytest.raises(LinkError, match=r"no/such\.wav does not exist") as caught:
+        parse_source("no/such.wav?fps=5")
+    assert caught.value.reason is Reason.SOURCE_MISSING
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "picture.png", "no_suffix"])
+def test_a_file_of_no_known_kind_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(CallerError, match="no kind of source"):
+        parse_source(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://admin:secret@10.0.0.7:554/live", "rtsp://***@10.0.0.7:554/live"),
+        ("rtsp://admin:se@cr/et@10.0.0.7/live", "rtsp://***@10.0.0.7/live"),
+        ("http://cam/video.cgi?user=admin&pwd=secret", "http://cam/video.cgi"),
+        ("rtsp://u:sec?ret@cam/live", "rtsp://***@cam/live"),
+        ("/dev/video0", "/dev/video0"),
+    ],
+)
+def test_credentials_are_never_shown(text: str, shown: str) -> None:
+    assert hide_credentials(text) == shown
+
+
+@given(st.text("ab:@/?#% ", max_size=12))
+def test_no_password_survives_whatever_is_in_it(inside: str) -> None:
+    assert "SECRET" not in hide_credentials(f"rtsp://user:{inside}SECRET{inside}@camera/live")
+
+
+def test_a_url_without_camera_before_it_is_refused_without_its_password() -> None:
+    with pytest.raises(CallerError, match=r"rtsp://\*\*\*@cam/live is not a file") as caught:
+        parse_source("rtsp://admin:hunter2@cam/live?token=hunter2")
+    assert caught.value.hint == "camera:URL"
+
+
+def test_errors_about_a_camera_hold_no_credentials() -> None:
+    with pytest.raises(LinkError) as caught:
+        open_source(
+            "camera:http://admin:hunter2@127.0.0.1:9/x?pwd=hunter2", ImagePreprocess(width=8, height=8)
+        )
+    assert "hunter2" not in str(caught.value) + caught.value.hint
+    assert "127.0.0.1" in str(caught.value)
+
+
+def test_a_source_of_the_other_kind_is_a_mismatch(tmp_path: Path) -> None:
+    (tmp_path / "night.wav").touch()
+    with pytest.raises(
+        Exception, match=r"bundle is for a camera, but .*night\.wav is a sound file"
+    ) as caught:
+        open_source(str(tmp_path / "night.wav"), ImagePreprocess(width=8, height=8))
+    assert getattr(caught.value, "reason", None) is Reason.SOURCE_MISMATCH
+    with pytest.raises(Exception, match=r"for a microphone, but .* is a folder of images") as caught:
+        open_source(str(tmp_path), AudioPreprocess())
+    assert getattr(caught.value, "reason", None) is Reason.SOURCE_MISMATCH
