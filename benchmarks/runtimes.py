@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/runtimes.py
 
 ``tflite-runtime`` runs in the environment that tests/setup/tflite_runtime_env.py makes. Both run through
-``galago_edge.engine``, each in a process that stays; blocks of calls alternate, so that a busy machine hurts both
-alike. Prints medians of the blocks' CPU time for each call and their ratio (docs/adr/0002).
+``galago_edge.engine``, each in a process that stays; blocks of calls alternate, so that a busy machine hurts
+both alike. Prints medians of the blocks' CPU time for each call and their ratio (docs/adr/0002).
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ HEAD = """\
 
 Made by `tests/data/make_commands_page.py` from the commands' own help texts. `bundle`, `classify`,
 `install`, `keys`, `replay`, `run` and `status` are on every device; `bundle build`, `convert`, `demo`,
-`demo-data`, `devices`, `evaluate` and `train` come with the workstation. Exit codes: [reason-codes.md](reason-codes.md).
+`demo-data`, `devices`, `evaluate` and `train` come with the workstation.
+Exit codes: [reason-codes.md](reason-codes.md).
 """
 
 
