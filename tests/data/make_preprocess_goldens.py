@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
 from galago_edge.preprocess import FrontendTables, ImagePreprocessor, fingerprint, log_mel
 

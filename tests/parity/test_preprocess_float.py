@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.preprocess import log_mel
 from galago_edge.preprocess.tables import CODES_PER_DB, ZERO_DB_CODE

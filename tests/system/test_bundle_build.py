@@ -24,7 +24,7 @@ from galago_edge.engine import Engine
 from galago_edge.preprocess import fingerprint
 from galago_edge.testing import TINY_AUDIO, TINY_IMAGE, changed, golden_samples, trust, wav_bytes
 from galago_workstation.data.samples import Sample, samples_sha256
-from galago_workstation.evaluation import Evaluation, Variant
+from galago_workstation.evaluation.record import Evaluation, Variant
 from galago_workstation.files import write_json
 from galago_workstation.runs import DataRoot, RunRecord, TrainResult, encode_split
 

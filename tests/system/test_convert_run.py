@@ -28,10 +28,10 @@ from galago_workstation.config import read_config
 from galago_workstation.conversion import convert_run
 from galago_workstation.data.reader import open_reader
 from galago_workstation.data.samples import PARTS, samples_sha256
-from galago_workstation.evaluation import Evaluation, read_evaluation
-from galago_workstation.measuring import measure, rss_peak_bytes
+from galago_workstation.data.splits import split
+from galago_workstation.evaluation.measuring import measure, rss_peak_bytes
+from galago_workstation.evaluation.record import Evaluation, read_evaluation
 from galago_workstation.runs import DataRoot, Run, RunRecord, TrainResult, encode_split
-from galago_workstation.splits import split
 
 pytestmark = [
     pytest.mark.slow,

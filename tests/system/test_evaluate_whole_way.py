@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from galago_converters.results import read_conversion
 from galago_edge.commands.cli import main
-from galago_workstation.evaluation import Evaluation, read_evaluation
+from galago_workstation.evaluation.record import Evaluation, read_evaluation
 
 pytestmark = [
     pytest.mark.slow,

@@ -20,7 +20,7 @@ from galago_edge.preprocess import ImagePreprocessor
 from galago_workstation.data.reader import real_inputs
 from galago_workstation.data.samples import PARTS
 from galago_workstation.runs import Run
-from galago_workstation.trainer import weights_sha256
+from galago_workstation.training.loop import weights_sha256
 
 # Keras 3.15 saves its variables through an interface that numpy 2 is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -223,7 +223,7 @@ def test_a_training_that_breaks_off_leaves_the_old_run_whole(
     def break_off(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("galago_workstation.trainer.write_metrics", break_off)
+    monkeypatch.setattr("galago_workstation.training.loop.write_metrics", break_off)
     result = train(make_data(tmp_path), out)
     assert result.exit_code == code
     assert said in result.output

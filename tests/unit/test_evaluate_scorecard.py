@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from galago_workstation.evaluation import Evaluation, Variant
-from galago_workstation.measuring import time_calls
+from galago_workstation.evaluation.measuring import time_calls
+from galago_workstation.evaluation.record import Evaluation, Variant
+from galago_workstation.evaluation.scorecard import confusion_png, table
 from galago_workstation.reporting import PlainReport
-from galago_workstation.scorecard import confusion_png, table
 
 
 def variant(accuracy: float, flips: int = 0) -> Variant:

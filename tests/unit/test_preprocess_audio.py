@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.preprocess import FEATURE_SCALE, FEATURE_ZERO_POINT, LogMelFrontend, log_mel
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 DEFAULT = AudioPreprocess()
 SMALL = AudioPreprocess(

@@ -7,12 +7,13 @@ from bisect import bisect_right
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.preprocess import FrontendTables, log_mel
 from galago_edge.preprocess.matrices import EXACT, FrontendMatrices, bin_order, build_matrices, split
 from galago_edge.preprocess.tables import BANK_BITS, TABLE_BITS, magnitude_bits
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SAMPLE_BITS, FACTOR_BITS, HALFWAY_BITS = 8, 20, 6  # as documented in galago_edge.preprocess.matrices
 

@@ -7,6 +7,7 @@ import sys
 
 import msgspec
 import pytest
+
 from galago_edge import preprocess
 from galago_edge.contract.errors import CallerError
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess, Preprocess

@@ -8,12 +8,13 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from galago_edge.contract.errors import DeviceError, InputError, Reason
 from galago_edge.contract.manifest import ImagePreprocess
 from galago_edge.preprocess import ImagePreprocessor
 from galago_edge.preprocess.image import Box, crop_box, letterbox_box, use_one_thread
-from hypothesis import given
-from hypothesis import strategies as st
 
 SPEC = ImagePreprocess(width=40, height=30)
 SIZES = st.integers(1, 3_000)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from galago_edge.contract.errors import BundleError, CallerError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.preprocess import FrontendTables, LogMelFrontend, log_mel

@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from galago_workstation.curves import Epoch, draw_curves, write_metrics
-from galago_workstation.progress import LiveProgress, PlainProgress
+from galago_workstation.training.curves import Epoch, draw_curves, write_metrics
+from galago_workstation.training.progress import LiveProgress, PlainProgress
 
 EPOCH = Epoch(
     epoch=1,

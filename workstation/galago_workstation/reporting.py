@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -58,10 +59,13 @@ class LiveReport(PlainReport):
             yield lambda done: bar.update(task, completed=done)
 
 
+def on_terminal() -> bool:
+    """Return whether somebody watches standard output."""
+    return sys.stdout.isatty()
+
+
 def command_report(echo: Callable[[str], object], *, as_json: bool) -> Report:
     """Return what a command should use: nothing beside JSON, a bar only where somebody watches."""
-    from galago_workstation.progress import on_terminal
-
     if as_json:
         return PlainReport()
     return LiveReport(echo) if on_terminal() else PlainReport(echo)

@@ -22,10 +22,10 @@ def evaluate(run: Path, as_json: bool) -> None:
         galago evaluate runs/digits
     """
     from galago_converters.results import encode
+    from galago_workstation.evaluation.scorecard import table
+    from galago_workstation.evaluation.scoring import evaluate_run
     from galago_workstation.reporting import command_report
     from galago_workstation.runs import Run
-    from galago_workstation.scorecard import table
-    from galago_workstation.scoring import evaluate_run
 
     opened = Run.open(run)
     found = evaluate_run(opened, report=command_report(click.echo, as_json=as_json))

@@ -22,8 +22,9 @@ def train(config: Path, out: Path | None) -> None:
     Example:
         galago train digits.toml --out runs/digits
     """
-    from galago_workstation.progress import LiveProgress, PlainProgress, on_terminal
-    from galago_workstation.training import train as run_training
+    from galago_workstation.reporting import on_terminal
+    from galago_workstation.training.progress import LiveProgress, PlainProgress
+    from galago_workstation.training.session import train as run_training
 
     out = out if out is not None else Path("runs") / config.stem
     if on_terminal():

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_workstation.augment import augment_clip, augment_pictures, sample_rng
 from galago_workstation.config import AudioAugment, ImageAugment
+from galago_workstation.data.augment import augment_clip, augment_pictures, sample_rng
 from galago_workstation.data.reader import AudioReader, ImageReader, Inputs
 from galago_workstation.data.samples import Sample
 

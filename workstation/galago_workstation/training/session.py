@@ -11,13 +11,12 @@ from pathlib import Path
 import galago_workstation
 from galago_edge.preprocess import fingerprint
 from galago_workstation.config import label_specs, read_config
-from galago_workstation.curves import draw_curves
 from galago_workstation.data.listing import Listing
 from galago_workstation.data.reader import open_reader
 from galago_workstation.data.samples import PARTS, samples_sha256
+from galago_workstation.data.splits import split
 from galago_workstation.environment import environment
 from galago_workstation.files import new_folder, write_bytes, write_json
-from galago_workstation.progress import Progress, duration
 from galago_workstation.runs import (
     CONFIG_FILE,
     CURVES_FILE,
@@ -31,8 +30,9 @@ from galago_workstation.runs import (
     TrainResult,
     encode_split,
 )
-from galago_workstation.splits import split
-from galago_workstation.trainer import Parts, Trainer
+from galago_workstation.training.curves import draw_curves
+from galago_workstation.training.loop import Parts, Trainer
+from galago_workstation.training.progress import Progress, duration
 
 
 def train(config_path: Path, out: Path, progress: Progress) -> Run:

@@ -41,8 +41,8 @@ from galago_edge.contract.manifest import (
 )
 from galago_edge.pipeline.golden import run_golden
 from galago_edge.preprocess import FrontendTables, fingerprint
-from galago_workstation.evaluation import Evaluation, read_evaluation
-from galago_workstation.goldens import ChosenGolden, choose_golden
+from galago_workstation.evaluation.record import Evaluation, read_evaluation
+from galago_workstation.packing.goldens import ChosenGolden, choose_golden
 from galago_workstation.runs import Run
 
 MODEL_PATH = "model.tflite"

@@ -25,12 +25,12 @@ from galago_edge.contract.errors import InputError, Reason
 from galago_edge.engine import runtime
 from galago_workstation.data.samples import Sample
 from galago_workstation.environment import cpu_name
-from galago_workstation.evaluation import CONFUSION_FILE, EVALUATION_FILE, Evaluation, Variant
+from galago_workstation.evaluation.measuring import Latency, measure, time_calls
+from galago_workstation.evaluation.record import CONFUSION_FILE, EVALUATION_FILE, Evaluation, Variant
+from galago_workstation.evaluation.scorecard import confusion_png
 from galago_workstation.files import write_bytes
-from galago_workstation.measuring import Latency, measure, time_calls
 from galago_workstation.reporting import PlainReport, Report
 from galago_workstation.runs import MODEL_FILE, Run
-from galago_workstation.scorecard import confusion_png
 
 Labels = npt.NDArray[np.intp]
 

@@ -1,7 +1,7 @@
 """What one inference costs: time and memory of a process that does nothing else.
 
 TensorFlow's memory and threads would spoil both figures, so they are taken in a child process that loads the
-edge engine alone: ``python -m galago_workstation.measuring float|int8 FILE``.
+edge engine alone: ``python -m galago_workstation.evaluation.measuring float|int8 FILE``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def measure(form: Literal["float", "int8"], model: Path) -> Cost:
         BundleError: MODEL_BAD; the child could not run the model.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "galago_workstation.measuring", form, str(model)],
+        [sys.executable, "-m", "galago_workstation.evaluation.measuring", form, str(model)],
         capture_output=True,
         check=False,
     )

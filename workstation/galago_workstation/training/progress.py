@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from galago_workstation.curves import Epoch
+from galago_workstation.training.curves import Epoch
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -108,11 +107,6 @@ class LiveProgress:
         self.say(epoch_line(epoch, self._epochs, best))
         if self._task is not None and epoch.epoch < self._epochs:
             self._bar.update(self._task, description=f"epoch {epoch.epoch + 1}/{self._epochs}")
-
-
-def on_terminal() -> bool:
-    """Return whether somebody watches standard output."""
-    return sys.stdout.isatty()
 
 
 def epoch_line(epoch: Epoch, epochs: int, best: bool) -> str:

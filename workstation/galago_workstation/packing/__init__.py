@@ -1,0 +1,1 @@
+"""Packing: from an evaluated run to a signed bundle with golden samples."""
