@@ -25,7 +25,9 @@ Exit codes: [reason-codes.md](reason-codes.md).
 
 def help_of(command: click.Command, path: str) -> list[str]:
     """Return the sections of ``command`` and of everything below it."""
-    ctx = click.Context(command, info_name=path, terminal_width=100, max_content_width=100)
+    ctx = click.Context(
+        command, info_name=path, terminal_width=100, max_content_width=100, **main.context_settings
+    )
     sections = [f"## `{path}`\n\n```text\n{command.get_help(ctx)}\n```\n"]
     if isinstance(command, click.Group):
         for name in command.list_commands(ctx):

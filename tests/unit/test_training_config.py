@@ -57,7 +57,7 @@ def test_three_tables_are_enough(tmp_path: Path) -> None:
         (IMAGES + "[trian]\n", "trian"),
         (IMAGES + "filters = 1\n", "$.model.filters"),
         (IMAGES.replace("resnet", "ds_cnn"), "$.model.kind"),
-        (AUDIO.replace("ds_cnn", "resnet"), "$.model.kind"),
+        (AUDIO.replace("ds_cnn", "lstm"), "$.model.kind"),
         (AUDIO.replace("logmel", "image"), "$.preprocess"),
         (AUDIO + "[augment]\nflip = true\n", "flip"),
         (IMAGES.replace("images", "movies"), "$.data.kind"),
