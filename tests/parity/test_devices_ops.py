@@ -12,7 +12,6 @@ import pytest
 from galago_devices import names, profile
 
 ROOT = Path(__file__).parents[2]
-OTHER_RUNTIME = ROOT / ".venv-tflite-runtime" / "bin" / "python"
 
 
 def measured(python: Path | str) -> dict[str, int]:
@@ -39,7 +38,5 @@ def test_every_operator_of_the_tables_is_in_the_installed_runtime() -> None:
 
 
 @pytest.mark.slow
-def test_the_table_for_tflite_runtime_is_exactly_what_it_has() -> None:
-    if not OTHER_RUNTIME.exists():
-        pytest.skip("no .venv-tflite-runtime: tests/setup/tflite_runtime_env.py makes it")
-    assert tables_for("tflite-runtime") == [measured(OTHER_RUNTIME)]
+def test_the_table_for_tflite_runtime_is_exactly_what_it_has(tflite_runtime_python: Path) -> None:
+    assert tables_for("tflite-runtime") == [measured(tflite_runtime_python)]

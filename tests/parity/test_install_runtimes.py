@@ -12,7 +12,6 @@ import pytest
 from galago_devices import profile_text
 from galago_edge.testing import make_bundle, trust
 
-OTHER_RUNTIME = Path(__file__).parents[2] / ".venv-tflite-runtime" / "bin" / "python"
 CASES: list[tuple[Literal["camera", "microphone"], str, list[str]]] = [
     ("camera", "tiny_image_model", ["dark", "mid", "bright"]),
     ("microphone", "tiny_audio_model", ["quiet", "low", "high"]),
@@ -26,12 +25,11 @@ def test_the_golden_samples_are_answered_alike(
     labels: list[str],
     tmp_path: Path,
     request: pytest.FixtureRequest,
+    tflite_runtime_python: Path,
 ) -> None:
-    if not OTHER_RUNTIME.exists():
-        pytest.skip("no .venv-tflite-runtime: tests/setup/tflite_runtime_env.py makes it")
     root = trust(tmp_path / "device")
     bundle = make_bundle(tmp_path / "x.galago", request.getfixturevalue(model), labels, modality=modality)
-    command = [OTHER_RUNTIME, "-m", "galago_edge", "install", bundle, "--root", root, "--json"]
+    command = [tflite_runtime_python, "-m", "galago_edge", "install", bundle, "--root", root, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answered = json.loads(done.stdout)["golden"]
@@ -39,13 +37,13 @@ def test_the_golden_samples_are_answered_alike(
     assert max(sample["difference"] for sample in answered) <= 1
 
 
-def test_a_profile_for_the_other_runtime_refuses_this_device(tmp_path: Path, tiny_image_model: bytes) -> None:
-    if not OTHER_RUNTIME.exists():
-        pytest.skip("no .venv-tflite-runtime: tests/setup/tflite_runtime_env.py makes it")
+def test_a_profile_for_the_other_runtime_refuses_this_device(
+    tmp_path: Path, tiny_image_model: bytes, tflite_runtime_python: Path
+) -> None:
     root = trust(tmp_path / "device")
     (root / "profile.toml").write_text(profile_text("generic-x86-64"))
     bundle = make_bundle(tmp_path / "x.galago", tiny_image_model, ["dark", "mid", "bright"])
-    command = [OTHER_RUNTIME, "-m", "galago_edge", "install", bundle, "--root", root]
+    command = [tflite_runtime_python, "-m", "galago_edge", "install", bundle, "--root", root]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "tflite-runtime 2.14.0 [RUNTIME_OLD]" in done.stderr or "[ARCH]" in done.stderr
