@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from galago_edge.contract.config import load_toml
+from galago_edge.contract.manifest import BackendName
 
 PROFILE_FILE = "profile.toml"
 """Name of the profile in a store's root."""
@@ -23,6 +24,17 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Highest version of every builtin operator that an int8 Galago model may use there."""
 
 
+class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A TFLite external delegate that this board may have."""
+
+    library: Annotated[str, msgspec.Meta(min_length=1)]
+    """Shared library, as the dynamic loader finds it or as an absolute path: ``libedgetpu.so.1``."""
+    options: dict[str, str] = {}
+    """Handed to the delegate as it is."""
+    max_latency_ratio: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
+    """It gets no stream when its median invoke takes more than so many times the CPU's."""
+
+
 class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of board."""
 
@@ -35,6 +47,8 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     threads: Annotated[int, msgspec.Meta(ge=1)] = 1
     """Interpreter threads that serve one stream best on this board."""
     microphone_rates_hz: tuple[int, ...] = (16_000, 44_100, 48_000)
+    accelerator: dict[BackendName, Accelerator] = {}
+    """By backend name, the best first."""
     runtime: Runtime
 
 

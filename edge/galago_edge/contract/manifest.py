@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _SEGMENT = r"(?!\.{1,2}(/|\Z))[a-z0-9._-]{1,64}"
 BundlePath = Annotated[str, msgspec.Meta(max_length=100, pattern=rf"^{_SEGMENT}(/{_SEGMENT}){{0,2}}\Z")]
 """Path inside a bundle: lower case, at most three segments, none ``.`` or ``..``; ustar holds 100 bytes."""
 BundleName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,39}\Z")]
+BackendName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]
+"""``cpu``, or the name of an accelerator as a device's profile lists it: ``edgetpu``, ``gpu``."""
 Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}\Z")]
 LabelName = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^\S(.*\S)?\Z")]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
@@ -90,10 +93,14 @@ class Tensor(_Part, frozen=True, kw_only=True):
 
 
 class Model(_Part, frozen=True, kw_only=True):
-    """One executable form of the network; the first is the CPU one."""
+    """One executable form of the network.
+
+    The first is the CPU one, on which every device can fall back. The others are the same network for an
+    accelerator: same labels, same input and output tensors to the last scale and zero point.
+    """
 
     file: BundlePath
-    backend: Literal["cpu"] = "cpu"
+    backend: BackendName = "cpu"
     format: Literal["tflite"] = "tflite"
     quantization: Literal["int8"] = "int8"
     input: Tensor
@@ -182,6 +189,31 @@ class Decision(_Part, frozen=True, kw_only=True):
     temperature: Annotated[float, msgspec.Meta(gt=0.0, le=1000.0)] = 1.0
 
 
+class MotionGate(_Part, frozen=True, kw_only=True, tag_field="kind", tag="motion"):
+    """Run the model on a frame only while something moves. Arithmetic: ``galago_edge.decision.gate``."""
+
+    version: Literal["motion/1"] = "motion/1"
+    step: Annotated[int, msgspec.Meta(ge=1, le=255)] = 12
+    """Gray levels by which the mean of a cell must differ from the background to count as changed."""
+    cells: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 4
+    """Changed cells at or above which the gate opens."""
+    hold_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] = 3_000
+    """Stream time that the gate stays open after the last motion."""
+
+
+class LevelGate(_Part, frozen=True, kw_only=True, tag_field="kind", tag="level"):
+    """Run the model on a window only while it is loud enough. Arithmetic: ``galago_edge.decision.gate``."""
+
+    version: Literal["level/1"] = "level/1"
+    open_dbfs: Annotated[float, msgspec.Meta(ge=-96.0, le=0.0)] = -50.0
+    """Level of the newest hop, RMS against full scale, at or above which the gate opens."""
+    hold_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] = 3_000
+    """Stream time that the gate stays open after the last loud hop."""
+
+
+Gate = MotionGate | LevelGate
+
+
 class LatencyMeasure(_Part, frozen=True, kw_only=True):
     """Invoke-only latency on the machine that evaluated the run."""
 
@@ -268,6 +300,8 @@ class Manifest(_Part, frozen=True, kw_only=True):
     preprocess: PreprocessEntry
     labels: Annotated[tuple[Label, ...], msgspec.Meta(min_length=2, max_length=10_000)]
     decision: Decision
+    gate: Gate | UnsetType = UNSET
+    """What must happen before the model is run at all; a window that is skipped counts as score 0."""
     golden: Annotated[tuple[Golden, ...], msgspec.Meta(min_length=1, max_length=64)]
     resources: Resources
     health: Health = Health()

@@ -35,6 +35,9 @@ class EventRecord(_Record, frozen=True, kw_only=True):
     bundle: str
     """Bundle id: sha256 of the manifest."""
     backend: str
+    """What ran the model: ``cpu``, or the accelerator's name."""
+    backend_reason: str | UnsetType = UNSET
+    """Why it is not the accelerator that the bundle has a model for: ``delegate_crashed`` ..."""
     overrides: dict[str, Any] | UnsetType = UNSET
     """Where this device's policy differs from the manifest for this label."""
     wall_ns: int | UnsetType = UNSET
@@ -57,6 +60,8 @@ class ScoresRecord(_Record, frozen=True, kw_only=True):
     """After softmax or sigmoid with the bundle's temperature."""
     warm_up: bool
     """True while smoothing has not yet seen enough windows to decide anything."""
+    skipped: str | UnsetType = UNSET
+    """``gate``: the model was not run and every score counts as 0; ``logits`` and ``scores`` are empty."""
     wall_ns: int | UnsetType = UNSET
     clock_synced: bool | UnsetType = UNSET
 
@@ -79,7 +84,7 @@ class StateRecord(_Record, frozen=True, kw_only=True):
     kind: Literal["state"] = "state"
     stream: str
     subject: str
-    """``stream``, ``source`` or ``label:NAME``."""
+    """``stream``, ``source``, ``backend``, ``gate``, ``governor``, ``bundle`` or ``label:NAME``."""
     state: str
     """``started``, ``converted``, ``off``, ``ended`` ..."""
     index: int

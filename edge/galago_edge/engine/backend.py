@@ -32,6 +32,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def reason(self) -> str | None:
+        """Why ``backend`` is not the accelerator that was wanted; None when it is, or none was."""
+        ...
+
+    @property
     def input(self) -> TensorInfo:
         """The only input."""
         ...

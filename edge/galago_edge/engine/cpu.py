@@ -26,6 +26,7 @@ class Engine:
     """One int8 model on the CPU. Used by one thread at a time; ``invoke`` releases the GIL."""
 
     backend = "cpu"
+    reason: str | None = None
 
     def __init__(self, model: bytes, *, threads: int = 1) -> None:
         """Load ``model``, the bytes of a .tflite file.

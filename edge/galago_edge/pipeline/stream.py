@@ -135,6 +135,7 @@ class Stream:
             end_ns=fired.span.end_ns,
             bundle=self._loaded.id,
             backend=self._loaded.engine.backend,
+            backend_reason=self._loaded.engine.reason or UNSET,
             overrides=self._differences.get(fired.label, UNSET),
         )
         self.events += 1

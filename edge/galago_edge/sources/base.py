@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Protocol
 
-from galago_edge.contract.streams import Item
+from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item
 from galago_edge.sources.address import Modality
 
 
@@ -42,4 +42,30 @@ class Source(Protocol):
 
     def stop(self) -> None:
         """End the iteration soon, from any thread; what is captured already is still yielded."""
+        ...
+
+
+class Capture(Protocol):
+    """One connection to a live camera or microphone, until it breaks. Used by one thread.
+
+    What it gives counts from its own beginning: index 0 and ``captured_ns`` of the monotonic clock.
+    ``galago_edge.sources.supervised`` opens one after another and makes them one stream.
+    """
+
+    def description(self) -> dict[str, Any]:
+        """Return what the device says of itself, without credentials."""
+        ...
+
+    def read(self, timeout_s: float) -> Frame | AudioBlock | Gap | None:
+        """Return what is next, or None when nothing came in time.
+
+        Audio is at the device's own rate. A Gap ``overrun`` says that the device itself lost samples.
+
+        Raises:
+            LinkError: SOURCE_LOST; it gives nothing more.
+        """
+        ...
+
+    def close(self) -> None:
+        """End it within a second or two, by force if it hangs. May be called twice."""
         ...

@@ -1,0 +1,233 @@
+"""What ``galago.toml`` says: one type for each table, handed to the part that it is for.
+
+Secrets are not written here: ``${NAME}`` in a text value is replaced from the environment when the
+file is read.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from galago_edge.contract.manifest import BundleName, Probability
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
+Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=86_400.0)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Megabytes = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every table."""
+
+
+class Thresholds(_Table, frozen=True, kw_only=True):
+    """What this device changes in one label's policy."""
+
+    on: Probability | UnsetType = UNSET
+    off: Probability | UnsetType = UNSET
+
+
+class PlausibilitySettings(_Table, frozen=True, kw_only=True):
+    """``[source.NAME.plausibility]``: when input that arrives is not believed; 0 s means never."""
+
+    frozen_s: Annotated[float, msgspec.Meta(ge=0.0)] = 30.0
+    """Frames that are equal to the last bit for so long."""
+    dark_s: Annotated[float, msgspec.Meta(ge=0.0)] = 60.0
+    """Frames that are black, or one even colour (a covered lens), for so long."""
+    flat_s: Annotated[float, msgspec.Meta(ge=0.0)] = 10.0
+    """Samples that are all equal (digital silence) for so long."""
+    clipped_s: Annotated[float, msgspec.Meta(ge=0.0)] = 10.0
+    """More than 1 % of the samples at full scale for so long."""
+    offset_s: Annotated[float, msgspec.Meta(ge=0.0)] = 10.0
+    """Mean of the samples beyond 10 % of full scale for so long."""
+    rate_s: Annotated[float, msgspec.Meta(ge=0.0)] = 30.0
+    """Over so long, more than 2 % more or fewer samples than the declared rate promises."""
+
+
+class SourceSettings(_Table, frozen=True, kw_only=True):
+    """``[source.NAME]``: a camera or microphone, and when it counts as lost."""
+
+    address: Annotated[str, msgspec.Meta(min_length=1)]
+    """As ``galago_edge.sources.address`` reads it."""
+    fps: Annotated[float, msgspec.Meta(gt=0.0, le=1_000.0)] | UnsetType = UNSET
+    """Frames above this rate are not even decoded."""
+    stall_s: Seconds = 5.0
+    """No frame or sample for so long: the connection is closed and made anew."""
+    open_s: Seconds = 10.0
+    """How long opening may take."""
+    backoff_s: Seconds = 0.5
+    """Pause before the second attempt; doubles up to ``backoff_max_s``, each with 20 % jitter."""
+    backoff_max_s: Seconds = 8.0
+    retries: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 3
+    """Failed attempts before the source is ``escalated``."""
+    breaker: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
+    """Failed attempts before it is ``failed`` and tried only every ``breaker_s``."""
+    breaker_s: Seconds = 10.0
+    steady_s: Seconds = 5.0
+    """How long items must flow before a source that was lost is ``healthy`` again."""
+    gap_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 1_000
+    """A stream that got no frame for so long has a gap."""
+    plausibility: PlausibilitySettings = PlausibilitySettings()
+
+
+class StreamSettings(_Table, frozen=True, kw_only=True):
+    """One ``[[stream]]``."""
+
+    name: Name
+    source: Annotated[str, msgspec.Meta(min_length=1)]
+    """Name of a ``[source.NAME]``, or an address; streams of one source share its capture."""
+    bundle: BundleName | None = None
+    """Name of an installed bundle; may be left out when only one fits the source."""
+    thresholds: dict[str, Thresholds] = {}
+
+    def overrides(self) -> dict[str, dict[str, float]]:
+        """Return the thresholds as the pipeline takes them."""
+        return {label: msgspec.to_builtins(given) for label, given in self.thresholds.items()}
+
+
+class SpoolSettings(_Table, frozen=True, kw_only=True):
+    """``[spool]``: where events wait for delivery."""
+
+    dir: str = ""
+    """Folder; ``spool`` in the store's root when empty."""
+    max_mb: Megabytes = 16
+    """Beyond it the oldest are given up, and how many is told."""
+    sync_s: Annotated[float, msgspec.Meta(ge=0.0, le=3_600.0)] = 5.0
+    """Longest time that a record may be lost by a power cut; 0 syncs every batch. Spares the SD card."""
+
+
+class LogSettings(_Table, frozen=True, kw_only=True):
+    """``[log]``: records as a JSONL file."""
+
+    path: Annotated[str, msgspec.Meta(min_length=1)]
+    max_mb: Megabytes = 8
+    """The file is renamed to ``.1`` when it has reached this size, ``.1`` to ``.2`` ..."""
+    keep: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 4
+    """So many renamed files."""
+
+
+class MqttSettings(_Table, frozen=True, kw_only=True):
+    """``[mqtt]``: records to a broker, QoS 1."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1)]
+    port: Port = 1883
+    username: str = ""
+    password: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    """PEM file of the authority that signed the broker's certificate; the system's when empty."""
+    topic: Annotated[str, msgspec.Meta(pattern=r"^[^+#\x00]{1,200}\Z")] = "galago"
+    """Records go to ``TOPIC/DEVICE/STREAM/KIND``, presence to ``TOPIC/DEVICE/availability``."""
+    discovery: str = "homeassistant"
+    """Prefix of Home Assistant's discovery; empty for none."""
+    keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3_600)] = 30
+    backoff_max_s: Seconds = 8.0
+
+
+class WebhookSettings(_Table, frozen=True, kw_only=True):
+    """``[webhook]``: records as POST requests."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
+    headers: dict[str, str] = {}
+    timeout_s: Seconds = 10.0
+    backoff_max_s: Seconds = 60.0
+    kinds: tuple[str, ...] = ("event",)
+    """Which kinds of records are sent: ``event``, ``state``, ``gap``."""
+
+
+class PageSettings(_Table, frozen=True, kw_only=True):
+    """``[page]``: status page and ``/metrics``."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8390
+    """0 takes a free one; the service's first lines say which."""
+    token: str = ""
+    """Must be given by every visitor; without one only a loopback ``host`` is allowed."""
+
+
+class SamplesSettings(_Table, frozen=True, kw_only=True):
+    """``[samples]``: keeps what a human should label. Nothing is kept without this table."""
+
+    dir: Annotated[str, msgspec.Meta(min_length=1)]
+    mb_per_day: Megabytes = 50
+    max_mb: Megabytes = 500
+    """All samples together; nothing is kept beyond it."""
+    per_class_per_day: Annotated[int, msgspec.Meta(ge=1)] = 40
+    margin: Probability = 0.15
+    """Uncertain: the two best scores are at most so far apart."""
+    near_threshold: Probability = 0.1
+    """Near: a smoothed score is at most so far from its label's ``on``."""
+    first_of_class: bool = True
+    """Keep each label's first event of a day."""
+    pre_roll_s: Annotated[float, msgspec.Meta(ge=0.0, le=60.0)] = 1.0
+    post_roll_s: Annotated[float, msgspec.Meta(ge=0.0, le=60.0)] = 1.0
+    min_interval_s: Annotated[float, msgspec.Meta(ge=0.0)] = 10.0
+
+
+class GovernorSettings(_Table, frozen=True, kw_only=True):
+    """``[governor]``: what a hot or under-powered device does less of."""
+
+    ladder: Annotated[
+        tuple[Annotated[int, msgspec.Meta(ge=1, le=1_000)], ...], msgspec.Meta(min_length=1)
+    ] = (1, 2, 4, 8)
+    """Every window, every second, every fourth ... is decided; one step at a time."""
+    hot_c: float = 80.0
+    """One step down at or above it, or when the board says that it is throttled or under-powered."""
+    cool_c: float = 70.0
+    """One step up below it."""
+    every_s: Seconds = 10.0
+    """A step at most so often."""
+    zones: tuple[str, ...] = ()
+    """Types of thermal zones to believe (``cpu-thermal``); a list of known ones when empty."""
+
+
+class LimitsSettings(_Table, frozen=True, kw_only=True):
+    """``[limits]``: when the service gives itself up, to be started anew."""
+
+    memory_mb: Annotated[int, msgspec.Meta(ge=64)] = 512
+    """Resident memory beyond which the service drains and ends."""
+    hang_s: Seconds = 10.0
+    """A model that runs for so long hangs."""
+    drain_s: Seconds = 5.0
+    """How long the end may wait for delivery; what is left waits in the spool."""
+
+
+class AcceleratorSettings(_Table, frozen=True, kw_only=True):
+    """``[accelerator]``: how hard an accelerator is tried."""
+
+    enabled: bool = True
+    probe_s: Seconds = 30.0
+    """How long loading may take, in a process of its own."""
+    probes: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    """Attempts before the CPU is accepted for ``cool_down_s``."""
+    invoke_s: Seconds = 2.0
+    """An accelerator that takes so long for one window hangs."""
+    cool_down_s: Seconds = 300.0
+    """Time on the CPU before the accelerator is tried again; doubles with every fall, up to a day."""
+
+
+class DeviceSettings(_Table, frozen=True, kw_only=True):
+    """``[device]``."""
+
+    name: Name | None = None
+    """Stands in topics and keys; the host's name when left out."""
+
+
+class Settings(_Table, frozen=True, kw_only=True):
+    """The whole ``galago.toml``."""
+
+    device: DeviceSettings = DeviceSettings()
+    source: dict[Name, SourceSettings] = {}
+    stream: Annotated[tuple[StreamSettings, ...], msgspec.Meta(min_length=1)]
+    spool: SpoolSettings = SpoolSettings()
+    log: LogSettings | None = None
+    mqtt: MqttSettings | None = None
+    webhook: WebhookSettings | None = None
+    page: PageSettings | None = None
+    samples: SamplesSettings | None = None
+    governor: GovernorSettings = GovernorSettings()
+    limits: LimitsSettings = LimitsSettings()
+    accelerator: AcceleratorSettings = AcceleratorSettings()

@@ -1,0 +1,155 @@
+"""What a running service says about itself: for ``galago status``, the status page and the metrics.
+
+Times are nanoseconds on the monotonic clock unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Liveness = Literal["healthy", "alarmed", "recovering", "escalated", "failed"]
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every part."""
+
+
+class SourceStatus(_Part, frozen=True, kw_only=True):
+    """One camera or microphone, captured once."""
+
+    name: str
+    """Name of ``[source.NAME]``, or the address without credentials."""
+    kind: str
+    """``camera``, ``microphone``, ``pipe`` ..."""
+    liveness: Liveness
+    for_s: float
+    """Seconds since ``liveness`` last changed."""
+    fault: str = ""
+    """What was wrong last, in one line without credentials; empty while healthy."""
+    alarms: tuple[str, ...] = ()
+    """What is implausible now: ``frozen``, ``dark``, ``flat``, ``clipped``, ``offset``, ``rate``."""
+    items: int = 0
+    """Frames or samples that arrived."""
+    dropped: int = 0
+    """Frames or samples that arrived and were thrown away before the streams."""
+    connects: int = 0
+    """Successful opens, the first included."""
+    failures: int = 0
+    rate_hz: float = 0.0
+    """Frames or samples a second, measured over the last ten seconds."""
+    level_dbfs: float | None = None
+    """Microphones: RMS of the last second."""
+
+
+class LabelLevel(_Part, frozen=True, kw_only=True):
+    """Where one label stands now."""
+
+    label: str
+    score: float
+    """Smoothed."""
+    on: float
+    off: float
+    active: bool
+    background: bool = False
+
+
+class CoverageStatus(_Part, frozen=True, kw_only=True):
+    """How much of one UTC day a stream really watched."""
+
+    day: str
+    """``2026-11-22``; by the wall clock, which is only a label."""
+    watched_s: float
+    gap_s: dict[str, float]
+    """By cause."""
+
+
+class BackendStatus(_Part, frozen=True, kw_only=True):
+    """What runs the model."""
+
+    backend: str
+    reason: str | None = None
+    """Why it is not the accelerator that was wanted."""
+    wanted: str = "cpu"
+    falls: int = 0
+    """How often an accelerator was given up."""
+    promotions: int = 0
+    invoke_p50_us: int = 0
+    """Over the last 64 windows."""
+    invoke_max_us: int = 0
+
+
+class GateStatus(_Part, frozen=True, kw_only=True):
+    """The gate before the model."""
+
+    kind: str
+    open: bool
+    level: float
+    """Changed cells, or dBFS."""
+    threshold: float
+
+
+class StreamStatus(_Part, frozen=True, kw_only=True):
+    """One stream."""
+
+    name: str
+    source: str
+    """Name of its source."""
+    modality: str
+    bundle: str
+    version: str
+    bundle_id: str
+    state: str
+    """``running``, ``waiting`` (for its source), ``ended``, ``failed``."""
+    windows: int = 0
+    """Decided."""
+    skipped: int = 0
+    """Not run, by the gate."""
+    events: int = 0
+    gaps: int = 0
+    dropped: int = 0
+    """Frames that arrived at the stream and were older than another one."""
+    levels: tuple[LabelLevel, ...] = ()
+    backend: BackendStatus
+    gate: GateStatus | None = None
+    every: int = 1
+    """By the governor, every so many windows are decided."""
+    coverage: tuple[CoverageStatus, ...] = ()
+    """Today last."""
+
+
+class SinkStatus(_Part, frozen=True, kw_only=True):
+    """One way out: ``log``, ``spool``, ``mqtt``, ``webhook``."""
+
+    name: str
+    state: Literal["ok", "retrying", "failed"]
+    fault: str = ""
+    delivered: int = 0
+    pending: int = 0
+    lost: int = 0
+    oldest_pending_s: float = 0.0
+
+
+class ServiceStatus(_Part, frozen=True, kw_only=True):
+    """The whole service."""
+
+    device: str
+    version: str
+    """Of galago-edge."""
+    pid: int
+    uptime_s: float
+    wall_ns: int
+    clock_synced: bool
+    state: Literal["starting", "ok", "degraded"]
+    problems: tuple[str, ...] = ()
+    """One line for everything that is not as it should be; empty when ``ok``."""
+    rss_mb: float = 0.0
+    temperature_c: float | None = None
+    sources: tuple[SourceStatus, ...] = ()
+    streams: tuple[StreamStatus, ...] = ()
+    sinks: tuple[SinkStatus, ...] = ()
+    last_events: tuple[dict[str, Any], ...] = ()
+    """The newest 20 event records, the newest first."""
+    samples: dict[str, Any] | None = None
+    """What was kept for retraining, when that is switched on."""
