@@ -13,6 +13,7 @@ import unicodedata
 from typing import Any, NoReturn
 
 import msgspec
+from msgspec import UNSET
 
 from galago_edge.bundle.meaning import check_meaning
 from galago_edge.contract.errors import BundleError, Reason
@@ -42,6 +43,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
         lines = [
             msgspec.json.encode(name) + b":" + msgspec.json.encode(getattr(manifest, name))
             for name in Manifest.__struct_fields__
+        if getattr(manifest, name) is not UNSET
         ]
     except UnicodeEncodeError as error:  # a command line in another encoding gives such text
         raise BundleError(
