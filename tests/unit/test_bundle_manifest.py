@@ -18,7 +18,16 @@ from hypothesis import strategies as st
 from galago_edge.bundle.manifest import MANIFEST_LIMIT_BYTES, encode_manifest, manifest_id, parse_manifest
 from galago_edge.bundle.meaning import BUNDLE_LIMIT_BYTES, INPUT_QUANTIZATION
 from galago_edge.contract.errors import BundleError, GalagoError, Reason
-from galago_edge.contract.manifest import AudioPreprocess, FileEntry, Label, LabelPolicy, Manifest
+from galago_edge.contract.manifest import (
+    AudioPreprocess,
+    FileEntry,
+    Gate,
+    Label,
+    LabelPolicy,
+    LevelGate,
+    Manifest,
+    MotionGate,
+)
 from galago_edge.testing import TINY_AUDIO, changed, hollow_manifest
 
 GOOD = hollow_manifest()[0]
@@ -42,7 +51,8 @@ def edited(change: Callable[[dict[str, Any]], Any]) -> bytes:
 def test_a_manifest_is_read_as_it_was_written() -> None:
     assert parse_manifest(GOOD_BYTES, "x") == GOOD
     assert encode_manifest(parse_manifest(GOOD_BYTES, "x")) == GOOD_BYTES
-    assert len(GOOD_BYTES.splitlines()) == len(Manifest.__struct_fields__) + 2  # a key a line
+    keys = set(Manifest.__struct_fields__) - {"gate"}  # a gate that is not there is not written
+    assert len(GOOD_BYTES.splitlines()) == len(keys) + 2  # a key a line
 
 
 def test_the_id_is_the_hash_of_the_exact_bytes() -> None:
@@ -164,6 +174,9 @@ CONTRADICTIONS: dict[str, tuple[Manifest, Reason]] = {
         changed(GOOD, golden=(changed(GOOD.golden[0], label="perhaps"),)), Reason.LABELS_MISMATCH),
     "microphone with images": (changed(GOOD, modality="microphone"), Reason.PREPROCESS_MISMATCH),
     "a preprocessing it does not ask for": (changed(GOOD, compat__features=()), Reason.MANIFEST_BAD),
+    "a gate it does not ask for": (changed(GOOD, gate=MotionGate()), Reason.MANIFEST_BAD),
+    "a microphone's gate for a camera": (
+        changed(GOOD, gate=LevelGate(), compat__features=("image/1", "level/1")), Reason.MANIFEST_BAD),
     "no machine": (changed(GOOD, compat__arch=()), Reason.MANIFEST_BAD),
     "a floor above itself": (
         changed(GOOD, rollback__min_release_counter_after_commit=2), Reason.MANIFEST_BAD),
@@ -215,6 +228,22 @@ def test_a_mel_band_that_the_rate_does_not_hold_is_refused(band: tuple[float, fl
     spec: AudioPreprocess = changed(TINY_AUDIO, fmin_hz=band[0], fmax_hz=band[1])
     sound = changed(GOOD, modality="microphone", compat__features=("logmel/1",), preprocess__spec=spec)
     assert refusal(sound) == Reason.PREPROCESS_MISMATCH
+
+
+@pytest.mark.parametrize("gate", [MotionGate(), MotionGate(step=255, cells=768, hold_ms=0)])
+def test_a_gate_is_read_as_it_was_written(gate: Gate) -> None:
+    data = encode_manifest(hollow_manifest(gate=gate)[0])
+    assert parse_manifest(data, "x").gate == gate
+    assert b'\n"gate":{"kind":"motion","version":"motion/1","step":' in data
+
+
+@pytest.mark.parametrize(
+    "fields", [{"step": 0}, {"step": 256}, {"cells": 769}, {"hold_ms": -1}, {"open_dbfs": -50.0}], ids=str
+)
+def test_a_gate_with_a_value_that_cannot_be_is_refused(fields: dict[str, Any]) -> None:
+    tree = json.loads(encode_manifest(hollow_manifest(gate=MotionGate())[0]))
+    tree["gate"] |= fields
+    assert refusal(json.dumps(tree).encode()) == Reason.MANIFEST_BAD
 
 
 def test_the_quantization_at_the_input_is_what_the_frontend_gives() -> None:

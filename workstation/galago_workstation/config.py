@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.config import load_toml
 from galago_edge.contract.errors import CallerError, Reason
@@ -20,6 +21,8 @@ from galago_edge.contract.manifest import (
     Label,
     LabelName,
     LabelPolicy,
+    LevelGate,
+    MotionGate,
 )
 
 Share = Annotated[float, msgspec.Meta(ge=0.01, le=0.5)]
@@ -208,6 +211,8 @@ class ImageConfig(_Config, frozen=True, kw_only=True):
     preprocess: ImagePreprocess
     model: MobileNetV1 | ResNet
     augment: ImageAugment = ImageAugment()
+    gate: MotionGate | UnsetType = UNSET
+    """Goes into the manifest as it is: the device runs the model only while something moves."""
 
 
 class AudioConfig(_Config, frozen=True, kw_only=True):
@@ -217,6 +222,8 @@ class AudioConfig(_Config, frozen=True, kw_only=True):
     preprocess: AudioPreprocess
     model: DsCnn | ResNet | MobileNetV1
     augment: AudioAugment = AudioAugment()
+    gate: LevelGate | UnsetType = UNSET
+    """Goes into the manifest as it is: the device runs the model only while it is loud enough."""
 
 
 Config = ImageConfig | AudioConfig

@@ -2,5 +2,17 @@
 
 from galago_edge.decision.activation import ONE, Activation, to_q16
 from galago_edge.decision.decider import Decider, Ended, Fired
+from galago_edge.decision.gate import LevelSensor, MotionSensor, Sensor, sensor_of
 
-__all__ = ["ONE", "Activation", "Decider", "Ended", "Fired", "to_q16"]
+__all__ = [
+    "ONE",
+    "Activation",
+    "Decider",
+    "Ended",
+    "Fired",
+    "LevelSensor",
+    "MotionSensor",
+    "Sensor",
+    "sensor_of",
+    "to_q16",
+]

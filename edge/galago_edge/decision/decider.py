@@ -115,6 +115,20 @@ class Decider:
         """True while too few windows have been seen for any label to be decided."""
         return self._seen < self._first_ready
 
+    @property
+    def active(self) -> bool:
+        """True while any label is on, whether it has fired or not."""
+        return bool(self._starts)
+
+    def smoothed(self) -> npt.NDArray[np.int64]:
+        """Return the Q16 smoothed scores, rounded half up, shape ``(labels,)``; too low in warm-up."""
+        scores: npt.NDArray[np.int64] = (2 * self._sums + self._lengths) // (2 * self._lengths)
+        return scores
+
+    def on(self) -> npt.NDArray[np.bool_]:
+        """Return which labels are on, shape ``(labels,)``, as a copy."""
+        return self._is_on.copy()
+
     def step(self, scores_q16: npt.NDArray[np.int64], span: Span) -> list[Fired | Ended]:
         """Take the scores of the next window; return what ended, then what fired, each in label order.
 

@@ -4,6 +4,16 @@ from galago_edge.pipeline.classifying import Classification, Ranked, classify
 from galago_edge.pipeline.driving import drive
 from galago_edge.pipeline.loading import LoadedBundle, load
 from galago_edge.pipeline.overrides import Overrides
-from galago_edge.pipeline.stream import Stream
+from galago_edge.pipeline.stream import Stream, WindowSeen
 
-__all__ = ["Classification", "LoadedBundle", "Overrides", "Ranked", "Stream", "classify", "drive", "load"]
+__all__ = [
+    "Classification",
+    "LoadedBundle",
+    "Overrides",
+    "Ranked",
+    "Stream",
+    "WindowSeen",
+    "classify",
+    "drive",
+    "load",
+]

@@ -61,6 +61,7 @@ def classify(path: Path, loaded: LoadedBundle) -> Classification:
 
     def feed(item: Frame | AudioBlock) -> None:
         for span in windows.feed(item):
+            windows.fill()
             loaded.engine.invoke()
             found.append((span, loaded.engine.logits()))
 

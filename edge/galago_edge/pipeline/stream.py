@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from msgspec import UNSET
+import numpy as np
+import numpy.typing as npt
+from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
+from galago_edge.contract.status import GateStatus, LabelLevel
 from galago_edge.contract.streams import Gap, Item, Notice, Span
-from galago_edge.decision import ONE, Decider, Ended, Fired
-from galago_edge.engine import runtime
+from galago_edge.decision import ONE, Decider, Ended, Fired, Sensor, sensor_of
+from galago_edge.engine import BackendChange, runtime
 from galago_edge.pipeline.loading import LoadedBundle
 from galago_edge.pipeline.overrides import Overrides, override
 from galago_edge.pipeline.windows import windows_of
@@ -19,10 +24,30 @@ from galago_edge.sources import Source
 _SCORE_DIGITS = 6  # Q16 steps are 0.000015
 
 
+@dataclass(frozen=True, slots=True)
+class WindowSeen:
+    """What was decided on one window; arrays of shape ``(labels,)`` in label order, to be read only."""
+
+    span: Span
+    scores: npt.NDArray[np.int64]
+    """Q16 (65536 is 1.0), before smoothing; all 0 when the gate skipped the window."""
+    smoothed: npt.NDArray[np.int64]
+    """Q16, rounded half up; too low in warm-up."""
+    skipped: bool
+    """The gate was closed: the model was not run."""
+    warm_up: bool
+    fired: tuple[str, ...]
+    """Labels that became events with this window."""
+
+
 class Stream:
     """Decides on one source with one bundle. Used by one thread at a time; starts no thread, reads no clock.
 
-    What it answers depends on the items alone, not on how audio is cut into blocks.
+    What it answers depends on the items alone (and on ``every``), not on how audio is cut into blocks.
+    :meth:`levels` and :meth:`gate_status` may be asked, and ``every`` may be set, from other threads.
+
+    Where the manifest has a gate, neither preprocessing nor model is run on a window for which it is closed;
+    every label then counts as score 0. The gate stays open while a label is on.
     """
 
     def __init__(
@@ -36,13 +61,57 @@ class Stream:
         self.name = name
         self._loaded = loaded
         labels, self._differences = override(loaded.manifest.labels, overrides or {})
+        self._labels = labels
         self._decider = Decider(labels)
         self._cut = windows_of(loaded.preprocessor, loaded.engine)
         self._with_scores = scores
+        gate = loaded.manifest.gate
+        self._sensor = None if gate is UNSET else sensor_of(gate)
+        self._gate_open = False
+        self._gate_windows = 0  # windows since the gate last opened or closed
+        self._silence = np.zeros(len(labels), np.int64)
+        self._turn = 0
+        self.every = 1
+        """Every so many windows one is decided, the others are left out: the governor's divisor."""
+        self.observe: Callable[[WindowSeen], None] | None = None
+        """Called after each decided window, in the stream's thread."""
         self.windows = 0
-        """Decided so far."""
+        """Decided so far, skipped ones included."""
+        self.skipped = 0
+        """Decided without the model, because the gate was closed."""
+        self.left_out = 0
+        """Not decided, because of ``every``."""
         self.events = 0
         self.gaps = 0
+
+    @property
+    def warm_up(self) -> bool:
+        """True while too few windows have been seen, since the start or the last gap, to decide anything."""
+        return self._decider.warm_up
+
+    def levels(self) -> tuple[LabelLevel, ...]:
+        """Return where each label stands now, in label order."""
+        smoothed, on = self._decider.smoothed().tolist(), self._decider.on().tolist()
+        return tuple(
+            LabelLevel(
+                label=label.name,
+                score=_score(smoothed[index]),
+                on=label.policy.on,
+                off=label.policy.off,
+                active=on[index],
+                background=label.background,
+            )
+            for index, label in enumerate(self._labels)
+        )
+
+    def gate_status(self) -> GateStatus | None:
+        """Return where the gate stands now; None when the bundle has none."""
+        sensor = self._sensor
+        if sensor is None:
+            return None
+        return GateStatus(
+            kind=sensor.kind, open=self._gate_open, level=sensor.level, threshold=sensor.threshold
+        )
 
     def start(self, source: Source) -> list[Record]:
         """Return the first records: what this stream decides with, and on what."""
@@ -57,6 +126,8 @@ class Stream:
             "overrides": self._differences,
             "source": source.description(),
         }
+        if self._sensor is not None:
+            detail["gate"] = self._sensor.kind
         records: list[Record] = [self._state("stream", "started", detail)]
         if (conversion := source.conversion()) is not None:
             records.append(self._state("source", "converted", conversion))
@@ -76,8 +147,14 @@ class Stream:
         records: list[Record] = []
         if self._cut.missing(item):
             records += self._gap(Gap(self._cut.end_ns, item.captured_ns, "drop"))
-        for span in self._cut.feed(item):
-            self._decide(span, records)
+        every, sensor = self.every, self._sensor
+        for span in self._cut.feed(item, lazy=every > 1 or sensor is not None):
+            if every > 1 and self._left_out(every):
+                continue
+            if sensor is None or self._opened(sensor, span, records):
+                self._decide(span, records)
+            else:
+                self._skip(span, records)
         return records
 
     def absent(self, failure: GalagoError) -> list[Record]:
@@ -92,36 +169,98 @@ class Stream:
             "gaps": self.gaps,
             "source": source.summary(),
         }
+        if self._sensor is not None:
+            detail["skipped"] = self.skipped
+        if self.left_out:
+            detail["left_out"] = self.left_out
         if failure is None:
             return [self._state("stream", "ended", detail)]
         # a recording's message holds the path where it lies today; standard error has it
         told = _failure(failure) if source.live else {"reason": str(failure.reason)}
         return [self._state("stream", "failed", told | detail)]
 
+    def _left_out(self, every: int) -> bool:
+        """Tell whether this window is one that the governor spares; the first one is decided."""
+        left_out = self._turn % every != 0
+        self._turn += 1
+        self.left_out += left_out
+        return left_out
+
+    def _opened(self, sensor: Sensor, span: Span, records: list[Record]) -> bool:
+        """Tell whether the gate is open for this window, and say so when that changes."""
+        self._cut.sense(sensor)
+        # a label that is on keeps the gate open, or it would end although nothing says so
+        is_open = sensor.open_at(span.end_ns) or self._decider.active
+        if is_open is not self._gate_open:
+            counted = {"skipped" if is_open else "run": self._gate_windows, "level": sensor.level}
+            records.append(self._at(span, "gate", "open" if is_open else "closed", counted))
+            self._gate_open, self._gate_windows = is_open, 0
+        self._gate_windows += 1
+        return is_open
+
     def _decide(self, span: Span, records: list[Record]) -> None:
-        """Run the model on the window that the tensor holds."""
-        loaded = self._loaded
-        loaded.engine.invoke()
-        logits = loaded.engine.logits()
-        scores = loaded.activation.scores(logits)
+        """Run the model on this window."""
+        engine = self._loaded.engine
+        self._cut.fill()
+        engine.invoke()
+        logits = engine.logits()
+        for changed in engine.changes():
+            records.append(self._backend(changed, span))
+        scores = self._loaded.activation.scores(logits)
         changes = self._decider.step(scores, span)
         if self._with_scores:
-            records.append(
-                ScoresRecord(
-                    stream=self.name,
-                    window=self.windows,
-                    start_index=span.start_index,
-                    end_index=span.end_index,
-                    start_ns=span.start_ns,
-                    end_ns=span.end_ns,
-                    logits=logits.tolist(),
-                    scores=[_score(score) for score in scores.tolist()],
-                    warm_up=self._decider.warm_up,
-                )
-            )
+            told = [_score(score) for score in scores.tolist()]
+            records.append(self._scores(span, logits.tolist(), told, UNSET))
         self.windows += 1
+        if changes:
+            self._tell(changes, records)
+        if self.observe is not None:
+            self._show(self.observe, span, scores, changes, skipped=False)
+
+    def _skip(self, span: Span, records: list[Record]) -> None:
+        """Take this window as one in which there is nothing."""
+        changes = self._decider.step(self._silence, span)
+        if self._with_scores:
+            records.append(self._scores(span, [], [], "gate"))
+        self.windows += 1
+        self.skipped += 1
+        if changes:
+            self._tell(changes, records)
+        if self.observe is not None:
+            self._show(self.observe, span, self._silence, changes, skipped=True)
+
+    def _tell(self, changes: list[Fired | Ended], records: list[Record]) -> None:
         for change in changes:
             records.append(self._event(change) if isinstance(change, Fired) else self._off(change))
+
+    def _show(
+        self,
+        observe: Callable[[WindowSeen], None],
+        span: Span,
+        scores: npt.NDArray[np.int64],
+        changes: list[Fired | Ended],
+        *,
+        skipped: bool,
+    ) -> None:
+        fired = tuple(change.label for change in changes if isinstance(change, Fired))
+        decider = self._decider
+        observe(WindowSeen(span, scores, decider.smoothed(), skipped, decider.warm_up, fired))
+
+    def _scores(
+        self, span: Span, logits: list[int], scores: list[float], skipped: str | UnsetType
+    ) -> ScoresRecord:
+        return ScoresRecord(
+            stream=self.name,
+            window=self.windows,
+            start_index=span.start_index,
+            end_index=span.end_index,
+            start_ns=span.start_ns,
+            end_ns=span.end_ns,
+            logits=logits,
+            scores=scores,
+            warm_up=self._decider.warm_up,
+            skipped=skipped,
+        )
 
     def _event(self, fired: Fired) -> EventRecord:
         record = EventRecord(
@@ -155,8 +294,24 @@ class Stream:
         self.gaps += 1
         records: list[Record] = [self._off(ended) for ended in self._decider.reset()]
         self._cut.reset()
+        self._turn = 0
+        if self._sensor is not None:
+            self._sensor.reset()
         records.append(GapRecord(stream=self.name, from_ns=gap.from_ns, to_ns=gap.to_ns, cause=gap.cause))
         return records
+
+    def _backend(self, changed: BackendChange, span: Span) -> StateRecord:
+        return self._at(span, "backend", changed.state, changed.detail)
+
+    def _at(self, span: Span, subject: str, state: str, detail: dict[str, Any]) -> StateRecord:
+        return StateRecord(
+            stream=self.name,
+            subject=subject,
+            state=state,
+            index=span.end_index,
+            ns=span.end_ns,
+            detail=detail,
+        )
 
     def _notice(self, notice: Notice) -> StateRecord:
         return StateRecord(
