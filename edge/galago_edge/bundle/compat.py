@@ -9,7 +9,7 @@ from galago_edge.contract.device import DeviceProfile, Runtime
 from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.manifest import Compatibility, Manifest, Operator
 
-FEATURES = frozenset({"image/1", "logmel/1"})
+FEATURES = frozenset({"image/1", "logmel/1", "motion/1", "level/1"})
 """What a manifest may ask of this version of galago-edge."""
 
 

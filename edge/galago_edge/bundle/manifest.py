@@ -43,7 +43,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
         lines = [
             msgspec.json.encode(name) + b":" + msgspec.json.encode(getattr(manifest, name))
             for name in Manifest.__struct_fields__
-        if getattr(manifest, name) is not UNSET
+            if getattr(manifest, name) is not UNSET
         ]
     except UnicodeEncodeError as error:  # a command line in another encoding gives such text
         raise BundleError(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec import UNSET
+
 from galago_edge.contract.errors import BundleError, Reason
 from galago_edge.contract.manifest import (
     AudioPreprocess,
@@ -16,7 +18,9 @@ from galago_edge.contract.manifest import (
     Label,
     Manifest,
     Model,
+    MotionGate,
     PreprocessEntry,
+    Tensor,
 )
 
 BUNDLE_LIMIT_BYTES = 256 * 1024 * 1024
@@ -36,7 +40,7 @@ def check_meaning(manifest: Manifest, where: str) -> None:
     Raises:
         BundleError: MANIFEST_BAD, TOO_BIG, LABELS_MISMATCH, TENSOR_MISMATCH or PREPROCESS_MISMATCH.
     """
-    for check in (_files, _preprocess, _labels, _models, _golden, _figures):
+    for check in (_files, _preprocess, _labels, _models, _gate, _golden, _figures):
         for reason, text in check(manifest):
             raise BundleError(
                 reason,
@@ -57,7 +61,8 @@ def _files(manifest: Manifest) -> Iterator[Complaint]:
     total = sum(entry.size for entry in manifest.files)
     if total > BUNDLE_LIMIT_BYTES:
         yield Reason.TOO_BIG, f"files: {total} bytes together, at most {BUNDLE_LIMIT_BYTES} are allowed"
-    references = [(model.file, "model") for model in manifest.model]
+    # one file may serve several backends: many delegates take the CPU's model as it is
+    references = [(file, "model") for file in dict.fromkeys(model.file for model in manifest.model)]
     references += [(path, "frontend") for path in manifest.preprocess.tables]
     references += [(golden.file, "golden") for golden in manifest.golden]
     for path, role in references:
@@ -105,9 +110,24 @@ def _off_above_on(label: Label) -> str:
 
 
 def _models(manifest: Manifest) -> Iterator[Complaint]:
+    first = manifest.model[0]
+    if first.backend != "cpu":
+        yield (
+            Reason.MANIFEST_BAD,
+            f"model[0].backend is {first.backend}; the first model is the one for the cpu",
+        )
+    backends: set[str] = set()
     for number, model in enumerate(manifest.model):
+        if model.backend in backends:
+            yield Reason.MANIFEST_BAD, f"model[{number}].backend: there are two models for {model.backend}"
+        backends.add(model.backend)
         for reason, text in _tensors(model, manifest.preprocess, len(manifest.labels)):
             yield reason, f"model[{number}].{text}"
+        if (met := _quantization(model.output)) != (wanted := _quantization(first.output)):
+            yield (
+                Reason.TENSOR_MISMATCH,
+                f"model[{number}].output: {met}, that of the first model is {wanted}",
+            )
 
 
 def _tensors(model: Model, preprocess: PreprocessEntry, labels: int) -> Iterator[Complaint]:
@@ -143,8 +163,23 @@ def _tensors(model: Model, preprocess: PreprocessEntry, labels: int) -> Iterator
         yield Reason.TENSOR_MISMATCH, f"output: zero point {output.zero_point} is no int8"
 
 
+def _quantization(tensor: Tensor) -> str:
+    return f"scale {tensor.scale} and zero point {tensor.zero_point}"
+
+
 def _numbers(dtype: str, layout: str, scale: float, zero_point: int) -> str:
     return f"{dtype} {layout} with scale {scale} and zero point {zero_point}"
+
+
+def _gate(manifest: Manifest) -> Iterator[Complaint]:
+    gate = manifest.gate
+    if gate is UNSET:
+        return
+    wanted = "camera" if isinstance(gate, MotionGate) else "microphone"
+    if manifest.modality != wanted:
+        yield Reason.MANIFEST_BAD, f"gate: {gate.version} is for a {wanted}, modality is {manifest.modality}"
+    if gate.version not in manifest.compat.features:
+        yield Reason.MANIFEST_BAD, f"compat.features does not name {gate.version}, which gate needs"
 
 
 def _golden(manifest: Manifest) -> Iterator[Complaint]:

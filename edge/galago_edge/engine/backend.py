@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,16 @@ class TensorInfo:
     """``uint8`` or ``int8``."""
     scale: float
     zero_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackendChange:
+    """Another backend has taken over; becomes a ``state`` record of the subject ``backend``."""
+
+    state: Literal["fallback", "promoted"]
+    """``fallback``: the CPU decides from here on; ``promoted``: the accelerator does."""
+    detail: dict[str, Any]
+    """``{"backend": ..., "reason": ..., ...}``, ready for JSON."""
 
 
 class Backend(Protocol):
@@ -56,4 +66,15 @@ class Backend(Protocol):
 
     def logits(self) -> npt.NDArray[np.int8]:
         """Return the output codes of the last ``invoke``, shape ``(labels,)``, as an array of its own."""
+        ...
+
+    def changes(self) -> list[BackendChange]:
+        """Return what changed since the last call, oldest first, and forget it.
+
+        Asked after each ``invoke``: a change holds from the window that was just decided.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back processes and memory; the backend is not used any more. Twice does no harm."""
         ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Literal
 
@@ -10,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import BundleError, DeviceError, GalagoError, Reason
-from galago_edge.engine.backend import TensorInfo
+from galago_edge.engine.backend import BackendChange
 from galago_edge.engine.model_file import check_model_file
 from galago_edge.engine.native_log import without_chatter
 from galago_edge.engine.runtime import interpreter_class
+from galago_edge.engine.tensors import delegated, described, mismatch
 
 _NATIVE_ERRORS = (ValueError, RuntimeError, MemoryError)
 _MISSING_OP = re.compile(
@@ -44,11 +44,11 @@ class Engine:
         try:
             # the runtimes keep a pointer into ``model``; the interpreter object keeps it alive
             self._interpreter = interpreter(model_content=model, num_threads=threads)
-            self.input, self.output = self._described()
+            self.input, self.output = described(self._interpreter)
             with without_chatter():
                 self._interpreter.allocate_tensors()
-            if self._described() != (self.input, self.output):
-                raise _mismatch("the operators of the model give other shapes than its input and output have")
+            if described(self._interpreter) != (self.input, self.output):
+                raise mismatch("the operators of the model give other shapes than its input and output have")
         except _NATIVE_ERRORS as error:
             raise _load_error(error) from None
         self._input_tensor = self._interpreter.tensor(self.input.index)
@@ -57,10 +57,10 @@ class Engine:
     @property
     def kernels(self) -> Literal["xnnpack", "builtin", "unknown"]:
         """Which kernels run the model: XNNPACK is a delegate that a runtime applies on its own, or not."""
-        details = getattr(self._interpreter, "_get_ops_details", None)  # experimental in both runtimes
-        if details is None:
+        count = delegated(self._interpreter)
+        if count is None:
             return "unknown"
-        return "xnnpack" if any(op["op_name"] == "DELEGATE" for op in details()) else "builtin"
+        return "xnnpack" if count else "builtin"
 
     def input_view(self) -> npt.NDArray[Any]:
         """Return the input tensor's own memory without the batch axis, to be written to.
@@ -90,13 +90,12 @@ class Engine:
         codes: npt.NDArray[np.int8] = self._interpreter.get_tensor(self.output.index)[0]
         return codes
 
-    def _described(self) -> tuple[TensorInfo, TensorInfo]:
-        found = _only(self._interpreter.get_output_details(), "output")
-        if found.dtype != "int8" or len(found.shape) != 2:
-            raise _mismatch(
-                f"the model's output is {found.dtype} of shape {found.shape}, expected int8 (1, labels)"
-            )
-        return _only(self._interpreter.get_input_details(), "input"), found
+    def changes(self) -> list[BackendChange]:
+        """Return nothing: the CPU has nobody to change with."""
+        return []
+
+    def close(self) -> None:
+        """Do nothing: the interpreter goes with the object."""
 
     def _take_view(self) -> None:
         memory = self._input_tensor()[0]
@@ -114,31 +113,6 @@ class _TensorMemory:
     def __init__(self, view: npt.NDArray[Any], owner: object) -> None:
         self.__array_interface__ = view.__array_interface__
         self.owner = owner
-
-
-def _only(details: list[dict[str, Any]], role: str) -> TensorInfo:
-    """Return the only tensor of ``details`` if it has a fixed shape, batch 1 and one quantization."""
-    if len(details) != 1:
-        raise _mismatch(f"the model has {len(details)} {role}s, expected one")
-    found = details[0]
-    shape = tuple(int(size) for size in found["shape"])
-    signature = tuple(int(size) for size in found["shape_signature"])
-    dtype = np.dtype(found["dtype"]).name
-    if -1 in signature:
-        raise _mismatch(f"the model's {role} has the dynamic shape {signature}, expected a fixed one")
-    if len(shape) < 2 or shape[0] != 1 or 0 in shape:
-        raise _mismatch(f"the model's {role} has the shape {shape}, expected a batch of 1")
-    if dtype not in ("uint8", "int8"):
-        raise _mismatch(f"the model's {role} is {dtype}, expected uint8 or int8")
-    quantization = found["quantization_parameters"]
-    scales, zero_points = quantization["scales"].tolist(), quantization["zero_points"].tolist()
-    if len(scales) != 1 or len(zero_points) != 1 or not 0 < scales[0] < math.inf:
-        raise _mismatch(f"the model's {role} has the scales {scales}, expected one positive scale")
-    return TensorInfo(str(found["name"]), int(found["index"]), shape, dtype, scales[0], zero_points[0])
-
-
-def _mismatch(message: str) -> BundleError:
-    return BundleError(Reason.TENSOR_MISMATCH, message, hint="convert the model with galago convert")
 
 
 def _load_error(error: BaseException) -> GalagoError:

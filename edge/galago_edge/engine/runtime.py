@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,18 @@ def interpreter_class() -> type[Any]:
         "no TFLite runtime is installed, expected ai-edge-litert or tflite-runtime",
         hint="pip install ai-edge-litert (on 32-bit Arm: pip install tflite-runtime)",
     )
+
+
+def load_delegate(library: str, options: Mapping[str, str]) -> Any:
+    """Load an external delegate for :func:`interpreter_class`. Only in a process that may die of it.
+
+    Raises:
+        ValueError: The delegate refuses; the text is its own.
+        OSError: There is no such library, or it lacks something.
+        AttributeError: The library is no delegate.
+        DeviceError: RUNTIME_MISSING; neither runtime is installed.
+    """
+    return importlib.import_module(interpreter_class().__module__).load_delegate(library, dict(options))
 
 
 def runtime() -> RuntimeInfo:

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from typing import Protocol
 
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import Record
-from galago_edge.pipeline.stream import Stream
+from galago_edge.contract.streams import Item
 from galago_edge.sources import Source
 
 Emit = Callable[[Sequence[Record]], None]
 """Where records go; what it raises ends the walk at once."""
 
 
-def drive(source: Source, stream: Stream, emit: Emit) -> GalagoError | None:
+class Decides(Protocol):
+    """A :class:`~galago_edge.pipeline.Stream`, or what stands for several, one after another."""
+
+    def start(self, source: Source) -> list[Record]:
+        """Return the first records."""
+        ...
+
+    def push(self, item: Item) -> list[Record]:
+        """Return what the next item leads to."""
+        ...
+
+    def finish(self, source: Source, failure: GalagoError | None = None) -> list[Record]:
+        """Return the last records."""
+        ...
+
+
+def drive(source: Source, stream: Decides, emit: Emit) -> GalagoError | None:
     """Push everything that ``source`` gives through ``stream`` and hand the records to ``emit``.
 
     When the source or the stream fails half-way, what came before is decided, the failure becomes the
@@ -36,7 +53,7 @@ def drive(source: Source, stream: Stream, emit: Emit) -> GalagoError | None:
     return failure
 
 
-def _decided(source: Source, stream: Stream) -> Generator[list[Record], None, None]:
+def _decided(source: Source, stream: Decides) -> Generator[list[Record], None, None]:
     with closing(iter(source)) as items:
         for item in items:
             if records := stream.push(item):

@@ -7,20 +7,18 @@ The same code writes the expected answers when a bundle is built.
 from __future__ import annotations
 
 import hashlib
-import io
-import wave
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from galago_edge.bundle import Bundle
-from galago_edge.contract.errors import BundleError, InputError, Reason
-from galago_edge.contract.manifest import AudioPreprocess, Golden, GoldenExpected
+from galago_edge.contract.errors import BundleError, Reason
+from galago_edge.contract.manifest import Golden, GoldenExpected
 from galago_edge.engine import Backend
+from galago_edge.pipeline.golden_samples import golden_failure, prepare_sample
 from galago_edge.pipeline.loading import load
 from galago_edge.preprocess import ImagePreprocessor, LogMelFrontend
-from galago_edge.sources.images import decode_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +50,7 @@ class GoldenRunner:
             BundleError: GOLDEN_FAIL; the sample cannot be decoded or does not fill one window.
         """
         view = self._engine.input_view()
-        if isinstance(self._preprocessor, ImagePreprocessor):
-            self._preprocessor.into(_decode_image(sample), view)
-        else:
-            view[...] = _first_window(sample, self._preprocessor)
+        prepare_sample(sample, self._preprocessor, view)
         digest = hashlib.sha256(view.tobytes()).hexdigest()
         self._engine.invoke()
         return Answer(digest, self._engine.logits())
@@ -101,10 +96,10 @@ def check_golden(runner: GoldenRunner, golden: Golden, sample: bytes) -> GoldenR
             hint="input is prepared otherwise here: compare the versions of galago-edge, numpy and OpenCV",
         )
     if answer.logits.shape != (len(expected.logits),):
-        raise _fail(f"the model gives {answer.logits.size} logits for {len(expected.logits)} labels")
+        raise golden_failure(f"the model gives {answer.logits.size} logits for {len(expected.logits)} labels")
     difference = int(np.abs(answer.logits.astype(np.int16) - np.array(expected.logits, np.int16)).max())
     if difference > expected.atol_steps or answer.argmax != expected.argmax:
-        raise _fail(
+        raise golden_failure(
             f"golden sample {golden.file} ({golden.label}): the answer is off by {difference} steps, "
             f"{expected.atol_steps} are allowed, and label {answer.argmax} wins where {expected.argmax} must"
         )
@@ -121,41 +116,3 @@ def run_golden(bundle: Bundle, threads: int = 1) -> list[GoldenResult]:
     loaded = load(bundle, threads=threads)
     runner = GoldenRunner(loaded.engine, loaded.preprocessor)
     return [check_golden(runner, golden, bundle.read(golden.file)) for golden in bundle.manifest.golden]
-
-
-def _decode_image(sample: bytes) -> npt.NDArray[np.uint8]:
-    try:
-        return decode_image(sample, "a golden sample")
-    except InputError as error:  # not the caller's input: the bundle's own
-        raise _fail(str(error)) from None
-
-
-def _first_window(sample: bytes, frontend: LogMelFrontend) -> npt.NDArray[np.int8]:
-    frontend.reset()
-    samples = _decode_audio(sample, frontend.spec)
-    frames = frontend.push(samples)
-    wanted = frontend.spec.window_frames
-    if len(frames) < wanted:
-        raise _fail(f"a sample has {len(samples)} samples, {frontend.spec.window_samples} are needed")
-    return frames[:wanted]
-
-
-def _decode_audio(sample: bytes, spec: AudioPreprocess) -> npt.NDArray[np.int16]:
-    try:
-        with wave.open(io.BytesIO(sample)) as file:
-            met = (file.getnchannels(), file.getsampwidth(), file.getframerate())
-            data = file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
-        raise _fail(f"a golden sample is no WAV file ({error})") from None
-    if met != (1, 2, spec.sample_rate_hz):
-        raise _fail(
-            f"a golden sample has {met[0]} channels of {8 * met[1]} bits at {met[2]} Hz, "
-            f"one of 16 bits at {spec.sample_rate_hz} Hz is needed"
-        )
-    return np.frombuffer(data, "<i2").astype(np.int16)
-
-
-def _fail(text: str) -> BundleError:
-    return BundleError(
-        Reason.GOLDEN_FAIL, text, hint="do not use this bundle here; tell who built it which device this is"
-    )

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from galago_edge.bundle import Bundle
+from galago_edge.contract.device import Accelerator
 from galago_edge.contract.errors import BundleError, Reason
-from galago_edge.contract.manifest import AudioPreprocess, Manifest, Preprocess, PreprocessEntry, Tensor
+from galago_edge.contract.manifest import (
+    AudioPreprocess,
+    Manifest,
+    Model,
+    Preprocess,
+    PreprocessEntry,
+    Tensor,
+)
+from galago_edge.contract.settings import AcceleratorSettings
 from galago_edge.decision import Activation
-from galago_edge.engine import Backend, Engine, TensorInfo
+from galago_edge.engine import TensorInfo
+from galago_edge.pipeline.failover import AcceleratedModel, FailoverEngine
+from galago_edge.pipeline.parity import GoldenInput, golden_inputs
 from galago_edge.preprocess import FrontendTables, ImagePreprocessor, LogMelFrontend, fingerprint
 
 
@@ -18,7 +30,7 @@ class LoadedBundle:
 
     id: str
     manifest: Manifest
-    engine: Backend
+    engine: FailoverEngine
     activation: Activation
     preprocessor: ImagePreprocessor | LogMelFrontend
 
@@ -27,9 +39,23 @@ class LoadedBundle:
         """The preprocessing specification."""
         return self.manifest.preprocess.spec
 
+    def close(self) -> None:
+        """Give back what the engine holds beside memory: an accelerator's process."""
+        self.engine.close()
 
-def load(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
-    """Load the CPU model of ``bundle`` and everything around it.
+
+def load(
+    bundle: Bundle,
+    *,
+    threads: int = 1,
+    accelerators: Mapping[str, Accelerator] | None = None,
+    accelerator_settings: AcceleratorSettings | None = None,
+) -> LoadedBundle:
+    """Load the model of ``bundle`` and everything around it.
+
+    Without ``accelerators`` the CPU decides everything: the same answers on every device, as a replay needs
+    them. With the accelerators of a device's profile, the first that the bundle has a model for is tried
+    beside the stream; call ``close`` then.
 
     Raises:
         BundleError: PREPROCESS_MISMATCH, this runtime prepares input otherwise; TENSOR_MISMATCH or
@@ -39,14 +65,36 @@ def load(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
     manifest = bundle.manifest
     model = manifest.model[0]
     preprocessor = _preprocessor(bundle, manifest.preprocess)
-    engine = Engine(bundle.read(model.file), threads=threads)
-    _compare("input", engine.input, model.input)
-    _compare("output", engine.output, model.output)
-    decision = manifest.decision
-    activation = Activation(
-        decision.activation, engine.output.scale, engine.output.zero_point, decision.temperature
-    )
+    settings = accelerator_settings or AcceleratorSettings()
+    accelerated = _accelerated(bundle, accelerators) if accelerators and settings.enabled else None
+    engine = FailoverEngine(bundle.read(model.file), accelerated, threads=threads, settings=settings)
+    try:
+        _compare("input", engine.input, model.input)
+        _compare("output", engine.output, model.output)
+        decision = manifest.decision
+        activation = Activation(
+            decision.activation, engine.output.scale, engine.output.zero_point, decision.temperature
+        )
+    except BaseException:
+        engine.close()
+        raise
     return LoadedBundle(bundle.id, manifest, engine, activation, preprocessor)
+
+
+def _accelerated(bundle: Bundle, accelerators: Mapping[str, Accelerator]) -> AcceleratedModel | None:
+    """Return the model for the first accelerator that the bundle has one for."""
+    models = {model.backend: model for model in bundle.manifest.model[1:]}
+    for name, accelerator in accelerators.items():
+        if (model := models.get(name)) is None:
+            continue
+
+        def golden(found: Model = model) -> list[GoldenInput]:
+            # with a preprocessor of its own: the stream's holds the stream's state
+            preprocessor = _preprocessor(bundle, bundle.manifest.preprocess)
+            return golden_inputs(bundle, preprocessor, found.input)
+
+        return AcceleratedModel(name, bundle.read(model.file), accelerator, golden)
+    return None
 
 
 def _preprocessor(bundle: Bundle, entry: PreprocessEntry) -> ImagePreprocessor | LogMelFrontend:

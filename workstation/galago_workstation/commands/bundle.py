@@ -37,6 +37,12 @@ from galago_edge.commands.cli import json_option
     help="Board it must run on; may be given several times.  [default: every board that can]",
 )
 @click.option(
+    "--accelerated",
+    multiple=True,
+    metavar="NAME[=FILE]",
+    help="Model for an accelerator, compiled from this run's int8 model; without FILE it takes that one.",
+)
+@click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME-VERSION.galago]"
 )
 @json_option
@@ -49,6 +55,7 @@ def build(
     channel: str | None,
     description: str | None,
     devices: tuple[str, ...],
+    accelerated: tuple[str, ...],
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -73,7 +80,8 @@ def build(
         description=description,
         devices=devices or None,
     )
-    packed = build_bundle(run, options, keys, out or Path(f"{options.name}-{options.version}.galago"))
+    out = out or Path(f"{options.name}-{options.version}.galago")
+    packed = build_bundle(run, options, keys, out, accelerated=accelerated)
     size, manifest = packed.path.stat().st_size, packed.bundle.manifest
     boards = manifest.compat.device_profiles
     if as_json:
@@ -88,6 +96,7 @@ def build(
             "devices": list(boards),
             "not_for": packed.not_for,
             "golden": [golden.label for golden in manifest.golden],
+            "backends": [model.backend for model in manifest.model],
         }
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return
@@ -96,5 +105,7 @@ def build(
     )
     click.echo(f"id {packed.bundle.id}")
     click.echo(f"for {', '.join(boards)}")
+    if len(manifest.model) > 1:
+        click.echo(f"models for {', '.join(model.backend for model in manifest.model)}")
     for board, why in packed.not_for.items():
         click.echo(f"not for {board}: {why}")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET
 
 import galago_workstation
 from galago_converters import metadata
@@ -42,6 +43,12 @@ from galago_edge.contract.manifest import (
 from galago_edge.pipeline.golden import run_golden
 from galago_edge.preprocess import FrontendTables, fingerprint
 from galago_workstation.evaluation.record import Evaluation, read_evaluation
+from galago_workstation.packing.accelerated import (
+    AcceleratedFile,
+    contents_of,
+    file_entries,
+    read_accelerated,
+)
 from galago_workstation.packing.goldens import ChosenGolden, choose_golden
 from galago_workstation.runs import Run
 
@@ -80,16 +87,18 @@ class _Contents:
     model: bytes
     tables: dict[str, bytes]
     golden: Sequence[ChosenGolden]
+    accelerated: Sequence[AcceleratedFile]
 
     def files(self) -> dict[str, bytes]:
         """Content by path, in archive order."""
         samples = {chosen.golden.file: chosen.data for chosen in self.golden}
-        return {MODEL_PATH: self.model, **self.tables, **samples}
+        return {MODEL_PATH: self.model, **contents_of(self.accelerated), **self.tables, **samples}
 
     def entries(self) -> tuple[FileEntry, ...]:
         """The manifest's list of the same."""
         return (
             file_entry(MODEL_PATH, "model", self.model),
+            *file_entries(self.accelerated),
             *(file_entry(path, "frontend", data) for path, data in self.tables.items()),
             *(file_entry(chosen.golden.file, "golden", chosen.data) for chosen in self.golden),
         )
@@ -134,8 +143,12 @@ def counter_of(version: str) -> int:
     return major * 1_000_000 + minor * 1_000 + patch
 
 
-def build_bundle(run_path: Path, options: BuildOptions, keys: Sequence[Path], out: Path) -> Packed:
+def build_bundle(
+    run_path: Path, options: BuildOptions, keys: Sequence[Path], out: Path, *, accelerated: Sequence[str] = ()
+) -> Packed:
     """Pack, sign, reopen and try a bundle; ``out`` is replaced only when all of it went well.
+
+    ``accelerated``: ``NAME=FILE``, or ``NAME`` for an accelerator that takes the CPU model as it is.
 
     Raises:
         InputError: RUN_BAD; the run is not converted or evaluated, or its files do not fit each other.
@@ -152,7 +165,8 @@ def build_bundle(run_path: Path, options: BuildOptions, keys: Sequence[Path], ou
     model = read_file(run_path / CONVERTED_FOLDER / INT8_FILE, remedy=f"galago convert {run_path}")
     _check_model(run, conversion, model)
     boards, not_for = _boards(conversion, options.devices)
-    contents = _Contents(model, _tables(run), choose_golden(run, model))
+    cpu = Model(file=MODEL_PATH, input=conversion.input, output=conversion.output)
+    contents = _Contents(model, _tables(run), choose_golden(run, model), read_accelerated(accelerated, cpu))
     manifest = _manifest(run, options, conversion, evaluation, boards, contents)
     with _beside(out) as temporary:
         run_golden(write_bundle(temporary, manifest, contents.files(), private_keys))
@@ -229,19 +243,29 @@ def _manifest(
             arch=tuple(sorted({board.arch for board in boards})),
             min_runtime_version=MIN_RUNTIME_VERSION,
             ops=conversion.ops,
-            features=(run.preprocess.version,),
+            features=_features(run),
         ),
-        model=(Model(file=MODEL_PATH, input=conversion.input, output=conversion.output),),
+        model=(
+            Model(file=MODEL_PATH, input=conversion.input, output=conversion.output),
+            *(given.entry for given in contents.accelerated),
+        ),
         preprocess=PreprocessEntry(
             spec=run.preprocess, sha256=fingerprint(run.preprocess), tables=tuple(contents.tables)
         ),
         labels=run.label_specs(),
         decision=run.config.decision.decision(),
+        gate=run.config.gate,
         golden=tuple(chosen.golden for chosen in contents.golden),
         resources=evaluation.resources(min_free_disk_bytes=_on_disk(entries)),
         data=evaluation.data_summary(),
         files=entries,
     )
+
+
+def _features(run: Run) -> tuple[str, ...]:
+    """Return what the device's runtime must know."""
+    gate = run.config.gate
+    return (run.preprocess.version,) if gate is UNSET else (run.preprocess.version, gate.version)
 
 
 def _on_disk(entries: Sequence[FileEntry]) -> int:

@@ -1,0 +1,206 @@
+"""The process that runs an accelerated model: ``python -m galago_edge.engine.worker SOCKET MODEL TENSORS``.
+
+A delegate is foreign code that may fail, crash, hang or leak. Here it does so alone: the runtime is another
+process (``galago_edge.engine.remote``) and holds the other end of ``SOCKET``, a sequenced-packet socket.
+
+1. It sends the request as JSON (:class:`Request`). ``MODEL`` is a file of the model's bytes.
+2. The worker loads the model with the delegate, runs it once, gives the file ``TENSORS`` its size (the input
+   at 0, the output behind it on a page of its own) and answers with ``Loaded`` or ``Failed``.
+3. For every ``RUN`` the model is run on what ``TENSORS`` holds. The answer is ``OK`` or ``Failed``.
+
+An empty model asks only for the delegate to be loaded. The worker ends with the other end of the socket; work
+that takes longer than it may ends it too, by a signal that needs no Python, whatever the delegate is doing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from galago_edge.contract.errors import GalagoError
+from galago_edge.engine.backend import TensorInfo
+from galago_edge.engine.runtime import interpreter_class, load_delegate
+from galago_edge.engine.tensors import delegated, described
+from galago_edge.engine.worker_messages import MAX_MESSAGE, MAX_TEXT, OK, RUN, Failed, Loaded, Request
+
+_GRACE_S = 1.0
+"""The other end notices that time is up and ends this process; this one does it only if nobody is there."""
+
+_NATIVE_ERRORS = (ValueError, RuntimeError, MemoryError, OSError, AttributeError, TypeError)
+"""What the runtimes and ctypes raise for what a delegate does."""
+
+
+class _FailedError(Exception):
+    def __init__(self, fault: str, error: BaseException | str) -> None:
+        text = " ".join(str(error).split())
+        super().__init__(text)
+        self.answer = Failed(fault=fault, message=text[:MAX_TEXT])
+
+
+class Accelerated(Protocol):
+    """A model on an accelerator, whichever door of the runtime leads there."""
+
+    input: TensorInfo
+    output: TensorInfo
+    parts: int | None
+
+    def run(self, given: npt.NDArray[Any], answer: npt.NDArray[Any]) -> None:
+        """Run the model on ``given`` and write what it says to ``answer``, both with the batch axis."""
+
+
+class _Delegated:
+    """A model in the interpreter, with an external delegate."""
+
+    def __init__(self, model: bytes, delegate: Any, threads: int) -> None:
+        with _told_as("delegate_prepare_failed"):
+            self._interpreter = interpreter_class()(
+                model_content=model, experimental_delegates=[delegate], num_threads=threads
+            )
+            self.parts = delegated(self._interpreter)  # before the runtime adds XNNPACK on its own
+            self._interpreter.allocate_tensors()
+        if self.parts == 0:
+            raise _FailedError("not_applied", "the delegate took no operator of the model")
+        with _told_as("model_mismatch"):
+            self.input, self.output = described(self._interpreter)
+
+    def run(self, given: npt.NDArray[Any], answer: npt.NDArray[Any]) -> None:
+        with _told_as("invoke_failed"):
+            self._interpreter.set_tensor(self.input.index, given)
+            self._interpreter.invoke()
+            answer[...] = self._interpreter.get_tensor(self.output.index)
+
+
+def load_model(model: bytes, delegate: Any, threads: int) -> Accelerated:
+    """Load a model for an accelerator. The door for others than external delegates is here."""
+    return _Delegated(model, delegate, threads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensors:
+    given: npt.NDArray[Any]
+    answer: npt.NDArray[Any]
+    output_offset: int
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until the other end is closed."""
+    control_fd, model_fd, tensors_fd = map(int, arguments)
+    _settle()
+    with socket.socket(fileno=control_fd) as control:
+        request = msgspec.json.decode(control.recv(MAX_MESSAGE), type=Request)
+        with os.fdopen(model_fd, "rb") as file:
+            model = file.read()
+        try:
+            with _limited(request.load_s):
+                loaded, accelerated, tensors = _load(request, model, tensors_fd)
+        except _FailedError as failure:
+            control.send(msgspec.json.encode(failure.answer))
+            return
+        control.send(msgspec.json.encode(loaded))
+        _silence()
+        if accelerated is None or tensors is None:
+            return
+        while control.recv(MAX_MESSAGE) == RUN:
+            try:
+                with _limited(request.run_s):
+                    accelerated.run(tensors.given, tensors.answer)
+            except _FailedError as failure:
+                control.send(msgspec.json.encode(failure.answer))
+            else:
+                control.send(OK)
+
+
+def _load(
+    request: Request, model: bytes, tensors_fd: int
+) -> tuple[Loaded, Accelerated | None, _Tensors | None]:
+    with _told_as("delegate_load_failed"):
+        delegate = load_delegate(request.library, request.options)
+    if not model:
+        return Loaded(input=None, output=None), None, None
+    accelerated = load_model(model, delegate, request.threads)
+    tensors = _map_tensors(tensors_fd, accelerated)
+    accelerated.run(tensors.given, tensors.answer)  # the first run may compile and allocate
+    loaded = Loaded(
+        input=accelerated.input,
+        output=accelerated.output,
+        output_offset=tensors.output_offset,
+        parts=accelerated.parts,
+    )
+    return loaded, accelerated, tensors
+
+
+def _map_tensors(descriptor: int, accelerated: Accelerated) -> _Tensors:
+    """Give the file its size. The input is mapped read-only: another process must still find it whole."""
+    input_bytes, output_bytes = _size(accelerated.input), _size(accelerated.output)
+    offset = -(-input_bytes // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+    os.ftruncate(descriptor, offset + output_bytes)
+    given = mmap.mmap(descriptor, input_bytes, prot=mmap.PROT_READ)
+    answer = mmap.mmap(descriptor, output_bytes, offset=offset)
+    os.close(descriptor)
+    return _Tensors(_array(given, accelerated.input), _array(answer, accelerated.output), offset)
+
+
+def _size(tensor: TensorInfo) -> int:
+    return int(np.prod(tensor.shape)) * np.dtype(tensor.dtype).itemsize
+
+
+def _array(memory: mmap.mmap, tensor: TensorInfo) -> npt.NDArray[Any]:
+    return np.frombuffer(memory, tensor.dtype).reshape(tensor.shape)
+
+
+def _settle() -> None:
+    """Leave signals to the runtime, whose end this process sees; write no core file onto an SD card.
+
+    Where memory runs out, this process is the one to lose.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800")
+
+
+def _silence() -> None:
+    """Let a delegate that talks talk to nobody: standard error is a file in memory, read after loading."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stderr.fileno())
+    os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """End this process by SIGALRM if the block takes longer: also when foreign code holds the GIL."""
+    signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextlib.contextmanager
+def _told_as(fault: str) -> Iterator[None]:
+    try:
+        yield
+    except (*_NATIVE_ERRORS, GalagoError) as error:
+        raise _FailedError(fault, error) from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
+    os._exit(0)  # what a delegate does when it is taken down is of no use to anybody

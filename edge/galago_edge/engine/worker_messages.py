@@ -1,0 +1,53 @@
+"""What the runtime and the worker of an accelerated model say to each other.
+
+In which order: ``galago_edge.engine.worker``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from galago_edge.engine.backend import TensorInfo
+
+OK = b"\0"
+"""Answer to a run that went well."""
+RUN = b"\0"
+"""Asks for one run."""
+MAX_MESSAGE = 65_536
+"""Bytes of one message."""
+MAX_TEXT = 400
+"""Characters of an explanation."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What to load, and how long that and one run may take."""
+
+    library: str
+    options: dict[str, str]
+    threads: int
+    load_s: float
+    run_s: float
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
+    """The model is ready."""
+
+    input: TensorInfo | None
+    output: TensorInfo | None
+    """Without a model both are None."""
+    output_offset: int = 0
+    """Byte of ``TENSORS`` where the output is."""
+    parts: int | None = None
+    """So many parts of the model the delegate runs, if the runtime tells."""
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+    """It did not work."""
+
+    fault: str
+    """A value of ``galago_edge.engine.remote.Fault``."""
+    message: str
+    """Empty when the delegate gave no reason; standard error may have one then."""
+
+
+Answer = Loaded | Failed
