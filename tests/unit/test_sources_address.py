@@ -18,6 +18,14 @@ from galago_edge.sources.address import hide_credentials, parse_source
     [
         ("pipe:-", "pipe", "microphone", {}),
         ("pipe:-?rate=48000&live=no", "pipe", "microphone", {"rate": 48_000, "live": False}),
+        ("pipe:/run/hall?rate=44100", "pipe", "microphone", {"rate": 44_100}),
+        ("microphone:default", "microphone", "microphone", {}),
+        (
+            "microphone:/dev/snd/by-id/usb-C-Media-00?rate=48000&channels=2",
+            "microphone",
+            "microphone",
+            {"rate": 48_000, "channels": 2},
+        ),
         ("camera:0", "camera", "camera", {}),
         ("camera:/dev/video2?width=640&height=480", "camera", "camera", {"width": 640, "height": 480}),
         ("camera:rtsp://u:p@host/live?width=7", "camera", "camera", {}),
@@ -63,9 +71,15 @@ def test_a_file_whose_name_holds_a_question_mark_is_found(tmp_path: Path) -> Non
         "pipe:-?rate=16000&rate=8000",
         "pipe:-?speed=16000",
         "pipe:-?rate",
-        "pipe:fifo",
+        "pipe:",
+        "pipe:?rate=16000",
+        "microphone:",
+        "microphone:2",
+        "microphone:default?rate=1",
+        "microphone:default?fps=5",
         "camera:",
         "camera:0?zoom=2",
+        "camera:0?gap_ms=500",
         "pipe:-?live=maybe",
         ".?fps=0",
         ".?fps=-1",
@@ -140,3 +154,10 @@ def test_a_source_of_the_other_kind_is_a_mismatch(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"for a microphone, but .* is a folder of images") as caught:
         open_source(str(tmp_path), AudioPreprocess())
     assert getattr(caught.value, "reason", None) is Reason.SOURCE_MISMATCH
+
+
+@pytest.mark.parametrize("text", ["microphone:default", "pipe:/run/galago/hall"])
+def test_what_is_live_is_no_recording(text: str) -> None:
+    with pytest.raises(CallerError, match="is live, expected a recording") as caught:
+        open_source(text, AudioPreprocess())
+    assert caught.value.reason is Reason.CONFIG_BAD

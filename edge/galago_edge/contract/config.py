@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -12,8 +13,16 @@ from galago_edge.contract.errors import CallerError, Reason, disk_error
 T = TypeVar("T")
 
 
-def load_toml(path: Path, type_: type[T], *, docs: str = "docs/configuration.md") -> T:
+def load_toml(
+    path: Path,
+    type_: type[T],
+    *,
+    docs: str = "docs/configuration.md",
+    edit: Callable[[Any], Any] | None = None,
+) -> T:
     """Read ``path`` into the msgspec type ``type_``; ``docs`` is the page that explains its keys.
+
+    ``edit`` may change the plain tables before they are checked.
 
     Raises:
         CallerError: CONFIG_BAD; the file is not TOML, has an unknown key or a value out of bounds.
@@ -26,7 +35,9 @@ def load_toml(path: Path, type_: type[T], *, docs: str = "docs/configuration.md"
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
     try:
-        return msgspec.toml.decode(text, type=type_)
+        if edit is None:
+            return msgspec.toml.decode(text, type=type_)
+        return msgspec.convert(edit(msgspec.toml.decode(text)), type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # msgspec's own text already names the key (``$.train.epochs``) and what it expected
         raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=f"see {docs} for every key") from None

@@ -195,8 +195,8 @@ class MotionGate(_Part, frozen=True, kw_only=True, tag_field="kind", tag="motion
     version: Literal["motion/1"] = "motion/1"
     step: Annotated[int, msgspec.Meta(ge=1, le=255)] = 12
     """Gray levels by which the mean of a cell must differ from the background to count as changed."""
-    cells: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 4
-    """Changed cells at or above which the gate opens."""
+    cells: Annotated[int, msgspec.Meta(ge=1, le=768)] = 4
+    """Changed cells, of a grid of 768, at or above which the gate opens."""
     hold_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] = 3_000
     """Stream time that the gate stays open after the last motion."""
 

@@ -2,7 +2,8 @@
 
 Key order is the order of the fields below and never depends on values. Stream times are
 integer nanoseconds. ``wall_ns`` and ``clock_synced`` are added by live sinks only, so that
-two replays of one recording give the same bytes.
+two replays of one recording give the same bytes. ``key`` and ``wall_corrected_ns`` are added on delivery
+only: the idempotency key, and the wall time by a clock that was right later in the same boot.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class EventRecord(_Record, frozen=True, kw_only=True):
     """Where this device's policy differs from the manifest for this label."""
     wall_ns: int | UnsetType = UNSET
     clock_synced: bool | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    wall_corrected_ns: int | UnsetType = UNSET
 
 
 class ScoresRecord(_Record, frozen=True, kw_only=True):
@@ -76,6 +79,8 @@ class GapRecord(_Record, frozen=True, kw_only=True):
     cause: str
     wall_ns: int | UnsetType = UNSET
     clock_synced: bool | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    wall_corrected_ns: int | UnsetType = UNSET
 
 
 class StateRecord(_Record, frozen=True, kw_only=True):
@@ -83,8 +88,10 @@ class StateRecord(_Record, frozen=True, kw_only=True):
 
     kind: Literal["state"] = "state"
     stream: str
+    """Empty when it is about the whole device."""
     subject: str
-    """``stream``, ``source``, ``backend``, ``gate``, ``governor``, ``bundle`` or ``label:NAME``."""
+    """``stream``, ``source``, ``backend``, ``gate``, ``governor``, ``bundle`` or ``label:NAME``; about the
+    whole device, ``spool`` or ``log``."""
     state: str
     """``started``, ``converted``, ``off``, ``ended`` ..."""
     index: int
@@ -92,6 +99,8 @@ class StateRecord(_Record, frozen=True, kw_only=True):
     detail: dict[str, Any] = {}
     wall_ns: int | UnsetType = UNSET
     clock_synced: bool | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    wall_corrected_ns: int | UnsetType = UNSET
 
 
 Record = EventRecord | ScoresRecord | GapRecord | StateRecord

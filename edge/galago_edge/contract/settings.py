@@ -6,7 +6,7 @@ file is read.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -59,13 +59,13 @@ class SourceSettings(_Table, frozen=True, kw_only=True):
     open_s: Seconds = 10.0
     """How long opening may take."""
     backoff_s: Seconds = 0.5
-    """Pause before the second attempt; doubles up to ``backoff_max_s``, each with 20 % jitter."""
+    """Pause before the second attempt; doubles up to ``backoff_max_s``, each up to 20 % shorter by chance."""
     backoff_max_s: Seconds = 8.0
     retries: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 3
     """Failed attempts before the source is ``escalated``."""
     breaker: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
     """Failed attempts before it is ``failed`` and tried only every ``breaker_s``."""
-    breaker_s: Seconds = 10.0
+    breaker_s: Seconds = 8.0
     steady_s: Seconds = 5.0
     """How long items must flow before a source that was lost is ``healthy`` again."""
     gap_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 1_000
@@ -134,8 +134,8 @@ class WebhookSettings(_Table, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     timeout_s: Seconds = 10.0
     backoff_max_s: Seconds = 60.0
-    kinds: tuple[str, ...] = ("event",)
-    """Which kinds of records are sent: ``event``, ``state``, ``gap``."""
+    kinds: tuple[Literal["event", "state", "gap"], ...] = ("event",)
+    """Which kinds of records are sent."""
 
 
 class PageSettings(_Table, frozen=True, kw_only=True):
@@ -155,6 +155,8 @@ class SamplesSettings(_Table, frozen=True, kw_only=True):
     mb_per_day: Megabytes = 50
     max_mb: Megabytes = 500
     """All samples together; nothing is kept beyond it."""
+    keep_free_mb: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 100
+    """Nothing is kept that would leave less than this on the disk: store and spool need it more."""
     per_class_per_day: Annotated[int, msgspec.Meta(ge=1)] = 40
     margin: Probability = 0.15
     """Uncertain: the two best scores are at most so far apart."""
@@ -162,6 +164,8 @@ class SamplesSettings(_Table, frozen=True, kw_only=True):
     """Near: a smoothed score is at most so far from its label's ``on``."""
     first_of_class: bool = True
     """Keep each label's first event of a day."""
+    flips: bool = True
+    """Keep a window whose answer stands alone between two that are equal."""
     pre_roll_s: Annotated[float, msgspec.Meta(ge=0.0, le=60.0)] = 1.0
     post_roll_s: Annotated[float, msgspec.Meta(ge=0.0, le=60.0)] = 1.0
     min_interval_s: Annotated[float, msgspec.Meta(ge=0.0)] = 10.0
@@ -187,8 +191,8 @@ class GovernorSettings(_Table, frozen=True, kw_only=True):
 class LimitsSettings(_Table, frozen=True, kw_only=True):
     """``[limits]``: when the service gives itself up, to be started anew."""
 
-    memory_mb: Annotated[int, msgspec.Meta(ge=64)] = 512
-    """Resident memory beyond which the service drains and ends."""
+    memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 512
+    """Resident memory beyond which the service drains and ends; 0 sets no limit."""
     hang_s: Seconds = 10.0
     """A model that runs for so long hangs."""
     drain_s: Seconds = 5.0
@@ -203,10 +207,16 @@ class AcceleratorSettings(_Table, frozen=True, kw_only=True):
     """How long loading may take, in a process of its own."""
     probes: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     """Attempts before the CPU is accepted for ``cool_down_s``."""
+    retry_s: Seconds = 1.0
+    """Pause between two attempts."""
     invoke_s: Seconds = 2.0
     """An accelerator that takes so long for one window hangs."""
     cool_down_s: Seconds = 300.0
     """Time on the CPU before the accelerator is tried again; doubles with every fall, up to a day."""
+    recheck_s: Seconds = 600.0
+    """While an accelerator runs, it must give a golden sample's answer again so often."""
+    memory_mb: Annotated[int, msgspec.Meta(ge=64)] = 512
+    """Resident memory of its process beyond which it leaks; looked at every ``recheck_s``."""
 
 
 class DeviceSettings(_Table, frozen=True, kw_only=True):

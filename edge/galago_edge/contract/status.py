@@ -40,7 +40,9 @@ class SourceStatus(_Part, frozen=True, kw_only=True):
     rate_hz: float = 0.0
     """Frames or samples a second, measured over the last ten seconds."""
     level_dbfs: float | None = None
-    """Microphones: RMS of the last second."""
+    """Microphones: RMS of the last second; -120 is digital silence."""
+    missing_s: float = 0.0
+    """For so long nothing has come, which will be a gap as soon as something comes."""
 
 
 class LabelLevel(_Part, frozen=True, kw_only=True):

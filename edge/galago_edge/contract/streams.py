@@ -33,7 +33,7 @@ class AudioBlock:
     """Some consecutive samples of one microphone."""
 
     samples: npt.NDArray[np.int16]
-    """Shape ``(n,)``, mono, at ``rate_hz``."""
+    """Shape ``(n,)``, mono, at ``rate_hz``. Never written to again: streams keep it until it is decided."""
 
     first_sample: int
     """Position of ``samples[0]`` in the stream, from 0. A jump means samples were lost."""

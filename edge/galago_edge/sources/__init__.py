@@ -1,89 +1,63 @@
-"""Sources: what gives frames or samples, opened from one line of text."""
+"""Sources: what gives frames or samples, opened from one line of text.
+
+The names below are imported when they are first used: a capture child imports this package too, and has
+no use for what reads recordings.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from galago_edge.contract.errors import InputError, Reason
-from galago_edge.contract.manifest import AudioPreprocess, Preprocess
-from galago_edge.sources.address import Address, Modality, parse_source
-from galago_edge.sources.audio import DEFAULT_BLOCK_SAMPLES, AudioFile, read_audio
-from galago_edge.sources.base import Source
-from galago_edge.sources.camera import DEFAULT_GAP_MS, Camera
-from galago_edge.sources.images import ImageFolder, decode_image, read_image
-from galago_edge.sources.pipe import STDIN, PcmPipe
-from galago_edge.sources.video import VideoFile
+if TYPE_CHECKING:
+    from galago_edge.sources.address import Address, parse_source
+    from galago_edge.sources.audio import AudioFile, read_audio
+    from galago_edge.sources.base import Capture, Source
+    from galago_edge.sources.camera import Camera
+    from galago_edge.sources.capture import open_capture
+    from galago_edge.sources.images import ImageFolder, decode_image, read_image
+    from galago_edge.sources.opening import open_source
+    from galago_edge.sources.pipe import PcmPipe
+    from galago_edge.sources.video import VideoFile
 
 __all__ = [
+    "Address",
     "AudioFile",
     "Camera",
+    "Capture",
     "ImageFolder",
     "PcmPipe",
     "Source",
     "VideoFile",
     "decode_image",
+    "open_capture",
     "open_source",
     "parse_source",
     "read_audio",
     "read_image",
 ]
 
-
-def open_source(
-    text: str, preprocess: Preprocess, *, live: bool = False, block_samples: int | None = None
-) -> Source:
-    """Open the source that ``text`` names, for a bundle whose ``preprocess`` is given.
-
-    ``live`` says that a pipe may be fed by a recorder, which cannot wait. ``block_samples`` is the
-    length of audio blocks; it changes no answer.
-
-    Raises:
-        CallerError: CONFIG_BAD; the text names no known form, or an option that it does not have.
-        InputError: SOURCE_MISMATCH, or the recording cannot be read.
-        LinkError: SOURCE_MISSING, or the disk fails.
-        DeviceError: EXTRA_MISSING.
-    """
-    address = parse_source(text)
-    wanted: Modality = "microphone" if isinstance(preprocess, AudioPreprocess) else "camera"
-    if address.modality != wanted:
-        raise InputError(
-            Reason.SOURCE_MISMATCH,
-            f"the bundle is for a {wanted}, but {address.shown} is {_WHAT[address.kind]}",
-            hint=f"give a {wanted}'s recording, or another bundle",
-        )
-    if isinstance(preprocess, AudioPreprocess):
-        return _open_audio(address, preprocess.sample_rate_hz, live, block_samples)
-    return _open_video(address)
-
-
-_WHAT = {
-    "folder": "a folder of images",
-    "video": "a video",
-    "audio": "a sound file",
-    "pipe": "raw sound on standard input",
-    "camera": "a camera",
+_HOMES = {
+    "Address": "address",
+    "AudioFile": "audio",
+    "Camera": "camera",
+    "Capture": "base",
+    "ImageFolder": "images",
+    "PcmPipe": "pipe",
+    "Source": "base",
+    "VideoFile": "video",
+    "decode_image": "images",
+    "open_capture": "capture",
+    "open_source": "opening",
+    "parse_source": "address",
+    "read_audio": "audio",
+    "read_image": "images",
 }
 
 
-def _open_audio(address: Address, rate_hz: int, live: bool, block_samples: int | None) -> Source:
-    block = block_samples or DEFAULT_BLOCK_SAMPLES
-    if address.kind == "audio":
-        return AudioFile(Path(address.target), rate_hz, block)
-    live = bool(address.options.get("live", live))
-    pipe_hz = int(address.options.get("rate", rate_hz))
-    return PcmPipe(STDIN, pipe_hz, rate_hz, live=live, block_samples=None if live else block)
-
-
-def _open_video(address: Address) -> Source:
-    options = address.options
-    if address.kind == "folder":
-        return ImageFolder(Path(address.target), options.get("fps"))
-    if address.kind == "video":
-        return VideoFile(Path(address.target), options.get("fps"))
-    return Camera(
-        address.target,
-        width=options.get("width"),
-        height=options.get("height"),
-        fps=options.get("fps"),
-        gap_ms=options.get("gap_ms", DEFAULT_GAP_MS),
-    )
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -12,14 +12,23 @@ from urllib.parse import parse_qsl
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason, disk_error
 
-Kind = Literal["folder", "video", "audio", "pipe", "camera"]
+Kind = Literal["folder", "video", "audio", "pipe", "camera", "microphone"]
 Modality = Literal["camera", "microphone"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".webm"})
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"})
 
-_FORMS = "a folder of images, a video (.avi .mp4 ...), sound (.wav .flac ...), pipe:-?rate=16000, camera:NAME"
+STDIN_TARGET = "-"
+"""Target of a pipe that is standard input; any other is the path of a FIFO."""
+
+LIVE_KINDS: frozenset[Kind] = frozenset({"pipe", "camera", "microphone"})
+"""What goes on and on and may come and go; the others are recordings."""
+
+_FORMS = (
+    "a folder of images, a video (.avi .mp4 ...), sound (.wav .flac ...), camera:NAME, microphone:NAME, "
+    "pipe:-?rate=16000"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +37,16 @@ class Address:
 
     kind: Kind
     target: str
-    """Path, ``-`` of a pipe, or a camera's device or URL (with its credentials: see ``shown``)."""
+    """Path, ``-`` of a pipe, a microphone's name, a camera's device or its URL.
+
+    A URL holds its credentials: see ``shown``.
+    """
     options: dict[str, Any]
 
     @property
     def modality(self) -> Modality:
         """What the source gives."""
-        return "microphone" if self.kind in ("audio", "pipe") else "camera"
+        return "microphone" if self.kind in ("audio", "pipe", "microphone") else "camera"
 
     @property
     def shown(self) -> str:
@@ -51,6 +63,8 @@ def parse_source(text: str) -> Address:
     """
     if text.startswith("camera:"):
         return _camera(text.removeprefix("camera:"))
+    if text.startswith("microphone:"):
+        return _microphone(text.removeprefix("microphone:"))
     if text.startswith("pipe:"):
         return _pipe(text.removeprefix("pipe:"))
     if "://" in text:
@@ -119,13 +133,25 @@ def _camera(text: str) -> Address:
     return Address("camera", device, _options(query, _OPTIONS["camera"], f"camera:{hide_credentials(text)}"))
 
 
-def _pipe(text: str) -> Address:
-    target, query = _cut(text)
-    if target != "-":
+def _microphone(text: str) -> Address:
+    name, query = _cut(text)
+    if not name or name.isdigit():
+        what = f"microphone:{name} is a number, which changes" if name else "microphone: names no device"
         raise CallerError(
             Reason.CONFIG_BAD,
-            f"pipe:{target} is not known; the pipe is standard input",
-            hint="pipe:-?rate=16000",
+            what,
+            hint="microphone:default, microphone:/dev/snd/by-id/... or a name that galago doctor shows",
+        )
+    return Address("microphone", name, _options(query, _OPTIONS["microphone"], f"microphone:{text}"))
+
+
+def _pipe(text: str) -> Address:
+    target, query = _cut(text)
+    if not target:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            "pipe: names no pipe",
+            hint="pipe:-?rate=16000 for standard input, pipe:/run/galago/hall?rate=16000 for a FIFO",
         )
     return Address("pipe", target, _options(query, _OPTIONS["pipe"], f"pipe:{text}"))
 
@@ -158,11 +184,11 @@ _OPTIONS: dict[Kind, _Readers] = {
     "video": {"fps": _rate},
     "audio": {},
     "pipe": {"rate": _integer(4_000, 192_000), "live": _yes_no},
+    "microphone": {"rate": _integer(4_000, 192_000), "channels": _integer(1, 64)},
     "camera": {
         "width": _integer(1, 16_384),
         "height": _integer(1, 16_384),
         "fps": _integer(1, 1_000),
-        "gap_ms": _integer(1, 3_600_000),
     },
 }
 

@@ -138,7 +138,7 @@ class PcmPipe:
             pending += data
             if not checked and len(pending) >= _MAGIC_BYTES:
                 checked = True
-                _check_raw(pending)
+                check_raw(pending)
             whole = len(pending) // self._block_bytes * self._block_bytes
             for start in range(0, whole, self._block_bytes):
                 yield _pcm(pending[start : start + self._block_bytes]), False
@@ -164,10 +164,15 @@ def _pcm(data: bytes) -> npt.NDArray[np.int16]:
 _MAGIC_BYTES = 4
 
 
-def _check_raw(head: bytes) -> None:
+def check_raw(head: bytes, error: type[GalagoError] = InputError) -> None:
+    """Look at the first bytes of what should be raw samples.
+
+    Raises:
+        GalagoError: SOURCE_MISMATCH, as ``error``; they begin a sound file.
+    """
     for magic, name in ((b"RIFF", "a WAV file"), (b"fLaC", "a FLAC file"), (b"OggS", "an Ogg file")):
         if head.startswith(magic):
-            raise InputError(
+            raise error(
                 Reason.SOURCE_MISMATCH,
                 f"what comes through the pipe is {name}; expected raw signed 16-bit little-endian samples",
                 hint="name the file itself as the source, or write raw samples (ffmpeg ... -f s16le -)",

@@ -1,0 +1,31 @@
+"""Capture: one connection to a live camera, microphone or pipe, where nothing that hangs can hang us.
+
+Cameras and microphones are read in a process of their own, because a driver's ``read`` may never return:
+a process can be killed, a thread cannot. Such a child imports this package, so nothing heavy is
+imported here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from galago_edge.contract.settings import SourceSettings
+    from galago_edge.sources.address import Address
+    from galago_edge.sources.base import Capture
+
+
+def open_capture(address: Address, settings: SourceSettings, *, rate_hz: int | None = None) -> Capture:
+    """Connect to the live source that ``address`` names, in at most ``settings.open_s``.
+
+    ``rate_hz`` is the rate that its bundles want; a microphone that offers it and declares no other
+    (``?rate=``) is opened at it, a pipe that declares none is taken to be at it.
+
+    Raises:
+        LinkError: SOURCE_MISSING, SOURCE_MISMATCH; not there, or not what it should be. To be tried again.
+        DeviceError: EXTRA_MISSING; a library is not installed.
+        CallerError: CONFIG_BAD; ``address`` is a recording or standard input, or a pipe's rate is not known.
+    """
+    from galago_edge.sources.capture.opening import connect
+
+    return connect(address, settings, rate_hz)

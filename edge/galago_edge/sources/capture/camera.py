@@ -1,0 +1,180 @@
+"""A camera through OpenCV, in the child: V4L2 devices, and URLs that FFmpeg opens (RTSP over TCP)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galago_edge.contract.errors import LinkError, Reason
+from galago_edge.sources.capture.messages import SharedMemory
+from galago_edge.sources.capture.serving import Link, serve
+from galago_edge.sources.opencv import import_cv2
+
+_FFMPEG_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
+"""Over UDP a lost packet smears the picture. Watching twenty frames for their rate takes seconds."""
+
+_JPEG_END = b"\xff\xd9"
+_MJPG = "MJPG"
+_MOST_THREADS = 2
+"""More decoders side by side only add delay: each of them holds a frame back."""
+
+
+def run(link: Link, order: dict[str, Any]) -> None:
+    """Open the camera that ``order`` names and serve its frames.
+
+    Raises:
+        ParentGoneError: The parent is gone; the camera is closed.
+        LinkError: SOURCE_MISSING, SOURCE_LOST.
+        DeviceError: EXTRA_MISSING.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
+    camera = OpenCvCamera(import_cv2("a camera"), order)
+    try:
+        link.opened(camera.description())
+        serve(link, camera, order["fps"])
+    finally:
+        camera.close()
+
+
+class OpenCvCamera:
+    """An open ``cv2.VideoCapture``."""
+
+    def __init__(self, cv2: Any, order: dict[str, Any]) -> None:
+        """Open ``order["target"]``: a path such as ``/dev/v4l/by-id/...``, a number, or a URL.
+
+        Raises:
+            LinkError: SOURCE_MISSING.
+        """
+        self._cv2 = cv2
+        self._shown: str = order["shown"]
+        target: str = order["target"]
+        self._own_jpeg = False
+        if "://" in target:
+            self._capture = self._stream(target, order)
+        else:
+            self._capture = self._device(target, order["options"])
+        self._view: npt.NDArray[np.uint8] | None = None
+
+    def description(self) -> dict[str, Any]:
+        """Return what the camera promises."""
+        width, height, fps = (
+            self._capture.get(name)
+            for name in (
+                self._cv2.CAP_PROP_FRAME_WIDTH,
+                self._cv2.CAP_PROP_FRAME_HEIGHT,
+                self._cv2.CAP_PROP_FPS,
+            )
+        )
+        return {
+            "width": int(width),
+            "height": int(height),
+            "fps": round(fps, 3) if 0 < fps <= 1_000 else None,
+            "encoding": "jpeg" if self._own_jpeg else "raw",
+        }
+
+    def grab(self) -> None:
+        """Wait for the next frame.
+
+        Raises:
+            LinkError: SOURCE_LOST.
+        """
+        if not self._capture.grab():
+            raise LinkError(
+                Reason.SOURCE_LOST,
+                f"camera {self._shown} gives no more frames",
+                hint="check its cable, power and network",
+            )
+
+    def retrieve(self, memory: SharedMemory) -> tuple[list[int] | None, int] | None:
+        """Write the frame to ``memory``; a camera's own JPEG behind its pixels."""
+        if self._own_jpeg:
+            return self._retrieve_jpeg(memory)
+        given, pixels = self._capture.retrieve() if self._view is None else self._capture.retrieve(self._view)
+        if not given or pixels is None:
+            return None
+        if pixels.ndim == 2:
+            pixels = self._cv2.cvtColor(pixels, self._cv2.COLOR_GRAY2BGR)
+        if self._view is None or not np.may_share_memory(
+            pixels, self._view
+        ):  # the first one, or of a new size
+            self._view = self._write(pixels, memory)
+        return list(self._view.shape), 0
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self._capture.release()
+
+    def _retrieve_jpeg(self, memory: SharedMemory) -> tuple[list[int] | None, int] | None:
+        given, raw = self._capture.retrieve()
+        if not given or raw is None:
+            return None
+        data = raw.tobytes()
+        end = data.rfind(_JPEG_END)  # drivers may hand over their whole buffer
+        if end < 0:
+            return None
+        data = data[: end + len(_JPEG_END)]
+        # decoded here: what USB cameras send makes libjpeg write a line to standard error, for every frame
+        pixels = self._cv2.imdecode(np.frombuffer(data, np.uint8), self._cv2.IMREAD_COLOR)
+        if pixels is None:
+            return None
+        room = memory.room(pixels.nbytes + len(data))
+        room[pixels.nbytes : pixels.nbytes + len(data)] = data
+        self._write(pixels, memory)
+        return list(pixels.shape), len(data)
+
+    @staticmethod
+    def _write(pixels: npt.NDArray[np.uint8], memory: SharedMemory) -> npt.NDArray[np.uint8]:
+        view = np.frombuffer(memory.room(pixels.nbytes), np.uint8, pixels.nbytes).reshape(pixels.shape)
+        np.copyto(view, pixels)
+        return view
+
+    def _stream(self, url: str, order: dict[str, Any]) -> Any:
+        cv2 = self._cv2
+        wanted = [
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(order["open_s"] * 1_000)),
+            # whoever waits gives up after stall_s; FFmpeg must not give a frame that it held back just then
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(order["stall_s"] * 2_000)),
+        ]
+        if hasattr(cv2, "CAP_PROP_N_THREADS"):  # since 4.6
+            wanted += [cv2.CAP_PROP_N_THREADS, min(_MOST_THREADS, os.cpu_count() or 1)]
+        return self._opened(cv2.VideoCapture(url, cv2.CAP_FFMPEG, wanted), "is on and can be reached")
+
+    def _device(self, target: str, options: dict[str, Any]) -> Any:
+        cv2 = self._cv2
+        path = Path(f"/dev/video{target}" if target.isdigit() else target)
+        if not path.exists():
+            raise LinkError(
+                Reason.SOURCE_MISSING,
+                f"there is no camera {path}",
+                hint="plug it in; galago doctor and ls /dev/v4l/by-id show those that are",
+            )
+        capture = self._opened(
+            cv2.VideoCapture(str(path), cv2.CAP_V4L2),
+            "gives pictures, that no other program uses it, and that this user may (group video)",
+        )
+        # the format first: it decides which sizes and rates there are
+        mjpg = cv2.VideoWriter_fourcc(*_MJPG)
+        capture.set(cv2.CAP_PROP_FOURCC, mjpg)
+        for name, value in (
+            (cv2.CAP_PROP_FRAME_WIDTH, options.get("width")),
+            (cv2.CAP_PROP_FRAME_HEIGHT, options.get("height")),
+            (cv2.CAP_PROP_FPS, options.get("fps")),
+        ):
+            if value is not None:
+                capture.set(name, value)
+        if int(capture.get(cv2.CAP_PROP_FOURCC)) == mjpg:
+            self._own_jpeg = bool(capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))
+        return capture
+
+    def _opened(self, capture: Any, check: str) -> Any:
+        if not capture.isOpened():
+            raise LinkError(
+                Reason.SOURCE_MISSING,
+                f"camera {self._shown} cannot be opened",
+                hint=f"check that it {check}",
+            )
+        return capture

@@ -1,0 +1,245 @@
+"""Makes one stream of many connections: continuous indexes and times, and a gap for whatever is missing.
+
+A capture counts from its own beginning, in the monotonic clock. A stream counts from the start of the
+supervision, over every connection. Between two items either nothing is missing or there is a Gap that
+begins where the last item ended and ends where the next one begins.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from statistics import median
+
+from msgspec import UNSET
+
+from galago_edge.contract.settings import SourceSettings
+from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, samples_to_ns
+
+_NS_PER_MS = 1_000_000
+
+_SLOW = 3
+"""A camera is not late before three of its usual intervals have passed."""
+_USUAL_OF = 15
+_USUAL_FROM = 5
+"""Intervals that are remembered, and how many of them say what is usual."""
+
+_LATE_NS = 100 * _NS_PER_MS
+"""Samples that are missing without a word from the driver are believed to be so from here on."""
+_LATE_WINDOW_NS = 3 * NS_PER_S
+"""Samples may be handed over late; those that were lost are still missing after so long."""
+_DRIFT_PPM = 500
+"""How far a sound card's clock may be off without samples being lost. Crystals: below 200."""
+
+
+class Continuity:
+    """What frames and samples have in common: where the stream is, and why nothing comes."""
+
+    def __init__(self, settings: SourceSettings, start_ns: int) -> None:
+        self._start_ns = start_ns
+        self._gap_ns = settings.gap_ms * _NS_PER_MS
+        self._cause: str | None = "connecting"
+        self.next_index = 0
+        """Index of the frame or sample that comes next, if nothing is missing before it."""
+        self.end_ns = 0
+        """Stream time up to which everything was given or is in a Gap."""
+        self.dropped = 0
+        """Frames or samples that the device gave and the capture threw away."""
+
+    def stream_ns(self, clock_ns: int) -> int:
+        """Return the stream time of a moment of the monotonic clock."""
+        return max(clock_ns - self._start_ns, self.end_ns)
+
+    def connected(self) -> None:
+        """Note that what comes next is from a new capture."""
+
+    def lost(self, cause: str) -> None:
+        """Note that what comes next does not join what came last. The first cause counts, but no overrun."""
+        if self._cause is None or self._cause == "overrun":
+            self._cause = cause
+
+    def place(self, item: Frame | AudioBlock | Gap) -> list[Item]:
+        """Return ``item`` as it stands in the stream, behind the Gap before it if there is one."""
+        raise NotImplementedError
+
+    def usual_ns(self) -> int:
+        """Return the usual time between two items; 0 when it does not matter."""
+        return 0
+
+    def believe_rate(self, believed: bool) -> None:
+        """Note whether the device's rate is right, so that the clock can say how many samples are missing."""
+
+    def missing_s(self, clock_ns: int) -> float:
+        """Return for how long nothing was given, when that is or becomes a Gap; else 0."""
+        missing_ns = self.stream_ns(clock_ns) - self.end_ns
+        if self._cause is None and missing_ns < max(self._gap_ns, _SLOW * self.usual_ns()):
+            return 0.0
+        return round(missing_ns / NS_PER_S, 3)
+
+    def finish(self, clock_ns: int) -> list[Item]:
+        """Return the Gap that is still open when the supervision ends."""
+        now_ns = self.stream_ns(clock_ns)
+        if self._cause is None and not self.missing_s(clock_ns):
+            return []
+        return [self._close_gap(now_ns, self._cause or "stall")]
+
+    def _close_gap(self, to_ns: int, cause: str) -> Gap:
+        gap = Gap(self.end_ns, to_ns, cause)
+        self.end_ns, self._cause = to_ns, None
+        return gap
+
+
+class FrameContinuity(Continuity):
+    """Frames: their index goes on over connections, their time is the clock's."""
+
+    def __init__(self, settings: SourceSettings, start_ns: int) -> None:
+        super().__init__(settings, start_ns)
+        self._declared_ns = 0 if settings.fps is UNSET else round(NS_PER_S / settings.fps)
+        self._intervals: deque[int] = deque(maxlen=_USUAL_OF)
+        self._base = 0
+
+    def connected(self) -> None:
+        """Let the new capture's frame 0 be the stream's next frame."""
+        self._base = self.next_index
+
+    def place(self, item: Frame | AudioBlock | Gap) -> list[Item]:
+        """Return the frame with its place in the stream.
+
+        A frame that comes late is behind a Gap: ``drop`` when frames before it were thrown away, else
+        ``stall``.
+        """
+        if not isinstance(item, Frame):
+            if isinstance(item, Gap):
+                self.lost(item.cause)
+            return []
+        at_ns = self.stream_ns(item.captured_ns)
+        index = max(self._base + item.index, self.next_index)
+        missing, passed_ns = index - self.next_index, at_ns - self.end_ns
+        placed: list[Item] = []
+        if self._cause is not None:
+            placed.append(self._close_gap(at_ns, self._cause))
+        else:
+            if passed_ns >= self._gap_ns and passed_ns >= _SLOW * self.usual_ns():
+                placed.append(self._close_gap(at_ns, "drop" if missing else "stall"))
+            self._intervals.append(passed_ns)
+        self.next_index, self.end_ns = index + 1, at_ns
+        self.dropped += missing
+        placed.append(replace(item, index=index, captured_ns=at_ns))
+        return placed
+
+    def usual_ns(self) -> int:
+        """Return the declared or the met time between frames: a slow camera is not a dead one."""
+        if self._declared_ns or len(self._intervals) < _USUAL_FROM:
+            return self._declared_ns
+        return int(median(self._intervals))
+
+
+class SampleContinuity(Continuity):
+    """Samples: the sample index is the stream time at the device's rate, over every gap.
+
+    Inside a connection samples are counted, so the stream follows the device's own clock; at every Gap it
+    falls into step with this computer's again.
+    """
+
+    def __init__(self, settings: SourceSettings, start_ns: int) -> None:
+        super().__init__(settings, start_ns)
+        self._rate_hz = 0
+        self._expected: int | None = None
+        self._lateness = _Lateness()
+        self._rate_believed = True
+
+    def connected(self) -> None:
+        """Let the new capture's samples begin where the clock says."""
+        self._expected = None
+        self._lateness = _Lateness()
+
+    def believe_rate(self, believed: bool) -> None:
+        """Count what is missing by the clock, or not."""
+        if believed is not self._rate_believed:
+            self._rate_believed, self._lateness = believed, _Lateness()
+
+    def place(self, item: Frame | AudioBlock | Gap) -> list[Item]:
+        """Return the samples with their place in the stream."""
+        if not isinstance(item, AudioBlock):
+            if isinstance(item, Gap):
+                self.lost(item.cause)
+            return []
+        rate_hz = item.rate_hz
+        if rate_hz != self._rate_hz:  # another microphone under the old name
+            if self._rate_hz:
+                self.lost("restart")
+            self._rate_hz = rate_hz
+            self._expected = None
+            self._lateness = _Lateness()
+            self.next_index = -(-self.end_ns * rate_hz // NS_PER_S)  # rounded up: never back in time
+        at_ns = item.captured_ns - self._start_ns
+        placed: list[Item] = []
+        missing = self._missing(item, at_ns)
+        if missing or self._cause is not None:
+            self.next_index += missing
+            to_ns = max(samples_to_ns(self.next_index, rate_hz), self.end_ns)
+            placed.append(self._close_gap(to_ns, self._cause or "overrun"))
+        first_ns = samples_to_ns(self.next_index, rate_hz)
+        self._lateness.note(at_ns, at_ns - first_ns)
+        placed.append(replace(item, first_sample=self.next_index, captured_ns=first_ns))
+        self.next_index += len(item.samples)
+        self.end_ns = samples_to_ns(self.next_index, rate_hz)
+        self._expected = item.first_sample + len(item.samples)
+        return placed
+
+    def _missing(self, block: AudioBlock, at_ns: int) -> int:
+        """Return how many samples are missing before ``block``."""
+        if self._expected is not None:
+            if (jump := block.first_sample - self._expected) > 0:
+                self.dropped += jump
+                self._lateness.forget()
+                return jump
+            if self._cause is None:
+                late_ns = self._lateness.excess_ns()
+                if late_ns < _LATE_NS or not self._rate_believed:
+                    return 0
+                self._lateness.forget()
+                return late_ns * block.rate_hz // NS_PER_S
+        self._lateness = _Lateness()
+        return max(0, at_ns * block.rate_hz // NS_PER_S - self.next_index)
+
+
+class _Lateness:
+    """How late blocks come for their count: jitter passes, a slow crystal is followed, a loss stays."""
+
+    def __init__(self) -> None:
+        self._notes: deque[tuple[int, int]] = deque()
+        self._from_ns: int | None = None
+        self._baseline_ns: int | None = None
+        self._baseline_at_ns = 0
+
+    def note(self, at_ns: int, late_ns: int) -> None:
+        if self._from_ns is None:
+            self._from_ns = at_ns
+        # ascending lateness: the first is the least of the window
+        while self._notes and self._notes[-1][1] >= late_ns:
+            self._notes.pop()
+        self._notes.append((at_ns, late_ns))
+        while at_ns - self._notes[0][0] > _LATE_WINDOW_NS:
+            self._notes.popleft()
+
+    def excess_ns(self) -> int:
+        """Return how much later even the timeliest block of the window is than what is usual."""
+        if self._from_ns is None:
+            return 0
+        at_ns, least_ns = self._notes[-1][0], self._notes[0][1]
+        if self._baseline_ns is None or least_ns <= self._baseline_ns:
+            self._baseline_ns, self._baseline_at_ns = least_ns, at_ns
+            return 0
+        if at_ns - self._from_ns < _LATE_WINDOW_NS:
+            return 0
+        drift_ns = (at_ns - self._baseline_at_ns) * _DRIFT_PPM // 1_000_000
+        excess_ns = least_ns - self._baseline_ns
+        self._baseline_ns += min(excess_ns, drift_ns)
+        self._baseline_at_ns = at_ns
+        return max(0, excess_ns - drift_ns)
+
+    def forget(self) -> None:
+        """Begin a new window: the count has been put right, so lateness is the usual one again."""
+        self._notes.clear()
+        self._from_ns = None
