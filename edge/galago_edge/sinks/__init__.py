@@ -2,6 +2,7 @@
 
 from galago_edge.sinks.jsonl import JsonlSink, open_jsonl
 from galago_edge.sinks.live import LiveSink
+from galago_edge.sinks.outbox import Outbox
 from galago_edge.sinks.wall import clock_synced
 
-__all__ = ["JsonlSink", "LiveSink", "clock_synced", "open_jsonl"]
+__all__ = ["JsonlSink", "LiveSink", "Outbox", "clock_synced", "open_jsonl"]

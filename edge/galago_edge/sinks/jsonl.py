@@ -39,8 +39,15 @@ class JsonlSink:
             LinkError: NO_SPACE or another trouble of the disk.
             BrokenPipeError: Nobody reads standard output any more.
         """
-        for record in records:
-            self._lines += encode_record(record)
+        self.write(b"".join(map(encode_record, records)))
+
+    def write(self, lines: bytes) -> None:
+        """Write records that are encoded already: whole lines.
+
+        Raises:
+            LinkError, BrokenPipeError: As ``emit``.
+        """
+        self._lines += lines
         if len(self._lines) > self._batch_bytes:
             self.flush()
 

@@ -13,11 +13,13 @@ from galago_edge.sinks.jsonl import JsonlSink
 from galago_edge.sinks.wall import clock_synced
 
 
-class LiveSink:
-    """Adds ``wall_ns`` and ``clock_synced`` and writes whole batches, one stream at a time.
+def stamped(records: Sequence[Record], wall_ns: int, synced: bool) -> list[Record]:
+    """Return the records with the wall time, which is a label for people; nothing is decided by it."""
+    return [msgspec.structs.replace(record, wall_ns=wall_ns, clock_synced=synced) for record in records]
 
-    Wall time is a label for people; nothing is decided by it.
-    """
+
+class LiveSink:
+    """Adds ``wall_ns`` and ``clock_synced`` and writes whole batches, one stream at a time."""
 
     def __init__(
         self,
@@ -38,7 +40,4 @@ class LiveSink:
             LinkError, BrokenPipeError: As :meth:`JsonlSink.emit`.
         """
         with self._turn:
-            wall_ns, synced = self._wall_ns(), self._synced()
-            self._sink.emit(
-                [msgspec.structs.replace(record, wall_ns=wall_ns, clock_synced=synced) for record in records]
-            )
+            self._sink.emit(stamped(records, self._wall_ns(), self._synced()))

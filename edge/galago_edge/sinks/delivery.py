@@ -1,0 +1,167 @@
+"""What every way out has in common: a thread that takes from the spool and never gives up for good."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from galago_edge.contract.errors import disk_error
+from galago_edge.contract.status import SinkStatus
+from galago_edge.sinks.spool import Spool
+
+_JITTER = 0.2
+_STEADY_S = 30.0
+"""A connection that lasts so long was a good one: the next pause is a short one again."""
+
+
+class Backoff:
+    """Pauses that double from ``first_s`` up to ``max_s``, each up to 20 % shorter by chance.
+
+    Jitter, because a hundred devices lose their broker at the same moment.
+    """
+
+    def __init__(
+        self, first_s: float, max_s: float, *, uniform: Callable[[float, float], float] = random.uniform
+    ) -> None:
+        self._first_s = min(first_s, max_s)
+        self._max_s = max_s
+        self._uniform = uniform
+        self._next_s = self._first_s
+
+    def pause_s(self) -> float:
+        """Return how long to wait now."""
+        now_s, self._next_s = self._next_s, min(self._next_s * 2, self._max_s)
+        return now_s * self._uniform(1 - _JITTER, 1)
+
+    def reset(self) -> None:
+        """Begin with the shortest pause again."""
+        self._next_s = self._first_s
+
+
+class Bell:
+    """Wakes one thread that waits, alone or together with a socket."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def ring(self) -> None:
+        """Wake the waiter, or let its next wait return at once. Never blocks; harmless when closed."""
+        with contextlib.suppress(OSError):  # full: it has been rung often enough
+            os.write(self._write, b"!")
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until it rings, at most ``timeout_s``; what has rung is used up."""
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        poll.poll(max(timeout_s, 0.0) * 1000)
+        self.silence()
+
+    def silence(self) -> None:
+        """Use up what has rung."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._read, 4_096):
+                pass
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when it has rung."""
+        return self._read
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        fds, self._read, self._write = (self._read, self._write), -1, -1
+        for fd in fds:
+            if fd >= 0:
+                os.close(fd)
+
+
+class DeliveryThread:
+    """Base of the ways out. A subclass gives :meth:`_connection`: one attempt that lasts while it works."""
+
+    def __init__(self, name: str, spool: Spool, backoff: Backoff) -> None:
+        """Prepare to deliver the records of ``spool`` for the receiver ``name``."""
+        self.name = name
+        self._spool = spool
+        self._consumer = spool.consumer(name)
+        self._backoff = backoff
+        self._bell = Bell()
+        self._state: Literal["ok", "retrying", "failed"] = "retrying"
+        self._fault = ""
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"sink-{name}", daemon=True)
+        # daemon: a name server that hangs must not hold the process when it ends
+
+    def describe(self, stream: str, modality: str, labels: tuple[str, ...]) -> None:
+        """Learn which labels a stream can report. Most receivers need not know."""
+
+    def start(self) -> None:
+        """Begin. The spool must be loaded."""
+        self._consumer.wake = self._bell.ring
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """End; what is not acknowledged stays in the spool."""
+        self._stopping = True
+        self._bell.ring()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        self._consumer.wake = _nothing
+        if not self._thread.is_alive():
+            self._bell.close()
+
+    @property
+    def works(self) -> bool:
+        """Tell whether nothing is known that keeps records from being delivered."""
+        return not self._fault
+
+    def status(self) -> SinkStatus:
+        """Return where this way out stands."""
+        return SinkStatus(
+            name=self.name,
+            state=self._state,
+            fault=self._fault,
+            delivered=self._consumer.delivered,
+            pending=self._consumer.pending,
+            lost=self._consumer.lost,
+            oldest_pending_s=round(self._spool.oldest_pending_s(self.name), 3),
+        )
+
+    def _run(self) -> None:
+        while not self._stopping:
+            began = time.monotonic()
+            try:
+                self._connection()
+            except OSError as error:
+                self._troubled(str(disk_error(error, "read the spool")))
+            except Exception as error:  # noqa: BLE001 (a device outlives any fault of one way out)
+                self._troubled(f"{type(error).__name__}: {error}", hopeless=True)
+            self._spool.rewind(self.name)
+            if time.monotonic() - began >= _STEADY_S:
+                self._backoff.reset()
+            self._rest(self._backoff.pause_s())
+
+    def _connection(self) -> None:
+        """Deliver until something goes wrong, which is noted by :meth:`_troubled`, or until told to stop."""
+        raise NotImplementedError
+
+    def _working(self) -> None:
+        self._state, self._fault = "ok", ""
+
+    def _troubled(self, fault: str, *, hopeless: bool = False) -> None:
+        """Note what is wrong; ``hopeless`` when only a person can help. It is tried again all the same."""
+        self._state, self._fault = ("failed" if hopeless else "retrying"), " ".join(fault.split())
+
+    def _rest(self, pause_s: float) -> None:
+        """Wait, whatever new records come meanwhile."""
+        until = time.monotonic() + pause_s
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            self._bell.wait(left)
+
+
+def _nothing() -> None:
+    pass

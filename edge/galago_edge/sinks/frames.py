@@ -1,0 +1,95 @@
+"""How one record lies in a spool's file: a header that explains itself, then the record's own line.
+
+Every frame says all that is known about it, so that any one of them can be read when what surrounds it
+is damaged::
+
+    offset  bytes  content, little endian
+    0       4      b"GSP1": finds the next frame behind a damaged one, and is the version
+    4       4      length of the line in bytes
+    8       8      sequence number, from 1, one higher for every record of this spool
+    16      8      number of the run (one process) that wrote it, random
+    24      8      when, in ns on the clock that counts from boot (CLOCK_BOOTTIME)
+    32      4      which boot that was: CRC-32 of the kernel's boot id
+    36      1      kind: 1 event, 2 state, 3 gap
+    37      1      1 when the wall clock was known to be synchronized, else 0
+    38      2      0
+    40      4      CRC-32 of the 40 bytes before and of the line
+    44      n      the record as one line of JSON
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MARKER = b"GSP1"
+LINE_LIMIT_BYTES = 1 << 20
+"""A longer record is none of ours."""
+
+_HEAD = struct.Struct("<4sIQQQIBBxx")
+_CRC = struct.Struct("<I")
+FRAME_BYTES = _HEAD.size + _CRC.size
+"""What a frame needs beside its line."""
+
+KIND_CODES = {"event": 1, "state": 2, "gap": 3}
+"""Kinds of records that are spooled."""
+DAMAGED = 0
+"""Stands for a record that was here and cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One spooled record."""
+
+    seq: int
+    run: int
+    boot: int
+    boot_ns: int
+    kind: int
+    synced: bool
+    line: bytes
+    """JSON, newline included."""
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """Return the bytes of one frame."""
+    head = _HEAD.pack(
+        MARKER,
+        len(frame.line),
+        frame.seq,
+        frame.run,
+        frame.boot_ns,
+        frame.boot,
+        frame.kind,
+        frame.synced,
+    )
+    return head + _CRC.pack(zlib.crc32(frame.line, zlib.crc32(head))) + frame.line
+
+
+def decode_frame(data: bytes, offset: int = 0) -> Frame | None:
+    """Return the frame at ``offset``, or None when no whole one is there."""
+    start = offset + FRAME_BYTES
+    if len(data) < start:
+        return None
+    marker, length, seq, run, boot_ns, boot, kind, synced = _HEAD.unpack_from(data, offset)
+    if marker != MARKER or length > LINE_LIMIT_BYTES or len(data) < start + length:
+        return None
+    line = data[start : start + length]
+    (crc,) = _CRC.unpack_from(data, offset + _HEAD.size)
+    if crc != zlib.crc32(line, zlib.crc32(data[offset : offset + _HEAD.size])):
+        return None
+    return Frame(seq, run, boot, boot_ns, kind, bool(synced), line)
+
+
+def scan_frames(data: bytes) -> Iterator[tuple[int, Frame]]:
+    """Yield offset and content of every whole frame; what lies between them is skipped."""
+    offset = 0
+    while (offset := data.find(MARKER, offset)) >= 0:
+        frame = decode_frame(data, offset)
+        if frame is None:
+            offset += 1
+        else:
+            yield offset, frame
+            offset += FRAME_BYTES + len(frame.line)

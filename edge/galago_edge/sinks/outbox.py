@@ -1,0 +1,287 @@
+"""The way out of a running service: every record is taken at once, and a thread does the rest."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from galago_edge.contract.records import Record, ScoresRecord, encode_record
+from galago_edge.contract.settings import Settings
+from galago_edge.contract.status import SinkStatus
+from galago_edge.sinks.clocks import Clocks
+from galago_edge.sinks.delivery import DeliveryThread
+from galago_edge.sinks.disk import Disk
+from galago_edge.sinks.jsonl import JsonlSink
+from galago_edge.sinks.live import stamped
+from galago_edge.sinks.rotation import RotatingLog
+from galago_edge.sinks.spool import Entry, Spool
+
+QUEUE_RECORDS = 10_000
+"""What may wait for the writing thread; only a disk that hangs lets it come to that."""
+_MEGABYTE = 1_000_000
+SPOOLED_KINDS = ("event", "state", "gap")
+"""Scores are not delivered: they go to the log."""
+
+Listener = Callable[[Record], None]
+_Queued = tuple[float, Record, bytes]
+"""When it was emitted, on the monotonic clock in seconds; the record; its line."""
+
+
+class Outbox:
+    """Spool, log, MQTT and webhook behind one ``emit`` that neither waits for them nor fails with them.
+
+    Order of writing: the spool first, then the log, so that what stands in the log will be delivered.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        root: Path,
+        device: str,
+        *,
+        out: JsonlSink | None = None,
+        version: str = "",
+        disk: Disk | None = None,
+        clocks: Clocks | None = None,
+    ) -> None:
+        """Prepare what ``settings`` ask for; ``root`` is the store's folder, ``device`` stands in every key.
+
+        ``out`` is written by the thread that emits, and its failures are that thread's: standard output
+        or a file that a person asked for. ``version`` of galago-edge is shown by the receivers.
+        """
+        self._clocks = clocks or Clocks()
+        self._out = out
+        self._listeners: list[Listener] = []
+        self._turn = threading.Lock()
+        self._news = threading.Condition()
+        self._queue: deque[_Queued] = deque()
+        self._overflow: Counter[str] = Counter()
+        self._stopping = False
+        self._busy_since: float | None = None
+        self._log = _log(settings, disk, self._clocks)
+        self._spool = _spool(settings, root, device, disk, self._clocks)
+        self._senders = _senders(settings, device, version, self._spool) if self._spool is not None else []
+        self._fault = ""
+        self._writer = threading.Thread(target=self._write, name="outbox", daemon=True)
+
+    def describe(self, stream: str, modality: str, labels: Sequence[str]) -> None:
+        """Say which labels a stream can report, for receivers that show things before they happen.
+
+        May be called again when a bundle was replaced.
+        """
+        for sender in self._senders:
+            sender.describe(stream, modality, tuple(labels))
+
+    def add_listener(self, listener: Listener) -> None:
+        """Call ``listener`` with every record, stamped, in the emitting thread. It must be quick."""
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        """Begin to write and to deliver.
+
+        Raises:
+            BusyError: LOCKED; another process uses this spool.
+        """
+        if self._spool is not None:
+            self._spool.lock()
+        if self._spool is not None or self._log is not None:
+            self._writer.start()
+
+    def emit(self, records: Sequence[Record]) -> None:
+        """Take the records of one stream. May be called by several threads.
+
+        Raises:
+            LinkError, BrokenPipeError: ``out`` failed, nothing else.
+        """
+        if not records:
+            return
+        with self._turn:
+            taken = stamped(records, self._clocks.wall_ns(), self._clocks.synced())
+            lines = [encode_record(record) for record in taken]
+            if self._spool is not None or self._log is not None:
+                self._put(taken, lines)
+            if self._out is not None:
+                self._out.write(b"".join(lines))
+        for listener in self._listeners:
+            for record in taken:
+                listener(record)
+
+    def status(self) -> tuple[SinkStatus, ...]:
+        """Return where every way out stands. Never waits for a disk or a network."""
+        found = []
+        if self._log is not None:
+            found.append(
+                SinkStatus(
+                    name="log",
+                    state="retrying" if self._log.fault else "ok",
+                    fault=self._log.fault,
+                    delivered=self._log.written,
+                    lost=self._log.lost,
+                )
+            )
+        if self._spool is not None:
+            senders = [sender.status() for sender in self._senders]
+            fault = self._fault or self._spool.fault
+            found.append(
+                SinkStatus(
+                    name="spool",
+                    state="retrying" if fault else "ok",
+                    fault=fault,
+                    delivered=self._spool.appended,
+                    pending=max(status.pending for status in senders),
+                    lost=max(status.lost for status in senders),
+                    oldest_pending_s=max(status.oldest_pending_s for status in senders),
+                )
+            )
+            found += senders
+        return tuple(found)
+
+    def stalled_s(self) -> float:
+        """Return for how long the writing thread has not come forward although records wait for it.
+
+        A receiver that cannot be reached is no stall: its records wait in the spool.
+        """
+        now = self._clocks.monotonic()
+        waiting = [moment for moment in (self._oldest(), self._busy_since) if moment is not None]
+        return max((now - moment for moment in waiting), default=0.0)
+
+    def stop(self, drain_s: float) -> None:
+        """Write what was emitted, deliver for at most ``drain_s`` while receivers answer, and end.
+
+        What is not delivered then waits in the spool for the next start. May be called again.
+        """
+        deadline = time.monotonic() + drain_s
+        with self._news:
+            self._stopping = True
+            self._news.notify()
+        if self._writer.ident is not None:
+            self._writer.join(max(drain_s, 1.0))
+        for sender in self._senders:
+            while sender.works and sender.status().pending and time.monotonic() < deadline:
+                time.sleep(0.02)
+        for sender in self._senders:
+            sender.stop(max(deadline - time.monotonic(), 1.0))
+        if self._writer.is_alive():
+            return  # a disk that hangs: the process is about to end, which closes everything
+        if self._spool is not None:
+            self._spool.close()
+        if self._log is not None:
+            self._log.close()
+
+    def _put(self, records: Sequence[Record], lines: Sequence[bytes]) -> None:
+        now = self._clocks.monotonic()
+        with self._news:
+            for record, line in zip(records, lines, strict=True):
+                if len(self._queue) >= QUEUE_RECORDS:
+                    self._overflow[self._queue.popleft()[1].kind] += 1
+                self._queue.append((now, record, line))
+            self._news.notify()
+
+    def _oldest(self) -> float | None:
+        try:
+            return self._queue[0][0]
+        except IndexError:
+            return None
+
+    def _write(self) -> None:
+        """Move records from the queue to spool and log until told to stop and nothing is left."""
+        if self._spool is not None:
+            self._guarded(self._load)
+        wait_s: float | None = None
+        while (batch := self._take(wait_s)) is not None:
+            self._busy_since = self._clocks.monotonic()
+            wait_s = self._guarded(functools.partial(self._keep, batch))
+            self._busy_since = None
+
+    def _load(self) -> None:
+        assert self._spool is not None
+        self._spool.load()
+        for sender in self._senders:
+            sender.start()
+
+    def _take(self, wait_s: float | None) -> list[_Queued] | None:
+        """Return what is in the queue, after at most ``wait_s``; None at the end."""
+        with self._news:
+            if not self._queue and not self._stopping:
+                self._news.wait(wait_s)
+            if not self._queue and self._stopping:
+                return None
+            batch = list(self._queue)
+            self._queue.clear()
+            return batch
+
+    def _keep(self, batch: Sequence[_Queued]) -> float | None:
+        """Write a batch; return in how many seconds something is due without a new one."""
+        with self._news:
+            overflow, self._overflow = self._overflow, Counter()
+        if self._spool is not None:
+            self._spool.miss(overflow)
+            spooled = [
+                Entry(record.kind, line, record.clock_synced is True)
+                for _, record, line in batch
+                if not isinstance(record, ScoresRecord)
+            ]
+            if spooled:
+                self._spool.append(spooled)
+        if self._log is not None and batch:
+            self._log.write(b"".join(line for _, _, line in batch))
+        return self._spool.tick() if self._spool is not None else None
+
+    def _guarded(self, work: Callable[[], float | None]) -> float | None:
+        """Do the work; a fault of our own becomes a visible state and does not end the thread."""
+        try:
+            due_s = work()
+        except Exception as error:  # noqa: BLE001 (a device outlives a bug of its way out)
+            self._fault = f"a fault of galago itself: {error!r}"
+            return 1.0
+        return due_s
+
+
+def _log(settings: Settings, disk: Disk | None, clocks: Clocks) -> RotatingLog | None:
+    if settings.log is None:
+        return None
+    return RotatingLog(
+        Path(settings.log.path),
+        max_bytes=settings.log.max_mb * _MEGABYTE,
+        keep=settings.log.keep,
+        disk=disk,
+        monotonic=clocks.monotonic,
+        wall_ns=clocks.wall_ns,
+    )
+
+
+def _spool(settings: Settings, root: Path, device: str, disk: Disk | None, clocks: Clocks) -> Spool | None:
+    """Return the spool, None when nobody is there to deliver to."""
+    receivers: dict[str, Collection[str]] = {}
+    if settings.mqtt is not None:
+        receivers["mqtt"] = SPOOLED_KINDS
+    if settings.webhook is not None:
+        receivers["webhook"] = settings.webhook.kinds
+    if not receivers:
+        return None
+    return Spool(
+        root / (settings.spool.dir or "spool"),
+        device,
+        receivers,
+        max_bytes=settings.spool.max_mb * _MEGABYTE,
+        sync_s=settings.spool.sync_s,
+        disk=disk,
+        clocks=clocks,
+    )
+
+
+def _senders(settings: Settings, device: str, version: str, spool: Spool | None) -> list[DeliveryThread]:
+    senders: list[DeliveryThread] = []
+    if settings.mqtt is not None and spool is not None:
+        from galago_edge.sinks.mqtt import MqttSender
+
+        senders.append(MqttSender(settings.mqtt, device, version, spool))
+    if settings.webhook is not None and spool is not None:
+        from galago_edge.sinks.webhook import WebhookSender
+
+        senders.append(WebhookSender(settings.webhook, device, version, spool))
+    return senders

@@ -1,0 +1,212 @@
+"""Records as POST requests, one after the other, with an idempotency key."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import ssl
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.settings import WebhookSettings
+from galago_edge.sinks.consumer import Delivery
+from galago_edge.sinks.delivery import Backoff, DeliveryThread
+from galago_edge.sinks.spool import Spool
+
+_FIRST_PAUSE_S = 1.0
+_IDLE_S = 60.0
+_TRIES = 5
+"""A record that the server has refused so often is given up."""
+_ANSWER_BYTES = 65_536
+"""More of an answer is not read."""
+_PATIENCE_S = 300.0
+"""The longest wait that a server may ask for."""
+_RECORD_REFUSED = {400, 409, 413, 415, 422, 431}
+"""The server does not like this record. Anything else that is no success may end by itself."""
+_HOPELESS = {301, 302, 303, 307, 308, 401, 403, 404, 405, 410}
+"""The address or the password is wrong: all records wait until a person has mended it."""
+
+
+class WebhookSender(DeliveryThread):
+    """Keeps one connection open. 2xx acknowledges; everything else is tried again, with growing pauses."""
+
+    def __init__(self, settings: WebhookSettings, device: str, version: str, spool: Spool) -> None:
+        """Prepare; nothing is connected yet.
+
+        Raises:
+            CallerError: CONFIG_BAD; the address has no host, or a header cannot be one.
+        """
+        super().__init__("webhook", spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
+        self._settings = settings
+        self._address = _Address(settings.url)
+        self._headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"galago-edge/{version}",
+            "Galago-Device": device,
+        } | settings.headers
+        _check(self._headers)
+        self._link: http.client.HTTPConnection | None = None
+        self._limit: _Deadline
+        self._refused = (0, "")
+        """How often the server has refused which record."""
+
+    def _connection(self) -> None:
+        try:
+            while not self._stopping:
+                deliveries = self._spool.read(self.name, 1)
+                if not deliveries:
+                    self._bell.wait(_IDLE_S)
+                elif not self._deliver(deliveries[0]):
+                    return
+        finally:
+            self._hang_up()
+
+    def _deliver(self, delivery: Delivery) -> bool:
+        """Send one record; return whether the next one may follow at once."""
+        try:
+            status, reason, asked_s = self._post(delivery)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._hang_up()
+            hopeless = isinstance(error, ssl.SSLCertVerificationError)
+            self._troubled(f"{self._address.host}: {str(error) or type(error).__name__}", hopeless=hopeless)
+            return False
+        if 200 <= status < 300:
+            self._spool.ack(self.name, delivery.token)
+            self._backoff.reset()
+            self._working()
+            return True
+        answer = f"{self._address.host} answered {status} {reason}"
+        if status in _RECORD_REFUSED and self._refused_for_good(delivery):
+            self._spool.ack(self.name, delivery.token, refused=True)
+            self._troubled(f"{answer} to record {delivery.key} {_TRIES} times; it is given up")
+            return True
+        self._troubled(answer, hopeless=status in _HOPELESS)
+        if asked_s:
+            self._rest(asked_s)
+        return False
+
+    def _refused_for_good(self, delivery: Delivery) -> bool:
+        times, key = self._refused
+        times = times + 1 if key == delivery.key else 1
+        self._refused = (times, delivery.key)
+        return times >= _TRIES
+
+    def _post(self, delivery: Delivery) -> tuple[int, str, float]:
+        """Return status, reason and the pause that the server asks for.
+
+        Raises:
+            OSError, HTTPException, ValueError: No answer, in time or at all.
+        """
+        deadline = time.monotonic() + self._settings.timeout_s
+        if self._link is None or self._link.sock is None:  # the server may have closed it after its answer
+            self._link = self._address.connection(self._settings.timeout_s)
+            self._link.connect()
+            self._limit = _Deadline(self._link.sock)
+            self._link.sock = self._limit
+        link = self._link
+        self._limit.until = deadline
+        link.request(
+            "POST",
+            self._address.path,
+            body=delivery.line,
+            headers=self._headers | {"Idempotency-Key": delivery.key},
+        )
+        with link.getresponse() as answer:
+            answer.read(_ANSWER_BYTES)
+            if not answer.isclosed():
+                self._hang_up()  # more than anybody needs
+            return answer.status, answer.reason, _asked_s(answer.getheader("Retry-After", ""))
+
+    def _hang_up(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+
+class _Address:
+    """Where the webhook is."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            self.host, self._port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise _bad(f"url is not one: {error}") from None
+        if not self.host or parts.username is not None:
+            raise _bad("url needs a host and takes no password; put it into headers")
+        self._secure = parts.scheme == "https"
+        self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+    def connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        """Return a connection that is not open yet."""
+        if self._secure:
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(self.host, self._port, timeout=timeout_s, context=context)
+        return http.client.HTTPConnection(self.host, self._port, timeout=timeout_s)
+
+
+class _Deadline:
+    """A socket whose every operation ends at one moment, however slowly the other side drips.
+
+    A socket's own timeout begins anew with every byte.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock: socket.socket = sock
+        self.until = 0.0
+        """On the monotonic clock, in seconds."""
+
+    def sendall(self, data: Any) -> None:
+        self._sock.settimeout(self._left_s())
+        self._sock.sendall(data)
+
+    def recv_into(self, buffer: Any) -> int:
+        self._sock.settimeout(self._left_s())
+        return self._sock.recv_into(buffer)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self))
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _left_s(self) -> float:
+        left_s = self.until - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("no whole answer in time")
+        return left_s
+
+
+class _Reader(io.RawIOBase):
+    """The reading side of a :class:`_Deadline`; closing it leaves the connection open."""
+
+    def __init__(self, sock: _Deadline) -> None:
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._sock.recv_into(buffer)
+
+
+def _asked_s(header: str) -> float:
+    """Return the seconds of a ``Retry-After``; 0 for none, or for a date, which needs a right clock."""
+    return min(float(header), _PATIENCE_S) if header.isascii() and header.isdigit() else 0.0
+
+
+def _check(headers: dict[str, str]) -> None:
+    probe = http.client.HTTPConnection("localhost")
+    probe.putrequest("POST", "/")
+    try:
+        for name, value in headers.items():
+            probe.putheader(name, value)
+    except ValueError as error:  # UnicodeEncodeError too
+        raise _bad(f"headers: {error}") from None
+
+
+def _bad(text: str) -> CallerError:
+    return CallerError(Reason.CONFIG_BAD, f"[webhook] {text}", hint="see docs/delivery.md")

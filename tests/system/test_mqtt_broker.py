@@ -1,0 +1,443 @@
+"""Records to a real Mosquitto, which is away, dies, hangs, refuses and comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as paho
+import pytest
+
+from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.records import EventRecord, decode_record
+from galago_edge.contract.settings import Settings
+from galago_edge.contract.status import SinkStatus
+from galago_edge.sinks import Outbox, mqtt
+from real_parts import Broker, missing_part, wait_for
+from real_parts.processes import free_port
+
+OpenOutbox = Callable[..., Outbox]
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[OpenOutbox]:
+    """Returns what starts an outbox towards a port; all are stopped after the test."""
+    opened: list[Outbox] = []
+
+    def start(port: int, *, max_mb: int = 4, **options: Any) -> Outbox:
+        given = {"host": "127.0.0.1", "port": port, "backoff_max_s": 0.5} | options
+        tables = {"stream": [{"name": "hall", "source": "x"}], "mqtt": given, "spool": {"max_mb": max_mb}}
+        box = Outbox(msgspec.convert(tables, Settings), tmp_path, "porch", version="1.2.3")
+        box.describe("hall", "microphone", ("smoke",))
+        box.start()
+        opened.append(box)
+        return box
+
+    yield start
+    for box in opened:
+        box.stop(0.0)
+
+
+class Listener:
+    """A subscriber to everything, which remembers."""
+
+    def __init__(self, port: int, **login: str) -> None:
+        self.messages: list[paho.MQTTMessage] = []
+        self._ready = threading.Event()
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        if login:
+            self._client.username_pw_set(login["username"], login["password"])
+        self._client.on_connect = lambda client, *_: client.subscribe("#", 1)
+        self._client.on_subscribe = lambda *_: self._ready.set()
+        self._client.on_message = lambda client, data, message: self.messages.append(message)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        assert self._ready.wait(30)
+
+    def payloads(self, topic: str) -> list[bytes]:
+        return [bytes(message.payload) for message in tuple(self.messages) if message.topic == topic]
+
+    def events(self) -> list[Any]:
+        return [json.loads(payload) for payload in self.payloads("galago/porch/hall/event")]
+
+    def numbers(self) -> list[int]:
+        """Each event once, in the order of its first arrival, by its key."""
+        return list({each["key"]: each["seq"] for each in self.events()}.values())
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+        sock = self._client.socket()
+        if sock is not None:
+            sock.close()
+
+
+@contextlib.contextmanager
+def listening(broker: Broker, **login: str) -> Iterator[Listener]:
+    listener = Listener(broker.port, **login)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def event(number: int, fill: int = 0) -> EventRecord:
+    return EventRecord(
+        stream="hall", seq=number, label="smoke", score=0.9, start_index=0, end_index=1, start_ns=0, end_ns=1,
+        bundle="b" + "x" * fill, backend="cpu",
+    )  # fmt: skip
+
+
+def status(box: Outbox) -> SinkStatus:
+    return next(each for each in box.status() if each.name == "mqtt")
+
+
+def delivered(box: Outbox, count: int) -> None:
+    wait_for(lambda: status(box).delivered >= count, f"{count} delivered records")
+
+
+def test_records_arrive_in_order_with_presence_and_entities(broker: Broker, outbox: OpenOutbox) -> None:
+    with listening(broker) as listener:
+        box = outbox(broker.port)
+        for number in range(200):
+            box.emit([event(number)])
+        delivered(box, 200)
+        wait_for(lambda: len(listener.events()) == 200, "200 events")
+        assert [each["seq"] for each in listener.events()] == list(range(200))
+        assert len({each["key"] for each in listener.events()}) == 200
+        assert decode_record(listener.payloads("galago/porch/hall/event")[0]).key.startswith("porch-")
+        box.stop(5)
+        wait_for(lambda: b"offline" in listener.payloads("galago/porch/availability"), "the farewell")
+    with listening(broker) as later:  # what a Home Assistant that starts later finds
+        wait_for(lambda: later.payloads("galago/porch/availability"), "retained presence")
+        retained = {each.topic: bytes(each.payload) for each in later.messages if each.retain}
+        assert retained["galago/porch/availability"] == b"offline"
+        assert retained["galago/porch/hall/label/smoke"] == b"ON"
+        assert "hall-event" in json.loads(retained["homeassistant/device/galago-porch/config"])["components"]
+        assert "galago/porch/hall/event" not in retained
+    assert (status(box).pending, status(box).lost) == (0, 0)
+
+
+def test_a_device_that_vanishes_is_announced_by_its_last_will(
+    broker: Broker, outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt._Link, "say_goodbye", lambda *_: None)  # dies without a word
+    with listening(broker) as listener:
+        box = outbox(broker.port)
+        wait_for(lambda: listener.payloads("galago/porch/availability") == [b"online"], "presence")
+        box.stop(0)
+        wait_for(lambda: listener.payloads("galago/porch/availability")[-1] == b"offline", "the last will")
+
+
+def test_a_second_life_is_online_although_the_last_will_of_the_first_comes_late(
+    broker: Broker, outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut the broker still holds the old connection; the new one must end it."""
+    kept = []
+    monkeypatch.setattr(mqtt._Link, "say_goodbye", lambda *_: None)
+    monkeypatch.setattr(mqtt._Link, "close", kept.append)
+    with listening(broker) as listener:
+        first = outbox(broker.port)
+        wait_for(lambda: listener.payloads("galago/porch/availability") == [b"online"], "presence")
+        first.stop(0)
+        second = outbox(broker.port)
+        wait_for(lambda: len(listener.payloads("galago/porch/availability")) == 3, "will and presence")
+        assert listener.payloads("galago/porch/availability") == [b"online", b"offline", b"online"]
+        monkeypatch.undo()
+        second.stop(0)
+    for link in kept:
+        link.close()
+
+
+def test_a_broker_that_is_absent_at_the_start_gets_everything_when_it_comes(
+    real_part: Callable[..., Any], tmp_path: Path, outbox: OpenOutbox
+) -> None:
+    broker = real_part(Broker, tmp_path)
+    box = outbox(broker.port)
+    for number in range(50):
+        box.emit([event(number)])
+    wait_for(lambda: "refused" in status(box).fault and status(box).pending == 50, "a fault that says so")
+    assert status(box).state == "retrying"
+    assert status(box).oldest_pending_s > 0
+    assert box.stalled_s() == 0.0
+    broker.start()
+    with listening(broker) as listener:
+        delivered(box, 50)
+        assert status(box).state == "ok" and status(box).fault == ""
+        # the listener may have come after the first of them; the retained ones it has in any case
+        wait_for(lambda: b"online" in listener.payloads("galago/porch/availability"), "presence")
+
+
+@pytest.mark.parametrize("end", ["kill", "stop", "hang"])
+def test_a_broker_that_goes_away_and_comes_back_gets_every_event(
+    broker: Broker, outbox: OpenOutbox, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "_ANSWER_S", 1.0)
+    seen: list[int] = []
+    box = outbox(broker.port)
+    with listening(broker) as listener:
+        for number in range(100):
+            box.emit([event(number)])
+        delivered(box, 100)
+        seen += listener.numbers()
+        getattr(broker, end)()
+        for number in range(100, 200):
+            box.emit([event(number)])
+        wait_for(lambda: status(box).state == "retrying" and status(box).pending == 100, "the fault")
+        if end == "hang":
+            broker.unhang()
+        else:
+            broker.start()
+        delivered(box, 200)
+        if end == "hang":
+            wait_for(lambda: set(range(200)) <= set(listener.numbers()), "all 200")
+    assert status(box).lost == 0
+
+
+def test_no_event_is_lost_while_the_broker_dies_again_and_again(broker: Broker, outbox: OpenOutbox) -> None:
+    """What the broker acknowledged it has on disk for its durable subscriber, which comes at the end."""
+    durable = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="durable", clean_session=False)
+    got: dict[str, int] = {}
+    duplicates = 0
+    subscribed = threading.Event()
+
+    def take(client: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
+        nonlocal duplicates
+        record = json.loads(message.payload)
+        duplicates += record["key"] in got
+        got[record["key"]] = record["seq"]
+
+    durable.on_connect = lambda client, *_: client.subscribe("galago/porch/hall/event", 1)
+    durable.on_subscribe = lambda *_: subscribed.set()
+    durable.on_message = take
+    durable.connect("127.0.0.1", broker.port)
+    durable.loop_start()
+    try:
+        assert subscribed.wait(30)
+        box = outbox(broker.port)
+        for number in range(500):
+            box.emit([event(number)])
+            if number % 100 == 99:
+                delivered(box, number - 50)
+                broker.stop()  # in order: a Mosquitto that is killed forgets up to a second by itself
+                broker.start()
+        delivered(box, 500)
+        wait_for(lambda: set(got.values()) == set(range(500)), "every event")
+        assert len(got) == 500, "one key for each"
+    finally:
+        durable.disconnect()
+        durable.loop_stop()
+    assert (status(box).lost, status(box).pending) == (0, 0)
+
+
+def test_a_wrong_password_is_told_and_the_right_one_delivers(
+    real_part: Callable[..., Any], tmp_path: Path, outbox: OpenOutbox
+) -> None:
+    broker = real_part(Broker, tmp_path)
+    broker.accept_only("galago", "right")
+    broker.start()
+    box = outbox(broker.port, username="galago", password="wrong")
+    box.emit([event(0)])
+    wait_for(lambda: status(box).state == "failed", "the refusal")
+    assert "refuses" in status(box).fault and "wrong" not in status(box).fault
+    box.stop(0)
+    box = outbox(broker.port, username="galago", password="right")
+    delivered(box, 1)
+
+
+def test_a_restart_delivers_what_was_left_and_nothing_twice_that_was_acknowledged(
+    real_part: Callable[..., Any], tmp_path: Path, outbox: OpenOutbox
+) -> None:
+    broker = real_part(Broker, tmp_path)
+    box = outbox(broker.port)
+    for number in range(30):
+        box.emit([event(number)])
+    box.stop(0.1)
+    broker.start()
+    with listening(broker) as listener:
+        box = outbox(broker.port)
+        for number in range(30, 40):
+            box.emit([event(number)])
+        wait_for(lambda: len(listener.events()) == 40, "40 events")
+        assert [each["seq"] for each in listener.events()] == list(range(40))
+        box.stop(5)
+        box = outbox(broker.port)
+        box.emit([event(40)])
+        wait_for(lambda: len(listener.events()) >= 41, "the last one")
+        assert [each["seq"] for each in listener.events()] == list(range(41))
+
+
+def test_what_a_long_outage_costs_is_told_as_a_number(
+    real_part: Callable[..., Any], tmp_path: Path, outbox: OpenOutbox
+) -> None:
+    broker = real_part(Broker, tmp_path)
+    box = outbox(broker.port, max_mb=1)
+    total = 2_000
+    for first in range(0, total, 100):
+        box.emit([event(number, fill=1_000) for number in range(first, first + 100)])
+    wait_for(lambda: status(box).pending + status(box).lost == total, "all to be spooled")
+    lost = status(box).lost
+    assert lost > 0
+    broker.start()
+    with listening(broker) as listener:
+        delivered(box, total - lost)
+    with listening(broker) as listener:
+        wait_for(lambda: listener.payloads("galago/porch/lost") == [b"%d" % lost], "the retained figure")
+
+
+def test_a_record_on_which_the_broker_hangs_up_is_given_up_and_the_others_go_on(
+    real_part: Callable[..., Any], tmp_path: Path, outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SmallBroker(Broker):
+        def start(self) -> Broker:
+            super().start()
+            self.stop()
+            config = tmp_path / "broker" / "mosquitto.conf"
+            original = Path.write_text
+
+            def write(path: Path, text: str, **options: Any) -> int:
+                return original(path, text + "max_packet_size 3000\n" * (path == config), **options)
+
+            monkeypatch.setattr(Path, "write_text", write)
+            super().start()
+            return self
+
+    broker = real_part(SmallBroker, tmp_path).start()
+    box = outbox(broker.port, backoff_max_s=0.05)
+    for number in range(40):
+        box.emit([event(number, fill=5_000 if number == 20 else 0)])
+    delivered(box, 39)
+    wait_for(lambda: status(box).lost == 1, "the loss to be counted")
+    assert status(box).pending == 0
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_left_in_time(
+    outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "_ANSWER_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        box = outbox(server.getsockname()[1])
+        wait_for(lambda: "did not answer" in status(box).fault, "patience to end")
+
+
+@pytest.mark.parametrize("how", ["refuses", "hangs up"])
+def test_hundreds_of_failed_connections_leave_nothing_behind(
+    outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(mqtt, "_FIRST_PAUSE_S", 0.001)
+    attempts = 0
+    original = mqtt._Link.open
+
+    def counted(link: Any, bell: Any) -> None:
+        nonlocal attempts
+        attempts += 1
+        original(link, bell)
+
+    monkeypatch.setattr(mqtt._Link, "open", counted)
+    stopping = threading.Event()
+
+    def hang_up(server: socket.socket) -> None:
+        server.settimeout(0.05)
+        while not stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                server.accept()[0].close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        thread = threading.Thread(target=hang_up, args=(server,))
+        thread.start()
+        try:
+            box = outbox(free_port() if how == "refuses" else port, backoff_max_s=0.001)
+            wait_for(lambda: attempts > 50, "the first attempts")
+            fds = len(list(Path("/proc/self/fd").iterdir()))
+            threads = threading.active_count()
+            clients = sum(isinstance(each, paho.Client) for each in gc.get_objects())
+            wait_for(lambda: attempts > 500, "500 attempts")
+            assert len(list(Path("/proc/self/fd").iterdir())) <= fds + 3
+            assert threading.active_count() == threads
+            assert sum(isinstance(each, paho.Client) for each in gc.get_objects()) <= clients + 3
+            assert status(box).state == "retrying"
+        finally:
+            stopping.set()
+            thread.join()
+
+
+def test_a_name_that_does_not_exist_is_a_fault_that_is_told(outbox: OpenOutbox) -> None:
+    box = outbox(1883, host="no-such-host.invalid")
+    wait_for(lambda: status(box).fault.startswith("no-such-host.invalid:1883: "), "the fault")
+    assert status(box).state == "retrying"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """Key and certificate of ``localhost``, signed by itself."""
+    key, pem = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += [
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-keyout",
+        str(key),
+        "-out",
+        str(pem),
+    ]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        missing_part("openssl")
+    key.chmod(0o644)
+    return key, pem
+
+
+class TlsBroker(Broker):
+    """Mosquitto that speaks TLS on its port."""
+
+    lines = ""
+
+    def start(self) -> Broker:
+        original = Path.write_text
+        lines = self.lines
+
+        def write(path: Path, text: str, **options: Any) -> int:
+            return original(path, text + lines * (path.name == "mosquitto.conf"), **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Path, "write_text", write)
+            return super().start()
+
+
+# paho leaves the socket of a failed handshake to reference counting
+@pytest.mark.filterwarnings("ignore:unclosed <ssl:ResourceWarning")
+def test_tls_delivers_to_a_broker_that_is_who_it_says_and_to_no_other(
+    real_part: Callable[..., Any], tmp_path: Path, outbox: OpenOutbox, certificate: tuple[Path, Path]
+) -> None:
+    key, pem = certificate
+    broker = real_part(TlsBroker, tmp_path)
+    broker.lines = f"certfile {pem}\nkeyfile {key}\n"
+    broker.start()
+    box = outbox(broker.port, host="localhost", tls=True)
+    wait_for(lambda: status(box).state == "failed", "the refusal of a stranger")
+    assert "certificate" in status(box).fault.lower()
+    box.stop(0)
+    box = outbox(broker.port, host="localhost", tls=True, ca_file=str(pem))
+    for number in range(100):
+        box.emit([event(number)])
+    delivered(box, 100)
+
+
+def test_an_authority_that_is_none_is_refused_at_the_start(outbox: OpenOutbox, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nonsense")
+    for name in ("ca.pem", "none.pem"):
+        with pytest.raises(CallerError, match=name) as caught:
+            outbox(1883, tls=True, ca_file=str(tmp_path / name))
+        assert caught.value.reason is Reason.CONFIG_BAD

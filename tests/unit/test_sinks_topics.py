@@ -1,0 +1,119 @@
+"""What goes to which topic, and what Home Assistant is told, as it documents its device discovery."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
+from galago_edge.sinks.topics import Described, Message, Topics, plain
+
+STREAMS = {
+    "hall": Described("microphone", ("smoke", "glass break")),
+    "door": Described("camera", ("person",)),
+}
+
+
+def event(label: str = "smoke") -> EventRecord:
+    return EventRecord(
+        stream="hall", seq=0, label=label, score=0.9, start_index=0, end_index=1, start_ns=0, end_ns=1,
+        bundle="b", backend="edgetpu",
+    )  # fmt: skip
+
+
+def state(subject: str, state: str, *, stream: str = "hall", **detail: Any) -> StateRecord:
+    return StateRecord(stream=stream, subject=subject, state=state, index=0, ns=0, detail=detail)
+
+
+def messages(record: Record, discovery: str = "homeassistant") -> dict[str, Message]:
+    topics = Topics("galago", "porch", "1.2.3", discovery)
+    return {each.topic: each for each in topics.of_record(encode_record(record).rstrip(), STREAMS)}
+
+
+def test_a_record_goes_to_the_topic_of_its_stream_and_kind_as_it_is() -> None:
+    for record, topic in (
+        (event(), "galago/porch/hall/event"),
+        (GapRecord(stream="door", from_ns=0, to_ns=1, cause="drop"), "galago/porch/door/gap"),
+        (state("governor", "step"), "galago/porch/hall/state"),
+        (state("spool", "lost", stream="", lost=3), "galago/porch/state"),
+    ):
+        found = messages(record)[topic]
+        assert found.payload == encode_record(record).rstrip()
+        assert not found.retain, "whoever comes later must not take an old event for a new one"
+
+
+def test_an_event_turns_its_label_on_and_the_end_of_the_label_turns_it_off() -> None:
+    assert messages(event())["galago/porch/hall/label/smoke"].payload == b"ON"
+    assert messages(state("label:smoke", "off"))["galago/porch/hall/label/smoke"].payload == b"OFF"
+    assert messages(event())["galago/porch/hall/label/smoke"].retain
+
+
+@pytest.mark.parametrize("how", ["started", "ended", "failed"])
+def test_no_label_stays_on_when_its_stream_begins_or_ends(how: str) -> None:
+    found = messages(state("stream", how))
+    labels = {topic: each.payload for topic, each in found.items() if "/label/" in topic}
+    assert set(labels.values()) == {b"OFF"} and len(labels) == 2
+
+
+def test_liveness_and_backend_are_shown_where_they_change() -> None:
+    assert messages(state("source", "alarmed"))["galago/porch/hall/source"].payload == b"alarmed"
+    assert "galago/porch/hall/source" not in messages(state("source", "implausible", what="dark"))
+    fallen = messages(state("backend", "fallback", backend="cpu", reason="delegate_hung"))
+    assert fallen["galago/porch/hall/backend"].payload == b"cpu"
+    assert messages(event())["galago/porch/hall/backend"].payload == b"edgetpu"
+
+
+def test_without_discovery_there_are_only_records() -> None:
+    assert list(messages(event(), discovery="")) == ["galago/porch/hall/event"]
+    assert Topics("galago", "porch", "1", "").of_discovery(STREAMS) == []
+
+
+def config() -> tuple[str, dict[str, Any]]:
+    (message,) = Topics("site/galago/", "porch.1", "1.2.3", "homeassistant").of_discovery(STREAMS)
+    assert message.retain
+    return message.topic, json.loads(message.payload)
+
+
+def test_discovery_is_one_retained_message_for_the_device() -> None:
+    topic, found = config()
+    assert re.fullmatch(r"homeassistant/device/[a-zA-Z0-9_-]+/config", topic)
+    assert set(found) == {"device", "origin", "availability", "qos", "components"}
+    assert found["device"]["identifiers"] == ["galago-porch.1"] and found["device"]["name"] == "porch.1"
+    assert found["origin"] == {"name": "galago", "sw_version": "1.2.3"}
+    assert found["availability"] == [{"topic": "site/galago/porch.1/availability"}]
+
+
+def test_every_entity_has_a_platform_an_id_of_its_own_and_a_topic_that_is_written_to() -> None:
+    _, found = config()
+    entities = found["components"]
+    assert len({each["unique_id"] for each in entities.values()}) == len(entities) == 10
+    topics = Topics("site/galago", "porch.1", "1.2.3", "homeassistant")
+    written = {topics.of_lost(0).topic}
+    for stream in STREAMS:
+        records = [event("smoke"), event("glass break"), event("person"), state("source", "healthy")]
+        for record in records:
+            line = json.dumps(json.loads(encode_record(record)) | {"stream": stream}).encode()
+            written |= {each.topic for each in topics.of_record(line, STREAMS)}
+    for entity in entities.values():
+        assert entity["platform"] in ("event", "sensor", "binary_sensor")
+        assert entity["state_topic"] in written
+
+
+def test_the_event_entity_lists_the_labels_and_reads_them_from_the_record() -> None:
+    _, found = config()
+    entity = found["components"]["hall-event"]
+    assert entity["event_types"] == ["smoke", "glass break"]
+    assert "event_type=value_json.label" in entity["value_template"]
+    assert found["components"]["hall-label-smoke"]["device_class"] == "sound"
+    assert "device_class" not in found["components"]["door-label-person"]
+
+
+def test_labels_that_may_not_stand_in_a_topic_get_names_that_may_and_differ() -> None:
+    names = ["a b", "a/b", "a+b", "a#b", "ä b", "a-b", "#", "日本"]
+    found = [plain(name) for name in names]
+    assert len(set(found)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in found)
+    assert plain("smoke_alarm-2.0") == "smoke_alarm-2.0"
