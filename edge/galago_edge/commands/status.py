@@ -1,4 +1,4 @@
-"""``galago status``: what a device has and whether it is whole."""
+"""``galago status``: what a device has, whether it is whole, and what its service does."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from galago_edge.commands.cli import json_option
+from galago_edge.commands.service_lines import service_lines
+from galago_edge.contract.errors import GalagoError, LinkError
+from galago_edge.contract.status import ServiceStatus
 
 if TYPE_CHECKING:
     from galago_edge.service.inventory import Inventory, SlotReport
@@ -20,26 +24,49 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def status(ctx: click.Context, root: Path, as_json: bool) -> None:
-    """Show board, runtime, active bundles, trusted keys and the health of the store.
+    """Show board, runtime, active bundles, trusted keys, the health of the store and the running service.
 
-    Every byte of every active bundle is checked. Exit code 1 when one is damaged or when there is no
-    TFLite runtime.
+    Every byte of every active bundle is checked. Exit code 1 when one is damaged, when there is no
+    TFLite runtime, or when a service runs and does not answer. What a service says of its sources, streams
+    and sinks does not change the exit code.
 
     \b
     Example:
       galago status --root /var/lib/galago
     """
+    from galago_edge.service.control import ask_status
     from galago_edge.service.inventory import take_inventory
 
     inventory = take_inventory(root)
+    running: ServiceStatus | GalagoError | None
+    try:
+        running = ask_status(root)
+    except LinkError as silent:
+        running = silent
     if as_json:
-        click.echo(json.dumps(_data(inventory), indent=2, ensure_ascii=False))
+        data = _data(inventory) | _service_data(running)
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
     else:
-        for title, lines in _lines(inventory).items():
+        for title, lines in (_lines(inventory) | _service_lines(running)).items():
             for number, line in enumerate(lines):
                 click.echo(f"{title if number == 0 else '':<9}{line}")
-    if not inventory.healthy:
+    if not inventory.healthy or isinstance(running, GalagoError):
         ctx.exit(1)
+
+
+def _service_lines(running: ServiceStatus | GalagoError | None) -> dict[str, list[str]]:
+    if running is None:
+        return {"service": ["none runs on this store"]}
+    if isinstance(running, GalagoError):
+        return {"service": [f"{running} [{running.reason}]", running.hint]}
+    return service_lines(running)
+
+
+def _service_data(running: ServiceStatus | GalagoError | None) -> dict[str, Any]:
+    """Return the same two keys always: ``service`` is null when none runs or when it does not answer."""
+    if isinstance(running, GalagoError):
+        return {"service": None, "service_fault": _fault(running)}
+    return {"service": msgspec.to_builtins(running), "service_fault": None}
 
 
 def _lines(inventory: Inventory) -> dict[str, list[str]]:
@@ -98,8 +125,12 @@ def _slot_data(report: SlotReport) -> dict[str, Any]:
         "modality": report.modality,
         "floor": report.slot.floor,
         "previous": _release(report.slot.previous) if report.slot.previous else None,
-        "fault": {"reason": fault.reason, "message": str(fault), "hint": fault.hint} if fault else None,
+        "fault": _fault(fault) if fault else None,
     }
+
+
+def _fault(fault: GalagoError) -> dict[str, str]:
+    return {"reason": fault.reason, "message": str(fault), "hint": fault.hint}
 
 
 def _release(release: Release) -> dict[str, Any]:

@@ -1,0 +1,148 @@
+"""What ``galago status`` prints of a running service."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from galago_edge.contract.status import (
+    CoverageStatus,
+    LabelLevel,
+    ServiceStatus,
+    SinkStatus,
+    SourceStatus,
+    StreamStatus,
+)
+
+_EVENTS_SHOWN = 5
+
+
+def service_lines(status: ServiceStatus) -> dict[str, list[str]]:
+    """Return the lines of each part, by its title."""
+    return {
+        "service": [_service(status), *(f"  ! {problem}" for problem in status.problems)],
+        "sources": [line for source in status.sources for line in _source(source)] or ["none"],
+        "streams": [line for stream in status.streams for line in _stream(stream)] or ["none"],
+        "sinks": [line for sink in status.sinks for line in _sink(sink)] or ["standard output"],
+        "events": [_event(event) for event in status.last_events[:_EVENTS_SHOWN]] or ["none yet"],
+        **({"samples": [_samples(status.samples)]} if status.samples else {}),
+    }
+
+
+def duration(seconds: float) -> str:
+    """Return a time as somebody would say it, in its two largest units.
+
+    >>> duration(5), duration(200), duration(15_120), duration(1_051_200)
+    ('5.0 s', '3 min 20 s', '4 h 12 min', '12 d 4 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    for large, small, unit, smaller in ((86_400, 3_600, "d", "h"), (3_600, 60, "h", "min")):
+        if whole >= large:
+            return f"{whole // large} {unit} {whole % large // small} {smaller}"
+    return f"{whole // 60} min {whole % 60} s"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _service(status: ServiceStatus) -> str:
+    facts = [
+        status.state,
+        f"process {status.pid} on {status.device} for {duration(status.uptime_s)}",
+        f"galago-edge {status.version}",
+        f"{status.rss_mb:.0f} MB",
+    ]
+    if status.temperature_c is not None:
+        facts.append(f"{status.temperature_c:.0f} °C")
+    if not status.clock_synced:
+        facts.append("clock not synchronised")
+    return ", ".join(facts)
+
+
+def _source(source: SourceStatus) -> list[str]:
+    unit = "fps" if source.kind == "camera" else "Hz"
+    facts = [f"{source.liveness} for {duration(source.for_s)}", f"{source.rate_hz:.1f} {unit}"]
+    if source.level_dbfs is not None:
+        facts.append(f"{source.level_dbfs:.0f} dBFS")
+    facts.append(f"{source.items} arrived")
+    if source.dropped:
+        facts.append(f"{source.dropped} dropped")
+    if source.failures:
+        facts.append(_count(source.failures, "failure"))
+    facts += [f"NOT PLAUSIBLE: {alarm}" for alarm in source.alarms]
+    lines = [f"{source.name} ({source.kind}): {', '.join(facts)}"]
+    if source.fault:
+        lines.append(f"  {source.fault}")
+    return lines
+
+
+def _stream(stream: StreamStatus) -> list[str]:
+    backend = stream.backend
+    runs = f"{stream.state} on {backend.backend}"
+    if backend.backend != backend.wanted:
+        runs += f" instead of {backend.wanted} ({backend.reason or 'not tried yet'})"
+    facts = [
+        runs,
+        _count(stream.windows, "window"),
+        _count(stream.events, "event"),
+        _count(stream.gaps, "gap"),
+    ]
+    if stream.skipped:
+        facts.append(f"{stream.skipped} skipped by the gate")
+    if stream.dropped:
+        facts.append(f"{stream.dropped} dropped")
+    if stream.every > 1:
+        facts.append(f"1 window in {stream.every} (governor)")
+    if stream.gate is not None:
+        facts.append(f"{stream.gate.kind} gate {'open' if stream.gate.open else 'closed'}")
+    lines = [f"{stream.name} (source {stream.source}, {stream.bundle} {stream.version}): {', '.join(facts)}"]
+    if stream.coverage:
+        lines.append(f"  {_coverage(stream.coverage[-1])}")
+    active = [_level(level) for level in stream.levels if level.active]
+    if active and stream.state == "running":  # what was on when the source went away says nothing
+        lines.append(f"  on now: {', '.join(active)}")
+    return lines
+
+
+def _level(level: LabelLevel) -> str:
+    return f"{level.label} {level.score:.2f}"
+
+
+def _coverage(day: CoverageStatus) -> str:
+    whole_s = day.watched_s + sum(day.gap_s.values())
+    if whole_s <= 0:
+        return f"watched nothing yet on {day.day}"
+    causes = sorted(((gap_s, cause) for cause, gap_s in day.gap_s.items() if gap_s > 0), reverse=True)
+    missing = (
+        f"; missing: {', '.join(f'{duration(gap_s)} {cause}' for gap_s, cause in causes)}" if causes else ""
+    )
+    # never rounded up: 100 % means that nothing was missed
+    share = int(day.watched_s / whole_s * 10_000) / 100
+    return f"watched {share:g} % of {duration(whole_s)} on {day.day}{missing}"
+
+
+def _sink(sink: SinkStatus) -> list[str]:
+    facts = [sink.state, f"{sink.delivered} delivered"]
+    if sink.pending:
+        facts.append(f"{sink.pending} waiting, the oldest for {duration(sink.oldest_pending_s)}")
+    if sink.lost:
+        facts.append(f"{sink.lost} LOST")
+    lines = [f"{sink.name}: {', '.join(facts)}"]
+    if sink.fault:
+        lines.append(f"  {sink.fault}")
+    return lines
+
+
+def _event(event: dict[str, Any]) -> str:
+    when = ""
+    if (wall_ns := event.get("wall_ns")) is not None:
+        when = f"{datetime.fromtimestamp(wall_ns // 10**9, UTC):%Y-%m-%d %H:%M:%SZ} "
+    return f"{when}{event.get('label')} on {event.get('stream')}, score {event.get('score', 0):.2f}"
+
+
+def _samples(samples: dict[str, Any]) -> str:
+    text = f"{samples.get('kept_today', 0)} kept today, {samples.get('bytes', 0) / 2**20:.1f} MB in all"
+    return f"{text}; {samples['fault']}" if samples.get("fault") else text

@@ -1,0 +1,5 @@
+"""The status page of a running service: what a browser shows, and ``/metrics``."""
+
+from galago_edge.service.page.server import Page
+
+__all__ = ["Page"]

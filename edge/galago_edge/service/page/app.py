@@ -1,0 +1,191 @@
+"""What the page answers: a WSGI application without state, which reads and never changes anything.
+
+========================  ====================================================================
+``/``                     the page, one HTML file that loads nothing from elsewhere
+``/api/status``           ``ServiceStatus`` as JSON
+``/metrics``              the same for Prometheus
+``/preview/STREAM.jpg``   the newest picture of a stream's camera, 204 while there is none
+``POST /login``           a browser gives the token and gets a cookie; ``/?token=`` does the same
+========================  ====================================================================
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from html import escape
+from importlib import resources
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.status import ServiceStatus
+from galago_edge.service.metrics import render_metrics
+from galago_edge.service.page.access import Access
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+_BODY_LIMIT_BYTES = 4096
+_HTML = "text/html; charset=utf-8"
+_TEXT = "text/plain; charset=utf-8"
+_JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: str
+    kind: str
+    body: bytes
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+class PageApp:
+    """The application that the server calls, from several threads at once."""
+
+    def __init__(
+        self,
+        access: Access,
+        status: Callable[[], ServiceStatus],
+        preview: Callable[[str], bytes | None],
+    ) -> None:
+        self._access = access
+        self._status = status
+        self._preview = preview
+        self._index = _asset("index.html")
+        self._login = _asset("login.html")
+        self._policy = _content_policy(self._index, self._login)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        answer = self._answer(environ)
+        headers = [
+            ("Content-Type", answer.kind),
+            ("Content-Length", str(len(answer.body))),
+            ("Cache-Control", "no-store"),
+            ("Content-Security-Policy", self._policy),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Frame-Options", "DENY"),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+            *answer.headers,
+        ]
+        start_response(answer.status, headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+
+    def _answer(self, environ: Environ) -> _Answer:
+        method = environ["REQUEST_METHOD"]
+        # WSGI gives the path's bytes as Latin-1
+        path = environ.get("PATH_INFO", "").encode("latin-1").decode(errors="replace")
+        port = int(environ["SERVER_PORT"])
+        if not self._access.host_is_ours(environ.get("HTTP_HOST", "")):
+            return _text(
+                "421 Misdirected Request",
+                "This page answers to localhost and to IP addresses only. "
+                "With a token in [page] it answers to every name.\n",
+            )
+        if path == "/login":
+            if method != "POST":
+                return _not_allowed("POST")
+            return self._enter(_form(environ).get("token", [""])[0], port)
+        if method not in ("GET", "HEAD"):
+            return _not_allowed("GET, HEAD")
+        if path == "/" and self._access.needs_token:
+            given = _fields(environ.get("QUERY_STRING", "")).get("token")
+            if given:
+                return self._enter(given[0], port)
+        if not self._access.may_see(
+            environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", ""), port
+        ):
+            return self._ask_for_token("") if path == "/" else _unauthorized()
+        return self._read(path, environ.get("HTTP_ACCEPT", ""))
+
+    def _read(self, path: str, accept: str) -> _Answer:
+        if path == "/":
+            return _Answer("200 OK", _HTML, self._index.encode())
+        if path == "/api/status":
+            return _Answer("200 OK", _JSON, msgspec.json.encode(self._status()))
+        if path == "/metrics":
+            return self._metrics(accept)
+        if path.startswith("/preview/") and path.endswith(".jpg"):
+            picture = self._preview(path.removeprefix("/preview/").removesuffix(".jpg"))
+            if picture is None:  # no error: browsers write one line to their console for each
+                return _Answer("204 No Content", _TEXT, b"")
+            return _Answer("200 OK", "image/jpeg", picture)
+        return _text("404 Not Found", "There is nothing here.\n")
+
+    def _metrics(self, accept: str) -> _Answer:
+        try:
+            kind, body = render_metrics(self._status(), accept)
+        except GalagoError as error:  # the extra is missing: the rest of the page works without it
+            return _text("501 Not Implemented", f"{error}: {error.hint}\n")
+        return _Answer("200 OK", kind, body)
+
+    def _enter(self, token: str, port: int) -> _Answer:
+        if not self._access.needs_token:
+            return _Answer("303 See Other", _TEXT, b"", [("Location", "./")])
+        if not self._access.token_is_right(token):
+            return self._ask_for_token("That is not the token of this device.")
+        # A page that goes on by itself instead of a redirect: after a link from another site the browser
+        # would follow a redirect without the new cookie, because SameSite=Strict looks at where it all began.
+        body = b'<!doctype html><meta http-equiv="refresh" content="0;url=./"><title>Galago</title>'
+        return _Answer("200 OK", _HTML, body, [("Set-Cookie", self._access.cookie(port))])
+
+    def _ask_for_token(self, complaint: str) -> _Answer:
+        body = self._login.replace("<!--complaint-->", escape(complaint)).encode()
+        return _Answer("401 Unauthorized", _HTML, body, [("WWW-Authenticate", "Bearer")])
+
+
+def _form(environ: Environ) -> dict[str, list[str]]:
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not length.isdigit() or int(length) > _BODY_LIMIT_BYTES:
+        return {}
+    return _fields(environ["wsgi.input"].read(int(length)).decode("ascii", errors="replace"))
+
+
+def _fields(query: str) -> dict[str, list[str]]:
+    try:
+        return parse_qs(query, max_num_fields=20)
+    except ValueError:  # more fields than any form of ours has
+        return {}
+
+
+def _text(status: str, text: str, headers: list[tuple[str, str]] | None = None) -> _Answer:
+    return _Answer(status, _TEXT, text.encode(), headers or [])
+
+
+def _not_allowed(allow: str) -> _Answer:
+    return _text("405 Method Not Allowed", f"Only {allow}.\n", [("Allow", allow)])
+
+
+def _unauthorized() -> _Answer:
+    return _text(
+        "401 Unauthorized",
+        "This device wants its token: Authorization: Bearer TOKEN\n",
+        [("WWW-Authenticate", "Bearer")],
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("galago_edge.service.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _content_policy(*pages: str) -> str:
+    """Allow the scripts and styles that stand in our own files, by their hashes, and nothing else."""
+
+    def hashes(tag: str) -> str:
+        found = [text for page in pages for text in re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)]
+        digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in found)
+        return " ".join(f"'sha256-{digest}'" for digest in digests)
+
+    return (
+        f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; "
+        "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )

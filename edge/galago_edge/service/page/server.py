@@ -1,0 +1,171 @@
+"""The web server around the page."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from galago_edge.contract.errors import CallerError, LinkError, Reason
+from galago_edge.contract.extras import import_extra
+from galago_edge.contract.settings import PageSettings
+from galago_edge.contract.status import ServiceStatus
+from galago_edge.service.page.access import Access
+from galago_edge.service.page.app import PageApp
+
+_THREADS = 2
+_CONNECTIONS = 64
+_IDLE_S = 30
+_PREVIEW_S = 0.5  # a picture that young is shown to the next visitor as well
+
+
+class Page:
+    """Status page and metrics, served by threads of their own until ``stop``."""
+
+    def __init__(
+        self,
+        settings: PageSettings,
+        status: Callable[[], ServiceStatus],
+        preview: Callable[[str], bytes | None] = lambda stream: None,
+    ) -> None:
+        """Prepare to show what ``status`` returns and what ``preview(stream)`` gives.
+
+        Both are called from the page's own threads, ``preview`` once at a time. ``preview`` returns a JPEG
+        file, None for a stream that has no picture (yet) or that does not exist.
+
+        Raises:
+            CallerError: CONFIG_BAD; others could see the page without a token.
+        """
+        self._settings = settings
+        self._access = Access(settings)
+        self._app = PageApp(self._access, status, _Fresh(preview))
+        self._server: Any = None
+        self._sockets: dict[int, Any] = {}
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 before ``start``."""
+        return int(self._server.effective_port) if self._server is not None else 0
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this device finds it, without the token."""
+        host = self._settings.host.strip("[]")
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    def start(self) -> None:
+        """Begin to answer.
+
+        Raises:
+            DeviceError: EXTRA_MISSING; waitress is not installed.
+            CallerError: CONFIG_BAD; the host's name is not known.
+            LinkError: IO; the port is taken, or the address is not one of this device.
+        """
+        waitress = import_extra("waitress", "web", "the status page")
+        # One line each time that a request waits for a free thread is not worth a device's log.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        listener = _listen(self._settings)
+        self._stopping.clear()
+        self._server = waitress.create_server(
+            self._app,
+            map=self._sockets,
+            sockets=[listener],
+            threads=_THREADS,
+            connection_limit=_CONNECTIONS,
+            channel_timeout=_IDLE_S,
+            cleanup_interval=_IDLE_S,
+            max_request_header_size=16 << 10,
+            max_request_body_size=16 << 10,
+            asyncore_use_poll=True,
+            ident=None,
+        )
+        self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it: answers that are being made are finished, connections are closed. May be called twice."""
+        if self._thread is None:
+            return
+        self._stopping.set()
+        self._server.pull_trigger()
+        self._thread.join()
+        self._thread = None
+        self._server = None
+
+    def __enter__(self) -> Page:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _serve(self) -> None:
+        """Walk the server's own loop step by step, so that it can be ended and survives a set clock."""
+        server, sockets = self._server, self._sockets
+        while not self._stopping.is_set():
+            server.asyncore.loop(timeout=_IDLE_S, use_poll=True, map=sockets, count=1)
+            # waitress looks for idle connections at a wall time, which a clock set back puts out of reach
+            server.next_channel_cleanup = min(server.next_channel_cleanup, time.time() + _IDLE_S)
+        server.accepting = False
+        server.task_dispatcher.shutdown()  # before the sockets: its threads write to them
+        server.asyncore.close_all(sockets, ignore_all=True)
+
+
+class _Fresh:
+    """Makes a picture for all visitors of the same moment once."""
+
+    def __init__(self, preview: Callable[[str], bytes | None]) -> None:
+        self._preview = preview
+        self._lock = threading.Lock()
+        self._made: dict[str, tuple[float, bytes]] = {}
+
+    def __call__(self, stream: str) -> bytes | None:
+        with self._lock:
+            now = time.monotonic()
+            self._made = {name: made for name, made in self._made.items() if now - made[0] < _PREVIEW_S}
+            if stream in self._made:
+                return self._made[stream][1]
+            picture = self._preview(stream)
+            if picture is not None:
+                self._made[stream] = (now, picture)
+            return picture
+
+
+def _listen(settings: PageSettings) -> socket.socket:
+    host = settings.host.strip("[]")
+    try:
+        found = socket.getaddrinfo(
+            host or None, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"[page] host = {settings.host!r}: {error.strerror}",
+            hint='host = "127.0.0.1" for this device alone, "0.0.0.0" and a token for others',
+        ) from None
+    family, _, _, _, address = found[0]
+    if not settings.token and not ipaddress.ip_address(address[0]).is_loopback:
+        # only a changed /etc/hosts makes localhost another machine's name
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"[page] host = {settings.host!r} is {address[0]} here, which lets others in without a token",
+            hint='host = "127.0.0.1"',
+        )
+    try:
+        return socket.create_server(address, family=family, backlog=16)
+    except OSError as error:
+        raise LinkError(
+            Reason.IO,
+            f"the status page cannot listen on {address[0]} port {settings.port}: {error.strerror}",
+            hint="set another port in [page]; 0 takes a free one",
+        ) from None

@@ -1,0 +1,732 @@
+"""The status page in Chromium: what a visitor sees, on a desk and on a phone, with the service and without.
+
+With ``GALAGO_SCREENSHOTS=docs`` in the environment the pictures in docs/ are made anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from galago_edge.commands.cli import main
+from galago_edge.contract.settings import PageSettings
+from galago_edge.contract.status import (
+    BackendStatus,
+    CoverageStatus,
+    GateStatus,
+    LabelLevel,
+    ServiceStatus,
+    SinkStatus,
+)
+from galago_edge.service.page import Page
+from galago_edge.testing import changed, make_bundle, make_service_status, trust
+from galago_workstation.demo.scenes import Light, Pose, Room, digit_card
+from real_parts.browser import open_browser, resize_browser
+from real_parts.missing import missing_part
+from real_parts.mjpeg import MjpegServer
+from real_parts.processes import Child, MissingPartError, wait_for
+
+DESK, PHONE = (1280, 860), (390, 844)
+TOKEN = "correct-horse-battery"
+
+CONTRASTS = """
+const channel = (v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
+const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+const numbers = (text) => {
+  const found = text.match(/[\\d.]+/g).map(Number);
+  return found.length < 4 ? [...found, 1] : found;
+};
+const ground = (element) => {
+  for (let at = element; at; at = at.parentElement) {
+    const colour = numbers(getComputedStyle(at).backgroundColor);
+    if (colour[3] === 1) return colour;
+  }
+  return [255, 255, 255];
+};
+const worst = {};
+const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walk.nextNode()) {
+  const element = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
+  if (!text || !element.getClientRects().length || element.closest("script, style, .unseen")) continue;
+  const [a, b] = [light(numbers(getComputedStyle(element).color)), light(ground(element))];
+  worst[text] = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+}
+return worst;
+"""
+"""Contrast of every visible text against what lies behind it, as WCAG defines it."""
+
+
+@dataclass
+class Scene:
+    """A page whose status and pictures the test changes."""
+
+    status: ServiceStatus = field(default_factory=make_service_status)
+    picture: bytes | None = None
+    token: str = ""
+    port: int = 0
+    page: Page | None = None
+
+    def start(self) -> Scene:
+        settings = PageSettings(port=self.port, token=self.token)
+        self.page = Page(settings, lambda: self.status, lambda stream: self.picture)
+        self.page.start()
+        self.port = self.page.port
+        return self
+
+    def stop(self) -> None:
+        if self.page is not None:
+            self.page.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One browser for all tests of this file: starting it takes longer than most of them."""
+    try:
+        driver = open_browser(tmp_path_factory.mktemp("chromium"), size=DESK)
+    except MissingPartError as missing:
+        missing_part(str(missing))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Any:
+    """The browser as if it were new: no page, no cookie, no complaint, the size of a desk's."""
+    chromium.get("about:blank")
+    chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    resize_browser(chromium, DESK)
+    chromium.get_log("browser")  # what is read is forgotten
+    return chromium
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    scene = Scene().start()
+    yield scene
+    scene.stop()
+
+
+@pytest.fixture
+def seen(browser: Any, scene: Scene) -> Iterator[Any]:
+    """The browser with the page open, which must not have complained when the test is over."""
+    browser.get(scene.url)
+    wait_for(lambda: text_of(browser, "#device") == scene.status.device, "the page to show the device")
+    yield browser
+    complaints = [
+        line for line in browser.get_log("browser") if "ERR_CONNECTION_REFUSED" not in line["message"]
+    ]
+    assert complaints == []
+
+
+def jpeg(level: int, size: tuple[int, int] = (320, 240)) -> bytes:
+    done, encoded = cv2.imencode(".jpg", np.full((size[1], size[0], 3), level, np.uint8))
+    assert done
+    return bytes(encoded)
+
+
+def all_of(browser: Any, css: str) -> list[Any]:
+    found: list[Any] = browser.execute_script("return [...document.querySelectorAll(arguments[0])]", css)
+    return found
+
+
+def texts(browser: Any, css: str) -> list[str]:
+    """What is shown of each match, all at one moment: an element may be gone a moment later."""
+    found: list[str] = browser.execute_script(
+        """return [...document.querySelectorAll(arguments[0])].map(
+          (one) => one.innerText.replace(/\\s+/g, " ").trim())""",
+        css,
+    )
+    return found
+
+
+def text_of(browser: Any, css: str) -> str:
+    return next(iter(texts(browser, css)), "")
+
+
+def visible(browser: Any, css: str) -> bool:
+    script = (
+        "return [...document.querySelectorAll(arguments[0])].some((one) => one.getClientRects().length > 0)"
+    )
+    return bool(browser.execute_script(script, css))
+
+
+def shows(browser: Any, css: str, pattern: str) -> None:
+    wait_for(
+        lambda: any(re.search(pattern, text) for text in texts(browser, css)), f"{css} to show {pattern}"
+    )
+
+
+def pixel(browser: Any) -> list[int]:
+    """The middle of the preview as it is painted; empty while there is none."""
+    found: list[int] = browser.execute_script(
+        """const image = document.querySelector(".picture img");
+        if (!image || !image.complete || !image.naturalWidth) return [];
+        const canvas = document.createElement("canvas");
+        canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+        const context = canvas.getContext("2d");
+        context.drawImage(image, 0, 0);
+        return [...context.getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data]"""
+    )
+    return found
+
+
+def many_labels(labels: int) -> tuple[LabelLevel, ...]:
+    return tuple(
+        LabelLevel(label=f"label {n:02}", score=n / labels, on=0.99, off=0.5, active=False)
+        for n in range(labels)
+    )
+
+
+def in_trouble() -> ServiceStatus:
+    """Everything that can be wrong at once."""
+    ok = make_service_status()
+    door = changed(
+        ok.streams[0],
+        every=4,
+        state="waiting",
+        levels=(*ok.streams[0].levels, *many_labels(9)),
+        backend=BackendStatus(backend="cpu", wanted="edgetpu", reason="delegate_crashed", falls=2),
+        coverage=(CoverageStatus(day="2026-11-22", watched_s=100.0, gap_s={"stall": 900.0}),),
+    )
+    return make_service_status(
+        state="degraded",
+        clock_synced=False,
+        temperature_c=84.0,
+        problems=(
+            "source yard is escalated for 40 s: no answer from 192.168.1.20",
+            "sink mqtt has lost 3 records",
+        ),
+        sources=(
+            changed(ok.sources[0], liveness="escalated", fault="no answer from 192.168.1.20", for_s=40.0),
+            changed(ok.sources[1], liveness="recovering", alarms=("clipped", "offset"), level_dbfs=-2.5),
+        ),
+        streams=(door, changed(ok.streams[1], state="failed")),
+        sinks=(SinkStatus(name="mqtt", state="retrying", fault="connection refused", pending=12, lost=3),),
+    )
+
+
+# ---- what a visitor sees
+
+
+def test_device_streams_sources_events_and_deliveries_are_shown(seen: Any) -> None:
+    assert text_of(seen, "#state") == "all is well"
+    assert texts(seen, "#streams h3") == ["door", "hall"] and texts(seen, "#sources h3") == [
+        "yard",
+        "ceiling",
+    ]
+    assert text_of(seen, "#streams .sub") == "digits 1.4.0 on yard"
+    assert "54 °C" in text_of(seen, "#facts") and "11 h 43 min" in text_of(seen, "#facts")
+    assert re.search(r"seven on door 0\.91", text_of(seen, ".events li"))
+    assert texts(seen, ".sinks h3") == ["log", "mqtt"] and "waiting 1" in text_of(seen, "#sinks")
+    assert "99.97 % watched today" in text_of(seen, ".coverage") and "12 s stall" in text_of(
+        seen, ".coverage"
+    )
+    assert "61,203" in text_of(seen, "#streams .counts")
+    assert not visible(seen, "#problems") and not visible(seen, "#gone") and not visible(seen, "#samples")
+
+
+def test_levels_stand_against_their_thresholds(scene: Scene, seen: Any) -> None:
+    found = seen.execute_script(
+        """return [...document.querySelectorAll("#streams .card:first-child .level")].map((row) => {
+          const bar = row.querySelector(".bar").getBoundingClientRect();
+          const at = (css) => {
+            const box = row.querySelector(css)?.getBoundingClientRect();
+            return box ? (box.left + box.width / 2 - bar.left) / bar.width : null;
+          };
+          const meter = row.querySelector("[role=meter]");
+          return {name: row.querySelector(".name").innerText, on: at(".mark:not(.off)"), off: at(".mark.off"),
+            now: Number(meter.getAttribute("aria-valuenow")), text: meter.getAttribute("aria-valuetext"),
+            active: row.classList.contains("on")};
+        })"""
+    )
+    nothing, seven, three = found
+    assert (nothing["name"], nothing["on"], nothing["off"]) == ("nothing", None, None)
+    assert seven["on"] == pytest.approx(0.8, abs=0.02) and seven["off"] == pytest.approx(0.55, abs=0.02)
+    assert (seven["now"], seven["active"], three["active"]) == (0.91, True, False)
+    assert seven["text"] == "0.91, on; goes on at 0.80, off at 0.55"
+    # the fill follows the score
+    door = scene.status.streams[0]
+    scene.status = make_service_status(
+        streams=(changed(door, levels=(changed(door.levels[2], score=0.5),)), scene.status.streams[1])
+    )
+    shows(seen, "#streams .number", r"^0\.50$")
+    filled = """const run = document.querySelector(".level .run"), style = getComputedStyle(run, "::before");
+        return 1 + new DOMMatrix(style.transform).m41 / run.getBoundingClientRect().width"""
+    wait_for(lambda: abs(seen.execute_script(filled) - 0.5) < 0.01, "the bar to be half full")
+
+
+def test_the_highest_score_of_the_last_minute_stays_marked(scene: Scene, seen: Any) -> None:
+    door = scene.status.streams[0]
+    three = door.levels[2]
+    for score in (0.7, 0.1):
+        changed_door = changed(door, levels=(changed(three, score=score),))
+        scene.status = make_service_status(streams=(changed_door,), sources=scene.status.sources[:1])
+        shows(seen, "#streams .number", f"^{score:.2f}$")
+    assert seen.execute_script("return document.querySelector('.level .peak').style.left") == "70%"
+    assert visible(seen, ".level .peak")
+
+
+def test_the_preview_is_live(scene: Scene, seen: Any) -> None:
+    assert text_of(seen, ".picture") == "No picture yet"
+    for level in (40, 200):
+        scene.picture = jpeg(level)
+        wait_for(
+            lambda level=level: pixel(seen)[:1] and abs(pixel(seen)[0] - level) <= 3,
+            f"a picture of level {level}",
+        )
+    assert not visible(seen, ".picture figcaption")
+    assert all_of(seen, ".picture img")[0].get_attribute("alt") == "Newest picture of yard"
+    scene.picture = b"\xff\xd8 not a picture"
+    polls = seen.execute_script("return performance.getEntriesByType('resource').length")
+    count = "return performance.getEntriesByType('resource').length"
+    wait_for(lambda: seen.execute_script(count) > polls + 4, "two more polls")
+    assert (
+        len(all_of(seen, ".picture img")) == 1 and abs(pixel(seen)[0] - 200) <= 3
+    )  # the last good one stays
+
+
+def test_a_new_event_appears_on_top_and_is_announced(scene: Scene, seen: Any) -> None:
+    first = scene.status.last_events[0]
+    event = {**first, "seq": 17, "label": "three", "score": 0.77, "wall_ns": first["wall_ns"] + 10**9}
+    scene.status = make_service_status(last_events=(event, first))
+    shows(seen, ".events li:first-child", r"three on door 0\.77")
+    assert len(texts(seen, ".events li")) == 2
+    shows(seen, "#told", "Event three on door, score 0.77")
+
+
+def test_what_is_wrong_is_said_in_words(scene: Scene, seen: Any) -> None:
+    scene.status = in_trouble()
+    shows(seen, "#state", "2 problems")
+    assert texts(seen, "#problems li") == list(scene.status.problems)
+    assert "lost for 40 s" in text_of(seen, "#sources .card") and "no answer from" in text_of(
+        seen, "#sources .card"
+    )
+    assert "too loud, clipped" in text_of(seen, "#sources .card:last-child")
+    assert "cpu instead of edgetpu: delegate_crashed" in text_of(seen, "#streams .card")
+    assert "slowed: every 4th window" in text_of(seen, "#streams .card")
+    assert "10.00 % watched today" in text_of(seen, ".coverage")
+    assert "lost 3" in text_of(seen, "#sinks") and "connection refused" in text_of(seen, "#sinks")
+    assert "unsynced" in text_of(seen, "#facts")
+    assert seen.title == "(!) porch · Galago"
+    scene.status = make_service_status()
+    shows(seen, "#state", "all is well")
+    assert not visible(seen, "#problems") and seen.title == "porch · Galago"
+
+
+def test_the_page_says_when_the_service_is_gone_and_goes_on_when_it_is_back(scene: Scene, seen: Any) -> None:
+    scene.stop()
+    shows(
+        seen, "#gone", r"does not answer since \d\d:\d\d:\d\d \(no connection\)\. What you see is from then\."
+    )
+    assert text_of(seen, "#state") == "no answer" and texts(seen, "#streams h3") == ["door", "hall"]
+    scene.status = make_service_status(device="porch-2")
+    scene.start()
+    shows(seen, "#device", "porch-2")
+    assert not visible(seen, "#gone") and text_of(seen, "#state") == "all is well"
+
+
+def test_it_works_without_a_camera(scene: Scene, browser: Any) -> None:
+    ok = scene.status
+    scene.status = make_service_status(sources=ok.sources[1:], streams=ok.streams[1:])
+    browser.get(scene.url)
+    shows(browser, "#sources .sub", "−43 dBFS|−44 dBFS")
+    assert not visible(browser, ".picture") and "16.00 kHz" in text_of(browser, "#sources .counts")
+    asked = browser.execute_script("return performance.getEntriesByType('resource').map((one) => one.name)")
+    assert not [url for url in asked if "/preview/" in url]
+
+
+def test_a_service_that_only_starts_has_a_page(scene: Scene, browser: Any) -> None:
+    scene.status = make_service_status(
+        state="starting", sources=(), streams=(), sinks=(), last_events=(), temperature_c=None
+    )
+    browser.get(scene.url)
+    shows(browser, "#state", "starting")
+    assert "Nothing was decided" in text_of(browser, "#events") and "standard output" in text_of(
+        browser, "#sinks"
+    )
+    assert not visible(browser, "#sources") and browser.get_log("browser") == []
+
+
+def test_what_is_kept_for_retraining_is_shown(scene: Scene, seen: Any) -> None:
+    scene.status = make_service_status(
+        samples={
+            "dir": "/var/lib/galago/samples",
+            "kept": 12,
+            "kept_today": 5,
+            "bytes_today": 1_258_291,
+            "bytes": 31_457_280,
+            "bytes_per_day": 52_428_800,
+            "max_bytes": 524_288_000,
+            "by_trigger": {"uncertain": 8, "near_threshold": 4},
+            "by_label": {"seven": 9, "three": 3},
+            "refused": {"duplicate": 31, "quota": 0},
+            "fault": "",
+        }
+    )
+    shows(seen, "#samples", r"5 kept, 1\.2 MB of 50 MB")
+    assert "uncertain 8, near threshold 4" in text_of(seen, "#samples")
+    assert "duplicate 31" in text_of(seen, "#samples") and "quota" not in text_of(seen, "#samples")
+
+
+def test_many_labels_are_folded_and_can_be_unfolded(scene: Scene, seen: Any) -> None:
+    door = changed(scene.status.streams[0], levels=many_labels(40))
+    scene.status = make_service_status(streams=(door,), sources=scene.status.sources[:1])
+    shows(seen, ".more", "Show all 40 labels")
+    assert texts(seen, ".level .name") == [f"label {n}" for n in range(39, 33, -1)]  # the highest
+    all_of(seen, ".more")[0].click()
+    wait_for(lambda: len(texts(seen, ".level")) == 40, "all labels")
+    assert all_of(seen, ".more")[0].get_attribute("aria-expanded") == "true"
+
+
+def test_text_of_the_device_is_never_taken_for_a_page(scene: Scene, seen: Any) -> None:
+    attack = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+    ok = make_service_status()
+    event = {**ok.last_events[0], "label": attack, "seq": 99}
+    scene.status = make_service_status(
+        device=attack,
+        state="degraded",
+        problems=(attack,),
+        sources=(changed(ok.sources[0], name=attack, fault=attack),),
+        streams=(
+            changed(ok.streams[0], source=attack, levels=(changed(ok.streams[0].levels[0], label=attack),)),
+        ),
+        sinks=(SinkStatus(name=attack, state="failed", fault=attack),),
+        last_events=(event,),
+    )
+    shows(seen, "#device", "<img")
+    assert text_of(seen, "#problems li") == attack and text_of(seen, ".level .name") == attack
+    assert seen.execute_script("return window.hacked === undefined && !document.querySelector('main img')")
+
+
+def test_nothing_is_asked_of_anybody_else(scene: Scene, seen: Any) -> None:
+    count = "return performance.getEntriesByType('resource').length"
+    wait_for(lambda: seen.execute_script(count) > 3, "some polls")
+    asked = seen.execute_script("return performance.getEntriesByType('resource').map((one) => one.name)")
+    assert all(url.startswith(scene.url) for url in asked)
+
+
+# ---- who may see it
+
+
+def test_the_token_is_asked_for_once(browser: Any) -> None:
+    scene = Scene(token=TOKEN).start()
+    try:
+        browser.get(scene.url)
+        for token in ("wrong-horse-battery", TOKEN):
+            box = browser.find_element("id", "token")
+            box.send_keys(token)
+            box.submit()
+            shows(browser, "body", "not the token" if token != TOKEN else "all is well")
+        assert browser.current_url == scene.url
+        browser.get(scene.url)
+        shows(browser, "#state", "all is well")  # the cookie is enough
+        assert browser.execute_script("return document.cookie") == ""  # and no script can read it
+    finally:
+        scene.stop()
+
+
+def test_a_link_with_the_token_leads_to_a_page_without_it(browser: Any) -> None:
+    scene = Scene(token=TOKEN).start()
+    try:
+        browser.get(f"{scene.url}?token={TOKEN}")
+        shows(browser, "#state", "all is well")
+        assert browser.current_url == scene.url
+    finally:
+        scene.stop()
+
+
+# ---- on a phone, in the dark, for everybody
+
+
+@pytest.mark.parametrize(
+    "size", [PHONE, (320, 640), (768, 1024), DESK, (1920, 1080)], ids=lambda size: f"{size[0]}px"
+)
+def test_nothing_sticks_out_at_any_width(size: tuple[int, int], scene: Scene, browser: Any) -> None:
+    long = "a-name-without-any-place-to-break-it-that-somebody-gave-to-a-thing"
+    status = in_trouble()
+    scene.status = make_service_status(
+        device=long,
+        state="degraded",
+        problems=(long * 3,),
+        sources=(changed(status.sources[0], name=long, fault=long * 2), status.sources[1]),
+        streams=(changed(status.streams[0], name=long, source=long), status.streams[1]),
+        sinks=(changed(status.sinks[0], fault=long * 3),),
+    )
+    resize_browser(browser, size)
+    browser.get(scene.url)
+    shows(browser, "#device", long)
+    wide = browser.execute_script(
+        """const wide = document.documentElement.clientWidth;
+        const shown = (one) => !one.closest(".unseen, svg, .run") && one.getClientRects().length;
+        return [...document.querySelectorAll("body *")]
+          .filter((one) => shown(one) && one.getBoundingClientRect().right > wide + 1)
+          .map((one) => one.outerHTML.slice(0, 90))"""
+    )
+    assert wide == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= size[0]
+
+
+def test_a_phone_shows_one_column_that_can_be_read_and_tapped(scene: Scene, browser: Any) -> None:
+    scene.status = in_trouble()
+    resize_browser(browser, PHONE, 2.0)
+    browser.get(scene.url)
+    shows(browser, "#state", "2 problems")
+    boxes = browser.execute_script(
+        """return ["sources", "streams", "events", "sinks"].map(
+          (id) => document.getElementById(id).getBoundingClientRect().toJSON())"""
+    )
+    assert [box["top"] for box in boxes] == sorted(box["top"] for box in boxes)
+    assert len({round(box["left"]) for box in boxes}) == 1 and all(box["width"] > 340 for box in boxes)
+    smallest = browser.execute_script(
+        """return Math.min(...[...document.querySelectorAll("body *")].map(
+          (one) => parseFloat(getComputedStyle(one).fontSize)))"""
+    )
+    assert smallest >= 12
+    assert (
+        browser.execute_script("return document.querySelector('.more').getBoundingClientRect().height") >= 36
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("status", [make_service_status, in_trouble], ids=["well", "in trouble"])
+def test_every_text_can_be_read_in_both_schemes(
+    scheme: str, status: Callable[[], ServiceStatus], scene: Scene, browser: Any
+) -> None:
+    scene.status = status()
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.get(scene.url)
+    shows(browser, "#device", "porch")
+    contrasts: dict[str, float] = browser.execute_script(CONTRASTS)
+    assert len(contrasts) > 40
+    assert {text: round(ratio, 2) for text, ratio in contrasts.items() if ratio < 4.5} == {}  # WCAG AA
+
+
+def test_a_screen_reader_finds_names_for_everything(seen: Any) -> None:
+    nodes = seen.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node["ignored"] and "role" in node
+    ]
+    for role in ("meter", "heading", "link", "region", "button", "image"):
+        assert all(name for kind, name in named if kind == role), role
+    assert ("meter", "seven") in named and ("meter", "Loudness of ceiling") in named
+    assert ("region", "Streams") in named and ("main", "") in named
+    levels = seen.execute_script(
+        """return [...document.querySelectorAll("h1, h2, h3")].filter((one) => one.getClientRects().length)
+          .map((one) => Number(one.tagName[1]))"""
+    )
+    assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_elements_stay_while_their_numbers_change(scene: Scene, seen: Any) -> None:
+    """What somebody reads or has marked is not taken away every second."""
+    seen.execute_script("document.querySelectorAll('main *').forEach((one) => { one.mine = true; })")
+    door = changed(scene.status.streams[0], windows=99_999)
+    scene.status = make_service_status(streams=(door, scene.status.streams[1]))
+    shows(seen, "#streams .counts", "99,999")
+    assert seen.execute_script("return [...document.querySelectorAll('main *')].every((one) => one.mine)")
+
+
+# ---- with the whole service behind it
+
+
+def test_a_running_service_shows_its_camera_its_events_and_its_troubles(
+    browser: Any, tmp_path: Path, mjpeg_camera: MjpegServer, tiny_image_model: bytes
+) -> None:
+    root = trust(tmp_path / "device")
+    bundle = make_bundle(
+        tmp_path / "eyes-1.0.0.galago", tiny_image_model, ["dark", "mid", "bright"], name="eyes"
+    )
+    installed = CliRunner().invoke(main, ["install", str(bundle), "--root", str(root)])
+    assert installed.exit_code == 0, installed.output
+    config = tmp_path / "galago.toml"
+    config.write_text(
+        f"""
+        [device]
+        name = "barn"
+        [source.yard]
+        address = "camera:{mjpeg_camera.url}"
+        [[stream]]
+        name = "door"
+        source = "yard"
+        bundle = "eyes"
+        [log]
+        path = "{tmp_path}/events.jsonl"
+        [page]
+        port = 0
+        """
+    )
+    mjpeg_camera.level = 30
+    command = [sys.executable, "-m", "galago_edge", "run", "--config", str(config), "--root", str(root)]
+    service = Child(command, tmp_path / "service.log")
+    try:
+        url = service.wait_until(lambda: re.search(r"http://\S+/", service.said()), "the page's address")[0]
+        browser.get(url)
+        shows(browser, "#device", "barn")
+        wait_for(lambda: pixel(browser)[:1] and abs(pixel(browser)[0] - 30) <= 45, "the dark picture")
+        shows(browser, ".events li", "dark on door")
+        mjpeg_camera.level = 220
+        shows(browser, ".events li:first-child", "bright on door")
+        wait_for(lambda: abs(pixel(browser)[0] - 220) <= 45, "the bright picture")
+        mjpeg_camera.stop()
+        shows(browser, "#problems", "source yard is")
+        assert (
+            visible(browser, ".picture.old") and text_of(browser, "#streams .chip") == "waits for its source"
+        )
+        mjpeg_camera.start()
+        shows(browser, "#sources .chip", "healthy")
+        service.signal(signal.SIGTERM)
+        shows(browser, "#gone", "does not answer")
+        assert service.process.wait(30) == 0, service.said()
+    finally:
+        service.kill()
+
+
+# ---- the pictures in the documents
+
+
+SEVEN = (
+    "06cgggc0",
+    "0agggg80",
+    "00008g40",
+    "0000ec00",
+    "0006g600",
+    "000cd000",
+    "003g8000",
+    "006g4000",
+)
+"""A seven of 8 x 8 points, ink from 0 to g (16)."""
+
+
+def room() -> bytes:
+    """A frame as the demo's camera gives it: a card with a seven, held up in a room."""
+    rng = np.random.default_rng(5)
+    shape = (480, 640)
+    ink = np.array([[int(point, 17) for point in line] for line in SEVEN], np.float64)
+    noise = rng.normal(0.0, 1.0, (*shape, 3)).astype(np.float32)
+    pixels = Room(rng, shape).render(
+        digit_card(ink, rng), Pose(0.52, 0.5, 0.62, 6.0), Light(gain=0.95), noise
+    )
+    done, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    assert done
+    return bytes(encoded)
+
+
+def levels(scores: dict[str, float], on: float, off: float) -> tuple[LabelLevel, ...]:
+    """The first label is the background."""
+    return tuple(
+        LabelLevel(label=name, score=score, on=on, off=off, active=n > 0 and score > on, background=n == 0)
+        for n, (name, score) in enumerate(scores.items())
+    )
+
+
+def showcase() -> ServiceStatus:
+    """A device with one thing that is not as it should be, at the present time."""
+    now_ns = time.time_ns()
+    ok = make_service_status()
+    gaps_s: dict[str, dict[str, float]] = {
+        "2026-11-15": {"disconnect": 40.0},
+        "2026-11-16": {},
+        "2026-11-17": {"stall": 1_300.0},
+        "2026-11-18": {},
+        "2026-11-19": {"restart": 9.0},
+        "2026-11-20": {},
+        "2026-11-21": {"stall": 5.0},
+        "2026-11-22": {"connecting": 0.5, "stall": 12.0},
+    }
+    days = tuple(
+        CoverageStatus(day=day, watched_s=86_400.0 - sum(gap_s.values()), gap_s=gap_s)
+        for day, gap_s in gaps_s.items()
+    )
+    door = changed(
+        ok.streams[0],
+        levels=levels({"nothing": 0.03, "three": 0.21, "seven": 0.93, "nine": 0.34}, 0.8, 0.55),
+        coverage=days,
+    )
+    hall = changed(
+        ok.streams[1],
+        levels=levels(
+            {"household": 0.64, "smoke alarm": 0.08, "carbon monoxide alarm": 0.02, "siren": 0.31}, 0.7, 0.4
+        ),
+        coverage=tuple(changed(day, gap_s={}) for day in days),
+        gate=GateStatus(kind="level", open=True, level=-43.5, threshold=-55.0),
+        backend=BackendStatus(
+            backend="cpu",
+            wanted="edgetpu",
+            reason="delegate_crashed",
+            falls=1,
+            promotions=1,
+            invoke_p50_us=410,
+            invoke_max_us=870,
+        ),
+    )
+    events = [
+        ("door", "seven", 0.93, 4),
+        ("door", "three", 0.88, 65),
+        ("hall", "smoke alarm", 0.97, 1_830),
+        ("door", "nine", 0.85, 2_410),
+        ("door", "seven", 0.91, 5_250),
+    ]
+    return make_service_status(
+        wall_ns=now_ns,
+        uptime_s=1_067_410.0,
+        state="degraded",
+        problems=("stream hall runs on cpu, not on edgetpu: delegate_crashed",),
+        streams=(door, hall),
+        last_events=tuple(
+            ok.last_events[0]
+            | {
+                "stream": stream,
+                "label": label,
+                "score": score,
+                "seq": -ago_s,
+                "wall_ns": now_ns - ago_s * 10**9,
+            }
+            for stream, label, score, ago_s in events
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "scheme", "scale"),
+    [("status-page.png", DESK, "light", 1.25), ("status-page-phone.png", PHONE, "dark", 1.25)],
+    ids=["desk", "phone"],
+)
+def test_a_screenshot_for_the_documents(
+    name: str, size: tuple[int, int], scheme: str, scale: float, scene: Scene, browser: Any, tmp_path: Path
+) -> None:
+    scene.status, scene.picture = showcase(), room()
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    resize_browser(browser, size, scale)
+    browser.get(scene.url)
+    wait_for(lambda: pixel(browser), "the preview")
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    resize_browser(browser, (size[0], height), scale)
+    wait_for(lambda: browser.execute_script("return innerHeight") == height, "the whole page to be visible")
+    path = Path(os.environ.get("GALAGO_SCREENSHOTS", tmp_path)) / name
+    browser.save_screenshot(str(path))
+    picture = cv2.imread(str(path))
+    assert picture is not None
+    assert abs(picture.shape[0] - height * scale) <= 1 and abs(picture.shape[1] - size[0] * scale) <= 1
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1_000  # something is on it
