@@ -1,0 +1,61 @@
+"""``galago doctor``: what is wrong with this device, and the line that fixes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from galago_edge.commands.cli import json_option
+
+if TYPE_CHECKING:
+    from galago_edge.service.doctor import Finding
+
+
+@click.command()
+@click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store.")
+@click.option("--config", type=click.Path(path_type=Path), help="Also look at what this galago.toml names.")
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, root: Path, config: Path | None, as_json: bool) -> None:
+    """Look at everything this device needs and say what fixes what is wrong.
+
+    Libraries, TFLite runtime, store, bundles and their golden samples, accelerators, cameras and
+    microphones with names that stay, disk, memory, clock, heat, systemd unit; with --config the
+    streams, their sources, broker, webhook and page too. Nothing is changed. Exit code 1 when
+    something fails.
+
+    \b
+    Examples:
+      galago doctor --root /var/lib/galago
+      sudo -u galago galago doctor --root /var/lib/galago --config /etc/galago/galago.toml
+    """
+    from galago_edge.service.doctor import examine
+
+    findings: list[Finding] = []
+    for finding in examine(root, config):
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
+    counts = {level: sum(finding.level == level for finding in findings) for level in ("fail", "warn", "ok")}
+    if as_json:
+        data = {
+            "root": str(root),
+            "healthy": counts["fail"] == 0,
+            "findings": [
+                {"name": one.name, "level": one.level, "met": one.met, "fix": one.fix} for one in findings
+            ],
+        }
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        click.echo(f"\n{counts['fail']} failed, {counts['warn']} to see to, {counts['ok']} ok")
+    if counts["fail"]:
+        ctx.exit(1)
+
+
+def _show(finding: Finding) -> None:
+    click.echo(f"{finding.level:<5} {finding.name}: {finding.met}")
+    if finding.fix:
+        click.echo(f"      fix: {finding.fix}")

@@ -1,0 +1,123 @@
+"""What a sample consists of, as bytes of files."""
+
+from __future__ import annotations
+
+import io
+import wave
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.extras import import_extra
+from galago_edge.contract.manifest import AudioPreprocess
+from galago_edge.contract.streams import Frame
+from galago_edge.recording.likeness import Fingerprint, picture_fingerprint, sound_fingerprint
+
+_ROLL_QUALITY = 90
+_JPEG_MAGIC = b"\xff\xd8"
+
+
+@dataclass(frozen=True, slots=True)
+class PictureMedia:
+    """A frame, and some before and after it."""
+
+    frame: Frame
+    before: tuple[Frame, ...] = ()
+    after: tuple[Frame, ...] = ()
+
+    picture = True
+
+    def fingerprint(self) -> Fingerprint:
+        """Return what near-duplicates are told by.
+
+        Raises:
+            DeviceError: EXTRA_MISSING.
+        """
+        return picture_fingerprint(self.frame.pixels)
+
+    def sample(self) -> tuple[str, bytes]:
+        """Return suffix and content, lossless: the camera's own JPEG where there is one, else PNG.
+
+        Raises:
+            InputError: IMAGE_UNREADABLE; OpenCV cannot encode the frame.
+        """
+        if _has_jpeg(self.frame):
+            assert self.frame.encoded is not None
+            return ".jpg", self.frame.encoded
+        return ".png", _encoded(".png", self.frame, ())
+
+    def context(self) -> dict[str, bytes]:
+        """Return the pictures around it: ``-pre1.jpg`` is the oldest, ``-post1.jpg`` the next one.
+
+        Raises:
+            InputError: IMAGE_UNREADABLE; OpenCV cannot encode a frame.
+        """
+        named = [(f"-pre{number}.jpg", frame) for number, frame in enumerate(self.before, 1)]
+        named += [(f"-post{number}.jpg", frame) for number, frame in enumerate(self.after, 1)]
+        return {name: _roll_picture(frame) for name, frame in named}
+
+
+@dataclass(frozen=True, slots=True)
+class SoundMedia:
+    """One window, and the sound around it."""
+
+    spec: AudioPreprocess
+    window: npt.NDArray[np.int16]
+    around: npt.NDArray[np.int16]
+    """Pre-roll, window and post-roll; as long as the window when there is no roll."""
+
+    picture = False
+
+    def fingerprint(self) -> Fingerprint:
+        """Return what near-duplicates are told by."""
+        return sound_fingerprint(self.spec, self.window)
+
+    def sample(self) -> tuple[str, bytes]:
+        """Return suffix and content: 16-bit mono WAV at the bundle's rate."""
+        return ".wav", _wav(self.window, self.spec.sample_rate_hz)
+
+    def context(self) -> dict[str, bytes]:
+        """Return the sound with its rolls."""
+        if len(self.around) <= len(self.window):
+            return {}
+        return {".wav": _wav(self.around, self.spec.sample_rate_hz)}
+
+
+Media = PictureMedia | SoundMedia
+
+
+def _has_jpeg(frame: Frame) -> bool:
+    return frame.encoded is not None and frame.encoded.startswith(_JPEG_MAGIC)
+
+
+def _roll_picture(frame: Frame) -> bytes:
+    if _has_jpeg(frame):
+        assert frame.encoded is not None
+        return frame.encoded
+    cv2 = import_extra("cv2", "camera", "keeping pictures")
+    return _encoded(".jpg", frame, (cv2.IMWRITE_JPEG_QUALITY, _ROLL_QUALITY))
+
+
+def _encoded(suffix: str, frame: Frame, options: tuple[int, ...]) -> bytes:
+    cv2 = import_extra("cv2", "camera", "keeping pictures")
+    done, data = cv2.imencode(suffix, frame.pixels, options)
+    if not done:
+        raise InputError(
+            Reason.IMAGE_UNREADABLE,
+            f"frame {frame.index} of shape {frame.pixels.shape} cannot be written as {suffix}",
+            hint="report this; the sample is not kept",
+        )
+    content: bytes = data.tobytes()
+    return content
+
+
+def _wav(samples: npt.NDArray[np.int16], rate_hz: int) -> bytes:
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return out.getvalue()

@@ -1,0 +1,625 @@
+"""``galago doctor``: what it finds on whole and on broken devices, and that nothing stops it."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from galago_edge.bundle import open_bundle
+from galago_edge.commands.cli import main
+from galago_edge.contract.device import this_arch
+from galago_edge.service.doctor import CHECKS, Case, Finding, configured, examine, machine, software, storing
+from galago_edge.service.doctor.case import Account, Check, fail, ok
+from galago_edge.service.receiver import receive
+from galago_edge.store import Store, install_bundle
+from galago_edge.testing import make_bundle, make_hollow_bundle, trust
+
+ROOT = Path(__file__).parents[2]
+NOBODY = Account("galago", 54_321, frozenset())
+PROFILE = (ROOT / "devices/galago_devices/profiles/generic-x86-64.toml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def device(tmp_path: Path, tiny_image_model: bytes) -> Path:
+    """A store with one camera bundle, and a board that it fits."""
+    root = trust(tmp_path / "device")
+    (root / "profile.toml").write_text(PROFILE.replace('"x86_64"', f'"{this_arch()}"'), encoding="utf-8")
+    receive(
+        make_bundle(tmp_path / "a.galago", tiny_image_model, ("dark", "mid", "bright"), name="light"), root
+    )
+    return root
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    """A Raspberry Pi with two equal USB cameras, a codec that is none, a USB microphone and an HDMI card."""
+    board = tmp_path / "board"
+    for name, number, kind in (("HD Webcam", 0, "0"), ("HD Webcam", 2, "0"), ("HD Webcam", 1, "1")):
+        folder = board / f"sys/class/video4linux/video{number}"
+        folder.mkdir(parents=True)
+        (folder / "name").write_text(f"{name}\n")
+        (folder / "index").write_text(f"{kind}\n")
+    for folder, names in (
+        ("dev/v4l/by-id", {"usb-Acme_HD_Webcam_1234-video-index0": "../../video0"}),
+        ("dev/v4l/by-path", {"platform-usb-0:1.2:1.0-video-index0": "../../video2"}),
+        ("dev/snd/by-id", {"usb-C-Media_Mic-00": "../controlC1"}),
+    ):
+        (board / folder).mkdir(parents=True)
+        for link, target in names.items():
+            (board / folder / link).symlink_to(target)
+    for node in ("video0", "video1", "video2", "snd/pcmC1D0c"):
+        (board / "dev" / node).touch(0o660)
+    asound = board / "proc/asound"
+    (asound / "card1").mkdir(parents=True)
+    (asound / "pcm").write_text("00-00: HDMI 0 : playback 8\n01-00: USB Audio : capture 1\n")
+    (asound / "cards").write_text(" 1 [Mic            ]: USB-Audio - C-Media Mic\n      C-Media Mic at usb\n")
+    (asound / "card1/id").write_text("Mic\n")
+    (asound / "card1/stream0").write_text("Capture:\n  Channels: 1\n  Rates: 44100, 48000\n")
+    (board / "proc/meminfo").write_text("MemTotal:  948304 kB\nMemFree: 1 kB\nMemAvailable:  508304 kB\n")
+    return board
+
+
+def looked(case: Case, *checks: Check) -> dict[str, Finding]:
+    found = {}
+    for finding in (finding for check in checks for finding in check(case)):
+        assert finding.level == "ok" or finding.fix, finding
+        assert "\n" not in finding.met + finding.fix
+        found[finding.name] = finding
+    return found
+
+
+def levels(found: dict[str, Finding]) -> dict[str, str]:
+    return {name: finding.level for name, finding in found.items()}
+
+
+STORE = (storing.check_store, storing.check_board, storing.check_keys, storing.check_bundles)
+
+
+# isolation
+
+
+def test_a_check_that_fails_hangs_or_has_a_mistake_is_itself_a_finding(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    def mistaken(case: Case) -> Iterator[Finding]:
+        yield ok("first", "was found before the mistake")
+        raise KeyError("MemTotal")
+
+    def hanging(case: Case) -> Iterator[Finding]:
+        yield ok("before", "the driver hung")
+        go_on.wait()
+
+    def fine(case: Case) -> Iterator[Finding]:
+        yield ok("fine", "in the end")
+
+    checks = (("mistaken", mistaken), ("hanging", hanging), ("fine", fine))
+    found = list(examine(tmp_path, checks=checks, check_s=0.2))
+    go_on.set()
+    assert [(finding.name, finding.level) for finding in found] == [
+        ("first", "ok"), ("mistaken", "fail"), ("before", "ok"), ("hanging", "fail"), ("fine", "ok")
+    ]  # fmt: skip
+    assert "KeyError: 'MemTotal'" in found[1].met and found[1].fix and found[3].fix
+
+
+def test_a_device_without_anything_is_looked_at_to_the_end(tmp_path: Path) -> None:
+    found = list(examine(tmp_path / "nothing", tmp_path / "no.toml", system=tmp_path / "nothing"))
+    by_name = {finding.name: finding for finding in found}
+    assert levels(by_name) | {"store": "fail", "config": "fail", "memory": "fail"} == levels(by_name)
+    assert "does not exist" in by_name["config"].met
+    assert by_name["python"].level == by_name["interpreter"].level == "ok"
+    assert all(finding.level == "ok" or finding.fix for finding in found)
+
+
+# libraries
+
+
+def shadow(folder: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> None:
+    """Put broken libraries before the real ones, for child processes."""
+    for name, code in modules.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("code", "met", "fix"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "crashed with SIGILL", "instructions"),
+        ("raise ImportError('numpy.core.multiarray failed to import')", "multiarray", '"numpy<2"'),
+        ("raise SystemExit('cannot map libblas')", "cannot map libblas", "--force-reinstall numpy"),
+    ],
+    ids=["SIGILL", "ABI", "text"],
+)
+def test_a_numpy_that_crashes_or_does_not_fit_fails_alone_and_says_what_to_do(
+    tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch, code: str, met: str, fix: str
+) -> None:
+    shadow(tmp_path / "shadow", monkeypatch, numpy=code)
+    found = looked(Case(device), software.check_numpy, software.check_interpreter, *STORE)
+    assert levels(found) == {"numpy": "fail", "interpreter": "fail", "store": "fail"}
+    assert met in found["numpy"].met and fix in found["numpy"].fix
+    assert "numpy" in found["store"].met
+
+
+@pytest.mark.parametrize(
+    ("code", "met", "fix"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed with SIGSEGV", "pip install "),
+        (
+            "import sys; print('A module compiled using NumPy 1.x cannot run', file=sys.stderr); import x_y",
+            "x_y",
+            '"numpy<2"',
+        ),
+        (
+            "raise ModuleNotFoundError('No module named ai_edge_litert', name='ai_edge_litert')",
+            "no TFLite runtime",
+            "pip install ",
+        ),
+    ],
+    ids=["SIGSEGV", "ABI", "absent"],
+)
+def test_a_runtime_that_is_missing_crashes_or_was_built_for_another_numpy_fails(
+    tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch, code: str, met: str, fix: str
+) -> None:
+    absent = "raise ModuleNotFoundError('No module named tflite_runtime', name='tflite_runtime')"
+    shadow(tmp_path / "shadow", monkeypatch, ai_edge_litert=code, tflite_runtime=absent)
+    case = Case(device)
+    found = looked(case, software.check_interpreter)
+    assert found["interpreter"].level == "fail"
+    assert met in found["interpreter"].met and fix in found["interpreter"].fix
+    assert looked(case, *STORE)["bundle light"].level == "ok"  # the bundle can be checked without a runtime
+    assert not looked(case, storing.check_answers)
+
+
+def test_extras_matter_when_something_needs_them(
+    tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = "raise ModuleNotFoundError(f'No module named {__name__!r}')"
+    shadow(
+        tmp_path / "shadow",
+        monkeypatch,
+        cv2="raise ImportError('libGL.so.1: cannot open shared object file')",
+        sounddevice="raise OSError('PortAudio library not found')",
+        soundfile=absent,
+        paho=absent,
+    )
+    case = Case(device)
+    looked(case, *STORE)
+    found = looked(case, software.check_extras)
+    assert levels(found) == {
+        "extra camera": "fail",  # the installed bundle is for a camera
+        "extra microphone": "warn",
+        "extra recording": "ok",
+        "extra mqtt": "ok",
+        "extra metrics": "ok",
+        "extra web": "ok",
+    }
+    assert "opencv-python-headless" in found["extra camera"].fix
+    assert found["extra microphone"].fix == "sudo apt install libportaudio2"
+    assert "nothing here needs it" in found["extra mqtt"].met
+    config = tmp_path / "galago.toml"
+    config.write_text('[mqtt]\nhost = "10.0.0.1"\n[[stream]]\nname = "hall"\nsource = "microphone:default"\n')
+    found = looked(Case(device, config), configured.check_config, software.check_extras)
+    assert found["extra microphone"].level == found["extra mqtt"].level == "fail"
+    assert found["extra mqtt"].fix == 'pip install "galago-edge[mqtt]"'
+
+
+def test_a_healthy_installation_names_every_version() -> None:
+    found = looked(
+        Case(Path("/")), *(check for name, check in CHECKS if name in ("python", "interpreter", "numpy"))
+    )
+    assert set(levels(found).values()) == {"ok"}
+    assert found["interpreter"].met.split()[0] in ("ai-edge-litert", "tflite-runtime")
+    assert this_arch() in found["python"].met
+
+
+# store
+
+
+def test_a_whole_store_is_ok_and_its_bundle_answers(device: Path) -> None:
+    case = Case(device)
+    found = looked(case, software.check_interpreter, *STORE, storing.check_answers)
+    assert set(levels(found).values()) == {"ok"}, found
+    assert "3 golden samples answered" in found["answers light"].met
+    assert set(found) == {"interpreter", "store", "profile", "keys", "bundle light", "answers light"}
+
+
+def test_each_fault_of_the_store_is_one_finding_and_the_others_are_still_looked_at(
+    tmp_path: Path, device: Path
+) -> None:
+    install_bundle(
+        Store(device),
+        open_bundle(make_hollow_bundle(tmp_path / "h", name="hollow")),
+        Store(device).trusted(),
+        lambda _: {},
+    )
+    (device / "state.a").write_bytes(b"torn")
+    active = Store(device).state().slots["light"].active.id
+    model = device / "bundles" / active / "model.tflite"
+    model.chmod(0o644)
+    content = bytearray(model.read_bytes())
+    content[100] ^= 1
+    model.write_bytes(content)
+    (device / "profile.toml").write_text("id = 'x'\n")
+    (device / "trust" / "bad.pub").write_text("no key\n")
+    checks = tuple(
+        (name, check) for name, check in CHECKS if name in ("store", "profile", "keys", "bundles", "answers")
+    )
+    found = {finding.name: finding for finding in examine(device, checks=checks)}
+    assert levels(found) == {
+        "store": "warn",
+        "profile": "fail",
+        "keys": "fail",
+        "bundle hollow": "ok",
+        "bundle light": "fail",
+        "answers hollow": "fail",
+    }
+    assert "PREPROCESS_MISMATCH" in found["answers hollow"].met
+    assert "state.a is damaged" in found["store"].met
+
+
+def test_a_profile_of_another_board_or_a_newer_runtime_fails(device: Path) -> None:
+    profile = device / "profile.toml"
+    text = profile.read_text(encoding="utf-8")
+    case = Case(device, runtime=("ai-edge-litert", "2.1.0"))
+    profile.write_text(text.replace(f'"{this_arch()}"', '"riscv64"'), encoding="utf-8")
+    assert "riscv64" in looked(case, storing.check_board)["profile"].met
+    profile.write_text(text.replace('min_version = "2.1.0"', 'min_version = "99.0.0"'), encoding="utf-8")
+    (finding,) = examine(device, checks=(("runtime", lambda c: storing.check_board(with_runtime(c))),))
+    assert finding.level == "fail" and "99.0.0" in finding.met and "pip install" in finding.fix
+    profile.unlink()
+    assert looked(case, storing.check_board)["profile"].level == "warn"
+
+
+def with_runtime(case: Case) -> Case:
+    case.runtime = ("ai-edge-litert", "2.1.0")
+    return case
+
+
+def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
+    found = looked(Case(tmp_path), *STORE)
+    assert levels(found) == {"store": "ok", "profile": "warn", "keys": "warn", "bundles": "fail"}
+    assert found["bundles"].fix.startswith("galago install")
+
+
+# disks
+
+
+def test_the_write_test_leaves_nothing_and_every_folder_of_the_service_is_tried(
+    tmp_path: Path, device: Path
+) -> None:
+    config = write(
+        tmp_path, '[log]\npath = "log/events.jsonl"\n[samples]\ndir = "samples"\n[spool]\ndir = "sp"\n'
+    )
+    before = sorted(path.name for path in device.iterdir())
+    found = looked(Case(device, config), configured.check_config, storing.check_disks)
+    assert {name for name in found if name.startswith("disk")} == {
+        "disk store", "disk spool", "disk log", "disk samples"
+    }  # fmt: skip
+    assert sorted(path.name for path in device.iterdir()) == before
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_folder_that_the_services_user_may_not_write_fails(tmp_path: Path, device: Path) -> None:
+    device.chmod(0o750)
+    case = Case(device, account=NOBODY)
+    finding = looked(case, storing.check_disks)["disk store"]
+    assert finding.level == "fail" and finding.fix == f"sudo chown galago {device}"
+    group = Account("galago", 54_321, frozenset({device.stat().st_gid}))
+    device.chmod(0o770)
+    assert looked(Case(device, account=group), storing.check_disks)["disk store"].level == "ok"
+
+
+def test_a_full_and_a_read_only_disk_fail(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "galago-test", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        if os.environ.get("CI") == "true":
+            pytest.fail("this user may not mount a tmpfs")
+        pytest.skip("this user may not mount a tmpfs")
+    try:
+        assert looked(Case(disk), storing.check_disks)["disk store"].level == "warn"  # 64 MB are little
+        with (disk / "ballast").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, (64 << 20) - 8192)
+        assert looked(Case(disk), storing.check_disks)["disk store"].level == "fail"
+        with (disk / "rest").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, os.statvfs(disk).f_bavail * 4096)
+        full = looked(Case(disk), storing.check_disks)["disk store"]
+        assert full.level == "fail" and "No space left" in full.met and "du " in full.fix
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        read_only = looked(Case(disk), storing.check_disks)["disk store"]
+        assert "Read-only" in read_only.met and "remount,rw" in read_only.fix
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+# the machine
+
+
+def test_cameras_and_microphones_are_shown_by_names_that_stay(board: Path) -> None:
+    case = Case(board, system=board)
+    found = looked(case, machine.check_cameras, machine.check_microphones, machine.check_memory)
+    assert set(found) == {
+        "camera /dev/v4l/by-id/usb-Acme_HD_Webcam_1234-video-index0",
+        "camera /dev/v4l/by-path/platform-usb-0:1.2:1.0-video-index0",
+        "microphone /dev/snd/by-id/usb-C-Media_Mic-00",
+        "memory",
+    }
+    assert set(levels(found).values()) == {"ok"}
+    assert "44100, 48000 Hz" in found["microphone /dev/snd/by-id/usb-C-Media_Mic-00"].met
+    assert found["memory"].met == "520 MB free of 971 MB"
+
+
+def test_devices_that_the_services_user_may_not_open_name_the_group(board: Path) -> None:
+    case = Case(board, system=board, account=NOBODY)
+    found = looked(case, machine.check_cameras, machine.check_microphones)
+    assert set(levels(found).values()) == {"warn"}
+    assert {finding.fix.split()[3] for finding in found.values()} == {"video", "audio"}
+
+
+def test_little_memory_and_no_memory_to_tell_are_told(board: Path) -> None:
+    (board / "proc/meminfo").write_text("MemTotal:  948304 kB\nMemAvailable:  8304 kB\n")
+    assert looked(Case(board, system=board), machine.check_memory)["memory"].level == "warn"
+
+
+def zone(board: Path, number: int, type_: str, temperature: str) -> None:
+    folder = board / f"sys/class/thermal/thermal_zone{number}"
+    folder.mkdir(parents=True)
+    (folder / "type").write_text(f"{type_}\n")
+    (folder / "temp").write_text(f"{temperature}\n")
+
+
+def test_heat_counts_where_the_processor_is_and_a_bad_supply_is_told(board: Path, tmp_path: Path) -> None:
+    assert looked(Case(board, system=board), machine.check_heat)["temperature"].level == "ok"
+    zone(board, 0, "acpitz", "102800")
+    assert (
+        looked(Case(board, system=board), machine.check_heat)["temperature"].level == "warn"
+    )  # none is known
+    zone(board, 1, "cpu-thermal", "61300")
+    firmware = board / "sys/devices/platform/soc/soc:firmware/get_throttled"
+    firmware.parent.mkdir(parents=True)
+    firmware.write_text("0\n")
+    found = looked(Case(board, system=board), machine.check_heat)
+    assert levels(found) == {"temperature": "ok", "power": "ok"}
+    assert found["temperature"].met == "acpitz 102.8 °C (not believed), cpu-thermal 61.3 °C"
+    (board / "sys/class/thermal/thermal_zone1/temp").write_text("84000\n")
+    firmware.write_text("50001\n")
+    found = looked(Case(board, system=board), machine.check_heat)
+    assert levels(found) == {"temperature": "warn", "power": "warn"}
+    assert "under_voltage" in found["power"].met
+    firmware.write_text("50000\n")
+    assert "was seen" in looked(Case(board, system=board), machine.check_heat)["power"].met
+    config = write(tmp_path, '[governor]\nzones = ["gpu-thermal"]\n')
+    found = looked(Case(board, config, board), configured.check_config, machine.check_heat)
+    assert "gpu-thermal" in found["temperature"].met
+
+
+def test_an_accelerator_that_does_not_load_is_a_warning_because_the_cpu_works(device: Path) -> None:
+    with (device / "profile.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[accelerator.edgetpu]\nlibrary = "/nonexistent/libedgetpu.so.1"\n')
+    case = Case(device)
+    found = looked(case, storing.check_board, machine.check_accelerators)
+    assert found["accelerator edgetpu"].level == "warn"
+    assert found["accelerator edgetpu"].met.startswith("delegate_load_failed: ")
+    assert "libedgetpu1-std" in found["accelerator edgetpu"].fix
+
+
+def unit(board: Path, text: str | None = None) -> Path:
+    ours = resources.files("galago_edge.service").joinpath("galago.service").read_text(encoding="utf-8")
+    path = board / "etc/systemd/system/galago.service"
+    path.parent.mkdir(parents=True)
+    path.write_text(ours if text is None else text.format(ours=ours), encoding="utf-8")
+    program = board / "usr/local/bin/galago"
+    program.parent.mkdir(parents=True)
+    program.touch(0o755)
+    return path
+
+
+@pytest.fixture
+def users(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """User galago and the groups that exist: those of our unit."""
+    text = resources.files("galago_edge.service").joinpath("galago.service").read_text(encoding="utf-8")
+    named = [line.partition("=")[2] for line in text.splitlines() if line.startswith(("Group", "Supp"))]
+    groups = set(" ".join(named).split())
+    assert "video" in groups
+    me = pwd.getpwuid(os.geteuid())
+
+    def getgrnam(name: str) -> grp.struct_group:
+        if name not in groups:
+            raise KeyError(name)
+        return grp.struct_group((name, "x", 44, []))
+
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: me)
+    monkeypatch.setattr(grp, "getgrnam", getgrnam)
+    return groups
+
+
+def test_the_unit_is_compared_with_ours(board: Path, users: set[str]) -> None:
+    case = Case(board, system=board)
+    missing = looked(case, machine.check_unit)["unit"]
+    assert missing.level == "warn" and "systemctl enable --now galago" in missing.fix
+    path = unit(board)
+    found = looked(case, machine.check_unit)
+    assert levels(found) == {"unit": "ok", "user": "ok"}
+    drop_in = path.with_name("galago.service.d")
+    drop_in.mkdir()
+    (drop_in / "memory.conf").write_text("[Service]\nMemoryMax=2G\n")
+    assert "changed by memory.conf" in looked(case, machine.check_unit)["unit"].met
+    path.write_text(path.read_text() + "\n# mine\n")
+    assert looked(case, machine.check_unit)["unit"].level == "warn"
+
+
+def test_a_unit_that_cannot_start_fails(
+    board: Path, users: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit(board)
+    (board / "usr/local/bin/galago").unlink()
+    users.discard("video")
+    findings = list(machine.check_unit(Case(board, system=board)))
+    failed = [finding for finding in findings if finding.level == "fail"]
+    assert [finding.name for finding in failed] == ["user", "unit"]
+    assert failed[0].fix == "sudo groupadd --system video"
+    assert failed[1].fix.startswith("sudo ln -s ") and failed[1].fix.endswith(" /usr/local/bin/galago")
+
+    def unknown(name: str) -> None:
+        raise KeyError(name)
+
+    monkeypatch.setattr(pwd, "getpwnam", unknown)
+    user = looked(Case(board, system=board), machine.check_unit)["user"]
+    assert user.level == "fail" and user.fix.startswith("sudo useradd --system")
+
+
+# the configuration
+
+
+def write(folder: Path, text: str = "", stream: str = 'source = "frames"\nbundle = "light"\n') -> Path:
+    path = folder / "galago.toml"
+    path.write_text(f'{text}\n[[stream]]\nname = "door"\n{stream}', encoding="utf-8")
+    (folder / "frames").mkdir(exist_ok=True)
+    return path
+
+
+def streams(device: Path, config: Path, system: Path = Path("/")) -> dict[str, Finding]:
+    checks = (*STORE, configured.check_config, configured.check_streams, configured.check_sources)
+    return looked(Case(device, config, system), *checks)
+
+
+def test_a_stream_that_can_run_is_ok(tmp_path: Path, device: Path) -> None:
+    found = streams(device, write(tmp_path))
+    assert found["stream door"].met.startswith("light 1.0.0 on camera")
+    assert levels(found)["stream door"] == levels(found)[f"source {tmp_path / 'frames'}"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("stream", "met"),
+    [
+        (
+            'source = "frames"\nbundle = "other"\n',
+            "other is not there or not whole (installed and whole: light)",
+        ),
+        ('source = "pipe:-?rate=16000"\n', "0 installed bundles fit"),
+        (
+            'source = "pipe:-?rate=16000"\nbundle = "light"\n',
+            "light is for a camera, the source is a microphone",
+        ),
+        ('source = "frames"\n[stream.thresholds.drak]\non = 0.9\n', "drak"),
+        ('source = "frames?speed=2"\n', "unknown option"),
+    ],
+)
+def test_a_stream_that_cannot_run_fails_and_says_why(
+    tmp_path: Path, device: Path, stream: str, met: str
+) -> None:
+    case = Case(device, write(tmp_path, stream=stream))
+    finding = looked(case, *STORE, configured.check_config, configured.check_streams)["stream door"]
+    assert finding.level == "fail" and met in finding.met
+
+
+def test_sources_that_are_missing_or_not_stable_are_told(tmp_path: Path, device: Path, board: Path) -> None:
+    def source(address: str) -> Finding:
+        case = Case(device, write(tmp_path, stream=f'source = "{address}"\n'), board)
+        return [*looked(case, configured.check_config, configured.check_sources).values()][-1]
+
+    assert source("camera:/dev/v4l/by-id/usb-Acme_HD_Webcam_1234-video-index0").level == "ok"
+    unstable = source("camera:0")
+    assert unstable.level == "warn"
+    assert unstable.fix == 'address = "camera:/dev/v4l/by-id/usb-Acme_HD_Webcam_1234-video-index0"'
+    absent = source("camera:/dev/v4l/by-id/usb-Other-video-index0")
+    assert absent.level == "fail" and "usb-Acme_HD_Webcam_1234" in absent.met
+    assert source("microphone:/dev/snd/by-id/usb-C-Media_Mic-00").level == "ok"
+    assert source("microphone:Mic?rate=48000").level == "ok"
+    other_rate = source("microphone:Mic?rate=16000")
+    assert other_rate.level == "warn" and "?rate=48000" in other_rate.fix
+    missing = source("microphone:Bat detector")
+    assert missing.level == "fail" and missing.fix
+    assert source("no such folder").level == "fail"
+    assert source("pipe:fifo").fix.startswith("mkfifo ")
+
+
+def test_no_finding_shows_credentials(tmp_path: Path, device: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        address = f"camera:rtsp://admin:s3cret@127.0.0.1:{port}/live?token=hidden"
+        found = streams(device, write(tmp_path, stream=f'source = "{address}"\n'))
+        assert found[f"source camera:rtsp://***@127.0.0.1:{port}/live"].level == "ok"
+    again = streams(device, write(tmp_path, stream=f'source = "{address}"\n'))
+    assert again[f"source camera:rtsp://***@127.0.0.1:{port}/live"].level == "fail"
+    everything = repr(found) + repr(again)
+    assert "s3cret" not in everything and "hidden" not in everything
+
+
+def test_a_broken_configuration_is_one_finding_and_nothing_else_is_held_back(
+    tmp_path: Path, device: Path
+) -> None:
+    config = write(tmp_path, "[mqtt]\nhost = 5\n")
+    checks = tuple((name, check) for name, check in CHECKS if name not in ("extras", "answers"))
+    found = {finding.name: finding for finding in examine(device, config, checks=checks)}
+    assert found["config"].level == "fail" and "$.mqtt.host" in found["config"].met
+    assert found["bundle light"].level == "ok" and "mqtt" not in found
+
+
+def test_the_pages_port_must_be_free_and_the_page_not_open_to_strangers(tmp_path: Path, device: Path) -> None:
+    checks = (("config", configured.check_config), ("page", configured.check_page))
+
+    def page(text: str) -> Finding:
+        return list(examine(device, write(tmp_path, f"[page]\n{text}\n"), checks=checks))[-1]
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        taken = page(f"port = {port}")
+        assert taken.level == "fail" and "in use" in taken.met and f":{port}" in taken.fix
+    assert page("port = 0").level == "ok"
+    strangers = page('host = "0.0.0.0"')
+    assert strangers.level == "fail" and "token" in strangers.met + strangers.fix
+
+
+# the command
+
+
+def test_the_command_prints_findings_and_fails_when_one_does(
+    tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(case: Case) -> Iterator[Finding]:
+        yield ok("python", "3.11.7")
+        yield fail("disk store", "full", "make room")
+
+    monkeypatch.setattr("galago_edge.service.doctor.CHECKS", (("short", short),))
+    text = CliRunner().invoke(main, ["doctor", "--root", str(device)])
+    assert text.exit_code == 1
+    assert text.output == (
+        "ok    python: 3.11.7\nfail  disk store: full\n      fix: make room\n\n1 failed, 0 to see to, 1 ok\n"
+    )
+    data = CliRunner().invoke(main, ["doctor", "--root", str(device), "--json"])
+    assert data.exit_code == 1
+    assert json.loads(data.output) == {
+        "root": str(device),
+        "healthy": False,
+        "findings": [
+            {"name": "python", "level": "ok", "met": "3.11.7", "fix": ""},
+            {"name": "disk store", "level": "fail", "met": "full", "fix": "make room"},
+        ],
+    }
+
+
+def test_a_whole_device_passes_the_real_command(device: Path) -> None:
+    result = CliRunner().invoke(main, ["doctor", "--root", str(device), "--json"])
+    found = {finding["name"]: finding for finding in json.loads(result.stdout)["findings"]}
+    failed = [finding for finding in found.values() if finding["level"] == "fail"]
+    assert (result.exit_code, failed) == (0, [])
+    assert {"python", "numpy", "interpreter", "store", "bundle light", "answers light", "clock"} <= set(found)
+
+
+def test_the_page_in_the_documents_names_every_check() -> None:
+    text = (ROOT / "docs/doctor.md").read_text(encoding="utf-8")
+    rows = [line.partition("|")[2].partition("|")[0] for line in text.splitlines() if line.startswith("| `")]
+    assert [name for row in rows for name in row.replace("`", "").split()] == [name for name, _ in CHECKS]
