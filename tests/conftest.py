@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
+
+from real_parts import (
+    Broker,
+    MissingPartError,
+    MjpegServer,
+    RtspServer,
+    SoundServer,
+    WallClock,
+    WebhookServer,
+    build_delegate,
+    missing_part,
+    open_browser,
+)
 
 settings.register_profile("galago", deadline=None)  # a busy machine is not a failed promise
 settings.load_profile("galago")
@@ -43,8 +58,80 @@ def block_model() -> bytes:
 def tflite_runtime_python() -> Path:
     """Python of an environment that has galago-edge on tflite-runtime instead of ai-edge-litert."""
     if not TFLITE_RUNTIME_PYTHON.exists():
-        missing = "no .venv-tflite-runtime: run python tests/setup/tflite_runtime_env.py"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing_part("no .venv-tflite-runtime: run python tests/setup/tflite_runtime_env.py")
     return TFLITE_RUNTIME_PYTHON
+
+
+@pytest.fixture(scope="session")
+def delegate_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """External TFLite delegate that fails as its options say: tests/data/test_delegate.c, compiled."""
+    try:
+        return build_delegate(tmp_path_factory.mktemp("delegate"))
+    except MissingPartError as missing:
+        missing_part(str(missing))
+
+
+# Real parts: tests/real/README.md says what can be done to them.
+
+Part = TypeVar("Part")
+RealPart = Callable[..., Any]
+
+
+@pytest.fixture
+def real_part() -> Iterator[RealPart]:
+    """Returns what makes a part, ``real_part(RtspServer, tmp_path, fps=5)``, and stops it after the test."""
+    with ExitStack() as parts:
+
+        def make(kind: Callable[..., Part], *args: Any, **options: Any) -> Part:
+            try:
+                part = kind(*args, **options)
+            except MissingPartError as missing:
+                missing_part(str(missing))
+            for end in ("stop", "quit"):
+                if hasattr(part, end):
+                    parts.callback(getattr(part, end))
+            return part
+
+        yield make
+
+
+@pytest.fixture
+def rtsp_camera(real_part: RealPart, tmp_path: Path) -> RtspServer:
+    """A running RTSP camera, H.264, 320 x 240, 10 frames a second."""
+    return real_part(RtspServer, tmp_path).start()
+
+
+@pytest.fixture
+def mjpeg_camera(real_part: RealPart) -> MjpegServer:
+    """A running MJPEG camera, 320 x 240, 10 frames a second."""
+    return real_part(MjpegServer).start()
+
+
+@pytest.fixture
+def microphone(real_part: RealPart, tmp_path: Path) -> SoundServer:
+    """A running sound server with a microphone of 48 kHz that hears a quiet room."""
+    return real_part(SoundServer, tmp_path).start()
+
+
+@pytest.fixture
+def broker(real_part: RealPart, tmp_path: Path) -> Broker:
+    """A running MQTT broker that accepts everybody."""
+    return real_part(Broker, tmp_path).start()
+
+
+@pytest.fixture
+def webhook(real_part: RealPart) -> WebhookServer:
+    """A running web server that accepts everything."""
+    return real_part(WebhookServer).start()
+
+
+@pytest.fixture
+def wall_clock(real_part: RealPart, tmp_path: Path) -> WallClock:
+    """A wall clock that shows the true time, for processes that get its environment."""
+    return real_part(WallClock, tmp_path)
+
+
+@pytest.fixture
+def browser(real_part: RealPart, tmp_path: Path) -> Any:
+    """Chromium as a Selenium driver, 1280 x 800."""
+    return real_part(open_browser, tmp_path / "chromium")

@@ -1,0 +1,31 @@
+"""Real components that tests and benchmarks run against: see README.md one folder up."""
+
+from real_parts.broker import Broker
+from real_parts.browser import open_browser
+from real_parts.clock import WallClock
+from real_parts.delegate import build_delegate
+from real_parts.missing import missing_part
+from real_parts.mjpeg import MjpegServer
+from real_parts.processes import MissingPartError, free_port, wait_for
+from real_parts.pulse import SoundServer
+from real_parts.rtsp import RtspServer
+from real_parts.sound import SoundPipe, silence, tone
+from real_parts.webhook import WebhookServer
+
+__all__ = [
+    "Broker",
+    "MissingPartError",
+    "MjpegServer",
+    "RtspServer",
+    "SoundPipe",
+    "SoundServer",
+    "WallClock",
+    "WebhookServer",
+    "build_delegate",
+    "free_port",
+    "missing_part",
+    "open_browser",
+    "silence",
+    "tone",
+    "wait_for",
+]

@@ -1,0 +1,151 @@
+"""An MJPEG camera over HTTP, or one that behaves badly."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.server
+import threading
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+
+@lru_cache(maxsize=64)
+def _jpeg(level: int, bar: int, size: tuple[int, int]) -> bytes:
+    import cv2
+    import numpy as np
+
+    pixels = np.full((size[1], size[0], 3), level, np.uint8)
+    pixels[bar : bar + 8] = level - 40 if level > 127 else level + 40
+    data: bytes = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+    return data
+
+
+class MjpegServer:
+    """A camera at ``url`` that shows an even gray with a moving bar; keeps its port over restarts.
+
+    ``level`` (gray) or ``levels`` (one a frame in turn), ``size`` (width, height), ``fps`` and ``stalled``
+    may be set any time.
+    """
+
+    boundary = "frame"
+
+    def __init__(
+        self,
+        *,
+        size: tuple[int, int] = (320, 240),
+        fps: float = 10.0,
+        login: tuple[str, str] | None = None,
+        lengths: bool = True,
+    ) -> None:
+        """Prepare it; ``login`` is (user, password) that it asks for; with ``lengths`` parts say theirs."""
+        self.size = size
+        self.fps = fps
+        self.levels: tuple[int, ...] = (128,)
+        self.stalled = False
+        self.login = login
+        self.lengths = lengths
+        self.port = 0
+        self.connections = 0
+        """How many clients were given a stream so far."""
+        self.sent = 0
+        """Whole frames."""
+        self._truncate = threading.Event()
+        self._stopping = threading.Event()
+        self._server: http.server.ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is, with the login."""
+        login = "" if self.login is None else f"{self.login[0]}:{self.login[1]}@"
+        return f"http://{login}127.0.0.1:{self.port}/video.mjpg"
+
+    @property
+    def level(self) -> int:
+        """The one gray level that it shows."""
+        return self.levels[0]
+
+    @level.setter
+    def level(self, gray: int) -> None:
+        self.levels = (gray,)
+
+    def truncate(self) -> None:
+        """Break the connection in the middle of the next frame."""
+        self._truncate.set()
+
+    def start(self) -> MjpegServer:
+        """Start it, on the port that it had before if any."""
+        assert self._server is None, "it runs"
+        owner = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            timeout = 30.0
+
+            def do_GET(self) -> None:
+                if owner._refuses(self.headers.get("Authorization")):
+                    self.send_response(401)
+                    self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                owner.connections += 1
+                self.send_response(200)
+                self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={owner.boundary}")
+                self.end_headers()
+                with contextlib.suppress(OSError):  # the client went away
+                    owner._stream(self.wfile.write)
+                self.close_connection = True
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            allow_reuse_address = True
+            daemon_threads = False  # streams end at once when it is stopped
+            block_on_close = True
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                pass  # a client that was killed
+
+        self._stopping.clear()
+        self._server = Server(("127.0.0.1", self.port), Handler)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Close every connection."""
+        if self._server is None or self._thread is None:
+            return
+        self._stopping.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._server = self._thread = None
+
+    def _refuses(self, authorization: str | None) -> bool:
+        if self.login is None:
+            return False
+        wanted = base64.b64encode(":".join(self.login).encode()).decode()
+        return authorization != f"Basic {wanted}"
+
+    def _stream(self, write: Callable[[bytes], object]) -> None:
+        due, number = time.monotonic(), 0
+        while not self._stopping.wait(max(0.0, due - time.monotonic())):
+            due = max(due + 1 / self.fps, time.monotonic())
+            if self.stalled:
+                continue
+            number += 1
+            levels = self.levels
+            data = _jpeg(levels[number % len(levels)], number * 8 % (self.size[1] // 4), self.size)
+            length = f"Content-Length: {len(data)}\r\n" if self.lengths else ""
+            write(f"--{self.boundary}\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode())
+            if self._truncate.is_set():
+                self._truncate.clear()
+                write(data[: len(data) // 2])
+                return
+            write(data + b"\r\n")
+            self.sent += 1
