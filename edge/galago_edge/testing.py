@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,17 +12,20 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import UNSET, UnsetType
 
 from galago_edge.bundle import file_entry, write_bundle
 from galago_edge.bundle.keys import key_id, public_line
 from galago_edge.bundle.meaning import INPUT_QUANTIZATION
 from galago_edge.contract.device import this_arch
+from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.manifest import (
     AudioPreprocess,
     BundleInfo,
     Compatibility,
     DataSummary,
     Decision,
+    Gate,
     Golden,
     GoldenExpected,
     ImagePreprocess,
@@ -35,6 +38,18 @@ from galago_edge.contract.manifest import (
     Resources,
     Tensor,
 )
+from galago_edge.contract.records import EventRecord
+from galago_edge.contract.status import (
+    BackendStatus,
+    CoverageStatus,
+    GateStatus,
+    LabelLevel,
+    ServiceStatus,
+    SinkStatus,
+    SourceStatus,
+    StreamStatus,
+)
+from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap
 
 TINY_IMAGE = ImagePreprocess(width=16, height=16)
 """What tests/data/tiny_image.tflite takes."""
@@ -58,7 +73,9 @@ def make_bundle(
     preprocess: Preprocess | None = None,
     modality: Literal["camera", "microphone"] = "camera",
     decision: Decision | None = None,
+    gate: Gate | UnsetType = UNSET,
     golden: Mapping[str, bytes] | None = None,
+    accelerated: Mapping[str, bytes] | None = None,
     keys: Sequence[Ed25519PrivateKey] = (TEST_KEY,),
     **info: Any,
 ) -> Path:
@@ -66,7 +83,8 @@ def make_bundle(
 
     ``labels``: names, or Labels with policies. ``preprocess``: that of the tiny model of this modality
     unless given. ``golden``: PNG or WAV bytes by label; even gray levels or sounds unless given. What
-    the model answers to them becomes the expected value. ``info``: fields of BundleInfo, such as
+    the model answers to them becomes the expected value. ``accelerated``: models by backend; the CPU's own
+    bytes share its file. ``info``: fields of BundleInfo, such as
     ``name``, ``version``, ``release_counter``.
     """
     from galago_edge.engine import Engine
@@ -93,6 +111,8 @@ def make_bundle(
         answers,
         (engine.output.scale, engine.output.zero_point),
         decision,
+        gate=gate,
+        accelerated=accelerated,
         **info,
     )
     return write_bundle(path, manifest, files, keys).path
@@ -130,14 +150,20 @@ def small_manifest(
     golden: Sequence[tuple[str, bytes, GoldenExpected]],
     output_quantization: tuple[float, int],
     decision: Decision | None,
+    *,
+    gate: Gate | UnsetType = UNSET,
+    accelerated: Mapping[str, bytes] | None = None,
     **info: Any,
 ) -> tuple[Manifest, dict[str, bytes]]:
     """Return a manifest that holds together, and the files it lists."""
     spec = preprocess.spec
     suffix = "png" if isinstance(spec, ImagePreprocess) else "wav"
     named = [(f"golden/{number}.{suffix}", *sample) for number, sample in enumerate(golden)]
-    files = {"model.tflite": model, **tables, **{path: data for path, _, data, _ in named}}
-    roles: dict[str, Literal["model", "frontend", "golden"]] = {"model.tflite": "model"}
+    cpu = _model(spec, len(labels), output_quantization)
+    others = {name: data for name, data in (accelerated or {}).items() if data != model}
+    models = {cpu.file: model, **{f"model-{name}.tflite": data for name, data in others.items()}}
+    files = {**models, **tables, **{path: data for path, _, data, _ in named}}
+    roles: dict[str, Literal["model", "frontend", "golden"]] = dict.fromkeys(models, "model")
     roles |= dict.fromkeys(tables, "frontend")
     manifest = Manifest(
         bundle=BundleInfo(**{**_INFO, **info}),
@@ -147,12 +173,19 @@ def small_manifest(
             arch=tuple(sorted({"x86_64", "aarch64", this_arch()})),
             min_runtime_version="0.1.0",
             ops=(Operator(name="CONV_2D", version=3, count=1),),
-            features=(spec.version,),
+            features=(spec.version,) if gate is UNSET else (spec.version, gate.version),
         ),
-        model=(_model(spec, len(labels), output_quantization),),
+        model=(
+            cpu,
+            *(
+                changed(cpu, backend=name, file=f"model-{name}.tflite" if name in others else cpu.file)
+                for name in accelerated or {}
+            ),
+        ),
         preprocess=preprocess,
         labels=tuple(label if isinstance(label, Label) else Label(name=label) for label in labels),
         decision=decision or Decision(),
+        gate=gate,
         golden=tuple(Golden(file=path, label=label, expected=answer) for path, label, _, answer in named),
         resources=Resources(model_bytes=len(model), rss_peak_bytes=0, min_free_disk_bytes=len(model)),
         data=DataSummary(
@@ -212,6 +245,61 @@ def wav_bytes(samples: npt.NDArray[np.int16], rate_hz: int) -> bytes:
     return out.getvalue()
 
 
+class SteppedClock:
+    """A monotonic clock that stands still unless somebody waits."""
+
+    def __init__(self, now_ns: int = 0) -> None:
+        self.now_ns = now_ns
+        self.waits_s: list[float] = []
+
+    def __call__(self) -> int:
+        """Return the time in nanoseconds."""
+        return self.now_ns
+
+    def wait(self, seconds: float) -> None:
+        """Let ``seconds`` pass at once, and remember them."""
+        self.waits_s.append(seconds)
+        self.now_ns += round(seconds * NS_PER_S)
+
+
+class ScriptedCapture:
+    """A connection to a camera or microphone that does what its script says, on a stepped clock.
+
+    The script holds frames, blocks and gaps (the clock goes on to when they are captured), seconds of
+    silence, and exceptions to raise. At its end the connection breaks.
+    """
+
+    def __init__(self, clock: SteppedClock, script: Iterable[Frame | AudioBlock | Gap | float | Exception]):
+        self._clock = clock
+        self._script = iter(script)
+        self._silence_ns = 0
+        self.closed = 0
+
+    def description(self) -> dict[str, Any]:
+        """Return what a device would say of itself."""
+        return {"kind": "fake", "name": "fake", "size": 4}
+
+    def read(self, timeout_s: float) -> Frame | AudioBlock | Gap | None:
+        """Do the next thing of the script."""
+        if not self._silence_ns:
+            step = next(self._script, LinkError(Reason.SOURCE_LOST, "the cable was pulled"))
+            if isinstance(step, Exception):
+                raise step
+            if not isinstance(step, int | float):
+                if not isinstance(step, Gap):
+                    self._clock.now_ns = max(self._clock.now_ns, step.captured_ns)
+                return step
+            self._silence_ns = round(step * NS_PER_S)
+        passed_ns = min(self._silence_ns, round(timeout_s * NS_PER_S))
+        self._silence_ns -= passed_ns
+        self._clock.now_ns += passed_ns
+        return None
+
+    def close(self) -> None:
+        """Count it."""
+        self.closed += 1
+
+
 _INFO = {
     "name": "tiny",
     "version": "1.0.0",
@@ -219,6 +307,111 @@ _INFO = {
     "created_utc": "2026-01-01T00:00:00Z",
     "producer": "galago tests",
 }
+
+
+def make_service_status(**fields: Any) -> ServiceStatus:
+    """Return what a healthy service with a camera and a microphone may say of itself, ``fields`` changed."""
+    door = StreamStatus(
+        name="door",
+        source="yard",
+        modality="image",
+        bundle="digits",
+        version="1.4.0",
+        bundle_id="5b" * 32,
+        state="running",
+        windows=61_203,
+        skipped=48_112,
+        events=17,
+        gaps=3,
+        dropped=5,
+        levels=(
+            LabelLevel(label="nothing", score=0.04, on=0.5, off=0.4, active=False, background=True),
+            LabelLevel(label="seven", score=0.91, on=0.8, off=0.55, active=True),
+            LabelLevel(label="three", score=0.31, on=0.75, off=0.5, active=False),
+        ),
+        backend=BackendStatus(backend="cpu", invoke_p50_us=7_130, invoke_max_us=9_240),
+        gate=GateStatus(kind="motion", open=True, level=14.0, threshold=6.0),
+        coverage=(
+            CoverageStatus(day="2026-11-21", watched_s=86_310.0, gap_s={"disconnect": 90.0}),
+            CoverageStatus(day="2026-11-22", watched_s=42_180.5, gap_s={"connecting": 0.5, "stall": 12.0}),
+        ),
+    )
+    hall = changed(
+        door,
+        name="hall",
+        source="ceiling",
+        modality="audio",
+        bundle="alarms",
+        version="2.0.1",
+        bundle_id="c4" * 32,
+        windows=421_930,
+        skipped=0,
+        events=2,
+        gaps=1,
+        dropped=0,
+        levels=(
+            LabelLevel(label="household", score=0.12, on=0.5, off=0.4, active=False, background=True),
+            LabelLevel(label="smoke alarm", score=0.02, on=0.7, off=0.4, active=False),
+        ),
+        backend=BackendStatus(backend="cpu", invoke_p50_us=410, invoke_max_us=870),
+        gate=None,
+        coverage=(CoverageStatus(day="2026-11-22", watched_s=42_193.0, gap_s={}),),
+    )
+    event = EventRecord(
+        stream="door",
+        seq=16,
+        label="seven",
+        score=0.91,
+        start_index=61_190,
+        end_index=61_203,
+        start_ns=42_180_000_000_000,
+        end_ns=42_182_000_000_000,
+        bundle="5b" * 32,
+        backend="cpu",
+        wall_ns=1_795_000_000_000_000_000,
+        clock_synced=True,
+    )
+    status = ServiceStatus(
+        device="porch",
+        version="0.1.0",
+        pid=4242,
+        uptime_s=42_193.5,
+        wall_ns=1_795_000_005_000_000_000,
+        clock_synced=True,
+        state="ok",
+        rss_mb=143.5,
+        temperature_c=54.25,
+        sources=(
+            SourceStatus(
+                name="yard",
+                kind="camera",
+                liveness="healthy",
+                for_s=3_600.0,
+                items=210_905,
+                dropped=7,
+                connects=2,
+                failures=1,
+                rate_hz=5.0,
+            ),
+            SourceStatus(
+                name="ceiling",
+                kind="microphone",
+                liveness="healthy",
+                for_s=42_193.0,
+                items=675_088_000,
+                connects=1,
+                rate_hz=16_000.0,
+                level_dbfs=-43.5,
+            ),
+        ),
+        streams=(door, hall),
+        sinks=(
+            SinkStatus(name="log", state="ok", delivered=1_204),
+            SinkStatus(name="mqtt", state="ok", delivered=1_203, pending=1, oldest_pending_s=0.25),
+        ),
+        last_events=(msgspec.to_builtins(event),),
+    )
+    return msgspec.structs.replace(status, **fields)
 
 
 def _name(label: str | Label) -> str:

@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 HEAD = """\
 # Commands
 
-Made by `tests/data/make_commands_page.py` from the commands' own help texts. `bundle`, `classify`,
+Made by `tests/data/make_commands_page.py` from the commands' own help texts. `bundle`, `classify`, `doctor`,
 `install`, `keys`, `replay`, `run` and `status` are on every device; `bundle build`, `convert`, `demo`,
 `demo-data`, `devices`, `evaluate` and `train` come with the workstation.
 Exit codes: [reason-codes.md](reason-codes.md).

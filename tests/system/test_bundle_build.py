@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from msgspec import UNSET
 
 from galago_converters import metadata
 from galago_converters.inspect import report
@@ -19,7 +20,15 @@ from galago_converters.results import Conversion, HeldOut, encode
 from galago_edge.bundle import open_bundle
 from galago_edge.bundle.keys import create_key_pair
 from galago_edge.commands.cli import main
-from galago_edge.contract.manifest import Manifest, Operator, Preprocess, Tensor
+from galago_edge.contract.manifest import (
+    Gate,
+    LevelGate,
+    Manifest,
+    MotionGate,
+    Operator,
+    Preprocess,
+    Tensor,
+)
 from galago_edge.engine import Engine
 from galago_edge.preprocess import fingerprint
 from galago_edge.testing import TINY_AUDIO, TINY_IMAGE, changed, golden_samples, trust, wav_bytes
@@ -241,6 +250,28 @@ def test_a_microphone_bundle_carries_its_frontend(microphone_run: Path, key: Pat
     assert manifest.preprocess.sha256 == fingerprint(TINY_AUDIO)
 
 
+@pytest.mark.parametrize(
+    ("modality", "table", "gate"),
+    [
+        ("camera_run", 'kind = "motion"\ncells = 9', MotionGate(cells=9)),
+        ("microphone_run", 'kind = "level"\nopen_dbfs = -42.5', LevelGate(open_dbfs=-42.5)),
+    ],
+)
+def test_a_gate_goes_from_the_configuration_into_the_manifest(
+    modality: str, table: str, gate: Gate, key: Path, request: pytest.FixtureRequest
+) -> None:
+    run: Path = request.getfixturevalue(modality)
+    before = built(run, key)
+    assert before.gate is UNSET and len(before.compat.features) == 1
+    with (run / "config.toml").open("a") as file:
+        file.write(f"[gate]\n{table}\n")
+    manifest = built(run, key)
+    assert manifest.gate == gate
+    assert manifest.compat.features == (*before.compat.features, gate.version)
+    shown = galago("bundle", "inspect", run.parent / "out.galago").output
+    assert f"{gate.version}, " in shown and "hold_ms 3000" in shown
+
+
 @pytest.mark.parametrize("modality", ["camera_run", "microphone_run"])
 def test_golden_samples_are_test_samples_that_the_model_gets_right(
     modality: str, key: Path, request: pytest.FixtureRequest
@@ -456,3 +487,46 @@ def test_a_large_picture_travels_smaller(camera_run: Path, key: Path) -> None:
 def test_a_device_that_trusts_another_key_refuses(camera_run: Path, key: Path, tmp_path: Path) -> None:
     built(camera_run, key)
     refused(galago("install", tmp_path / "out.galago", "--root", trust(tmp_path / "device")), "KEY_UNKNOWN")
+
+
+def test_accelerated_models_travel_beside_the_cpu_model(camera_run: Path, key: Path, tmp_path: Path) -> None:
+    (tmp_path / "compiled.tflite").write_bytes((camera_run / "converted" / "int8.tflite").read_bytes())
+    manifest = built(
+        camera_run, key, "--accelerated", f"edgetpu={tmp_path / 'compiled.tflite'}", "--accelerated", "gpu"
+    )
+    assert [(model.backend, model.file) for model in manifest.model] == [
+        ("cpu", "model.tflite"),
+        ("edgetpu", "model-edgetpu.tflite"),
+        ("gpu", "model.tflite"),
+    ]
+    assert len({(model.input.scale, model.output.scale) for model in manifest.model}) == 1
+    shown = build(camera_run, key, "--accelerated", "gpu")
+    assert "models for cpu, gpu" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "exit_code"),
+    [
+        (["cpu=x"], "CONFIG_BAD", 2),
+        (["Edge TPU=x"], "CONFIG_BAD", 2),
+        (["gpu", "gpu"], "CONFIG_BAD", 2),
+        (["edgetpu=missing.tflite"], "RUN_BAD", 1),
+        (["edgetpu=broken.tflite"], "MODEL_BAD", 1),
+        (["edgetpu=other.tflite"], "TENSOR_MISMATCH", 1),
+    ],
+)
+def test_an_accelerated_model_that_does_not_fit_is_refused(
+    given: list[str],
+    reason: str,
+    exit_code: int,
+    camera_run: Path,
+    key: Path,
+    tmp_path: Path,
+    tiny_audio_model: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.tflite").write_bytes(b"not a model")
+    (tmp_path / "other.tflite").write_bytes(tiny_audio_model)
+    options = [option for value in given for option in ("--accelerated", value)]
+    refused(build(camera_run, key, *options), reason, exit_code)

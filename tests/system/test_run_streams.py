@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import cv2
@@ -218,42 +216,6 @@ def test_a_full_disk_stops_the_service_with_one_line(root: Path, recording: Path
     assert result.exit_code == 3
     error, _ = result.stderr.splitlines()  # and the hint
     assert error.endswith("No space left on device [NO_SPACE]")
-
-
-class Camera(http.server.BaseHTTPRequestHandler):
-    """A network camera that shows something bright and then goes away."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        picture = cv2.imencode(".jpg", np.full((48, 64, 3), 225, np.uint8))[1].tobytes()
-        head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture)
-        for _ in range(200):
-            self.wfile.write(head + picture + b"\r\n")
-
-    def log_message(self, format: str, *args: object) -> None:
-        return
-
-
-def test_a_live_camera_gives_events_until_it_goes_away(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        url = f"http://admin:hunter2@127.0.0.1:{server.server_port}/cam"
-        result = galago("run", "--root", root, "--stream", f"door=camera:{url}")
-        server.shutdown()
-        thread.join()
-    assert result.exit_code == 3
-    assert result.stderr.splitlines()[0].endswith("[SOURCE_LOST]")
-    found = records(result.stdout_bytes)
-    assert [event.label for event in events(found, "door")] == ["bright"]
-    last = last_state(found, "door")
-    assert (last.state, last.detail["reason"]) == ("failed", "SOURCE_LOST")
-    counts = last.detail["source"]
-    assert counts["captured_frames"] == 200
-    assert last.detail["windows"] == counts["captured_frames"] - counts["dropped_frames"]
-    assert "hunter2" not in result.output + "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -392,3 +392,8 @@ def test_decider_agrees_with_the_rules_in_fractions(data: st.DataObject, labels:
         assert decider.step(np.array(scores), now) == expected
         foreground = [label for label in slow if not label.label.background]
         assert decider.warm_up == all(label.mean() is None for label in foreground)
+        assert decider.on().tolist() == [bool(label.on_since) for label in slow]
+        assert decider.active == any(label.on_since for label in slow)
+        for label, smoothed in zip(slow, decider.smoothed().tolist(), strict=True):
+            mean = label.mean()
+            assert mean is None or smoothed == int(mean * ONE + Fraction(1, 2))

@@ -1,20 +1,16 @@
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Sequence
+import re
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 from msgspec import UNSET
 
-from galago_edge.contract.errors import CallerError, GalagoError, LinkError, Reason
-from galago_edge.contract.records import Record, StateRecord
-from galago_edge.contract.streams import Item, Notice
-from galago_edge.service.config import StreamConfig, checked, read_config, read_option
-from galago_edge.service.running import Service
-
-# ---- configuration
+import galago_edge.contract.settings as settings_module
+from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.settings import SourceSettings, StreamSettings
+from galago_edge.service.config import checked, read_config, read_option, source_of
 
 
 def test_a_config_file_is_read(tmp_path: Path) -> None:
@@ -36,7 +32,7 @@ def test_a_config_file_is_read(tmp_path: Path) -> None:
         source = "pipe:-?rate=48000"
         """
     )
-    door, hall = read_config(path)
+    door, hall = read_config(path).stream
     assert (door.name, door.bundle, door.source) == (
         "door",
         "digits",
@@ -53,7 +49,11 @@ def test_absolute_paths_and_cameras_stay_what_they_are(tmp_path: Path) -> None:
         '[[stream]]\nname = "a"\nsource = "/data/a.wav"\n[[stream]]\nname = "b"\nsource = "camera:0"\n'
         '[[stream]]\nname = "c"\nsource = "rtsp://cam/live"\n'
     )
-    assert [stream.source for stream in read_config(path)] == ["/data/a.wav", "camera:0", "rtsp://cam/live"]
+    assert [stream.source for stream in read_config(path).stream] == [
+        "/data/a.wav",
+        "camera:0",
+        "rtsp://cam/live",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,16 @@ def test_absolute_paths_and_cameras_stay_what_they_are(tmp_path: Path) -> None:
         ('[[stream]]\nname = "a"\nsource = "x"\n[[stream]]\nname = "a"\nsource = "y"', "two streams"),
         ('[[stream]]\nname = "a"\nsource = "pipe:-"\n[[stream]]\nname = "b"\nsource = "pipe:-"', "input"),
         ("[[stream]\n", "galago.toml"),
+        ('[[stream]]\nname = "a"\nsource = "x"\n[mqtt]\nport = 1', "host"),
+        ('[[stream]]\nname = "a"\nsource = "x"\n[mqtt]\nhost = "h"\nport = 0', "port"),
+        ('[[stream]]\nname = "a"\nsource = "x"\n[webhook]\nurl = "ftp://x"', "url"),
+        ('[[stream]]\nname = "a"\nsource = "x"\n[limits]\nhang = 1', "hang"),
+        ('[[stream]]\nname = "a"\nsource = "${NOT_SET}"', "NOT_SET"),
+        (
+            '[source.a]\naddress = "camera:0"\n[source.b]\naddress = "camera:0"\n'
+            '[[stream]]\nname = "a"\nsource = "a"',
+            "same address",
+        ),
     ],
 )
 def test_a_bad_config_is_one_line_that_names_what_is_wrong(text: str, told: str, tmp_path: Path) -> None:
@@ -95,7 +105,7 @@ def test_a_config_that_does_not_exist_is_a_caller_error(tmp_path: Path) -> None:
     ],
 )
 def test_a_stream_option_is_read(text: str, name: str, bundle: str | None, source: str) -> None:
-    assert read_option(text) == StreamConfig(name=name, bundle=bundle, source=source)
+    assert read_option(text) == StreamSettings(name=name, bundle=bundle, source=source)
 
 
 @pytest.mark.parametrize("text", ["door", "=x.wav", "do or=x.wav", "door:=x.wav", "door:Big=x.wav", "door="])
@@ -119,183 +129,87 @@ def test_names_are_unique() -> None:
         checked([read_option("a=x.wav"), read_option("a=y.wav")])
 
 
-# ---- running
+WHOLE = """
+[device]
+name = "porch"
+
+[source.cam]
+address = "camera:rtsp://${CAM_USER}:${CAM_PASSWORD}@10.0.0.7/live"
+stall_s = 2
+
+[[stream]]
+name = "door"
+source = "cam"
+bundle = "digits"
+
+[[stream]]
+name = "gate"
+source = "cam"
+bundle = "people"
+
+[spool]
+dir = "spool"
+[log]
+path = "log/events.jsonl"
+[samples]
+dir = "/data/samples"
+[mqtt]
+host = "broker"
+password = "${CAM_PASSWORD}"
+[webhook]
+url = "https://example.org/${CAM_USER}"
+[page]
+[governor]
+ladder = [1, 3]
+[limits]
+[accelerator]
+"""
 
 
-class FakeSource:
-    """Gives one notice, then waits for stop or fails."""
-
-    modality: Any = "camera"
-    live = True
-
-    def __init__(self, error: GalagoError | None = None) -> None:
-        self.error = error
-        self.stopped = threading.Event()
-
-    def description(self) -> dict[str, Any]:
-        return {}
-
-    def conversion(self) -> None:
-        return
-
-    def __iter__(self) -> Generator[Item, None, None]:
-        yield Notice("here", 0, 0, {})
-        if self.error is not None:
-            raise self.error
-        assert self.stopped.wait(20)
-        yield Notice("drained", 1, 1, {})
-
-    def summary(self) -> dict[str, Any]:
-        return {}
-
-    def stop(self) -> None:
-        self.stopped.set()
+def test_secrets_come_from_the_environment_and_never_stand_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "galago.toml"
+    path.write_text(WHOLE)
+    settings = read_config(path, {"CAM_USER": "anna", "CAM_PASSWORD": 'p"${CAM_USER}\\'})
+    assert settings.source["cam"].address == 'camera:rtsp://anna:p"${CAM_USER}\\@10.0.0.7/live'
+    assert settings.mqtt is not None and settings.mqtt.password == 'p"${CAM_USER}\\'
+    assert settings.webhook is not None and settings.webhook.url == "https://example.org/anna"
 
 
-class FakeStream:
-    """Turns what it is told into records, without a model."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def record(self, state: str) -> list[Record]:
-        return [StateRecord(stream=self.name, subject="stream", state=state, index=0, ns=0)]
-
-    def start(self, source: object) -> list[Record]:
-        return self.record("started")
-
-    def push(self, item: Item) -> list[Record]:
-        assert isinstance(item, Notice)
-        return self.record(item.state)
-
-    def absent(self, failure: GalagoError) -> list[Record]:
-        return self.record("failed")
-
-    def finish(self, source: object, failure: GalagoError | None) -> list[Record]:
-        return self.record("ended" if failure is None else "failed")
+def test_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "galago.toml"
+    path.write_text(WHOLE.replace("${CAM_USER}", "u").replace("${CAM_PASSWORD}", "p"))
+    settings = read_config(path, {})
+    assert settings.spool.dir == str(tmp_path / "spool")
+    assert settings.log is not None and settings.log.path == str(tmp_path / "log/events.jsonl")
+    assert settings.samples is not None and settings.samples.dir == "/data/samples"
 
 
-class FakePrepared:
-    def __init__(self, name: str, source: FakeSource | GalagoError) -> None:
-        self.config = StreamConfig(name=name, source="x")
-        self.stream = FakeStream(name)
-        self.source = source
-
-    def open_source(self) -> FakeSource:
-        if isinstance(self.source, GalagoError):
-            raise self.source
-        return self.source
+def test_streams_share_a_named_source_and_others_get_the_usual_settings(tmp_path: Path) -> None:
+    path = tmp_path / "galago.toml"
+    path.write_text(WHOLE.replace("${CAM_USER}", "u").replace("${CAM_PASSWORD}", "p"))
+    settings = read_config(path, {})
+    door, gate = (source_of(stream, settings.source) for stream in settings.stream)
+    assert door is gate and door.stall_s == 2
+    plain = StreamSettings(name="x", source="camera:0")
+    assert source_of(plain, settings.source) == SourceSettings(address="camera:0")
 
 
-class Collector:
-    """A sink; calls ``when`` with each state of each stream."""
-
-    def __init__(self, when: Any = lambda stream, state: None) -> None:
-        self.when = when
-        self.turn = threading.Lock()
-        self.states: dict[str, list[str]] = {}
-
-    def emit(self, records: Sequence[Record]) -> None:
-        for record in records:
-            assert isinstance(record, StateRecord)
-            with self.turn:
-                self.states.setdefault(record.stream, []).append(record.state)
-            self.when(record.stream, record.state)
-
-
-def service(streams: list[FakePrepared], sink: Collector) -> Service:
-    return Service(streams, sink.emit)  # type: ignore[arg-type]
-
-
-LOST = LinkError(Reason.SOURCE_LOST, "gone")
-
-
-def test_a_stream_that_fails_leaves_the_others_alone_and_is_told_at_once() -> None:
-    good = FakeSource()
-    sink = Collector()
-    told: list[tuple[str, BaseException]] = []
-
-    def report(name: str, failure: BaseException) -> None:
-        told.append((name, failure))
-        if len(told) == 2:
-            assert not good.stopped.is_set()
-            good.stop()  # the test's own end, not the service's
-
-    streams = [
-        FakePrepared("bad", FakeSource(LOST)),
-        FakePrepared("good", good),
-        FakePrepared("absent", LOST),
+def test_a_named_pipe_starts_at_the_folder_of_the_file_and_standard_input_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "galago.toml"
+    path.write_text(
+        '[[stream]]\nname = "a"\nsource = "pipe:mic?rate=8000"\n[[stream]]\nname = "b"\nsource = "pipe:-"\n'
+    )
+    assert [stream.source for stream in read_config(path).stream] == [
+        f"pipe:{tmp_path}/mic?rate=8000",
+        "pipe:-",
     ]
-    failures = service(streams, sink).run(report)
-    assert failures == [LOST, LOST]
-    assert {name for name, _ in told} == {"bad", "absent"}
-    assert sink.states == {
-        "bad": ["started", "here", "failed"],
-        "good": ["started", "here", "drained", "ended"],
-        "absent": ["failed"],
-    }
 
 
-def test_stop_lets_every_stream_finish_what_it_has() -> None:
-    both = threading.Barrier(2)
-    running: Service
-
-    def when(stream: str, state: str) -> None:
-        if state == "here" and both.wait(20) == 0:
-            running.stop()
-
-    sink = Collector(when)
-    running = service([FakePrepared("a", FakeSource()), FakePrepared("b", FakeSource())], sink)
-    assert running.run(lambda name, failure: None) == []
-    assert sink.states == {name: ["started", "here", "drained", "ended"] for name in "ab"}
-
-
-def test_stop_while_a_source_is_being_opened_still_counts() -> None:
-    quick = FakeSource()
-
-    class Slow(FakePrepared):
-        def open_source(self) -> FakeSource:
-            assert quick.stopped.wait(20)  # so the service has been told, and this source was not there
-            return super().open_source()
-
-    sink = Collector()
-    running = service([FakePrepared("quick", quick), Slow("slow", FakeSource())], sink)
-    running.stop()
-    assert running.run(lambda name, failure: None) == []
-    assert sink.states["slow"] == ["started", "here", "drained", "ended"]
-
-
-def test_a_fault_of_our_own_is_told_leaves_the_others_alone_and_is_raised_at_the_end() -> None:
-    class Faulty(FakeStream):
-        def push(self, item: Item) -> list[Record]:
-            raise ZeroDivisionError
-
-    good = FakeSource()
-    faulty = FakePrepared("faulty", FakeSource())
-    faulty.stream = Faulty("faulty")
-    sink = Collector()
-
-    def report(name: str, failure: BaseException) -> None:
-        assert (name, type(failure)) == ("faulty", ZeroDivisionError)
-        assert not good.stopped.is_set()
-        good.stop()
-
-    with pytest.raises(ZeroDivisionError):
-        service([faulty, FakePrepared("good", good)], sink).run(report)
-    assert sink.states["good"][-1] == "ended"
-
-
-def test_a_sink_that_fails_stops_everything_and_is_raised() -> None:
-    full = LinkError(Reason.NO_SPACE, "full")
-
-    def when(stream: str, state: str) -> None:
-        if (stream, state) == ("a", "here"):
-            raise full
-
-    waiting = FakeSource()
-    with pytest.raises(LinkError) as caught:
-        service([FakePrepared("a", FakeSource()), FakePrepared("b", waiting)], Collector(when)).run(
-            lambda name, failure: None
-        )
-    assert caught.value is full
-    assert waiting.stopped.is_set()
+def test_the_document_names_every_table_and_every_key() -> None:
+    text = (Path(__file__).parents[2] / "docs/configuration.md").read_text(encoding="utf-8")
+    tables = [kind for kind in vars(settings_module).values() if isinstance(kind, type)]
+    structs = [kind for kind in tables if issubclass(kind, msgspec.Struct) and kind.__struct_fields__]
+    assert len(structs) > 10
+    for kind in structs:
+        for name in kind.__struct_fields__:
+            assert re.search(rf"[`.\[\]]{name}\b", text) or f"\n{name} = " in text, f"{kind.__name__}.{name}"

@@ -57,6 +57,9 @@ def test_three_tables_are_enough(tmp_path: Path) -> None:
         (IMAGES + "[trian]\n", "trian"),
         (IMAGES + "filters = 1\n", "$.model.filters"),
         (IMAGES.replace("resnet", "ds_cnn"), "$.model.kind"),
+        (IMAGES + '[gate]\nkind = "level"\n', "$.gate"),
+        (IMAGES + '[gate]\nkind = "motion"\ncells = 0\n', "$.gate.cells"),
+        (AUDIO + '[gate]\nkind = "level"\nopen_dbfs = 1.0\n', "$.gate.open_dbfs"),
         (AUDIO.replace("ds_cnn", "lstm"), "$.model.kind"),
         (AUDIO.replace("logmel", "image"), "$.preprocess"),
         (AUDIO + "[augment]\nflip = true\n", "flip"),
@@ -135,5 +138,6 @@ def test_every_key_is_documented() -> None:
         structs(msgspec.inspect.type_info(type_), found)
     assert len(found) >= 14
     keys = {field for struct in found for field in struct.__struct_fields__}
-    keys -= {"data", "preprocess", "model", "augment", "train", "decision", "convert", "default", "label"}
+    tables = {"data", "preprocess", "model", "augment", "train", "decision", "gate", "convert"}
+    keys -= tables | {"default", "label"}
     assert keys - documented == set()

@@ -13,7 +13,7 @@ from galago_edge.commands.options import opened_bundle
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
-    from galago_edge.contract.manifest import Label, Preprocess
+    from galago_edge.contract.manifest import Gate, Label, Preprocess
 
 
 @click.group(cls=GalagoGroup, prefix="bundle.")
@@ -82,6 +82,8 @@ def verify(path: Path, trusted: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _sections(opened: Bundle) -> dict[str, list[str]]:
+    from msgspec import UNSET
+
     manifest = opened.manifest
     info, compat, data, resources = manifest.bundle, manifest.compat, manifest.data, manifest.resources
     model = manifest.model[0]
@@ -90,6 +92,7 @@ def _sections(opened: Bundle) -> dict[str, list[str]]:
         f"threads: {measure.threads}"
         for measure in resources.latency
     ]
+    accelerated = [f"{other.backend}: {other.file}" for other in manifest.model[1:]]
     return {
         "bundle": [f"{info.name} {info.version}, release counter {info.release_counter} ({info.channel})"]
         + ([info.description] if info.description else []),
@@ -100,15 +103,17 @@ def _sections(opened: Bundle) -> dict[str, list[str]]:
             f"profiles: {', '.join(compat.device_profiles) or 'none'}",
             f"machines: {', '.join(compat.arch)}; galago-edge {compat.min_runtime_version} or later",
         ],
-        "input": [f"{manifest.modality}: {_preprocess(manifest.preprocess.spec)}"],
+        "input": [f"{manifest.modality}: {_fields(manifest.preprocess.spec)}"],
         "model": [
             f"{model.file}: {resources.model_bytes} bytes, {model.quantization}, "
             f"{'x'.join(map(str, model.input.shape))} {model.input.dtype} in",
             ", ".join(f"{op.count} {op.name} v{op.version}" for op in compat.ops),
             *latency,
         ],
+        **({"accelerated": accelerated} if accelerated else {}),
         "labels": [_label(label) for label in manifest.labels],
         "scores": [f"{manifest.decision.activation}, temperature {manifest.decision.temperature:g}"],
+        **({} if manifest.gate is UNSET else {"gate": [_fields(manifest.gate)]}),
         "accuracy": [
             f"{100 * data.accuracy_int8:.2f} % int8, {100 * data.accuracy_float:.2f} % float "
             f"on {data.test_samples} held-out samples"
@@ -118,7 +123,7 @@ def _sections(opened: Bundle) -> dict[str, list[str]]:
     }
 
 
-def _preprocess(spec: Preprocess) -> str:
+def _fields(spec: Preprocess | Gate) -> str:
     fields: dict[str, Any] = {
         name: getattr(spec, name) for name in spec.__struct_fields__ if name != "version"
     }

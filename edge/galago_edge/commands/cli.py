@@ -22,6 +22,7 @@ _OWN = {
     "": {
         "bundle": "galago_edge.commands.bundle:bundle",
         "classify": "galago_edge.commands.classify:classify",
+        "doctor": "galago_edge.commands.doctor:doctor",
         "install": "galago_edge.commands.install:install",
         "keys": "galago_edge.commands.keys:keys",
         "replay": "galago_edge.commands.replay:replay",

@@ -14,7 +14,9 @@ from galago_edge.commands.options import own_opencv, records_to
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
 
 if TYPE_CHECKING:
-    from galago_edge.service.config import StreamConfig
+    from galago_edge.contract.settings import Settings
+    from galago_edge.service.preparing import PreparedStream
+    from galago_edge.sinks import JsonlSink
 
 
 @click.command()
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
     metavar="NAME[:BUNDLE]=SOURCE",
     help="One stream; may be given several times. BUNDLE is the name of an installed bundle.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="Read the streams from this galago.toml.")
+@click.option("--config", type=click.Path(path_type=Path), help="Read everything from this galago.toml.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Append the records here, not to standard output."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Append the records here.  [default: standard output, unless the configuration has a log]",
 )
 @click.option("--scores", is_flag=True, help="Add a record for every window.")
 @click.pass_context
@@ -47,31 +51,35 @@ def run(
 ) -> None:
     """Run installed bundles on cameras and microphones, several streams at once, until told to stop.
 
-    SIGINT or SIGTERM let every stream finish what it has captured. A stream that fails says so and
-    leaves the others alone; the exit code tells at the end.
+    A camera or microphone that is away is waited for and opened anew, for ever. SIGINT or SIGTERM let
+    every stream finish what it has captured; SIGHUP loads the bundles that are active now beside those
+    that run. A stream that fails says so and leaves the others alone; the exit code tells at the end.
 
     \b
     Examples:
+      galago run --root /var/lib/galago --config /etc/galago/galago.toml
       galago run --root /var/lib/galago --stream door=camera:/dev/video0
-      arecord -q -t raw -f S16_LE -r 16000 -c 1 | galago run --root DIR --stream hall=pipe:-?rate=16000
-      galago run --root DIR --config galago.toml --out events.jsonl
+      arecord -q -t raw -f S16_LE -r 16000 -c 1 | galago run --root DIR --stream "hall=pipe:-?rate=16000"
     """
-    from galago_edge.service.preparing import prepare
     from galago_edge.service.running import Service
-    from galago_edge.sinks import LiveSink
-    from galago_edge.store import Store
 
-    streams = [prepare(stream, Store(root), scores=scores) for stream in _configured(options, config)]
+    settings = _configured(options, config)
+    streams, absent = _prepared(settings, root, scores, config)
     own_opencv(stream.bundle.manifest.modality for stream in streams)
-    with records_to(out, append=True) as sink:
-        service = Service(streams, LiveSink(sink).emit)
-        with _signals(service.stop):
-            failures = service.run(_report)
+    with contextlib.ExitStack() as stack:
+        sink: JsonlSink | None = None
+        if out is not None or settings.log is None:
+            sink = stack.enter_context(records_to(out, append=True))
+        service = Service(settings, root, streams, out=sink, scores=scores, absent=absent)
+        stack.enter_context(_signals(service.stop, service.reload))
+        failures = service.run(_report, started=_started)
+    failures = [failure for _, failure in absent] + failures
     if failures:
         ctx.exit(failures[0].exit_code)
 
 
-def _configured(options: tuple[str, ...], config: Path | None) -> tuple[StreamConfig, ...]:
+def _configured(options: tuple[str, ...], config: Path | None) -> Settings:
+    from galago_edge.contract.settings import LimitsSettings, Settings
     from galago_edge.service.config import checked, read_config, read_option
 
     if bool(options) == (config is not None):
@@ -80,7 +88,51 @@ def _configured(options: tuple[str, ...], config: Path | None) -> tuple[StreamCo
             "galago run needs streams, from the command line or from a file",
             hint="give either --stream NAME=SOURCE or --config FILE",
         )
-    return read_config(config) if config is not None else checked(map(read_option, options))
+    if config is not None:
+        return read_config(config)
+    # nobody starts a command anew that ends itself
+    return Settings(stream=checked(map(read_option, options)), limits=LimitsSettings(memory_mb=0))
+
+
+def _prepared(
+    settings: Settings, root: Path, scores: bool, config: Path | None
+) -> tuple[list[PreparedStream], list[tuple[str, GalagoError]]]:
+    """Load the bundle of every stream.
+
+    From a file, streams that can run do so when another one's bundle is damaged: a device that is half
+    awake is better than one that is not. What the caller wrote must be right all the same.
+    """
+    from galago_edge.service.preparing import prepare
+    from galago_edge.store import Store
+
+    store = Store(root)
+    streams: list[PreparedStream] = []
+    absent: list[tuple[str, GalagoError]] = []
+    for stream in settings.stream:
+        try:
+            streams.append(
+                prepare(
+                    stream,
+                    store,
+                    sources=settings.source,
+                    accelerator=settings.accelerator,
+                    scores=scores,
+                )
+            )
+        except GalagoError as failure:
+            if config is None or isinstance(failure, CallerError):
+                raise
+            absent.append((stream.name, failure))
+    if not streams:
+        raise absent[0][1]
+    for name, reason in absent:
+        _report(name, reason)
+    return streams, absent
+
+
+def _started(page_url: str | None) -> None:
+    if page_url is not None:
+        click.echo(f"status page: {page_url}", err=True)
 
 
 def _report(name: str, failure: BaseException) -> None:
@@ -93,21 +145,23 @@ def _report(name: str, failure: BaseException) -> None:
 
 
 @contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` at the first SIGINT or SIGTERM; a second one ends the process as usual."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+def _signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` at the first SIGINT or SIGTERM, as usual at a second; ``reload`` at each SIGHUP."""
+    ends = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (*ends, signal.SIGHUP)}
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def restore(numbers: tuple[signal.Signals, ...]) -> None:
+        for number in numbers:
+            signal.signal(number, before[number])
 
     def first(number: int, frame: object) -> None:
-        restore()
+        restore(ends)
         stop()
 
-    for number in before:
+    for number in ends:
         signal.signal(number, first)
+    signal.signal(signal.SIGHUP, lambda number, frame: reload())
     try:
         yield
     finally:
-        restore()
+        restore((*ends, signal.SIGHUP))

@@ -2,95 +2,493 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Literal, NoReturn
 
-from galago_edge.contract.errors import GalagoError
-from galago_edge.contract.records import Record
-from galago_edge.pipeline.driving import Emit, drive
-from galago_edge.service.preparing import PreparedStream
+import galago_edge
+from galago_edge.contract.errors import DeviceError, GalagoError, InputError, Reason
+from galago_edge.contract.manifest import Manifest
+from galago_edge.contract.records import Record, StateRecord
+from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
+from galago_edge.contract.status import ServiceStatus
+from galago_edge.pipeline.driving import drive
+from galago_edge.pipeline.overrides import override
+from galago_edge.recording import SampleCollector, SampleFolder
+from galago_edge.service.continuity import Heartbeat, between, now, read_coverage, write_coverage
+from galago_edge.service.control import Control
+from galago_edge.service.coverage import Coverage, Days
+from galago_edge.service.governor import Governor
+from galago_edge.service.limits import cap_arenas, resident_mb
+from galago_edge.service.live_stream import Build, LiveStream, reload_failed
+from galago_edge.service.notify import Supervisor
+from galago_edge.service.page import Page
+from galago_edge.service.preparing import PreparedStream, build_of
+from galago_edge.service.reporting import (
+    RecentEvents,
+    preview_jpeg,
+    service_status,
+    stream_status,
+)
+from galago_edge.service.watchdog import Hang, SourceProgress, StreamProgress, Watchdog
+from galago_edge.sinks import JsonlSink, clock_synced
+from galago_edge.sinks.outbox import Outbox
 from galago_edge.sources import Source
+from galago_edge.sources.capture import open_capture
+from galago_edge.sources.fanout import Fanout
+from galago_edge.sources.supervised import Supervised
+from galago_edge.store import Store
 
 Report = Callable[[str, BaseException], None]
 """Told name and failure of a stream as soon as it has failed; a fault of our own is no GalagoError."""
 
-_Outcome = Future[GalagoError | None]
+_LIVE_KINDS = ("camera", "microphone", "pipe")
+_TICK_S = 0.5
+_KEEP_COVERAGE_S = 900.0
+_LAST_WORDS_S = 2.0
+_JOIN_S = 10.0
+_HUNG_EXIT = 1
+
+
+@dataclass(slots=True)
+class Running:
+    """One stream and what it runs with."""
+
+    prepared: PreparedStream
+    live: LiveStream
+    group: Group | None
+    """None for a recording, which is read by this stream alone."""
+    source: Source | None = None
+    thread: threading.Thread | None = None
+    ended: bool = False
+    emitting_since_ns: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the stream."""
+        return self.live.name
+
+
+@dataclass(slots=True)
+class Group:
+    """One live source and the thread that captures it for all its streams."""
+
+    name: str
+    fanout: Fanout
+    settings: SourceSettings
+    thread: threading.Thread | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    running: Running
+    failure: BaseException | None
 
 
 class Service:
-    """One thread for each stream. A stream that fails does not stop the others; a sink that fails does."""
+    """One thread for each source and each stream. A stream that fails does not stop the others."""
 
-    def __init__(self, streams: Sequence[PreparedStream], emit: Emit) -> None:
-        """Prepare to run ``streams``; ``emit`` is called by several threads and takes turns itself."""
-        self._streams = streams
-        self._emit = emit
-        self._messages: SimpleQueue[_Outcome | None] = SimpleQueue()
-        self._turn = threading.Lock()
-        self._sources: list[Source] = []
-        self._stopping = False
-        self._broken: Exception | None = None
-
-    def run(self, report: Report) -> list[GalagoError]:
-        """Run every stream to its end and return the failures of those that failed.
+    def __init__(
+        self,
+        settings: Settings,
+        root: Path,
+        streams: Sequence[PreparedStream],
+        *,
+        out: JsonlSink | None = None,
+        scores: bool = False,
+        absent: Sequence[tuple[str, GalagoError]] = (),
+    ) -> None:
+        """Prepare to run ``streams``; ``absent`` are those that cannot run, and why.
 
         Raises:
-            LinkError, BrokenPipeError: The sink failed; all streams were stopped then.
-            Exception: A stream met a fault of our own; it was reported, and the others ran to their end.
+            CallerError: CONFIG_BAD; the page may not listen there.
+            DeviceError: EXTRA_MISSING; a sink, the page or a source needs a library that is not installed.
+            LinkError: The spool cannot be opened.
         """
-        failures: list[GalagoError] = []
-        fault: BaseException | None = None
-        with ThreadPoolExecutor(len(self._streams), thread_name_prefix="stream") as pool:
-            names = {pool.submit(self._run_one, stream): stream.config.name for stream in self._streams}
-            for future in names:
-                future.add_done_callback(self._messages.put)
-            left = len(names)
-            while left:
-                outcome = self._messages.get()
-                if outcome is None:
-                    self._stop_sources()
-                    continue
-                left -= 1
-                if self._broken is not None:
-                    self._stop_sources()
-                elif (error := outcome.exception()) is not None:
-                    fault = fault or error
-                    report(names[outcome], error)
-                elif (failure := outcome.result()) is not None:
-                    failures.append(failure)
-                    report(names[outcome], failure)
-        if (raised := self._broken or fault) is not None:
-            raise raised
-        return failures
+        cap_arenas()
+        self._settings = settings
+        self._root = root
+        self._scores = scores
+        self._absent = tuple(absent)
+        self.device = settings.device.name or socket.gethostname() or "galago"
+        self._messages: SimpleQueue[_Ended | Literal["stop", "reload"]] = SimpleQueue()
+        self._stopping = False
+        self._broken: Exception | None = None
+        self._giving_up: GalagoError | None = None
+        self._watchdog = Watchdog(settings.limits)
+        self._told: str | None = None
+        self._supervisor = Supervisor()
+        self._outbox = Outbox(settings, root, self.device, out=out, version=galago_edge.__version__)
+        self._samples = (
+            SampleFolder(settings.samples, device=self.device, synced=clock_synced)
+            if settings.samples is not None
+            else None
+        )
+        self._heartbeat = Heartbeat(root)
+        self._groups: dict[str, Group] = {}
+        down_ns = self._down_ns()
+        kept = read_coverage(root)
+        self._streams = [self._running(stream, kept.get(stream.settings.name), down_ns) for stream in streams]
+        self._governor = Governor(settings.governor)
+        self._recent = RecentEvents()
+        self._outbox.add_listener(self._recent.take)
+        self._started_ns = time.monotonic_ns()
+        self._ready = False
+        self._control = Control(root, self.status)
+        self._page = Page(settings.page, self.status, self.preview) if settings.page is not None else None
+
+    def status(self) -> ServiceStatus:
+        """Return how everything is now. From any thread."""
+        sources = {group.name: group.fanout.status() for group in self._groups.values()}
+        failures: list[tuple[str, BaseException]] = list(self._absent)
+        streams = []
+        for running in self._streams:
+            live, name = running.live, running.prepared.source_name
+            if live.failure is not None:
+                failures.append((running.name, live.failure))
+            streams.append(stream_status(live, sources.get(name), name, ended=running.ended))
+        return service_status(
+            device=self.device,
+            started_ns=self._started_ns,
+            ready=self._ready,
+            sources=tuple(sources.values()),
+            streams=tuple(streams),
+            sinks=self._outbox.status(),
+            failures=failures,
+            events=self._recent.newest(),
+            temperature_c=self._governor.temperature_c,
+            samples=self._samples.status() if self._samples is not None else None,
+        )
+
+    def preview(self, stream: str) -> bytes | None:
+        """Return the newest frame of a stream's camera as a small JPEG; None when there is none."""
+        for running in self._streams:
+            if running.name == stream and running.group is not None:
+                frame = running.group.fanout.latest()
+                return preview_jpeg(frame) if frame is not None else None
+        return None
 
     def stop(self) -> None:
         """Let every stream finish what it has and end. May be called from a signal handler."""
-        self._messages.put(None)  # SimpleQueue.put is reentrant
+        self._messages.put("stop")  # SimpleQueue.put is reentrant
 
-    def _run_one(self, prepared: PreparedStream) -> GalagoError | None:
+    def reload(self) -> None:
+        """Load what is installed now beside what runs. May be called from a signal handler."""
+        self._messages.put("reload")
+
+    def run(
+        self, report: Report, started: Callable[[str | None], None] = lambda page_url: None
+    ) -> list[GalagoError]:
+        """Run every stream to its end and return the failures of those that failed.
+
+        ``started`` is told where the status page is, once everything runs.
+
+        Raises:
+            LinkError, BrokenPipeError: Standard output, or the file named on the command line, failed; all
+                streams were stopped then.
+            DeviceError: MEMORY_LIMIT; the service was ended before the device had none left.
+            Exception: A stream met a fault of our own; it was reported, and the others ran to their end. One
+                on a live source, which has no end, ends the service so that it is started anew.
+        """
+        with contextlib.ExitStack() as stack:
+            self._control.start()  # first: it takes the store, which another service may have
+            stack.callback(self._control.stop)
+            stack.callback(self._heartbeat.close)
+            stack.callback(self._keep_coverage)
+            self._outbox.start()
+            stack.callback(lambda: self._outbox.stop(self._settings.limits.drain_s))
+            if self._page is not None:
+                self._page.start()
+                stack.callback(self._page.stop)
+            stack.callback(self._close_streams)
+            self._start()
+            self._ready = True
+            self._supervisor.ready()
+            started(self._page.url if self._page is not None else None)
+            failures, fault = self._watch(report)
+        if (raised := self._broken or fault or self._giving_up) is not None:
+            raise raised
+        return failures
+
+    # what the loop does
+
+    def _watch(self, report: Report) -> tuple[list[GalagoError], BaseException | None]:
+        failures: list[GalagoError] = []
+        fault: BaseException | None = None
+        left = len(self._streams)
+        kept = time.monotonic()
+        while left:
+            try:
+                message = self._messages.get(timeout=_TICK_S)
+            except Empty:
+                message = None
+            if isinstance(message, _Ended):
+                left -= 1
+                if message.failure is not None and self._broken is None:
+                    report(message.running.name, message.failure)
+                    if isinstance(message.failure, GalagoError):
+                        failures.append(message.failure)
+                    else:
+                        fault = fault or message.failure
+                        if message.running.group is not None:  # a camera must not stay dark for ever
+                            self._messages.put("stop")
+            elif message == "reload" and not self._stopping:
+                threading.Thread(target=self._reload, name="reload", daemon=True).start()
+            if (message == "stop" or self._broken is not None) and not self._stopping:
+                self._stop_sources()
+            self._tick()
+            if time.monotonic() - kept >= _KEEP_COVERAGE_S:
+                kept = time.monotonic()
+                self._keep_coverage()
+        return failures, fault
+
+    def _tick(self) -> None:
+        self._heartbeat.beat()
+        if (step := self._governor.look()) is not None:
+            for running in self._streams:
+                running.live.pace(step.every, step.detail())
+        used, limit = resident_mb(), self._settings.limits.memory_mb
+        if limit and used > limit and not self._stopping:
+            self._give_up(
+                DeviceError(
+                    Reason.MEMORY_LIMIT,
+                    f"the service uses {used:.0f} MB, limits.memory_mb allows {limit}",
+                    hint="it ends so that systemd starts it anew; if that happens often, tell us how",
+                )
+            )
+        streams = [
+            StreamProgress(running.name, running.live.busy_since_ns, running.emitting_since_ns)
+            for running in self._streams
+            if not running.ended
+        ]
+        if (hang := self._watchdog.hang(streams)) is not None:
+            self._end_hung(hang)
+        standstill = self._watchdog.standstill(self._captured(), streams, self._outbox.stalled_s())
+        if standstill is None:
+            self._supervisor.alive()
+        if standstill != self._told:
+            self._told = standstill
+            self._supervisor.text(standstill or "running")
+
+    def _captured(self) -> list[SourceProgress]:
+        """Return what shows that each live source is captured or tried."""
+        found = []
+        for group in self._groups.values():
+            status, own = group.fanout.status(), group.settings
+            patience_s = 3 * (own.stall_s + own.open_s + own.backoff_max_s + own.breaker_s)
+            mark = (status.items, status.connects, status.failures)
+            found.append(SourceProgress(group.name, mark, patience_s))
+        return found
+
+    def _end_hung(self, hang: Hang) -> NoReturn:
+        """End the process, with a record and a line that say why."""
+        text = f"stream {hang.stream}: one window has taken {hang.for_s:.0f} s"
+        (ns,) = (running.live.coverage.end_ns for running in self._streams if running.name == hang.stream)
+        record = StateRecord(
+            stream=hang.stream,
+            subject="stream",
+            state="hung",
+            index=0,
+            ns=ns,
+            detail={"reason": str(Reason.HUNG), "message": text},
+        )
+        telling = threading.Thread(target=self._last_words, args=(record,), daemon=True)
+        telling.start()
+        telling.join(_LAST_WORDS_S)  # whoever hangs may hold what is needed for telling
+        sys.stderr.write(f"Error: {text}; the process ends to be started anew [{Reason.HUNG}]\n")
+        sys.stderr.flush()
+        self._heartbeat.close()
+        os._exit(_HUNG_EXIT)
+
+    def _last_words(self, record: StateRecord) -> None:
+        with contextlib.suppress(GalagoError, OSError):
+            self._outbox.emit([record])
+            self._outbox.stop(_LAST_WORDS_S / 2)
+
+    def _give_up(self, failure: GalagoError) -> None:
+        self._giving_up = failure
+        self._messages.put("stop")
+
+    # streams
+
+    def _running(self, prepared: PreparedStream, kept: Days | None, down_ns: int | None) -> Running:
+        group = self._group(prepared)
+        source = group.fanout.subscribe(prepared.bundle.manifest.preprocess.spec) if group else None
+        live = LiveStream(
+            prepared.build,
+            Coverage(time.time_ns, kept),
+            collect=self._collecting(prepared.settings),
+            down_ns=down_ns if group is not None else None,
+        )
+        return Running(prepared, live, group, source)
+
+    def _collecting(self, settings: StreamSettings) -> Callable[[Build], SampleCollector] | None:
+        folder = self._samples
+        if folder is None:
+            return None
+
+        def collect(build: Build) -> SampleCollector:
+            labels, _ = override(build.loaded.manifest.labels, settings.overrides())
+            return SampleCollector(folder, settings.name, build.loaded, labels=labels)
+
+        return collect
+
+    def _group(self, prepared: PreparedStream) -> Group | None:
+        """Return the live source of a stream, captured once for all streams that name it."""
+        address, settings = prepared.address, prepared.source
+        if address is None or address.kind not in _LIVE_KINDS or address.target == "-":
+            return None
+        if settings.address not in self._groups:
+            spec = prepared.bundle.manifest.preprocess.spec
+            rate_hz = getattr(spec, "sample_rate_hz", None)
+            supervised = Supervised(
+                prepared.source_name,
+                lambda: open_capture(address, settings, rate_hz=rate_hz),
+                address.modality,
+                settings,
+            )
+            self._groups[settings.address] = Group(prepared.source_name, Fanout(supervised), settings)
+        return self._groups[settings.address]
+
+    def _start(self) -> None:
+        self._heartbeat.beat()
+        for running in self._streams:
+            self._describe(running.name, running.prepared.bundle.manifest)
+            running.thread = threading.Thread(
+                target=self._walk, args=(running,), name=f"stream {running.name}", daemon=True
+            )
+            running.thread.start()
+        for group in self._groups.values():
+            group.thread = threading.Thread(target=group.fanout.run, name=f"source {group.name}", daemon=True)
+            group.thread.start()
+        for name, failure in self._absent:
+            detail = {"reason": str(failure.reason), "message": str(failure)}
+            self._outbox.emit(
+                [StateRecord(stream=name, subject="stream", state="failed", index=0, ns=0, detail=detail)]
+            )
+
+    def _describe(self, stream: str, manifest: Manifest) -> None:
+        labels = [label.name for label in manifest.labels if not label.background]
+        self._outbox.describe(stream, manifest.modality, labels)
+
+    def _walk(self, running: Running) -> None:
+        failure: BaseException | None = None
         try:
-            source = prepared.open_source()
-        except GalagoError as failure:
-            self._deliver(prepared.stream.absent(failure))
-            return failure
-        with self._turn:
-            self._sources.append(source)
-            stopping = self._stopping
-        if stopping:
-            source.stop()
-        return drive(source, prepared.stream, self._deliver)
+            failure = self._walked(running)
+        except BaseException as error:  # noqa: BLE001 handed to the thread that waits for it
+            failure = error
+        finally:
+            running.ended = True
+            self._messages.put(_Ended(running, failure))
+
+    def _walked(self, running: Running) -> GalagoError | None:
+        def emit(records: Sequence[Record]) -> None:
+            running.emitting_since_ns = time.monotonic_ns()
+            self._deliver(records)
+            running.emitting_since_ns = None
+
+        if running.source is None:
+            try:
+                running.source = running.prepared.open_source()
+            except GalagoError as failure:
+                emit(running.live.absent(failure))
+                return failure
+        if self._stopping and running.group is None:
+            running.source.stop()
+        return drive(running.source, running.live, emit)
 
     def _deliver(self, records: Sequence[Record]) -> None:
         try:
-            self._emit(records)
+            self._outbox.emit(records)
         except (GalagoError, OSError) as error:
             self._broken = self._broken or error
             raise
 
     def _stop_sources(self) -> None:
-        with self._turn:
-            self._stopping = True
-            sources = tuple(self._sources)
-        for source in sources:
-            source.stop()
+        self._stopping = True
+        self._supervisor.stopping()
+        for group in self._groups.values():
+            group.fanout.stop()
+        for running in self._streams:
+            # a live source ends its streams itself, when they have what it still holds
+            if running.source is not None and running.group is None:
+                running.source.stop()
+
+    def _close_streams(self) -> None:
+        for group in self._groups.values():
+            group.fanout.stop()
+            if group.thread is not None:
+                group.thread.join(_JOIN_S)
+        for running in self._streams:
+            running.live.close()
+        if self._samples is not None:
+            self._samples.close()
+
+    # bundles that are replaced
+
+    def _reload(self) -> None:
+        """Load the bundle that is active now for every stream that runs another."""
+        self._supervisor.reloading(time.monotonic_ns())
+        store = Store(self._root)
+        for running in self._streams:
+            name = running.live.manifest.bundle.name
+            try:
+                bundle = store.active(name)
+                if bundle.id == running.live.build.loaded.id:
+                    continue
+                _check_same_input(running.live.manifest, bundle.manifest)
+                build = build_of(
+                    running.prepared.settings,
+                    bundle,
+                    store.profile(),
+                    self._settings.accelerator,
+                    scores=self._scores,
+                )
+            except Exception as failure:  # noqa: BLE001 the one that runs goes on, whatever it was
+                self._deliver([reload_failed(running.name, name, failure, running.live.coverage.end_ns)])
+                continue
+            if running.ended:
+                build.loaded.close()
+            else:
+                self._describe(running.name, bundle.manifest)
+                running.live.offer(build)
+        self._supervisor.ready()
+
+    # what the next process must know
+
+    def _down_ns(self) -> int | None:
+        if self._heartbeat.last is None:
+            return None
+        return between(self._heartbeat.last, now())
+
+    def _keep_coverage(self) -> None:
+        write_coverage(self._root, {running.name: running.live.coverage.days() for running in self._streams})
+
+
+def _check_same_input(running: Manifest, new: Manifest) -> None:
+    """Refuse a bundle that a running source cannot feed.
+
+    Raises:
+        InputError: SOURCE_MISMATCH.
+    """
+    met = (new.modality, getattr(new.preprocess.spec, "sample_rate_hz", None))
+    expected = (running.modality, getattr(running.preprocess.spec, "sample_rate_hz", None))
+    if met != expected:
+        raise InputError(
+            Reason.SOURCE_MISMATCH,
+            f"{new.bundle.name} {new.bundle.version} is for a {_words(*met)}, the stream runs on a "
+            f"{_words(*expected)}",
+            hint="start the service anew, or give the stream another bundle",
+        )
+
+
+def _words(modality: str, rate_hz: int | None) -> str:
+    return f"{modality} at {rate_hz} Hz" if rate_hz else modality

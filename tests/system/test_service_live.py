@@ -1,0 +1,266 @@
+"""``galago run --config`` as a process: a camera that comes and goes, signals, systemd, a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from galago_edge.bundle import TrustedKeys, open_bundle
+from galago_edge.bundle.keys import key_id
+from galago_edge.contract.manifest import Label, LabelPolicy
+from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, decode_record
+from galago_edge.contract.status import ServiceStatus
+from galago_edge.service.control import ask_status
+from galago_edge.store import Store, install_bundle
+from galago_edge.testing import TEST_KEY, make_bundle
+from real_parts import MjpegServer, wait_for
+
+POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=100)
+CONFIG = """
+[device]
+name = "porch"
+[source.cam]
+address = "camera:{url}"
+stall_s = 1.0
+backoff_s = 0.1
+backoff_max_s = 0.5
+steady_s = 0.2
+[[stream]]
+name = "door"
+source = "cam"
+bundle = "levels"
+[[stream]]
+name = "door-again"
+source = "cam"
+bundle = "levels"
+[log]
+path = "events.jsonl"
+[page]
+port = 0
+"""
+
+
+def install(root: Path, path: Path) -> str:
+    bundle = open_bundle(path)
+    install_bundle(Store(root), bundle, TrustedKeys({key_id(TEST_KEY): "test"}), lambda bundle: {})
+    return bundle.id
+
+
+def make(tmp_path: Path, model: bytes, version: str, counter: int) -> Path:
+    labels = [
+        Label(name=name, background=name == "dark", policy=POLICY) for name in ("dark", "mid", "bright")
+    ]
+    return make_bundle(
+        tmp_path / f"levels-{version}.galago",
+        model,
+        labels,
+        name="levels",
+        version=version,
+        release_counter=counter,
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path, tiny_image_model: bytes) -> Path:
+    install(tmp_path / "root", make(tmp_path, tiny_image_model, "1.0.0", 1))
+    return tmp_path / "root"
+
+
+class Running:
+    """The service as a process, and what it wrote."""
+
+    def __init__(self, process: subprocess.Popen[bytes], root: Path, log: Path) -> None:
+        self.process = process
+        self.root = root
+        self.log = log
+
+    def records(self) -> list[Record]:
+        data = self.log.read_bytes() if self.log.exists() else b""
+        return [decode_record(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+
+    def events(self, stream: str = "door") -> list[EventRecord]:
+        return [r for r in self.records() if isinstance(r, EventRecord) and r.stream == stream]
+
+    def gaps(self, stream: str = "door") -> list[GapRecord]:
+        return [r for r in self.records() if isinstance(r, GapRecord) and r.stream == stream]
+
+    def states(self, subject: str, stream: str = "door") -> list[str]:
+        return [
+            r.state
+            for r in self.records()
+            if isinstance(r, StateRecord) and (r.subject, r.stream) == (subject, stream)
+        ]
+
+    def status(self) -> ServiceStatus:
+        status = ask_status(self.root)
+        assert status is not None
+        return status
+
+    def windows(self) -> int:
+        status = ask_status(self.root)  # None while it is still starting
+        return status.streams[0].windows if status is not None else 0
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        def checked() -> object:
+            assert self.process.poll() is None, self.ended()
+            return condition()
+
+        wait_for(checked, what)
+
+    def ended(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read().decode()
+
+    def terminate(self) -> tuple[int, str]:
+        self.process.send_signal(signal.SIGTERM)
+        _, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, errors.decode()
+
+
+@contextmanager
+def service(tmp_path: Path, root: Path, url: str, **environment: str) -> Iterator[Running]:
+    config = tmp_path / "galago.toml"
+    config.write_text(CONFIG.format(url=url))
+    command = [sys.executable, "-m", "galago_edge", "run", "--root", str(root), "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, **environment}) as process:
+        try:
+            yield Running(process, root, tmp_path / "events.jsonl")
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def camera(real_part: Callable[..., MjpegServer]) -> MjpegServer:
+    found = real_part(MjpegServer, size=(64, 48), fps=20, login=("admin", "hunter2")).start()
+    found.level = 30
+    return found
+
+
+def test_a_camera_that_goes_and_returns_is_told_counted_and_watched_again(
+    root: Path, tmp_path: Path, camera: MjpegServer
+) -> None:
+    with service(tmp_path, root, camera.url) as running:
+        camera.level = 225
+        running.until(running.events, "the first event")
+        camera.stop()
+        running.until(lambda: "alarmed" in running.states("source"), "the alarm")
+        running.until(lambda: running.status().state == "degraded", "the problem in the status")
+        assert any("cam" in problem for problem in running.status().problems)
+        camera.level = 30
+        camera.start()
+        running.until(lambda: running.status().state == "ok", "health")
+        camera.level = 225
+        running.until(lambda: len(running.events()) >= 2, "another event")
+        code, errors = running.terminate()
+    assert code == 0, errors
+    causes = {gap.cause for gap in running.gaps()}
+    assert "connecting" in causes and causes & {"disconnect", "stall"}
+    assert running.states("stream") == ["started", "ended"]
+    assert len(running.events("door-again")) == len(running.events())  # captured once, decided twice
+    assert "hunter2" not in errors + running.log.read_text()
+
+
+def test_coverage_accounts_for_the_whole_time_to_within_one_frame(
+    root: Path, tmp_path: Path, camera: MjpegServer
+) -> None:
+    with service(tmp_path, root, camera.url) as running:
+        running.until(lambda: running.windows() > 5, "windows")
+        camera.stop()
+        running.until(lambda: "alarmed" in running.states("source"), "the alarm")
+        camera.start()
+        running.until(lambda: len(running.gaps()) >= 2, "the gap")
+        code, errors = running.terminate()
+    assert code == 0, errors
+    kept = json.loads((root / "coverage.json").read_text())["door"]
+    gaps = running.gaps()
+    # everything up to the last item, or the gap that ended the stream
+    last = [r for r in running.records() if isinstance(r, StateRecord) and r.stream == "door"][-1]
+    total = sum(day["watched_ns"] + sum(day["gap_ns"].values()) for day in kept.values())
+    told = sum(gap.to_ns - gap.from_ns for gap in gaps)
+    assert sum(sum(day["gap_ns"].values()) for day in kept.values()) == told
+    assert abs(total - last.ns) <= 1_000_000_000 // 20
+
+
+def test_a_new_bundle_takes_over_at_sighup_and_one_that_is_damaged_does_not(
+    root: Path, tmp_path: Path, camera: MjpegServer, tiny_image_model: bytes
+) -> None:
+    with service(tmp_path, root, camera.url) as running:
+        running.until(lambda: running.windows() > 3, "windows")
+        first = running.status().streams[0].bundle_id
+        second = install(root, make(tmp_path, tiny_image_model, "2.0.0", 2))
+        running.process.send_signal(signal.SIGHUP)
+        running.until(
+            lambda: {s.bundle_id for s in running.status().streams} == {second}, "the new bundle in both"
+        )
+        assert running.states("bundle") == ["reloaded"]
+        camera.level = 225
+        running.until(running.events, "an event")
+        assert running.events()[0].bundle == second != first
+        third = install(root, make(tmp_path, tiny_image_model, "3.0.0", 3))
+        for file in (root / "bundles" / third).rglob("*.tflite"):
+            file.chmod(0o644)
+            file.write_bytes(b"damaged")
+        running.process.send_signal(signal.SIGHUP)
+        running.until(lambda: "reload_failed" in running.states("bundle"), "the refusal")
+        assert running.status().streams[0].bundle_id == second
+        code, errors = running.terminate()
+    assert code == 0, errors
+    assert not running.gaps()[1:]  # nobody was blind while bundles changed hands
+
+
+def test_systemd_hears_ready_progress_and_the_end(root: Path, tmp_path: Path, camera: MjpegServer) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        name = f"galago-{os.getpid()}-{tmp_path.name}"
+        manager.bind(f"\0{name}")
+        manager.settimeout(60)
+        with service(
+            tmp_path, root, camera.url, NOTIFY_SOCKET=f"@{name}", WATCHDOG_USEC="10000000"
+        ) as running:
+            assert manager.recv(100) == b"READY=1"
+            assert manager.recv(100) == b"WATCHDOG=1"
+            camera.stop()  # that is the camera's fault: starting the service anew would not help
+            running.until(lambda: "alarmed" in running.states("source"), "the alarm")
+            while manager.recv(100) != b"WATCHDOG=1":
+                pass
+            running.process.send_signal(signal.SIGTERM)
+            while manager.recv(100) != b"STOPPING=1":
+                pass
+            assert running.process.wait(60) == 0
+
+
+def test_a_killed_service_leaves_the_time_it_was_dead_as_a_gap(
+    root: Path, tmp_path: Path, camera: MjpegServer
+) -> None:
+    with service(tmp_path, root, camera.url) as running:
+        running.until(lambda: running.windows() > 3, "windows")
+        running.process.kill()
+        running.process.wait(60)
+    with service(tmp_path, root, camera.url) as running:
+        running.until(lambda: any(gap.cause == "restart" for gap in running.gaps()), "the gap")
+        running.until(lambda: running.windows() > 3, "windows")
+        running.terminate()
+    (gap,) = [gap for gap in running.gaps() if gap.cause == "restart"]
+    assert gap.from_ns < 0 == gap.to_ns
+
+
+def test_a_camera_that_is_away_at_the_start_is_waited_for(
+    root: Path, tmp_path: Path, camera: MjpegServer
+) -> None:
+    camera.stop()
+    with service(tmp_path, root, camera.url) as running:
+        running.until(lambda: "escalated" in running.states("source"), "the escalation")
+        camera.level = 225
+        camera.start()
+        running.until(running.events, "an event")
+        code, errors = running.terminate()
+    assert code == 0, errors
+    assert running.gaps()[0].from_ns == 0

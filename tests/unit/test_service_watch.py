@@ -1,0 +1,336 @@
+"""The small parts around the service: systemd, coverage, what the next process must know, limits."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import galago_edge.service
+from galago_edge.contract.settings import LimitsSettings
+from galago_edge.contract.streams import NS_PER_S, Gap
+from galago_edge.service.continuity import (
+    ALIVE_FILE,
+    COVERAGE_FILE,
+    Alive,
+    Heartbeat,
+    between,
+    now,
+    read_coverage,
+    write_coverage,
+)
+from galago_edge.service.coverage import Coverage
+from galago_edge.service.limits import cap_arenas, resident_mb
+from galago_edge.service.notify import Supervisor
+from galago_edge.service.watchdog import Hang, SourceProgress, StreamProgress, Watchdog
+
+DAY_S = 86_400
+NOON = (20_000 * DAY_S + DAY_S // 2) * NS_PER_S  # 2024-10-04
+
+# ---- systemd
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        receiver.settimeout(10)
+        yield receiver
+
+
+def test_systemd_is_told_each_step(manager: socket.socket) -> None:
+    supervisor = Supervisor({"NOTIFY_SOCKET": manager.getsockname()})
+    supervisor.ready()
+    supervisor.alive()
+    supervisor.reloading(5_000_000)
+    supervisor.text("two streams")
+    supervisor.stopping()
+    told = [manager.recv(1_000).decode() for _ in range(5)]
+    assert told == [
+        "READY=1",
+        "WATCHDOG=1",
+        "RELOADING=1\nMONOTONIC_USEC=5000",
+        "STATUS=two streams",
+        "STOPPING=1",
+    ]
+
+
+def test_an_abstract_socket_is_reached() -> None:
+    name = f"galago-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(f"\0{name}")
+        receiver.settimeout(10)
+        Supervisor({"NOTIFY_SOCKET": f"@{name}"}).ready()
+        assert receiver.recv(100) == b"READY=1"
+
+
+@pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": "/nonexistent/socket"}])
+def test_without_a_manager_nothing_is_missed(environment: dict[str, str]) -> None:
+    Supervisor(environment).ready()
+
+
+@pytest.mark.parametrize(
+    ("environment", "watchdog_s"),
+    [
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_is_ours_only_when_it_is_meant_for_us(
+    environment: dict[str, str], watchdog_s: float | None
+) -> None:
+    assert Supervisor(environment).watchdog_s == watchdog_s
+
+
+UNIT = Path(galago_edge.service.__file__).parent / "galago.service"
+
+
+def test_the_unit_never_gives_up_and_watches_progress() -> None:
+    unit = configparser.ConfigParser(interpolation=None, strict=False)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(UNIT)
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert unit["Service"]["Type"] == "notify"
+    assert unit["Service"]["Restart"] == "always"
+    assert int(unit["Service"]["WatchdogSec"]) > 0
+    assert "-HUP" in unit["Service"]["ExecReload"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd to ask")
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    copy = tmp_path / "galago.service"
+    copy.write_text(UNIT.read_text().replace("/usr/local/bin/galago", "/bin/true"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(copy)], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in done.stderr.splitlines() if "galago.service" in line]
+    assert not complaints
+
+
+# ---- coverage
+
+
+def gaps_of(coverage: Coverage) -> dict[str, float]:
+    (day,) = coverage.status()
+    return day.gap_s
+
+
+def test_a_day_is_what_was_watched_and_the_gaps_by_cause() -> None:
+    coverage = Coverage(lambda: NOON)
+    coverage.gap(Gap(0, 2 * NS_PER_S, "connecting"))
+    coverage.watched(10 * NS_PER_S)
+    coverage.gap(Gap(10 * NS_PER_S, 13 * NS_PER_S, "disconnect"))
+    coverage.watched(20 * NS_PER_S)
+    coverage.gap(Gap(20 * NS_PER_S, 21 * NS_PER_S, "disconnect"))
+    (day,) = coverage.status()
+    assert (day.day, day.watched_s) == ("2024-10-04", 15.0)
+    assert day.gap_s == {"connecting": 2.0, "disconnect": 4.0}
+
+
+def test_what_is_missing_now_is_shown_before_the_gap_is_told() -> None:
+    coverage = Coverage(lambda: NOON)
+    coverage.watched(5 * NS_PER_S)
+    (day,) = coverage.status(missing_s=3.0)
+    assert (day.watched_s, day.gap_s) == (5.0, {"ongoing": 3.0})
+    assert gaps_of(coverage) == {}
+
+
+def test_time_before_the_start_counts_as_the_gap_that_it_is() -> None:
+    coverage = Coverage(lambda: NOON)
+    coverage.gap(Gap(-7 * NS_PER_S, 0, "restart"))
+    assert gaps_of(coverage) == {"restart": 7.0}
+
+
+def test_a_gap_over_midnight_belongs_to_both_days() -> None:
+    midnight = NOON + DAY_S // 2 * NS_PER_S
+    coverage = Coverage(lambda: midnight + 60 * NS_PER_S)
+    coverage.gap(Gap(0, 100 * NS_PER_S, "disconnect"))
+    assert [(day.day, day.gap_s) for day in coverage.status()] == [
+        ("2024-10-04", {"disconnect": 40.0}),
+        ("2024-10-05", {"disconnect": 60.0}),
+    ]
+
+
+@pytest.mark.parametrize("jump_s", [366 * DAY_S, -366 * DAY_S, -60 * 366 * DAY_S])
+def test_a_clock_that_jumps_loses_no_second_of_the_sums(jump_s: int) -> None:
+    wall = NOON
+    coverage = Coverage(lambda: wall)
+    coverage.watched(10 * NS_PER_S)
+    wall += jump_s * NS_PER_S
+    coverage.watched(20 * NS_PER_S)
+    assert sum(day.watched_s for day in coverage.status()) == 20.0
+
+
+def test_only_some_days_are_kept() -> None:
+    wall = NOON
+    coverage = Coverage(lambda: wall)
+    for number in range(1, 40):
+        wall = NOON + number * DAY_S * NS_PER_S
+        coverage.watched(number * NS_PER_S)
+    assert len(coverage.status()) == 8
+    assert coverage.status()[-1].day == "2024-11-12"
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 10**12), st.integers(0, 3 * DAY_S * NS_PER_S)), max_size=20
+    )
+)
+def test_watched_and_gaps_are_the_whole_time_to_the_nanosecond(steps: list[tuple[bool, int, int]]) -> None:
+    coverage = Coverage(lambda: NOON)
+    end = 0
+    for is_gap, before, length in steps:
+        if is_gap:
+            coverage.gap(Gap(end + before, end + before + length, "drop"))
+        else:
+            coverage.watched(end + before + length)
+        end += before + length
+    days = coverage.days().values()
+    if len(days) < 8:
+        assert sum(day.watched_ns + sum(day.gap_ns.values()) for day in days) == end == coverage.end_ns
+
+
+def test_coverage_goes_on_in_the_next_process(tmp_path: Path) -> None:
+    coverage = Coverage(lambda: NOON)
+    coverage.watched(5 * NS_PER_S)
+    write_coverage(tmp_path, {"door": coverage.days()})
+    again = Coverage(lambda: NOON, read_coverage(tmp_path)["door"])
+    again.gap(Gap(-NS_PER_S, 0, "restart"))
+    again.watched(NS_PER_S)
+    (day,) = again.status()
+    assert (day.watched_s, day.gap_s) == (6.0, {"restart": 1.0})
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b'{"door": 5}', b"\xff\xfe"])
+def test_a_damaged_account_costs_the_figure_and_nothing_else(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / COVERAGE_FILE).write_bytes(content)
+    assert read_coverage(tmp_path) == {}
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    write_coverage(tmp_path / "none", {})
+    heartbeat = Heartbeat(tmp_path / "none")
+    heartbeat.beat()
+    heartbeat.close()
+    assert heartbeat.last is None
+
+
+# ---- when the last process was alive
+
+
+def moment(boot: str = "b", boot_s: float = 0, wall_s: float = 0, synced: bool = True) -> Alive:
+    return Alive(boot_id=boot, boot_ns=int(boot_s * NS_PER_S), wall_ns=int(wall_s * NS_PER_S), synced=synced)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "passed_s"),
+    [
+        (moment(boot_s=5), moment(boot_s=12), 7),
+        (moment(boot_s=5, wall_s=0), moment(boot_s=12, wall_s=10**9), 7),  # the wall clock jumped
+        (moment("a", wall_s=5), moment("b", wall_s=65), 60),
+        (moment("a", wall_s=5, synced=False), moment("b", wall_s=65), None),
+        (moment("a", wall_s=5), moment("b", wall_s=65, synced=False), None),
+        (moment("a", wall_s=65), moment("b", wall_s=5), None),
+        (moment("a", wall_s=0), moment("b", wall_s=400 * DAY_S), None),
+        (moment("", boot_s=5, synced=False), moment("", boot_s=9), None),
+    ],
+)
+def test_how_long_nobody_watched_is_said_only_when_a_clock_knows(
+    before: Alive, after: Alive, passed_s: int | None
+) -> None:
+    assert between(before, after) == (passed_s * NS_PER_S if passed_s is not None else None)
+
+
+def test_the_heartbeat_of_a_killed_process_is_found_by_the_next(tmp_path: Path) -> None:
+    first = Heartbeat(tmp_path)
+    assert first.last is None
+    first.beat()
+    second = Heartbeat(tmp_path)  # the first was never closed, as after SIGKILL
+    assert second.last is not None
+    passed = between(second.last, now())
+    assert passed is not None and 0 <= passed < 600 * NS_PER_S
+    first.close()
+    second.close()
+
+
+def test_a_torn_heartbeat_is_no_heartbeat(tmp_path: Path) -> None:
+    (tmp_path / ALIVE_FILE).write_bytes(msgspec.json.encode(now())[:-9])
+    torn = Heartbeat(tmp_path)
+    assert torn.last is None
+    torn.close()
+
+
+# ---- limits
+
+
+def test_resident_memory_is_what_the_kernel_says(tmp_path: Path) -> None:
+    assert 5 < resident_mb() < 10_000
+    assert resident_mb(tmp_path) == 0.0
+
+
+def test_capping_arenas_is_accepted_by_this_c_library() -> None:
+    cap_arenas()
+
+
+# ---- progress
+
+LIMITS = LimitsSettings(hang_s=10.0)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ns = 0
+
+    def __call__(self) -> int:
+        return self.ns
+
+
+def stream(deciding_s: float | None = None, emitting_s: float | None = None) -> StreamProgress:
+    def ns(seconds: float | None) -> int | None:
+        return None if seconds is None else int(seconds * NS_PER_S)
+
+    return StreamProgress("door", ns(deciding_s), ns(emitting_s))
+
+
+def test_a_window_that_takes_too_long_is_a_hang_and_a_stream_that_waits_is_not() -> None:
+    clock = Clock()
+    watchdog = Watchdog(LIMITS, clock)
+    clock.ns = 10 * NS_PER_S
+    assert watchdog.hang([stream(), stream(deciding_s=0.5)]) is None
+    assert watchdog.hang([stream(), stream(deciding_s=0)]) == Hang("door", 10.0)
+
+
+def test_a_source_that_is_tried_makes_progress_and_one_that_is_not_does_not() -> None:
+    clock = Clock()
+    watchdog = Watchdog(LIMITS, clock)
+    for failures in range(100):  # it has been away for long, and every attempt counts
+        assert watchdog.standstill([SourceProgress("cam", (5, 1, failures), 30.0)], [], 0.0) is None
+        clock.ns += 25 * NS_PER_S
+    silent = [SourceProgress("cam", (5, 1, 99), 30.0)]
+    clock.ns += 6 * NS_PER_S
+    told = watchdog.standstill(silent, [], 0.0)
+    assert told == "source cam is neither captured nor tried"
+    assert watchdog.standstill([SourceProgress("cam", (6, 1, 99), 30.0)], [], 0.0) is None
+
+
+def test_records_that_nobody_takes_or_writes_are_a_standstill() -> None:
+    clock = Clock()
+    watchdog = Watchdog(LIMITS, clock)
+    clock.ns = 11 * NS_PER_S
+    assert watchdog.standstill([], [stream(emitting_s=5)], 0.0) is None
+    assert watchdog.standstill([], [stream(emitting_s=0)], 0.0) == "the records of stream door are not taken"
+    assert watchdog.standstill([], [], 61.0) == "records are not written"
