@@ -584,7 +584,7 @@ def test_half_a_record_that_the_disk_would_not_take_back_stays_behind_in_its_seg
 def test_a_disk_that_stays_full_costs_the_oldest_which_are_counted_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "RECORDS", 100)
+    monkeypatch.setattr(waiting, "MEMORY_RECORDS", 100)
     disk, time = FullDisk(), Time()
     spool = opened(tmp_path, {"mqtt": ALL, "webhook": ("gap",)}, disk=disk, time=time)
     spool.append(entries(0, 20))
@@ -605,7 +605,7 @@ def test_a_disk_that_stays_full_costs_the_oldest_which_are_counted_and_told(
 def test_room_that_giving_up_makes_on_the_disk_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "RECORDS", 50)
+    monkeypatch.setattr(waiting, "MEMORY_RECORDS", 50)
 
     class SmallDisk(FullDisk):
         def write(self, fd: int, data: bytes | memoryview) -> int:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from jinja2.sandbox import SandboxedEnvironment
 
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
 from galago_edge.sinks.topics import Described, Message, Topics, plain
@@ -106,9 +107,24 @@ def test_the_event_entity_lists_the_labels_and_reads_them_from_the_record() -> N
     _, found = config()
     entity = found["components"]["hall-event"]
     assert entity["event_types"] == ["smoke", "glass break"]
-    assert "event_type=value_json.label" in entity["value_template"]
+    environment = SandboxedEnvironment()
+    environment.filters["to_json"] = json.dumps  # Home Assistant's own filter
+    record = json.loads(encode_record(event("glass break")))
+    shown = json.loads(environment.from_string(entity["value_template"]).render(value_json=record))
+    assert shown == record | {"event_type": "glass break"}
     assert found["components"]["hall-label-smoke"]["device_class"] == "sound"
     assert "device_class" not in found["components"]["door-label-person"]
+
+
+def test_a_label_that_a_new_bundle_does_not_have_is_taken_away() -> None:
+    topics = Topics("galago", "porch", "1.2.3", "homeassistant")
+    topics.of_discovery(STREAMS)
+    for label in ("fire", "fire"):
+        (message,) = topics.of_discovery(STREAMS | {"hall": Described("microphone", ("smoke", label))})
+    entities = json.loads(message.payload)["components"]
+    assert "hall-label-fire" in entities and plain("glass break") not in "".join(entities), "told once"
+    (message,) = topics.of_discovery(STREAMS)
+    assert json.loads(message.payload)["components"]["hall-label-fire"] == {"platform": "binary_sensor"}
 
 
 def test_labels_that_may_not_stand_in_a_topic_get_names_that_may_and_differ() -> None:

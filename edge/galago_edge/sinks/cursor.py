@@ -15,7 +15,7 @@ from pathlib import Path
 
 from galago_edge.sinks.disk import Disk
 
-SUFFIX = ".cursor"
+CURSOR_SUFFIX = ".cursor"
 _MAGIC = b"GSPCURS1"
 _BODY = struct.Struct("<8sQQQQ")
 _CRC = struct.Struct("<I")
@@ -41,7 +41,7 @@ class CursorFile:
     def __init__(self, disk: Disk, folder: Path, name: str) -> None:
         """Name the file; :meth:`load` or :meth:`create` opens it."""
         self._disk = disk
-        self.path = folder / f"{name}{SUFFIX}"
+        self.path = folder / f"{name}{CURSOR_SUFFIX}"
         self._fd = -1
         self._count = 0
         self.dirty = False

@@ -18,17 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galago_edge.contract.errors import BusyError, Reason, disk_error
-from galago_edge.sinks import cursor as cursors
-from galago_edge.sinks import waiting
 from galago_edge.sinks.clocks import Clocks, boot_number
 from galago_edge.sinks.consumer import Consumer, Delivery
-from galago_edge.sinks.cursor import CursorFile, Progress
+from galago_edge.sinks.cursor import CURSOR_SUFFIX, CursorFile, Progress, new_identity
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.envelope import lost_line, record_key, record_line
 from galago_edge.sinks.frames import DAMAGED, KIND_CODES, LINE_LIMIT_BYTES, Frame
 from galago_edge.sinks.segment import Segment
 from galago_edge.sinks.segments import Segments
-from galago_edge.sinks.waiting import Waiting
+from galago_edge.sinks.waiting import MEMORY_RECORDS, Waiting
 
 RETRY_S = 1.0
 """How long the disk is left alone after it has refused something."""
@@ -76,7 +74,7 @@ class Spool:
         self._disk = disk or Disk()
         self._clocks = clocks or Clocks()
         self._turn = threading.RLock()
-        self._run = cursors.new_identity()
+        self._run = new_identity()
         self._boot = boot_number()
         self._opened_ns = self._clocks.boot_ns()
         self._segments = Segments(self._disk, folder, max_bytes)
@@ -188,7 +186,7 @@ class Spool:
         """Forget receivers that are no longer configured: they must not hold records back."""
         ours = {consumer.cursor.path.name for consumer in self._consumers.values()}
         for name in self._disk.names(self._folder):
-            if name.endswith(cursors.SUFFIX) and name not in ours:
+            if name.endswith(CURSOR_SUFFIX) and name not in ours:
                 with contextlib.suppress(OSError):
                     self._disk.unlink(self._folder / name)
 
@@ -219,7 +217,7 @@ class Spool:
             self._load()
             if not self._loaded:
                 self._early.extend((boot_ns, entry) for entry in entries)
-                while len(self._early) > waiting.RECORDS:
+                while len(self._early) > MEMORY_RECORDS:
                     self._miss(KIND_CODES[self._early.popleft()[1].kind])
                 return
             for entry in entries:

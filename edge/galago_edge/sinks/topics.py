@@ -55,6 +55,7 @@ class Topics:
         self._base = f"{topic.strip('/')}/{self._device}"
         self._version = version
         self._discovery = discovery.strip("/")
+        self._announced: dict[str, str] = {}
         self.availability = f"{self._base}/availability"
 
     def of_record(self, line: bytes, streams: dict[str, Described]) -> list[Message]:
@@ -77,6 +78,11 @@ class Topics:
         entities = {"lost": self._lost_entity()}
         for name, described in streams.items():
             entities |= self._entities(name, described)
+        # an entity with nothing but its platform is removed: a label that the new bundle does not have
+        gone = {
+            key: {"platform": platform} for key, platform in self._announced.items() if key not in entities
+        }
+        self._announced = {key: entity["platform"] for key, entity in entities.items()}
         config = {
             "device": {
                 "identifiers": [f"galago-{self._device}"],
@@ -88,7 +94,7 @@ class Topics:
             "origin": {"name": "galago", "sw_version": self._version},
             "availability": [{"topic": self.availability}],
             "qos": 1,
-            "components": entities,
+            "components": entities | gone,
         }
         object_id = f"galago-{self._device}".replace(".", "_")
         return [Message(f"{self._discovery}/device/{object_id}/config", msgspec.json.encode(config), True)]
@@ -119,7 +125,7 @@ class Topics:
                 "name": stream,
                 "state_topic": f"{base}/event",
                 "event_types": list(described.labels),
-                "value_template": "{{ dict(value_json, event_type=value_json.label) | tojson }}",
+                "value_template": "{{ dict(value_json, event_type=value_json.label) | to_json }}",
             },
             "source": {
                 "platform": "sensor",

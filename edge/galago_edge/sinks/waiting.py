@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from galago_edge.sinks.frames import FRAME_BYTES, Frame
 
-RECORDS = 2_000
-BYTES = 1 << 20
+MEMORY_RECORDS = 2_000
+MEMORY_BYTES = 1 << 20
 """What waits in memory, at most, while the disk takes nothing."""
 
 
@@ -28,7 +28,7 @@ class Waiting:
     @property
     def too_many(self) -> bool:
         """Tell whether this is more than memory should hold."""
-        return len(self._frames) > RECORDS or self._bytes > BYTES
+        return len(self._frames) > MEMORY_RECORDS or self._bytes > MEMORY_BYTES
 
     @property
     def first_seq(self) -> int | None:

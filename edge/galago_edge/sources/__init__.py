@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from galago_edge.sources.address import Address, parse_source
     from galago_edge.sources.audio import AudioFile, read_audio
     from galago_edge.sources.base import Capture, Source
-    from galago_edge.sources.camera import Camera
     from galago_edge.sources.capture import open_capture
     from galago_edge.sources.images import ImageFolder, decode_image, read_image
     from galago_edge.sources.opening import open_source
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Address",
     "AudioFile",
-    "Camera",
     "Capture",
     "ImageFolder",
     "PcmPipe",
@@ -40,7 +38,6 @@ __all__ = [
 _HOMES = {
     "Address": "address",
     "AudioFile": "audio",
-    "Camera": "camera",
     "Capture": "base",
     "ImageFolder": "images",
     "PcmPipe": "pipe",

@@ -9,7 +9,6 @@ from galago_edge.contract.manifest import AudioPreprocess, Preprocess
 from galago_edge.sources.address import STDIN_TARGET, Address, Modality, parse_source
 from galago_edge.sources.audio import DEFAULT_BLOCK_SAMPLES, AudioFile
 from galago_edge.sources.base import Source
-from galago_edge.sources.camera import Camera
 from galago_edge.sources.images import ImageFolder
 from galago_edge.sources.pipe import STDIN, PcmPipe
 from galago_edge.sources.video import VideoFile
@@ -30,11 +29,12 @@ def open_source(
         DeviceError: EXTRA_MISSING.
     """
     address = parse_source(text)
-    if address.kind == "microphone" or (address.kind == "pipe" and address.target != STDIN_TARGET):
+    pipe_that_returns = address.kind == "pipe" and address.target != STDIN_TARGET
+    if address.kind in ("camera", "microphone") or pipe_that_returns:
         raise CallerError(
             Reason.CONFIG_BAD,
             f"{address.kind}:{address.shown} is live, expected a recording",
-            hint="galago run listens to it",
+            hint="galago run takes it",
         )
     wanted: Modality = "microphone" if isinstance(preprocess, AudioPreprocess) else "camera"
     if address.modality != wanted:
@@ -53,7 +53,6 @@ _WHAT = {
     "video": "a video",
     "audio": "a sound file",
     "pipe": "raw sound on standard input",
-    "camera": "a camera",
 }
 
 
@@ -70,11 +69,4 @@ def _open_video(address: Address) -> Source:
     options = address.options
     if address.kind == "folder":
         return ImageFolder(Path(address.target), options.get("fps"))
-    if address.kind == "video":
-        return VideoFile(Path(address.target), options.get("fps"))
-    return Camera(
-        address.target,
-        width=options.get("width"),
-        height=options.get("height"),
-        fps=options.get("fps"),
-    )
+    return VideoFile(Path(address.target), options.get("fps"))
