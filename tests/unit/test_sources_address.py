@@ -142,10 +142,6 @@ def test_a_url_without_camera_before_it_is_refused_without_its_password() -> Non
         "microphone:default",
         "pipe:/run/mic?rate=8000",
     ],
-        "camera:http://admin:hunter2@127.0.0.1:9/x?pwd=hunter2",
-        "microphone:default",
-        "pipe:/run/mic?rate=8000",
-    ],
 )
 def test_what_is_live_is_no_recording_and_saying_so_holds_no_credentials(text: str) -> None:
     with pytest.raises(CallerError, match="is live, expected a recording") as caught:
