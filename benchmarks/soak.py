@@ -179,6 +179,8 @@ def report(world: World, run: Run) -> tuple[dict[str, Any], list[str]]:
             ]
         )
     print(rig.table(rows, right=(1, 2, 3, 4)))
+    if not world.can_fill_disk:
+        print("left out: disk is full (this user may not mount a small one)")
     survived = sum(outcome.recovery_s is not None for outcome in run.outcomes)
     print(
         f"\nfaults survived   {survived} of {len(run.outcomes)}; exit code at SIGTERM {run.exit_code}", end=""

@@ -14,7 +14,7 @@ from real_parts import wait_for
 
 
 def test_pauses_double_up_to_a_limit_and_begin_anew() -> None:
-    backoff = Backoff(0.5, 8.0, uniform=lambda low, high: high)
+    backoff = Backoff(0.5, 8.0, draw=lambda: 0.0)
     assert [backoff.pause_s() for _ in range(7)] == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
     backoff.reset()
     assert backoff.pause_s() == 0.5

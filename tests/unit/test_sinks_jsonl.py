@@ -3,7 +3,6 @@ from __future__ import annotations
 import ctypes
 import io
 import os
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ import pytest
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.records import GapRecord, Record, decode_record, encode_record
-from galago_edge.sinks import JsonlSink, LiveSink, clock_synced, open_jsonl
+from galago_edge.sinks import JsonlSink, clock_synced, open_jsonl
 
 
 def gap(number: int) -> Record:
@@ -111,32 +110,6 @@ def test_nobody_reading_is_not_an_error_of_the_disk() -> None:
     with io.FileIO(write, "w") as stream, pytest.raises(BrokenPipeError):
         JsonlSink(stream, "standard output").emit([gap(1)])
 
-
-def test_a_live_sink_adds_wall_time_and_whether_to_believe_it() -> None:
-    out = io.BytesIO()
-    LiveSink(JsonlSink(out, "out"), wall_ns=lambda: 42, synced=lambda: False).emit([gap(1)])
-    assert out.getvalue() == (
-        b'{"v":1,"kind":"gap","stream":"s","from_ns":1,"to_ns":2,"cause":"drop",'
-        b'"wall_ns":42,"clock_synced":false}\n'
-    )
-
-
-def test_batches_of_several_threads_never_mix() -> None:
-    out = io.BytesIO()
-    sink = LiveSink(JsonlSink(out, "out"), wall_ns=lambda: 0, synced=lambda: True)
-
-    def emit(number: int) -> None:
-        for _ in range(200):
-            sink.emit([gap(number)] * 5)
-
-    threads = [threading.Thread(target=emit, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    lines = out.getvalue().splitlines()
-    assert len(lines) == 4 * 200 * 5
-    assert all(len(set(lines[at : at + 5])) == 1 for at in range(0, len(lines), 5))
 
 
 @pytest.mark.parametrize(("state", "synced"), [(0, True), (1, True), (4, True), (5, False), (-1, False)])

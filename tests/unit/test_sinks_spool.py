@@ -478,6 +478,25 @@ def test_segments_that_everybody_has_had_are_removed(tmp_path: Path) -> None:
     assert spool.consumer("mqtt").lost == 0
 
 
+def test_a_folder_that_somebody_removes_is_made_anew_and_what_was_in_it_is_told(tmp_path: Path) -> None:
+    folder, time = tmp_path / "spool", Time()
+    spool = opened(folder, max_bytes=100_000, time=time)
+    spool.append(entries(0, 60, size=200))
+    assert len(list(folder.glob("*.spool"))) > 1
+    shutil.rmtree(folder)
+    spool.append(entries(60, 60, size=200))  # into a file without a name, until it is full
+    assert spool.fault
+    time.s += 2
+    spool.append(entries(120, 60, size=200))
+    assert spool.fault == ""
+    found = take(spool, count=100)
+    assert sum(losses(found)) + len(numbers(found)) >= 100 and numbers(found)[-1] < 180
+    killed(spool)
+    found += take(opened(folder, max_bytes=100_000))
+    assert sum(losses(found)) + len(numbers(found)) == 180
+    assert numbers(found)[-60:] == list(range(120, 180))
+
+
 def test_many_small_segments_of_a_process_that_dies_again_and_again_are_bounded_and_not_all_open(
     tmp_path: Path,
 ) -> None:

@@ -1,8 +1,7 @@
 """Sinks: where records go."""
 
 from galago_edge.sinks.jsonl import JsonlSink, open_jsonl
-from galago_edge.sinks.live import LiveSink
 from galago_edge.sinks.outbox import Outbox
 from galago_edge.sinks.wall import clock_synced
 
-__all__ = ["JsonlSink", "LiveSink", "Outbox", "clock_synced", "open_jsonl"]
+__all__ = ["JsonlSink", "Outbox", "clock_synced", "open_jsonl"]

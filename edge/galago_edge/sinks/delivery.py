@@ -11,37 +11,33 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+from galago_edge.contract.backoff import backoff_s
 from galago_edge.contract.errors import disk_error
 from galago_edge.contract.status import SinkStatus
 from galago_edge.sinks.spool import Spool
 
-_JITTER = 0.2
 _STEADY_S = 30.0
 """A connection that lasts so long was a good one: the next pause is a short one again."""
 
 
 class Backoff:
-    """Pauses that double from ``first_s`` up to ``max_s``, each up to 20 % shorter by chance.
+    """Pauses between attempts at one receiver, until one succeeds."""
 
-    Jitter, because a hundred devices lose their broker at the same moment.
-    """
-
-    def __init__(
-        self, first_s: float, max_s: float, *, uniform: Callable[[float, float], float] = random.uniform
-    ) -> None:
-        self._first_s = min(first_s, max_s)
+    def __init__(self, first_s: float, max_s: float, *, draw: Callable[[], float] = random.random) -> None:
+        """``draw`` gives numbers in ``[0, 1)``."""
+        self._first_s = first_s
         self._max_s = max_s
-        self._uniform = uniform
-        self._next_s = self._first_s
+        self._draw = draw
+        self._failures = 0
 
     def pause_s(self) -> float:
         """Return how long to wait now."""
-        now_s, self._next_s = self._next_s, min(self._next_s * 2, self._max_s)
-        return now_s * self._uniform(1 - _JITTER, 1)
+        self._failures += 1
+        return backoff_s(self._failures, self._first_s, self._max_s, self._draw)
 
     def reset(self) -> None:
         """Begin with the shortest pause again."""
-        self._next_s = self._first_s
+        self._failures = 0
 
 
 class Bell:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import select
 import ssl
 import time
@@ -42,6 +43,7 @@ class MqttSender(DeliveryThread):
         super().__init__("mqtt", spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
         self._paho = import_extra("paho.mqtt.client", "mqtt", "sending to an MQTT broker")
         self._settings = settings
+        self._device = device
         self._tls = _tls(settings)
         self._topics = Topics(settings.topic, device, version, settings.discovery)
         self._streams: dict[str, Described] = {}
@@ -70,10 +72,12 @@ class MqttSender(DeliveryThread):
     def _client_id(self) -> str:
         """Return the same name after every restart, so that the broker ends what is left of the old one.
 
-        A last will that is sent only after the new connection is there would say that we are gone. 23
-        characters are what every broker takes.
+        A last will that is sent only after the new connection is there would say that we are gone. The
+        device's name is in it for those that were made from one copy of an SD card. 23 characters are what
+        every broker takes.
         """
-        return f"galago-{self._consumer.identity:016x}"
+        name = hashlib.sha256(f"{self._device}-{self._consumer.identity}".encode())
+        return f"galago-{name.hexdigest()[:16]}"
 
     def _serve(self, link: _Link) -> None:
         """Deliver until told to stop."""

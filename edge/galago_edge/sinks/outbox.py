@@ -16,9 +16,9 @@ from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.delivery import DeliveryThread
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.jsonl import JsonlSink
-from galago_edge.sinks.live import stamped
 from galago_edge.sinks.rotation import RotatingLog
 from galago_edge.sinks.spool import Entry, Spool
+from galago_edge.sinks.wall import stamped
 
 QUEUE_RECORDS = 10_000
 """What may wait for the writing thread; only a disk that hangs lets it come to that."""

@@ -111,8 +111,11 @@ class Segment:
             return None
         offset = self._offsets[at]
         end = self._end_of(at)
-        if self._fd < 0:
-            self._fd = self._disk.open_to_read(self.path)
+        try:
+            if self._fd < 0:
+                self._fd = self._disk.open_to_read(self.path)
+        except FileNotFoundError:
+            return None  # somebody has removed it
         try:
             frame = decode_frame(self._disk.read_at(self._fd, end - offset, offset))
         except OSError as error:

@@ -308,8 +308,21 @@ class Spool:
                 self.fault = ""
                 if self._dirty_since is None:
                     self._dirty_since = self._clocks.monotonic()
+        except FileNotFoundError as error:
+            self._begin_anew()
+            self._refused(error)
         except OSError as error:
             self._refused(error)
+
+    def _begin_anew(self) -> None:
+        """Make folder and cursors once more, as soon as possible: somebody has removed them."""
+        self._segments.retire()
+        self._made = False
+        for consumer in self._consumers.values():
+            consumer.cursor.close()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     def _make(self) -> None:
         """Make the cursors, before the first record, so that a crash cannot make a receiver a new one."""

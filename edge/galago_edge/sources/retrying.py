@@ -1,21 +1,16 @@
-"""How long to wait before a lost source is tried again: doubling, with jitter, and a breaker."""
+"""How long to wait before a lost source is tried again: backoff, and a breaker behind it."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 
+from galago_edge.contract.backoff import backoff_s
 from galago_edge.contract.settings import SourceSettings
-
-_JITTER = 0.2
 
 
 class Backoff:
-    """Pauses between attempts.
-
-    Jitter only shortens a pause, so that ``backoff_max_s`` and ``breaker_s`` bound how long a source that
-    is back may go unnoticed. It keeps the devices of one site from asking their camera server in step.
-    """
+    """Pauses between attempts."""
 
     def __init__(self, settings: SourceSettings, draw: Callable[[], float] = random.random) -> None:
         """``draw`` gives numbers in ``[0, 1)``."""
@@ -28,8 +23,5 @@ class Backoff:
         if failures <= 0:
             return 0.0
         if failures >= settings.breaker:
-            longest = settings.breaker_s
-        else:
-            # 2 ** 60 of the shortest pause is beyond any limit; a larger power would be no float
-            longest = min(settings.backoff_s * 2.0 ** min(failures - 1, 60), settings.backoff_max_s)
-        return longest * (1.0 - _JITTER * self._draw())
+            return backoff_s(1, settings.breaker_s, settings.breaker_s, self._draw)
+        return backoff_s(failures, settings.backoff_s, settings.backoff_max_s, self._draw)
