@@ -111,7 +111,6 @@ def test_nobody_reading_is_not_an_error_of_the_disk() -> None:
         JsonlSink(stream, "standard output").emit([gap(1)])
 
 
-
 @pytest.mark.parametrize(("state", "synced"), [(0, True), (1, True), (4, True), (5, False), (-1, False)])
 def test_the_kernel_is_asked_whether_its_clock_is_synchronized(
     state: int, synced: bool, monkeypatch: pytest.MonkeyPatch
