@@ -24,6 +24,7 @@ from galago_edge.service.doctor.case import Account, Check, fail, ok
 from galago_edge.service.receiver import receive
 from galago_edge.store import Store, install_bundle
 from galago_edge.testing import make_bundle, make_hollow_bundle, trust
+from real_parts import small_disk
 
 ROOT = Path(__file__).parents[2]
 NOBODY = Account("galago", 54_321, frozenset())
@@ -321,14 +322,7 @@ def test_a_folder_that_the_services_user_may_not_write_fails(tmp_path: Path, dev
 
 
 def test_a_full_and_a_read_only_disk_fail(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "galago-test", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("this user may not mount a tmpfs")
-        pytest.skip("this user may not mount a tmpfs")
-    try:
+    with small_disk(tmp_path / "disk", "64m") as disk:
         assert looked(Case(disk), storing.check_disks)["disk store"].level == "warn"  # 64 MB are little
         with (disk / "ballast").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, (64 << 20) - 8192)
@@ -340,8 +334,6 @@ def test_a_full_and_a_read_only_disk_fail(tmp_path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         read_only = looked(Case(disk), storing.check_disks)["disk store"]
         assert "Read-only" in read_only.met and "remount,rw" in read_only.fix
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 # the machine

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
 import threading
 import time
 import wave
@@ -26,6 +25,7 @@ from galago_edge.decision import ONE
 from galago_edge.recording import SampleCollector, SampleFolder
 from galago_edge.recording.layout import CONTEXT, class_folder, look, read_stem
 from galago_edge.testing import TINY_AUDIO, changed, hollow_manifest
+from real_parts import small_disk
 
 MS = 1_000_000
 DAY_NS = 86_400_000 * MS
@@ -537,14 +537,7 @@ def test_a_sample_that_a_human_sorts_into_another_class_counts_there(bench: Call
 def test_a_real_full_disk_costs_samples_and_nothing_else(
     tmp_path: Path, bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "galago-test", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("this user may not mount a tmpfs")
-        pytest.skip("this user may not mount a tmpfs")
-    try:
+    with small_disk(tmp_path / "disk", "1m") as disk:
         ballast = disk / "ballast"
         ballast.write_bytes(bytes(900_000))
         one = bench(disk / "samples")
@@ -562,8 +555,6 @@ def test_a_real_full_disk_costs_samples_and_nothing_else(
         one.see(UNSURE, noise_picture(3))
         status = one.settled()
         assert (status["kept"], status["fault"]) == (1, "")
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def refused(one: Bench, wanted: dict[str, int]) -> None:

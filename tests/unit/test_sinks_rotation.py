@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from galago_edge.contract.records import GapRecord, StateRecord, decode_record, encode_record
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.rotation import RotatingLog
+from real_parts import small_disk
 
 
 def line(number: int) -> bytes:
@@ -214,14 +214,7 @@ def test_a_pipe_that_nobody_reads_does_not_hold_anybody_up(tmp_path: Path) -> No
 
 
 def test_a_real_full_disk_is_survived(tmp_path: Path) -> None:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "galago-test", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("this user may not mount a tmpfs")
-        pytest.skip("this user may not mount a tmpfs")
-    try:
+    with small_disk(tmp_path / "disk", "64k") as folder:
         opened = log(folder / "log.jsonl", max_bytes=1 << 20)
         for first in range(0, 2_000, 10):
             opened.write(lines(first, 10))
@@ -232,5 +225,3 @@ def test_a_real_full_disk_is_survived(tmp_path: Path) -> None:
         opened.write(line(2_000))
         assert numbers(folder / "log.jsonl") == [-lost, 2_000]
         LOGS.pop().close()
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from galago_edge.sinks.consumer import Delivery
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.frames import FRAME_BYTES, scan_frames
 from galago_edge.sinks.spool import Entry, Spool
+from real_parts import small_disk
 
 ALL = ("event", "state", "gap")
 YEAR_NS = 365 * 86_400 * 10**9
@@ -746,14 +746,7 @@ def test_a_disk_that_dies_at_any_step_raises_nothing_and_costs_only_what_lies_on
 
 def test_a_real_full_disk_costs_nothing_that_memory_can_bridge(tmp_path: Path) -> None:
     """A tmpfs, filled and emptied around a running spool."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "galago-test", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("this user may not mount a tmpfs")
-        pytest.skip("this user may not mount a tmpfs")
-    try:
+    with small_disk(tmp_path / "disk", "256k") as folder:
         ballast = folder / "ballast"
         time = Time()
 
@@ -783,8 +776,6 @@ def test_a_real_full_disk_costs_nothing_that_memory_can_bridge(tmp_path: Path) -
         assert (got + numbers(left), losses(left)) == (list(range(600)), [])
         OPENED.remove(spool)
         spool.close()
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_the_disk_is_synced_at_most_every_sync_s_and_never_while_nothing_happens(tmp_path: Path) -> None:

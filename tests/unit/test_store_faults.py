@@ -6,7 +6,6 @@ import errno
 import inspect
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.store import Installation, Store, install_bundle
 from galago_edge.store.fs import StoreFs
 from galago_edge.testing import make_hollow_bundle, trust
+from real_parts import small_disk
 
 CALLS = [name for name, _ in inspect.getmembers(StoreFs, inspect.isfunction) if not name.startswith("_")]
 
@@ -155,17 +155,8 @@ def test_a_file_system_that_cannot_reserve_is_no_fault_but_a_full_one_is(
 
 def test_a_real_full_disk_leaves_the_old_bundle(tmp_path: Path) -> None:
     """A tmpfs of a few hundred kilobytes, filled to leave ever less room."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "galago-test", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("this user may not mount a tmpfs")
-        pytest.skip("this user may not mount a tmpfs")
-    try:
+    with small_disk(tmp_path / "disk", "512k") as disk:
         fill_and_install(disk, tmp_path)
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def fill_and_install(disk: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from real_parts.broker import Broker
 from real_parts.browser import open_browser
 from real_parts.clock import WallClock
 from real_parts.delegate import build_delegate
+from real_parts.disk import small_disk
 from real_parts.missing import missing_part
 from real_parts.mjpeg import MjpegServer
 from real_parts.processes import MissingPartError, free_port, wait_for
@@ -26,6 +27,7 @@ __all__ = [
     "missing_part",
     "open_browser",
     "silence",
+    "small_disk",
     "tone",
     "wait_for",
 ]
