@@ -202,8 +202,8 @@ def script(world: World) -> list[Fault]:
             repair=restart_broker(), works=delivers("mqtt"),
         ),
         Fault(
-            name="RTSP changes resolution", break_=lambda: rtsp.resize(640, 480), away_s=_AT_ONCE_S,
-            broken=("porch",), works=flows("porch"), once=True,
+            name="RTSP changes resolution", break_=lambda: rtsp.resize(640, 480),
+            repair=lambda: rtsp.resize(320, 240), works=flows("porch"),
         ),
         Fault(
             name="captures hang (STOP)", break_=to_captures(signal.SIGSTOP), away_s=_AT_ONCE_S,

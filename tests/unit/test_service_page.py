@@ -469,7 +469,8 @@ def test_rubbish_is_refused_and_the_next_visitor_is_served(sent: bytes, page: Pa
         socket.create_connection(("127.0.0.1", page.port), timeout=DEADLINE_S) as connection,
     ):
         connection.sendall(sent)
-        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # it has hung up already
+            connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
         assert answer == b"" or re.match(rb"HTTP/1\.[01] [2-5]\d\d ", answer)
     assert json.loads(ask(page, "/api/status").body)["device"] == "porch"
