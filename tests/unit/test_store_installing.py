@@ -29,21 +29,20 @@ def root(tmp_path: Path) -> Path:
 
 def pack(root: Path, counter: int, **info: Any) -> Bundle:
     path = root.parent / f"{counter}-{len(list(root.parent.iterdir()))}.galago"
-    make_hollow_bundle(
-        path, model=b"model %d" % counter, version=f"{counter}.0.0", release_counter=counter, **info
-    )
+    info = {"version": f"{counter}.0.0"} | info
+    make_hollow_bundle(path, model=b"model %d" % counter, release_counter=counter, **info)
     return open_bundle(path)
 
 
-def install(root: Path, bundle: Bundle, fs: StoreFs | None = None) -> Installation:
+def install(root: Path, bundle: Bundle, fs: StoreFs | None = None, **options: Any) -> Installation:
     store = Store(root, fs)
-    return install_bundle(store, bundle, store.trusted(), accept)
+    return install_bundle(store, bundle, store.trusted(), accept, **options)
 
 
-def refusal(root: Path, bundle: Bundle) -> tuple[Reason, str]:
+def refusal(root: Path, bundle: Bundle, **options: Any) -> tuple[Reason, str]:
     before = snapshot(root)
     with pytest.raises((DeviceError, BundleError)) as caught:
-        install(root, bundle)
+        install(root, bundle, **options)
     assert snapshot(root) == before
     assert caught.value.hint
     return caught.value.reason, str(caught.value)
@@ -82,7 +81,7 @@ def test_what_lies_in_the_store_cannot_be_written_and_tells_what_accepted_it(roo
 
 def test_both_copies_of_the_record_are_the_same_afterwards(root: Path) -> None:
     for counter in (1, 2, 3):
-        install(root, pack(root, counter))
+        install(root, pack(root, counter), commit=True)
         assert (root / "state.a").read_bytes() == (root / "state.b").read_bytes()
     slot = Store(root).state().slots["tiny"]
     assert slot.previous is not None
@@ -129,8 +128,34 @@ def test_a_bundle_raises_the_floor(root: Path) -> None:
     manifest = changed(manifest, rollback__min_release_counter_after_commit=4)
     install(root, write_bundle(root.parent / "x.galago", manifest, files, [TEST_KEY]))
     assert Store(root).state().slots["tiny"].floor == 4
-    install(root, pack(root, 6))
+    install(root, pack(root, 6), commit=True)
     assert Store(root).state().slots["tiny"].floor == 4
+
+
+def test_an_older_release_is_taken_when_that_is_meant_and_the_record_says_so(root: Path) -> None:
+    install(root, pack(root, 7))
+    assert install(root, pack(root, 6), allow_downgrade=True).phase == "on trial"
+    state = Store(root).state()
+    assert state.slots["tiny"].active.version == "6.0.0"
+    assert (state.history[-1].action, state.history[-1].reason) == ("override", "allow-downgrade")
+
+
+def test_no_override_goes_below_the_floor(root: Path) -> None:
+    from galago_edge.bundle import write_bundle
+
+    manifest, files = hollow_manifest(release_counter=5)
+    manifest = changed(manifest, rollback__min_release_counter_after_commit=4)
+    install(root, write_bundle(root.parent / "x.galago", manifest, files, [TEST_KEY]))
+    reason, text = refusal(root, pack(root, 3), allow_downgrade=True)
+    assert reason == Reason.DOWNGRADE and "floor is 4" in text
+    assert install(root, pack(root, 4), allow_downgrade=True).outcome == "installed"
+
+
+def test_a_release_counter_that_would_leave_no_room_above_it_is_refused(root: Path) -> None:
+    install(root, pack(root, 1))
+    reason, text = refusal(root, pack(root, 2**53 - 1, version="2.0.0"))
+    assert reason == Reason.COUNTER_JUMP and str(2**53 - 1) in text
+    assert install(root, pack(root, 20_261_122, version="2.0.0")).outcome == "installed"
 
 
 def test_the_floor_holds_even_where_the_active_bundle_is_below_it(root: Path) -> None:
@@ -232,6 +257,14 @@ def test_two_at_once_are_refused_and_the_lock_ends_with_its_holder(root: Path) -
     assert install(root, pack(root, 2)).outcome == "installed"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_what_root_installs_can_still_be_changed_by_the_service_s_user(root: Path) -> None:
+    os.chown(root, 65_534, 65_534)
+    install(root, pack(root, 1))
+    paths = [root / "lock", root / "bundles", root / "incoming", *(root / "bundles").iterdir()]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in paths} == {(65_534, 65_534)}
+
+
 class Small(StoreFs):
     def __init__(self, free: Free) -> None:
         self._free = free
@@ -270,7 +303,7 @@ class Recorder(StoreFs):
         self._paths: dict[int, Path] = {}
 
     def _note(self, call: str, path: Path) -> None:
-        parts = path.relative_to(self._root).parts
+        parts = Path(os.path.relpath(path, self._root)).parts
         named = [
             part.partition("-")[0] if part.startswith("new-") else part.partition(".tmp")[0] for part in parts
         ]
@@ -303,8 +336,8 @@ def test_everything_is_on_the_disk_before_the_step_that_relies_on_it(root: Path)
     moved = at[("rename", f"bundles/{bundle.id}")]
     for name in ("manifest.json", "manifest.sig", "model.tflite", "golden/0.png", "accepted.json"):
         assert at[("create", f"incoming/new/{name}")] < at[("fsync", f"incoming/new/{name}")] < moved
-    for folder in ("incoming/new/golden", "incoming/new", "incoming"):
-        assert at[("fsync_dir", folder)] < moved or folder == "incoming"
+    for folder in ("incoming/new/golden", "incoming/new"):
+        assert at[("fsync_dir", folder)] < moved
     assert at[("create", "incoming/new/accepted.json")] < at[("fsync_dir", "incoming/new")]
     first = fs.log.index(("rename", "state.a"))
     assert moved < at[("fsync_dir", "bundles")] < fs.log.index(("create", "state.a"))
@@ -322,7 +355,7 @@ def test_the_newer_copy_is_never_the_first_to_be_replaced(root: Path) -> None:
     """A cut while it is written would leave only the older one."""
     install(root, pack(root, 1))
     state = Store(root).state()
-    newer = with_active(state, "tiny", state.slots["tiny"].active, floor=0)
+    newer = with_active(state, "tiny", state.slots["tiny"].active)
     (root / "state.a").chmod(0o644)
     (root / "state.a").write_bytes(encode_state(newer))
     fs = Recorder(root)

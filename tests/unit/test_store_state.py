@@ -19,17 +19,18 @@ from galago_edge.store.state import (
 )
 
 
-def release(counter: int) -> Release:
+def release(counter: int, floor: int = 0) -> Release:
     return Release(
         id=f"{counter:064x}",
         version=f"{counter}.0.0",
         release_counter=counter,
         since_utc="2026-01-01T00:00:00Z",
+        floor=floor,
     )
 
 
-ONE = with_active(State(), "alarms", release(1), floor=0)
-TWO = with_active(ONE, "alarms", release(2), floor=2)
+ONE = with_active(State(), "alarms", release(1))
+TWO = with_active(ONE, "alarms", release(2, floor=2))
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
@@ -57,29 +58,29 @@ def test_a_record_of_another_version_is_no_record() -> None:
 
 def test_what_was_active_becomes_the_previous_one() -> None:
     assert ONE.slots == {"alarms": Slot(active=release(1))}
-    assert TWO.slots == {"alarms": Slot(active=release(2), previous=release(1), floor=2)}
+    assert TWO.slots == {"alarms": Slot(active=release(2, floor=2), previous=release(1), floor=2)}
     assert (ONE.seq, TWO.seq) == (1, 2)
 
 
 def test_names_have_slots_of_their_own() -> None:
-    both = with_active(TWO, "porch", release(7), floor=0)
+    both = with_active(TWO, "porch", release(7))
     assert both.slots == {**TWO.slots, "porch": Slot(active=release(7))}
 
 
 def test_a_repair_keeps_the_previous_one_and_is_told_apart() -> None:
-    repaired = with_active(TWO, "alarms", release(2), floor=0)
+    repaired = with_active(TWO, "alarms", release(2))
     assert repaired.slots == TWO.slots
     assert [event.action for event in repaired.history] == ["install", "install", "repair"]
 
 
 def test_the_floor_never_falls() -> None:
-    assert with_active(TWO, "alarms", release(3), floor=0).slots["alarms"].floor == 2
+    assert with_active(TWO, "alarms", release(3)).slots["alarms"].floor == 2
 
 
 def test_the_history_keeps_the_last_changes() -> None:
     state = State()
     for counter in range(1, HISTORY_LENGTH + 6):
-        state = with_active(state, "alarms", release(counter), floor=0)
+        state = with_active(state, "alarms", release(counter))
     assert [event.seq for event in state.history] == list(range(6, HISTORY_LENGTH + 6))
 
 

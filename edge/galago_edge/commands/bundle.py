@@ -1,4 +1,4 @@
-"""``galago bundle``: look into bundles and check them. Building them is the workstation's."""
+"""``galago bundle inspect`` and ``verify``. Building bundles is the workstation's."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from galago_edge.commands.cli import GalagoGroup, json_option
 from galago_edge.commands.options import opened_bundle
 
 if TYPE_CHECKING:
+    from msgspec import UnsetType
+
     from galago_edge.bundle import Bundle
-    from galago_edge.contract.manifest import Gate, Label, Preprocess
+    from galago_edge.contract.manifest import Gate, Label, Preprocess, Provenance
 
 
 @click.group(cls=GalagoGroup, prefix="bundle.")
 def bundle() -> None:
-    """Look into bundles and check them."""
+    """Look into bundles, check them, compare them, sign them."""
 
 
 @click.command()
@@ -55,15 +57,24 @@ def inspect(path: Path, as_json: bool) -> None:
     metavar="PUB",
     help="Accept only if this public key signed it; may be given several times.",
 )
+@click.option(
+    "--threshold",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="So many different --trust keys must have signed it.",
+)
 @json_option
-def verify(path: Path, trusted: tuple[Path, ...], as_json: bool) -> None:
+def verify(path: Path, trusted: tuple[Path, ...], threshold: int, as_json: bool) -> None:
     """Check that BUNDLE is whole, signed and consistent, and with --trust by whom.
 
     \b
     Example:
       galago bundle verify alarms-1.4.0.galago --trust release.key.pub
     """
-    opened = opened_bundle(path, trusted)
+    from galago_edge.bundle import TrustedKeys, open_bundle
+
+    opened = open_bundle(path, TrustedKeys.of(trusted, threshold) if trusted else None)
     if as_json:
         info = opened.manifest.bundle
         data = {
@@ -98,7 +109,7 @@ def _sections(opened: Bundle) -> dict[str, list[str]]:
         + ([info.description] if info.description else []),
         "id": [opened.id],
         "signed by": list(opened.signers),
-        "made": [f"{info.created_utc} by {info.producer}"],
+        "made": [f"{info.created_utc} by {info.producer}", *_origin(manifest.provenance)],
         "for": [
             f"profiles: {', '.join(compat.device_profiles) or 'none'}",
             f"machines: {', '.join(compat.arch)}; galago-edge {compat.min_runtime_version} or later",
@@ -121,6 +132,17 @@ def _sections(opened: Bundle) -> dict[str, list[str]]:
         "golden": [f"{golden.file} ({golden.label})" for golden in manifest.golden],
         "files": [f"{entry.size:>10} {entry.path} ({entry.role})" for entry in manifest.files],
     }
+
+
+def _origin(origin: Provenance | UnsetType) -> list[str]:
+    from msgspec import UNSET
+
+    if origin is UNSET:
+        return []
+    lines = [f"trained {origin.trained_utc} by {origin.trained_by}, seed {origin.seed}"]
+    lines += [f"build {origin.build_id}"] if origin.build_id else []
+    lines += [f"config {origin.config_sha256[:16]}…, network {origin.model_sha256[:16]}…"]
+    return [*lines, "with " + ", ".join(f"{name} {version}" for name, version in origin.versions.items())]
 
 
 def _fields(spec: Preprocess | Gate) -> str:

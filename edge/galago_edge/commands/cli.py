@@ -20,17 +20,29 @@ from galago_edge.contract.errors import GalagoError
 
 _OWN = {
     "": {
+        "activate": "galago_edge.commands.activate:activate",
         "bundle": "galago_edge.commands.bundle:bundle",
         "classify": "galago_edge.commands.classify:classify",
+        "commit": "galago_edge.commands.commit:commit",
         "doctor": "galago_edge.commands.doctor:doctor",
+        "gc": "galago_edge.commands.gc:gc",
+        "history": "galago_edge.commands.history:history",
         "install": "galago_edge.commands.install:install",
         "keys": "galago_edge.commands.keys:keys",
+        "mark-bad": "galago_edge.commands.mark_bad:mark_bad",
+        "pull": "galago_edge.commands.pull:pull",
+        "receive": "galago_edge.commands.receive:receive",
         "replay": "galago_edge.commands.replay:replay",
+        "rollback": "galago_edge.commands.rollback:rollback",
         "run": "galago_edge.commands.run:run",
+        "scrub": "galago_edge.commands.scrub:scrub",
         "status": "galago_edge.commands.status:status",
     },
     "bundle.": {
+        "diff": "galago_edge.commands.bundle_diff:diff",
+        "index": "galago_edge.commands.bundle_index:index",
         "inspect": "galago_edge.commands.bundle:inspect",
+        "sign": "galago_edge.commands.bundle_sign:sign",
         "verify": "galago_edge.commands.bundle:verify",
     },
 }

@@ -9,17 +9,47 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galago_edge.commands.cli import json_option
+from galago_edge.commands.store_options import await_verdict, notify_service, root_option, slot_data
 
 if TYPE_CHECKING:
     from galago_edge.service.receiver import Receipt
+    from galago_edge.store.state import Slot
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store.")
+@root_option
+@click.option("--stage-only", is_flag=True, help="Only put it beside the active one; see galago activate.")
+@click.option("--commit", is_flag=True, help="No trial: take it as good at once.")
+@click.option("--allow-downgrade", is_flag=True, help="Take an older release than the active one.")
+@click.option("--allow-bad", is_flag=True, help="Take a bundle that failed on this device before.")
+@click.option(
+    "--trial-s",
+    type=click.IntRange(1, 86_400),
+    help="How long it is on trial, instead of what it says itself.",
+)
+@click.option(
+    "--wait", "wait_s", type=click.FloatRange(0), help="Wait so many seconds for the end of the trial."
+)
 @json_option
-def install(bundle: Path, root: Path, as_json: bool) -> None:
+@click.pass_context
+def install(
+    ctx: click.Context,
+    bundle: Path,
+    root: Path,
+    stage_only: bool,
+    commit: bool,
+    allow_downgrade: bool,
+    allow_bad: bool,
+    trial_s: int | None,
+    wait_s: float | None,
+    as_json: bool,
+) -> None:
     """Check BUNDLE, run its golden samples on this device, and make it the active one.
+
+    Where there is a bundle to go back to it is active on trial: the running service is told, judges it by
+    live input, and commits it or goes back. Without a service it is judged from the next start on. Exit
+    code 0: installed as asked. With --wait: 0 committed, 4 still on trial, 6 rolled back.
 
     Whatever fails, the bundle that was active before stays so. ROOT must trust the signer (galago keys
     trust); with a profile in ROOT (galago devices show NAME -o ROOT/profile.toml) board, runtime and
@@ -27,33 +57,96 @@ def install(bundle: Path, root: Path, as_json: bool) -> None:
 
     \b
     Example:
-      galago install alarms-1.4.0.galago --root /var/lib/galago
+      galago install alarms-1.4.0.galago --root /var/lib/galago --wait 300
     """
     from galago_edge.service.receiver import receive
+    from galago_edge.store import Store
 
-    receipt = receive(bundle, root)
+    if stage_only and (commit or wait_s is not None or trial_s is not None):
+        raise click.UsageError("--stage-only makes nothing active, so there is nothing to commit or wait for")
+    try:
+        receipt = receive(
+            bundle,
+            root,
+            activate=not stage_only,
+            commit=commit,
+            allow_downgrade=allow_downgrade,
+            allow_bad=allow_bad,
+            trial_s=trial_s,
+        )
+    except KeyboardInterrupt:
+        click.echo(_interrupted(root), err=True)
+        raise
+    told = None
+    if receipt.phase != "staged" and receipt.outcome != "already installed":
+        told = notify_service(root)
+    code, slot = 0, receipt.slot
+    name = receipt.bundle.manifest.bundle.name
+    if wait_s is not None:
+        code, slot = await_verdict(Store(root), name, receipt.bundle.id, wait_s)
     if as_json:
-        click.echo(json.dumps(_data(receipt), indent=2))
-        return
-    click.echo(f"{receipt.bundle} {_SAID[receipt.outcome]} in {root} (id {receipt.bundle.id[:16]}…)")
-    if receipt.golden:
-        worst = max(result.largest_difference for result in receipt.golden)
-        click.echo(f"golden samples: {len(receipt.golden)} answered, at most {worst} steps off")
-    if receipt.profile is None:
-        click.echo(f"no profile in {root}: board and operators were not checked, machine and runtime were")
+        click.echo(json.dumps(_data(receipt, slot, told), indent=2))
+    else:
+        for line in _lines(receipt, root, told):
+            click.echo(line)
+        if wait_s is not None and receipt.phase == "on trial":
+            click.echo(_verdict(slot, code))
+    ctx.exit(code)
 
 
 _SAID = {
-    "installed": "is installed and active",
-    "already installed": "was active already and is whole",
-    "repaired": "was damaged and is repaired",
+    ("installed", "committed"): "is installed and active",
+    ("installed", "on trial"): "is installed and active on trial",
+    ("installed", "staged"): "is installed and staged",
+    ("already installed", "committed"): "was active already and is whole",
+    ("already installed", "on trial"): "was active on trial already and is whole",
+    ("already installed", "staged"): "was staged already and is whole",
+    ("repaired", "committed"): "was damaged and is repaired",
+    ("repaired", "on trial"): "was damaged and is repaired, still on trial",
 }
 
 
-def _data(receipt: Receipt) -> dict[str, Any]:
+def _lines(receipt: Receipt, root: Path, told: int | None) -> list[str]:
+    said = _SAID[receipt.outcome, receipt.phase]
+    lines = [f"{receipt.bundle} {said} in {root} (id {receipt.bundle.id[:16]}…)"]
+    if receipt.golden:
+        worst = max(result.largest_difference for result in receipt.golden)
+        lines.append(f"golden samples: {len(receipt.golden)} answered, at most {worst} steps off")
+    if receipt.profile is None:
+        lines.append(f"no profile in {root}: board and operators were not checked, machine and runtime were")
+    if receipt.phase == "on trial":
+        back = receipt.slot.previous
+        to = f"{back.version}" if back else "the factory's bundle"
+        judge = f"the service (process {told}) judges it now" if told else "the next galago run judges it"
+        lines.append(f"{judge}; if it fails, {to} is active again; galago status shows how it goes")
+    elif receipt.phase == "staged":
+        name = receipt.bundle.manifest.bundle.name
+        lines.append(f"{receipt.slot.active.version} stays active; galago activate {name} --root {root}")
+    return lines
+
+
+def _interrupted(root: Path) -> str:
+    """Return which bundles are active after all: an interrupt may come before the change or behind it."""
+    from galago_edge.store import Store
+
+    slots = sorted(Store(root).state().slots.items())
+    active = (f"{name} {slot.active.version}{' (on trial)' if slot.trial else ''}" for name, slot in slots)
+    return f"interrupted; active in {root}: {', '.join(active) or 'nothing'}"
+
+
+def _verdict(slot: Slot, code: int) -> str:
+    if code == 0:
+        return f"committed: {slot.active.version} stays"
+    if code == 4:
+        return f"still on trial, {slot.trial.left if slot.trial else 0} loads left"
+    return f"rolled back: {slot.active.version} is active again; galago history says why"
+
+
+def _data(receipt: Receipt, slot: Slot, told: int | None) -> dict[str, Any]:
     info = receipt.bundle.manifest.bundle
     return {
         "outcome": receipt.outcome,
+        "phase": receipt.phase,
         "name": info.name,
         "version": info.version,
         "id": receipt.bundle.id,
@@ -63,4 +156,6 @@ def _data(receipt: Receipt) -> dict[str, Any]:
             {"file": result.file, "label": result.label, "difference": result.largest_difference}
             for result in receipt.golden
         ],
+        "service": told,
+        "slot": slot_data(info.name, slot),
     }

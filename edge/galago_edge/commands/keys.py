@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from galago_edge.commands.cli import json_option
+from galago_edge.contract.errors import CallerError, Reason
+
+if TYPE_CHECKING:
+    from galago_edge.store import Store
 
 
 @click.group()
@@ -64,9 +69,17 @@ def show(path: Path, as_json: bool) -> None:
     click.echo(public_line(keyid, comment), nl=False)
 
 
+_root_option = click.option(
+    "--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store."
+)
+_in_use_option = click.option(
+    "--allow-in-use", is_flag=True, help="Even if the device would no longer load a bundle that it has."
+)
+
+
 @keys.command()
 @click.argument("public_key", metavar="PUB", type=click.Path(path_type=Path))
-@click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store.")
+@_root_option
 @json_option
 def trust(public_key: Path, root: Path, as_json: bool) -> None:
     """Let the device at ROOT take bundles that the key PUB signed.
@@ -76,11 +89,130 @@ def trust(public_key: Path, root: Path, as_json: bool) -> None:
       galago keys trust release.key.pub --root /var/lib/galago
     """
     from galago_edge.bundle.keys import read_public_key
+    from galago_edge.store import Store
     from galago_edge.store.trusting import trust_key
 
     keyid, comment = read_public_key(public_key)
-    path = trust_key(root, keyid, comment)
+    path = trust_key(Store(root), keyid, comment)
     if as_json:
         click.echo(json.dumps({"id": keyid, "comment": comment, "file": str(path)}, indent=2))
         return
     click.echo(f"{root} takes bundles signed by {keyid[:16]}…" + (f" ({comment})" if comment else ""))
+
+
+@keys.command()
+@click.argument("key", metavar="PUB|ID")
+@_root_option
+@click.option("--why", default="", help="One line that says why, such as 'laptop stolen in May'.")
+@_in_use_option
+@json_option
+def revoke(key: str, root: Path, why: str, allow_in_use: bool, as_json: bool) -> None:
+    """Never again count signatures by a key on the device at ROOT: its file PUB, or its ID.
+
+    For good: a revoked key cannot be trusted again. Refused while a bundle of the device depends on it,
+    for the device would not load that one any more.
+
+    \b
+    Example:
+      galago keys revoke 3f51b2c09d7e4a68 --root /var/lib/galago --why "laptop stolen"
+    """
+    from galago_edge.bundle.keys import read_public_key
+    from galago_edge.store.trusting import find_key, revoke_key
+
+    store = _existing(root)
+    trusted = store.trusted()
+    keyid = read_public_key(Path(key))[0] if Path(key).is_file() else find_key(trusted, key)
+    path = revoke_key(store, keyid, why, allow_in_use=allow_in_use)
+    left = len(store.trusted())
+    if as_json:
+        data = {"id": keyid, "why": why, "file": str(path), "trusted": left}
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"{root} counts no signature by {keyid[:16]}… any more; trusted keys left: {left}")
+
+
+@keys.command()
+@click.argument("count", type=click.IntRange(1, 16))
+@_root_option
+@_in_use_option
+@json_option
+def threshold(count: int, root: Path, allow_in_use: bool, as_json: bool) -> None:
+    """Let the device at ROOT take only bundles that COUNT different trusted keys have signed.
+
+    \b
+    Example:
+      galago keys threshold 2 --root /var/lib/galago
+    """
+    from galago_edge.store.trusting import set_threshold
+
+    path = set_threshold(_existing(root), count, allow_in_use=allow_in_use)
+    if as_json:
+        click.echo(json.dumps({"threshold": count, "file": str(path)}, indent=2))
+        return
+    click.echo(f"{root} takes bundles with the signatures of {count} trusted key{'s' if count > 1 else ''}")
+
+
+@keys.command()
+@click.argument("name", required=False)
+@click.option("--any", "any_channel", is_flag=True, help="Take bundles of every channel again.")
+@_root_option
+@_in_use_option
+@json_option
+def channel(name: str | None, any_channel: bool, root: Path, allow_in_use: bool, as_json: bool) -> None:
+    """Let the device at ROOT take only bundles of the channel NAME, or with --any of every one.
+
+    \b
+    Example:
+      galago keys channel stable --root /var/lib/galago
+    """
+    from galago_edge.store.trusting import set_channel
+
+    if (name is None) != any_channel:
+        raise click.UsageError("give either NAME or --any")
+    path = set_channel(_existing(root), name, allow_in_use=allow_in_use)
+    if as_json:
+        click.echo(json.dumps({"channel": name, "file": str(path)}, indent=2))
+        return
+    click.echo(f"{root} takes bundles of {f'the channel {name}' if name else 'every channel'}")
+
+
+@keys.command("list")
+@_root_option
+@json_option
+def list_keys(root: Path, as_json: bool) -> None:
+    """Show which keys the device at ROOT trusts, which it has revoked, and how many must sign.
+
+    \b
+    Example:
+      galago keys list --root /var/lib/galago
+    """
+    trusted = _existing(root).trusted()
+    rows = [
+        *((keyid, "trusted", comment) for keyid, comment in sorted(trusted.comments.items())),
+        *((keyid, "revoked", why) for keyid, why in sorted(trusted.revoked.items())),
+    ]
+    if as_json:
+        listed = [{"id": keyid, "state": state, "comment": comment} for keyid, state, comment in rows]
+        data = {"threshold": trusted.threshold, "channel": trusted.channel, "keys": listed}
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    for keyid, state, comment in rows:
+        click.echo(f"{keyid}  {state}  {comment}".rstrip())
+    click.echo(f"{trusted.threshold} of {len(trusted)} trusted keys must have signed a bundle")
+    if trusted.channel is not None:
+        click.echo(f"only bundles of the channel {trusted.channel} are taken")
+    if len(trusted) < trusted.threshold:
+        click.echo("so no bundle can be installed: galago keys trust KEY.pub --root DIR", err=True)
+
+
+def _existing(root: Path) -> Store:
+    """Return the store at ``root``; a mistyped path must not become a new one.
+
+    Raises:
+        CallerError: TARGET_UNKNOWN; there is no such folder.
+    """
+    from galago_edge.store import Store
+
+    if not root.is_dir():
+        raise CallerError(Reason.TARGET_UNKNOWN, f"there is no folder {root}", hint="check --root")
+    return Store(root)

@@ -16,6 +16,7 @@ from galago_edge.contract.errors import CallerError, GalagoError, Reason
 if TYPE_CHECKING:
     from galago_edge.contract.settings import Settings
     from galago_edge.service.preparing import PreparedStream
+    from galago_edge.service.slots import Slots
     from galago_edge.sinks import JsonlSink
 
 
@@ -61,19 +62,25 @@ def run(
       galago run --root /var/lib/galago --stream door=camera:/dev/video0
       arecord -q -t raw -f S16_LE -r 16000 -c 1 | galago run --root DIR --stream "hall=pipe:-?rate=16000"
     """
+    from galago_edge.service.control import check_free
+    from galago_edge.service.preparing import is_live
     from galago_edge.service.running import Service
+    from galago_edge.service.slots import Slots
 
     settings = _configured(options, config)
-    streams, absent = _prepared(settings, root, scores, config)
+    slots = Slots(root, live=any(is_live(stream, settings.source) for stream in settings.stream))
+    check_free(root)
+    slots.load()
+    streams, absent = _prepared(settings, slots, scores, config)
     own_opencv(stream.bundle.manifest.modality for stream in streams)
     with contextlib.ExitStack() as stack:
         sink: JsonlSink | None = None
         if out is not None or settings.log is None:
             sink = stack.enter_context(records_to(out, append=True))
-        service = Service(settings, root, streams, out=sink, scores=scores, absent=absent)
+        service = Service(settings, root, streams, out=sink, scores=scores, absent=absent, slots=slots)
         stack.enter_context(_signals(service.stop, service.reload))
         failures = service.run(_report, started=_started)
-    failures = [failure for _, failure in absent] + failures
+    failures = [*service.absent, *failures]
     if failures:
         ctx.exit(failures[0].exit_code)
 
@@ -95,7 +102,7 @@ def _configured(options: tuple[str, ...], config: Path | None) -> Settings:
 
 
 def _prepared(
-    settings: Settings, root: Path, scores: bool, config: Path | None
+    settings: Settings, slots: Slots, scores: bool, config: Path | None
 ) -> tuple[list[PreparedStream], list[tuple[str, GalagoError]]]:
     """Load the bundle of every stream.
 
@@ -103,9 +110,7 @@ def _prepared(
     awake is better than one that is not. What the caller wrote must be right all the same.
     """
     from galago_edge.service.preparing import prepare
-    from galago_edge.store import Store
 
-    store = Store(root)
     streams: list[PreparedStream] = []
     absent: list[tuple[str, GalagoError]] = []
     for stream in settings.stream:
@@ -113,7 +118,7 @@ def _prepared(
             streams.append(
                 prepare(
                     stream,
-                    store,
+                    slots,
                     sources=settings.source,
                     accelerator=settings.accelerator,
                     scores=scores,
@@ -123,7 +128,7 @@ def _prepared(
             if config is None or isinstance(failure, CallerError):
                 raise
             absent.append((stream.name, failure))
-    if not streams:
+    if not streams and not (config is not None and slots.live):
         raise absent[0][1]
     for name, reason in absent:
         _report(name, reason)

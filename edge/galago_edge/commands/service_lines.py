@@ -12,6 +12,7 @@ from galago_edge.contract.status import (
     SinkStatus,
     SourceStatus,
     StreamStatus,
+    TrialStatus,
 )
 
 _EVENTS_SHOWN = 5
@@ -25,6 +26,7 @@ def service_lines(status: ServiceStatus) -> dict[str, list[str]]:
         "streams": [line for stream in status.streams for line in _stream(stream)] or ["none"],
         "sinks": [line for sink in status.sinks for line in _sink(sink)] or ["standard output"],
         "events": [_event(event) for event in status.last_events[:_EVENTS_SHOWN]] or ["none yet"],
+        **({"trial": [line for trial in status.trials for line in _trial(trial)]} if status.trials else {}),
         **({"samples": [_samples(status.samples)]} if status.samples else {}),
     }
 
@@ -122,6 +124,20 @@ def _coverage(day: CoverageStatus) -> str:
     # never rounded up: 100 % means that nothing was missed
     share = int(day.watched_s / whole_s * 10_000) / 100
     return f"watched {share:g} % of {duration(whole_s)} on {day.day}{missing}"
+
+
+def _trial(trial: TrialStatus) -> list[str]:
+    facts: list[str] = [trial.state]
+    if trial.state in ("waiting", "judging"):
+        facts.append(f"{trial.inferences} inferences ({trial.needed} needed)")
+        facts.append(f"{trial.live_s:.0f} s of {trial.trial_s:.0f} s with something to see or hear")
+    if trial.inferences:
+        facts.append(f"p99 {trial.p99_ms:.1f} ms")
+    facts.append(_count(trial.left, "load") + " left")
+    lines = [f"{trial.name} {trial.version}: {', '.join(facts)}"]
+    if trial.fault:
+        lines.append(f"  {trial.fault}")
+    return lines
 
 
 def _sink(sink: SinkStatus) -> list[str]:

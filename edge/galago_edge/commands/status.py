@@ -11,12 +11,12 @@ import msgspec
 
 from galago_edge.commands.cli import json_option
 from galago_edge.commands.service_lines import service_lines
+from galago_edge.commands.store_options import PENDING_EXIT, slot_data
 from galago_edge.contract.errors import GalagoError, LinkError
 from galago_edge.contract.status import ServiceStatus
 
 if TYPE_CHECKING:
     from galago_edge.service.inventory import Inventory, SlotReport
-    from galago_edge.store.state import Release
 
 
 @click.command()
@@ -27,8 +27,9 @@ def status(ctx: click.Context, root: Path, as_json: bool) -> None:
     """Show board, runtime, active bundles, trusted keys, the health of the store and the running service.
 
     Every byte of every active bundle is checked. Exit code 1 when one is damaged, when there is no
-    TFLite runtime, or when a service runs and does not answer. What a service says of its sources, streams
-    and sinks does not change the exit code.
+    TFLite runtime, or when a service runs and does not answer; 4 when a bundle is on trial and no service
+    runs that could judge it. What a service says of its sources, streams and sinks does not change the
+    exit code.
 
     \b
     Example:
@@ -52,6 +53,8 @@ def status(ctx: click.Context, root: Path, as_json: bool) -> None:
                 click.echo(f"{title if number == 0 else '':<9}{line}")
     if not inventory.healthy or isinstance(running, GalagoError):
         ctx.exit(1)
+    if inventory.on_trial and running is None:
+        ctx.exit(PENDING_EXIT)
 
 
 def _service_lines(running: ServiceStatus | GalagoError | None) -> dict[str, list[str]]:
@@ -90,13 +93,21 @@ def _lines(inventory: Inventory) -> dict[str, list[str]]:
 
 
 def _slot_lines(report: SlotReport) -> list[str]:
-    active, previous = report.slot.active, report.slot.previous
+    slot, active = report.slot, report.slot.active
     lines = [f"{report.name} {active.version} (id {active.id[:16]}…, {report.modality or 'damaged'})"]
     lines.append(f"  since {active.since_utc}, release counter {active.release_counter}")
-    if report.slot.floor:
-        lines[-1] += f", floor {report.slot.floor}"
-    if previous is not None:
-        lines[-1] += f", before it {previous.version}"
+    if slot.floor:
+        lines[-1] += f", floor {slot.floor}"
+    if slot.previous is not None:
+        lines[-1] += f", before it {slot.previous.version}"
+    if slot.trial is not None:
+        lines.append(f"  ON TRIAL: loaded {slot.trial.boots} times, {slot.trial.left} loads left")
+    if slot.staged is not None:
+        lines.append(f"  staged: {slot.staged.version} (id {slot.staged.id[:16]}…)")
+    if report.last_rollback is not None and report.last_rollback.id in slot.bad:
+        event = report.last_rollback
+        lines.append(f"  rolled back: {event.version} at {event.at_utc}, {event.reason}")
+    lines += [f"  installed with --{event.reason}" for event in report.overrides]
     if report.fault is not None:
         lines.append(f"  DAMAGED: {report.fault} [{report.fault.reason}]; {report.fault.hint}")
     return lines
@@ -114,29 +125,21 @@ def _data(inventory: Inventory) -> dict[str, Any]:
         "slots": [_slot_data(report) for report in inventory.slots],
         "trusted": [{"id": keyid, "comment": comment} for keyid, comment in inventory.trusted.items()],
         "store": {"copies": inventory.copies, "leftovers": inventory.leftovers},
+        "factory": list(inventory.factory),
     }
 
 
 def _slot_data(report: SlotReport) -> dict[str, Any]:
-    fault = report.fault
+    fault, event = report.fault, report.last_rollback
     return {
-        "name": report.name,
-        **_release(report.slot.active),
+        **slot_data(report.name, report.slot),
         "modality": report.modality,
-        "floor": report.slot.floor,
-        "previous": _release(report.slot.previous) if report.slot.previous else None,
+        "overrides": [override.reason for override in report.overrides],
+        "last_rollback": event
+        and {"id": event.id, "version": event.version, "at_utc": event.at_utc, "reason": event.reason},
         "fault": _fault(fault) if fault else None,
     }
 
 
 def _fault(fault: GalagoError) -> dict[str, str]:
     return {"reason": fault.reason, "message": str(fault), "hint": fault.hint}
-
-
-def _release(release: Release) -> dict[str, Any]:
-    return {
-        "version": release.version,
-        "id": release.id,
-        "release_counter": release.release_counter,
-        "since_utc": release.since_utc,
-    }

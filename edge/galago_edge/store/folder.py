@@ -7,14 +7,19 @@ which of them count.
     ROOT/bundles/<id>/      whole bundles, never changed
     ROOT/incoming/          what is being written; anything here may be removed at any time
     ROOT/state.a state.b    the record, twice (see ``state``)
+    ROOT/factory/NAME.galago  what the device was delivered with; nothing here ever writes it
     ROOT/trust/*.pub        whose bundles are taken
     ROOT/profile.toml       what this board is
+    ROOT/loaded/<id>        that this device has run a bundle it did not install itself; may be removed
 
 This module only reads, takes no lock, and sees the old or the new state, never a mixture.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,6 +33,8 @@ from galago_edge.store.state import STATE_LIMIT_BYTES, State, decode_state
 COPY_NAMES = ("state.a", "state.b")
 TEMPORARY = ".tmp-"
 TRUST_FOLDER = "trust"
+FACTORY_FOLDER = "factory"
+BUNDLE_SUFFIX = ".galago"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +55,19 @@ class StateCopy:
         return "ok" if self.state is not None else "damaged"
 
 
+class Hold:
+    """Keeps one bundle's folder from being removed, until ``close`` or the end of the process."""
+
+    def __init__(self, fd: int) -> None:
+        self._close = weakref.finalize(self, os.close, fd)
+
+    def close(self) -> None:
+        """Let go; a second time is fine."""
+        self._close()
+
+
 class Store:
-    """One device's store. What changes it: ``galago_edge.store.installing``."""
+    """One device's store. What changes it: ``installing``, ``activating``, ``booting``, ``collecting``."""
 
     def __init__(self, root: Path, fs: StoreFs | None = None) -> None:
         self.root = root
@@ -57,6 +75,7 @@ class Store:
         self.bundles = root / "bundles"
         self.incoming = root / "incoming"
         self.trust = root / TRUST_FOLDER
+        self.factory = root / FACTORY_FOLDER
 
     def copies(self) -> list[StateCopy]:
         """Return both copies of the record as they are.
@@ -64,14 +83,21 @@ class Store:
         Raises:
             LinkError: A copy cannot be read.
         """
+        return [self.copy(name) for name in COPY_NAMES]
+
+    def copy(self, name: str) -> StateCopy:
+        """Return one copy of the record as it is; what the disk has lost is damaged.
+
+        Raises:
+            LinkError: It cannot be read, but may be there.
+        """
         try:
-            contents = {name: self.fs.read(self.root / name, STATE_LIMIT_BYTES) for name in COPY_NAMES}
+            data = self.fs.read(self.root / name, STATE_LIMIT_BYTES)
         except OSError as error:
-            raise disk_error(error, f"read the state of {self.root}") from error
-        return [
-            StateCopy(name, data, None if data is None else decode_state(data))
-            for name, data in contents.items()
-        ]
+            if error.errno != errno.EIO:
+                raise disk_error(error, f"read the state of {self.root}") from error
+            data = b""
+        return StateCopy(name, data, None if data is None else decode_state(data))
 
     def state(self) -> State:
         """Return the newest whole copy of the record; an empty record when there was never one.
@@ -126,23 +152,68 @@ class Store:
         return self.bundles / bundle_id
 
     def open(self, bundle_id: str) -> Bundle:
-        """Open an installed bundle and check every byte of it.
+        """Open a bundle of this device and check every byte of it.
+
+        One that is not installed may be the factory's.
 
         Raises:
             BundleError: What lies on the disk is no longer what was installed.
             LinkError: It cannot be read.
         """
+        bundle: Bundle | None
         try:
             bundle = open_bundle(self.folder(bundle_id))
         except CallerError:
+            found = (self.factory_bundle(name) for name in self.factory_names())
+            bundle = next((one for one in found if one is not None and one.id == bundle_id), None)
+        if bundle is None:
             raise BundleError(
                 Reason.TRUNCATED, f"{self.folder(bundle_id)} is missing", hint="install the bundle again"
-            ) from None
+            )
         if bundle.id != bundle_id:
             raise BundleError(
                 Reason.FILE_HASH,
                 f"{self.folder(bundle_id)} holds the bundle {bundle.id[:16]}…",
                 hint="install the bundle again",
+            )
+        return bundle
+
+    def hold(self, bundle_id: str) -> Hold | None:
+        """Keep an installed bundle from being removed while it is used; None when it is not there.
+
+        Hold first and open then, so that nothing can happen between.
+
+        Raises:
+            LinkError: The folder cannot be opened.
+        """
+        try:
+            return Hold(self.fs.hold(self.folder(bundle_id)))
+        except FileNotFoundError:
+            return None  # the factory's bundle, which nobody removes
+        except OSError as error:
+            raise disk_error(error, f"hold {self.folder(bundle_id)}") from error
+
+    def factory_names(self) -> list[str]:
+        """Return the names under which this device was delivered with a bundle."""
+        return sorted(path.stem for path in self.factory.glob(f"*{BUNDLE_SUFFIX}"))
+
+    def factory_bundle(self, name: str) -> Bundle | None:
+        """Open the bundle that the device was delivered with; None when there is none.
+
+        Raises:
+            BundleError: It is not whole, or of another name.
+            LinkError: It cannot be read.
+        """
+        path = self.factory / f"{name}{BUNDLE_SUFFIX}"
+        try:
+            bundle = open_bundle(path)
+        except CallerError:
+            return None
+        if bundle.manifest.bundle.name != name:
+            raise BundleError(
+                Reason.MANIFEST_BAD,
+                f"{path} holds a bundle named {bundle.manifest.bundle.name}",
+                hint=f"name the file {bundle.manifest.bundle.name}{BUNDLE_SUFFIX}",
             )
         return bundle
 

@@ -38,15 +38,38 @@ class StoreFs:
         """
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
+            _as_parent(path)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
             os.close(fd)
             raise
         return fd
 
+    def hold(self, path: Path) -> int:
+        """Say that a folder is in use, until the descriptor that is returned is closed."""
+        fd = os.open(path, _FOLDER)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)  # waits only while somebody asks, see is_held
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def is_held(self, path: Path) -> bool:
+        """Tell whether any process holds a folder."""
+        fd = os.open(path, _FOLDER)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
     def mkdir(self, path: Path, mode: int = 0o755) -> None:
-        """Make one folder."""
+        """Make one folder. Made by root, it belongs to the owner of the folder around it."""
         path.mkdir(mode)
+        _as_parent(path)
 
     def create(self, path: Path) -> int:
         """Make a file that did not exist; return a descriptor to write it."""
@@ -121,3 +144,11 @@ class StoreFs:
         """Return what is left on the file system of ``path``."""
         status = os.statvfs(path)
         return Free(status.f_bavail * status.f_frsize, status.f_favail if status.f_files else None)
+
+
+def _as_parent(path: Path) -> None:
+    """Give what root makes to the owner of the store, or the service could not change it any more."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        if (owner.st_uid, owner.st_gid) != (0, 0):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

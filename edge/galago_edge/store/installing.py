@@ -4,16 +4,15 @@ The old bundle stays the active one until one small file is renamed, and before 
 the new one is on the disk, was read back and has answered its golden samples. What a broken attempt
 leaves behind is removed by the next one, and the steps run in an order in which each makes
 durable what the next relies on.
+
+Where there is something to go back to, a new bundle is active on trial: ``booting`` and ``activating``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -21,15 +20,21 @@ import msgspec
 
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
 from galago_edge.bundle.reading import ACCEPTED_NAME, MANIFEST_NAME, SIGNATURE_NAME
-from galago_edge.contract.errors import BusyError, DeviceError, GalagoError, LinkError, Reason, disk_error
-from galago_edge.store.folder import COPY_NAMES, TEMPORARY, Store
-from galago_edge.store.state import Release, State, encode_state, with_active
+from galago_edge.contract.errors import DeviceError, GalagoError, LinkError, Reason
+from galago_edge.store.admission import TrialTerms, check_release, factory_bundle, release_of, trial_of
+from galago_edge.store.changing import Change, changing, exists, now_utc
+from galago_edge.store.collecting import discard_unused
+from galago_edge.store.folder import Store
+from galago_edge.store.resigning import adopt_signatures
+from galago_edge.store.state import Slot, State, with_active, with_commit, with_event, with_staged
 
 RESERVE_BYTES = 4 << 20
 """Left free on purpose: the record, logs and other programs must still be able to write."""
 
 Accept = Callable[[Bundle], Mapping[str, Any]]
 """The last word on a bundle that lies on this disk: raises, or returns what to note about it."""
+
+Phase = Literal["committed", "on trial", "staged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,118 +43,154 @@ class Installation:
 
     outcome: Literal["installed", "already installed", "repaired"]
     folder: Path
+    phase: Phase = "committed"
+    """What the bundle is in the store now."""
 
 
-def install_bundle(store: Store, bundle: Bundle, trusted: TrustedKeys, accept: Accept) -> Installation:
+def install_bundle(
+    store: Store,
+    bundle: Bundle,
+    trusted: TrustedKeys,
+    accept: Accept,
+    *,
+    activate: bool = True,
+    commit: bool = False,
+    allow_downgrade: bool = False,
+    allow_bad: bool = False,
+    trial: TrialTerms | None = None,
+) -> Installation:
     """Copy a bundle into the store, let ``accept`` judge the copy, and make it the active one.
+
+    It is on trial afterwards when there is something to go back to and ``commit`` is not given. Without
+    ``activate`` it is only staged: see ``galago_edge.store.activate``. ``allow_downgrade`` takes a release
+    below the active one (never below the floor), ``allow_bad`` one that failed here; the record says so.
 
     Raises:
         BusyError: LOCKED; another process is changing this store.
-        DeviceError: DOWNGRADE, REPLAY or STATE_BAD; or what ``accept`` raises.
+        DeviceError: DOWNGRADE, REPLAY, COUNTER_JUMP, TRIAL_FAILED or STATE_BAD; NO_BUNDLE, there is nothing
+            that could be active while this one is staged; or what ``accept`` raises.
+        BundleError: What came back from the disk is not the bundle, or not trusted; or from ``accept``.
         LinkError: The disk is full or failing.
     """
-    installer = _Installer(store, bundle, trusted, accept)
-    try:
-        with _locked(store):
-            return installer.run()
-    except OSError as error:
-        doing = f"install {bundle} into {store.root}"
-        if installer.committed:  # the truth is: it is active, but the disk has not confirmed it
-            doing = f"confirm on the disk that {bundle}, active in {store.root} now, will stay so"
-        raise disk_error(error, doing) from error
-
-
-@contextlib.contextmanager
-def _locked(store: Store) -> Iterator[None]:
-    _ensure_folder(store, store.root, 0o700)
-    try:
-        fd = store.fs.lock(store.root / "lock")
-    except BlockingIOError:
-        raise BusyError(
-            Reason.LOCKED,
-            f"another galago command is changing {store.root}",
-            hint="wait until it has finished, then run this one again",
-        ) from None
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # nothing was written through it
-            store.fs.close(fd)
-
-
-def _ensure_folder(store: Store, path: Path, mode: int = 0o755) -> None:
-    if not path.is_dir():
-        if not path.parent.is_dir():
-            _ensure_folder(store, path.parent)
-        store.fs.mkdir(path, mode)
-        store.fs.fsync_dir(path.parent)
+    doing = f"install {bundle} into {store.root}"
+    # the truth is: it is active, but the disk has not confirmed it
+    done = (
+        f"confirm on the disk that {bundle}, {'active' if activate else 'staged'} in {store.root} now, "
+        + ("will stay so")
+    )
+    with changing(store, doing, done) as change:
+        installer = _Installer(change, bundle, trusted, accept)
+        return installer.run(
+            activate=activate,
+            commit=commit,
+            allow_downgrade=allow_downgrade,
+            allow_bad=allow_bad,
+            terms=trial or TrialTerms(),
+        )
 
 
 class _Installer:
     """The steps, in order. Each raises OSError when the disk refuses."""
 
-    def __init__(self, store: Store, bundle: Bundle, trusted: TrustedKeys, accept: Accept) -> None:
-        self._store = store
-        self._fs = store.fs
+    def __init__(self, change: Change, bundle: Bundle, trusted: TrustedKeys, accept: Accept) -> None:
+        self._change = change
+        self._store = change.store
+        self._fs = change.fs
         self._bundle = bundle
+        self._name = bundle.manifest.bundle.name
         self._trusted = trusted
         self._accept = accept
-        self.committed = False
+        self._aside: Path | None = None
+        """Where a damaged folder was put out of the way."""
 
-    def run(self) -> Installation:
-        self._recover()
+    def run(
+        self, *, activate: bool, commit: bool, allow_downgrade: bool, allow_bad: bool, terms: TrialTerms
+    ) -> Installation:
         state = self._store.state()
+        slot = state.slots.get(self._name)
+        discard_unused(self._change, state, keep={self._bundle.id})
+        if slot is not None and slot.active.id == self._bundle.id:
+            return self._again(state, slot, commit=commit)
+        overrides = check_release(self._bundle, slot, allow_downgrade=allow_downgrade, allow_bad=allow_bad)
         folder = self._store.folder(self._bundle.id)
-        slot = state.slots.get(self._bundle.manifest.bundle.name)
-        active = slot is not None and slot.active.id == self._bundle.id
         whole = self._is_whole()
-        if active and whole:
-            return Installation("already installed", folder)
-        if not active:
-            self._check_release(state)
+        if not activate:
+            if slot is not None and slot.staged is not None and slot.staged.id == self._bundle.id and whole:
+                return Installation("already installed", folder, "staged")
+            state = self._with_slot(state)
+        self._bring_in(folder, whole)
+        release = release_of(self._bundle)
+        phase: Phase = "staged"
+        if not activate:
+            state = with_staged(state, self._name, release)
+        else:
+            judged = None if commit else trial_of(self._store, self._bundle, slot, self._trusted, terms)
+            state = with_active(state, self._name, release, judged)
+            phase = "on trial" if judged is not None else "committed"
+        for override in overrides:
+            state = with_event(
+                state, "override", release.since_utc, name=self._name, release=release, reason=override
+            )
+        self._publish(state)
+        return Installation("installed", folder, phase)
+
+    def _again(self, state: State, slot: Slot, *, commit: bool) -> Installation:
+        """Install what is active already: repair it, or commit it if that is asked for."""
+        folder = self._store.folder(self._bundle.id)
+        before = state
+        on_trial = slot.trial is not None
+        whole = self._is_whole()
+        if not whole:
+            self._bring_in(folder, whole)
+            state = with_active(state, self._name, release_of(self._bundle))
+        else:
+            self._adopt_signatures()
+        if on_trial and commit:
+            state = with_commit(state, self._name, now_utc(), "galago install --commit")
+            on_trial = False
+        if state is not before:
+            self._publish(state)
+        return Installation(
+            "already installed" if whole else "repaired", folder, "on trial" if on_trial else "committed"
+        )
+
+    def _publish(self, state: State) -> None:
+        self._change.publish(state)
+        if self._aside is not None:
+            with contextlib.suppress(OSError):  # it is done; the next change removes it
+                self._change.remove(self._aside)
+
+    def _with_slot(self, state: State) -> State:
+        """Return the record with something active beside what is staged: the factory's bundle, if need be."""
+        if self._name in state.slots:
+            return state
+        factory = factory_bundle(self._store, self._name, self._trusted)
+        if factory is None:
+            raise DeviceError(
+                Reason.NO_BUNDLE,
+                f"{self._store.root} has no bundle named {self._name} that could run "
+                f"while {self._bundle} is staged",
+                hint="install it without --stage-only",
+            )
+        return with_active(state, self._name, release_of(factory))
+
+    def _is_whole(self) -> bool:
+        try:
+            found = self._store.open(self._bundle.id)
+        except GalagoError:  # missing, damaged or unreadable: it will be written anew
+            return False
+        return found.path == self._store.folder(self._bundle.id)  # not the factory's
+
+    def _bring_in(self, folder: Path, whole: bool) -> None:
         if whole:  # an earlier attempt came this far
+            self._adopt_signatures()
             self._accept(self._store.open(self._bundle.id))
         else:
             self._check_space()
             self._copy_in(folder)
-        self._commit(state)
-        return Installation("repaired" if active else "installed", folder)
 
-    def _recover(self) -> None:
-        for folder in (self._store.bundles, self._store.incoming):
-            _ensure_folder(self._store, folder)
-        for path in self._store.leftovers():
-            self._remove(path)
-        self._mirror()
-
-    def _is_whole(self) -> bool:
-        try:
-            self._store.open(self._bundle.id)
-        except GalagoError:  # missing, damaged or unreadable: it will be written anew
-            return False
-        return True
-
-    def _check_release(self, state: State) -> None:
-        info = self._bundle.manifest.bundle
-        slot = state.slots.get(info.name)
-        if slot is None:
-            return
-        lowest = max(slot.floor, slot.active.release_counter)
-        if info.release_counter < lowest:
-            raise DeviceError(
-                Reason.DOWNGRADE,
-                f"{self._bundle} has release counter {info.release_counter}; "
-                f"{slot.active.version} with {slot.active.release_counter} is active here"
-                + (f" and the floor is {slot.floor}" if slot.floor else ""),
-                hint="to go back, build the old model again with a higher release counter",
-            )
-        if info.release_counter == slot.active.release_counter:
-            raise DeviceError(
-                Reason.REPLAY,
-                f"{self._bundle} is another bundle than the active {slot.active.version} "
-                f"but has the same release counter {info.release_counter}",
-                hint="build it again with a higher release counter",
-            )
+    def _adopt_signatures(self) -> None:
+        adopt_signatures(self._change, self._store.open(self._bundle.id), self._bundle)
 
     def _check_space(self) -> None:
         manifest = self._bundle.manifest
@@ -167,101 +208,39 @@ class _Installer:
             )
 
     def _copy_in(self, folder: Path) -> None:
-        stage = self._store.incoming / f"new-{secrets.token_hex(8)}"
+        stage = self._change.new_name("new")
         self._fs.mkdir(stage)
         try:
             self._write_files(stage)
             copy = open_bundle(stage, self._trusted)  # what the disk gives back, not what was sent to it
             note = self._accept(copy)
-            self._write_file(stage / ACCEPTED_NAME, _accepted(copy, note))
+            self._change.write_file(stage / ACCEPTED_NAME, _accepted(copy, note))
             self._fs.fsync_dir(stage)
-            if os.path.lexists(folder):  # damaged: out of the way, for a folder cannot be replaced
-                self._fs.rename(folder, self._store.incoming / f"bad-{secrets.token_hex(8)}")
-            self._fs.rename(stage, folder)
-            self._fs.fsync_dir(self._store.bundles)
-            self._fs.fsync_dir(self._store.incoming)
+            if exists(folder):  # damaged: out of the way, for a folder cannot be replaced
+                self._aside = self._change.new_name("bad")
+                self._fs.rename(folder, self._aside)
+            self._fs.rename(stage, folder)  # lasts when the record is written
         except BaseException:
             with contextlib.suppress(OSError):
-                self._remove(stage)
+                self._change.remove(stage)
             raise
 
     def _write_files(self, stage: Path) -> None:
         contents = {MANIFEST_NAME: self._bundle.manifest_bytes, SIGNATURE_NAME: self._bundle.signature_bytes}
         for name, data in contents.items():
-            self._write_file(stage / name, data)
+            self._change.write_file(stage / name, data)
         names = [entry.path for entry in self._bundle.manifest.files]
         folders = sorted({parent for name in names for parent in PurePosixPath(name).parents[:-1]})
         for inner in folders:  # a parent sorts before its children
             self._fs.mkdir(stage / inner)
         for name in names:
-            self._write_file(stage / name, self._bundle.read(name))
+            self._change.write_file(stage / name, self._bundle.read(name))
         for inner in reversed(folders):
             self._fs.fsync_dir(stage / inner)
-        self._fs.fsync_dir(stage)
-        self._fs.fsync_dir(self._store.incoming)
         for name in (*contents, *names):
             self._fs.forget_cache(stage / name)
 
-    def _commit(self, state: State) -> None:
-        """Write the record. From its first rename on the new bundle is the active one."""
-        manifest = self._bundle.manifest
-        release = Release(
-            id=self._bundle.id,
-            version=manifest.bundle.version,
-            release_counter=manifest.bundle.release_counter,
-            since_utc=_now_utc(),
-        )
-        floor = manifest.rollback.min_release_counter_after_commit
-        data = encode_state(with_active(state, manifest.bundle.name, release, floor))
-        for name in COPY_NAMES:  # both are the same and whole, so the order does not matter
-            self._put_copy(name, data)
-            self.committed = True
-            self._fs.fsync_dir(self._store.root)
-
-    def _mirror(self) -> None:
-        """Make both copies of the record the same again, so that one that rots later costs nothing."""
-        state = self._store.state()
-        for copy in self._store.copies():
-            if state.seq and copy.data != encode_state(state):
-                self._put_copy(copy.name, encode_state(state))
-                self._fs.fsync_dir(self._store.root)
-
-    def _put_copy(self, name: str, data: bytes) -> None:
-        temporary = self._store.root / f"{name}{TEMPORARY}{secrets.token_hex(8)}"
-        try:
-            self._write_file(temporary, data)
-            self._fs.rename(temporary, self._store.root / name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                self._remove(temporary)
-            raise
-
-    def _write_file(self, path: Path, data: bytes) -> None:
-        fd = self._fs.create(path)
-        try:
-            self._fs.allocate(fd, len(data))
-            self._fs.write(fd, data)
-            self._fs.chmod(fd, 0o444)
-            self._fs.fsync(fd)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                self._fs.close(fd)
-            raise
-        self._fs.close(fd)
-
-    def _remove(self, path: Path) -> None:
-        if path.is_dir() and not path.is_symlink():
-            for child in sorted(path.iterdir()):
-                self._remove(child)
-            self._fs.rmdir(path)
-        else:
-            self._fs.unlink(path)
-
 
 def _accepted(bundle: Bundle, note: Mapping[str, Any]) -> bytes:
-    body = {"id": bundle.id, "accepted_utc": _now_utc(), **note}
+    body = {"id": bundle.id, "accepted_utc": now_utc(), **note}
     return msgspec.json.format(msgspec.json.encode(body)) + b"\n"
-
-
-def _now_utc() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

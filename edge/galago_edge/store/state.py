@@ -1,7 +1,8 @@
 """What a device has decided: which bundle is active under each name. One small record, kept twice.
 
 A copy is the record as one line of JSON and a line with that line's sha256. Whichever valid copy has
-the higher ``seq`` counts.
+the higher ``seq`` counts. The functions below compute the record after a change; nothing here touches
+a disk.
 """
 
 from __future__ import annotations
@@ -14,7 +15,22 @@ import msgspec
 from galago_edge.contract.manifest import BundleName, Natural, Sha256, Version
 
 HISTORY_LENGTH = 20
+BAD_LENGTH = 16
 STATE_LIMIT_BYTES = 1 << 20
+
+Action = Literal[
+    "install",
+    "repair",
+    "stage",
+    "activate",
+    "commit",
+    "rollback",
+    "boot",
+    "scrub",
+    "gc",
+    "override",
+    "mark-bad",
+]
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,29 +45,61 @@ class Release(_Part, frozen=True, kw_only=True):
     version: Version
     release_counter: Natural
     since_utc: str
-    """When it became active, by this device's clock, which may have been wrong. For people only."""
+    """When it became active (or was staged), by this device's clock, which may be wrong. For people only."""
+    floor: Natural = 0
+    """What its commit raises the slot's floor to."""
+
+
+class Trial(_Part, frozen=True, kw_only=True):
+    """The active bundle has yet to prove itself on live input."""
+
+    left: Natural
+    """How often it may still be loaded; counted down on the disk before each load."""
+    since_utc: str
+    boots: Natural = 0
+    """How often it was loaded."""
+    trial_s: Natural | None = None
+    """How long it is judged, where that differs from the manifest's ``health.trial_s``."""
+    before: Release | None = None
+    """What was ``previous`` before the trial; a rollback puts it back, a commit lets go of it."""
 
 
 class Slot(_Part, frozen=True, kw_only=True):
     """The bundles of one name."""
 
     active: Release
+    """What runs, on trial or committed."""
     previous: Release | None = None
-    trial: None = None
-    """Nothing is on trial: an installed bundle is committed at once."""
+    """What a rollback returns to; without one, the factory's bundle."""
+    staged: Release | None = None
+    """Whole and accepted, but not active yet."""
+    trial: Trial | None = None
+    """None: the active bundle is committed."""
     floor: Natural = 0
     """No bundle with a lower release counter is taken; only ever rises."""
+    bad: Annotated[tuple[Sha256, ...], msgspec.Meta(max_length=BAD_LENGTH)] = ()
+    """Bundles that failed here and are not taken again, oldest first."""
+
+    def releases(self) -> dict[str, Release]:
+        """Return what the slot still needs on the disk, by its part: ``active``, ``previous`` ..."""
+        parts = {"active": self.active, "previous": self.previous, "staged": self.staged}
+        if self.trial is not None:
+            parts["before"] = self.trial.before
+        return {part: release for part, release in parts.items() if release is not None}
 
 
 class Event(_Part, frozen=True, kw_only=True):
-    """One change of the record."""
+    """One change, or one finding, that somebody may want to read later."""
 
     seq: Natural
-    action: Literal["install", "repair"]
-    name: BundleName
-    id: Sha256
-    version: Version
+    action: Action
     at_utc: str
+    name: BundleName | None = None
+    """None: it is about the whole store."""
+    id: Sha256 | None = None
+    version: Version | None = None
+    reason: str = ""
+    """Why: a reason code, or words."""
 
 
 class State(_Part, frozen=True, kw_only=True):
@@ -61,7 +109,7 @@ class State(_Part, frozen=True, kw_only=True):
     seq: Annotated[int, msgspec.Meta(ge=0)] = 0
     slots: dict[BundleName, Slot] = {}
     history: Annotated[tuple[Event, ...], msgspec.Meta(max_length=HISTORY_LENGTH)] = ()
-    """The last changes, oldest first."""
+    """The last events, oldest first."""
 
 
 def encode_state(state: State) -> bytes:
@@ -81,25 +129,100 @@ def decode_state(data: bytes) -> State | None:
         return None  # whole, but of another version: no better than torn
 
 
-def with_active(state: State, name: str, release: Release, floor: int) -> State:
-    """Return the record after ``release`` became active under ``name``.
-
-    What was active becomes ``previous``, unless it is the same bundle, which was repaired.
-    """
-    old = state.slots.get(name)
-    repaired = old is not None and old.active.id == release.id
-    previous = None if old is None else old.previous if repaired else old.active
-    slot = Slot(active=release, previous=previous, floor=max(floor, old.floor if old else 0))
+def with_event(
+    state: State,
+    action: Action,
+    at_utc: str,
+    *,
+    name: str | None = None,
+    release: Release | None = None,
+    reason: str = "",
+    slot: Slot | None = None,
+) -> State:
+    """Return the next record: one more event and, when given, ``slot`` under ``name``."""
     event = Event(
         seq=state.seq + 1,
-        action="repair" if repaired else "install",
+        action=action,
+        at_utc=at_utc,
         name=name,
-        id=release.id,
-        version=release.version,
-        at_utc=release.since_utc,
+        id=release.id if release else None,
+        version=release.version if release else None,
+        reason=reason,
     )
-    return State(
-        seq=state.seq + 1,
-        slots={**state.slots, name: slot},
-        history=(*state.history, event)[-HISTORY_LENGTH:],
+    slots = state.slots if slot is None or name is None else {**state.slots, name: slot}
+    return State(seq=state.seq + 1, slots=slots, history=(*state.history, event)[-HISTORY_LENGTH:])
+
+
+def with_active(
+    state: State, name: str, release: Release, trial: Trial | None = None, *, action: Action = "install"
+) -> State:
+    """Return the record after ``release`` became active under ``name``, on trial or committed at once.
+
+    What was active becomes ``previous``; but a bundle that was itself on trial is dropped, because it
+    never proved anything. The same bundle again was repaired, and everything else stays.
+    """
+    old = state.slots.get(name)
+    if old is not None and old.active.id == release.id:
+        return with_event(state, "repair", release.since_utc, name=name, release=release)
+    if old is None:
+        old = Slot(active=release)
+    proven = (old.previous, old.trial.before) if old.trial is not None else (old.active, old.previous)
+    previous, before = [*(known for known in proven if known and known.id != release.id), None, None][:2]
+    slot = Slot(
+        active=release,
+        previous=previous,
+        staged=_unless(old.staged, release),
+        trial=None if trial is None else msgspec.structs.replace(trial, before=before),
+        floor=max(old.floor, release.floor if trial is None else 0),
+        bad=tuple(bad for bad in old.bad if bad != release.id),
     )
+    return with_event(state, action, release.since_utc, name=name, release=release, slot=slot)
+
+
+def with_staged(state: State, name: str, release: Release) -> State:
+    """Return the record after ``release`` was staged under ``name``, which must have an active bundle."""
+    slot = msgspec.structs.replace(state.slots[name], staged=release)
+    return with_event(state, "stage", release.since_utc, name=name, release=release, slot=slot)
+
+
+def with_commit(state: State, name: str, at_utc: str, reason: str = "") -> State:
+    """Return the record after the active bundle of ``name`` has proved itself."""
+    old = state.slots[name]
+    slot = msgspec.structs.replace(old, trial=None, floor=max(old.floor, old.active.floor))
+    return with_event(state, "commit", at_utc, name=name, release=old.active, reason=reason, slot=slot)
+
+
+def with_rollback(
+    state: State, name: str, target: Release, at_utc: str, reason: str, *, bad: bool = True
+) -> State:
+    """Return the record after ``name`` went back to ``target``; ``bad``: never take the other again."""
+    old = state.slots[name]
+    restored = old.trial.before if old.trial is not None else None
+    slot = msgspec.structs.replace(
+        old,
+        active=target,
+        previous=_unless(restored, target),
+        staged=_unless(old.staged, target),
+        trial=None,
+        bad=and_bad(old.bad, old.active.id) if bad else old.bad,
+    )
+    return with_event(state, "rollback", at_utc, name=name, release=old.active, reason=reason, slot=slot)
+
+
+def with_boot(state: State, name: str, at_utc: str) -> State:
+    """Return the record after one of the trial's loads of ``name`` was used up."""
+    old = state.slots[name]
+    assert old.trial is not None
+    trial = msgspec.structs.replace(old.trial, left=old.trial.left - 1, boots=old.trial.boots + 1)
+    slot = msgspec.structs.replace(old, trial=trial)
+    reason = f"trial, {trial.left} loads left"
+    return with_event(state, "boot", at_utc, name=name, release=old.active, reason=reason, slot=slot)
+
+
+def _unless(release: Release | None, other: Release) -> Release | None:
+    return None if release is not None and release.id == other.id else release
+
+
+def and_bad(bad: tuple[str, ...], bundle_id: str) -> tuple[str, ...]:
+    """Return the list of bad bundles with one more, the oldest dropped where there are too many."""
+    return (*(known for known in bad if known != bundle_id), bundle_id)[-BAD_LENGTH:]

@@ -1,0 +1,61 @@
+"""``galago activate``: make a staged bundle the active one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option
+from galago_edge.commands.store_options import name_argument, notify_service, root_option, slot_data
+
+
+@click.command()
+@name_argument
+@root_option
+@click.option("--id", "bundle_id", metavar="ID", help="Only if this bundle is the staged one.")
+@click.option("--commit", is_flag=True, help="No trial: take it as good at once.")
+@click.option("--allow-downgrade", is_flag=True, help="Take an older release than the active one.")
+@click.option(
+    "--trial-s",
+    type=click.IntRange(1, 86_400),
+    help="How long it is on trial, instead of what it says itself.",
+)
+@json_option
+def activate(
+    name: str | None,
+    root: Path,
+    bundle_id: str | None,
+    commit: bool,
+    allow_downgrade: bool,
+    trial_s: int | None,
+    as_json: bool,
+) -> None:
+    """Make the staged bundle called NAME active, on trial where there is one to go back to.
+
+    Every byte of it is checked again first. NAME may be left out where the device has only one.
+
+    \b
+    Example:
+      galago activate alarms --root /var/lib/galago
+    """
+    from galago_edge.service.inventory import existing_store, only_name
+    from galago_edge.store import TrialTerms
+    from galago_edge.store import activate as activate_bundle
+
+    store = existing_store(root)
+    name = only_name(store, name)
+    slot = activate_bundle(
+        store,
+        name,
+        bundle_id=bundle_id,
+        commit=commit,
+        allow_downgrade=allow_downgrade,
+        trial=TrialTerms(trial_s=trial_s),
+    )
+    told = notify_service(root)
+    if as_json:
+        click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))
+        return
+    click.echo(f"{name} {slot.active.version} is active{' on trial' if slot.trial else ''} in {root}")

@@ -1,0 +1,149 @@
+"""``galago bundle diff``: what a new bundle does otherwise than an old one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galago_edge.commands.cli import json_option
+from galago_edge.commands.options import opened_bundle
+
+if TYPE_CHECKING:
+    from galago_edge.bundle import Bundle
+    from galago_edge.bundle.comparing import Change, Difference
+
+_SUCCESSION = {
+    "the same bundle": "the same bundle",
+    "newer": "newer: a device that has OLD takes it",
+    "older": "OLDER: a device that has OLD refuses it [DOWNGRADE]",
+    "same counter": "ANOTHER BUNDLE WITH THE SAME COUNTER: a device that has OLD refuses it [REPLAY]",
+    "another name": "another name: a device keeps both",
+}
+_SHORT = 72
+_DIGITS = 16  # of a hash or key id
+
+
+@click.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@json_option
+def diff(old: Path, new: Path, as_json: bool) -> None:
+    """Show what the bundle NEW says otherwise than OLD: labels added, removed and moved to another output
+    of the model, thresholds, preprocessing, tensors, operators, sizes, accuracy, and all the rest.
+
+    Nothing that is signed is left out. Every byte of both is checked on the way.
+
+    \b
+    Example:
+      galago bundle diff alarms-1.3.0.galago alarms-1.4.0.galago
+    """
+    from galago_edge.bundle.comparing import compare_bundles
+
+    before, after = opened_bundle(old, ()), opened_bundle(new, ())
+    difference = compare_bundles(before, after)
+    if as_json:
+        click.echo(json.dumps(_data(before, after, difference), indent=2, ensure_ascii=False))
+        return
+    click.echo(f"{before} -> {after}")
+    click.echo(f"id          {before.id[:_DIGITS]}… -> {after.id[:_DIGITS]}…")
+    counters = " -> ".join(str(side.manifest.bundle.release_counter) for side in (before, after))
+    click.echo(f"counter     {counters}, {_SUCCESSION[difference.succession]}")
+    for title, lines in _sections(difference).items():
+        for number, line in enumerate(lines):
+            click.echo(f"{title if number == 0 else '':<12}{line}")
+    if difference.is_empty:
+        click.echo("nothing differs")
+
+
+def _sections(difference: Difference) -> dict[str, list[str]]:
+    from galago_edge.bundle.comparing import SECTIONS
+
+    sections = {section: [_line(change) for change in difference.of(section)] for section in SECTIONS}
+    sections["labels"] = [*_labels(difference), *_other_label_changes(difference)]
+    if difference.old_bytes != difference.new_bytes:
+        told = f"{difference.new_bytes - difference.old_bytes:+} bytes"
+        total = f"{difference.old_bytes} -> {difference.new_bytes} bytes together ({told})"
+        sections["files"] = [total, *sections["files"]]
+    return {section: lines for section, lines in sections.items() if lines}
+
+
+def _labels(difference: Difference) -> Iterator[str]:
+    yield from (f"+ {name}" for name in difference.added)
+    yield from (f"- {name}" for name in difference.removed)
+    for moved in difference.moved:
+        yield f"MOVED {moved.name}: output {moved.old_index} -> {moved.new_index}"
+
+
+def _other_label_changes(difference: Difference) -> Iterator[str]:
+    """Yield what else changed of labels that both have, such as becoming the background."""
+    gone = {*difference.added, *difference.removed}
+    for change in difference.of("labels"):
+        name, _, key = change.what.removeprefix("labels.").rpartition(".")
+        if name not in gone and key != "index":
+            yield _line(change)
+
+
+def _line(change: Change) -> str:
+    what = change.what.removeprefix("labels.").replace(".policy.", ": ")
+    if change.section not in ("labels", "thresholds", "metrics", "data", "other"):  # its name is its section
+        what = what.partition(".")[2] or what
+    if change.section == "signatures":
+        return f"{'+' if change.new else '-'} {_value(what)}"
+    if change.old is None:
+        return f"+ {what}: {_value(change.new)}"
+    if change.new is None:
+        return f"- {what}: {_value(change.old)}"
+    points = ""
+    if change.section == "metrics" and isinstance(change.new, float):
+        points = f" ({100 * (change.new - change.old):+.2f} points)"
+    return f"{what}: {_value(change.old)} -> {_value(change.new)}{points}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str) and len(value) == 64:
+        return f"{value[:_DIGITS]}…"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
+
+
+def _data(before: Bundle, after: Bundle, difference: Difference) -> dict[str, Any]:
+    from galago_edge.bundle.comparing import SECTIONS
+
+    def side(bundle: Bundle, size: int) -> dict[str, Any]:
+        info = bundle.manifest.bundle
+        return {
+            "id": bundle.id,
+            "name": info.name,
+            "version": info.version,
+            "release_counter": info.release_counter,
+            "bytes": size,
+        }
+
+    return {
+        "same": difference.is_empty,
+        "succession": difference.succession,
+        "old": side(before, difference.old_bytes),
+        "new": side(after, difference.new_bytes),
+        "labels": {
+            "added": list(difference.added),
+            "removed": list(difference.removed),
+            "moved": [
+                {"name": moved.name, "old_index": moved.old_index, "new_index": moved.new_index}
+                for moved in difference.moved
+            ],
+        },
+        "changes": {
+            section: [
+                {"what": change.what, "old": change.old, "new": change.new}
+                for change in difference.of(section)
+            ]
+            for section in SECTIONS
+            if difference.of(section)
+        },
+    }

@@ -1,0 +1,50 @@
+"""``galago bundle index``: make a folder of bundles one that devices can pull from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Private key to sign the list with; several sign together.",
+)
+@click.option(
+    "--sequence",
+    type=click.IntRange(min=0),
+    help="Number of the list; devices never go back.  [default: one more than the last]",
+)
+@json_option
+def index(folder: Path, keys: tuple[Path, ...], sequence: int | None, as_json: bool) -> None:
+    """Write a signed list of the bundles in FOLDER, the highest release of each name and channel.
+
+    Give FOLDER out with any web server, and galago pull on the devices does the rest. Put new bundles there
+    first, then make the list.
+
+    \b
+    Example:
+      galago bundle index /srv/www/galago --key release.key
+    """
+    import msgspec
+
+    from galago_edge.bundle.index import write_index
+    from galago_edge.bundle.keys import read_private_key
+
+    made = write_index(folder, [read_private_key(key) for key in keys], sequence=sequence)
+    if as_json:
+        click.echo(json.dumps(msgspec.to_builtins(made), indent=2))
+        return
+    for entry in made.bundles:
+        click.echo(f"{entry.name} {entry.version} ({entry.channel}): {entry.file}, {entry.size} bytes")
+    click.echo(f"{folder}: list {made.sequence} of {len(made.bundles)} bundles")

@@ -1,0 +1,65 @@
+"""``galago bundle sign``: add a signature to a bundle that is signed already."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option
+from galago_edge.commands.options import opened_bundle
+
+
+@click.command()
+@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Private key to sign with; may be given several times.",
+)
+@click.option(
+    "--trust",
+    "trusted",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PUB",
+    help="Sign only what this public key has signed before; may be given several times.",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write.  [default: BUNDLE itself]")
+@json_option
+def sign(
+    path: Path, keys: tuple[Path, ...], trusted: tuple[Path, ...], out: Path | None, as_json: bool
+) -> None:
+    """Add a signature to BUNDLE; those that are there stay, and so does every other byte and its id.
+
+    For a second pair of eyes (devices can ask for two signatures: galago keys threshold) and for changing
+    keys. Every byte is checked before it is signed; look at it first with galago bundle inspect.
+
+    \b
+    Example:
+      galago bundle sign alarms-1.4.0.galago --key release-2027.key
+    """
+    from galago_edge.bundle import sign_again
+    from galago_edge.bundle.keys import key_id, read_private_key
+    from galago_edge.contract.errors import CallerError, Reason
+
+    private = [read_private_key(key) for key in keys]
+    opened = opened_bundle(path, trusted)
+    if out is None and path.is_dir():
+        raise CallerError(
+            Reason.CONFIG_BAD, f"{path} is an installed bundle, which never changes", hint="give --out FILE"
+        )
+    there = set(opened.signers)
+    signed = sign_again(opened, private, out or path)
+    added = [key_id(key) for key in private if key_id(key) not in there]
+    if as_json:
+        data = {"path": str(out or path), "id": signed.id, "signers": list(signed.signers), "added": added}
+        click.echo(json.dumps(data, indent=2))
+        return
+    click.echo(f"{out or path}: {signed}, id {signed.id[:16]}… as before")
+    for signer in signed.signers:
+        click.echo(f"signed by {signer}" + (" (new)" if signer in added else ""))

@@ -1,0 +1,39 @@
+"""``galago commit``: end a trial well, by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option
+from galago_edge.commands.store_options import name_argument, notify_service, root_option, slot_data
+
+
+@click.command()
+@name_argument
+@root_option
+@click.option("--id", "bundle_id", metavar="ID", help="Only if this bundle is the active one.")
+@json_option
+def commit(name: str | None, root: Path, bundle_id: str | None, as_json: bool) -> None:
+    """Take the active bundle called NAME as good, without waiting for its trial to end.
+
+    From then on its floor holds, and what it replaced can be removed. A bundle that is committed already
+    stays so. NAME may be left out where the device has only one.
+
+    \b
+    Example:
+      galago commit alarms --root /var/lib/galago
+    """
+    from galago_edge.service.inventory import existing_store, only_name
+    from galago_edge.store import commit as commit_bundle
+
+    store = existing_store(root)
+    name = only_name(store, name)
+    slot = commit_bundle(store, name, bundle_id=bundle_id, reason="galago commit")
+    told = notify_service(root)
+    if as_json:
+        click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))
+        return
+    click.echo(f"{name} {slot.active.version} is committed in {root}")

@@ -1,0 +1,35 @@
+"""``galago gc``: remove bundles that nobody needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option
+from galago_edge.commands.store_options import root_option
+
+
+@click.command()
+@root_option
+@json_option
+def gc(root: Path, as_json: bool) -> None:
+    """Remove bundles that are neither active, nor what a rollback goes back to, nor staged, nor in use.
+
+    Each install does the same before it looks for room.
+
+    \b
+    Example:
+      galago gc --root /var/lib/galago
+    """
+    from galago_edge.service.inventory import existing_store
+    from galago_edge.store import collect
+
+    removed = collect(existing_store(root))
+    size = sum(bundle.size_bytes for bundle in removed)
+    if as_json:
+        ids = [{"id": bundle.id, "size_bytes": bundle.size_bytes} for bundle in removed]
+        click.echo(json.dumps({"removed": ids, "size_bytes": size}, indent=2))
+        return
+    click.echo(f"{len(removed)} bundles removed, {size} bytes free again")

@@ -1,0 +1,43 @@
+"""``galago receive``: the device's end of ``galago flash``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store.")
+@click.option("--stdio", is_flag=True, required=True, help="Speak frames over standard input and output.")
+@click.option(
+    "--mounted", is_flag=True, help="The store is another machine's, on a disk that is mounted here."
+)
+@click.option("--provision", is_flag=True, help="Take profile and trusted keys instead of a bundle.")
+@click.pass_context
+def receive(ctx: click.Context, root: Path, stdio: bool, mounted: bool, provision: bool) -> None:
+    """Take a bundle that galago flash sends, verify it here, and install it.
+
+    This is what galago flash starts on a device by ssh; nobody types it. A key that may flash a device and do
+    nothing else is a line of authorized_keys (docs/flashing.md):
+
+    \b
+    Example:
+      restrict,command="galago receive --stdio --root /var/lib/galago" ssh-ed25519 AAAA...
+    """
+    from galago_edge.service.receiving import Provisioning, Receiving
+    from galago_edge.service.receiving_messages import Pipe
+
+    out = os.dup(1)
+    os.dup2(2, 1)  # what a library prints must not stand between the frames
+    pipe = Pipe(0, out)
+    session = Provisioning(pipe, root) if provision else Receiving(pipe, root, mounted=mounted)
+    try:
+        ctx.exit(session.serve())
+    except KeyboardInterrupt:
+        ctx.exit(_INTERRUPTED)
+    finally:
+        os.close(out)

@@ -1,0 +1,56 @@
+"""``galago scrub``: read everything that the device relies on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option
+from galago_edge.commands.store_options import root_option
+
+
+@click.command()
+@root_option
+@json_option
+@click.pass_context
+def scrub(ctx: click.Context, root: Path, as_json: bool) -> None:
+    """Check every byte of every bundle that the device has or could go back to, as the disk gives it.
+
+    Both copies of the store's record are made whole again. Exit code 1 when a bundle is damaged; installing
+    the same one again repairs it.
+
+    \b
+    Example:
+      galago scrub --root /var/lib/galago
+    """
+    from galago_edge.service.inventory import existing_store
+    from galago_edge.store import scrub as scrub_store
+
+    store = existing_store(root)
+    report = scrub_store(store, store.trusted())
+    if as_json:
+        bundles = [
+            {
+                "name": found.name,
+                "part": found.part,
+                "id": found.id,
+                "version": found.version,
+                "fault": found.fault
+                and {"reason": found.fault.reason, "message": str(found.fault), "hint": found.fault.hint},
+            }
+            for found in report.bundles
+        ]
+        data = {"healthy": report.healthy, "bundles": bundles, "renewed": list(report.renewed)}
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        for found in report.bundles:
+            how = "whole" if found.fault is None else f"DAMAGED: {found.fault} [{found.fault.reason}]"
+            click.echo(f"{found.name} {found.version} ({found.part}): {how}")
+        for name in report.renewed:
+            click.echo(f"{name} was not whole and is written again")
+        if not report.bundles:
+            click.echo("there is no bundle")
+    if not report.healthy:
+        ctx.exit(1)

@@ -1,0 +1,148 @@
+"""Anything that can be done to a store, in any order, with faults in between: what always holds."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from galago_edge.bundle import Bundle, write_bundle
+from galago_edge.contract.errors import GalagoError
+from galago_edge.store import (
+    Store,
+    TrialTerms,
+    activate,
+    begin_boot,
+    collect,
+    commit,
+    install_bundle,
+    mark_bad,
+    rollback,
+    scrub,
+)
+from galago_edge.store.fs import StoreFs
+from galago_edge.testing import TEST_KEY, changed, hollow_manifest, trust
+
+STEPS = 60
+RELEASES = 8
+
+
+class Unreliable(StoreFs):
+    """Fails one call out of many, and waits for no disk."""
+
+    def __init__(self, luck: random.Random) -> None:
+        self._luck = luck
+        self.reliable = True
+
+    def _fail(self) -> None:
+        if not self.reliable and self._luck.random() < 0.02:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def create(self, path: Path) -> int:
+        self._fail()
+        return super().create(path)
+
+    def write(self, fd: int, data: bytes) -> None:
+        self._fail()
+        super().write(fd, data)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._fail()
+        super().rename(source, target)
+
+    def unlink(self, path: Path) -> None:
+        self._fail()
+        super().unlink(path)
+
+    def fsync(self, fd: int) -> None:
+        self._fail()
+
+    def fsync_dir(self, path: Path) -> None:
+        self._fail()
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> list[Bundle]:
+    folder = tmp_path_factory.mktemp("releases")
+    made = []
+    for counter in range(1, RELEASES + 1):
+        manifest, files = hollow_manifest(
+            model=b"model %d" % counter, version=f"{counter}.0.0", release_counter=counter
+        )
+        manifest = changed(manifest, rollback__min_release_counter_after_commit=counter // 2)
+        made.append(write_bundle(folder / f"{counter}.galago", manifest, files, [TEST_KEY]))
+    return made
+
+
+def step(store: Store, releases: list[Bundle], luck: random.Random) -> Callable[[], Any]:
+    """Return something to do."""
+    bundle, trusted = luck.choice(releases), store.trusted()
+    options: dict[str, Any] = {
+        "activate": luck.random() < 0.7,
+        "commit": luck.random() < 0.3,
+        "allow_downgrade": luck.random() < 0.5,
+        "allow_bad": luck.random() < 0.5,
+        "trial": TrialTerms(loads=luck.randint(1, 3)),
+    }
+    changes: list[Callable[[], Any]] = [
+        lambda: install_bundle(store, bundle, trusted, lambda _: {}, **options),
+        lambda: install_bundle(store, bundle, trusted, lambda _: {}, **options),
+        lambda: activate(store, "tiny", allow_downgrade=options["allow_downgrade"]),
+        lambda: commit(store, "tiny"),
+        lambda: rollback(store, "tiny", "no", bad=luck.random() < 0.5),
+        lambda: mark_bad(store, "tiny", bundle.id),
+        lambda: collect(store),
+        lambda: scrub(store, trusted),
+        lambda: begin_boot(store, trusted),
+        lambda: begin_boot(store, trusted),
+    ]
+    return luck.choice(changes)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_done_the_record_is_whole_and_so_is_all_that_it_names(
+    tmp_path: Path, releases: list[Bundle], seed: int
+) -> None:
+    luck = random.Random(seed)
+    root = trust(tmp_path / "device")
+    if seed % 3 == 0:
+        (root / "factory").mkdir()
+        shutil.copy(releases[0].path, root / "factory" / "tiny.galago")
+    fs = Unreliable(luck)
+    store = Store(root, fs)
+    done = floor = 0
+    for number in range(STEPS):
+        fs.reliable = number == 0
+        change = step(store, releases, luck) if number else lambda: install_first(store, releases)
+        try:
+            change()
+            done += 1
+        except GalagoError as error:  # anything else is a fault of ours
+            assert error.hint
+        slot = store.state().slots["tiny"]
+        assert slot.floor >= floor
+        floor = slot.floor
+        for part, release in slot.releases().items():
+            assert store.open(release.id), part  # every byte is checked
+        others = [release.id for part, release in slot.releases().items() if part != "active"]
+        assert slot.active.id not in (*others, *slot.bad)
+        assert slot.trial is None or slot.trial.left >= 0
+        assert len(list(store.bundles.iterdir())) <= RELEASES
+    assert done > STEPS // 4
+    fs.reliable = True
+    collect(store)
+    kept = {path.name for path in store.bundles.iterdir()}
+    factory = {releases[0].id} if seed % 3 == 0 else set()
+    assert kept <= {release.id for release in slot.releases().values()} <= kept | factory
+    assert begin_boot(store, store.trusted())["tiny"].bundle is not None
+    assert store.leftovers() == []
+
+
+def install_first(store: Store, releases: list[Bundle]) -> None:
+    install_bundle(store, releases[2], store.trusted(), lambda _: {})
