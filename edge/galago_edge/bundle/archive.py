@@ -70,7 +70,10 @@ class ArchiveReader:
         self._fd = fd
         self._where = where
         self._offset = 0
-        self._length = os.fstat(fd).st_size
+        try:
+            self._length = os.fstat(fd).st_size
+        except OSError as error:
+            raise disk_error(error, f"read {where}") from error
 
     def small_member(self, name: str, limit: int, missing: Reason) -> bytes:
         """Return the next member, whose size only its header tells.

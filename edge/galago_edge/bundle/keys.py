@@ -1,4 +1,4 @@
-"""Signing keys: who made a bundle, and whom this device believes.
+"""Signing keys: who made a bundle. Whom a device believes: ``trust``.
 
 A key's id is the public key itself, 64 lower-case hexadecimal digits. So whether a bundle is whole
 can always be checked; whether its signer is trusted is a separate question.
@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -47,11 +45,8 @@ def create_key_pair(path: Path, comment: str = "") -> str:
         CallerError: EXISTS; one of the two files is there already. KEY_BAD; the comment is not one line.
         LinkError: The folder cannot be written.
     """
+    check_comment(comment)
     key = Ed25519PrivateKey.generate()
-    if not comment.isprintable() or _PUBLIC_LINE.fullmatch(public_line(key_id(key), comment)) is None:
-        raise CallerError(
-            Reason.KEY_BAD, f"the comment {comment!a} is not one line of text", hint="at most 200 characters"
-        )
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -65,6 +60,18 @@ def create_key_pair(path: Path, comment: str = "") -> str:
         path.unlink(missing_ok=True)  # half a pair would block the next try
         raise
     return key_id(key)
+
+
+def check_comment(comment: str) -> None:
+    """Refuse what cannot stand in a key file behind the id.
+
+    Raises:
+        CallerError: KEY_BAD; it is not one line of text.
+    """
+    if not comment.isprintable() or _PUBLIC_LINE.fullmatch(public_line("0" * 64, comment)) is None:
+        raise CallerError(
+            Reason.KEY_BAD, f"the comment {comment!a} is not one line of text", hint="at most 200 characters"
+        )
 
 
 def public_path(path: Path) -> Path:
@@ -82,6 +89,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
 
     Raises:
         CallerError: KEY_BAD; no such file, not such a key, or others may read it.
+        LinkError: It cannot be read.
     """
     data, mode = _read_small(path)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -105,47 +113,22 @@ def read_public_key(path: Path) -> tuple[str, str]:
 
     Raises:
         CallerError: KEY_BAD; no such file or not a public key.
+        LinkError: It cannot be read.
     """
     data, _ = _read_small(path)
-    match = _PUBLIC_LINE.fullmatch(data.decode("utf-8", "replace"))
+    return parse_public_line(data.decode("utf-8", "replace"), str(path))
+
+
+def parse_public_line(line: str, where: str) -> tuple[str, str]:
+    """Return id and comment of a public key's one line, which came from ``where``.
+
+    Raises:
+        CallerError: KEY_BAD; it is not a public key.
+    """
+    match = _PUBLIC_LINE.fullmatch(line)
     if match is None:
-        raise _bad(path, "is not a public key: one line 'ed25519 <64 hexadecimal digits> [comment]'")
+        raise _bad(where, "is not a public key: one line 'ed25519 <64 hexadecimal digits> [comment]'")
     return match["id"], match["comment"] or ""
-
-
-@dataclass(frozen=True, slots=True)
-class TrustedKeys:
-    """The keys whose bundles are taken: id to comment."""
-
-    comments: dict[str, str]
-
-    @classmethod
-    def of(cls, paths: Iterable[Path]) -> TrustedKeys:
-        """Read public key files; one that cannot be read fails all, for it may have been meant to count.
-
-        Raises:
-            CallerError: KEY_BAD.
-        """
-        return cls(dict(read_public_key(path) for path in paths))
-
-    @classmethod
-    def in_folder(cls, folder: Path) -> TrustedKeys:
-        """Read every ``*.pub`` of a folder. No folder is no trust.
-
-        Raises:
-            CallerError: KEY_BAD.
-            LinkError: The folder cannot be listed.
-        """
-        try:
-            return cls.of(sorted(folder.glob("*" + PUBLIC_SUFFIX)))
-        except OSError as error:
-            raise disk_error(error, f"list {folder}") from error
-
-    def __contains__(self, keyid: object) -> bool:
-        return keyid in self.comments
-
-    def __len__(self) -> int:
-        return len(self.comments)
 
 
 def _read_small(path: Path) -> tuple[bytes, int]:
@@ -158,14 +141,16 @@ def _read_small(path: Path) -> tuple[bytes, int]:
         raise CallerError(
             Reason.KEY_BAD, f"there is no key file {path}", hint="galago keys new PATH makes a pair"
         ) from None
+    except IsADirectoryError:
+        raise _bad(path, "is a folder") from None
     except OSError as error:
-        raise _bad(path, f"cannot be read ({error.strerror})") from None
+        raise disk_error(error, f"read the key {path}") from error
     if len(data) > _KEY_FILE_LIMIT:
         raise _bad(path, "is too long for a key file")
     return data, mode
 
 
-def _bad(path: Path, text: str) -> CallerError:
+def _bad(path: Path | str, text: str) -> CallerError:
     return CallerError(Reason.KEY_BAD, f"{path} {text}", hint="galago keys new PATH makes a pair")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -11,9 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from galago_edge.bundle.archive import ArchiveReader, read_at
-from galago_edge.bundle.keys import TrustedKeys
 from galago_edge.bundle.manifest import MANIFEST_LIMIT_BYTES, manifest_id, parse_manifest
 from galago_edge.bundle.signature import SIGNATURE_LIMIT_BYTES, verify
+from galago_edge.bundle.trust import TrustedKeys
 from galago_edge.contract.errors import BundleError, CallerError, Reason, disk_error
 from galago_edge.contract.manifest import FileEntry, Manifest
 
@@ -22,6 +24,8 @@ SIGNATURE_NAME = "manifest.sig"
 ACCEPTED_NAME = "accepted.json"
 """What the device adds to an installed folder: when and by what it was accepted. Not signed."""
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: a named pipe must not hang us
+_NO_PLAIN_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
+"""The bundle's fault: something is missing, or is not what it was. Any other error is the disk's."""
 
 
 class _Container(Protocol):
@@ -91,31 +95,22 @@ def open_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
     signature_bytes = container.small_file(SIGNATURE_NAME, SIGNATURE_LIMIT_BYTES, Reason.SIG_MISSING)
     signers = verify(manifest_bytes, signature_bytes, where)
     if trusted is not None:
-        _require(signers, trusted, where)
+        trusted.require(signers, where)
     manifest = parse_manifest(manifest_bytes, where)
+    if trusted is not None:
+        trusted.require_channel(manifest.bundle.channel, where)
     container.check_files(manifest.files)
     return Bundle(path, container, manifest, manifest_bytes, signature_bytes, signers)
 
 
 def require_trust(bundle: Bundle, trusted: TrustedKeys) -> None:
-    """Refuse a bundle that no trusted key has signed.
+    """Refuse a bundle that too few trusted keys have signed, or that is of another channel.
 
     Raises:
-        BundleError: KEY_UNKNOWN.
+        BundleError: KEY_UNKNOWN, KEY_REVOKED, SIG_MISSING or CHANNEL_MISMATCH; see :class:`TrustedKeys`.
     """
-    _require(bundle.signers, trusted, bundle.path.name)
-
-
-def _require(signers: tuple[str, ...], trusted: TrustedKeys, where: str) -> None:
-    if any(signer in trusted for signer in signers):
-        return
-    met = ", ".join(signer[:16] for signer in signers)
-    wanted = f"{len(trusted)} other keys are" if len(trusted) != 1 else "one other key is"
-    raise BundleError(
-        Reason.KEY_UNKNOWN,
-        f"{where} is signed by {met}; {wanted if len(trusted) else 'no key is'} trusted here",
-        hint="if you know the signer: galago keys trust KEY.pub --root DIR",
-    )
+    trusted.require(bundle.signers, bundle.path.name)
+    trusted.require_channel(bundle.manifest.bundle.channel, bundle.path.name)
 
 
 def _open(path: Path) -> tuple[_Container, str]:
@@ -128,12 +123,16 @@ def _open(path: Path) -> tuple[_Container, str]:
     except OSError as error:
         raise disk_error(error, f"open {path}") from error
     where = path.name or str(path)
-    mode = os.fstat(fd).st_mode
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError as error:
+        _close(fd)
+        raise disk_error(error, f"open {path}") from error
     if stat.S_ISREG(mode):
         return _Archive(fd, where), where
     if stat.S_ISDIR(mode):
         return _Folder(fd, where), where
-    os.close(fd)
+    _close(fd)
     raise BundleError(
         Reason.MANIFEST_BAD, f"{where} is neither a file nor a folder", hint="give a .galago file"
     )
@@ -141,7 +140,7 @@ def _open(path: Path) -> tuple[_Container, str]:
 
 class _Archive:
     def __init__(self, fd: int, where: str) -> None:
-        weakref.finalize(self, os.close, fd)
+        weakref.finalize(self, _close, fd)
         self._fd = fd
         self._where = where
         self._reader = ArchiveReader(fd, where)
@@ -166,7 +165,7 @@ class _Archive:
 
 class _Folder:
     def __init__(self, fd: int, where: str) -> None:
-        weakref.finalize(self, os.close, fd)
+        weakref.finalize(self, _close, fd)
         self._fd = fd
         self._where = where
 
@@ -183,7 +182,7 @@ class _Folder:
         except OSError as error:
             raise disk_error(error, f"read {self._where}/{name}") from error
         finally:
-            os.close(fd)
+            _close(fd)
 
     def check_files(self, entries: tuple[FileEntry, ...]) -> None:
         expected = {MANIFEST_NAME, SIGNATURE_NAME, ACCEPTED_NAME, *(entry.path for entry in entries)}
@@ -205,7 +204,7 @@ class _Folder:
                 )
             return _read_checked(fd, 0, entry, self._where)
         finally:
-            os.close(fd)
+            _close(fd)
 
     def _names(self) -> Iterator[str]:
         try:
@@ -223,23 +222,34 @@ class _Folder:
             for folder in folders:
                 below = os.open(folder, _READ_FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
                 if fd != self._fd:
-                    os.close(fd)
+                    _close(fd)
                 fd = below
             opened = os.open(name, _READ_FLAGS | os.O_NOFOLLOW, dir_fd=fd)
         except OSError as error:
+            if error.errno not in _NO_PLAIN_FILE:
+                raise disk_error(error, f"open {self._where}/{path}") from error
             text = f"{self._where}: {path} cannot be opened as a plain file: {error.strerror}"
             raise BundleError(Reason.TRUNCATED, text, hint=_AGAIN) from None
         finally:
             if fd != self._fd:
-                os.close(fd)
-        status = os.fstat(opened)
+                _close(fd)
+        try:
+            status = os.fstat(opened)
+        except OSError as error:
+            _close(opened)
+            raise disk_error(error, f"open {self._where}/{path}") from error
         if not stat.S_ISREG(status.st_mode):
-            os.close(opened)
+            _close(opened)
             raise BundleError(Reason.FILE_EXTRA, f"{self._where}: {path} is not a plain file", hint=_AGAIN)
         return opened, status.st_size
 
 
 _AGAIN = "copy or install the bundle again"
+
+
+def _close(fd: int) -> None:
+    with contextlib.suppress(OSError):  # nothing was written through it
+        os.close(fd)
 
 
 def _raise(error: OSError) -> None:

@@ -7,7 +7,7 @@ the only bytes of a bundle that no signature covers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -34,12 +34,32 @@ class _SignatureFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 def sign(manifest: bytes, keys: Iterable[Ed25519PrivateKey]) -> bytes:
     """Return the signature file for these manifest bytes, one signature per key. Same keys, same bytes."""
-    by_id = {key_id(key): key for key in keys}
-    signatures = [
-        _Signature(alg="ed25519", keyid=keyid, sig=by_id[keyid].sign(DOMAIN + manifest).hex())
-        for keyid in sorted(by_id)
-    ]
-    return msgspec.json.encode(_SignatureFile(signatures=signatures))
+    return _write({key_id(key): key.sign(DOMAIN + manifest).hex() for key in keys})
+
+
+def add_signatures(manifest: bytes, signature_file: bytes, keys: Iterable[Ed25519PrivateKey]) -> bytes:
+    """Return the signature file with those of ``keys`` added. A key that has signed already changes nothing.
+
+    ``signature_file`` is one that :func:`verify` has found good.
+    """
+    parsed = msgspec.json.decode(signature_file, type=_SignatureFile)
+    there = {entry.keyid: entry.sig for entry in parsed.signatures}
+    return _write(there | {key_id(key): key.sign(DOMAIN + manifest).hex() for key in keys})
+
+
+def merged(one: bytes, other: bytes) -> bytes:
+    """Return the signature file with the signatures of both.
+
+    Each is one that :func:`verify` has found good for the same manifest.
+    """
+    files = (msgspec.json.decode(data, type=_SignatureFile) for data in (one, other))
+    return _write({entry.keyid: entry.sig for file in files for entry in file.signatures})
+
+
+def _write(signatures: Mapping[str, str]) -> bytes:
+    """Return the one way to write these signatures, hexadecimal by key id."""
+    entries = [_Signature(alg="ed25519", keyid=keyid, sig=signatures[keyid]) for keyid in sorted(signatures)]
+    return msgspec.json.encode(_SignatureFile(signatures=entries))
 
 
 def verify(manifest: bytes, signature_file: bytes, where: str) -> tuple[str, ...]:
@@ -57,7 +77,7 @@ def verify(manifest: bytes, signature_file: bytes, where: str) -> tuple[str, ...
         raise BundleError(
             Reason.SIG_MISSING,
             f"{where}: manifest.sig holds no signature",
-            hint="sign it: galago bundle build --key KEY",
+            hint="sign it when it is built: galago bundle build --key KEY",
         )
     ids = [entry.keyid for entry in parsed.signatures]
     if ids != sorted(set(ids)) or msgspec.json.encode(parsed) != signature_file:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from galago_edge.bundle.archive import write_archive
 from galago_edge.bundle.manifest import encode_manifest
 from galago_edge.bundle.reading import MANIFEST_NAME, SIGNATURE_NAME, Bundle, open_bundle
-from galago_edge.bundle.signature import sign
+from galago_edge.bundle.signature import add_signatures, sign
 from galago_edge.contract.errors import BundleError, Reason, disk_error
 from galago_edge.contract.manifest import FileEntry, Manifest
 
@@ -50,6 +50,26 @@ def write_bundle(
                 hint="make the manifest from the files that are packed",
             )
         members.append((entry.path, data))
+    return _put(path, members)
+
+
+def sign_again(bundle: Bundle, keys: Iterable[Ed25519PrivateKey], out: Path) -> Bundle:
+    """Write ``bundle`` to ``out`` with signatures of these keys added, open it again and return it.
+
+    The manifest stays as it is to the last byte, and so does the bundle's id. ``out`` may be the file that
+    the bundle was opened from; what lay there stays as it was when anything fails.
+
+    Raises:
+        BundleError: The bundle was changed meanwhile; TOO_BIG, too many signatures.
+        LinkError: The folder cannot be written.
+    """
+    signatures = add_signatures(bundle.manifest_bytes, bundle.signature_bytes, keys)
+    members = [(MANIFEST_NAME, bundle.manifest_bytes), (SIGNATURE_NAME, signatures)]
+    members += [(entry.path, bundle.read(entry.path)) for entry in bundle.manifest.files]
+    return _put(out, members)
+
+
+def _put(path: Path, members: Iterable[tuple[str, bytes]]) -> Bundle:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         try:

@@ -29,6 +29,7 @@ from galago_edge.commands.cli import json_option
 )
 @click.option("--channel", help="Channel of the release.  [default: stable]")
 @click.option("--description", help="One line for people.")
+@click.option("--build-id", help="What you call this build, such as a git commit or a CI run.")
 @click.option(
     "--device",
     "devices",
@@ -54,6 +55,7 @@ def build(
     release_counter: int | None,
     channel: str | None,
     description: str | None,
+    build_id: str | None,
     devices: tuple[str, ...],
     accelerated: tuple[str, ...],
     out: Path | None,
@@ -78,6 +80,7 @@ def build(
         release_counter=release_counter,
         channel=channel,
         description=description,
+        build_id=build_id,
         devices=devices or None,
     )
     out = out or Path(f"{options.name}-{options.version}.galago")
@@ -97,6 +100,7 @@ def build(
             "not_for": packed.not_for,
             "golden": [golden.label for golden in manifest.golden],
             "backends": [model.backend for model in manifest.model],
+            "attacks_refused": packed.attacks,
         }
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return
@@ -104,6 +108,7 @@ def build(
         f"{packed.path}: {size} bytes, {len(manifest.labels)} labels, {len(manifest.golden)} golden samples"
     )
     click.echo(f"id {packed.bundle.id}")
+    click.echo(f"{packed.attacks} altered copies of it were refused")
     click.echo(f"for {', '.join(boards)}")
     if len(manifest.model) > 1:
         click.echo(f"models for {', '.join(model.backend for model in manifest.model)}")

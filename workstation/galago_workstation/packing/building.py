@@ -1,8 +1,8 @@
 """From a converted, evaluated run to one signed bundle.
 
 Nothing is measured here and no clock is read: the same run, options and keys give the same bytes. What
-goes in was computed by the device's own code, and the finished file is opened and run as a device would
-before it takes its place.
+goes in was computed by the device's own code, and the finished file is opened, run and attacked as on a
+device before it takes its place.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET
 
 import galago_workstation
 from galago_converters import metadata
+from galago_converters.gate import check_loss
 from galago_converters.inspect import report
 from galago_converters.results import CONVERTED_FOLDER, INT8_FILE, Conversion, read_conversion, read_file
 from galago_devices import names, profile
-from galago_edge.bundle import Bundle, file_entry, open_bundle, write_bundle
+from galago_edge.bundle import Bundle, TrustedKeys, file_entry, open_bundle, write_bundle
 from galago_edge.bundle.compat import unsupported_ops
-from galago_edge.bundle.keys import read_private_key
+from galago_edge.bundle.keys import key_id, read_private_key
 from galago_edge.contract.device import DeviceProfile
 from galago_edge.contract.errors import CallerError, DeviceError, InputError, ModelError, Reason, disk_error
 from galago_edge.contract.manifest import (
@@ -38,6 +40,7 @@ from galago_edge.contract.manifest import (
     Model,
     Natural,
     PreprocessEntry,
+    Provenance,
     Version,
 )
 from galago_edge.pipeline.golden import run_golden
@@ -50,6 +53,7 @@ from galago_workstation.packing.accelerated import (
     read_accelerated,
 )
 from galago_workstation.packing.goldens import ChosenGolden, choose_golden
+from galago_workstation.packing.self_attack import attack
 from galago_workstation.runs import Run
 
 MODEL_PATH = "model.tflite"
@@ -66,6 +70,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     release_counter: Natural
     channel: BundleName = "stable"
     description: str = ""
+    build_id: Annotated[str, msgspec.Meta(max_length=200)] = ""
     devices: tuple[str, ...] = ()
     """Boards that must be able to take it; none named: every board of the catalogue that can."""
 
@@ -77,7 +82,9 @@ class Packed:
     path: Path
     bundle: Bundle
     not_for: dict[str, str]
-    """Boards of the catalogue that cannot take it, and why."""
+    """Boards of the catalogue that cannot take it, and everything that they lack."""
+    attacks: int
+    """Altered copies that this machine was given, all of which it refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +159,9 @@ def build_bundle(
 
     Raises:
         InputError: RUN_BAD; the run is not converted or evaluated, or its files do not fit each other.
-        DeviceError: OP_UNSUPPORTED; a named board, or every board, lacks an operator.
-        ModelError: No test sample is answered right, or the model is not what its conversion says.
+        DeviceError: OP_UNSUPPORTED or MEMORY; a named board, or every board, lacks an operator or memory.
+        ModelError: No test sample is answered right, or the model is not what its conversion says;
+            TAMPER_MISSED, this machine would take altered copies of the bundle.
         BundleError: A device would refuse the result.
         CallerError: A key or a board that is none.
         LinkError: The disk.
@@ -164,13 +172,15 @@ def build_bundle(
     _check_labels(run, conversion, evaluation)
     model = read_file(run_path / CONVERTED_FOLDER / INT8_FILE, remedy=f"galago convert {run_path}")
     _check_model(run, conversion, model)
-    boards, not_for = _boards(conversion, options.devices)
+    boards, not_for = _boards(conversion, evaluation, options.devices)
     cpu = Model(file=MODEL_PATH, input=conversion.input, output=conversion.output)
     contents = _Contents(model, _tables(run), choose_golden(run, model), read_accelerated(accelerated, cpu))
     manifest = _manifest(run, options, conversion, evaluation, boards, contents)
     with _beside(out) as temporary:
+        trusted = TrustedKeys.exactly(map(key_id, private_keys))
         run_golden(write_bundle(temporary, manifest, contents.files(), private_keys))
-    return Packed(path=out, bundle=open_bundle(out), not_for=not_for)
+        attacks = attack(open_bundle(temporary, trusted), trusted)
+    return Packed(path=out, bundle=open_bundle(out, trusted), not_for=not_for, attacks=attacks)
 
 
 def _check_labels(run: Run, conversion: Conversion, evaluation: Evaluation) -> None:
@@ -185,30 +195,59 @@ def _check_labels(run: Run, conversion: Conversion, evaluation: Evaluation) -> N
 
 def _check_model(run: Run, conversion: Conversion, model: bytes) -> None:
     """Believe the model, not the record: operators and embedded metadata are read from the file."""
-    if report(model).operators != conversion.ops:
+    found = report(model)
+    if found.custom:
+        raise ModelError(
+            Reason.OP_UNSUPPORTED,
+            f"{run.path}: the int8 model uses {', '.join(found.custom)}, which no TFLite runtime has",
+            hint=f"galago convert {run.path}; an accelerator's compiled model goes into --accelerated",
+        )
+    if found.operators != conversion.ops:
         raise ModelError(
             Reason.MODEL_BAD,
             f"{run.path}: the int8 model has other operators than its conversion.json says",
             hint=f"galago convert {run.path}",
         )
+    held_out = conversion.held_out
+    check_loss(
+        accuracy_float=held_out.accuracy_float,
+        accuracy_int8=held_out.accuracy_int8,
+        max_loss_points=held_out.max_loss_points,
+        samples=held_out.samples,
+    )
     metadata.cross_check(model, labels=run.labels, preprocess=run.preprocess)
 
 
-def _boards(conversion: Conversion, wanted: Sequence[str]) -> tuple[list[DeviceProfile], dict[str, str]]:
-    """Return the boards whose runtime has every operator, and of the others the first reason."""
-    fitting, not_for = [], {}
+def _boards(
+    conversion: Conversion, evaluation: Evaluation, wanted: Sequence[str]
+) -> tuple[list[DeviceProfile], dict[str, str]]:
+    """Return the boards that can run the model, and of the others everything that they lack."""
+    fitting: list[DeviceProfile] = []
+    lacking: dict[str, list[tuple[Reason, str]]] = {}
     for board in map(profile, dict.fromkeys(wanted or names())):
-        missing = next(unsupported_ops(conversion.ops, board.runtime), None)
-        if missing is None:
-            fitting.append(board)
+        if found := list(_lacking(conversion, evaluation, board)):
+            lacking[board.id] = found
         else:
-            not_for[board.id] = missing
-    if not_for and (wanted or not fitting):
-        name, missing = next(iter(not_for.items()))
+            fitting.append(board)
+    not_for = {board: "; ".join(text for _, text in found) for board, found in lacking.items()}
+    if lacking and (wanted or not fitting):
+        reason = next(reason for found in lacking.values() for reason, _ in found)
         raise DeviceError(
-            Reason.OP_UNSUPPORTED, f"{name}: {missing}", hint="name other boards, or train a model without it"
+            reason,
+            ". ".join(f"{board}: {text}" for board, text in not_for.items()),
+            hint="name other boards, or train another model",
         )
     return fitting, not_for
+
+
+def _lacking(
+    conversion: Conversion, evaluation: Evaluation, board: DeviceProfile
+) -> Iterator[tuple[Reason, str]]:
+    for text in unsupported_ops(conversion.ops, board.runtime):
+        yield Reason.OP_UNSUPPORTED, text
+    if evaluation.rss_peak_bytes > board.ram_mb << 20:
+        needed = evaluation.rss_peak_bytes >> 20
+        yield Reason.MEMORY, f"the model needs {needed} MB of memory, the board has {board.ram_mb}"
 
 
 def _tables(run: Run) -> dict[str, bytes]:
@@ -258,6 +297,18 @@ def _manifest(
         golden=tuple(chosen.golden for chosen in contents.golden),
         resources=evaluation.resources(min_free_disk_bytes=_on_disk(entries)),
         data=evaluation.data_summary(),
+        provenance=Provenance(
+            build_id=options.build_id,
+            trained_utc=run.record.created_utc,
+            trained_by=run.record.producer,
+            seed=run.record.seed,
+            config_sha256=run.record.config_sha256,
+            model_sha256=conversion.model_sha256,
+            float_sha256=conversion.float_sha256,
+            float_delta=conversion.float_delta,
+            versions=dict(sorted(conversion.versions.items())),
+            measured_with=evaluation.runtime,
+        ),
         files=entries,
     )
 

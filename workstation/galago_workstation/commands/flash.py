@@ -1,0 +1,150 @@
+"""``galago flash``: bring a bundle to devices."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from galago_edge.commands.cli import json_option
+
+if TYPE_CHECKING:
+    from galago_workstation.flashing.results import Report
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.option(
+    "--fleet",
+    type=click.Path(path_type=Path),
+    help="Fleet file that @names are looked up in.  [default: fleet.toml]",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Let every device check manifest, board, release and space only."
+)
+@click.option("--stage-only", is_flag=True, help="Install, but leave what is active active.")
+@click.option("--trial-s", type=click.IntRange(min=1), help="Let a device's service judge it for so long.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0, max=7 * 86_400),
+    default=0.0,
+    help="Wait so many seconds for the end of the trial on each device.",
+)
+@click.option("--allow-downgrade", is_flag=True, help="Take it even if a later release is active.")
+@click.option("--allow-bad", is_flag=True, help="Take it even where it has failed before.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=16, show_default=True, help="Devices at a time.")
+@click.option("--root", help="Folder of the store on devices.  [default: /var/lib/galago]")
+@click.option("--galago", default="galago", show_default=True, help="The galago command on devices.")
+@click.option("--user", help="The store's owner on devices, if somebody else logs in: sudo -n -u USER.")
+@click.option(
+    "--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config, as ssh -F takes it."
+)
+@click.option("--results", type=click.Path(path_type=Path), help="Write the results to this file, as JSON.")
+@click.option("--logs", type=click.Path(path_type=Path), help="Write a log for each device into this folder.")
+@click.option(
+    "--retry-failed",
+    type=click.Path(path_type=Path),
+    metavar="RESULTS",
+    help="Flash the devices again that did not get it in the run that wrote RESULTS.",
+)
+@json_option
+@click.pass_context
+def flash(
+    ctx: click.Context,
+    bundle: Path,
+    targets: tuple[str, ...],
+    fleet: Path | None,
+    dry_run: bool,
+    stage_only: bool,
+    trial_s: int | None,
+    wait_s: float,
+    allow_downgrade: bool,
+    allow_bad: bool,
+    jobs: int,
+    root: str | None,
+    galago: str,
+    user: str | None,
+    ssh_config: Path | None,
+    results: Path | None,
+    logs: Path | None,
+    retry_failed: Path | None,
+    as_json: bool,
+) -> None:
+    """Bring BUNDLE to every TARGET, all at once, and say what became of each.
+
+    A TARGET is user@host, a name of ~/.ssh/config, ssh://host:port/root, a folder with a slash (the store
+    on a mounted disk or card, or the disk's root), or @name of the fleet file. Each device checks
+    everything for itself. A broken transfer goes on where it stopped when the command is run again.
+
+    The exit code is that of the device that fared worst. With --wait it is 4 while one is still on trial and
+    6 when one has gone back; without it a device on trial counts as done.
+
+    \b
+    Example:
+      galago flash alarms-1.4.0.galago pi@porch pi@barn /media/sdcard --results flash.json
+      galago flash alarms-1.4.0.galago --retry-failed flash.json
+      galago flash alarms-1.4.0.galago @barns --wait 600
+    """
+    from galago_workstation.flashing.flashing import Choice, run_flash
+    from galago_workstation.flashing.rows import LoggedRows, result_line, shown
+    from galago_workstation.flashing.session import Package, Wishes
+
+    package = Package.of(bundle)
+    wishes = Wishes(
+        dry_run=dry_run,
+        stage_only=stage_only,
+        allow_downgrade=allow_downgrade,
+        allow_bad=allow_bad,
+        trial_s=trial_s,
+        wait_s=wait_s,
+    )
+    choice = Choice.of(
+        targets,
+        fleet=fleet,
+        retry_failed=retry_failed,
+        bundle_id=package.id,
+        root=root,
+        galago=galago,
+        user=user,
+        ssh_config=ssh_config,
+    )
+    names = [target.name for target in choice.targets]
+    with shown(names, lambda line: click.echo(line, err=True), as_json=as_json) as rows:
+        seen = rows if logs is None else LoggedRows(rows, logs)
+        report = run_flash(package, choice, wishes, seen, jobs=jobs, results=results, until=_until)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+    else:
+        width = max(map(len, names), default=0)
+        for result in report.devices:
+            click.echo(f"{result.target:<{width}}  {result_line(result)}")
+            if result.hint:
+                click.echo(f"{'':<{width}}  Hint: {result.hint}")
+        click.echo(_last_line(report))
+    ctx.exit(report.exit)
+
+
+def _last_line(report: Report) -> str:
+    from galago_workstation.flashing.results import summary
+
+    return f"{report.bundle}: {summary(report.devices)}; {report.seconds:.1f} s"
+
+
+@contextlib.contextmanager
+def _until(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Call ``interrupt`` at each SIGINT and SIGTERM."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: interrupt()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,73 @@
+"""``galago provision``: make a device."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option
+
+
+@click.command()
+@click.argument("target")
+@click.option("--profile", required=True, metavar="NAME", help="What board it is: galago devices list.")
+@click.option(
+    "--trust",
+    "keys",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PUB",
+    help="Public key whose bundles it takes; may be given several times.",
+)
+@click.option("--replace-profile", is_flag=True, help="Write the profile even if it holds another one.")
+@click.option("--unit/--no-unit", default=True, help="Write the service's unit file too.  [default: unit]")
+@click.option("--fleet", type=click.Path(path_type=Path), help="Fleet file.  [default: fleet.toml]")
+@click.option("--root", help="Folder of the store on the device.  [default: /var/lib/galago]")
+@click.option("--galago", default="galago", show_default=True, help="The galago command on the device.")
+@click.option("--user", help="The store's owner on the device, if somebody else logs in: sudo -n -u USER.")
+@click.option(
+    "--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config, as ssh -F takes it."
+)
+@json_option
+def provision(
+    target: str,
+    profile: str,
+    keys: tuple[Path, ...],
+    replace_profile: bool,
+    unit: bool,
+    fleet: Path | None,
+    root: str | None,
+    galago: str,
+    user: str | None,
+    ssh_config: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a device out of TARGET: its profile, the keys it trusts, and the service's unit file.
+
+    TARGET is written as for galago flash. On a mounted disk that holds a system, the store is
+    var/lib/galago and the service is enabled; any other folder becomes the store itself. What is there
+    already stays, so the command may be repeated; keys are only ever added (galago keys revoke).
+
+    \b
+    Example:
+      galago provision pi@porch --profile raspberry-pi-5 --trust release.key.pub
+      galago provision /media/rootfs --profile raspberry-pi-5 --trust release.key.pub
+    """
+    from galago_workstation.flashing.flashing import Choice
+    from galago_workstation.flashing.provisioning import provision_target
+
+    choice = Choice.of(
+        [target], bundle_id="", fleet=fleet, root=root, galago=galago, user=user, ssh_config=ssh_config
+    )
+    done = {
+        found.name: provision_target(found, profile, keys, replace=replace_profile, unit=unit)
+        for found in choice.targets
+    }
+    if as_json:
+        click.echo(json.dumps(done, indent=2, ensure_ascii=False))
+        return
+    for name, lines in done.items():
+        for line in lines:
+            click.echo(f"{name}: {line}")

@@ -1,0 +1,1 @@
+"""From this workstation to devices: by ssh, and to mounted disks."""
