@@ -70,7 +70,7 @@ class Control:
         except OSError as error:
             raise disk_error(error, f"open {self._root}") from error
         try:
-            self._lock()
+            _lock(self._folder, self._root)
             self._listener = self._listen()
         except BaseException:
             self._release()
@@ -96,18 +96,6 @@ class Control:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(
-                Reason.LOCKED,
-                f"another galago run{_of(_listening_pid(self._folder))} uses {self._root}",
-                hint=f"stop it first, or give this one another --root; galago status --root {self._root}",
-            ) from None
-        except OSError as error:
-            raise disk_error(error, f"lock {self._root}") from error
 
     def _listen(self) -> socket.socket:
         """Return the listening socket. Who holds the lock may remove what a killed service left."""
@@ -171,6 +159,18 @@ class Control:
                 reply = _Fault(f"{type(error).__name__}: {error}")
         client.settimeout(_CLIENT_S)
         client.sendall(msgspec.json.encode(reply))
+
+
+def check_free(root: Path) -> None:
+    """Refuse a store that another service runs on, before anything is done for one more.
+
+    Raises:
+        BusyError: LOCKED.
+        LinkError: The folder cannot be opened or locked.
+    """
+    if root.is_dir():
+        with _folder(root, os.O_RDONLY) as folder:
+            _lock(folder, root)
 
 
 def ask_status(root: Path, *, timeout_s: float = 5.0) -> ServiceStatus | None:
@@ -237,10 +237,23 @@ def _no_folder(root: Path) -> CallerError:
     )
 
 
-@contextlib.contextmanager
-def _folder(root: Path) -> Iterator[int]:
+def _lock(folder: int, root: Path) -> None:
     try:
-        folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BusyError(
+            Reason.LOCKED,
+            f"another galago run{_of(_listening_pid(folder))} uses {root}",
+            hint=f"stop it first, or give this one another --root; galago status --root {root}",
+        ) from None
+    except OSError as error:
+        raise disk_error(error, f"lock {root}") from error
+
+
+@contextlib.contextmanager
+def _folder(root: Path, mode: int = os.O_PATH) -> Iterator[int]:
+    try:
+        folder = os.open(root, mode | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         raise _no_folder(root) from None
     except OSError as error:

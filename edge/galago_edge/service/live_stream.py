@@ -12,11 +12,12 @@ import msgspec
 
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.manifest import Manifest
-from galago_edge.contract.records import Record, StateRecord
-from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item
+from galago_edge.contract.records import GapRecord, Record, StateRecord
+from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice
 from galago_edge.pipeline import LoadedBundle, Stream
 from galago_edge.pipeline.stream import WindowSeen
 from galago_edge.service.coverage import Coverage
+from galago_edge.service.trial import Judge, end_of
 from galago_edge.sources import Source
 
 _RETRY_NS = NS_PER_S
@@ -49,6 +50,15 @@ class Build:
     loaded: LoadedBundle
     stream: Stream
     again: Callable[[], Build]
+    judge: Judge | None = None
+    """While the bundle is on trial."""
+    release: Callable[[], None] = lambda: None
+    """Lets go of the bundle's folder, which nobody may remove before."""
+
+    def close(self) -> None:
+        """Give back what the engine holds, and the bundle's folder."""
+        self.loaded.close()
+        self.release()
 
 
 class LiveStream:
@@ -80,12 +90,17 @@ class LiveStream:
         """Why it does not decide now; it is tried again by itself."""
         self.busy_since_ns: int | None = None
         """Monotonic time since which one item is being worked on."""
+        self.working: Build | None = None
+        """What works on it."""
         self.items = 0
         self.started = False
         self._down_ns = down_ns
         self._clock_ns = clock_ns
         self._turn = threading.Lock()
         self._offered: Build | None = None
+        self._at_once = False
+        self._withdrawn: str | None = None
+        self._doubts: frozenset[str] = frozenset()
         self._candidate: Build | None = None
         self._candidate_ns = 0
         self._notes: list[tuple[str, str, dict[str, Any]]] = []
@@ -94,7 +109,7 @@ class LiveStream:
         self._failed_ns = 0
         self._retry_pause_ns = _RETRY_NS
         self._last_ns = self._last_index = 0
-        build.stream.observe = self._seen
+        self._observe(build, decides=True)
 
     # from other threads
 
@@ -107,12 +122,21 @@ class LiveStream:
         """Return how many frames or samples the stream's own buffer has given up."""
         return int(getattr(self._source, "dropped", 0))
 
-    def offer(self, build: Build) -> None:
-        """Let another bundle take over between two windows, once it has seen enough to decide."""
+    def offer(self, build: Build, *, at_once: bool = False) -> None:
+        """Let another bundle take over between two windows, once it has seen enough to decide.
+
+        ``at_once``: at the next item, because what decides now is no good.
+        """
         with self._turn:
             offered, self._offered = self._offered, build
+            self._at_once = at_once
         if offered is not None:
-            offered.loaded.close()
+            offered.close()
+
+    def withdraw(self, bundle_id: str) -> None:
+        """Let go of a bundle that was offered and has not taken over, at the next item."""
+        with self._turn:
+            self._withdrawn = bundle_id
 
     def pace(self, every: int, detail: dict[str, Any]) -> None:
         """Decide every ``every``-th window from the next item on."""
@@ -151,7 +175,7 @@ class LiveStream:
             return self._push(item)
         finally:
             self.items += 1
-            self.busy_since_ns = None
+            self.busy_since_ns = self.working = None
 
     def close(self) -> None:
         """Give back what the engines hold."""
@@ -159,7 +183,7 @@ class LiveStream:
             self.collector.close()
         for build in (self.build, self._candidate, self._offered):
             if build is not None:
-                build.loaded.close()
+                build.close()
 
     def _push(self, item: Item) -> list[Record]:
         records = self._told()
@@ -172,9 +196,9 @@ class LiveStream:
             self._last_index = item.index if isinstance(item, Frame) else item.first_sample
             records += self._decide(item)
             if self.failure is None:
-                self.coverage.watched(_end_ns(item))
+                self.coverage.watched(end_of(item))
         else:
-            records += self.build.stream.push(item)
+            records += self._notice(item)
         records += self._switch(item)
         return records
 
@@ -184,13 +208,34 @@ class LiveStream:
                 return []
             return self._recover(item)
         try:
-            records = self.build.stream.push(item)
+            records = self._fed(self.build, item)
         except Exception as failure:
             if not self._walked().live:
                 raise
             return self._failed(failure, item.captured_ns)
         self._retry_pause_ns = _RETRY_NS
         return records
+
+    def _fed(self, build: Build, item: Frame | AudioBlock) -> list[Record]:
+        """Let one bundle take an item, under the eyes of its judge."""
+        self.working, judge = build, build.judge
+        if judge is None or judge.decided:
+            return build.stream.push(item)
+        judge.item(item, self._doubts)
+        since_ns = self._clock_ns()
+        try:
+            records = build.stream.push(item)
+        except Exception as failure:
+            judge.failed(failure)
+            raise
+        judge.pushed(self._clock_ns() - since_ns)
+        return records
+
+    def _notice(self, notice: Notice) -> list[Record]:
+        if notice.state in ("implausible", "plausible"):
+            what = frozenset((str(notice.detail["what"]),))
+            self._doubts = self._doubts | what if notice.state == "implausible" else self._doubts - what
+        return self.build.stream.push(notice)
 
     def _failed(self, failure: BaseException, ns: int) -> list[Record]:
         self.failure = failure
@@ -208,7 +253,7 @@ class LiveStream:
             build = before.again()
         except Exception as failure:  # noqa: BLE001 tried again later, whatever it was
             return self._failed(failure, self._failed_ns)
-        before.loaded.close()
+        before.close()
         self._take(build)
         self.failure = None
         records = [self._placed(record) for record in build.stream.start(self._walked())]
@@ -216,9 +261,12 @@ class LiveStream:
 
     def _gap(self, gap: Gap) -> list[Record]:
         self.coverage.gap(gap)
-        if self._candidate is not None:
-            self._candidate.stream.push(gap)
-        return self.build.stream.push(gap)
+        for build in (self._candidate, self.build):
+            if build is not None:
+                if build.judge is not None:
+                    build.judge.item(gap)
+                records = build.stream.push(gap)
+        return records
 
     def _told(self) -> list[Record]:
         with self._turn:
@@ -230,35 +278,50 @@ class LiveStream:
 
     def _switch(self, item: Item) -> list[Record]:
         """Feed the bundle that is to take over, and let it when it can."""
-        with self._turn:
-            offered, self._offered = self._offered, None
-        if offered is not None:
-            if self._candidate is not None:
-                self._candidate.loaded.close()
-            self._candidate, self._candidate_ns = offered, self._last_ns
+        self._adopt()
         candidate = self._candidate
         if candidate is None or not isinstance(item, Frame | AudioBlock):
             return []
         try:
-            candidate.stream.push(item)  # its decisions do not count yet: the other one's do
+            self._fed(candidate, item)  # its decisions do not count yet: the other one's do
         except Exception as failure:  # noqa: BLE001 the one that runs goes on, whatever it was
             return self._refused(candidate, failure)
         waited = self._last_ns - self._candidate_ns
-        if self.failure is None and waited < _TAKE_OVER_LONGEST_NS:
+        if self.failure is None and not self._at_once and waited < _TAKE_OVER_LONGEST_NS:
             # what is on now was told by the old bundle and would be told again by the new one
             told = any(level.active for level in self.build.stream.levels() if not level.background)
             if told or candidate.stream.warm_up:
                 return []
-        return self._take_over(candidate)
+        return self._take_over(candidate, item)
+
+    def _adopt(self) -> None:
+        """Make what was offered the candidate, unless it was withdrawn since."""
+        with self._turn:
+            offered, self._offered = self._offered, None
+            withdrawn, self._withdrawn = self._withdrawn, None
+        if self._candidate is not None and (offered or self._candidate.loaded.id == withdrawn):
+            self._candidate.close()
+            self._candidate = None
+        if offered is not None and offered.loaded.id == withdrawn:
+            offered.close()
+        elif offered is not None:
+            self._candidate, self._candidate_ns = offered, self._last_ns
+            self._observe(offered, decides=False)
 
     def _refused(self, candidate: Build, failure: BaseException) -> list[Record]:
         self._candidate = None
-        candidate.loaded.close()
+        candidate.close()
         return [reload_failed(self.name, candidate.loaded.id, failure, self._last_ns)]
 
-    def _take_over(self, candidate: Build) -> list[Record]:
+    def _take_over(self, candidate: Build, item: Frame | AudioBlock) -> list[Record]:
         before = self.build
-        records = before.stream.finish(self._walked())
+        records: list[Record] = []
+        if self.failure is not None:  # nobody watched since then
+            gap = Gap(self._failed_ns, item.captured_ns, "restart")
+            self.coverage.gap(gap)
+            before.stream.gaps += 1
+            records.append(GapRecord(stream=self.name, from_ns=gap.from_ns, to_ns=gap.to_ns, cause=gap.cause))
+        records += before.stream.finish(self._walked())
         detail = {
             "from": before.loaded.id,
             "to": candidate.loaded.id,
@@ -266,10 +329,11 @@ class LiveStream:
         }
         self._take(candidate)
         self._candidate = None
+        self._at_once = False
         self.failure = None
         records.append(self._state("bundle", "reloaded", detail))
         records += [self._placed(record) for record in candidate.stream.start(self._walked())]
-        before.loaded.close()
+        before.close()
         return records
 
     def _take(self, build: Build) -> None:
@@ -278,15 +342,24 @@ class LiveStream:
         new.events, new.windows, new.gaps = old.events, old.windows, old.gaps
         new.skipped, new.left_out = old.skipped, old.left_out
         new.every = old.every
-        old.observe, new.observe = None, self._seen
+        old.observe = None
         if self.collector is not None and self._collect is not None:
             self.collector.close()
             self.collector = self._collect(build)
         self.build = build
+        self._observe(build, decides=True)
 
-    def _seen(self, seen: WindowSeen) -> None:
-        if self.collector is not None:
-            self.collector.window(seen)
+    def _observe(self, build: Build, *, decides: bool) -> None:
+        """Show each window of ``build`` to its judge and, when it ``decides``, to the collector."""
+        judge, collector, engine = build.judge, self.collector if decides else None, build.loaded.engine
+
+        def seen(window: WindowSeen) -> None:
+            if collector is not None:
+                collector.window(window)
+            if judge is not None and not judge.decided:
+                judge.window(engine.logits(), skipped=window.skipped, warm_up=window.warm_up)
+
+        build.stream.observe = seen if judge is not None or collector is not None else None
 
     def _walked(self) -> Source:
         if self._source is None:
@@ -315,9 +388,3 @@ def reload_failed(stream: str, bundle: str, failure: BaseException, ns: int) -> 
     reason = str(failure.reason) if isinstance(failure, GalagoError) else "INTERNAL"
     detail = {"to": bundle, "reason": reason, "message": str(failure) or type(failure).__name__}
     return StateRecord(stream=stream, subject="bundle", state="reload_failed", index=0, ns=ns, detail=detail)
-
-
-def _end_ns(item: Frame | AudioBlock) -> int:
-    if isinstance(item, Frame):
-        return item.captured_ns
-    return item.captured_ns + len(item.samples) * NS_PER_S // item.rate_hz

@@ -17,6 +17,7 @@ from galago_edge.contract.status import (
     SinkStatus,
     SourceStatus,
     StreamStatus,
+    TrialStatus,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ ALARMS = ("frozen", "dark", "flat", "clipped", "offset", "rate")
 
 _STATES = ("starting", "ok", "degraded")
 _STREAM_STATES = ("running", "waiting", "ended", "failed")
+_TRIAL_STATES = ("waiting", "judging", "passed", "failed")
 _SINK_STATES = ("ok", "retrying", "failed")
 _LIVENESS: tuple[str, ...] = get_args(Liveness)
 
@@ -76,6 +78,7 @@ _Family = tuple[str, str, str, str, Iterable[_Sample]]
 def _families(status: ServiceStatus) -> Iterator[_Family]:
     yield from _service(status)
     yield from _sources(status.sources)
+    yield from _trials(status.trials)
     yield from _streams(status.streams)
     yield from _labels(status.streams)
     yield from _backends(status.streams)
@@ -95,6 +98,7 @@ def _service(status: ServiceStatus) -> Iterator[_Family]:
     yield _gauge(
         "galago_problems", "How many things are not as they should be.", [({}, len(status.problems))]
     )
+    yield _gauge("galago_safe_mode", "1 while no stream has a bundle that can run.", [({}, status.safe_mode)])
     yield _gauge("galago_uptime", "Time since the service began.", [({}, status.uptime_s)], "seconds")
     yield _gauge("galago_process_pid", "Process id of the service.", [({}, status.pid)])
     yield _gauge(
@@ -145,6 +149,18 @@ def _sources(sources: Iterable[SourceStatus]) -> Iterator[_Family]:
         "galago_source_rate", "Frames or samples a second over the last ten.", each("rate_hz"), "hertz"
     )
     yield _gauge("galago_source_level", "RMS of the last second of a microphone.", heard, "dbfs")
+
+
+def _trials(trials: Iterable[TrialStatus]) -> Iterator[_Family]:
+    trials = list(trials)
+    states = [
+        sample
+        for trial in trials
+        for sample in _one_of(trial.state, _TRIAL_STATES, bundle=trial.name, version=trial.version)
+    ]
+    left: list[_Sample] = [({"bundle": trial.name, "version": trial.version}, trial.left) for trial in trials]
+    yield _gauge("galago_trial", "1 for the state that the trial of a new bundle is in.", states)
+    yield _gauge("galago_trial_loads_left", "How often a bundle on trial may still be loaded.", left)
 
 
 def _streams(streams: Iterable[StreamStatus]) -> Iterator[_Family]:

@@ -24,6 +24,7 @@ from galago_edge.contract.status import (
 from galago_edge.contract.streams import Frame
 from galago_edge.service.limits import resident_mb
 from galago_edge.service.live_stream import LiveStream
+from galago_edge.service.slots import Slots
 from galago_edge.sinks.wall import clock_synced
 from galago_edge.sources.opencv import import_cv2
 
@@ -135,13 +136,19 @@ def service_status(
     sources: tuple[SourceStatus, ...],
     streams: tuple[StreamStatus, ...],
     sinks: tuple[SinkStatus, ...],
+    slots: Slots,
     failures: Sequence[tuple[str, BaseException]],
     events: tuple[dict[str, Any], ...],
     temperature_c: float | None,
     samples: dict[str, Any] | None,
 ) -> ServiceStatus:
     """Return the whole service."""
-    found = problems(sources, streams, sinks, failures)
+    safe_mode = bool(failures) and not streams
+    found = (
+        *(("safe mode: no stream has a bundle that can run",) if safe_mode else ()),
+        *problems(sources, streams, sinks, failures),
+        *slots.problems(),
+    )
     return ServiceStatus(
         device=device,
         version=galago_edge.__version__,
@@ -156,6 +163,8 @@ def service_status(
         sources=sources,
         streams=streams,
         sinks=sinks,
+        trials=slots.status(),
+        safe_mode=safe_mode,
         last_events=events,
         samples=samples,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import socket
 import sys
@@ -15,13 +17,15 @@ from queue import Empty, SimpleQueue
 from typing import Literal, NoReturn
 
 import galago_edge
-from galago_edge.contract.errors import DeviceError, GalagoError, InputError, Reason
+from galago_edge.bundle import Bundle
+from galago_edge.contract.errors import DeviceError, GalagoError, Reason
 from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.records import Record, StateRecord
 from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
 from galago_edge.contract.status import ServiceStatus
 from galago_edge.pipeline.driving import drive
 from galago_edge.pipeline.overrides import override
+from galago_edge.preprocess.image import use_one_thread
 from galago_edge.recording import SampleCollector, SampleFolder
 from galago_edge.service.continuity import Heartbeat, between, now, read_coverage, write_coverage
 from galago_edge.service.control import Control
@@ -31,13 +35,15 @@ from galago_edge.service.limits import cap_arenas, resident_mb
 from galago_edge.service.live_stream import Build, LiveStream, reload_failed
 from galago_edge.service.notify import Supervisor
 from galago_edge.service.page import Page
-from galago_edge.service.preparing import PreparedStream, build_of
+from galago_edge.service.preparing import PreparedStream, build_of, check_same_input, is_live, prepare
 from galago_edge.service.reporting import (
     RecentEvents,
     preview_jpeg,
     service_status,
     stream_status,
 )
+from galago_edge.service.slots import Slots
+from galago_edge.service.trial import LiveTrial, as_failure
 from galago_edge.service.watchdog import Hang, SourceProgress, StreamProgress, Watchdog
 from galago_edge.sinks import JsonlSink, clock_synced
 from galago_edge.sinks.outbox import Outbox
@@ -45,12 +51,12 @@ from galago_edge.sources import Source
 from galago_edge.sources.capture import open_capture
 from galago_edge.sources.fanout import Fanout
 from galago_edge.sources.supervised import Supervised
-from galago_edge.store import Store
 
 Report = Callable[[str, BaseException], None]
 """Told name and failure of a stream as soon as it has failed; a fault of our own is no GalagoError."""
 
 _LIVE_KINDS = ("camera", "microphone", "pipe")
+_LOG = logging.getLogger(__name__)
 _TICK_S = 0.5
 _KEEP_COVERAGE_S = 900.0
 _LAST_WORDS_S = 2.0
@@ -87,6 +93,34 @@ class Group:
     thread: threading.Thread | None = None
 
 
+class Errands:
+    """One thread for what waits for the disk: one thing at a time, in order."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="errands", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def do(self, errand: Callable[[], None]) -> None:
+        """Do ``errand`` behind those that were given before."""
+        self._queue.put(errand)
+
+    def stop(self, timeout_s: float) -> None:
+        """End when everything is done, or after ``timeout_s``."""
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (errand := self._queue.get()) is not None:
+            try:
+                errand()
+            except Exception:  # noqa: BLE001 a fault here must not end what runs
+                _LOG.exception("an errand failed")
+
+
 @dataclass(frozen=True, slots=True)
 class _Ended:
     running: Running
@@ -105,8 +139,12 @@ class Service:
         out: JsonlSink | None = None,
         scores: bool = False,
         absent: Sequence[tuple[str, GalagoError]] = (),
+        slots: Slots | None = None,
     ) -> None:
-        """Prepare to run ``streams``; ``absent`` are those that cannot run, and why.
+        """Prepare to run ``streams``, with bundles out of ``slots``.
+
+        ``absent`` are streams that cannot run, and why. Those on a live source begin as soon as a bundle
+        that can run is installed; until then the service stays up for them, without any stream if need be.
 
         Raises:
             CallerError: CONFIG_BAD; the page may not listen there.
@@ -117,9 +155,11 @@ class Service:
         self._settings = settings
         self._root = root
         self._scores = scores
-        self._absent = tuple(absent)
+        self._absent = dict(absent)
+        self._slots = slots or Slots(root, live=False)
         self.device = settings.device.name or socket.gethostname() or "galago"
-        self._messages: SimpleQueue[_Ended | Literal["stop", "reload"]] = SimpleQueue()
+        self._messages: SimpleQueue[_Ended | PreparedStream | Literal["stop", "reload"]] = SimpleQueue()
+        self._errands = Errands()
         self._stopping = False
         self._broken: Exception | None = None
         self._giving_up: GalagoError | None = None
@@ -135,8 +175,11 @@ class Service:
         self._heartbeat = Heartbeat(root)
         self._groups: dict[str, Group] = {}
         down_ns = self._down_ns()
-        kept = read_coverage(root)
-        self._streams = [self._running(stream, kept.get(stream.settings.name), down_ns) for stream in streams]
+        self._kept = read_coverage(root)
+        self._streams = [
+            self._running(stream, self._kept.get(stream.settings.name), down_ns) for stream in streams
+        ]
+        self._left = len(self._streams)
         self._governor = Governor(settings.governor)
         self._recent = RecentEvents()
         self._outbox.add_listener(self._recent.take)
@@ -145,12 +188,17 @@ class Service:
         self._control = Control(root, self.status)
         self._page = Page(settings.page, self.status, self.preview) if settings.page is not None else None
 
+    @property
+    def absent(self) -> list[GalagoError]:
+        """Why streams cannot run that have no bundle yet."""
+        return list(self._absent.values())
+
     def status(self) -> ServiceStatus:
         """Return how everything is now. From any thread."""
         sources = {group.name: group.fanout.status() for group in self._groups.values()}
-        failures: list[tuple[str, BaseException]] = list(self._absent)
+        failures: list[tuple[str, BaseException]] = list(self._absent.copy().items())
         streams = []
-        for running in self._streams:
+        for running in list(self._streams):
             live, name = running.live, running.prepared.source_name
             if live.failure is not None:
                 failures.append((running.name, live.failure))
@@ -162,6 +210,7 @@ class Service:
             sources=tuple(sources.values()),
             streams=tuple(streams),
             sinks=self._outbox.status(),
+            slots=self._slots,
             failures=failures,
             events=self._recent.newest(),
             temperature_c=self._governor.temperature_c,
@@ -170,7 +219,7 @@ class Service:
 
     def preview(self, stream: str) -> bytes | None:
         """Return the newest frame of a stream's camera as a small JPEG; None when there is none."""
-        for running in self._streams:
+        for running in list(self._streams):
             if running.name == stream and running.group is not None:
                 frame = running.group.fanout.latest()
                 return preview_jpeg(frame) if frame is not None else None
@@ -208,7 +257,10 @@ class Service:
             if self._page is not None:
                 self._page.start()
                 stack.callback(self._page.stop)
+            stack.callback(self._slots.close)
             stack.callback(self._close_streams)
+            self._errands.start()
+            stack.callback(self._errands.stop, _JOIN_S)
             self._start()
             self._ready = True
             self._supervisor.ready()
@@ -223,15 +275,14 @@ class Service:
     def _watch(self, report: Report) -> tuple[list[GalagoError], BaseException | None]:
         failures: list[GalagoError] = []
         fault: BaseException | None = None
-        left = len(self._streams)
         kept = time.monotonic()
-        while left:
+        while self._left or (not self._stopping and self._broken is None and self._waiting()):
             try:
                 message = self._messages.get(timeout=_TICK_S)
             except Empty:
                 message = None
             if isinstance(message, _Ended):
-                left -= 1
+                self._left -= 1
                 if message.failure is not None and self._broken is None:
                     report(message.running.name, message.failure)
                     if isinstance(message.failure, GalagoError):
@@ -240,8 +291,10 @@ class Service:
                         fault = fault or message.failure
                         if message.running.group is not None:  # a camera must not stay dark for ever
                             self._messages.put("stop")
+            elif isinstance(message, PreparedStream):
+                self._begin(message)
             elif message == "reload" and not self._stopping:
-                threading.Thread(target=self._reload, name="reload", daemon=True).start()
+                self._errands.do(self._reload)
             if (message == "stop" or self._broken is not None) and not self._stopping:
                 self._stop_sources()
             self._tick()
@@ -252,6 +305,11 @@ class Service:
 
     def _tick(self) -> None:
         self._heartbeat.beat()
+        for trial in self._slots.due():
+            self._errands.do(functools.partial(self._settle, trial))
+        if news := self._slots.news():
+            with contextlib.suppress(GalagoError, OSError):  # noted, and raised at the end
+                self._deliver(news)
         if (step := self._governor.look()) is not None:
             for running in self._streams:
                 running.live.pace(step.every, step.detail())
@@ -300,7 +358,7 @@ class Service:
             ns=ns,
             detail={"reason": str(Reason.HUNG), "message": text},
         )
-        telling = threading.Thread(target=self._last_words, args=(record,), daemon=True)
+        telling = threading.Thread(target=self._last_words, args=(record, hang.stream, text), daemon=True)
         telling.start()
         telling.join(_LAST_WORDS_S)  # whoever hangs may hold what is needed for telling
         sys.stderr.write(f"Error: {text}; the process ends to be started anew [{Reason.HUNG}]\n")
@@ -308,13 +366,20 @@ class Service:
         self._heartbeat.close()
         os._exit(_HUNG_EXIT)
 
-    def _last_words(self, record: StateRecord) -> None:
+    def _last_words(self, record: StateRecord, stream: str, text: str) -> None:
         with contextlib.suppress(GalagoError, OSError):
-            self._outbox.emit([record])
+            (build,) = (running.live.working for running in self._streams if running.name == stream)
+            if build is not None and build.judge is not None:
+                failure = DeviceError(Reason.HUNG, text, hint="build it with a smaller model")
+                self._slots.leave_now(failure, build.loaded.id)
+        with contextlib.suppress(GalagoError, OSError):
+            self._outbox.emit([record, *self._slots.news()])
             self._outbox.stop(_LAST_WORDS_S / 2)
 
     def _give_up(self, failure: GalagoError) -> None:
-        self._giving_up = failure
+        if self._giving_up is None:  # a bundle on trial is the likeliest cause
+            self._errands.do(functools.partial(self._slots.leave_now, failure))
+        self._giving_up = self._giving_up or failure
         self._messages.put("stop")
 
     # streams
@@ -361,19 +426,58 @@ class Service:
     def _start(self) -> None:
         self._heartbeat.beat()
         for running in self._streams:
-            self._describe(running.name, running.prepared.bundle.manifest)
-            running.thread = threading.Thread(
-                target=self._walk, args=(running,), name=f"stream {running.name}", daemon=True
-            )
-            running.thread.start()
-        for group in self._groups.values():
-            group.thread = threading.Thread(target=group.fanout.run, name=f"source {group.name}", daemon=True)
-            group.thread.start()
-        for name, failure in self._absent:
+            self._start_stream(running)
+        self._start_sources()
+        if self._slots.live and any(self._wanted_id(one) != one.prepared.bundle.id for one in self._streams):
+            self._errands.do(self._match)  # a later stream has found that the bundle is no good
+        for name, failure in self._absent.items():
             detail = {"reason": str(failure.reason), "message": str(failure)}
             self._outbox.emit(
                 [StateRecord(stream=name, subject="stream", state="failed", index=0, ns=0, detail=detail)]
             )
+
+    def _start_stream(self, running: Running) -> None:
+        self._describe(running.name, running.prepared.bundle.manifest)
+        running.thread = threading.Thread(
+            target=self._walk, args=(running,), name=f"stream {running.name}", daemon=True
+        )
+        running.thread.start()
+
+    def _start_sources(self) -> None:
+        for group in self._groups.values():
+            if group.thread is None:
+                group.thread = threading.Thread(
+                    target=group.fanout.run, name=f"source {group.name}", daemon=True
+                )
+                group.thread.start()
+
+    def _begin(self, prepared: PreparedStream) -> None:
+        """Run a stream that had no bundle until now."""
+        name = prepared.settings.name
+        if self._stopping or name not in self._absent:
+            prepared.build.close()
+            return
+        if prepared.bundle.manifest.modality == "camera":
+            use_one_thread()
+        try:
+            running = self._running(prepared, self._kept.get(name), None)
+        except GalagoError as failure:
+            prepared.build.close()
+            self._absent[name] = failure
+            return
+        del self._absent[name]
+        self._streams.append(running)
+        self._left += 1
+        self._start_stream(running)
+        self._start_sources()
+
+    def _waiting(self) -> list[StreamSettings]:
+        """Return the streams that begin once there is a bundle for them."""
+        return [
+            stream
+            for stream in self._settings.stream
+            if stream.name in self._absent and is_live(stream, self._settings.source)
+        ]
 
     def _describe(self, stream: str, manifest: Manifest) -> None:
         labels = [label.name for label in manifest.labels if not label.background]
@@ -435,32 +539,75 @@ class Service:
     # bundles that are replaced
 
     def _reload(self) -> None:
-        """Load the bundle that is active now for every stream that runs another."""
+        """Follow what the store says now."""
         self._supervisor.reloading(time.monotonic_ns())
-        store = Store(self._root)
-        for running in self._streams:
-            name = running.live.manifest.bundle.name
-            try:
-                bundle = store.active(name)
-                if bundle.id == running.live.build.loaded.id:
-                    continue
-                _check_same_input(running.live.manifest, bundle.manifest)
-                build = build_of(
-                    running.prepared.settings,
-                    bundle,
-                    store.profile(),
-                    self._settings.accelerator,
-                    scores=self._scores,
-                )
-            except Exception as failure:  # noqa: BLE001 the one that runs goes on, whatever it was
+        try:
+            self._slots.refresh()
+        except GalagoError as failure:
+            for running in list(self._streams):
+                name = running.live.manifest.bundle.name
                 self._deliver([reload_failed(running.name, name, failure, running.live.coverage.end_ns)])
+        else:
+            self._match()
+        self._supervisor.ready()
+
+    def _settle(self, trial: LiveTrial) -> None:
+        """Record how a trial ended, and leave a bundle that failed."""
+        if self._slots.settle(trial):
+            for running in list(self._streams):
+                running.live.withdraw(trial.bundle_id)
+            self._match(leave=trial.bundle_id)
+
+    def _match(self, leave: str | None = None) -> None:
+        """Load the bundle that should run now for every stream that runs another; ``leave`` one at once."""
+        for running in list(self._streams):
+            live, name = running.live, running.live.manifest.bundle.name
+            try:
+                bundle = self._slots.bundle(name)
+                if bundle.id == live.build.loaded.id:
+                    continue
+                check_same_input(live.manifest, bundle.manifest)
+                build = self._built(running, bundle)
+            except Exception as failure:  # noqa: BLE001 the one that runs goes on, whatever it was
+                self._deliver([reload_failed(running.name, name, failure, live.coverage.end_ns)])
                 continue
             if running.ended:
-                build.loaded.close()
+                build.close()
             else:
                 self._describe(running.name, bundle.manifest)
-                running.live.offer(build)
-        self._supervisor.ready()
+                live.offer(build, at_once=live.build.loaded.id == leave)
+        for stream in self._waiting():
+            try:
+                prepared = prepare(
+                    stream,
+                    self._slots,
+                    sources=self._settings.source,
+                    accelerator=self._settings.accelerator,
+                    scores=self._scores,
+                )
+            except GalagoError as failure:
+                self._absent[stream.name] = failure
+            else:
+                self._messages.put(prepared)
+
+    def _built(self, running: Running, bundle: Bundle) -> Build:
+        """Load a bundle for a stream; one on trial that does not load has failed.
+
+        Raises:
+            Exception: It does not load.
+        """
+        settings, accelerator = running.prepared.settings, self._settings.accelerator
+        try:
+            return build_of(settings, bundle, self._slots, accelerator, scores=self._scores)
+        except Exception as failure:
+            self._slots.fail(bundle, as_failure(str(bundle), failure))
+            raise
+
+    def _wanted_id(self, running: Running) -> str:
+        try:
+            return self._slots.bundle(running.live.manifest.bundle.name).id
+        except GalagoError:
+            return running.prepared.bundle.id
 
     # what the next process must know
 
@@ -471,24 +618,3 @@ class Service:
 
     def _keep_coverage(self) -> None:
         write_coverage(self._root, {running.name: running.live.coverage.days() for running in self._streams})
-
-
-def _check_same_input(running: Manifest, new: Manifest) -> None:
-    """Refuse a bundle that a running source cannot feed.
-
-    Raises:
-        InputError: SOURCE_MISMATCH.
-    """
-    met = (new.modality, getattr(new.preprocess.spec, "sample_rate_hz", None))
-    expected = (running.modality, getattr(running.preprocess.spec, "sample_rate_hz", None))
-    if met != expected:
-        raise InputError(
-            Reason.SOURCE_MISMATCH,
-            f"{new.bundle.name} {new.bundle.version} is for a {_words(*met)}, the stream runs on a "
-            f"{_words(*expected)}",
-            hint="start the service anew, or give the stream another bundle",
-        )
-
-
-def _words(modality: str, rate_hz: int | None) -> str:
-    return f"{modality} at {rate_hz} Hz" if rate_hz else modality

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -79,12 +80,16 @@ def check_keys(case: Case) -> Iterator[Finding]:
         return
     from galago_edge.store import Store
 
-    trusted = Store(case.root).trusted().comments
-    if trusted:
-        names = (f"{keyid[:16]}… {comment}".rstrip() for keyid, comment in trusted.items())
-        yield ok("keys", f"trusts {', '.join(names)}")
+    trusted = Store(case.root).trusted()
+    fix = f"galago keys trust KEY.pub --root {case.root}"
+    names = ", ".join(f"{keyid[:16]}… {comment}".rstrip() for keyid, comment in trusted.comments.items())
+    if len(trusted) >= trusted.threshold:
+        both = f"; {trusted.threshold} of them must have signed" if trusted.threshold > 1 else ""
+        yield ok("keys", f"trusts {names}{both}")
+    elif trusted.comments:
+        lacking = f"trusts {names}, and {trusted.threshold} keys must have signed: no bundle can be installed"
+        yield warn("keys", lacking, fix)
     else:
-        fix = f"galago keys trust KEY.pub --root {case.root}"
         yield warn("keys", "nobody is trusted: no bundle can be installed", fix)
 
 
@@ -92,20 +97,26 @@ def check_bundles(case: Case) -> Iterator[Finding]:
     """Every byte of every active bundle."""
     if not _readable(case):
         return
+    from galago_edge.bundle import TrustedKeys, require_trust
     from galago_edge.store import Store
 
     store = Store(case.root)
+    trusted: TrustedKeys | None = None
+    with contextlib.suppress(GalagoError):  # check_keys tells
+        trusted = store.trusted()
     slots = store.state().slots
     if not slots:
         yield fail("bundles", "none is installed", f"galago install BUNDLE --root {case.root}")
     for slot, held in sorted(slots.items()):
         name = f"bundle {slot}"
         try:
-            manifest = store.open(held.active.id).manifest
+            bundle = store.open(held.active.id)
+            if trusted is not None:
+                require_trust(bundle, trusted)
         except GalagoError as error:
             yield fail(name, str(error), error.hint or f"install it again: galago install --root {case.root}")
             continue
-        case.bundles[slot] = manifest
+        case.bundles[slot] = manifest = bundle.manifest
         yield ok(name, f"{manifest.bundle.version} for a {manifest.modality}, every byte checked")
 
 

@@ -1,0 +1,164 @@
+"""Reads files of a web server that nobody has to trust: bounded in bytes and time, from one host only."""
+
+from __future__ import annotations
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+from urllib.parse import urljoin, urlsplit
+
+from galago_edge.contract.errors import CallerError, LinkError, Reason
+
+_ANSWER_S = 30.0
+_READ_BYTES = 64 << 10
+_LATER = (408, 425, 429)  # of all that begin with 4, those that another attempt may mend
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A small file, or the news that it has not changed."""
+
+    data: bytes | None
+    """None: it is still the one with the ETag that was given."""
+    etag: str | None
+
+
+class Server:
+    """A folder on a web server."""
+
+    def __init__(self, url: str) -> None:
+        """Take the folder's address.
+
+        Raises:
+            CallerError: CONFIG_BAD; it is not http or https.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"{url!r} is no address of a folder",
+                hint="https://host/folder/ with the index in it",
+            )
+        self.url = url if url.endswith("/") else url + "/"
+        self._opener = urllib.request.build_opener(_SameHost)
+
+    def small(self, name: str, limit: int, *, etag: str | None = None) -> Fetched:
+        """Return a file of at most ``limit`` bytes.
+
+        Raises:
+            CallerError: TARGET_UNKNOWN; the server says that it is not there.
+            LinkError: TRANSPORT; it is too long, or the server or the way to it fails.
+        """
+        headers = {"If-None-Match": etag} if etag else {}
+        until = time.monotonic() + 2 * _ANSWER_S
+        with self._open(name, headers) as answer:
+            if answer is None:
+                return Fetched(None, etag)
+            data = bytearray()
+            for piece in _pieces(answer, limit + 1, until, self._where(name)):
+                data += piece
+            if len(data) > limit:
+                raise _broken(f"{self._where(name)} has more than {limit} bytes")
+            return Fetched(bytes(data), answer.headers.get("ETag"))
+
+    def file(self, name: str, offset: int, size: int, deadline_s: float) -> Iterator[tuple[int, bytes]]:
+        """Yield the bytes of a file from ``offset`` on, each piece with where it belongs.
+
+        A server that knows no ranges begins at 0. At most ``size`` bytes are read, whatever it says.
+
+        Raises:
+            CallerError: TARGET_UNKNOWN; the server says that it is not there.
+            LinkError: TRANSPORT; it is longer than ``size``, or the server or the way to it fails.
+        """
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        until = time.monotonic() + deadline_s
+        where = self._where(name)
+        with self._open(name, headers) as answer:
+            assert answer is not None  # nothing was asked that could be unchanged
+            at = _start(answer, offset, where)
+            for piece in _pieces(answer, size - at + 1, until, where):
+                if at + len(piece) > size:
+                    raise _broken(f"{where} has more than the promised {size} bytes")
+                yield at, piece
+                at += len(piece)
+
+    def _where(self, name: str) -> str:
+        return urljoin(self.url, name)
+
+    @contextmanager
+    def _open(self, name: str, headers: dict[str, str]) -> Iterator[Any]:
+        where = self._where(name)
+        request = urllib.request.Request(where, headers={**headers, "Accept-Encoding": "identity"})
+        try:
+            with self._opener.open(request, timeout=_ANSWER_S) as answer:
+                if answer.headers.get("Content-Encoding", "identity") != "identity":
+                    raise _broken(f"{where} was packed on the way, which nobody asked for")
+                yield answer
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == http.HTTPStatus.NOT_MODIFIED:
+                    yield None
+                    return
+            text = f"{where}: the server says {error.code} {error.reason}"
+            if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in _LATER:
+                raise CallerError(Reason.TARGET_UNKNOWN, text, hint="check the address") from None
+            raise _broken(text) from None
+        except urllib.error.URLError as error:
+            reason = error.reason
+            raise _broken(f"{where}: {getattr(reason, 'strerror', None) or reason}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise _broken(f"{where}: {error or type(error).__name__}") from None
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Follows redirects within one host and scheme, so that nobody learns of devices by redirecting them."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """Refuse to leave the host."""
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if (old.scheme, old.netloc) != (new.scheme, new.netloc):
+            raise _broken(f"{req.full_url} leads to {new.scheme}://{new.netloc}, which is another server")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _pieces(answer: Any, limit: int, until: float, where: str) -> Iterator[bytes]:
+    """Yield what comes, at most ``limit`` bytes and until ``until``; the promised length must be reached."""
+    promised = answer.headers.get("Content-Length")
+    left, met = limit, 0
+    read: Callable[[int], bytes] = answer.read1
+    while left > 0 and (piece := read(min(_READ_BYTES, left))):
+        left -= len(piece)
+        met += len(piece)
+        yield piece
+        if time.monotonic() > until:
+            raise _broken(f"{where} takes too long")
+    if left > 0 and promised is not None and promised.isdigit() and met < int(promised):
+        raise _broken(f"{where} ended after {met} of {promised} bytes")
+
+
+def _start(answer: Any, offset: int, where: str) -> int:
+    if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+        return 0  # it knows no ranges, or the file is another one now
+    said = answer.headers.get("Content-Range", "")
+    if not said.startswith(f"bytes {offset}-"):
+        raise _broken(f"{where}: the server sends {said!r}, bytes from {offset} on were asked for")
+    return offset
+
+
+def _broken(text: str) -> LinkError:
+    return LinkError(
+        Reason.TRANSPORT, text, hint="check the address and the network; what came so far is kept"
+    )

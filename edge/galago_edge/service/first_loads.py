@@ -1,0 +1,79 @@
+"""Before the service itself loads a model: has this device ever run it, with the runtime that it has now?
+
+Installing a bundle answers that (``accepted.json`` says with which runtime). It does not for a disk that was
+written on another machine, for the factory's bundle, and after an update of the runtime. Then the model is
+loaded in a process of its own first, and ``ROOT/loaded/<id>`` remembers it; without that it is done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+
+import msgspec
+
+from galago_edge.bundle import Bundle
+from galago_edge.bundle.reading import ACCEPTED_NAME
+from galago_edge.contract.device import DeviceProfile
+from galago_edge.engine import RuntimeInfo, runtime
+from galago_edge.pipeline.isolated import first_load, limits_for, runtime_name
+from galago_edge.store import Store
+
+FOLDER = "loaded"
+_LIMIT_BYTES = 1 << 20
+
+
+class _Accepted(msgspec.Struct, frozen=True):
+    """What counts here of ``accepted.json``."""
+
+    id: str
+    runtime: str
+    golden: list[dict[str, object]]
+
+
+def ensure_first_load(store: Store, bundle: Bundle, profile: DeviceProfile | None) -> bool:
+    """Load ``bundle`` in a process of its own unless this device has done so; return whether it had to.
+
+    Raises:
+        BundleError, DeviceError, LinkError: As :func:`galago_edge.pipeline.isolated.first_load`.
+    """
+    here = runtime()
+    if _known(store, bundle, here):
+        return False
+    first_load(bundle, limits_for(bundle.manifest, profile))
+    with contextlib.suppress(OSError):  # on a full or failing disk it is loaded so again the next time
+        _remember(store, bundle, here)
+    return True
+
+
+def _known(store: Store, bundle: Bundle, here: RuntimeInfo) -> bool:
+    wanted = runtime_name(here)
+    try:
+        noted = store.fs.read(store.folder(bundle.id) / ACCEPTED_NAME, _LIMIT_BYTES)
+        remembered = store.fs.read(store.root / FOLDER / bundle.id, _LIMIT_BYTES)
+    except OSError:
+        return False
+    if remembered == wanted.encode():
+        return True
+    try:
+        accepted = msgspec.json.decode(noted or b"", type=_Accepted)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return accepted.id == bundle.id and accepted.runtime == wanted and bool(accepted.golden)
+
+
+def _remember(store: Store, bundle: Bundle, here: RuntimeInfo) -> None:
+    """Note it, not waiting for the disk, and forget bundles that are gone."""
+    folder = store.root / FOLDER
+    if not folder.is_dir():
+        store.fs.mkdir(folder)
+    for path in folder.iterdir():
+        if path.name == bundle.id or not store.folder(path.name).is_dir():
+            store.fs.unlink(path)
+    temporary = folder / f"new-{secrets.token_hex(8)}"
+    fd = store.fs.create(temporary)
+    try:
+        store.fs.write(fd, runtime_name(here).encode())
+    finally:
+        store.fs.close(fd)
+    store.fs.rename(temporary, folder / bundle.id)

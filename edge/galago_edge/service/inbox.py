@@ -1,0 +1,205 @@
+"""Where a bundle lies while it is being sent to this device: ROOT/inbox, one file for each content.
+
+A broken connection leaves what came so far, and the next attempt compares its hash and goes on from there.
+After a power cut the end of it may be anything: then the hash differs, and it starts anew. What nobody
+sends any more is removed by the next upload, so the inbox does not grow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from galago_edge.contract.errors import BusyError, LinkError, Reason, disk_error
+
+INBOX = "inbox"
+PATIENCE_S = 75.0
+"""How long an upload of the same bundle, whose sender may be gone, is waited for."""
+_POLL_S = 0.25
+_SUFFIX = ".part"
+_READ_BYTES = 1 << 20
+
+
+class Upload:
+    """One file on its way. Belongs to one process at a time."""
+
+    def __init__(self, path: Path, fd: int, sha256: str, size: int) -> None:
+        """Use :meth:`open`."""
+        self.path = path
+        self.received = 0
+        """Bytes that are here."""
+        self._fd = fd
+        self._sha256 = sha256
+        self._size = size
+        self._hash = hashlib.sha256()
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, root: Path, sha256: str, size: int, *, waiting: Callable[[], None] = lambda: None
+    ) -> Iterator[Upload]:
+        """Give the upload of the file with this hash, with what is there of it already.
+
+        ``waiting`` is called again and again while another process is at it.
+
+        Raises:
+            BusyError: LOCKED; another upload of it goes on.
+            LinkError: The inbox cannot be written.
+        """
+        folder = root / INBOX
+        path = folder / f"{sha256}{_SUFFIX}"
+        until = time.monotonic() + PATIENCE_S
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _sweep(folder, path)
+            while (fd := _locked(path)) is None:
+                waiting()
+                if time.monotonic() >= until:
+                    raise BusyError(
+                        Reason.LOCKED,
+                        f"another upload of the same bundle to {root} goes on",
+                        hint="wait until it has finished, then run this one again",
+                    )
+                time.sleep(_POLL_S)
+        except OSError as error:
+            raise disk_error(error, f"write to {folder}") from error
+        try:
+            upload = cls(path, fd, sha256, size)
+            upload._take_up()
+            yield upload
+        finally:
+            os.close(fd)  # frees the lock
+
+    @staticmethod
+    def present(root: Path) -> int:
+        """Return how many bytes lie in the inbox; they go, or count for the file that is sent."""
+        with contextlib.suppress(OSError):
+            return sum(path.stat().st_size for path in (root / INBOX).glob("*" + _SUFFIX))
+        return 0
+
+    def digest(self) -> str:
+        """Return the sha256 of what is here."""
+        return self._hash.hexdigest()
+
+    def restart(self) -> None:
+        """Forget what is here.
+
+        Raises:
+            LinkError: The disk fails.
+        """
+        try:
+            os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)
+        except OSError as error:
+            raise disk_error(error, f"write {self.path}") from error
+        self.received, self._hash = 0, hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        """Add bytes at the end.
+
+        Raises:
+            LinkError: TOO_BIG, more came than was said; or the disk is full or failing.
+        """
+        if self.received + len(data) > self._size:
+            raise LinkError(
+                Reason.TRANSPORT,
+                f"more than the promised {self._size} bytes came",
+                hint="run the same command again",
+            )
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                self.discard()  # a device whose disk is full must not stay so for a file that cannot end
+            raise disk_error(error, f"receive the bundle into {self.path.parent}") from error
+        self._hash.update(data)
+        self.received += len(data)
+
+    def finish(self) -> None:
+        """Wait until it is on the disk, and read it back: the hash must be the promised one.
+
+        Raises:
+            LinkError: TRANSPORT, what is on this disk is not what was sent; or the disk fails.
+        """
+        try:
+            os.fsync(self._fd)
+            with contextlib.suppress(
+                AttributeError, OSError
+            ):  # only a wish: not everywhere there is such a call
+                os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            self._read_back()
+        except OSError as error:
+            raise disk_error(error, f"read {self.path} back") from error
+        if self.received != self._size or self.digest() != self._sha256:
+            raise LinkError(
+                Reason.TRANSPORT,
+                f"{self.received} of {self._size} bytes arrived, with sha256 {self.digest()[:16]}… "
+                f"where {self._sha256[:16]}… was promised",
+                hint="run the same command again; if it comes back, look at the disk there",
+            )
+
+    def discard(self) -> None:
+        """Remove the file; it stays ours until the upload is closed."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+    def _take_up(self) -> None:
+        try:
+            if os.fstat(self._fd).st_size > self._size:
+                self.restart()
+            else:
+                self._read_back()
+        except OSError as error:
+            raise disk_error(error, f"read {self.path}") from error
+
+    def _read_back(self) -> None:
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self.received, self._hash = 0, hashlib.sha256()
+        while piece := os.read(self._fd, _READ_BYTES):
+            self._hash.update(piece)
+            self.received += len(piece)
+
+
+def _locked(path: Path) -> int | None:
+    """Open and lock the file; None while somebody else has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(fd), path.stat()):
+            return fd
+    except (BlockingIOError, FileNotFoundError):  # or it was removed between opening and locking
+        pass
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None
+
+
+def _sweep(folder: Path, keep: Path) -> None:
+    """Remove what nobody is sending."""
+    for path in folder.glob("*" + _SUFFIX):
+        if path == keep:
+            continue
+        if path.is_symlink():  # none of ours
+            path.unlink(missing_ok=True)
+            continue
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            continue  # somebody is
+        finally:
+            os.close(fd)
