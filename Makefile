@@ -7,8 +7,10 @@ CONFIGS := setup.cfg pyproject.toml constraints.txt edge/setup.cfg edge/pyprojec
 JOBS ?= 2
 MINUTES ?= 10
 KILLS ?= 200
+N ?= 20000
+CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills fallback figures quiet-hour parts format clean
+.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour parts fuzz flash-twelve format clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -50,6 +52,26 @@ soak: $(DEV_STAMP) parts
 kills: $(DEV_STAMP)
 	$(BIN)/python benchmarks/kills.py --kills $(KILLS)
 
+bad-bundles: $(DEV_STAMP)
+	$(BIN)/python benchmarks/bad_bundles.py
+	$(BIN)/python benchmarks/bad_live.py
+
+# Twelve devices at once, five of them broken on purpose.
+flash-twelve: $(DEV_STAMP) parts
+	$(BIN)/python benchmarks/flash_twelve.py
+
+# The store under power cuts, kills, failing calls, crowds and full disks (strace and root for some of it).
+crash: $(DEV_STAMP) parts
+	$(BIN)/python benchmarks/crash_states.py
+	$(BIN)/python benchmarks/crash_syscalls.py --folder $(CRASH_FOLDER)
+	$(BIN)/python benchmarks/crash_syscalls.py --folder $(CRASH_FOLDER) --scenarios command --step 9 --kills 50 \
+		--out benchmarks/out/crash_command.json
+	$(BIN)/python benchmarks/crash_crowd.py
+	$(BIN)/python benchmarks/crash_full_disk.py
+
+install-cost: $(DEV_STAMP)
+	$(BIN)/python benchmarks/install_cost.py
+
 fallback: $(DEV_STAMP)
 	$(BIN)/python benchmarks/fallback.py
 
@@ -58,6 +80,10 @@ figures: $(DEV_STAMP) parts
 
 quiet-hour: $(DEV_STAMP)
 	$(BIN)/python benchmarks/quiet_hour.py
+
+# Bad bundles by the ten thousand, none of which may be taken: N mutants of archives and signed manifests.
+fuzz: $(DEV_STAMP)
+	$(BIN)/python benchmarks/fuzz_bundles.py --mutants $(N)
 
 format: $(DEV_STAMP)
 	$(BIN)/ruff check --fix .

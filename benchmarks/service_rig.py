@@ -27,7 +27,7 @@ from galago_edge.contract.manifest import Label, LabelPolicy  # noqa: E402
 from galago_edge.contract.status import ServiceStatus  # noqa: E402
 from galago_edge.service.control import ask_status  # noqa: E402
 from galago_edge.store import Store, install_bundle  # noqa: E402
-from galago_edge.testing import TEST_KEY, make_bundle, trust  # noqa: E402
+from galago_edge.testing import TEST_KEY, accepted_here, make_bundle, trust  # noqa: E402
 from real_parts.processes import Child, wait_for  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
@@ -41,7 +41,7 @@ CUE_POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refr
 def install(root: Path, bundle: Path) -> None:
     """Take a bundle into the store, its golden samples unchecked."""
     trusted = TrustedKeys({key_id(TEST_KEY): "test"})
-    install_bundle(Store(root), open_bundle(bundle), trusted, lambda opened: {})
+    install_bundle(Store(trust(root)), open_bundle(bundle), trusted, accepted_here)
 
 
 def levels_bundle(folder: Path, policy: LabelPolicy, version: int = 1) -> Path:

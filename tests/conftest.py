@@ -55,6 +55,15 @@ def block_model() -> bytes:
 
 
 @pytest.fixture(scope="session")
+def bad_models() -> dict[str, bytes]:
+    """tiny_image with something bad in it: ``crash``, ``loop``, ``memory``, ``deaf``.
+
+    Made by tests/data/make_bad_models.py, which says what they do and which numbers are still to be set.
+    """
+    return {kind: (DATA / f"bad_{kind}.tflite").read_bytes() for kind in ("crash", "loop", "memory", "deaf")}
+
+
+@pytest.fixture(scope="session")
 def tflite_runtime_python() -> Path:
     """Python of an environment that has galago-edge on tflite-runtime instead of ai-edge-litert."""
     if not TFLITE_RUNTIME_PYTHON.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import wave
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import UNSET, UnsetType
 
-from galago_edge.bundle import file_entry, write_bundle
+from galago_edge.bundle import Bundle, file_entry, open_bundle, write_bundle
 from galago_edge.bundle.keys import key_id, public_line
 from galago_edge.bundle.meaning import INPUT_QUANTIZATION
 from galago_edge.contract.device import this_arch
@@ -58,6 +59,9 @@ TINY_AUDIO = AudioPreprocess(mel_bands=10, window_frames=20, hop_frames=5)
 TEST_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 """Known to everybody, so never trusted outside tests."""
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+
+NUMBER_MARKERS = {"turns": 0x51A7_0001, "turns_bright": 0x51A7_0002, "bytes": 0x51A7_0003}
+"""What stands in the models of tests/data/make_bad_models.py where a test sets a number."""
 
 _ZERO_HASH = "0" * 64
 _LEVELS = (30, 128, 225)
@@ -116,6 +120,42 @@ def make_bundle(
         **info,
     )
     return write_bundle(path, manifest, files, keys).path
+
+
+def set_numbers(model: bytes, **numbers: int) -> bytes:
+    """Set what tests/data/bad_*.tflite leave open; the numbers that are not given become 0.
+
+    ``turns``: how far a loop counts at every run, some 0.1 to 1 microsecond each. ``turns_bright``: how much
+    farther for each level of the brightest pixel above 250. ``bytes``: a tensor of that size.
+    """
+    unknown = set(numbers) - set(NUMBER_MARKERS)
+    if unknown:
+        raise ValueError(f"no such numbers: {', '.join(sorted(unknown))}")
+    for name, marker in NUMBER_MARKERS.items():
+        model = model.replace(struct.pack("<i", marker), struct.pack("<i", numbers.get(name, 0)))
+    return model
+
+
+def with_model(bundle: Path, model: bytes, out: Path, /, **fields: Any) -> Path:
+    """Write ``bundle`` with another model, which is not run here, and sign it; return ``out``.
+
+    ``fields`` change the manifest as :func:`changed` does.
+    """
+    opened = open_bundle(bundle)
+    path = opened.manifest.model[0].file
+    contents = {entry.path: opened.read(entry.path) for entry in opened.manifest.files} | {path: model}
+    entries = tuple(file_entry(e.path, e.role, contents[e.path]) for e in opened.manifest.files)
+    manifest = changed(opened.manifest, files=entries, resources__model_bytes=len(model))
+    return write_bundle(out, changed(manifest, **fields), contents, [TEST_KEY]).path
+
+
+def accepted_here(bundle: Bundle) -> dict[str, Any]:
+    """Accept any bundle, as if its model had run on this device: for what goes wrong only later."""
+    from galago_edge.engine import runtime
+    from galago_edge.pipeline.isolated import runtime_name
+
+    samples = [{"file": golden.file, "difference": 0} for golden in bundle.manifest.golden]
+    return {"runtime": runtime_name(runtime()), "golden": samples}
 
 
 def make_hollow_bundle(

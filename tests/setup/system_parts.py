@@ -3,9 +3,10 @@
     .venv/bin/python tests/setup/system_parts.py
 
 An RTSP server (GStreamer), a sound server (PulseAudio) with a microphone, an MQTT broker (Mosquitto), a
-browser (Chromium) and a C compiler. As root on Debian or Ubuntu what is missing is installed with apt-get;
-otherwise the command to type is printed and the exit code is 0: their tests are then skipped, or fail where
-CI=true. Does nothing when all are there; `make test` calls this before pytest.
+browser (Chromium), an SSH server, a C compiler, strace and what makes file systems. As root on Debian or
+Ubuntu what is missing is installed with apt-get; otherwise the command to type is printed and the exit code
+is 0: their tests are then skipped, or fail where CI=true. Does nothing when all are there; `make test` calls
+this before pytest.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 PACKAGES = [
     "chromium",
     "chromium-driver",
+    "e2fsprogs",
     "gcc",
     "gir1.2-gst-rtsp-server-1.0",
     "gstreamer1.0-plugins-base",
@@ -27,9 +29,12 @@ PACKAGES = [
     "libc6-dev",
     "libportaudio2",
     "mosquitto",
+    "openssh-client",
+    "openssh-server",
     "pulseaudio",
     "pulseaudio-utils",
     "python3-gi",
+    "strace",
 ]
 
 

@@ -243,6 +243,25 @@ def test_a_camera_bundle_says_what_the_run_says(camera_run: Path, key: Path) -> 
     assert manifest.compat.ops == report((camera_run / "converted" / "int8.tflite").read_bytes()).operators
 
 
+def test_a_bundle_says_where_its_model_comes_from(camera_run: Path, key: Path) -> None:
+    origin = built(camera_run, key, "--build-id", "4f2a91c").provenance
+    assert origin is not UNSET
+    run = json.loads((camera_run / "run.json").read_text())
+    conversion = json.loads((camera_run / "converted" / "conversion.json").read_text())
+    assert (origin.build_id, origin.trained_utc, origin.seed) == ("4f2a91c", run["created_utc"], run["seed"])
+    assert (origin.config_sha256, origin.float_sha256) == (run["config_sha256"], conversion["float_sha256"])
+    assert origin.measured_with == "test"
+    shown = galago("bundle", "inspect", camera_run.parent / "out.galago").output
+    assert "build 4f2a91c" in shown and "seed 1" in shown
+
+
+def test_a_conversion_that_lost_too_much_is_not_packed(camera_run: Path, key: Path) -> None:
+    path = camera_run / "converted" / "conversion.json"
+    record = msgspec.json.decode(path.read_bytes(), type=Conversion)
+    path.write_bytes(encode(changed(record, held_out__accuracy_int8=0.9)))
+    refused(build(camera_run, key), "INT8_LOSS")
+
+
 def test_a_microphone_bundle_carries_its_frontend(microphone_run: Path, key: Path) -> None:
     manifest = built(microphone_run, key)
     assert manifest.modality == "microphone" and len(manifest.preprocess.tables) >= 3
@@ -342,16 +361,16 @@ def test_named_boards_are_the_only_ones(camera_run: Path, key: Path) -> None:
     assert manifest.compat.arch == ("aarch64",)
 
 
-def with_newer_operator(run: Path) -> None:
-    """The model and its record name a CONV_2D that only the newer runtime has."""
+def with_newer_operator(run: Path, *names: str, version: int = 8) -> None:
+    """The model and its record name a CONV_2D that only the newer runtime has, or other ``names``."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     path = run / "converted" / "int8.tflite"
     parts = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     for code in parts.operatorCodes:
-        if code.builtinCode == schema.BuiltinOperator.CONV_2D:
-            code.version = 8
+        if code.builtinCode in [getattr(schema.BuiltinOperator, name) for name in names or ("CONV_2D",)]:
+            code.version = version
     builder = flatbuffers.Builder(8192)
     builder.Finish(parts.Pack(builder), b"TFL3")
     replace_model(run, bytes(builder.Output()))
@@ -377,6 +396,67 @@ def test_a_board_that_lacks_an_operator_is_left_out_or_refused(camera_run: Path,
     assert "armv7l" not in manifest.compat.arch
     line = refused(build(camera_run, key, "--device", "raspberry-pi-3-32bit"), "OP_UNSUPPORTED")
     assert "tflite-runtime 2.14.0 has version 7" in line
+
+
+def test_every_operator_that_a_board_lacks_is_named(camera_run: Path, key: Path) -> None:
+    names = [op.name for op in report((camera_run / "converted" / "int8.tflite").read_bytes()).operators]
+    assert len(names) > 1
+    with_newer_operator(camera_run, *names, version=99)
+    line = refused(build(camera_run, key), "OP_UNSUPPORTED")
+    for name in names:
+        assert line.count(f"the model uses {name} version 99") == 4, "on each of the four boards"
+
+
+def test_a_board_with_too_little_memory_is_left_out_or_refused(camera_run: Path, key: Path) -> None:
+    path = camera_run / "evaluation.json"
+    record = msgspec.json.decode(path.read_bytes(), type=Evaluation)
+    path.write_bytes(encode(changed(record, rss_peak_bytes=1_500 << 20)))
+    result = build(camera_run, key)
+    assert "not for raspberry-pi-3-32bit: the model needs 1500 MB of memory" in result.output
+    line = refused(build(camera_run, key, "--device", "raspberry-pi-3-32bit"), "MEMORY")
+    assert "the board has 1024" in line
+
+
+def test_a_custom_operator_is_on_no_board(camera_run: Path, key: Path) -> None:
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    path = camera_run / "converted" / "int8.tflite"
+    parts = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    code = parts.operatorCodes[0]
+    code.builtinCode = schema.BuiltinOperator.CUSTOM
+    code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode = b"FlexErf"
+    builder = flatbuffers.Builder(8192)
+    builder.Finish(parts.Pack(builder), b"TFL3")
+    replace_model(camera_run, bytes(builder.Output()))
+    assert "FlexErf" in refused(build(camera_run, key), "OP_UNSUPPORTED")
+
+
+def test_the_finished_bundle_is_attacked_before_it_takes_its_place(
+    camera_run: Path, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from galago_edge.bundle import signature
+
+    data = json.loads(build(camera_run, key, "--json").stdout)
+    assert data["attacks_refused"] > 4_000
+    out = camera_run.parent / "out.galago"
+    before = out.read_bytes()
+    monkeypatch.setattr(signature, "is_valid", lambda *_: True)  # as if the crypto library were broken
+    refused(build(camera_run, key, "--description", "changed"), "TAMPER_MISSED")
+    assert out.read_bytes() == before
+
+
+def test_the_key_that_was_given_is_the_key_that_signed(
+    camera_run: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from galago_edge.bundle import writing
+    from galago_edge.testing import TEST_KEY
+
+    sign = writing.sign
+    monkeypatch.setattr(writing, "sign", lambda manifest, keys: sign(manifest, [TEST_KEY]))
+    refused(build(camera_run, key), "KEY_UNKNOWN")
+    assert not (tmp_path / "out.galago").exists()
 
 
 def test_an_operator_that_the_record_does_not_name_is_noticed(camera_run: Path, key: Path) -> None:

@@ -73,6 +73,8 @@ def test_verify_says_by_whom_and_whether_that_was_asked(bundle: Path, tmp_path: 
     assert galago("bundle", "verify", bundle, "--trust", keys[0], "--trust", keys[1]).exit_code == 0
     stranger = galago("bundle", "verify", bundle, "--trust", keys[0])
     assert stranger.exit_code == 1 and "KEY_UNKNOWN" in stranger.stderr
+    both = ("--trust", keys[0], "--trust", keys[1], "--threshold", 2)
+    assert "SIG_MISSING" in galago("bundle", "verify", bundle, *both).stderr
     data = json.loads(galago("bundle", "verify", bundle, "--trust", keys[1], "--json").stdout)
     assert data["ok"] is True and data["trust_checked"] is True
 

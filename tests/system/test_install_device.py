@@ -15,8 +15,10 @@ from click.testing import CliRunner, Result
 from galago_edge.bundle import Bundle, file_entry, open_bundle, write_bundle
 from galago_edge.commands.cli import main
 from galago_edge.contract.device import this_arch
+from galago_edge.contract.errors import GalagoError, Reason
 from galago_edge.contract.manifest import Manifest, Operator
 from galago_edge.engine import runtime
+from galago_edge.service.receiver import receive
 from galago_edge.store import Store
 from galago_edge.store.fs import StoreFs
 from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, make_bundle, trust
@@ -147,6 +149,21 @@ def test_without_a_profile_both_commands_say_so(root: Path, bundle: Path) -> Non
     write_profile(root)
     assert "no profile" not in install(bundle, root).output
     assert "generic-x86-64 (Test board)" in galago("status", "--root", root).output
+
+
+def test_another_machine_s_disk_is_judged_by_its_own_profile(root: Path, bundle: Path) -> None:
+    """As ``galago flash`` does with an SD card: no sample can be run here."""
+    with pytest.raises(GalagoError) as caught:
+        receive(bundle, root, mounted=True)
+    assert caught.value.reason == Reason.TARGET_UNKNOWN
+    write_profile(root, arch="riscv64")
+    with pytest.raises(GalagoError) as caught:
+        receive(bundle, root, mounted=True)
+    assert caught.value.reason == Reason.ARCH
+    write_profile(root, min_version="999.0")  # a runtime that only that machine has
+    receipt = receive(bundle, root, mounted=True)
+    assert (receipt.phase, receipt.golden) == ("committed", ())
+    assert json.loads((receipt.folder / "accepted.json").read_text())["mounted"] is True
 
 
 def test_a_device_that_trusts_nobody_takes_nothing(tmp_path: Path, bundle: Path) -> None:

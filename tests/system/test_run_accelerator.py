@@ -18,7 +18,7 @@ from galago_edge.bundle.keys import key_id
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord, Record, StateRecord, decode_record
 from galago_edge.store import Store, install_bundle
-from galago_edge.testing import TEST_KEY, make_bundle
+from galago_edge.testing import TEST_KEY, accepted_here, make_bundle, trust
 from real_parts import wait_for
 
 GALAGO = (sys.executable, "-m", "galago_edge")
@@ -43,7 +43,7 @@ def device(root: Path, library: Path, mode: str, model: bytes, folder: Path) -> 
         folder / "tones.galago", model, labels, modality="microphone", accelerated={"edgetpu": model}
     )
     trusted = TrustedKeys({key_id(TEST_KEY): "test"})
-    install_bundle(Store(root), open_bundle(path), trusted, lambda bundle: {})
+    install_bundle(Store(trust(root)), open_bundle(path), trusted, accepted_here)
     return root
 
 

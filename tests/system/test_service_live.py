@@ -21,7 +21,8 @@ from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRe
 from galago_edge.contract.status import ServiceStatus
 from galago_edge.service.control import ask_status
 from galago_edge.store import Store, install_bundle
-from galago_edge.testing import TEST_KEY, make_bundle
+from galago_edge.store.activating import commit
+from galago_edge.testing import TEST_KEY, accepted_here, make_bundle, trust
 from real_parts import MjpegServer, wait_for
 
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=100)
@@ -51,7 +52,7 @@ port = 0
 
 def install(root: Path, path: Path) -> str:
     bundle = open_bundle(path)
-    install_bundle(Store(root), bundle, TrustedKeys({key_id(TEST_KEY): "test"}), lambda bundle: {})
+    install_bundle(Store(trust(root)), bundle, TrustedKeys({key_id(TEST_KEY): "test"}), accepted_here)
     return bundle.id
 
 
@@ -197,6 +198,7 @@ def test_a_new_bundle_takes_over_at_sighup_and_one_that_is_damaged_does_not(
         running.until(lambda: running.windows() > 3, "windows")
         first = running.status().streams[0].bundle_id
         second = install(root, make(tmp_path, tiny_image_model, "2.0.0", 2))
+        commit(Store(root), "levels")  # trials: test_service_trial.py
         running.process.send_signal(signal.SIGHUP)
         running.until(
             lambda: {s.bundle_id for s in running.status().streams} == {second}, "the new bundle in both"
@@ -210,7 +212,7 @@ def test_a_new_bundle_takes_over_at_sighup_and_one_that_is_damaged_does_not(
             file.chmod(0o644)
             file.write_bytes(b"damaged")
         running.process.send_signal(signal.SIGHUP)
-        running.until(lambda: "reload_failed" in running.states("bundle"), "the refusal")
+        running.until(lambda: "rolled_back" in running.states("bundle", stream=""), "the refusal")
         assert running.status().streams[0].bundle_id == second
         code, errors = running.terminate()
     assert code == 0, errors

@@ -17,13 +17,15 @@ import pytest
 from click.testing import CliRunner
 
 from galago_edge.bundle import open_bundle
+from galago_edge.bundle.keys import key_id
 from galago_edge.commands.cli import main
 from galago_edge.contract.device import this_arch
 from galago_edge.service.doctor import CHECKS, Case, Finding, configured, examine, machine, software, storing
 from galago_edge.service.doctor.case import Account, Check, fail, ok
 from galago_edge.service.receiver import receive
 from galago_edge.store import Store, install_bundle
-from galago_edge.testing import make_bundle, make_hollow_bundle, trust
+from galago_edge.store.trusting import revoke_key
+from galago_edge.testing import OTHER_KEY, TEST_KEY, make_bundle, make_hollow_bundle, trust
 from real_parts import small_disk
 
 ROOT = Path(__file__).parents[2]
@@ -291,6 +293,22 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
     found = looked(Case(tmp_path), *STORE)
     assert levels(found) == {"store": "ok", "profile": "warn", "keys": "warn", "bundles": "fail"}
     assert found["bundles"].fix.startswith("galago install")
+
+
+def test_fewer_trusted_keys_than_must_sign_are_a_warning(device: Path) -> None:
+    policy = device / "trust" / "policy.toml"
+    policy.write_text("threshold = 2\n")
+    found = looked(Case(device), storing.check_keys)["keys"]
+    assert found.level == "warn" and "2 keys must have signed" in found.met and "keys trust" in found.fix
+    trust(device, TEST_KEY, OTHER_KEY)
+    found = looked(Case(device), storing.check_keys)["keys"]
+    assert found.level == "ok" and "2 of them must have signed" in found.met
+
+
+def test_a_bundle_whose_key_was_revoked_fails(device: Path) -> None:
+    revoke_key(Store(device), key_id(TEST_KEY), "stolen", allow_in_use=True)
+    found = looked(Case(device), storing.check_bundles)["bundle light"]
+    assert found.level == "fail" and "stolen" in found.met
 
 
 # disks

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from galago_edge.bundle import TrustedKeys
 from galago_edge.bundle.keys import (
-    TrustedKeys,
     create_key_pair,
     is_valid,
     key_id,

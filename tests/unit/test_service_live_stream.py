@@ -19,6 +19,8 @@ from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.live_stream import Build, LiveStream
 from galago_edge.service.preparing import build_of
+from galago_edge.service.slots import Slots
+from galago_edge.service.trial import Judge
 from galago_edge.testing import make_bundle
 
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=3, min_count=1, refractory_ms=0)
@@ -96,7 +98,7 @@ def bundles(tmp_path: Path, tiny_image_model: bytes) -> list[Path]:
 
 def build(path: Path) -> Build:
     settings = StreamSettings(name="door", source="camera:0")
-    return build_of(settings, open_bundle(path), None, None, scores=False)
+    return build_of(settings, open_bundle(path), Slots(path.parent, live=False), None, scores=False)
 
 
 class Walk:
@@ -323,3 +325,107 @@ def test_what_is_worked_on_is_known_to_the_watchdog(live: LiveStream) -> None:
     assert seen[0] is not None
     assert live.busy_since_ns is None
     assert live.dropped() == 3
+
+
+# a bundle on trial
+
+
+def judged(path: Path) -> Build:
+    plain = build(path)
+    return Build(plain.loaded, plain.stream, plain.again, Judge(plain.loaded.manifest))
+
+
+def textured(walk: Walk, count: int) -> None:
+    """Push frames that differ and in which there is something to see."""
+    for _ in range(count):
+        pixels = np.full((24, 32, 3), 30, np.uint8)
+        pixels[walk.index % 16 : walk.index % 16 + 8] = 70
+        walk.records += walk.live.push(Frame(pixels, walk.index, walk.index * STEP_NS))
+        walk.index += 1
+
+
+def test_a_bundle_on_trial_is_judged_before_and_after_it_takes_over(
+    bundles: list[Path], live: LiveStream
+) -> None:
+    walk, two = Walk(live), judged(bundles[1])
+    live.offer(two)
+    textured(walk, 30)
+    assert live.build is two and two.judge is not None
+    # neither the first frame counts, nor the second, which was the last of the warm-up
+    assert two.judge.inferences == 28 and two.judge.live_ns == 28 * STEP_NS
+
+
+def test_a_bundle_on_trial_that_fails_before_it_takes_over_has_failed(
+    bundles: list[Path], live: LiveStream
+) -> None:
+    walk, one, two = Walk(live), live.build, judged(bundles[1])
+    two.stream.push = broken  # type: ignore[method-assign]
+    live.offer(two)
+    textured(walk, 3)
+    assert live.build is one and two.judge is not None
+    assert two.judge.failure is not None and two.judge.failure.reason is Reason.MODEL_BAD
+
+
+def test_a_bundle_that_failed_gives_way_at_the_next_frame_and_the_time_between_is_a_gap(
+    bundles: list[Path],
+) -> None:
+    two, one = judged(bundles[1]), build(bundles[0])
+    live = LiveStream(two, coverage())
+    walk = Walk(live)
+    textured(walk, 5)
+    two.stream.push = broken  # type: ignore[method-assign]
+    textured(walk, 2)
+    live.offer(one, at_once=True)
+    textured(walk, 1)
+    assert live.build is one and live.failure is None
+    (gap,) = [record for record in walk.records if isinstance(record, GapRecord)]
+    assert (gap.from_ns, gap.to_ns, gap.cause) == (5 * STEP_NS, 7 * STEP_NS, "restart")
+    (day,) = live.coverage.status()
+    assert day.gap_s == {"restart": pytest.approx(2 * STEP_NS / NS_PER_S)}
+    assert live.build.stream.gaps == 1
+
+
+def test_at_once_does_not_wait_for_a_label_to_end(bundles: list[Path], live: LiveStream) -> None:
+    walk, two = Walk(live), build(bundles[1])
+    walk.frames("bright", 5)
+    live.offer(two, at_once=True)
+    walk.frames("bright", 1)
+    assert live.build is two
+
+
+def test_a_bundle_that_was_withdrawn_does_not_take_over(bundles: list[Path], live: LiveStream) -> None:
+    walk, one, two, closed = Walk(live), live.build, build(bundles[1]), []
+    for how in ("offered", "candidate"):
+        released = Build(two.loaded, two.stream, two.again, release=lambda: closed.append(1))
+        live.offer(released)
+        if how == "candidate":
+            walk.frames("bright", 1)
+        live.withdraw(two.loaded.id)
+        walk.frames("dark", 40)
+        assert live.build is one
+    assert len(closed) == 2
+
+
+def test_a_bundles_folder_is_let_go_of_when_another_one_has_taken_over(bundles: list[Path]) -> None:
+    released: list[str] = []
+    plain = build(bundles[0])
+    one = Build(plain.loaded, plain.stream, plain.again, release=lambda: released.append("one"))
+    live = LiveStream(one, coverage())
+    walk = Walk(live)
+    live.offer(build(bundles[1]))
+    walk.frames("dark", 1)
+    assert not released
+    walk.frames("dark", 10)
+    assert released == ["one"]
+
+
+def test_what_a_camera_is_doubted_for_reaches_the_judge(bundles: list[Path]) -> None:
+    two = judged(bundles[1])
+    live = LiveStream(two, coverage())
+    walk = Walk(live)
+    live.push(Notice("implausible", 0, 0, {"what": "frozen"}))
+    textured(walk, 20)
+    assert two.judge is not None and two.judge.inferences == 0
+    live.push(Notice("plausible", 20, 20 * STEP_NS, {"what": "frozen"}))
+    textured(walk, 20)
+    assert two.judge.inferences > 10

@@ -24,6 +24,7 @@ from galago_edge.contract.status import (
     SinkStatus,
     SourceStatus,
     StreamStatus,
+    TrialStatus,
 )
 from galago_edge.service.metrics import ALARMS, coverage_share, render_metrics
 from galago_edge.testing import changed, make_service_status
@@ -195,6 +196,16 @@ def test_coverage_is_that_of_the_last_day() -> None:
         ("connecting", "door"): 0.5,
         ("stall", "door"): 12.0,
     }
+
+
+def test_a_trial_is_one_series_of_each_state_and_without_one_there_is_none() -> None:
+    trial = TrialStatus(name="digits", bundle_id="5b" * 32, version="1.5.0", state="judging", left=2)
+    status = make_service_status(trials=(trial,), safe_mode=False)
+    found = values(status, "galago_trial")
+    assert found[("digits", "judging", "1.5.0")] == 1 and sum(found.values()) == 1 and len(found) == 4
+    assert values(status, "galago_trial_loads_left") == {("digits", "1.5.0"): 2}
+    assert values(make_service_status(), "galago_trial") == {}
+    assert values(make_service_status(safe_mode=True), "galago_safe_mode") == {(): 1}
 
 
 def test_before_any_time_has_passed_there_is_no_share() -> None:

@@ -13,7 +13,13 @@ from click.testing import CliRunner, Result
 
 from galago_edge.commands.cli import main
 from galago_edge.commands.service_lines import service_lines
-from galago_edge.contract.status import BackendStatus, CoverageStatus, ServiceStatus, SinkStatus
+from galago_edge.contract.status import (
+    BackendStatus,
+    CoverageStatus,
+    ServiceStatus,
+    SinkStatus,
+    TrialStatus,
+)
 from galago_edge.service import control
 from galago_edge.service.control import Control
 from galago_edge.testing import changed, make_service_status
@@ -52,6 +58,29 @@ def test_the_running_service_stands_below_the_store(tmp_path: Path) -> None:
         "sinks    log: ok, 1204 delivered",
         "         mqtt: ok, 1203 delivered, 1 waiting, the oldest for 0.2 s",
         "events   2026-11-18 11:06:40Z seven on door, score 0.91",
+    ]
+
+
+def test_a_trial_says_how_far_it_is_and_what_it_lacks() -> None:
+    trial = TrialStatus(
+        name="digits",
+        bundle_id="5b" * 32,
+        version="1.5.0",
+        state="judging",
+        left=1,
+        streams=("door",),
+        inferences=12,
+        needed=20,
+        live_s=31.6,
+        trial_s=120.0,
+        p99_ms=8.24,
+        fault="could not commit digits: No space left on device [NO_SPACE]",
+    )
+    assert "trial" not in service_lines(make_service_status())
+    assert service_lines(make_service_status(trials=(trial,)))["trial"] == [
+        "digits 1.5.0: judging, 12 inferences (20 needed), 32 s of 120 s with something to see or hear, "
+        "p99 8.2 ms, 1 load left",
+        "  could not commit digits: No space left on device [NO_SPACE]",
     ]
 
 

@@ -283,6 +283,29 @@ class DataSummary(_Part, frozen=True, kw_only=True):
     """Per label, on the held-out test set."""
 
 
+class Provenance(_Part, frozen=True, kw_only=True):
+    """How the model came to be: enough to find the run, and to make it again."""
+
+    build_id: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    """What the builder calls this build, such as a git commit or the number of a CI run."""
+    trained_utc: str
+    trained_by: str
+    """Tool and version."""
+    seed: Annotated[int, msgspec.Meta(gt=-(2**53), lt=2**53)]
+    config_sha256: Sha256
+    """Of the run's configuration file."""
+    model_sha256: Sha256
+    """Of the trained network before conversion."""
+    float_sha256: Sha256
+    """Of its float TFLite form."""
+    float_delta: Annotated[float, msgspec.Meta(ge=0.0)]
+    """Largest difference of a logit between the network and its float TFLite form, on calibration samples."""
+    versions: dict[str, str]
+    """Package name to version, for everything that had a hand in the model's bytes."""
+    measured_with: str
+    """TFLite runtime with which ``resources`` and ``data`` were measured, package and version."""
+
+
 class Rollback(_Part, frozen=True, kw_only=True):
     """What a commit of this bundle forbids afterwards."""
 
@@ -307,4 +330,5 @@ class Manifest(_Part, frozen=True, kw_only=True):
     health: Health = Health()
     rollback: Rollback = Rollback()
     data: DataSummary
+    provenance: Provenance | UnsetType = UNSET
     files: Annotated[tuple[FileEntry, ...], msgspec.Meta(min_length=1, max_length=256)]

@@ -133,6 +133,32 @@ class SinkStatus(_Part, frozen=True, kw_only=True):
     oldest_pending_s: float = 0.0
 
 
+class TrialStatus(_Part, frozen=True, kw_only=True):
+    """One new bundle that has yet to prove itself."""
+
+    name: str
+    bundle_id: str
+    version: str
+    state: Literal["waiting", "judging", "passed", "failed"]
+    """``waiting``: no stream gets input that says anything about it."""
+    left: int = 0
+    """How many more starts it may take."""
+    streams: tuple[str, ...] = ()
+    """Those that run it or are to."""
+    inferences: int = 0
+    """On believable input, all streams together."""
+    needed: int = 0
+    """By each stream."""
+    live_s: float = 0.0
+    """Time of believable input, of the stream that has most."""
+    trial_s: float = 0.0
+    """Time of believable input after which it is committed."""
+    p99_ms: float = 0.0
+    """Of the last 256 windows, of the slowest stream."""
+    fault: str = ""
+    """Why it failed, or why its end cannot be recorded."""
+
+
 class ServiceStatus(_Part, frozen=True, kw_only=True):
     """The whole service."""
 
@@ -151,6 +177,10 @@ class ServiceStatus(_Part, frozen=True, kw_only=True):
     sources: tuple[SourceStatus, ...] = ()
     streams: tuple[StreamStatus, ...] = ()
     sinks: tuple[SinkStatus, ...] = ()
+    trials: tuple[TrialStatus, ...] = ()
+    """Bundles on trial now."""
+    safe_mode: bool = False
+    """No stream has a bundle that can run; an install and SIGHUP bring the device back."""
     last_events: tuple[dict[str, Any], ...] = ()
     """The newest 20 event records, the newest first."""
     samples: dict[str, Any] | None = None

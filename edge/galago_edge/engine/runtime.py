@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from galago_edge.contract.errors import DeviceError, Reason
+from galago_edge.contract.errors import DeviceError, Reason, disk_error
 
 _RUNTIMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
 """Python package and distribution, first found wins. The first has no wheel for 32-bit Arm."""
@@ -64,6 +64,7 @@ def runtime() -> RuntimeInfo:
 
     Raises:
         DeviceError: RUNTIME_MISSING; neither runtime is installed.
+        LinkError: Its version cannot be read.
     """
     package = interpreter_class().__module__.partition(".")[0]
     distribution = _RUNTIMES[package]
@@ -71,4 +72,6 @@ def runtime() -> RuntimeInfo:
         version = importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:  # copied into place without its metadata
         version = str(getattr(importlib.import_module(package), "__version__", "unknown"))
+    except OSError as error:
+        raise disk_error(error, f"read the version of {distribution}") from error
     return RuntimeInfo(distribution, version)

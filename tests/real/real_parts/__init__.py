@@ -5,21 +5,26 @@ from real_parts.browser import open_browser
 from real_parts.clock import WallClock
 from real_parts.delegate import build_delegate
 from real_parts.disk import small_disk
+from real_parts.files import FileServer
 from real_parts.missing import missing_part
 from real_parts.mjpeg import MjpegServer
 from real_parts.processes import MissingPartError, free_port, wait_for
 from real_parts.pulse import SoundServer
 from real_parts.rtsp import RtspServer
 from real_parts.sound import SoundPipe, silence, tone
+from real_parts.sshd import Cable, SshServer
 from real_parts.webhook import WebhookServer
 
 __all__ = [
     "Broker",
+    "Cable",
+    "FileServer",
     "MissingPartError",
     "MjpegServer",
     "RtspServer",
     "SoundPipe",
     "SoundServer",
+    "SshServer",
     "WallClock",
     "WebhookServer",
     "build_delegate",

@@ -1,0 +1,203 @@
+"""A device whose service tries new bundles: a store, a real camera, and processes one after another.
+
+Used by bad_live.py and tests/system/test_service_trial.py. Bundles that misbehave hold real models
+(tests/data/make_bad_models.py) where a model can do it; where it cannot, the process under test is told to
+do it in the model's place.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests" / "real"))
+
+from galago_edge.bundle import open_bundle  # noqa: E402
+from galago_edge.contract.manifest import Label, LabelPolicy  # noqa: E402
+from galago_edge.contract.records import Record, StateRecord, decode_record  # noqa: E402
+from galago_edge.contract.status import ServiceStatus, TrialStatus  # noqa: E402
+from galago_edge.service.control import ask_status  # noqa: E402
+from galago_edge.store import Store, install_bundle  # noqa: E402
+from galago_edge.store.state import Slot  # noqa: E402
+from galago_edge.testing import accepted_here, make_bundle, trust, with_model  # noqa: E402
+from real_parts import MjpegServer, wait_for  # noqa: E402
+
+DATA = ROOT / "tests" / "data"
+POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=100)
+DARK, DARKER = 70, 20
+"""Two levels that both mean ``dark``: the input changes, and no label is on that would have to end first."""
+CONFIG = """
+[device]
+name = "porch"
+[source.cam]
+address = "camera:{url}"
+stall_s = 1.0
+backoff_s = 0.1
+backoff_max_s = 0.5
+steady_s = 0.2
+[limits]
+hang_s = 1.5
+memory_mb = {memory_mb}
+[[stream]]
+name = "door"
+source = "cam"
+bundle = "levels"
+[stream.thresholds.{label}]
+on = 0.61
+[log]
+path = "events.jsonl"
+"""
+PROGRAM = """
+import os, signal, sys
+from galago_edge.service import preparing
+from galago_edge.commands.cli import main
+from galago_edge.contract.errors import BundleError, Reason
+
+load, kept = preparing.load, []
+ways = {version: way for way, version in (case.split("=") for case in os.environ["MISBEHAVE"].split())}
+
+def misbehaving(bundle, **options):
+    how = ways.get(bundle.manifest.bundle.version[0])
+    if how == "load":
+        raise BundleError(Reason.MODEL_BAD, "it does not load")
+    loaded = load(bundle, **options)
+    if how:
+        engine, count = loaded.engine, [0]
+        invoke = engine.invoke
+        def bad():
+            count[0] += 1
+            if count[0] > 5 and how == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if count[0] > 5 and how == "fail":
+                raise BundleError(Reason.MODEL_BAD, "an operator failed")
+            if how == "memory":
+                kept.append(b"x" * 8_000_000)
+            invoke()
+        engine.invoke = bad
+    return loaded
+
+preparing.load = misbehaving
+main()
+"""
+
+
+class Device:
+    """A store, a camera, and the service as processes one after another."""
+
+    def __init__(self, folder: Path, camera: MjpegServer) -> None:
+        self.folder, self.camera = folder, camera
+        self.root = trust(folder / "root")
+        self.log = folder / "events.jsonl"
+        self.label = "bright"
+        self.memory_mb = 0
+        self.process: subprocess.Popen[bytes]
+        self.ids: dict[str, str] = {}
+        self.install(1)
+
+    def install(
+        self, version: int, model: bytes | None = None, labels: str = "dark mid bright", **fields: Any
+    ) -> str:
+        """Install the version, on trial when there is one before it; ``by_card``: nobody has run it here."""
+        accept = (lambda copy: {"mounted": True}) if fields.pop("by_card", False) else accepted_here
+        bundle = open_bundle(self.make(version, model, labels, **fields))
+        install_bundle(Store(self.root), bundle, Store(self.root).trusted(), accept)
+        self.ids[f"{version}.0.0"] = bundle.id
+        return bundle.id
+
+    def make(self, version: int, model: bytes | None, labels: str, **fields: Any) -> Path:
+        good = (DATA / "tiny_image.tflite").read_bytes()
+        answers = model if model == (DATA / "bad_deaf.tflite").read_bytes() else good
+        found = [Label(name=name, background=name == "dark", policy=POLICY) for name in labels.split()]
+        info: dict[str, Any] = {"name": "levels", "version": f"{version}.0.0", "release_counter": version}
+        plain = make_bundle(self.folder / "plain.galago", answers, found, **info)
+        health = {"trial_s": 1, "max_trials": 2, "live__min_inferences": 8, "live__within_s": 2}
+        health |= {"live__max_p99_ms": 500} | fields
+        path = self.folder / f"levels-{version}.galago"
+        return with_model(plain, model or good, path, **{f"health__{key}": health[key] for key in health})
+
+    @contextmanager
+    def running(self, misbehave: str = "") -> Iterator[Device]:
+        """Run the service; ``misbehave``: what it does in the place of models, as ``WAY=VERSION``."""
+        config = self.folder / "galago.toml"
+        config.write_text(CONFIG.format(url=self.camera.url, label=self.label, memory_mb=self.memory_mb))
+        command = [sys.executable, "-c", PROGRAM, "run", "--root", str(self.root), "--config", str(config)]
+        environment = {**os.environ, "MISBEHAVE": misbehave}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as self.process:
+            try:
+                yield self
+            finally:
+                self.process.kill()
+
+    def ends(self) -> int:
+        """Wait until the process ends by itself."""
+        return self.process.wait(60)
+
+    def hup(self) -> None:
+        self.process.send_signal(signal.SIGHUP)
+
+    def records(self) -> list[Record]:
+        data = self.log.read_bytes() if self.log.exists() else b""
+        return [decode_record(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+
+    def told(self, state: str) -> list[dict[str, Any]]:
+        """Return what was said of bundles with this state."""
+        return [
+            record.detail
+            for record in self.records()
+            if isinstance(record, StateRecord) and (record.subject, record.state) == ("bundle", state)
+        ]
+
+    def status(self) -> ServiceStatus | None:
+        return ask_status(self.root)
+
+    def runs(self) -> str | None:
+        """Return the version that the stream runs; None while there is none."""
+        status = self.status()
+        return status.streams[0].version if status is not None and status.streams else None
+
+    def windows(self) -> int:
+        status = self.status()
+        return status.streams[0].windows if status is not None and status.streams else 0
+
+    def trial(self) -> TrialStatus | None:
+        status = self.status()
+        return status.trials[0] if status is not None and status.trials else None
+
+    def slot(self) -> Slot:
+        return Store(self.root).state().slots["levels"]
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        def checked() -> object:
+            assert self.process.poll() is None, self.process.stderr and self.process.stderr.read().decode()
+            return condition()
+
+        wait_for(checked, what)
+
+    def is_left(self, version: int, reason: str) -> None:
+        """Check that version 1 runs again and goes on, and that the record says why."""
+        bad = self.ids[f"{version}.0.0"]
+
+        def told() -> dict[str, Any] | None:
+            return next((said for said in self.told("rolled_back") if said.get("bundle") == bad), None)
+
+        self.until(told, f"the rollback of version {version}")
+        assert (told() or {})["reason"] == reason
+        self.until(lambda: self.runs() == "1.0.0", "the old bundle")
+        before = self.windows()
+        self.until(lambda: self.windows() > before, "windows")
+        self.is_recorded(version, reason)
+
+    def is_recorded(self, version: int, reason: str) -> None:
+        """Check what lies on the disk."""
+        slot, bad = self.slot(), self.ids[f"{version}.0.0"]
+        assert slot.active.id == self.ids["1.0.0"] and slot.trial is None
+        assert bad in slot.bad
+        events = [event for event in Store(self.root).state().history if event.action == "rollback"]
+        assert events[-1].reason.startswith(reason) and events[-1].id == bad

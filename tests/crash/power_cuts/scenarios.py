@@ -1,0 +1,344 @@
+"""What is done to a store while the power is cut, each with what lies there before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import TypeAlias
+from unittest.mock import patch
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from galago_edge.bundle import Bundle, TrustedKeys, open_bundle, write_bundle
+from galago_edge.bundle.keys import key_id
+from galago_edge.bundle.trust import POLICY_FILE
+from galago_edge.store import Store, changing, install_bundle
+from galago_edge.store.activating import activate, commit, mark_bad, rollback
+from galago_edge.store.admission import TrialTerms
+from galago_edge.store.booting import BootChoice, begin_boot
+from galago_edge.store.collecting import collect
+from galago_edge.store.folder import COPY_NAMES
+from galago_edge.store.scrubbing import scrub
+from galago_edge.store.trusting import revoke_key, set_threshold, trust_key
+from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, trust
+
+NAME = "tiny"
+"""What the bundles are called."""
+_LONG = TrialTerms(loads=100)
+"""A trial that many starts do not use up."""
+
+
+class World:
+    """The bundles, which lie outside the device, and who may sign them."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.trusted = TrustedKeys({key_id(TEST_KEY): "test"})
+        self._folder = folder
+        self._bundles: dict[tuple[int, int], Bundle] = {}
+
+    def bundle(self, number: int, keys: Sequence[Ed25519PrivateKey] = (TEST_KEY,)) -> Bundle:
+        """Return bundle number so and so; a higher one is newer, and its commit raises the floor to it."""
+        if (number, len(keys)) not in self._bundles:
+            manifest, files = hollow_manifest(
+                b"model %d" % number, name=NAME, version=f"{number}.0.0", release_counter=number
+            )
+            manifest = changed(manifest, rollback__min_release_counter_after_commit=number)
+            path = self._folder / f"{number}-{len(keys)}.galago"
+            write_bundle(path, manifest, files, keys)
+            self._bundles[number, len(keys)] = open_bundle(path, self.trusted)
+        return self._bundles[number, len(keys)]
+
+    def install(
+        self,
+        store: Store,
+        number: int,
+        *,
+        activate: bool = True,
+        commit: bool = False,
+        trial: TrialTerms | None = None,
+    ) -> None:
+        """Install a bundle; the golden run is not what is tested here."""
+        install_bundle(
+            store,
+            self.bundle(number),
+            self.trusted,
+            lambda _: {},
+            activate=activate,
+            commit=commit,
+            trial=trial or _LONG,
+        )
+
+
+def recover(world: World, store: Store) -> Mapping[str, BootChoice]:
+    """Do what a device does when it starts, and let go of what it holds."""
+    choices = begin_boot(store, world.trusted)
+    for choice in choices.values():
+        if choice.hold is not None:
+            choice.hold.close()
+    return choices
+
+
+def settle(world: World, store: Store, number: int) -> None:
+    """Install one more bundle for good, whatever was going on, and remove what is not needed."""
+    world.install(store, number, commit=True)
+    collect(store)
+
+
+@contextmanager
+def steady(taken: int) -> Iterator[None]:
+    """Make names and times the same in each run, from the name number ``taken`` on.
+
+    Cuts of different runs then leave the same disks, which need to be looked at only once.
+    """
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            return datetime(2026, 1, 1, tzinfo=UTC)
+
+    numbers = count(taken)
+    with (
+        patch("secrets.token_hex", lambda size: f"{next(numbers):0{2 * size}x}"),
+        patch.object(changing, "datetime", Clock),
+    ):
+        yield
+
+
+Step: TypeAlias = Callable[[World, Store], object]
+Reached: TypeAlias = Callable[[World, Store], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One operation on a prepared store."""
+
+    name: str
+    prepare: Step
+    run: Step
+    """Recorded, and cut at every moment. Must be able to run again after a cut."""
+    reached: Reached
+    """Whether the store shows what it must show once the operation has answered."""
+
+
+# what lies there before
+
+
+def _nothing(world: World, store: Store) -> None:
+    """Leave the device without even a folder."""
+
+
+def _one(world: World, store: Store) -> None:
+    trust(store.root)
+    world.install(store, 1, commit=True)
+
+
+def _two(world: World, store: Store) -> None:
+    _one(world, store)
+    world.install(store, 2, commit=True)
+
+
+def _two_on_trial(world: World, store: Store) -> None:
+    _one(world, store)
+    world.install(store, 2)
+
+
+def _two_staged(world: World, store: Store) -> None:
+    _one(world, store)
+    world.install(store, 2, activate=False)
+
+
+def _factory_and_two_on_trial(world: World, store: Store) -> None:
+    trust(store.root)
+    store.factory.mkdir()
+    (store.factory / f"{NAME}.galago").write_bytes(world.bundle(1).path.read_bytes())
+    world.install(store, 2)
+
+
+def _three_and_no_need_for_one(world: World, store: Store) -> None:
+    _two(world, store)
+    world.install(store, 3, commit=True)
+    assert store.folder(world.bundle(1).id).exists()
+
+
+def _one_copy(world: World, store: Store) -> None:
+    _one(world, store)
+    (store.root / COPY_NAMES[1]).unlink()
+
+
+def _damage(store: Store, bundle: Bundle) -> None:
+    damaged = store.folder(bundle.id) / "model.tflite"
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"rotten")
+
+
+def _two_damaged(world: World, store: Store) -> None:
+    _two(world, store)
+    _damage(store, world.bundle(2))
+
+
+def _two_on_trial_for(loads: int) -> Step:
+    def prepare(world: World, store: Store) -> None:
+        _one(world, store)
+        world.install(store, 2, trial=TrialTerms(loads=loads))
+
+    return prepare
+
+
+def _two_damaged_and_staged(world: World, store: Store) -> None:
+    _two_staged(world, store)
+    _damage(store, world.bundle(2))
+
+
+def _other_key(world: World, store: Store) -> None:
+    _one(world, store)
+    trust(store.root, OTHER_KEY)
+
+
+def _two_used_up(world: World, store: Store) -> None:
+    _two_on_trial_for(1)(world, store)
+    recover(world, store)
+
+
+def _two_damaged_on_trial(world: World, store: Store) -> None:
+    _two_on_trial(world, store)
+    _damage(store, world.bundle(2))
+
+
+# what is done
+
+
+def _install_on_trial(world: World, store: Store) -> None:
+    world.install(store, 2)
+
+
+def _commit(world: World, store: Store) -> None:
+    commit(store, NAME, bundle_id=world.bundle(2).id)
+
+
+def _roll_back(world: World, store: Store) -> None:
+    rollback(store, NAME, "test", bundle_id=world.bundle(2).id)
+
+
+def _sign(world: World, store: Store) -> None:
+    again = world.bundle(1, keys=(TEST_KEY, OTHER_KEY))
+    install_bundle(store, again, world.trusted, lambda _: {})
+
+
+# what the store then shows
+
+
+def _shows(
+    active: int,
+    *,
+    trial: bool = False,
+    staged: int | None = None,
+    bad: int | None = None,
+    floor: int | None = None,
+) -> Reached:
+    def reached(world: World, store: Store) -> bool:
+        slot = store.state().slots.get(NAME)
+        if slot is None:
+            return False
+        return (
+            slot.active.id == world.bundle(active).id
+            and (slot.trial is not None) == trial
+            and (slot.staged.id if slot.staged else None) == (world.bundle(staged).id if staged else None)
+            and (bad is None or world.bundle(bad).id in slot.bad)
+            and (floor is None or slot.floor == floor)
+        )
+
+    return reached
+
+
+def _counted(world: World, store: Store) -> bool:
+    slot = store.state().slots[NAME]
+    return slot.active.id == world.bundle(1).id or (slot.trial is not None and slot.trial.boots > 0)
+
+
+def _signed_twice(world: World, store: Store) -> bool:
+    return len(store.open(world.bundle(1).id).signers) == 2
+
+
+def _other_key_trusted(world: World, store: Store) -> bool:
+    return key_id(OTHER_KEY) in store.trusted()
+
+
+def _other_key_revoked(world: World, store: Store) -> bool:
+    return not _other_key_trusted(world, store)
+
+
+def _policy_written(world: World, store: Store) -> bool:
+    return (store.trust / POLICY_FILE).exists() and store.trusted().threshold == 1
+
+
+SCENARIOS = (
+    Scenario("first install", _nothing, lambda world, store: world.install(store, 1), _shows(1)),
+    Scenario("install on trial", _one, _install_on_trial, _shows(2, trial=True)),
+    Scenario(
+        "install for good",
+        _two,
+        lambda world, store: world.install(store, 3, commit=True),
+        _shows(3, floor=3),
+    ),
+    Scenario(
+        "stage", _one, lambda world, store: world.install(store, 2, activate=False), _shows(1, staged=2)
+    ),
+    Scenario(
+        "activate",
+        _two_staged,
+        lambda world, store: activate(store, NAME, bundle_id=world.bundle(2).id, trial=_LONG),
+        _shows(2, trial=True),
+    ),
+    Scenario("commit", _two_on_trial, _commit, _shows(2, floor=2)),
+    Scenario("rollback", _two_on_trial, _roll_back, _shows(1, bad=2)),
+    Scenario("rollback to factory", _factory_and_two_on_trial, _roll_back, _shows(1, bad=2)),
+    Scenario(
+        "mark bad",
+        _two_on_trial,
+        lambda world, store: mark_bad(store, NAME, world.bundle(2).id),
+        _shows(1, bad=2),
+    ),
+    Scenario("gc", _three_and_no_need_for_one, lambda world, store: collect(store), _shows(3, floor=3)),
+    Scenario("boot on trial", _two_on_trial_for(50), recover, _counted),
+    Scenario("boot, loads used up", _two_used_up, recover, _shows(1, bad=2)),
+    Scenario("boot, one copy lost", _one_copy, recover, _shows(1)),
+    Scenario("boot, damaged on trial", _two_damaged_on_trial, recover, _shows(1)),
+    Scenario("install again, signed by more", _one, _sign, _signed_twice),
+    Scenario(
+        "install again, one copy lost", _one_copy, lambda world, store: world.install(store, 1), _shows(1)
+    ),
+    Scenario(
+        "repair", _two_damaged, lambda world, store: world.install(store, 2, commit=True), _shows(2, floor=2)
+    ),
+    Scenario(
+        "scrub, staged one damaged",
+        _two_damaged_and_staged,
+        lambda world, store: scrub(store, world.trusted),
+        _shows(1),
+    ),
+    Scenario("scrub, one copy lost", _one_copy, lambda world, store: scrub(store, world.trusted), _shows(1)),
+    Scenario(
+        "trust the first key",
+        _nothing,
+        lambda world, store: trust_key(store, key_id(OTHER_KEY), "test"),
+        _other_key_trusted,
+    ),
+    Scenario(
+        "trust a key",
+        _one,
+        lambda world, store: trust_key(store, key_id(OTHER_KEY), "test"),
+        _other_key_trusted,
+    ),
+    Scenario(
+        "revoke a key",
+        _other_key,
+        lambda world, store: revoke_key(store, key_id(OTHER_KEY), "lost"),
+        _other_key_revoked,
+    ),
+    Scenario("set the threshold", _other_key, lambda world, store: set_threshold(store, 1), _policy_written),
+)

@@ -1,0 +1,139 @@
+"""Small runs of what ``make crash`` does at length with real processes: the same programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from real_parts import MissingPartError, missing_part
+from real_parts.processes import tool
+
+ROOT = Path(__file__).parents[2]
+MEMORY = ("--folder", "/dev/shm") if Path("/dev/shm").is_dir() else ()
+"""Where nothing waits for a disk: what is killed or told a fault does not care."""
+SCENARIOS = ("update", "rollback", "start")
+
+
+@pytest.fixture(autouse=True)
+def parts() -> None:
+    try:
+        tool("strace")
+    except MissingPartError as missing:
+        missing_part(str(missing))
+
+
+def run(program: str, tmp_path: Path, *options: str) -> tuple[dict[str, Any], str]:
+    """Run a benchmark; return its figures and what it printed."""
+    out = tmp_path / "figures.json"
+    command = [sys.executable, str(ROOT / "benchmarks" / program), *options, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    said = done.stdout + done.stderr
+    if not out.exists() and "Error: no " in said:  # such as the right to trace or to mount
+        missing_part(said)
+    assert out.exists(), said
+    figures: dict[str, Any] = json.loads(out.read_text())
+    assert (done.returncode == 0) == (figures["broken"] in (0, [])), said
+    return figures, said
+
+
+def test_a_kill_or_a_failing_call_anywhere_bricks_nothing(tmp_path: Path) -> None:
+    """One in many of the system calls."""
+    found, said = run(
+        "crash_syscalls.py", tmp_path, "--scenarios", ",".join(SCENARIOS), "--tampers", "KILL,EIO",
+        "--step", "29", "--kills", "6", *MEMORY,
+    )  # fmt: skip
+    tallies = {(tally["scenario"], tally["tamper"]): tally for tally in found["tallies"]}
+    for scenario in SCENARIOS:
+        killed, failed = tallies[scenario, "KILL"], tallies[scenario, "EIO"]
+        assert killed["endings"] == {"killed": killed["attempts"]} and killed["attempts"] >= 5, said
+        assert failed["attempts"] >= 5 and failed["endings"]["IO"] >= 1, said
+        assert tallies[scenario, "random"]["attempts"] == 2, said
+    assert found["broken"] == 0, said
+
+
+def test_readers_never_see_a_mixture_and_nobody_waits_for_a_frozen_installer(tmp_path: Path) -> None:
+    found, said = run(
+        "crash_crowd.py", tmp_path, "--rounds", "2", "--readers", "1", "--frozen-s", "0.3", *MEMORY
+    )
+    assert found["readings"] >= 10 and found["changes_seen"] >= 1, said
+    assert found["endings"]["done"] >= 4 and found["endings"]["LOCKED"] >= 2, said
+    assert found["broken"] == [], said
+
+
+@pytest.mark.parametrize("kind", ["ext4", "tmpfs", "inodes"])
+def test_a_disk_with_any_room_is_called_full_or_takes_it_whole(tmp_path: Path, kind: str) -> None:
+    if os.geteuid() != 0:
+        missing_part("this user may not mount a small disk")
+    options = ("--kinds", kind, "--scenarios", "update,commit,start", "--step", "4")
+    found, said = run("crash_full_disk.py", tmp_path, *options)
+    endings = {tally["scenario"]: tally["endings"] for tally in found["tallies"]}
+    assert endings["check first"] == {"NO_SPACE": 4}, said
+    for scenario in ("update", "commit"):
+        assert endings[scenario]["done"] == 3 and endings[scenario]["NO_SPACE"] >= 1, said
+    assert found["broken"] == 0, said
+
+
+BREAKAGES = {
+    "the record is written in place": (
+        """
+from galago_edge.store import changing
+def publish(change, state):
+    files = [(change.store.root / name).open("ab", buffering=0) for name in changing.COPY_NAMES]
+    for file in files:
+        file.truncate(0)
+    for file in files:
+        file.write(changing.encode_state(state))
+    change.committed = True
+changing.Change.publish = publish
+""",
+        (
+            "crash_syscalls.py",
+            "--scenarios",
+            "commit",
+            "--tampers",
+            "KILL",
+            "--calls",
+            "write",
+            "--kills",
+            "0",
+        ),
+        "V7: the next start ended with STATE_BAD",
+    ),
+    "a trial is loaded where its load cannot be counted": (
+        """
+from galago_edge.store import booting
+booting._on_trial = lambda state, name: False
+""",
+        (
+            "crash_syscalls.py",
+            "--scenarios",
+            "start",
+            "--tampers",
+            "EROFS",
+            "--calls",
+            "rename",
+            "--kills",
+            "0",
+        ),
+        "a load that is not counted",
+    ),
+}
+
+
+@pytest.mark.parametrize("breakage", BREAKAGES)
+def test_the_campaigns_find_a_store_that_breaks_its_promises(tmp_path: Path, breakage: str) -> None:
+    patch, (program, *options), found = BREAKAGES[breakage]
+    path = ROOT / "benchmarks" / program
+    broken = tmp_path / program
+    broken.write_text(
+        f"import runpy, sys\nsys.path.insert(0, {str(path.parent)!r})\n{patch}\n"
+        f"runpy.run_path({str(path)!r}, run_name='__main__')\n"
+    )
+    _, said = run(str(broken), tmp_path, *options, *MEMORY)
+    assert found in said

@@ -1,0 +1,230 @@
+"""A new bundle on trial in the running service: committed, left for the old one, counted over restarts."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from galago_edge.contract.records import EventRecord
+from galago_edge.store import Store
+from galago_edge.store.activating import commit, rollback
+from galago_edge.testing import set_numbers
+from real_parts import MjpegServer
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from trial_rig import DARK, DARKER, DATA, Device
+
+
+@pytest.fixture
+def device(tmp_path: Path, real_part: Callable[..., MjpegServer]) -> Device:
+    camera = real_part(MjpegServer, size=(64, 48), fps=20).start()
+    camera.levels = (DARK, DARKER)
+    return Device(tmp_path, camera)
+
+
+def test_a_healthy_bundle_takes_over_is_judged_and_committed(device: Device) -> None:
+    with device.running():
+        device.until(lambda: device.windows() > 3, "windows")
+        device.install(2, trial_s=2)
+        assert device.slot().trial is not None
+        device.hup()
+        device.until(device.trial, "the trial")
+        device.until(lambda: device.told("committed"), "the commit")
+        status = device.status()
+        assert status is not None and status.trials == () and status.state == "ok"
+        assert device.runs() == "2.0.0"
+        slot = device.slot()
+    assert slot.trial is None and slot.previous is not None and slot.previous.id == device.ids["1.0.0"]
+    (begun,) = device.told("trial")
+    assert begun["version"] == "2.0.0" and begun["left"] == 1  # one of two loads is used up
+
+
+@pytest.mark.parametrize("away", ["black", "gone", "stalled"])
+def test_without_anything_to_see_a_trial_waits_and_then_goes_on(device: Device, away: str) -> None:
+    with device.running():
+        device.until(lambda: device.windows() > 3, "windows")
+        if away == "stalled":
+            device.camera.stalled = True
+        else:
+            device.camera.stop()
+        if away == "black":
+            device.camera.level, device.camera.size = 0, (64, 480)  # its bar is hardly there
+            device.camera.start()
+        device.install(2, trial_s=1)
+        device.hup()
+        device.until(device.trial, "the trial")
+        if away == "black":
+            device.until(lambda: device.runs() == "2.0.0", "the new bundle")
+            before = device.windows()
+            device.until(lambda: device.windows() > before + 60, "three seconds of black")
+        trial = device.trial()
+        assert trial is not None and trial.state == "waiting" and trial.inferences < 8
+        assert not device.told("committed") and not device.told("rolled_back")
+        device.camera.stop()
+        device.camera.levels, device.camera.size, device.camera.stalled = (DARK, DARKER), (64, 48), False
+        device.camera.start()
+        device.until(lambda: device.told("committed"), "the commit")
+
+
+def test_each_bundle_that_is_bad_in_its_own_way_is_left_without_a_restart(device: Device) -> None:
+    models = {name: (DATA / f"bad_{name}.tflite").read_bytes() for name in ("loop", "deaf", "crash")}
+    bad: list[tuple[str, dict[str, Any]]] = [
+        ("MODEL_BAD", {}),  # version 2 fails live
+        ("MODEL_BAD", {}),  # version 3 does not load
+        ("TOO_SLOW", {"model": set_numbers(models["loop"], turns=200_000), "live__max_p99_ms": 5}),
+        ("CONSTANT_ANSWER", {"model": models["deaf"], "trial_s": 1}),
+        ("LOAD_CRASH", {"model": models["crash"], "by_card": True}),
+        ("CONFIG_BAD", {"labels": "dark mid lit"}),  # the configuration names "bright"
+    ]
+    with device.running("fail=2 load=3"):
+        device.until(lambda: device.windows() > 3, "windows")
+        for version, (reason, how) in enumerate(bad, 2):
+            device.install(version, **{"trial_s": 60} | how)
+            device.hup()
+            device.is_left(version, reason)
+            if version == 2:
+                device.until(lambda: device.told("healthy"), "the old bundle's health")
+        device.camera.level = 225
+        device.until(lambda: any(isinstance(r, EventRecord) for r in device.records()), "an event")
+
+
+def test_a_bundle_that_crashes_when_it_is_loaded_is_left_at_the_start(device: Device) -> None:
+    device.install(2, (DATA / "bad_crash.tflite").read_bytes(), by_card=True)
+    with device.running():
+        device.is_left(2, "LOAD_CRASH")
+
+
+def test_a_bundle_that_hangs_live_ends_the_process_and_the_next_one_runs_the_old(device: Device) -> None:
+    hangs = set_numbers((DATA / "bad_loop.tflite").read_bytes(), turns_bright=1_000_000_000)
+    with device.running():
+        device.until(lambda: device.windows() > 3, "windows")
+        device.install(2, hangs, trial_s=60)
+        device.hup()
+        device.until(lambda: device.runs() == "2.0.0", "the new bundle")
+        device.camera.level = 255
+        assert device.ends() == 1
+    device.is_recorded(2, "HUNG")
+    with device.running():
+        device.until(lambda: device.runs() == "1.0.0" and device.windows() > 3, "the old bundle")
+
+
+def test_a_bundle_that_takes_the_process_down_is_loaded_so_often_and_no_more(device: Device) -> None:
+    device.install(2, trial_s=60)
+    for left in (1, 0):
+        with device.running("crash=2"):
+            assert device.ends() == -signal.SIGSEGV
+        trial = device.slot().trial
+        assert trial is not None and trial.left == left
+    with device.running("crash=2"):
+        device.until(lambda: device.runs() == "1.0.0" and device.windows() > 3, "the old bundle")
+        status = device.status()
+        assert status is not None and any("never proved itself" in problem for problem in status.problems)
+    device.is_recorded(2, "TRIAL_FAILED")
+
+
+def test_a_crash_while_it_takes_over_counts_too(device: Device) -> None:
+    with device.running("crash=2"):
+        device.until(lambda: device.windows() > 3, "windows")
+        device.install(2, trial_s=60)
+        device.hup()
+        assert device.ends() == -signal.SIGSEGV
+    trial = device.slot().trial
+    assert trial is not None and trial.left == 1
+
+
+def test_a_bundle_that_eats_memory_is_left_when_the_process_ends_for_it(device: Device) -> None:
+    device.memory_mb = 250
+    with device.running("memory=2"):
+        device.until(lambda: device.windows() > 3, "windows")
+        device.install(2, trial_s=60)
+        device.hup()
+        assert device.ends() == 1
+    device.is_recorded(2, "MEMORY_LIMIT")
+
+
+def test_a_rollback_by_hand_and_a_commit_by_hand_end_a_trial(device: Device) -> None:
+    with device.running():
+        device.until(lambda: device.windows() > 3, "windows")
+        device.install(2, trial_s=600)
+        device.hup()
+        device.until(lambda: device.runs() == "2.0.0", "the new bundle")
+        rollback(Store(device.root), "levels", "by hand")
+        device.hup()
+        device.until(lambda: device.runs() == "1.0.0" and device.trial() is None, "the old bundle")
+        device.install(3, trial_s=600)
+        device.hup()
+        device.until(lambda: device.runs() == "3.0.0" and device.trial(), "another trial")
+        commit(Store(device.root), "levels")
+        device.hup()
+        device.until(lambda: device.trial() is None, "the end of the trial")
+        assert device.runs() == "3.0.0"
+
+
+def test_a_trial_is_not_used_up_by_signals_or_by_a_second_service(device: Device) -> None:
+    device.install(2, trial_s=600)
+    with device.running():
+        device.until(lambda: device.windows() > 3, "windows")
+        trial = device.slot().trial
+        for _ in range(4):
+            device.hup()
+        command = [sys.executable, "-m", "galago_edge", "run", "--stream", "x=camera:9"]
+        command += ["--root", str(device.root)]
+        second = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        assert second.returncode == 5
+        before = device.windows()
+        device.until(lambda: device.windows() > before + 5, "windows")
+        assert device.slot().trial == trial and trial is not None and trial.left == 1
+
+
+def test_without_any_bundle_that_is_whole_the_service_stays_up_and_an_install_brings_it_back(
+    device: Device,
+) -> None:
+    for path in (device.root / "bundles").rglob("*.tflite"):
+        path.chmod(0o644)
+        path.write_bytes(b"rotten")
+    with device.running():
+        device.until(
+            lambda: (status := device.status()) and status.safe_mode and status.state == "degraded",
+            "safe mode",
+        )
+        status = device.status()
+        assert status is not None
+        assert any("[FILE_HASH]" in problem or "[TRUNCATED]" in problem for problem in status.problems)
+        device.install(2)
+        device.hup()
+        device.until(lambda: device.runs() == "2.0.0" and device.windows() > 3, "the new bundle")
+        status = device.status()
+        assert status is not None and not status.safe_mode
+        device.process.send_signal(signal.SIGTERM)
+        assert device.ends() == 0
+
+
+def test_an_empty_device_waits_for_its_first_bundle(device: Device) -> None:
+    for name in ("state.a", "state.b"):
+        (device.root / name).unlink()
+    with device.running():
+        device.until(lambda: (status := device.status()) and status.safe_mode, "safe mode")
+        device.install(1)
+        device.hup()
+        device.until(lambda: device.runs() == "1.0.0" and device.windows() > 3, "the bundle")
+
+
+def test_what_the_device_was_delivered_with_runs_when_nothing_else_is_whole(device: Device) -> None:
+    factory = device.root / "factory"
+    factory.mkdir()
+    (factory / "levels.galago").write_bytes((device.folder / "levels-1.galago").read_bytes())
+    for path in (device.root / "bundles").rglob("*.tflite"):
+        path.chmod(0o644)
+        path.write_bytes(b"rotten")
+    with device.running():
+        device.until(lambda: device.windows() > 3, "windows")
+        status = device.status()
+        assert status is not None and any("factory" in problem for problem in status.problems)
+        device.until(lambda: device.told("fallback"), "a word of it")
+        assert device.told("fallback")[-1]["part"] == "factory"

@@ -1,0 +1,125 @@
+"""Frames over a pipe: what a workstation and a device say to each other."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galago_edge.contract.errors import LinkError
+from galago_edge.service import receiving_messages
+from galago_edge.service.receiving_messages import GREETING, End, Pipe, Ready, Refused, Start
+
+
+class Wire:
+    """Two pipes and the ends of both."""
+
+    def __init__(self) -> None:
+        self.down, self.up = os.pipe(), os.pipe()
+        self.workstation = Pipe(self.up[0], self.down[1])
+        self.device = Pipe(self.down[0], self.up[1])
+
+    def close(self, *fds: int) -> None:
+        for fd in fds or (*self.down, *self.up):
+            try:
+                os.close(fd)
+            except OSError:
+                continue  # a test has
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    wire = Wire()
+    yield wire
+    wire.close()
+
+
+def test_messages_and_bytes_arrive_in_order(wire: Wire) -> None:
+    wire.workstation.send(Start(offset=3))
+    wire.workstation.send_data(b"abc")
+    wire.workstation.send(End())
+    assert [wire.device.from_workstation(1.0) for _ in range(3)] == [Start(offset=3), b"abc", End()]
+
+
+@given(st.binary(max_size=500).filter(lambda noise: GREETING not in noise + GREETING[:-1]))
+def test_whatever_a_login_shell_prints_is_skipped(noise: bytes) -> None:
+    wire = Wire()
+    try:
+        os.write(wire.up[1], noise)
+        wire.device.greet()
+        wire.device.send(Ready(offset=0, sha256="0" * 64))
+        wire.workstation.await_greeting(1.0)
+        assert wire.workstation.noise == noise
+        assert wire.workstation.from_device(1.0) == Ready(offset=0, sha256="0" * 64)
+    finally:
+        wire.close()
+
+
+def test_something_else_that_talks_for_ever_is_noticed(wire: Wire) -> None:
+    os.set_blocking(wire.up[1], False)
+    os.write(wire.up[1], b"x" * 60_000)
+    with pytest.raises(LinkError, match="nothing came"):
+        wire.workstation.await_greeting(0.05)
+    os.write(wire.up[1], b"x" * 60_000)
+    with pytest.raises(LinkError, match="something else than galago"):
+        wire.workstation.await_greeting(1.0)
+
+
+NONSENSE = {
+    "another letter": struct.pack(">cI", b"X", 2) + b"{}",
+    "too long": struct.pack(">cI", b"J", 1 << 30),
+    "no JSON": struct.pack(">cI", b"J", 2) + b"{]",
+    "another kind": struct.pack(">cI", b"J", 16) + b'{"kind":"later"}',
+    "deep JSON": struct.pack(">cI", b"J", 100_000) + b"[" * 100_000,
+    "no UTF-8": struct.pack(">cI", b"J", 16) + b'{"kind":"\xff\xff\xff\xff\xff"}',
+    "a negative offset": struct.pack(">cI", b"J", 28) + b'{"kind":"start","offset":-1}',
+}
+
+
+@pytest.mark.parametrize("said", NONSENSE.values(), ids=NONSENSE)
+def test_nonsense_is_one_clear_error(wire: Wire, said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    try:
+        import threading
+
+        sender = threading.Thread(target=os.write, args=(write, said))
+        sender.start()
+        with pytest.raises(LinkError) as refused:
+            Pipe(read, write).from_workstation(1.0)
+        sender.join()
+    finally:
+        wire.close(read, write)
+    assert refused.value.reason == "TRANSPORT" and refused.value.hint
+
+
+def test_the_end_of_the_line_is_an_error_with_what_to_do(wire: Wire) -> None:
+    wire.close(wire.down[1])
+    with pytest.raises(LinkError, match="the connection ended") as refused:
+        wire.device.from_workstation(1.0)
+    assert "goes on where it stopped" in refused.value.hint
+    wire.close(wire.up[0])
+    with pytest.raises(LinkError, match="the connection ended"):
+        wire.device.send(Ready(offset=0, sha256="0" * 64))
+
+
+def test_silence_ends_after_a_time(wire: Wire) -> None:
+    with pytest.raises(LinkError, match=r"nothing came for 0\.05 s"):
+        wire.device.from_workstation(0.05)
+
+
+def test_a_link_that_takes_nothing_is_given_up(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving_messages, "WRITE_S", 0.1)
+    os.set_blocking(wire.down[1], False)
+    with pytest.raises(LinkError, match="nothing could be sent"):
+        for _ in range(100):
+            wire.workstation.send_data(bytes(receiving_messages.CHUNK_BYTES))
+
+
+def test_a_newer_side_may_say_more(wire: Wire) -> None:
+    body = b'{"kind":"refused","reason":"X","message":"m","hint":"h","exit":1,"since":"2.0"}'
+    os.write(wire.up[1], struct.pack(">cI", b"J", len(body)) + body)
+    assert wire.workstation.from_device(1.0) == Refused(reason="X", message="m", hint="h", exit=1)

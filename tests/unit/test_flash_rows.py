@@ -1,0 +1,58 @@
+"""What is shown while devices are flashed."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from galago_workstation.flashing.results import Result
+from galago_workstation.flashing.rows import LiveRows, LoggedRows, PlainRows, result_line
+
+
+def drawn(rows: LiveRows) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(rows)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_terminal_has_one_row_for_each_device() -> None:
+    rows = LiveRows(["pi@porch", "/media/[card]"])
+    rows.step("pi@porch", "sending")
+    rows.sent("pi@porch", 500, 1_000)
+    rows.ended(Result(target="/media/[card]", outcome="failed", exit=3, reason="NO_SPACE"))
+    title, porch, card = drawn(rows).splitlines()
+    assert title.split() == ["device", "state", "MB/s", "code"]
+    assert porch.split() == ["pi@porch", "sending", "50", "%"]
+    assert card.split() == ["/media/[card]", "failed", "NO_SPACE"]
+
+
+def test_a_log_has_one_line_for_each_step_and_no_bar() -> None:
+    lines: list[str] = []
+    rows = PlainRows(lines.append, 6)
+    rows.step("porch", "sending")
+    rows.sent("porch", 500, 1_000)
+    rows.ended(Result(target="porch", outcome="committed", exit=0, active="1.4.0"))
+    assert lines == ["porch   sending", "porch   committed, 1.4.0 is active"]
+
+
+def test_every_device_has_a_log_of_its_own(tmp_path: Path) -> None:
+    lines: list[str] = []
+    rows = LoggedRows(PlainRows(lines.append, 0), tmp_path / "logs")
+    rows.step("pi@porch:/data", "sending")
+    rows.said("pi@porch:/data", "Warning: slow\nline\n")
+    rows.ended(Result(target="/media/card", outcome="staged", exit=0, active="1.0.0"))
+    logs = {path.name: path.read_text().splitlines() for path in (tmp_path / "logs").iterdir()}
+    said = [line.split(" ", 1)[1] for line in logs["pi@porch_data.log"]]
+    assert said == ["sending", "| Warning: slow", "| line"]
+    assert [line.split(" ", 1)[1] for line in logs["media_card.log"]] == ["staged, 1.0.0 is active"]
+    assert len(lines) == 2
+
+
+def test_what_is_not_known_is_said() -> None:
+    lost = Result(target="x", outcome="failed", exit=3, reason="TRANSPORT", message="m", known=False)
+    assert result_line(lost) == "failed, what is active there is unknown: m [TRANSPORT]"
+    was = Result(target="x", outcome="failed", exit=3, before="1.3.0", known=False)
+    assert result_line(was) == "failed, last known active: 1.3.0"

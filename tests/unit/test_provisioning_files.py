@@ -1,0 +1,86 @@
+"""What makes a machine a device: files that are whole or absent, and nothing overwritten unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from galago_devices import profile_text
+from galago_edge.bundle.keys import key_id, public_line
+from galago_edge.contract.device import this_arch
+from galago_edge.contract.errors import CallerError, DeviceError, GalagoError
+from galago_edge.service.provisioning import provision, this_program
+from galago_edge.store import Store
+from galago_edge.testing import OTHER_KEY, TEST_KEY
+
+PI = profile_text("raspberry-pi-5")
+PC = profile_text("generic-x86-64")
+KEY = public_line(key_id(TEST_KEY), "release")
+
+
+def test_a_data_disk_gets_all_three_beside_each_other(tmp_path: Path) -> None:
+    done = provision(tmp_path / "data", PI, [KEY], system=None, at=Path("/var/lib/galago"))
+    store = Store(tmp_path / "data")
+    assert store.trusted().comments == {key_id(TEST_KEY): "release"}
+    assert (store.root / "profile.toml").read_text() == PI
+    assert "ExecStart=/usr/local/bin/galago run" in (store.root / "galago.service").read_text()
+    assert [line.split(" ")[0] for line in done] == ["profile", "key", "unit"]
+    assert {path.name for path in store.root.iterdir()} - {"lock"} == {
+        "profile.toml",
+        "trust",
+        "galago.service",
+    }
+
+
+def test_it_can_be_repeated_and_keys_are_added(tmp_path: Path) -> None:
+    provision(tmp_path, PI, [KEY], system=None, unit=False)
+    again = provision(tmp_path, PI, [KEY, public_line(key_id(OTHER_KEY))], system=None, unit=False)
+    assert "was there already" in again[0] and "was trusted already" in again[1]
+    assert len(Store(tmp_path).trusted()) == 2
+
+
+def test_another_board_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    provision(tmp_path, PI, [], system=None, unit=False)
+    with pytest.raises(CallerError) as refused:
+        provision(tmp_path, PC, [KEY], system=None, unit=False)
+    assert refused.value.reason == "EXISTS"
+    assert (tmp_path / "profile.toml").read_text() == PI and len(Store(tmp_path).trusted()) == 0
+    provision(tmp_path, PC, [], system=None, unit=False, replace=True)
+    assert (tmp_path / "profile.toml").read_text() == PC
+
+
+WRONG = {
+    "no profile": ("id = 1", KEY, "CONFIG_BAD"),
+    "no key": (PI, "ssh-ed25519 AAAA", "KEY_BAD"),
+}
+
+
+@pytest.mark.parametrize(("profile", "key", "reason"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_leaves_nothing_behind(tmp_path: Path, profile: str, key: str, reason: str) -> None:
+    with pytest.raises(GalagoError) as refused:
+        provision(tmp_path / "new", profile, [key], system=None)
+    assert refused.value.reason == reason and not (tmp_path / "new").exists()
+
+
+def test_this_machine_takes_no_profile_of_another_one(tmp_path: Path) -> None:
+    other = PI if this_arch() == "x86_64" else PC
+    with pytest.raises(DeviceError) as refused:
+        provision(tmp_path / "new", other, [], unit=False)
+    assert refused.value.reason == "ARCH" and not (tmp_path / "new").exists()
+
+
+def test_the_service_is_the_galago_that_was_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.argv", ["/opt/galago/bin/galago", "receive"])
+    assert this_program() == "/opt/galago/bin/galago"
+    monkeypatch.setattr("sys.argv", ["pytest"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert this_program() is None
+
+
+def test_a_store_elsewhere_is_said_in_the_unit_file(tmp_path: Path) -> None:
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    provision(tmp_path / "data", PI, [], system=tmp_path, at=Path("/data/galago"))
+    unit = (tmp_path / "etc/systemd/system/galago.service").read_text()
+    assert "--root /data/galago" in unit and "ReadWritePaths=/data/galago" in unit
+    assert "/var/lib/galago" not in unit and "StateDirectory" not in unit
