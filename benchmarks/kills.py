@@ -164,7 +164,7 @@ def loop(folder: Path, kills: int, seed: int, stack: ExitStack) -> dict[str, Any
         "broken_lines": log.broken_lines,
         "deliveries": deliveries,
         "lost_in_status": {sink.name: sink.lost for sink in status.sinks},
-        "restart_s": {"median": median(restarts), "worst": max(restarts)},
+        "restart_s": {"median": median(restarts), "worst": max(restarts), "each": restarts},
         "exit_code": code,
         "cores": os.cpu_count(),
         "seed": seed,

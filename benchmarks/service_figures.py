@@ -59,6 +59,8 @@ class Bench:
             MissingPartError: One is not installed.
         """
         self.folder = folder
+        # what systemd gives the unit: a folder in memory
+        self.memory = stack.enter_context(tempfile.TemporaryDirectory(prefix="galago-", dir="/dev/shm"))
         self.camera = RtspServer(folder, size=(640, 480), fps=FPS)
         self.mjpeg = MjpegServer(size=(640, 480), fps=FPS)
         self.sound = SoundServer(folder)
@@ -98,7 +100,8 @@ class Bench:
         path = self.folder / "galago.toml"
         path.write_text(rig.toml(config))
         prefix = on(cores)
-        return rig.Service(self.root, path, self.folder, self.sound.environment, *extra, prefix=prefix)
+        environment = {**self.sound.environment, "RUNTIME_DIRECTORY": self.memory}
+        return rig.Service(self.root, path, self.folder, environment, *extra, prefix=prefix)
 
     def whole(self) -> dict[str, Any]:
         """Return the configuration with everything on."""

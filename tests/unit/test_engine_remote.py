@@ -116,7 +116,7 @@ def test_a_delegate_that_hangs_while_it_loads_is_ended(
     ],
 )
 def test_the_input_is_still_there_when_the_nth_run_fails(start: Start, mode: str, fault: Fault) -> None:
-    engine = loaded(start(mode=mode, at=4, invoke_s=1.0))  # run 1 was part of loading
+    engine = loaded(start(mode=mode, at=4, invoke_s=4.0))  # run 1 was part of loading
     for level in (10, 20):
         engine.input_view()[...] = level
         engine.invoke()
@@ -203,7 +203,7 @@ from galago_edge.contract.device import Accelerator
 from galago_edge.engine import RemoteEngine
 library, model, mode = sys.argv[1:]
 accelerator = Accelerator(library=library, options={"mode": mode})
-engine = RemoteEngine("test", open(model, "rb").read(), accelerator, probe_s=1.0)
+engine = RemoteEngine("test", open(model, "rb").read(), accelerator, probe_s=30.0 if mode == "good" else 1.0)
 if mode == "good":
     engine.load()
 print(engine.pid, flush=True)

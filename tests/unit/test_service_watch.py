@@ -267,6 +267,39 @@ def test_the_heartbeat_of_a_killed_process_is_found_by_the_next(tmp_path: Path) 
     second.close()
 
 
+def test_where_there_is_a_folder_in_memory_the_disk_is_spared_until_the_end(tmp_path: Path) -> None:
+    root, memory = tmp_path / "root", tmp_path / "run"
+    root.mkdir()
+    memory.mkdir()
+    environment = {"RUNTIME_DIRECTORY": str(memory)}
+    first = Heartbeat(root, environment)
+    first.beat()
+    on_disk = (root / ALIVE_FILE).read_bytes()
+    for _ in range(3):
+        first.beat()
+    assert (root / ALIVE_FILE).read_bytes() == on_disk
+    in_memory = (memory / ALIVE_FILE).read_bytes()
+    assert in_memory != on_disk
+    second = Heartbeat(root, environment)  # the first was killed
+    assert second.last == msgspec.json.decode(in_memory.rstrip(), type=Alive)
+    second.close()
+    assert (root / ALIVE_FILE).read_bytes() == (memory / ALIVE_FILE).read_bytes()
+    first.close()
+
+
+def test_after_a_power_cut_only_the_disk_knows(tmp_path: Path) -> None:
+    (tmp_path / ALIVE_FILE).write_bytes(msgspec.json.encode(moment("another boot", boot_s=10**6)))
+    memory = tmp_path / "run"
+    memory.mkdir()
+    after_cut = Heartbeat(tmp_path, {"RUNTIME_DIRECTORY": str(memory)})
+    assert after_cut.last is not None and after_cut.last.boot_id == "another boot"
+    after_cut.beat()
+    again = Heartbeat(tmp_path, {"RUNTIME_DIRECTORY": str(memory)})
+    assert again.last is not None and again.last.boot_id == now().boot_id
+    again.close()
+    after_cut.close()
+
+
 def test_a_torn_heartbeat_is_no_heartbeat(tmp_path: Path) -> None:
     (tmp_path / ALIVE_FILE).write_bytes(msgspec.json.encode(now())[:-9])
     torn = Heartbeat(tmp_path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ ALIVE_FILE = "alive.json"
 COVERAGE_FILE = "coverage.json"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ALIVE_BYTES = 256
+_DISK_EVERY_S = 60.0
 _YEAR_NS = 366 * 86_400 * 1_000_000_000
 
 
@@ -56,31 +58,60 @@ def between(before: Alive, after: Alive) -> int | None:
 
 
 class Heartbeat:
-    """Keeps ``alive.json`` up to date, in place and without a sync: the kernel decides when it is written."""
+    """Keeps ``alive.json`` up to date, in place and without a sync: the kernel decides when it is written.
 
-    def __init__(self, root: Path) -> None:
+    Under systemd there is a folder in memory for such things (``RuntimeDirectory=``). Then every beat goes
+    there, where it wears nothing and outlives a killed process, and the disk gets one only now and then,
+    for what comes after a power cut.
+    """
+
+    def __init__(self, root: Path, environment: Mapping[str, str] = os.environ) -> None:
         """Read what the last process left; a file that cannot be kept is done without."""
-        path = root / ALIVE_FILE
-        self.last: Alive | None = None
+        memory = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        self._disk_every_s = _DISK_EVERY_S if memory else 0.0
+        self._paths = [root / ALIVE_FILE, *([Path(memory) / ALIVE_FILE] if memory else [])]
+        self.last = _newest([alive for path in self._paths if (alive := _read_alive(path)) is not None])
         """When the last process was alive; None when there was none, or it cannot be told."""
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            self.last = msgspec.json.decode(path.read_bytes().rstrip(), type=Alive)
-        self._fd = -1
-        with contextlib.suppress(OSError):
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fds = [_opened(path) for path in self._paths]
+        self._disk_due = 0.0
 
     def beat(self) -> None:
-        """Write this moment."""
-        if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                os.pwrite(self._fd, msgspec.json.encode(now()).ljust(_ALIVE_BYTES - 1) + b"\n", 0)
+        """Write this moment, where it is due."""
+        on_disk = time.monotonic() >= self._disk_due
+        if on_disk:
+            self._disk_due = time.monotonic() + self._disk_every_s
+        data = msgspec.json.encode(now()).ljust(_ALIVE_BYTES - 1) + b"\n"
+        for fd in self._fds if on_disk else self._fds[1:]:
+            if fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.pwrite(fd, data, 0)
 
     def close(self) -> None:
-        """Write this moment and end."""
+        """Write this moment everywhere and end."""
+        self._disk_due = 0.0
         self.beat()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for fd in self._fds:
+            if fd >= 0:
+                os.close(fd)
+        self._fds = []
+
+
+def _read_alive(path: Path) -> Alive | None:
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(path.read_bytes().rstrip(), type=Alive)
+    return None
+
+
+def _newest(found: list[Alive]) -> Alive | None:
+    """Return the later one; of two boots the one of this boot, for the clocks of others do not compare."""
+    this_boot = now().boot_id
+    return max(found, key=lambda alive: (alive.boot_id == this_boot, alive.boot_ns), default=None)
+
+
+def _opened(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    return -1
 
 
 def read_coverage(root: Path) -> dict[str, Days]:

@@ -73,7 +73,11 @@ class WebhookServer:
             timeout = 30.0
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # the client was killed in the middle
+                    self.close_connection = True
+                    return
                 owner._stopping.wait(owner.delay_s)
                 status = owner.status
                 headers = {name.lower(): value for name, value in self.headers.items()}

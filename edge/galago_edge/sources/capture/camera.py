@@ -14,8 +14,12 @@ from galago_edge.sources.capture.messages import SharedMemory
 from galago_edge.sources.capture.serving import Link, serve
 from galago_edge.sources.opencv import import_cv2
 
-_FFMPEG_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
+_OPTIONS_NAME = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_PATIENT_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
 """Over UDP a lost packet smears the picture. Watching twenty frames for their rate takes seconds."""
+_QUICK_OPTIONS = f"{_PATIENT_OPTIONS}|probesize;32"
+"""Most cameras say in their session description all that FFmpeg must know. Then it need not watch at all,
+which is paid for at every reconnect."""
 
 _JPEG_END = b"\xff\xd9"
 _MJPG = "MJPG"
@@ -31,7 +35,6 @@ def run(link: Link, order: dict[str, Any]) -> None:
         LinkError: SOURCE_MISSING, SOURCE_LOST.
         DeviceError: EXTRA_MISSING.
     """
-    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
     camera = OpenCvCamera(import_cv2("a camera"), order)
     try:
         link.opened(camera.description())
@@ -141,7 +144,16 @@ class OpenCvCamera:
         ]
         if hasattr(cv2, "CAP_PROP_N_THREADS"):  # since 4.6
             wanted += [cv2.CAP_PROP_N_THREADS, min(_MOST_THREADS, os.cpu_count() or 1)]
-        return self._opened(cv2.VideoCapture(url, cv2.CAP_FFMPEG, wanted), "is on and can be reached")
+        own_choice = _OPTIONS_NAME in os.environ
+        for options in (_QUICK_OPTIONS, _PATIENT_OPTIONS):
+            if not own_choice:
+                os.environ[_OPTIONS_NAME] = options  # read at each open
+            capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, wanted)
+            known = capture.isOpened() and capture.get(cv2.CAP_PROP_FRAME_WIDTH) > 0
+            if known or own_choice or options == _PATIENT_OPTIONS:
+                break
+            capture.release()  # its description did not say the size: watch for it
+        return self._opened(capture, "is on and can be reached")
 
     def _device(self, target: str, options: dict[str, Any]) -> Any:
         cv2 = self._cv2
