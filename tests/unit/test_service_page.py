@@ -446,6 +446,23 @@ def test_an_answer_that_is_being_made_when_the_page_stops_harms_nobody(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
+def test_the_end_never_writes_to_a_file_that_is_closed_already(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop may end by itself between the word to stop and the byte that wakes it."""
+    pull, thread = page._server.pull_trigger, page._thread
+    assert thread is not None
+
+    def late() -> None:
+        pull()  # so the loop ends
+        thread.join(0.5)  # and would have closed everything
+        pull()
+
+    monkeypatch.setattr(page._server, "pull_trigger", late)
+    page.stop()
+    assert not thread.is_alive()
+
+
 LOGIN = b"POST /login HTTP/1.1\r\nHost: localhost\r\n"
 
 

@@ -47,6 +47,7 @@ class Page:
         self._server: Any = None
         self._sockets: dict[int, Any] = {}
         self._stopping = threading.Event()
+        self._woken = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -74,6 +75,7 @@ class Page:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         listener = _listen(self._settings)
         self._stopping.clear()
+        self._woken.clear()
         self._server = waitress.create_server(
             self._app,
             map=self._sockets,
@@ -96,6 +98,7 @@ class Page:
             return
         self._stopping.set()
         self._server.pull_trigger()
+        self._woken.set()
         self._thread.join()
         self._thread = None
         self._server = None
@@ -116,6 +119,7 @@ class Page:
             server.asyncore.loop(timeout=_IDLE_S, use_poll=True, map=sockets, count=1)
             # waitress looks for idle connections at a wall time, which a clock set back puts out of reach
             server.next_channel_cleanup = min(server.next_channel_cleanup, time.time() + _IDLE_S)
+        self._woken.wait()  # the trigger is written to by number, which may soon be another file's
         server.accepting = False
         server.task_dispatcher.shutdown()  # before the sockets: its threads write to them
         server.asyncore.close_all(sockets, ignore_all=True)
