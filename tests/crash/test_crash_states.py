@@ -135,9 +135,9 @@ def campaign_of() -> Iterator[Callable[[Scenario], Campaign]]:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_no_cut_breaks_a_promise(scenario: Scenario, campaign_of: Callable[[Scenario], Campaign]) -> None:
-    outcome = campaign_of(scenario).run(kills=2, nested=1, cycles=1, step=7)
+    outcome = campaign_of(scenario).run(kills=2, nested=1, cycles=1, step=5)
     assert outcome.violations == [], "\n".join(map(str, outcome.violations[:5]))
-    assert outcome.states > 4 * outcome.effects and outcome.killed and outcome.nested
+    assert outcome.states > 5 * outcome.effects and outcome.killed and outcome.nested
 
 
 def test_each_sync_and_each_rename_of_the_store_is_missed_when_it_is_taken_out(

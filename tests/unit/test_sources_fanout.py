@@ -193,7 +193,6 @@ def test_what_was_lost_before_an_outage_is_told_apart_from_it() -> None:
 
 
 def test_sound_is_converted_to_the_bundles_rate_in_its_place() -> None:
-    pytest.importorskip("soxr")
     rate_hz = 48_000
     tone = np.rint(8_000 * np.sin(np.arange(3 * rate_hz) * 2 * np.pi * 440 / rate_hz)).astype(np.int16)
     fan = fanout(sound(0.25, 2.25, rate_hz, tone), sound(5.0, 6.0, rate_hz, tone), modality="microphone")
@@ -217,7 +216,6 @@ def test_sound_is_converted_to_the_bundles_rate_in_its_place() -> None:
 
 
 def test_streams_of_one_microphone_may_want_other_rates() -> None:
-    pytest.importorskip("soxr")
     fan = fanout(sound(0, 2, 48_000), modality="microphone")
     spec = TINY_AUDIO
     wide = type(spec)(mel_bands=10, window_frames=20, hop_frames=5, sample_rate_hz=48_000)
