@@ -203,6 +203,7 @@ def test_a_new_bundle_takes_over_at_sighup_and_one_that_is_damaged_does_not(
         running.until(
             lambda: {s.bundle_id for s in running.status().streams} == {second}, "the new bundle in both"
         )
+        running.until(lambda: running.states("bundle"), "the record of it")
         assert running.states("bundle") == ["reloaded"]
         camera.level = 225
         running.until(running.events, "an event")
