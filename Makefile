@@ -63,7 +63,7 @@ flash-twelve: $(DEV_STAMP) parts
 # The store under power cuts, kills, failing calls, crowds and full disks (strace and root for some of it).
 crash: $(DEV_STAMP) parts
 	$(BIN)/python benchmarks/crash_states.py
-	$(BIN)/python benchmarks/crash_syscalls.py --folder $(CRASH_FOLDER)
+	$(BIN)/python benchmarks/crash_syscalls.py --folder $(CRASH_FOLDER) --jobs $(JOBS)
 	$(BIN)/python benchmarks/crash_syscalls.py --folder $(CRASH_FOLDER) --scenarios command --step 9 --kills 50 \
 		--out benchmarks/out/crash_command.json
 	$(BIN)/python benchmarks/crash_crowd.py

@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/crash_syscalls.py [--scenarios update,commit] [--tampers KILL,ENOSPC]
                                                   [--calls fsync,rename] [--step 1] [--kills 200]
-                                                  [--seed 0] [--folder DIR]
+                                                  [--seed 0] [--jobs 1] [--folder DIR]
 
 Each attempt is a real process on a copy of a real store; strace (from Debian) is attached to it when all is
 imported, so that only the work's own calls count, and interferes with one of them: the first openat, the
@@ -27,7 +27,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
+import multiprocessing
 import random
 import re
 import signal
@@ -37,6 +39,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,7 +89,7 @@ class Campaign:
         self._versions = versions
         self._template = folder / f"{scenario.name}-before"
         self._root = folder / scenario.name
-        self._trace = folder / "trace"
+        self._trace = folder / f"{scenario.name}-trace"
         scenario.prepare(self._template, versions)
         # twice: what a first run imports and caches shall be there in the processes made from this one
         for _ in range(2):
@@ -195,26 +198,45 @@ def _is_traced(pid: int) -> bool:
     return "\nTracerPid:\t0\n" not in status
 
 
-def _progress(tally: Tally) -> None:
+def _progress(tally: Tally, *, ended: bool = False) -> None:
+    """Say how far it is: one line that changes on a terminal, else one for each finished tally."""
+    text = f"{tally.scenario} {tally.tamper}: {tally.attempts} attempts, {len(tally.broken)} broken"
     if sys.stderr.isatty():
-        text = f"\r{tally.scenario} {tally.tamper}: {tally.attempts} attempts, {len(tally.broken)} broken"
-        print(f"{text:<70}", end="", file=sys.stderr, flush=True)
+        print(f"\r{text:<70}", end="", file=sys.stderr, flush=True)
+    elif ended:
+        print(text, file=sys.stderr, flush=True)
 
 
 def campaign(options: argparse.Namespace, folder: Path) -> list[Tally]:
-    """Run everything that was asked for.
+    """Run everything that was asked for, ``--jobs`` scenarios at a time.
 
     Raises:
         MissingPartError: strace is not installed, or may not trace.
     """
-    rng = random.Random(options.seed)
     versions = rig.make_versions(folder, 3)
+    work = functools.partial(torment, options, versions, folder)
+    if options.jobs == 1:
+        return [tally for name in options.scenarios for tally in work(name)]
+    # processes of their own, begun anew: what a scenario forks is made of nothing but its own imports
+    with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return [tally for tallies in pool.map(work, options.scenarios) for tally in tallies]
+
+
+def torment(options: argparse.Namespace, versions: list[Path], folder: Path, name: str) -> list[Tally]:
+    """Run everything that was asked for on one scenario.
+
+    Raises:
+        MissingPartError: strace is not installed, or may not trace.
+    """
+    what = Campaign(rig.SCENARIOS[name], versions, folder)
     tallies = []
-    for name in options.scenarios:
-        what = Campaign(rig.SCENARIOS[name], versions, folder)
-        tallies += [what.tamper(how, options.step, options.calls) for how in options.tampers]
-        if options.kills:
-            tallies.append(what.random_kills(options.kills // len(options.scenarios), rng))
+    for how in options.tampers:
+        tallies.append(what.tamper(how, options.step, options.calls))
+        _progress(tallies[-1], ended=True)
+    if options.kills:
+        rng = random.Random(f"{options.seed} {name}")
+        tallies.append(what.random_kills(options.kills // len(options.scenarios), rng))
+        _progress(tallies[-1], ended=True)
     return tallies
 
 
@@ -268,6 +290,7 @@ def main() -> int:
     parser.add_argument("--step", type=int, default=1, help="take every so many-th call only")
     parser.add_argument("--kills", type=int, default=200, help="at random moments, over all scenarios")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="so many scenarios at a time")
     parser.add_argument("--folder", type=Path, help="where the stores lie, to choose the file system")
     parser.add_argument("--out", type=Path, default=OUT / "crash_syscalls.json")
     options = parser.parse_args()

@@ -128,10 +128,12 @@ class Running:
 
 
 @contextmanager
-def service(tmp_path: Path, root: Path, url: str, **environment: str) -> Iterator[Running]:
-    config = tmp_path / "galago.toml"
-    config.write_text(CONFIG.format(url=url))
-    command = [sys.executable, "-m", "galago_edge", "run", "--root", str(root), "--config", str(config)]
+def service(
+    tmp_path: Path, root: Path, url: str, config: str = CONFIG, **environment: str
+) -> Iterator[Running]:
+    path = tmp_path / "galago.toml"
+    path.write_text(config.format(url=url))
+    command = [sys.executable, "-m", "galago_edge", "run", "--root", str(root), "--config", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, **environment}) as process:
         try:
             yield Running(process, root, tmp_path / "events.jsonl")
@@ -218,6 +220,31 @@ def test_a_new_bundle_takes_over_at_sighup_and_one_that_is_damaged_does_not(
         code, errors = running.terminate()
     assert code == 0, errors
     assert not running.gaps()[1:]  # nobody was blind while bundles changed hands
+
+
+def test_a_bundle_that_rots_on_the_disk_is_found_while_the_service_runs_and_repaired(
+    root: Path, tmp_path: Path, camera: MjpegServer, tiny_image_model: bytes
+) -> None:
+    with service(tmp_path, root, camera.url, config=CONFIG + "[store]\nscrub_every_s = 0.5\n") as running:
+        running.until(lambda: running.windows() > 3, "windows")
+        running.until(lambda: running.status().scrub, "a scrub")
+        scrubbed = running.status().scrub
+        assert scrubbed is not None and (scrubbed.bundles, scrubbed.damaged) == (1, 0)
+        active = running.status().streams[0].bundle_id
+        for file in (root / "bundles" / active).rglob("*.tflite"):
+            file.chmod(0o644)
+            file.write_bytes(file.read_bytes()[:-1] + b"\xff")
+        running.until(lambda: running.states("bundle", stream=""), "the record")
+        assert running.status().state == "degraded"
+        assert any("(active) is damaged on the disk" in problem for problem in running.status().problems)
+        assert install(root, tmp_path / "levels-1.0.0.galago") == active
+        running.until(lambda: running.states("bundle", stream="") == ["damaged", "whole"], "the repair")
+        running.until(lambda: running.status().state == "ok", "health")
+        before = running.windows()
+        running.until(lambda: running.windows() > before, "more windows")  # what is in memory went on
+        code, errors = running.terminate()
+    assert code == 0, errors
+    assert not running.gaps()[1:]
 
 
 def test_systemd_hears_ready_progress_and_the_end(root: Path, tmp_path: Path, camera: MjpegServer) -> None:

@@ -20,6 +20,7 @@ from galago_edge.contract.status import (
     CoverageStatus,
     GateStatus,
     LabelLevel,
+    ScrubStatus,
     ServiceStatus,
     SinkStatus,
     SourceStatus,
@@ -206,6 +207,14 @@ def test_a_trial_is_one_series_of_each_state_and_without_one_there_is_none() -> 
     assert values(status, "galago_trial_loads_left") == {("digits", "1.5.0"): 2}
     assert values(make_service_status(), "galago_trial") == {}
     assert values(make_service_status(safe_mode=True), "galago_safe_mode") == {(): 1}
+
+
+def test_what_the_last_scrub_found_is_there_once_there_was_one() -> None:
+    status = make_service_status(scrub=ScrubStatus(ago_s=90.0, bundles=3, damaged=1))
+    assert values(status, "galago_scrub_age_seconds") == {(): 90.0}
+    assert values(status, "galago_scrub_damaged") == {(): 1}
+    never = make_service_status(scrub=None)
+    assert values(never, "galago_scrub_age_seconds") == values(never, "galago_scrub_damaged") == {}
 
 
 def test_before_any_time_has_passed_there_is_no_share() -> None:

@@ -16,6 +16,7 @@ from galago_edge.commands.service_lines import service_lines
 from galago_edge.contract.status import (
     BackendStatus,
     CoverageStatus,
+    ScrubStatus,
     ServiceStatus,
     SinkStatus,
     TrialStatus,
@@ -82,6 +83,14 @@ def test_a_trial_says_how_far_it_is_and_what_it_lacks() -> None:
         "p99 8.2 ms, 1 load left",
         "  could not commit digits: No space left on device [NO_SPACE]",
     ]
+
+
+def test_the_last_scrub_says_when_it_was_and_how_many_bundles_are_damaged() -> None:
+    assert "scrub" not in service_lines(make_service_status(scrub=None))
+    for damaged, how in ((0, "all whole"), (1, "1 DAMAGED")):
+        scrub = ScrubStatus(ago_s=5_400, bundles=3, damaged=damaged)
+        lines = service_lines(make_service_status(scrub=scrub))["scrub"]
+        assert lines == [f"3 bundles read 1 h 30 min ago, {how}"]
 
 
 def test_programs_get_the_whole_status(tmp_path: Path) -> None:

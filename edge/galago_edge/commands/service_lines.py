@@ -8,6 +8,7 @@ from typing import Any
 from galago_edge.contract.status import (
     CoverageStatus,
     LabelLevel,
+    ScrubStatus,
     ServiceStatus,
     SinkStatus,
     SourceStatus,
@@ -27,6 +28,7 @@ def service_lines(status: ServiceStatus) -> dict[str, list[str]]:
         "sinks": [line for sink in status.sinks for line in _sink(sink)] or ["standard output"],
         "events": [_event(event) for event in status.last_events[:_EVENTS_SHOWN]] or ["none yet"],
         **({"trial": [line for trial in status.trials for line in _trial(trial)]} if status.trials else {}),
+        **({"scrub": [_scrub(status.scrub)]} if status.scrub else {}),
         **({"samples": [_samples(status.samples)]} if status.samples else {}),
     }
 
@@ -157,6 +159,11 @@ def _event(event: dict[str, Any]) -> str:
     if (wall_ns := event.get("wall_ns")) is not None:
         when = f"{datetime.fromtimestamp(wall_ns // 10**9, UTC):%Y-%m-%d %H:%M:%SZ} "
     return f"{when}{event.get('label')} on {event.get('stream')}, score {event.get('score', 0):.2f}"
+
+
+def _scrub(scrub: ScrubStatus) -> str:
+    how = f"{scrub.damaged} DAMAGED" if scrub.damaged else "all whole"
+    return f"{_count(scrub.bundles, 'bundle')} read {duration(scrub.ago_s)} ago, {how}"
 
 
 def _samples(samples: dict[str, Any]) -> str:

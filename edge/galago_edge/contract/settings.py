@@ -219,6 +219,13 @@ class AcceleratorSettings(_Table, frozen=True, kw_only=True):
     """Resident memory of its process beyond which it leaks; looked at every ``recheck_s``."""
 
 
+class StoreSettings(_Table, frozen=True, kw_only=True):
+    """``[store]``: how the service looks after it."""
+
+    scrub_every_s: Annotated[float, msgspec.Meta(ge=0.0)] = 86_400.0
+    """Every byte of every bundle is read again so often; 0 leaves that to ``galago scrub``."""
+
+
 class DeviceSettings(_Table, frozen=True, kw_only=True):
     """``[device]``."""
 
@@ -241,3 +248,4 @@ class Settings(_Table, frozen=True, kw_only=True):
     governor: GovernorSettings = GovernorSettings()
     limits: LimitsSettings = LimitsSettings()
     accelerator: AcceleratorSettings = AcceleratorSettings()
+    store: StoreSettings = StoreSettings()

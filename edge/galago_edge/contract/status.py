@@ -159,6 +159,15 @@ class TrialStatus(_Part, frozen=True, kw_only=True):
     """Why it failed, or why its end cannot be recorded."""
 
 
+class ScrubStatus(_Part, frozen=True, kw_only=True):
+    """What was found when every byte of the store's bundles was read."""
+
+    ago_s: float
+    bundles: int
+    """Read, damaged ones included."""
+    damaged: int
+
+
 class ServiceStatus(_Part, frozen=True, kw_only=True):
     """The whole service."""
 
@@ -179,6 +188,8 @@ class ServiceStatus(_Part, frozen=True, kw_only=True):
     sinks: tuple[SinkStatus, ...] = ()
     trials: tuple[TrialStatus, ...] = ()
     """Bundles on trial now."""
+    scrub: ScrubStatus | None = None
+    """The last one; None before the first since the start."""
     safe_mode: bool = False
     """No stream has a bundle that can run; an install and SIGHUP bring the device back."""
     last_events: tuple[dict[str, Any], ...] = ()

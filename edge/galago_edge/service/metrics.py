@@ -13,6 +13,7 @@ from galago_edge.contract.extras import import_extra
 from galago_edge.contract.status import (
     CoverageStatus,
     Liveness,
+    ScrubStatus,
     ServiceStatus,
     SinkStatus,
     SourceStatus,
@@ -79,6 +80,7 @@ def _families(status: ServiceStatus) -> Iterator[_Family]:
     yield from _service(status)
     yield from _sources(status.sources)
     yield from _trials(status.trials)
+    yield from _scrub(status.scrub)
     yield from _streams(status.streams)
     yield from _labels(status.streams)
     yield from _backends(status.streams)
@@ -149,6 +151,14 @@ def _sources(sources: Iterable[SourceStatus]) -> Iterator[_Family]:
         "galago_source_rate", "Frames or samples a second over the last ten.", each("rate_hz"), "hertz"
     )
     yield _gauge("galago_source_level", "RMS of the last second of a microphone.", heard, "dbfs")
+
+
+def _scrub(scrub: ScrubStatus | None) -> Iterator[_Family]:
+    """Of the last scrub; nothing before the first, so that "never" is not taken for "all whole"."""
+    ago: list[_Sample] = [({}, scrub.ago_s)] if scrub is not None else []
+    damaged: list[_Sample] = [({}, scrub.damaged)] if scrub is not None else []
+    yield _gauge("galago_scrub_age", "Time since every byte of the store was read.", ago, "seconds")
+    yield _gauge("galago_scrub_damaged", "Bundles in the store that were found damaged.", damaged)
 
 
 def _trials(trials: Iterable[TrialStatus]) -> Iterator[_Family]:

@@ -25,6 +25,7 @@ from galago_edge.contract.streams import Frame
 from galago_edge.service.limits import resident_mb
 from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.slots import Slots
+from galago_edge.service.upkeep import Upkeep
 from galago_edge.sinks.wall import clock_synced
 from galago_edge.sources.opencv import import_cv2
 
@@ -141,6 +142,7 @@ def service_status(
     events: tuple[dict[str, Any], ...],
     temperature_c: float | None,
     samples: dict[str, Any] | None,
+    upkeep: Upkeep,
 ) -> ServiceStatus:
     """Return the whole service."""
     safe_mode = bool(failures) and not streams
@@ -148,6 +150,7 @@ def service_status(
         *(("safe mode: no stream has a bundle that can run",) if safe_mode else ()),
         *problems(sources, streams, sinks, failures),
         *slots.problems(),
+        *upkeep.problems(),
     )
     return ServiceStatus(
         device=device,
@@ -164,6 +167,7 @@ def service_status(
         streams=streams,
         sinks=sinks,
         trials=slots.status(),
+        scrub=upkeep.status(),
         safe_mode=safe_mode,
         last_events=events,
         samples=samples,

@@ -44,6 +44,7 @@ from galago_edge.service.reporting import (
 )
 from galago_edge.service.slots import Slots
 from galago_edge.service.trial import LiveTrial, as_failure
+from galago_edge.service.upkeep import Upkeep
 from galago_edge.service.watchdog import Hang, SourceProgress, StreamProgress, Watchdog
 from galago_edge.sinks import JsonlSink, clock_synced
 from galago_edge.sinks.outbox import Outbox
@@ -157,6 +158,7 @@ class Service:
         self._scores = scores
         self._absent = dict(absent)
         self._slots = slots or Slots(root, live=False)
+        self._upkeep = Upkeep(self._slots.store, settings.store)
         self.device = settings.device.name or socket.gethostname() or "galago"
         self._messages: SimpleQueue[_Ended | PreparedStream | Literal["stop", "reload"]] = SimpleQueue()
         self._errands = Errands()
@@ -215,6 +217,7 @@ class Service:
             events=self._recent.newest(),
             temperature_c=self._governor.temperature_c,
             samples=self._samples.status() if self._samples is not None else None,
+            upkeep=self._upkeep,
         )
 
     def preview(self, stream: str) -> bytes | None:
@@ -307,9 +310,9 @@ class Service:
         self._heartbeat.beat()
         for trial in self._slots.due():
             self._errands.do(functools.partial(self._settle, trial))
-        if news := self._slots.news():
-            with contextlib.suppress(GalagoError, OSError):  # noted, and raised at the end
-                self._deliver(news)
+        self._tell(self._slots.news())
+        if self._slots.live and self._upkeep.due():
+            self._errands.do(lambda: self._tell(self._upkeep.scrub()))
         if (step := self._governor.look()) is not None:
             for running in self._streams:
                 running.live.pace(step.every, step.detail())
@@ -516,6 +519,12 @@ class Service:
             self._broken = self._broken or error
             raise
 
+    def _tell(self, news: Sequence[Record]) -> None:
+        """Deliver what is about the whole device."""
+        if news:
+            with contextlib.suppress(GalagoError, OSError):  # noted, and raised at the end
+                self._deliver(news)
+
     def _stop_sources(self) -> None:
         self._stopping = True
         self._supervisor.stopping()
@@ -549,6 +558,7 @@ class Service:
                 self._deliver([reload_failed(running.name, name, failure, running.live.coverage.end_ns)])
         else:
             self._match()
+        self._upkeep.recheck()
         self._supervisor.ready()
 
     def _settle(self, trial: LiveTrial) -> None:
