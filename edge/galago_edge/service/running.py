@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import socket
 import sys
@@ -21,15 +20,17 @@ from galago_edge.bundle import Bundle
 from galago_edge.contract.errors import DeviceError, GalagoError, Reason
 from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.records import Record, StateRecord
-from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
+from galago_edge.contract.settings import Settings, StreamSettings
 from galago_edge.contract.status import ServiceStatus
 from galago_edge.pipeline.driving import drive
 from galago_edge.pipeline.overrides import override
 from galago_edge.preprocess.image import use_one_thread
 from galago_edge.recording import SampleCollector, SampleFolder
+from galago_edge.service.captures import Capture, Captures
 from galago_edge.service.continuity import Heartbeat, between, now, read_coverage, write_coverage
 from galago_edge.service.control import Control
 from galago_edge.service.coverage import Coverage, Days
+from galago_edge.service.errands import Errands
 from galago_edge.service.governor import Governor
 from galago_edge.service.limits import cap_arenas, resident_mb
 from galago_edge.service.live_stream import Build, LiveStream, reload_failed
@@ -45,19 +46,14 @@ from galago_edge.service.reporting import (
 from galago_edge.service.slots import Slots
 from galago_edge.service.trial import LiveTrial, as_failure
 from galago_edge.service.upkeep import Upkeep
-from galago_edge.service.watchdog import Hang, SourceProgress, StreamProgress, Watchdog
+from galago_edge.service.watchdog import Hang, StreamProgress, Watchdog
 from galago_edge.sinks import JsonlSink, clock_synced
 from galago_edge.sinks.outbox import Outbox
 from galago_edge.sources import Source
-from galago_edge.sources.capture import open_capture
-from galago_edge.sources.fanout import Fanout
-from galago_edge.sources.supervised import Supervised
 
 Report = Callable[[str, BaseException], None]
 """Told name and failure of a stream as soon as it has failed; a fault of our own is no GalagoError."""
 
-_LIVE_KINDS = ("camera", "microphone", "pipe")
-_LOG = logging.getLogger(__name__)
 _TICK_S = 0.5
 _KEEP_COVERAGE_S = 900.0
 _LAST_WORDS_S = 2.0
@@ -71,7 +67,7 @@ class Running:
 
     prepared: PreparedStream
     live: LiveStream
-    group: Group | None
+    capture: Capture | None
     """None for a recording, which is read by this stream alone."""
     source: Source | None = None
     thread: threading.Thread | None = None
@@ -82,44 +78,6 @@ class Running:
     def name(self) -> str:
         """Name of the stream."""
         return self.live.name
-
-
-@dataclass(slots=True)
-class Group:
-    """One live source and the thread that captures it for all its streams."""
-
-    name: str
-    fanout: Fanout
-    settings: SourceSettings
-    thread: threading.Thread | None = None
-
-
-class Errands:
-    """One thread for what waits for the disk: one thing at a time, in order."""
-
-    def __init__(self) -> None:
-        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="errands", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def do(self, errand: Callable[[], None]) -> None:
-        """Do ``errand`` behind those that were given before."""
-        self._queue.put(errand)
-
-    def stop(self, timeout_s: float) -> None:
-        """End when everything is done, or after ``timeout_s``."""
-        self._queue.put(None)
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        while (errand := self._queue.get()) is not None:
-            try:
-                errand()
-            except Exception:  # noqa: BLE001 a fault here must not end what runs
-                _LOG.exception("an errand failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +133,7 @@ class Service:
             else None
         )
         self._heartbeat = Heartbeat(root)
-        self._groups: dict[str, Group] = {}
+        self._captures = Captures()
         down_ns = self._down_ns()
         self._kept = read_coverage(root)
         self._streams = [
@@ -197,7 +155,7 @@ class Service:
 
     def status(self) -> ServiceStatus:
         """Return how everything is now. From any thread."""
-        sources = {group.name: group.fanout.status() for group in self._groups.values()}
+        sources = self._captures.statuses()
         failures: list[tuple[str, BaseException]] = list(self._absent.copy().items())
         streams = []
         for running in list(self._streams):
@@ -223,8 +181,8 @@ class Service:
     def preview(self, stream: str) -> bytes | None:
         """Return the newest frame of a stream's camera as a small JPEG; None when there is none."""
         for running in list(self._streams):
-            if running.name == stream and running.group is not None:
-                frame = running.group.fanout.latest()
+            if running.name == stream and running.capture is not None:
+                frame = running.capture.fanout.latest()
                 return preview_jpeg(frame) if frame is not None else None
         return None
 
@@ -292,7 +250,7 @@ class Service:
                         failures.append(message.failure)
                     else:
                         fault = fault or message.failure
-                        if message.running.group is not None:  # a camera must not stay dark for ever
+                        if message.running.capture is not None:  # a camera must not stay dark for ever
                             self._messages.put("stop")
             elif isinstance(message, PreparedStream):
                 self._begin(message)
@@ -332,22 +290,12 @@ class Service:
         ]
         if (hang := self._watchdog.hang(streams)) is not None:
             self._end_hung(hang)
-        standstill = self._watchdog.standstill(self._captured(), streams, self._outbox.stalled_s())
+        standstill = self._watchdog.standstill(self._captures.progress(), streams, self._outbox.stalled_s())
         if standstill is None:
             self._supervisor.alive()
         if standstill != self._told:
             self._told = standstill
             self._supervisor.text(standstill or "running")
-
-    def _captured(self) -> list[SourceProgress]:
-        """Return what shows that each live source is captured or tried."""
-        found = []
-        for group in self._groups.values():
-            status, own = group.fanout.status(), group.settings
-            patience_s = 3 * (own.stall_s + own.open_s + own.backoff_max_s + own.breaker_s)
-            mark = (status.items, status.connects, status.failures)
-            found.append(SourceProgress(group.name, mark, patience_s))
-        return found
 
     def _end_hung(self, hang: Hang) -> NoReturn:
         """End the process, with a record and a line that say why."""
@@ -388,15 +336,15 @@ class Service:
     # streams
 
     def _running(self, prepared: PreparedStream, kept: Days | None, down_ns: int | None) -> Running:
-        group = self._group(prepared)
-        source = group.fanout.subscribe(prepared.bundle.manifest.preprocess.spec) if group else None
+        capture = self._captures.of(prepared)
+        source = capture.fanout.subscribe(prepared.bundle.manifest.preprocess.spec) if capture else None
         live = LiveStream(
             prepared.build,
             Coverage(time.time_ns, kept),
             collect=self._collecting(prepared.settings),
-            down_ns=down_ns if group is not None else None,
+            down_ns=down_ns if capture is not None else None,
         )
-        return Running(prepared, live, group, source)
+        return Running(prepared, live, capture, source)
 
     def _collecting(self, settings: StreamSettings) -> Callable[[Build], SampleCollector] | None:
         folder = self._samples
@@ -409,28 +357,11 @@ class Service:
 
         return collect
 
-    def _group(self, prepared: PreparedStream) -> Group | None:
-        """Return the live source of a stream, captured once for all streams that name it."""
-        address, settings = prepared.address, prepared.source
-        if address is None or address.kind not in _LIVE_KINDS or address.target == "-":
-            return None
-        if settings.address not in self._groups:
-            spec = prepared.bundle.manifest.preprocess.spec
-            rate_hz = getattr(spec, "sample_rate_hz", None)
-            supervised = Supervised(
-                prepared.source_name,
-                lambda: open_capture(address, settings, rate_hz=rate_hz),
-                address.modality,
-                settings,
-            )
-            self._groups[settings.address] = Group(prepared.source_name, Fanout(supervised), settings)
-        return self._groups[settings.address]
-
     def _start(self) -> None:
         self._heartbeat.beat()
         for running in self._streams:
             self._start_stream(running)
-        self._start_sources()
+        self._captures.start()
         if self._slots.live and any(self._wanted_id(one) != one.prepared.bundle.id for one in self._streams):
             self._errands.do(self._match)  # a later stream has found that the bundle is no good
         for name, failure in self._absent.items():
@@ -445,14 +376,6 @@ class Service:
             target=self._walk, args=(running,), name=f"stream {running.name}", daemon=True
         )
         running.thread.start()
-
-    def _start_sources(self) -> None:
-        for group in self._groups.values():
-            if group.thread is None:
-                group.thread = threading.Thread(
-                    target=group.fanout.run, name=f"source {group.name}", daemon=True
-                )
-                group.thread.start()
 
     def _begin(self, prepared: PreparedStream) -> None:
         """Run a stream that had no bundle until now."""
@@ -472,7 +395,7 @@ class Service:
         self._streams.append(running)
         self._left += 1
         self._start_stream(running)
-        self._start_sources()
+        self._captures.start()
 
     def _waiting(self) -> list[StreamSettings]:
         """Return the streams that begin once there is a bundle for them."""
@@ -508,7 +431,7 @@ class Service:
             except GalagoError as failure:
                 emit(running.live.absent(failure))
                 return failure
-        if self._stopping and running.group is None:
+        if self._stopping and running.capture is None:
             running.source.stop()
         return drive(running.source, running.live, emit)
 
@@ -528,18 +451,15 @@ class Service:
     def _stop_sources(self) -> None:
         self._stopping = True
         self._supervisor.stopping()
-        for group in self._groups.values():
-            group.fanout.stop()
+        self._captures.stop()
         for running in self._streams:
             # a live source ends its streams itself, when they have what it still holds
-            if running.source is not None and running.group is None:
+            if running.source is not None and running.capture is None:
                 running.source.stop()
 
     def _close_streams(self) -> None:
-        for group in self._groups.values():
-            group.fanout.stop()
-            if group.thread is not None:
-                group.thread.join(_JOIN_S)
+        self._captures.stop()
+        self._captures.join(_JOIN_S)
         for running in self._streams:
             running.live.close()
         if self._samples is not None:
