@@ -417,6 +417,20 @@ def test_a_board_with_too_little_memory_is_left_out_or_refused(camera_run: Path,
     assert "the board has 1024" in line
 
 
+def test_what_the_loaded_model_takes_goes_into_the_bundle_and_decides_on_the_boards(
+    camera_run: Path, key: Path
+) -> None:
+    assert built(camera_run, key).resources.engine_heap_bytes is UNSET, "an older evaluation has no figure"
+    path = camera_run / "evaluation.json"
+    record = msgspec.json.decode(path.read_bytes(), type=Evaluation)
+    path.write_bytes(encode(changed(record, engine_heap_bytes=600_000_000)))
+    result = build(camera_run, key)
+    assert open_bundle(camera_run.parent / "out.galago").manifest.resources.engine_heap_bytes == 600_000_000
+    text = "loading the model takes 600 MB, the board allows 512"
+    assert f"not for raspberry-pi-3-32bit: {text}" in result.output
+    assert text in refused(build(camera_run, key, "--device", "raspberry-pi-3-32bit"), "MEMORY")
+
+
 def test_a_custom_operator_is_on_no_board(camera_run: Path, key: Path) -> None:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -539,6 +553,21 @@ def test_options_that_cannot_be_are_refused(
     camera_run: Path, key: Path, options: list[str], reason: str
 ) -> None:
     refused(build(camera_run, key, *options), reason, 2)
+
+
+def test_an_option_that_cannot_be_is_named_with_what_it_may_be(camera_run: Path, key: Path) -> None:
+    result = build(camera_run, key, "--name", "Käfer")
+    assert result.stderr.splitlines() == [
+        "Error: galago bundle build: 'Käfer' cannot be the name of a bundle [CONFIG_BAD]",
+        "Hint: give --name as a letter, then letters, digits and dashes, all lower-case and 40 at most",
+    ]
+    late = build(camera_run, key, "--release-counter", 2**60)
+    assert "cannot be the release counter" in late.stderr and "--release-counter as" in late.stderr
+
+
+def test_a_run_folder_whose_name_is_no_bundle_s_name_is_told_so(camera_run: Path, key: Path) -> None:
+    folder = camera_run.rename(camera_run.with_name("2026"))
+    assert "'2026' cannot be the name of a bundle" in refused(build(folder, key), "CONFIG_BAD", 2)
 
 
 def test_a_version_that_gives_no_counter_needs_one(camera_run: Path, key: Path) -> None:

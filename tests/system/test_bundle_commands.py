@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from galago_edge.bundle import open_bundle
+from galago_edge.bundle import open_bundle, write_bundle
 from galago_edge.bundle.keys import key_id, public_line
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label, LabelPolicy
-from galago_edge.testing import OTHER_KEY, TEST_KEY, make_hollow_bundle
+from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, make_hollow_bundle
 
 
 def galago(*args: object) -> Result:
@@ -40,6 +40,25 @@ def test_inspect_shows_what_decides(bundle: Path) -> None:
         "1 CONV_2D v3",
         "width 16",
         "6 model.tflite (model)",
+    ):
+        assert text in shown
+
+
+def test_inspect_shows_what_it_takes_and_what_its_trial_asks(tmp_path: Path) -> None:
+    manifest, files = hollow_manifest(release_counter=7)
+    manifest = changed(
+        manifest,
+        resources__rss_peak_bytes=55_000_000,
+        resources__min_free_disk_bytes=3_400_000,
+        health__trial_s=90,
+        rollback__min_release_counter_after_commit=5,
+    )
+    write_bundle(tmp_path / "x.galago", manifest, files, [TEST_KEY])
+    shown = galago("bundle", "inspect", tmp_path / "x.galago").output
+    for text in (
+        "takes       55.0 MB of memory with its process, 3.4 MB of disk",
+        "trial       90 s, in at most 3 starts: 20 windows within 60 s, p99 at most 1000 ms",
+        "afterwards no release counter below 5",
     ):
         assert text in shown
 
@@ -77,6 +96,35 @@ def test_verify_says_by_whom_and_whether_that_was_asked(bundle: Path, tmp_path: 
     assert "SIG_MISSING" in galago("bundle", "verify", bundle, *both).stderr
     data = json.loads(galago("bundle", "verify", bundle, "--trust", keys[1], "--json").stdout)
     assert data["ok"] is True and data["trust_checked"] is True
+
+
+def test_verify_marks_each_signer_that_is_trusted_and_no_other(tmp_path: Path) -> None:
+    bundle = make_hollow_bundle(tmp_path / "two.galago", keys=[TEST_KEY, OTHER_KEY])
+    paths = []
+    for number, key in enumerate((TEST_KEY, OTHER_KEY)):
+        paths.append(tmp_path / f"{number}.pub")
+        paths[-1].write_text(public_line(key_id(key)))
+    one = galago("bundle", "verify", bundle, "--trust", paths[0])
+    assert f"signed by {key_id(TEST_KEY)} (trusted)\n" in one.output
+    assert f"signed by {key_id(OTHER_KEY)} (not trusted)\n" in one.output
+    both = galago("bundle", "verify", bundle, "--trust", paths[0], "--trust", paths[1], "--threshold", 2)
+    assert both.exit_code == 0 and both.output.count("(trusted)") == 2
+    data = json.loads(galago("bundle", "verify", bundle, "--trust", paths[1], "--json").stdout)
+    assert data["trusted_signers"] == [key_id(OTHER_KEY)]
+
+
+def test_verify_does_not_promise_a_threshold_that_it_was_given_no_keys_for(bundle: Path) -> None:
+    result = galago("bundle", "verify", bundle, "--threshold", 2)
+    assert result.exit_code == 2 and "[CONFIG_BAD]" in result.stderr and result.stdout == ""
+
+
+def test_a_folder_that_is_no_bundle_is_called_that(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = galago("bundle", "verify", tmp_path / "empty")
+    assert result.stderr.splitlines() == [
+        "Error: empty: manifest.json is missing [MANIFEST_BAD]",
+        "Hint: give a .galago file, or the folder of an installed bundle",
+    ]
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify"])

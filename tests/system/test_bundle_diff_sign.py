@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from galago_edge.bundle import open_bundle
+from galago_edge.bundle import open_bundle, write_bundle
 from galago_edge.bundle.keys import create_key_pair, key_id, public_line
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label, LabelPolicy
-from galago_edge.testing import TEST_KEY, make_hollow_bundle, trust
+from galago_edge.store.admission import COUNTER_JUMP
+from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, make_hollow_bundle, trust
 
 
 def galago(*args: object) -> Result:
@@ -76,6 +77,65 @@ def test_diff_warns_of_what_devices_would_refuse(pair: tuple[Path, Path], tmp_pa
     assert "nothing differs" in galago("bundle", "diff", old, old).output
 
 
+def test_diff_gives_a_label_or_file_that_only_one_has_one_line(pair: tuple[Path, Path]) -> None:
+    old, new = pair
+    lines = [line[12:] for line in galago("bundle", "diff", *pair).output.splitlines()]
+    policy = "on 0.7, off 0.5, smoothing_windows 3, min_count 2, refractory_ms 1000"
+    assert [line for line in lines if "smoke alarm" in line and line[0] in "+-"] == [
+        "+ smoke alarm: output 2",
+        f"+ smoke alarm: {policy}",
+        "+ recall_int8.smoke alarm: 1",
+    ]
+    back = [line[12:] for line in galago("bundle", "diff", new, old).output.splitlines()]
+    assert "- smoke alarm: output 2" in back and f"- smoke alarm: {policy}" in back
+
+
+def test_diff_tells_a_new_label_that_is_the_background(tmp_path: Path) -> None:
+    old = make_hollow_bundle(tmp_path / "old.galago", labels=["a", "b"])
+    labels = ["a", "b", Label(name="nothing", background=True)]
+    new = make_hollow_bundle(tmp_path / "new.galago", labels=labels, release_counter=2)
+    assert "+ nothing: output 2, background\n" in galago("bundle", "diff", old, new).output
+
+
+def test_diff_shows_texts_that_differ_only_where_a_line_would_be_cut(tmp_path: Path) -> None:
+    sides = [
+        make_hollow_bundle(tmp_path / text, description="x" * 100 + text, release_counter=number)
+        for number, text in enumerate(("summer", "winter"))
+    ]
+    shown = galago("bundle", "diff", *sides).output
+    assert "xxsummer" in shown and "xxwinter" in shown
+    empty = make_hollow_bundle(tmp_path / "empty", release_counter=2)
+    assert ' -> ""\n' in galago("bundle", "diff", sides[1], empty).output
+
+
+def test_diff_says_which_devices_would_refuse_what_is_newer(tmp_path: Path) -> None:
+    old_manifest, files = hollow_manifest()
+    new_manifest = changed(
+        old_manifest,
+        bundle__release_counter=2 + COUNTER_JUMP,
+        bundle__channel="beta",
+        compat__device_profiles=old_manifest.compat.device_profiles[1:],
+        compat__arch=old_manifest.compat.arch[1:],
+    )
+    old, new = tmp_path / "old.galago", tmp_path / "new.galago"
+    write_bundle(old, old_manifest, files, [TEST_KEY])
+    write_bundle(new, new_manifest, files, [OTHER_KEY])
+    result = galago("bundle", "diff", old, new)
+    assert "newer: a device that has OLD takes it, but for what stands under refused" in result.output
+    reasons = ["COUNTER_JUMP", "PROFILE_MISMATCH", "ARCH", "CHANNEL_MISMATCH", "KEY_UNKNOWN"]
+    assert all(f"[{reason}]" in result.output for reason in reasons)
+    data = json.loads(galago("bundle", "diff", old, new, "--json").stdout)
+    assert [why["reason"] for why in data["refused"]] == reasons
+    assert all(why["message"] for why in data["refused"])
+
+
+def test_diff_tells_programs_too_what_every_device_refuses(pair: tuple[Path, Path]) -> None:
+    old, new = pair
+    assert json.loads(galago("bundle", "diff", old, new, "--json").stdout)["refused"] == []
+    backwards = json.loads(galago("bundle", "diff", new, old, "--json").stdout)["refused"]
+    assert [why["reason"] for why in backwards] == ["DOWNGRADE"]
+
+
 def test_diff_of_what_is_no_bundle_is_one_line(pair: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"no bundle")
     result = galago("bundle", "diff", pair[0], tmp_path / "x")
@@ -124,6 +184,15 @@ def test_sign_takes_only_what_a_given_key_has_signed(
     assert pair[0].read_bytes() == before
     (tmp_path / "test.pub").write_text(public_line(key_id(TEST_KEY)))
     assert galago("bundle", "sign", pair[0], "--key", second, "--trust", tmp_path / "test.pub").exit_code == 0
+
+
+def test_a_link_to_a_bundle_stays_a_link_and_what_it_leads_to_is_signed(
+    pair: tuple[Path, Path], second: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "latest.galago"
+    link.symlink_to(pair[0].name)
+    assert galago("bundle", "sign", link, "--key", second).exit_code == 0
+    assert link.is_symlink() and len(open_bundle(pair[0]).signers) == 2
 
 
 def test_a_damaged_bundle_is_not_signed(pair: tuple[Path, Path], second: Path, tmp_path: Path) -> None:

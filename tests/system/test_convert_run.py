@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from msgspec import UNSET
 
 from galago_converters import inspect, metadata
 from galago_converters.calibration import CalibrationRecord
@@ -337,8 +338,16 @@ def test_an_evaluation_of_another_conversion_is_not_used(converted_run: Path) ->
     assert caught.value.reason is Reason.RUN_BAD
 
 
+def test_an_evaluation_says_what_the_loaded_model_takes(converted_run: Path) -> None:
+    assert galago("evaluate", converted_run).exit_code == 0
+    found = read_evaluation(converted_run)
+    assert found.engine_heap_bytes is not UNSET
+    assert found.resources(min_free_disk_bytes=1).engine_heap_bytes == found.engine_heap_bytes
+
+
 def test_memory_is_the_engines_own(converted_run: Path) -> None:
     """This process holds TensorFlow; a child's ru_maxrss would report that."""
     cost = measure("int8", converted_run / "converted" / "int8.tflite")
     assert 20e6 < cost.rss_peak_bytes < 150e6 < rss_peak_bytes()
+    assert cost.engine_heap_bytes is not None and 5_000 < cost.engine_heap_bytes < 10e6
     assert 0 <= cost.latency.p50_us < 1000

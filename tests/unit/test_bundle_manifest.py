@@ -132,7 +132,7 @@ def test_a_thousand_labels_fit() -> None:
 @pytest.mark.parametrize(
     "path",
     ["../x", "/abs", "a//b", "a/../b", "./a", ".", "..", "a/", "", "A", "C:\\x", "a\\b", "a b", "a\0", "ä",
-     "a/b/c/d", "x" * 65, f"{'x' * 60}/{'y' * 60}", "a\n"],
+     "a.", "a./b", "a..", "...", "a/b/c/d", "x" * 65, f"{'x' * 60}/{'y' * 60}", "a\n"],
     ids=repr,
 )  # fmt: skip
 def test_a_path_that_could_lead_astray_is_refused(path: str) -> None:
@@ -140,6 +140,11 @@ def test_a_path_that_could_lead_astray_is_refused(path: str) -> None:
         tree["files"][0]["path"] = tree["model"][0]["file"] = path
 
     assert refusal(edited(change)) == Reason.MANIFEST_BAD
+
+
+def test_dots_within_a_path_are_fine() -> None:
+    manifest = with_files(card(".hidden/a..b/-c.d_e"))
+    assert parse_manifest(encode_manifest(manifest), "x") == manifest
 
 
 def with_files(*entries: FileEntry) -> Manifest:
@@ -177,6 +182,9 @@ CONTRADICTIONS: dict[str, tuple[Manifest, Reason]] = {
     "a gate it does not ask for": (changed(GOOD, gate=MotionGate()), Reason.MANIFEST_BAD),
     "a microphone's gate for a camera": (
         changed(GOOD, gate=LevelGate(), compat__features=("image/1", "level/1")), Reason.MANIFEST_BAD),
+    "an operator twice": (changed(GOOD, compat__ops=GOOD.compat.ops * 2), Reason.MANIFEST_BAD),
+    "golden samples that nobody need answer": (
+        changed(GOOD, health__golden_required=False), Reason.MANIFEST_BAD),
     "no machine": (changed(GOOD, compat__arch=()), Reason.MANIFEST_BAD),
     "a floor above itself": (
         changed(GOOD, rollback__min_release_counter_after_commit=2), Reason.MANIFEST_BAD),

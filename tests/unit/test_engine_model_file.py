@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -84,6 +85,14 @@ def test_a_vtable_that_is_longer_than_the_file(tiny_image_model: bytes) -> None:
     assert f"is needed and there are {len(damaged)}" in refusal(bytes(damaged))
 
 
+@pytest.mark.parametrize("shift", [1, 2, 3])
+def test_tables_that_lie_askew_are_refused(tiny_image_model: bytes, shift: int) -> None:
+    """The same tables, moved: everything points where it should, but some machines cannot read it there."""
+    [root] = struct.unpack_from("<I", tiny_image_model)
+    moved = struct.pack("<I", root + shift) + IDENTIFIER + bytes(shift) + tiny_image_model[8:]
+    assert f"what is at byte {root + shift} must begin at a multiple of 4" in refusal(moved)
+
+
 def test_a_name_that_is_longer_than_the_file(tiny_image_model: bytes) -> None:
     damaged = bytearray(tiny_image_model)
     struct.pack_into("<I", damaged, tiny_image_model.index(b"Identity\0") - 4, 0x7FFFFFFF)
@@ -127,6 +136,31 @@ def set_inner_zero_point(table: Any) -> None:
     table.subgraphs[0].tensors[inner].quantization.zeroPoint = [-129]
 
 
+def weights_of(table: Any) -> Any:
+    return table.subgraphs[0].tensors[table.subgraphs[0].operators[1].inputs[1]]
+
+
+def set_scale(value: float) -> Callable[[Any], None]:
+    def change(table: Any) -> None:
+        scales = weights_of(table).quantization.scale
+        weights_of(table).quantization.scale = [*scales[:-1], value]
+
+    return change
+
+
+def weights_at(offset: int, size: int) -> Callable[[Any], None]:
+    def change(table: Any) -> None:
+        buffer = table.buffers[weights_of(table).buffer]
+        buffer.data, buffer.offset, buffer.size = None, offset, size
+
+    return change
+
+
+def set_custom_options(table: Any) -> None:
+    operator = table.subgraphs[0].operators[0]
+    operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize = 16, 1 << 40
+
+
 def set_version(table: Any) -> None:
     table.version = 2
 
@@ -147,6 +181,13 @@ def drop_graphs(table: Any) -> None:
         (set_shape, "a tensor has a negative size"),
         (set_input_zero_point, "a tensor has a zero point that its type cannot hold"),
         (set_inner_zero_point, "a tensor has a zero point that its type cannot hold"),
+        (set_scale(math.nan), "a tensor has a scale that is negative or no number"),
+        (set_scale(math.inf), "a tensor has a scale that is negative or no number"),
+        (set_scale(-0.5), "a tensor has a scale that is negative or no number"),
+        (weights_at(1 << 20, 64), f"byte {(1 << 20) + 64} is needed and there are"),
+        (weights_at(16, 1 << 30), f"byte {(1 << 30) + 16} is needed and there are"),
+        (weights_at(2**64 - 64, 128), f"byte {2**64 + 64} is needed and there are"),
+        (set_custom_options, f"byte {(1 << 40) + 16} is needed and there are"),
         (set_version, "schema version 2, expected 3"),
         (drop_graphs, "there is no graph in it"),
     ],
@@ -162,6 +203,12 @@ def test_an_optional_operator_input_may_be_left_out(tiny_image_model: bytes) -> 
         table.subgraphs[0].operators[1].inputs = [1, 2, -1]
 
     check_model_file(changed(tiny_image_model, drop_bias))
+
+
+def test_weights_behind_the_tables_and_channels_of_zeros_are_fine(tiny_image_model: bytes) -> None:
+    """Models above 2 GB keep their buffers there; converters give a channel without weights the scale 0."""
+    check_model_file(changed(tiny_image_model, weights_at(16, 64)))
+    check_model_file(changed(tiny_image_model, set_scale(0.0)))
 
 
 def test_overlapping_tables_cannot_keep_the_check_busy() -> None:

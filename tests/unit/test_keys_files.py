@@ -98,17 +98,63 @@ def pem(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey, password: bytes = b
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"hello", bytes(5000), pem(ec.generate_private_key(ec.SECP256R1())),
-     pem(Ed25519PrivateKey.generate(), b"secret"), pem(Ed25519PrivateKey.generate())[:-40]],
-    ids=["empty", "text", "long", "another kind", "encrypted", "cut"],
-)  # fmt: skip
-def test_what_is_no_private_key_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "key"
+SECRET = Ed25519PrivateKey.generate()
+ENCRYPTED = pem(SECRET, b"secret")
+OPENSSH = Ed25519PrivateKey.generate().private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+)
+
+
+def private_file(path: Path, content: bytes) -> Path:
     path.touch(0o600)
     path.write_bytes(content)
-    assert "\n" not in refusal(read_private_key, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "met"),
+    [(b"", "is empty"), (b"hello", "is no private key"), (bytes(5000), "is too long for a key file"),
+     (b"\xff\xfe", "is no private key"),
+     (pem(ec.generate_private_key(ec.SECP256R1())), "is a private key of another kind"),
+     (ENCRYPTED, "is encrypted"), (OPENSSH, "is a key of OpenSSH"),
+     (pem(Ed25519PrivateKey.generate())[:-40], "is damaged"),
+     (public_line("ab" * 32, "porch").encode(), "is a public key, the private half is needed")],
+    ids=["empty", "text", "long", "binary", "another kind", "encrypted", "openssh", "cut", "public"],
+)  # fmt: skip
+def test_what_is_no_private_key_is_refused_by_what_it_is(tmp_path: Path, content: bytes, met: str) -> None:
+    said = refusal(read_private_key, private_file(tmp_path / "key", content))
+    assert said.startswith(f"{tmp_path / 'key'} {met}") and "\n" not in said and "http" not in said
+
+
+def test_a_public_key_that_everybody_may_read_is_not_to_be_made_secret(key: Path) -> None:
+    """It is the wrong file, not a private key that lies open: chmod would help nobody."""
+    assert "is a public key" in refusal(read_private_key, public_path(key))
+
+
+def test_a_private_key_given_for_a_public_one_is_told_where_the_public_half_is(key: Path) -> None:
+    with pytest.raises(CallerError) as caught:
+        read_public_key(key)
+    assert str(public_path(key)) in caught.value.hint
+
+
+def test_an_encrypted_key_is_used_through_a_pipe_as_the_hint_says(tmp_path: Path) -> None:
+    path = private_file(tmp_path / "key", ENCRYPTED)
+    with pytest.raises(CallerError) as caught:
+        read_private_key(path)
+    assert f"--key <(openssl pkey -in {path})" in caught.value.hint
+    reading, writing = os.pipe()  # as the shell's <(...) gives it
+    os.write(writing, pem(SECRET))
+    os.close(writing)
+    try:
+        assert key_id(read_private_key(Path(f"/dev/fd/{reading}"))) == key_id(SECRET)
+    finally:
+        os.close(reading)
+
+
+def test_a_device_does_not_wait_for_a_pipe_among_its_keys(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "1.pub")
+    assert "is no plain file" in refusal(TrustedKeys.in_folder, tmp_path)
+    assert "is no plain file" in refusal(read_public_key, Path("/dev/zero"))
 
 
 GOOD_ID = "ab" * 32

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from galago_edge.bundle.reading import Bundle
+from galago_edge.contract.errors import Reason
 from galago_edge.contract.manifest import Manifest
 
 Section = Literal[
@@ -50,7 +51,7 @@ class Difference:
     """Everything that differs between two bundles."""
 
     succession: Succession
-    """A device that has the old one takes ``newer``, and ``another name`` beside it."""
+    """A device that has the old one takes ``newer`` without :func:`objections`; ``another name`` too."""
     old_bytes: int
     """Of all its files together."""
     new_bytes: int
@@ -69,6 +70,15 @@ class Difference:
     def of(self, section: Section) -> tuple[Change, ...]:
         """Return the changes of one section."""
         return tuple(change for change in self.changes if change.section == section)
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a device that has the old bundle would refuse the new one."""
+
+    reason: Reason
+    text: str
+    """Completes "refused: ..."."""
 
 
 def compare_bundles(old: Bundle, new: Bundle) -> Difference:
@@ -91,6 +101,37 @@ def compare_bundles(old: Bundle, new: Bundle) -> Difference:
         moved=tuple(moved),
         changes=tuple(changes),
     )
+
+
+def objections(old: Bundle, new: Bundle, counter_jump: int) -> tuple[Objection, ...]:
+    """Return why a device that has ``old`` would refuse ``new``, as far as the two tell.
+
+    ``counter_jump``: how far above its active release a device takes one.
+    """
+    return tuple(Objection(reason, text) for reason, text in _objections(old, new, counter_jump))
+
+
+def _objections(old: Bundle, new: Bundle, counter_jump: int) -> Iterator[tuple[Reason, str]]:
+    before, after = old.manifest, new.manifest
+    if old.id == new.id or before.bundle.name != after.bundle.name:
+        return
+    ahead = after.bundle.release_counter - before.bundle.release_counter
+    if ahead < 0:
+        yield Reason.DOWNGRADE, f"the release counter is {-ahead} lower"
+    elif ahead == 0:
+        yield Reason.REPLAY, "it has the same release counter and is another bundle"
+    elif ahead > counter_jump:
+        yield Reason.COUNTER_JUMP, f"the release counter is {ahead} higher, {counter_jump} are allowed"
+    for reason, what, names, left in (
+        (Reason.PROFILE_MISMATCH, "board", before.compat.device_profiles, after.compat.device_profiles),
+        (Reason.ARCH, "machine", before.compat.arch, after.compat.arch),
+    ):
+        if gone := [name for name in names if name not in left]:
+            yield reason, f"on the {what} {', '.join(gone)}, which it does not name"
+    if before.bundle.channel != after.bundle.channel:
+        yield Reason.CHANNEL_MISMATCH, f"where the device follows the channel {before.bundle.channel}"
+    if not set(old.signers) & set(new.signers):
+        yield Reason.KEY_UNKNOWN, "where the device trusts the keys that signed OLD and no other"
 
 
 def _succession(old: Bundle, new: Bundle) -> Succession:

@@ -61,26 +61,24 @@ def write_index(folder: Path, keys: Sequence[Ed25519PrivateKey], *, sequence: in
 
     Raises:
         BundleError: A bundle is not whole.
-        CallerError: TARGET_UNKNOWN; the folder holds none. CONFIG_BAD; the index that is there is none.
+        CallerError: TARGET_UNKNOWN; there is no such folder, or it holds none. CONFIG_BAD; the index that is
+            there is none, or two bundles could both be the highest release.
         LinkError: The folder cannot be read or written.
     """
-    newest: dict[tuple[str, str], IndexEntry] = {}
+    found: dict[tuple[str, str], list[IndexEntry]] = {}
     try:
         for path in sorted(folder.glob("*.galago")):
             entry = _entry(path)
-            known = newest.get((entry.name, entry.channel))
-            if known is None or entry.release_counter > known.release_counter:
-                newest[entry.name, entry.channel] = entry
-        if not newest:
-            raise CallerError(
-                Reason.TARGET_UNKNOWN, f"{folder} holds no .galago file", hint="put the bundles there first"
-            )
+            found.setdefault((entry.name, entry.channel), []).append(entry)
+        if not found:
+            met = "holds no .galago file" if folder.is_dir() else "is no folder"
+            raise CallerError(Reason.TARGET_UNKNOWN, f"{folder} {met}", hint="put the bundles there first")
         if sequence is None:
             sequence = _last_sequence(folder) + 1
         index = Index(
             sequence=sequence,
             created_utc=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            bundles=tuple(newest[key] for key in sorted(newest)),
+            bundles=tuple(_newest(folder, found[key]) for key in sorted(found)),
         )
         data = msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n"
         # a device that meets the new list with the old signature asks again
@@ -110,6 +108,20 @@ def read_index(data: bytes, signature: bytes, trusted: TrustedKeys, where: str) 
             f"{where}: {error}",
             hint="make it again: galago bundle index FOLDER --key KEY",
         ) from None
+
+
+def _newest(folder: Path, entries: Sequence[IndexEntry]) -> IndexEntry:
+    """Return the highest release; of two that could be it devices that have one refuse the other."""
+    newest = max(entries, key=lambda entry: entry.release_counter)  # the first of equal ones
+    for entry in entries:
+        if entry.release_counter == newest.release_counter and entry.id != newest.id:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"{folder}: {newest.file} and {entry.file} are different bundles of {entry.name} "
+                f"({entry.channel}) with the same release counter {entry.release_counter}",
+                hint="take one of them away, or build it again with a higher release counter",
+            )
+    return newest
 
 
 def _entry(path: Path) -> IndexEntry:

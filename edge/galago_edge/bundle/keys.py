@@ -19,6 +19,7 @@ from galago_edge.contract.errors import CallerError, Reason, disk_error
 
 PUBLIC_SUFFIX = ".pub"
 _PUBLIC_LINE = re.compile(r"ed25519 (?P<id>[0-9a-f]{64})(?: (?P<comment>[^\x00-\x1f\x7f]{1,200}))?\n?")
+_PRIVATE = b"-----BEGIN PRIVATE KEY-----"
 _KEY_FILE_LIMIT = 4096
 
 
@@ -85,13 +86,15 @@ def public_line(keyid: str, comment: str = "") -> str:
 
 
 def read_private_key(path: Path) -> Ed25519PrivateKey:
-    """Read an unencrypted Ed25519 private key (PEM).
+    """Read an unencrypted Ed25519 private key (PEM). A pipe will do: ``<(openssl pkey -in FILE)``.
 
     Raises:
         CallerError: KEY_BAD; no such file, not such a key, or others may read it.
         LinkError: It cannot be read.
     """
-    data, mode = _read_small(path)
+    data, mode = _read_small(path, pipe=True)
+    if _PUBLIC_LINE.fullmatch(data.decode("utf-8", "replace")):
+        raise _bad(path, "is a public key, the private half is needed", hint="its name has no .pub")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         # as ssh does: a signing key that others can read must be noticed, not used
         raise CallerError(
@@ -101,8 +104,11 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
         )
     try:
         key = serialization.load_pem_private_key(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
-        raise _bad(path, f"is not an unencrypted private key in PEM ({error})") from None
+    except TypeError:
+        hint = f"--key <(openssl pkey -in {path}) asks for the password and leaves nothing on the disk"
+        raise _bad(path, "is encrypted, an unencrypted private key is needed", hint=hint) from None
+    except (ValueError, UnsupportedAlgorithm):  # their texts are for programmers
+        raise _bad(path, f"is {_met(data)}, an Ed25519 private key in PEM (PKCS #8) is needed") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise _bad(path, "is a private key of another kind, Ed25519 is needed")
     return key
@@ -116,6 +122,8 @@ def read_public_key(path: Path) -> tuple[str, str]:
         LinkError: It cannot be read.
     """
     data, _ = _read_small(path)
+    if data.startswith(_PRIVATE):
+        raise _bad(path, "is a private key, the public half is needed", hint=f"try {public_path(path)}")
     return parse_public_line(data.decode("utf-8", "replace"), str(path))
 
 
@@ -131,27 +139,43 @@ def parse_public_line(line: str, where: str) -> tuple[str, str]:
     return match["id"], match["comment"] or ""
 
 
-def _read_small(path: Path) -> tuple[bytes, int]:
-    """Return content and permission bits, both of the same open file."""
+def _read_small(path: Path, *, pipe: bool = False) -> tuple[bytes, int]:
+    """Return content and permission bits, both of the same open file.
+
+    ``pipe``: whoever named the file waits for what comes through it. A device waits for nobody.
+    """
     try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            data = file.read(_KEY_FILE_LIMIT + 1)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if pipe else os.O_NONBLOCK))
+        try:
+            status = os.fstat(fd)
+            if not (stat.S_ISREG(status.st_mode) or (pipe and stat.S_ISFIFO(status.st_mode))):
+                raise _bad(path, "is a folder" if stat.S_ISDIR(status.st_mode) else "is no plain file")
+            with open(fd, "rb", closefd=False) as file:
+                data = file.read(_KEY_FILE_LIMIT + 1)
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         raise CallerError(
             Reason.KEY_BAD, f"there is no key file {path}", hint="galago keys new PATH makes a pair"
         ) from None
-    except IsADirectoryError:
-        raise _bad(path, "is a folder") from None
     except OSError as error:
         raise disk_error(error, f"read the key {path}") from error
     if len(data) > _KEY_FILE_LIMIT:
         raise _bad(path, "is too long for a key file")
-    return data, mode
+    return data, stat.S_IMODE(status.st_mode)
 
 
-def _bad(path: Path | str, text: str) -> CallerError:
-    return CallerError(Reason.KEY_BAD, f"{path} {text}", hint="galago keys new PATH makes a pair")
+def _met(data: bytes) -> str:
+    """Say what came instead of a private key."""
+    if not data.strip():
+        return "empty"
+    if data.startswith(b"-----BEGIN OPENSSH PRIVATE KEY-----"):
+        return "a key of OpenSSH"
+    return "damaged" if data.startswith(_PRIVATE) else "no private key"
+
+
+def _bad(path: Path | str, text: str, hint: str = "galago keys new PATH makes a pair") -> CallerError:
+    return CallerError(Reason.KEY_BAD, f"{path} {text}", hint=hint)
 
 
 def _exists(path: Path) -> CallerError:

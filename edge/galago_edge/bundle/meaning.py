@@ -210,6 +210,11 @@ def _figures(manifest: Manifest) -> Iterator[Complaint]:
             Reason.MANIFEST_BAD,
             f"resources.model_bytes is {manifest.resources.model_bytes}, the model has {size}",
         )
+    kinds = [(op.name, op.version) for op in manifest.compat.ops]
+    if len(set(kinds)) != len(kinds):
+        yield Reason.MANIFEST_BAD, "compat.ops: an operator is listed twice"
+    if not manifest.health.golden_required:
+        yield Reason.MANIFEST_BAD, "health.golden_required is false; no device leaves the golden samples out"
     if not manifest.compat.arch:
         yield Reason.MANIFEST_BAD, "compat.arch names no machine"
     floor = manifest.rollback.min_release_counter_after_commit

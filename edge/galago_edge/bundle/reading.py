@@ -133,9 +133,7 @@ def _open(path: Path) -> tuple[_Container, str]:
     if stat.S_ISDIR(mode):
         return _Folder(fd, where), where
     _close(fd)
-    raise BundleError(
-        Reason.MANIFEST_BAD, f"{where} is neither a file nor a folder", hint="give a .galago file"
-    )
+    raise BundleError(Reason.MANIFEST_BAD, f"{where} is neither a file nor a folder", hint=_NO_BUNDLE)
 
 
 class _Archive:
@@ -173,7 +171,8 @@ class _Folder:
         try:
             fd, size = self._open_file(name)
         except BundleError as error:
-            raise BundleError(missing, str(error), hint=error.hint) from None
+            hint = _NO_BUNDLE if name == MANIFEST_NAME else error.hint
+            raise BundleError(missing, str(error), hint=hint) from None
         try:
             if size > limit:
                 text = f"{self._where}: {name} has {size} bytes, at most {limit} are allowed"
@@ -228,8 +227,8 @@ class _Folder:
         except OSError as error:
             if error.errno not in _NO_PLAIN_FILE:
                 raise disk_error(error, f"open {self._where}/{path}") from error
-            text = f"{self._where}: {path} cannot be opened as a plain file: {error.strerror}"
-            raise BundleError(Reason.TRUNCATED, text, hint=_AGAIN) from None
+            what = "is missing" if error.errno == errno.ENOENT else "is no plain file, or lies behind a link"
+            raise BundleError(Reason.TRUNCATED, f"{self._where}: {path} {what}", hint=_AGAIN) from None
         finally:
             if fd != self._fd:
                 _close(fd)
@@ -245,6 +244,7 @@ class _Folder:
 
 
 _AGAIN = "copy or install the bundle again"
+_NO_BUNDLE = "give a .galago file, or the folder of an installed bundle"
 
 
 def _close(fd: int) -> None:

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from msgspec import UnsetType
 
     from galago_edge.bundle import Bundle
-    from galago_edge.contract.manifest import Gate, Label, Preprocess, Provenance
+    from galago_edge.contract.manifest import (
+        Gate,
+        Health,
+        Label,
+        Preprocess,
+        Provenance,
+        Resources,
+        Rollback,
+    )
 
 
 @click.group(cls=GalagoGroup, prefix="bundle.")
@@ -73,8 +81,17 @@ def verify(path: Path, trusted: tuple[Path, ...], threshold: int, as_json: bool)
       galago bundle verify alarms-1.4.0.galago --trust release.key.pub
     """
     from galago_edge.bundle import TrustedKeys, open_bundle
+    from galago_edge.contract.errors import CallerError, Reason
 
-    opened = open_bundle(path, TrustedKeys.of(trusted, threshold) if trusted else None)
+    if threshold > 1 and not trusted:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"--threshold {threshold} counts keys that are trusted, and none is given",
+            hint=f"give at least {threshold} keys with --trust PUB",
+        )
+    keys = TrustedKeys.of(trusted, threshold) if trusted else None
+    opened = open_bundle(path, keys)
+    believed = [signer for signer in opened.signers if keys and signer in keys]
     if as_json:
         info = opened.manifest.bundle
         data = {
@@ -84,12 +101,14 @@ def verify(path: Path, trusted: tuple[Path, ...], threshold: int, as_json: bool)
             "version": info.version,
             "signers": list(opened.signers),
             "trust_checked": bool(trusted),
+            "trusted_signers": believed,
         }
         click.echo(json.dumps(data, indent=2))
         return
     click.echo(f"{opened} is whole (id {opened.id[:16]}…)")
-    said = "one of them trusted" if trusted else "trust was not asked for"
-    click.echo(f"signed by {', '.join(opened.signers)} ({said})")
+    for signer in opened.signers:
+        said = "trusted" if signer in believed else "not trusted" if trusted else "trust was not asked for"
+        click.echo(f"signed by {signer} ({said})")
 
 
 def _sections(opened: Bundle) -> dict[str, list[str]]:
@@ -122,6 +141,7 @@ def _sections(opened: Bundle) -> dict[str, list[str]]:
             *latency,
         ],
         **({"accelerated": accelerated} if accelerated else {}),
+        "takes": [_costs(resources)],
         "labels": [_label(label) for label in manifest.labels],
         "scores": [f"{manifest.decision.activation}, temperature {manifest.decision.temperature:g}"],
         **({} if manifest.gate is UNSET else {"gate": [_fields(manifest.gate)]}),
@@ -130,6 +150,7 @@ def _sections(opened: Bundle) -> dict[str, list[str]]:
             f"on {data.test_samples} held-out samples"
         ],
         "golden": [f"{golden.file} ({golden.label})" for golden in manifest.golden],
+        "trial": _trial(manifest.health, manifest.rollback),
         "files": [f"{entry.size:>10} {entry.path} ({entry.role})" for entry in manifest.files],
     }
 
@@ -143,6 +164,24 @@ def _origin(origin: Provenance | UnsetType) -> list[str]:
     lines += [f"build {origin.build_id}"] if origin.build_id else []
     lines += [f"config {origin.config_sha256[:16]}…, network {origin.model_sha256[:16]}…"]
     return [*lines, "with " + ", ".join(f"{name} {version}" for name, version in origin.versions.items())]
+
+
+def _costs(resources: Resources) -> str:
+    from msgspec import UNSET
+
+    memory = f"{resources.rss_peak_bytes / 1e6:.1f} MB of memory with its process"
+    if resources.engine_heap_bytes is not UNSET:
+        memory += f", {resources.engine_heap_bytes / 1e6:.1f} MB of it for the loaded model"
+    return f"{memory}, {resources.min_free_disk_bytes / 1e6:.1f} MB of disk"
+
+
+def _trial(health: Health, rollback: Rollback) -> list[str]:
+    live, floor = health.live, rollback.min_release_counter_after_commit
+    return [
+        f"{health.trial_s} s, in at most {health.max_trials} starts: {live.min_inferences} windows within "
+        f"{live.within_s} s, p99 at most {live.max_p99_ms} ms",
+        *([f"afterwards no release counter below {floor}"] if floor else []),
+    ]
 
 
 def _fields(spec: Preprocess | Gate) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,10 @@ _SUCCESSION = {
     "same counter": "ANOTHER BUNDLE WITH THE SAME COUNTER: a device that has OLD refuses it [REPLAY]",
     "another name": "another name: a device keeps both",
 }
+_ENTRY = re.compile(
+    r"(?:labels|golden|files)\.(?P<name>.+)\.(?P<key>(?:policy|expected)\.\w+|place|label|role|size|sha256)"
+)
+"""Where the values of a label, sample or file stand in the flat manifest."""
 _SHORT = 72
 _DIGITS = 16  # of a hash or key id
 
@@ -41,18 +47,26 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
     Example:
       galago bundle diff alarms-1.3.0.galago alarms-1.4.0.galago
     """
-    from galago_edge.bundle.comparing import compare_bundles
+    from galago_edge.bundle.comparing import compare_bundles, objections
+    from galago_edge.store.admission import COUNTER_JUMP
 
     before, after = opened_bundle(old, ()), opened_bundle(new, ())
-    difference = compare_bundles(before, after)
+    difference, refused = compare_bundles(before, after), objections(before, after, COUNTER_JUMP)
     if as_json:
-        click.echo(json.dumps(_data(before, after, difference), indent=2, ensure_ascii=False))
+        data = _data(before, after, difference)
+        data["refused"] = [{"reason": why.reason, "message": why.text} for why in refused]
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return
     click.echo(f"{before} -> {after}")
     click.echo(f"id          {before.id[:_DIGITS]}… -> {after.id[:_DIGITS]}…")
     counters = " -> ".join(str(side.manifest.bundle.release_counter) for side in (before, after))
-    click.echo(f"counter     {counters}, {_SUCCESSION[difference.succession]}")
-    for title, lines in _sections(difference).items():
+    said = _SUCCESSION[difference.succession]
+    if difference.succession == "newer" and refused:
+        said = "newer: a device that has OLD takes it, but for what stands under refused"
+    click.echo(f"counter     {counters}, {said}")
+    by_counter = ("DOWNGRADE", "REPLAY")  # said already
+    told = [f"{why.text} [{why.reason}]" for why in refused if why.reason not in by_counter]
+    for title, lines in (("refused", told), *_sections(difference).items()):
         for number, line in enumerate(lines):
             click.echo(f"{title if number == 0 else '':<12}{line}")
     if difference.is_empty:
@@ -62,7 +76,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 def _sections(difference: Difference) -> dict[str, list[str]]:
     from galago_edge.bundle.comparing import SECTIONS
 
-    sections = {section: [_line(change) for change in difference.of(section)] for section in SECTIONS}
+    sections = {section: list(_lines(difference.of(section))) for section in SECTIONS}
     sections["labels"] = [*_labels(difference), *_other_label_changes(difference)]
     if difference.old_bytes != difference.new_bytes:
         told = f"{difference.new_bytes - difference.old_bytes:+} bytes"
@@ -72,10 +86,17 @@ def _sections(difference: Difference) -> dict[str, list[str]]:
 
 
 def _labels(difference: Difference) -> Iterator[str]:
-    yield from (f"+ {name}" for name in difference.added)
-    yield from (f"- {name}" for name in difference.removed)
+    old = {change.what: change.old for change in difference.of("labels")}
+    new = {change.what: change.new for change in difference.of("labels")}
+    yield from (f"+ {_label(name, new)}" for name in difference.added)
+    yield from (f"- {_label(name, old)}" for name in difference.removed)
     for moved in difference.moved:
         yield f"MOVED {moved.name}: output {moved.old_index} -> {moved.new_index}"
+
+
+def _label(name: str, values: Mapping[str, Any]) -> str:
+    background = ", background" if values[f"labels.{name}.background"] else ""
+    return f"{name}: output {values[f'labels.{name}.index']}{background}"
 
 
 def _other_label_changes(difference: Difference) -> Iterator[str]:
@@ -85,6 +106,31 @@ def _other_label_changes(difference: Difference) -> Iterator[str]:
         name, _, key = change.what.removeprefix("labels.").rpartition(".")
         if name not in gone and key != "index":
             yield _line(change)
+
+
+def _lines(changes: Sequence[Change]) -> Iterator[str]:
+    """Yield a line for every change, and one for all the values of what only one of the two has."""
+    for (name, _), group in itertools.groupby(changes, _only_in_one):
+        same = list(group)
+        if name is None:
+            yield from map(_line, same)
+            continue
+        sign = "+" if same[0].old is None else "-"
+        values = (change.new if sign == "+" else change.old for change in same)
+        told = (f"{_key(change)} {_value(value)}" for change, value in zip(same, values, strict=True))
+        yield f"{sign} {name}: {', '.join(told)}"
+
+
+def _only_in_one(change: Change) -> tuple[str | None, bool]:
+    """Return which label, file or sample only one of the two has, and whether that is the new one."""
+    match = _ENTRY.fullmatch(change.what)
+    one_sided = (change.old is None) != (change.new is None)
+    return (match["name"] if match and one_sided else None, change.old is None)
+
+
+def _key(change: Change) -> str:
+    match = _ENTRY.fullmatch(change.what)
+    return match["key"].rpartition(".")[2] if match else change.what
 
 
 def _line(change: Change) -> str:
@@ -97,10 +143,12 @@ def _line(change: Change) -> str:
         return f"+ {what}: {_value(change.new)}"
     if change.new is None:
         return f"- {what}: {_value(change.old)}"
-    points = ""
+    points, old, new = "", _value(change.old), _value(change.new)
+    if old == new:  # as short as this they look the same
+        old, new = (json.dumps(value, ensure_ascii=False) for value in (change.old, change.new))
     if change.section == "metrics" and isinstance(change.new, float):
         points = f" ({100 * (change.new - change.old):+.2f} points)"
-    return f"{what}: {_value(change.old)} -> {_value(change.new)}{points}"
+    return f"{what}: {old} -> {new}{points}"
 
 
 def _value(value: Any) -> str:
@@ -108,7 +156,7 @@ def _value(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, str) and len(value) == 64:
         return f"{value[:_DIGITS]}…"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -53,13 +54,15 @@ def sign(
         raise CallerError(
             Reason.CONFIG_BAD, f"{path} is an installed bundle, which never changes", hint="give --out FILE"
         )
+    if out is None:  # a link stays one: what it leads to is signed
+        out = Path(os.path.realpath(path)) if path.is_symlink() else path
     there = set(opened.signers)
-    signed = sign_again(opened, private, out or path)
+    signed = sign_again(opened, private, out)
     added = [key_id(key) for key in private if key_id(key) not in there]
     if as_json:
-        data = {"path": str(out or path), "id": signed.id, "signers": list(signed.signers), "added": added}
+        data = {"path": str(out), "id": signed.id, "signers": list(signed.signers), "added": added}
         click.echo(json.dumps(data, indent=2))
         return
-    click.echo(f"{out or path}: {signed}, id {signed.id[:16]}… as before")
+    click.echo(f"{out}: {signed}, id {signed.id[:16]}… as before")
     for signer in signed.signers:
         click.echo(f"signed by {signer}" + (" (new)" if signer in added else ""))

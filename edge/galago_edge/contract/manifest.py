@@ -12,9 +12,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-_SEGMENT = r"(?!\.{1,2}(/|\Z))[a-z0-9._-]{1,64}"
+_SEGMENT = r"[a-z0-9._-]{0,63}[a-z0-9_-]"
 BundlePath = Annotated[str, msgspec.Meta(max_length=100, pattern=rf"^{_SEGMENT}(/{_SEGMENT}){{0,2}}\Z")]
-"""Path inside a bundle: lower case, at most three segments, none ``.`` or ``..``; ustar holds 100 bytes."""
+"""Path inside a bundle: lower case, at most three segments, none with a dot at its end (a card's FAT drops
+it, and ``.`` and ``..`` lead elsewhere); ustar holds 100 bytes."""
 BundleName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,39}\Z")]
 BackendName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]
 """``cpu``, or the name of an accelerator as a device's profile lists it: ``edgetpu``, ``gpu``."""
@@ -228,6 +229,9 @@ class Resources(_Part, frozen=True, kw_only=True):
 
     model_bytes: Positive
     rss_peak_bytes: Natural
+    """Of a process that only loads and runs the model, Python and the runtime included."""
+    engine_heap_bytes: Natural | UnsetType = UNSET
+    """What one engine takes of the C heap: tensors, packed weights, scratch. Not every machine can tell."""
     latency: tuple[LatencyMeasure, ...] = ()
     min_free_disk_bytes: Natural
 
@@ -265,6 +269,7 @@ class Health(_Part, frozen=True, kw_only=True):
     """Conditions of the trial after an install."""
 
     golden_required: bool = True
+    """Always true: a bundle that says otherwise is refused."""
     trial_s: Positive = 120
     max_trials: Positive = 3
     live: LiveHealth = LiveHealth()

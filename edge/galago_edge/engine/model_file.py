@@ -11,6 +11,7 @@ tensorflow/compiler/mlir/lite/schema/schema.fbs (version 3), in the order of its
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ _MAX_FIELDS = 16
 
 _I32 = struct.Struct("<i")
 _U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
 _2U16 = struct.Struct("<2H")
 
 
@@ -124,6 +126,12 @@ class _Reader:
         """Return where the offset at ``position`` points."""
         return position + self.u32(position)
 
+    def aligned(self, position: int) -> int:
+        """Return the position if every machine can read numbers there: elsewhere some end the process."""
+        if position % 4:
+            raise _OutsideError(f"what is at byte {position} must begin at a multiple of 4")
+        return position
+
     def field(self, table: int, number: int, size: int) -> int | None:
         """Return the position of a field of ``size`` bytes, None where the table leaves it out."""
         self.inside(table, 4)
@@ -150,7 +158,7 @@ class _Reader:
         position = self.field(table, number, 4)
         if position is None:
             return 0, 0
-        start = self.follow(position)
+        start = self.aligned(self.follow(position))
         length = self.u32(start)
         self.inside(start + 4, length * element_size)
         return start + 4, length
@@ -178,10 +186,28 @@ class _Reader:
         position = self.field(table, number, 4)
         return 0 if position is None else self.u32(position)
 
+    def floats(self, table: int, number: int) -> tuple[float, ...]:
+        """Return a vector of float32."""
+        start, length = self.vector(table, number, 4)
+        self.spend(length // 64)  # as of longs
+        return struct.unpack_from(f"<{length}f", self.data, start)
+
+    def span(self, table: int, first: int) -> None:
+        """Check what lies outside the tables: a field of 64 bits says where in the file, the next how much.
+
+        0 and 1 say that nothing does. The runtimes add the two as 64-bit numbers, which can come out small.
+        """
+        start, size = (
+            0 if position is None else int(_U64.unpack_from(self.data, position)[0])
+            for position in (self.field(table, first, 8), self.field(table, first + 1, 8))
+        )
+        if start > 1:
+            self.inside(start, size)
+
     def check_table(self, table: int, layout: _Layout) -> None:
         """Check a table and everything below it; the layouts are finite, so this ends."""
         self.spend(1)
-        self.field(table, 0, 0)
+        self.field(self.aligned(table), 0, 0)
         for number, size in layout.scalars.items():
             self.field(table, number, size)
         for number, size in layout.vectors.items():
@@ -202,6 +228,8 @@ def _check_indexes(reader: _Reader, model: int) -> None:
         raise _OutsideError(f"schema version {version}, expected 3")
     codes = reader.vector(model, 1, 4)[1]
     buffers = reader.vector(model, 4, 4)[1]
+    for buffer in reader.tables(model, 4):
+        reader.span(buffer, 1)
     subgraphs = list(reader.tables(model, 2))
     if not subgraphs:
         raise _OutsideError("there is no graph in it")
@@ -213,6 +241,7 @@ def _check_indexes(reader: _Reader, model: int) -> None:
         _tensors_within(reader.integers(subgraph, 2), len(tensors), optional=False)
         for operator in reader.tables(subgraph, 3):
             _within(reader.scalar(operator, 0), codes, "operator code")
+            reader.span(operator, 9)  # options of a custom one
             _tensors_within(reader.integers(operator, 1), len(tensors), optional=True)
             _tensors_within(reader.integers(operator, 2), len(tensors), optional=False)
 
@@ -224,6 +253,9 @@ def _check_tensor(reader: _Reader, tensor: int, buffers: int) -> None:
     type_field, quantization = reader.field(tensor, 1, 1), reader.field(tensor, 4, 4)
     if type_field is None or quantization is None:
         return
+    scales = reader.floats(reader.follow(quantization), 2)
+    if not all(math.isfinite(scale) and scale >= 0 for scale in scales):  # 0: a channel of zeros
+        raise _OutsideError("a tensor has a scale that is negative or no number")
     zero_points = reader.longs(reader.follow(quantization), 3)
     bounds = _ZERO_POINTS.get(reader.data[type_field])
     if bounds and zero_points and not bounds[0] <= min(zero_points) <= max(zero_points) <= bounds[1]:

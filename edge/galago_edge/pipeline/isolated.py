@@ -90,17 +90,22 @@ def limits_for(manifest: Manifest, profile: DeviceProfile | None) -> Limits:
     the next one.
     """
     if profile is None:
-        ram_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        most_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     else:
-        ram_bytes = profile.ram_mb * 1_000_000
+        most_bytes = board_memory_bytes(profile)
     window_ms = min(float(manifest.health.live.max_p99_ms), _period_ms(manifest))
     runs = 2 * (MIN_RUNS + 1) + len(manifest.golden)
     return Limits(
-        memory_bytes=min(ram_bytes // 2, max(BASE_MEMORY_BYTES, 2 * manifest.resources.rss_peak_bytes)),
+        memory_bytes=min(most_bytes, max(BASE_MEMORY_BYTES, 2 * manifest.resources.rss_peak_bytes)),
         seconds=min(BASE_S + runs * window_ms / 1000, LONGEST_S),
         window_ms=window_ms,
         threads=profile.threads if profile else 1,
     )
+
+
+def board_memory_bytes(profile: DeviceProfile) -> int:
+    """Return the most memory that any model may take on a board: half of it."""
+    return profile.ram_mb * 1_000_000 // 2
 
 
 def first_load(bundle: Bundle, limits: Limits) -> FirstLoad:

@@ -6,6 +6,7 @@ edge engine alone: ``python -m galago_workstation.evaluation.measuring float|int
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import subprocess
 import sys
@@ -36,6 +37,8 @@ class Cost(msgspec.Struct, frozen=True):
 
     latency: Latency
     rss_peak_bytes: int
+    engine_heap_bytes: int | None = None
+    """What one more engine for the int8 model takes; None where the C library does not tell."""
 
 
 def measure(form: Literal["float", "int8"], model: Path) -> Cost:
@@ -86,12 +89,48 @@ def rss_peak_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
+class _Mallinfo2(ctypes.Structure):
+    """struct mallinfo2 of malloc.h."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks",
+            "keepcost",
+        )
+    )  # fmt: skip
+
+
+def heap_bytes() -> int | None:
+    """Return what this process holds of the C heap; None where no mallinfo2 tells (glibc before 2.33)."""
+    try:
+        ask = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        return None
+    ask.restype = _Mallinfo2
+    told = ask()
+    return int(told.uordblks) + int(told.hblkhd)
+
+
+def _engine_heap_bytes(model: bytes) -> int | None:
+    """Load the model a second time: what a runtime sets up only once is there by then."""
+    from galago_edge.engine import Engine
+
+    before = heap_bytes()
+    engine = Engine(model)
+    after = heap_bytes()
+    engine.close()
+    return None if before is None or after is None else max(0, after - before)
+
+
 def main(arguments: list[str]) -> None:
     """Measure as the child process and write the result to stdout as JSON."""
     form, path = arguments
     model = Path(path).read_bytes()
     latency = time_calls(_int8_call(model) if form == "int8" else _float_call(model))
-    sys.stdout.buffer.write(msgspec.json.encode(Cost(latency, rss_peak_bytes())))
+    peak = rss_peak_bytes()  # of one engine
+    heap = _engine_heap_bytes(model) if form == "int8" else None
+    sys.stdout.buffer.write(msgspec.json.encode(Cost(latency, peak, heap)))
 
 
 def _int8_call(model: bytes) -> Callable[[], object]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from galago_converters.results import read_conversion, read_record
 from galago_edge.contract.errors import InputError, Reason
@@ -60,6 +61,8 @@ class Evaluation(_Part, frozen=True, kw_only=True):
     test_sha256: Sha256
     rss_peak_bytes: Natural
     """Of a process that did nothing but load and run the int8 model through the edge engine."""
+    engine_heap_bytes: Natural | UnsetType = UNSET
+    """Of that, the engine's share of the C heap; left out where the C library does not tell it."""
     cpu: str
     threads: Positive = 1
     runtime: str
@@ -88,6 +91,7 @@ class Evaluation(_Part, frozen=True, kw_only=True):
         return Resources(
             model_bytes=self.tflite_int8.bytes,
             rss_peak_bytes=self.rss_peak_bytes,
+            engine_heap_bytes=self.engine_heap_bytes,
             latency=(latency,),
             min_free_disk_bytes=min_free_disk_bytes,
         )

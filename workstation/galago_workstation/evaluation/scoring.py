@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET
 
 from galago_converters import running
 from galago_converters.export import logits
@@ -85,6 +86,7 @@ def evaluate_run(run: Run, *, report: Report = _SILENT) -> Evaluation:
         calibration_sha256=conversion.calibration_sha256,
         test_sha256=run.samples_sha256("test"),
         rss_peak_bytes=costs["int8"].rss_peak_bytes,
+        engine_heap_bytes=UNSET if (heap := costs["int8"].engine_heap_bytes) is None else heap,
         cpu=cpu_name(),
         runtime=f"{used.package} {used.version}",
     )

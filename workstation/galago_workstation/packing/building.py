@@ -44,6 +44,7 @@ from galago_edge.contract.manifest import (
     Version,
 )
 from galago_edge.pipeline.golden import run_golden
+from galago_edge.pipeline.isolated import board_memory_bytes
 from galago_edge.preprocess import FrontendTables, fingerprint
 from galago_workstation.evaluation.record import Evaluation, read_evaluation
 from galago_workstation.packing.accelerated import (
@@ -73,6 +74,19 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     build_id: Annotated[str, msgspec.Meta(max_length=200)] = ""
     devices: tuple[str, ...] = ()
     """Boards that must be able to take it; none named: every board of the catalogue that can."""
+
+
+_OPTION_TYPES = {field.name: field.type for field in msgspec.structs.fields(BuildOptions)}
+_A_NAME = "a letter, then letters, digits and dashes, all lower-case and 40 at most"
+_WANTED = {
+    "name": _A_NAME,
+    "version": "three numbers, such as 1.4.0",
+    "release_counter": "a whole number below 2**53",
+    "channel": _A_NAME,
+    "description": "a text",
+    "build_id": "a text of at most 200 characters",
+    "devices": "the names of boards",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +136,16 @@ def build_options(run: Path, **given: object) -> BuildOptions:
     values.setdefault("version", "1.0.0")
     if "release_counter" not in values:
         values["release_counter"] = counter_of(str(values["version"]))
-    try:
-        return msgspec.convert(values, BuildOptions)
-    except msgspec.ValidationError as error:
-        raise CallerError(
-            Reason.CONFIG_BAD, f"galago bundle build: {error}", hint="see galago bundle build --help"
-        ) from None
+    for option, value in values.items():
+        try:
+            msgspec.convert(value, _OPTION_TYPES[option])
+        except msgspec.ValidationError:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"galago bundle build: {value!r} cannot be the {option.replace('_', ' ')} of a bundle",
+                hint=f"give --{option.replace('_', '-')} as {_WANTED[option]}",
+            ) from None
+    return msgspec.convert(values, BuildOptions)
 
 
 def counter_of(version: str) -> int:
@@ -248,6 +266,12 @@ def _lacking(
     if evaluation.rss_peak_bytes > board.ram_mb << 20:
         needed = evaluation.rss_peak_bytes >> 20
         yield Reason.MEMORY, f"the model needs {needed} MB of memory, the board has {board.ram_mb}"
+    heap, most = evaluation.engine_heap_bytes, board_memory_bytes(board)
+    if heap is not UNSET and heap > most:  # the board itself would say so, when it is there to be asked
+        yield (
+            Reason.MEMORY,
+            f"loading the model takes {heap / 1e6:.0f} MB, the board allows {most / 1e6:.0f}",
+        )
 
 
 def _tables(run: Run) -> dict[str, bytes]:
