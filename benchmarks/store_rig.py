@@ -35,6 +35,7 @@ from galago_edge.store import (
     rollback,
     scrub,
 )
+from galago_edge.store.folder import COPY_NAMES
 from galago_edge.store.fs import StoreFs
 from galago_edge.testing import make_bundle, trust
 
@@ -180,22 +181,29 @@ def tidy(root: Path, folders: int) -> list[str]:
     return broken
 
 
-def start(root: Path, fs: StoreFs | None = None) -> None:
+def start(root: Path, fs: StoreFs | None = None, *, lost: bool = False) -> None:
     """Do what a starting service does before it loads a model, and check what it is told to load.
+
+    ``lost``: there may be no whole copy of the record, and then a new one is made first.
 
     Raises:
         AssertionError: Nothing, though something whole is there; or a trial whose load is not on the disk.
         GalagoError: As begin_boot.
     """
     store = Store(root, fs)
-    was = standing(root)
+    was = None if lost and Store(root).lost() else standing(root)
     choice = begin_boot(store, store.trusted()).get(NAME)
+    still = lost and bool(Store(root).lost())  # on a disk that cannot be written
     if choice is None:
-        assert standing(root).active is None, "the record names a bundle and the start does not know it"
+        assert not still and standing(root).active is None, (
+            "the record names a bundle and the start does not know it"
+        )
         return
     assert choice.bundle is not None, f"safe mode: {'; '.join(map(str, choice.faults))}"
-    now = standing(root)
-    if choice.bundle.id == now.active and now.left is not None:
+    now = None if still else standing(root)
+    if now is None:
+        assert choice.trial is None, "a load that is not counted"
+    elif was is not None and choice.bundle.id == now.active and now.left is not None:
         assert was.left is not None and now.left == was.left - 1, "a load that is not counted"
     for entry in choice.bundle.manifest.files:
         choice.bundle.read(entry.path)
@@ -261,6 +269,14 @@ def _damaged(root: Path, versions: list[Path]) -> None:
     torn.write_bytes(torn.read_bytes()[:100])
 
 
+def _lost(root: Path, versions: list[Path]) -> None:
+    """Both copies of the record are torn."""
+    _two(root, versions)
+    for name in COPY_NAMES:
+        (root / name).chmod(0o644)
+        (root / name).write_bytes((root / name).read_bytes()[:100])
+
+
 def _littered(root: Path, versions: list[Path]) -> None:
     """A bundle lies there that nobody needs."""
     _staged(root, versions)
@@ -305,6 +321,7 @@ SCENARIOS = {
         Scenario("rollback", _trial, _change(rollback, NAME, "TRIAL_FAILED", version=2)),
         Scenario("collect", _littered, _change(collect)),
         Scenario("scrub", _damaged, _scrub),
+        Scenario("rebuild", _lost, _scrub),
         Scenario("start", _trial, lambda root, versions, fs: start(root, fs), binding=False),
         Scenario("breaker", _used_up, lambda root, versions, fs: start(root, fs), binding=False),
         # all of galago install, with the first load in a process of its own
@@ -323,9 +340,6 @@ class Expected:
         self.before = look(before)
         self.after = look(after)
         self._folders = len(list(Store(after).bundles.iterdir()))
-        torn = any(copy.health == "damaged" for copy in Store(before).copies())
-        # where one copy of the record is torn, a disk that has lost the other one has lost the record
-        self._reasons = DISK_REASONS | ({Reason.STATE_BAD} if torn else set())
 
     def judge(
         self,
@@ -340,7 +354,7 @@ class Expected:
         """
         old, new, now = self.before, self.after, look(root)
         broken = [ending] if ending.startswith("fell") else []
-        if is_refusal(ending) and ending not in self._reasons:
+        if is_refusal(ending) and ending not in DISK_REASONS:
             broken.append(f"reason: the disk's fault is called {ending}")
         if now.standing not in (old.standing, new.standing):
             broken.append(f"V1: {now.standing} is neither what was before nor what is to be")
@@ -351,7 +365,8 @@ class Expected:
             broken.append(f"V2: it said done, and there is {now}")
         if now.standing and old.standing and now.standing.floor < old.standing.floor:
             broken.append(f"V3: the floor fell to {now.standing.floor}")
-        if (started := ending_of(lambda: start(root, fs))) != "done":
+        lost = old.standing is None
+        if (started := ending_of(lambda: start(root, fs, lost=lost))) != "done":
             broken.append(f"V7: the next start ended with {started}")
         make_room()
         if (again := ending_of(lambda: self._scenario.act(root, self._versions, fs))) != "done":

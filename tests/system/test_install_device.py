@@ -329,19 +329,21 @@ def test_a_damaged_bundle_is_shown_with_what_to_do_and_an_exit_code(root: Path, 
     assert galago("status", "--root", root).exit_code == 0
 
 
-def test_one_damaged_copy_of_the_record_is_shown_and_two_are_refused(root: Path, bundle: Path) -> None:
+def test_one_damaged_copy_of_the_record_is_shown_and_two_are_made_anew_by_an_install(
+    root: Path, bundle: Path
+) -> None:
     install(bundle, root)
     (root / "state.a").unlink()
     (root / "state.a").write_bytes(b"garbage")
     shown = galago("status", "--root", root)
     assert shown.exit_code == 0 and "state.a is damaged" in shown.output
     (root / "state.b").unlink()
-    line = refused(galago("status", "--root", root), "STATE_BAD")
-    assert "state.a is damaged and state.b is missing" in line
-    refused(install(bundle, root), "STATE_BAD")
-    (root / "state.a").unlink()  # what the hint says
-    assert install(bundle, root).exit_code == 0
+    shown = galago("status", "--root", root)
+    assert shown.exit_code == 1 and "state.a is damaged and state.b is missing" in shown.output
+    assert "[STATE_BAD]" in shown.output
+    assert "was active already and is whole" in install(bundle, root).output
     assert active_version(root) == "1.0.0"
+    assert [path.read_bytes() for path in root.glob("state.a.bad-*")] == [b"garbage"]
 
 
 def test_status_of_a_device_that_has_nothing_yet(root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -14,11 +15,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from galago_edge.bundle import Bundle, open_bundle
+from galago_edge.bundle.keys import key_id
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BusyError
 from galago_edge.store import Store, install_bundle, rollback
 from galago_edge.store.fs import StoreFs
-from galago_edge.testing import make_bundle, make_hollow_bundle, trust
+from galago_edge.testing import OTHER_KEY, TEST_KEY, make_bundle, make_hollow_bundle, trust
 
 
 @pytest.fixture
@@ -97,6 +99,98 @@ def test_a_rollback_by_hand_is_told_everywhere(root: Path) -> None:
     refused(galago("install", two.path, "--root", root), "TRIAL_FAILED", 1)
 
 
+@pytest.mark.parametrize("by", ["version", "digits", "id"])
+def test_a_rollback_from_a_bundle_can_be_repeated_without_going_further(root: Path, by: str) -> None:
+    """After Ctrl+C or a lost connection nobody knows whether it was done."""
+    put(root, 1, commit=True)
+    put(root, 2, commit=True)
+    three = put(root, 3, commit=True)
+    given = {"version": "3.0.0", "digits": three.id[:12], "id": three.id}[by]
+    for said in ("again", "already", "already"):
+        result = galago("rollback", "--root", root, "--from", given)
+        assert (result.exit_code, result.output) == (0, f"tiny 2.0.0 is active {said} in {root}\n")
+
+
+def test_a_bundle_is_named_by_a_version_that_the_device_knows(root: Path) -> None:
+    put(root, 1)
+    put(root, 2)
+    line = refused(galago("rollback", "--root", root, "--from", "1.4.0"), "TARGET_UNKNOWN", 2)
+    assert "no bundle of tiny" in line and "1.0.0, 2.0.0" in line
+    refused(galago("rollback", "--root", root, "--from", "1.0.0"), "TARGET_UNKNOWN", 2)  # not the active one
+    refused(galago("commit", "--root", root, "--id", "1.0.0"), "TARGET_UNKNOWN", 2)
+    assert galago("commit", "--root", root, "--id", "2.0.0").exit_code == 0
+    put(root, 3, activate=False)
+    refused(galago("activate", "--root", root, "--id", "1.0.0"), "TARGET_UNKNOWN", 2)
+    for _ in range(2):
+        assert galago("activate", "--root", root, "--id", "3.0.0").exit_code == 0
+
+
+def test_whom_the_device_believes_is_shown_in_status(root: Path) -> None:
+    put(root, 1)
+    test, other = (key_id(key) for key in (TEST_KEY, OTHER_KEY))
+    trust(root, OTHER_KEY)
+    galago("keys", "channel", "stable", "--root", root)
+    refused(galago("keys", "threshold", "2", "--root", root), "KEY_IN_USE", 1)
+    assert galago("keys", "threshold", "2", "--root", root, "--allow-in-use").exit_code == 0
+    assert galago("keys", "revoke", "ab" * 32, "--root", root, "--why", "laptop stolen").exit_code == 0
+    shown = galago("status", "--root", root).output
+    assert f"{test[:16]}… test" in shown and f"REVOKED {'ab' * 8}… laptop stolen" in shown
+    assert "2 of 2 trusted keys must have signed a bundle" in shown
+    assert "only bundles of the channel stable are taken" in shown
+    assert "--allow-in-use: keys threshold 2, so not to be loaded any more: tiny 1.0.0 (active)" in shown
+    assert "NOT LOADED AT THE NEXT START" in shown and "[SIG_MISSING]" in shown
+    told = data("status", "--root", root, code=1)
+    assert (told["threshold"], told["channel"]) == (2, "stable")
+    assert {key["id"] for key in told["trusted"]} == {test, other}
+    assert told["revoked"] == [{"id": "ab" * 32, "why": "laptop stolen"}]
+    assert [(one["name"], one["reason"].partition(":")[0]) for one in told["overrides"]] == [
+        (None, "allow-in-use")
+    ]
+
+
+def test_a_store_without_a_whole_record_is_told_with_a_way_out_that_works(root: Path) -> None:
+    put(root, 1, commit=True)
+    put(root, 2, commit=True)
+    for name in ("state.a", "state.b"):
+        (root / name).unlink()
+        (root / name).write_bytes(b"torn")
+    for command in ("history", "rollback", "gc"):
+        result = galago(command, "--root", root)
+        refused(result, "STATE_BAD", 1)
+        assert f"galago scrub --root {root}" in result.stderr
+    shown = galago("status", "--root", root)  # what it can tell, it does
+    assert shown.exit_code == 1 and "bundles  unknown" in shown.output and "[STATE_BAD]" in shown.output
+    assert f"galago scrub --root {root}" in shown.output and "test" in shown.output
+    assert data("status", "--root", root, code=1)["faults"]["store"]["reason"] == "STATE_BAD"
+    assert "state.a was not whole and is written again" in galago("scrub", "--root", root).output
+    assert "rebuild   tiny 2.0.0" in galago("history", "--root", root).output
+    shown = galago("status", "--root", root)
+    assert shown.exit_code == 4 and "ON TRIAL: loaded 0 times" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("file", "title", "reason"),
+    [("trust/stray.pub", "trusts", "KEY_BAD"), ("profile.toml", "profile", "CONFIG_BAD")],
+)
+def test_a_file_that_cannot_be_read_does_not_hide_the_rest_of_the_status(
+    root: Path, file: str, title: str, reason: str
+) -> None:
+    put(root, 1)
+    (root / file).write_text("half a li")
+    shown = galago("status", "--root", root)
+    assert shown.exit_code == 1 and "tiny 1.0.0" in shown.output and "store    ok" in shown.output
+    (line,) = [line for line in shown.output.splitlines() if line.startswith(title)]
+    assert file.rpartition("/")[2] in line and line.endswith(f"[{reason}]")
+
+
+def test_a_device_that_trusts_nobody_any_more_says_what_its_next_start_will_not_load(root: Path) -> None:
+    put(root, 1)
+    shutil.rmtree(root / "trust")
+    shown = galago("status", "--root", root)
+    assert shown.exit_code == 1 and "NOT LOADED AT THE NEXT START" in shown.output
+    assert "[KEY_UNKNOWN]" in shown.output and "nobody: galago keys trust" in shown.output
+
+
 def test_an_override_is_shown_in_status(root: Path) -> None:
     put(root, 2)
     put(root, 1, allow_downgrade=True)
@@ -148,6 +242,43 @@ def test_an_interrupted_install_says_what_is_active(root: Path, monkeypatch: pyt
     result = galago("install", two, "--root", root)
     assert result.exit_code == 1 and f"interrupted; active in {root}: tiny 1.0.0" in result.stderr
     assert Store(root).leftovers() == []
+
+
+@pytest.mark.parametrize("command", ["activate", "commit", "rollback"])
+def test_an_interrupted_change_says_what_is_active(
+    root: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    put(root, 1)
+    put(root, 2)
+    put(root, 3, activate=False)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StoreFs, "allocate", interrupt)
+    result = galago(command, "--root", root)
+    assert result.exit_code == 1
+    assert f"interrupted; active in {root}: tiny 2.0.0 (on trial)" in result.stderr
+
+
+def test_who_stops_waiting_for_a_verdict_is_told_what_is_active(
+    root: Path, tmp_path: Path, tiny_image_model: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        path = make_bundle(
+            tmp_path / f"{number}", tiny_image_model, ["dark", "mid", "bright"],
+            version=f"{number}.0.0", release_counter=number, name="eyes",
+        )  # fmt: skip
+        if number == 1:
+            assert galago("install", path, "--root", root).exit_code == 0
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("galago_edge.commands.install.await_verdict", interrupt)
+    result = galago("install", path, "--root", root, "--wait", "60")
+    assert result.exit_code == 1
+    assert f"interrupted; active in {root}: eyes 2.0.0 (on trial)" in result.stderr
 
 
 def test_a_bundle_can_be_barred_before_it_ever_comes(root: Path) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from galago_edge.bundle import Bundle, open_bundle
-from galago_edge.contract.errors import Reason
+from galago_edge.contract.errors import BusyError, GalagoError, Reason
+from galago_edge.service.inbox import Upload
 from galago_edge.store import Store, collect, commit, install_bundle, rollback, scrub
+from galago_edge.store.fs import StoreFs
 from galago_edge.testing import make_hollow_bundle, trust
 
 
@@ -77,6 +81,65 @@ def test_what_a_runtime_holds_is_not_removed(root: Path) -> None:
     assert gone.id == one.id and gone.size_bytes > 0
     assert Store(root).state().history[-1].action == "gc"
     assert collect(Store(root)) == []
+
+
+def test_who_comes_while_a_bundle_is_removed_does_not_get_half_of_it(root: Path) -> None:
+    """Between the question whether it is held and its removal there is no gap."""
+    one = install(root, 1)
+    for counter in (2, 3):
+        install(root, counter, commit=True)
+    found: list[object] = []
+
+    def hold_and_open() -> None:
+        hold = Store(root).hold(one.id)
+        try:
+            found.append(Store(root).open(one.id))
+        except GalagoError as error:
+            found.append(error.reason)
+        if hold is not None:
+            hold.close()
+
+    class Slow(StoreFs):
+        def rename(self, source: Path, target: Path) -> None:
+            if source.name == one.id:
+                comer.start()  # it has to wait: the folder is claimed
+            super().rename(source, target)
+
+    comer = threading.Thread(target=hold_and_open)
+    assert [gone.id for gone in collect(Store(root, Slow()))] == [one.id]
+    comer.join()
+    assert found == [Reason.TRUNCATED]  # missing, as if it had come later
+
+
+def test_nothing_is_taken_while_it_is_installed(root: Path) -> None:
+    install(root, 1)
+    path = root.parent / "2.galago"
+    make_hollow_bundle(path, model=b"model 2", version="2.0.0", release_counter=2)
+    store = Store(root)
+    refusals: list[Reason] = []
+
+    def accept(copy: Bundle) -> dict[str, Any]:
+        with pytest.raises(BusyError) as caught:
+            collect(Store(root))
+        refusals.append(caught.value.reason)
+        assert copy.read("model.tflite") == b"model 2"
+        return {}
+
+    install_bundle(store, open_bundle(path), store.trusted(), accept)
+    assert refusals == [Reason.LOCKED] and Store(root).active("tiny").manifest.bundle.version == "2.0.0"
+
+
+def test_what_is_being_received_is_not_taken(root: Path) -> None:
+    install(root, 1)
+    data = b"half of a bundle"
+    digest = hashlib.sha256(data).hexdigest()
+    with Upload.open(root, digest, len(data)) as upload:
+        upload.write(data[:4])
+        collect(Store(root))
+        upload.write(data[4:])
+        upload.finish()
+    collect(Store(root))  # nor what nobody sends just now: the next attempt goes on from there
+    assert upload.path.read_bytes() == data
 
 
 def test_a_hold_ends_with_its_process(root: Path) -> None:

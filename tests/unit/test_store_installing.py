@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
+from galago_edge.bundle.keys import key_id
 from galago_edge.contract.errors import BundleError, BusyError, DeviceError, LinkError, Reason
 from galago_edge.store import Installation, Store, install_bundle
 from galago_edge.store.fs import Free, StoreFs
 from galago_edge.store.state import decode_state, encode_state, with_active
+from galago_edge.store.trusting import trust_key
 from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, make_hollow_bundle, trust
 
 
@@ -132,6 +134,22 @@ def test_a_bundle_raises_the_floor(root: Path) -> None:
     assert Store(root).state().slots["tiny"].floor == 4
 
 
+def test_on_a_new_device_the_factory_s_bundle_is_the_release_to_beat(root: Path) -> None:
+    (root / "factory").mkdir()
+    (root / "factory" / "tiny.galago").write_bytes(pack(root, 5).path.read_bytes())
+    with pytest.raises(DeviceError) as caught:
+        install(root, pack(root, 4))
+    assert caught.value.reason == Reason.DOWNGRADE and "5.0.0 with 5 is active" in str(caught.value)
+    install(root, pack(root, 4), allow_downgrade=True)
+    assert Store(root).state().history[-1].reason == "allow-downgrade"
+
+
+def test_a_factory_s_bundle_that_cannot_run_does_not_stand_in_the_way(root: Path) -> None:
+    (root / "factory").mkdir()
+    (root / "factory" / "tiny.galago").write_bytes(pack(root, 5).path.read_bytes()[:-1000])
+    install(root, pack(root, 4))
+
+
 def test_an_older_release_is_taken_when_that_is_meant_and_the_record_says_so(root: Path) -> None:
     install(root, pack(root, 7))
     assert install(root, pack(root, 6), allow_downgrade=True).phase == "on trial"
@@ -245,6 +263,37 @@ def test_a_whole_folder_that_never_became_active_is_used(root: Path) -> None:
     done = install_bundle(store, bundle, store.trusted(), lambda copy: judged.append(copy.path) or {})
     assert (done.outcome, judged) == ("installed", [done.folder])
     assert (root / "bundles" / bundle.id / "model.tflite").stat().st_ino == made
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_whatever_the_umask_nobody_else_may_write_into_the_store(tmp_path: Path, umask: int) -> None:
+    root = tmp_path / "device"
+    old = os.umask(umask)
+    try:
+        trust_key(Store(root), key_id(TEST_KEY), "test")
+        install(root, pack(root, 1))
+    finally:
+        os.umask(old)
+    modes = {path: path.stat().st_mode & 0o777 for path in (root, *root.rglob("*"))}
+    assert [path for path, mode in modes.items() if mode & 0o022] == []
+    assert {mode for path, mode in modes.items() if path.is_file() and root / "bundles" in path.parents} == {
+        0o444
+    }
+
+
+def test_a_link_that_somebody_planted_is_removed_and_not_followed(root: Path, tmp_path: Path) -> None:
+    (outside := tmp_path / "outside").mkdir()
+    (outside / "precious").write_bytes(b"precious")
+    (root / "incoming").mkdir()
+    (root / "incoming" / "new-0123").symlink_to(outside)
+    (root / "bundles").mkdir()
+    (root / "bundles" / ("f" * 64)).symlink_to(outside)
+    (root / "bundles" / "gone").symlink_to(tmp_path / "nowhere")
+    bundle = pack(root, 1)
+    install(root, bundle)
+    assert [path.name for path in (root / "bundles").iterdir()] == [bundle.id]
+    assert list((root / "incoming").iterdir()) == []
+    assert (outside / "precious").read_bytes() == b"precious"
 
 
 def test_two_at_once_are_refused_and_the_lock_ends_with_its_holder(root: Path) -> None:

@@ -16,6 +16,7 @@ from galago_edge.store.state import (
     decode_state,
     encode_state,
     with_active,
+    with_event,
 )
 
 
@@ -82,6 +83,17 @@ def test_the_history_keeps_the_last_changes() -> None:
     for counter in range(1, HISTORY_LENGTH + 6):
         state = with_active(state, "alarms", release(counter))
     assert [event.seq for event in state.history] == list(range(6, HISTORY_LENGTH + 6))
+
+
+def test_what_was_overridden_stays_in_the_history_as_long_as_its_bundle_is_active() -> None:
+    state = with_active(State(), "alarms", release(1))
+    state = with_event(state, "override", "", name="alarms", release=release(1), reason="allow-downgrade")
+    for counter in range(1, 3 * HISTORY_LENGTH):
+        state = with_active(state, "porch", release(counter))
+    assert len(state.history) == HISTORY_LENGTH and state.history[0].reason == "allow-downgrade"
+    for counter in range(2, HISTORY_LENGTH + 2):
+        state = with_active(state, "alarms", release(counter))
+    assert "override" not in {event.action for event in state.history}
 
 
 def put(root: Path, a: bytes | None, b: bytes | None) -> Store:

@@ -13,7 +13,7 @@ from galago_edge.bundle import TrustedKeys, open_bundle
 from galago_edge.bundle.keys import key_id, public_line
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BundleError, BusyError, CallerError, GalagoError, LinkError, Reason
-from galago_edge.store import Store, install_bundle
+from galago_edge.store import Store, begin_boot, install_bundle
 from galago_edge.store.fs import StoreFs
 from galago_edge.store.trusting import find_key, revoke_key, set_channel, set_threshold, trust_key
 from galago_edge.testing import OTHER_KEY, TEST_KEY, make_hollow_bundle, trust
@@ -199,6 +199,53 @@ def test_what_cannot_be_understood_in_the_trust_folder_trusts_nobody(
     with pytest.raises(CallerError) as caught:
         store.trusted()
     assert caught.value.reason == reason and name in str(caught.value)
+
+
+def test_a_stray_file_among_the_keys_lets_nothing_be_loaded_and_costs_nothing(store: Store) -> None:
+    """One line says which file; no load of a trial is used up, and what lies there stays."""
+    install(store, signed_by(store, TEST_KEY))
+    install(store, signed_by(store, TEST_KEY, counter=2))
+    before = store.state()
+    (store.trust / "notes.pub").write_bytes(b"who may sign?")
+    error = refused(lambda: begin_boot(store, store.trusted()))
+    assert error.reason == Reason.KEY_BAD and "notes.pub" in str(error) and "\n" not in str(error)
+    assert error.hint.startswith(f"remove {store.trust / 'notes.pub'}, ")
+    assert refused(revoke_key, store, OLD, "").reason == Reason.KEY_BAD
+    assert store.state() == before
+    (store.trust / "notes.pub").unlink()
+    assert begin_boot(store, store.trusted())["tiny"].part == "active"
+
+
+def test_a_change_that_takes_a_bundle_s_trust_is_in_the_history_when_it_is_meant(store: Store) -> None:
+    install(store, signed_by(store, TEST_KEY))
+    set_channel(store, None, allow_in_use=True)  # takes nothing, so nothing was overridden
+    assert [event.action for event in store.state().history] == ["install"]
+    revoke_key(store, OLD, "stolen", allow_in_use=True)
+    event = store.state().history[-1]
+    assert (event.action, event.name) == ("override", None)
+    assert event.reason == (
+        f"allow-in-use: keys revoke {OLD[:16]}…, so not to be loaded any more: tiny 1.0.0 (active)"
+    )
+    revoke_key(store, OLD, "stolen", allow_in_use=True)
+    assert store.state().history[-1] == event
+
+
+def test_a_stolen_key_is_revoked_where_the_record_is_lost_too(store: Store) -> None:
+    install(store, signed_by(store, TEST_KEY))
+    for name in ("state.a", "state.b"):
+        (store.root / name).unlink()
+        (store.root / name).write_bytes(b"torn")
+    assert refused(revoke_key, store, OLD, "stolen").reason == Reason.STATE_BAD
+    revoke_key(store, OLD, "stolen", allow_in_use=True)
+    assert OLD in store.trusted().revoked
+
+
+def test_a_staged_bundle_gets_a_signature_that_comes_later_too(store: Store) -> None:
+    install(store, signed_by(store, TEST_KEY))
+    for keys in ((TEST_KEY,), (TEST_KEY, OTHER_KEY)):
+        bundle = open_bundle(signed_by(store, *keys, counter=2))
+        install_bundle(store, bundle, store.trusted(), lambda _: {}, activate=False)
+    assert set(store.open(bundle.id).signers) == {OLD, NEW}
 
 
 @pytest.mark.parametrize("content", [b"", b"rotten", b"\xff" * 100])

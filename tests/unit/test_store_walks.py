@@ -26,11 +26,14 @@ from galago_edge.store import (
     rollback,
     scrub,
 )
+from galago_edge.store.folder import COPY_NAMES
 from galago_edge.store.fs import StoreFs
 from galago_edge.testing import TEST_KEY, changed, hollow_manifest, trust
 
 STEPS = 60
 RELEASES = 8
+LOSING = (13, 14, 16, 17)
+"""Seeds of walks on which the record is lost now and then, without a factory's bundle."""
 
 
 class Unreliable(StoreFs):
@@ -105,7 +108,7 @@ def step(store: Store, releases: list[Bundle], luck: random.Random) -> Callable[
     return luck.choice(changes)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(12), *LOSING])
 def test_whatever_is_done_the_record_is_whole_and_so_is_all_that_it_names(
     tmp_path: Path, releases: list[Bundle], seed: int
 ) -> None:
@@ -119,6 +122,9 @@ def test_whatever_is_done_the_record_is_whole_and_so_is_all_that_it_names(
     done = floor = 0
     for number in range(STEPS):
         fs.reliable = number == 0
+        if number and seed in LOSING and luck.random() < 0.1:
+            floor = lose_the_record(store)
+            fs.reliable = False
         change = step(store, releases, luck) if number else lambda: install_first(store, releases)
         try:
             change()
@@ -140,8 +146,26 @@ def test_whatever_is_done_the_record_is_whole_and_so_is_all_that_it_names(
     kept = {path.name for path in store.bundles.iterdir()}
     factory = {releases[0].id} if seed % 3 == 0 else set()
     assert kept <= {release.id for release in slot.releases().values()} <= kept | factory
-    assert begin_boot(store, store.trusted())["tiny"].bundle is not None
+    last = begin_boot(store, store.trusted())["tiny"]
+    assert last.bundle is not None
     assert store.leftovers() == []
+
+
+def lose_the_record(store: Store) -> int:
+    """Damage both copies and start the device; return the floor, which is at least what the bundles prove."""
+    proved = [
+        store.open(path.name).manifest.rollback.min_release_counter_after_commit
+        for path in store.bundles.iterdir()
+    ]
+    for name in COPY_NAMES:
+        (store.root / name).unlink(missing_ok=True)
+        (store.root / name).write_bytes(os.urandom(50))
+    assert isinstance(store.fs, Unreliable)
+    store.fs.reliable = True
+    assert begin_boot(store, store.trusted())["tiny"].bundle is not None
+    slot = store.state().slots["tiny"]
+    assert slot.floor == max(proved)
+    return slot.floor
 
 
 def install_first(store: Store, releases: list[Bundle]) -> None:

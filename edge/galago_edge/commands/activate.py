@@ -8,13 +8,20 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option
-from galago_edge.commands.store_options import name_argument, notify_service, root_option, slot_data
+from galago_edge.commands.store_options import (
+    given_id,
+    name_argument,
+    notify_service,
+    root_option,
+    slot_data,
+    telling_what_is_active,
+)
 
 
 @click.command()
 @name_argument
 @root_option
-@click.option("--id", "bundle_id", metavar="ID", help="Only if this bundle is the staged one.")
+@click.option("--id", "given", metavar="ID|VERSION", help="Only if this bundle is the staged one.")
 @click.option("--commit", is_flag=True, help="No trial: take it as good at once.")
 @click.option("--allow-downgrade", is_flag=True, help="Take an older release than the active one.")
 @click.option(
@@ -26,7 +33,7 @@ from galago_edge.commands.store_options import name_argument, notify_service, ro
 def activate(
     name: str | None,
     root: Path,
-    bundle_id: str | None,
+    given: str | None,
     commit: bool,
     allow_downgrade: bool,
     trial_s: int | None,
@@ -46,15 +53,16 @@ def activate(
 
     store = existing_store(root)
     name = only_name(store, name)
-    slot = activate_bundle(
-        store,
-        name,
-        bundle_id=bundle_id,
-        commit=commit,
-        allow_downgrade=allow_downgrade,
-        trial=TrialTerms(trial_s=trial_s),
-    )
-    told = notify_service(root)
+    with telling_what_is_active(root):
+        slot = activate_bundle(
+            store,
+            name,
+            bundle_id=given_id(store, name, given),
+            commit=commit,
+            allow_downgrade=allow_downgrade,
+            trial=TrialTerms(trial_s=trial_s),
+        )
+        told = notify_service(root)
     if as_json:
         click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))
         return

@@ -7,16 +7,18 @@ A companion distribution adds commands through the entry-point group ``galago.co
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import json
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 import galago_edge
-from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.errors import GalagoError, disk_error
 
 _OWN = {
     "": {
@@ -92,6 +94,13 @@ def _as_data(error: GalagoError) -> dict[str, str | int]:
     }
 
 
+def _end(ctx: click.Context, failure: GalagoError) -> NoReturn:
+    click.echo(f"Error: {failure} [{failure.reason}]", err=True)
+    if failure.hint:
+        click.echo(f"Hint: {failure.hint}", err=True)
+    ctx.exit(failure.exit_code)
+
+
 class _Root(GalagoGroup):
     """Turns the failures that an operator can act on into one line, a hint and an exit code."""
 
@@ -101,17 +110,13 @@ class _Root(GalagoGroup):
             return super().invoke(ctx)
         except GalagoError as error:
             if ctx.meta.get(_JSON):
-                body = {
-                    "reason": error.reason,
-                    "message": str(error),
-                    "hint": error.hint,
-                    "exit": error.exit_code,
-                }
-                click.echo(json.dumps({"error": body}))
-            click.echo(f"Error: {error} [{error.reason}]", err=True)
-            if error.hint:
-                click.echo(f"Hint: {error.hint}", err=True)
-            ctx.exit(error.exit_code)
+                with contextlib.suppress(OSError):  # the line on stderr says it all the same
+                    click.echo(json.dumps({"error": _as_data(error)}))
+            _end(ctx, error)
+        except OSError as error:  # of its own output: whoever meets another one tells it
+            if error.errno == errno.EPIPE:
+                raise  # nobody reads on, which click ends quietly
+            _end(ctx, disk_error(error, f"use {error.filename}" if error.filename else "write the output"))
 
 
 def json_option(command: F) -> F:

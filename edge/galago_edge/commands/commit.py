@@ -8,15 +8,22 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option
-from galago_edge.commands.store_options import name_argument, notify_service, root_option, slot_data
+from galago_edge.commands.store_options import (
+    given_id,
+    name_argument,
+    notify_service,
+    root_option,
+    slot_data,
+    telling_what_is_active,
+)
 
 
 @click.command()
 @name_argument
 @root_option
-@click.option("--id", "bundle_id", metavar="ID", help="Only if this bundle is the active one.")
+@click.option("--id", "given", metavar="ID|VERSION", help="Only if this bundle is the active one.")
 @json_option
-def commit(name: str | None, root: Path, bundle_id: str | None, as_json: bool) -> None:
+def commit(name: str | None, root: Path, given: str | None, as_json: bool) -> None:
     """Take the active bundle called NAME as good, without waiting for its trial to end.
 
     From then on its floor holds, and what it replaced can be removed. A bundle that is committed already
@@ -31,8 +38,9 @@ def commit(name: str | None, root: Path, bundle_id: str | None, as_json: bool) -
 
     store = existing_store(root)
     name = only_name(store, name)
-    slot = commit_bundle(store, name, bundle_id=bundle_id, reason="galago commit")
-    told = notify_service(root)
+    with telling_what_is_active(root):
+        slot = commit_bundle(store, name, bundle_id=given_id(store, name, given), reason="galago commit")
+        told = notify_service(root)
     if as_json:
         click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))
         return

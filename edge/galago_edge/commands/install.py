@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galago_edge.commands.cli import json_option
-from galago_edge.commands.store_options import await_verdict, notify_service, root_option, slot_data
+from galago_edge.commands.store_options import (
+    await_verdict,
+    notify_service,
+    root_option,
+    slot_data,
+    telling_what_is_active,
+)
 
 if TYPE_CHECKING:
     from galago_edge.service.receiver import Receipt
@@ -64,7 +70,7 @@ def install(
 
     if stage_only and (commit or wait_s is not None or trial_s is not None):
         raise click.UsageError("--stage-only makes nothing active, so there is nothing to commit or wait for")
-    try:
+    with telling_what_is_active(root):
         receipt = receive(
             bundle,
             root,
@@ -74,16 +80,13 @@ def install(
             allow_bad=allow_bad,
             trial_s=trial_s,
         )
-    except KeyboardInterrupt:
-        click.echo(_interrupted(root), err=True)
-        raise
-    told = None
-    if receipt.phase != "staged" and receipt.outcome != "already installed":
-        told = notify_service(root)
-    code, slot = 0, receipt.slot
-    name = receipt.bundle.manifest.bundle.name
-    if wait_s is not None:
-        code, slot = await_verdict(Store(root), name, receipt.bundle.id, wait_s)
+        told = None
+        if receipt.phase != "staged" and receipt.outcome != "already installed":
+            told = notify_service(root)
+        code, slot = 0, receipt.slot
+        name = receipt.bundle.manifest.bundle.name
+        if wait_s is not None:
+            code, slot = await_verdict(Store(root), name, receipt.bundle.id, wait_s)
     if as_json:
         click.echo(json.dumps(_data(receipt, slot, told), indent=2))
     else:
@@ -123,15 +126,6 @@ def _lines(receipt: Receipt, root: Path, told: int | None) -> list[str]:
         name = receipt.bundle.manifest.bundle.name
         lines.append(f"{receipt.slot.active.version} stays active; galago activate {name} --root {root}")
     return lines
-
-
-def _interrupted(root: Path) -> str:
-    """Return which bundles are active after all: an interrupt may come before the change or behind it."""
-    from galago_edge.store import Store
-
-    slots = sorted(Store(root).state().slots.items())
-    active = (f"{name} {slot.active.version}{' (on trial)' if slot.trial else ''}" for name, slot in slots)
-    return f"interrupted; active in {root}: {', '.join(active) or 'nothing'}"
 
 
 def _verdict(slot: Slot, code: int) -> str:

@@ -73,7 +73,9 @@ _root_option = click.option(
     "--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store."
 )
 _in_use_option = click.option(
-    "--allow-in-use", is_flag=True, help="Even if the device would no longer load a bundle that it has."
+    "--allow-in-use",
+    is_flag=True,
+    help="Even if the device would no longer load a bundle that it has; the history says so.",
 )
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option
-from galago_edge.commands.store_options import notify_service, root_option, slot_data
+from galago_edge.commands.store_options import (
+    notify_service,
+    root_option,
+    slot_data,
+    telling_what_is_active,
+)
 from galago_edge.contract.errors import CallerError, Reason
 
 
@@ -35,8 +40,9 @@ def mark_bad(bundle_id: str, name: str | None, root: Path, as_json: bool) -> Non
         )
     store = existing_store(root)
     name = only_name(store, name)
-    slot = mark_bundle(store, name, bundle_id)
-    told = notify_service(root)
+    with telling_what_is_active(root):
+        slot = mark_bundle(store, name, bundle_id)
+        told = notify_service(root)
     if as_json:
         click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))
         return

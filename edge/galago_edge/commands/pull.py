@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from galago_edge.service.pulling import Outcome
 
 
+_SEVERITY = (0, 5, 3, 2, 1)
+"""Exit codes, the worst last, as galago flash has them."""
+
+
 @click.command()
 @click.argument("url")
 @root_option
@@ -63,7 +67,7 @@ def pull(
             if done.fault is not None and done.fault.hint:
                 click.echo(f"  Hint: {done.fault.hint}")
     faults = [done.fault.exit_code for done in outcomes if done.fault is not None]
-    ctx.exit(max(faults, default=0))
+    ctx.exit(max(faults, key=_SEVERITY.index, default=0))
 
 
 def _line(done: Outcome) -> str:

@@ -8,34 +8,51 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option
-from galago_edge.commands.store_options import name_argument, notify_service, root_option, slot_data
+from galago_edge.commands.store_options import (
+    given_id,
+    name_argument,
+    notify_service,
+    root_option,
+    slot_data,
+    telling_what_is_active,
+)
 
 
 @click.command()
 @name_argument
 @root_option
-@click.option("--id", "bundle_id", metavar="ID", help="Only if this bundle is the active one.")
+@click.option(
+    "--from",
+    "--id",
+    "given",
+    metavar="VERSION|ID",
+    help="Only if this bundle is the active one; fine when it was left before.",
+)
 @click.option("--why", default="", help="One line for the history.")
 @json_option
-def rollback(name: str | None, root: Path, bundle_id: str | None, why: str, as_json: bool) -> None:
+def rollback(name: str | None, root: Path, given: str | None, why: str, as_json: bool) -> None:
     """Make the bundle before the active one called NAME active again; without one, the factory's.
 
     The bundle that was active is not taken again on this device (galago install --allow-bad). What is gone
     back to is checked first, and must not be below the floor. NAME may be left out where the device has
-    only one.
+    only one. Without --from, each time the command is given goes back once more.
 
     \b
     Example:
-      galago rollback alarms --root /var/lib/galago --why "too many false alarms"
+      galago rollback alarms --from 1.4.0 --root /var/lib/galago --why "too many false alarms"
     """
     from galago_edge.service.inventory import existing_store, only_name
     from galago_edge.store import rollback as roll_back
 
     store = existing_store(root)
     name = only_name(store, name)
-    slot = roll_back(store, name, f"galago rollback{': ' if why else ''}{why}", bundle_id=bundle_id)
-    told = notify_service(root)
+    bundle_id = given_id(store, name, given)
+    before = store.state().slots.get(name)
+    with telling_what_is_active(root):
+        slot = roll_back(store, name, f"galago rollback{': ' if why else ''}{why}", bundle_id=bundle_id)
+        told = notify_service(root)
     if as_json:
         click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))
         return
-    click.echo(f"{name} {slot.active.version} is active again in {root}")
+    left = before is None or before.active.id != slot.active.id
+    click.echo(f"{name} {slot.active.version} is active {'again' if left else 'already'} in {root}")

@@ -68,7 +68,9 @@ def run(
     from galago_edge.service.slots import Slots
 
     settings = _configured(options, config)
-    slots = Slots(root, live=any(is_live(stream, settings.source) for stream in settings.stream))
+    live = any(is_live(stream, settings.source) for stream in settings.stream)
+    named = [stream.bundle for stream in settings.stream if stream.bundle is not None]
+    slots = Slots(root, live=live, used=named if len(named) == len(settings.stream) else None)
     check_free(root)
     slots.load()
     streams, absent = _prepared(settings, slots, scores, config)
@@ -80,6 +82,7 @@ def run(
         service = Service(settings, root, streams, out=sink, scores=scores, absent=absent, slots=slots)
         stack.enter_context(_signals(service.stop, service.reload))
         failures = service.run(_report, started=_started)
+        slots.stopped()
     failures = [*service.absent, *failures]
     if failures:
         ctx.exit(failures[0].exit_code)

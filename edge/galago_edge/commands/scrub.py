@@ -18,7 +18,8 @@ from galago_edge.commands.store_options import root_option
 def scrub(ctx: click.Context, root: Path, as_json: bool) -> None:
     """Check every byte of every bundle that the device has or could go back to, as the disk gives it.
 
-    Both copies of the store's record are made whole again. Exit code 1 when a bundle is damaged; installing
+    Both copies of the store's record are made whole again, and where neither is, a new record is made of
+    what lies there (docs/store.md). Exit code 1 when a bundle is damaged; installing
     the same one again repairs it.
 
     \b

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 def status(ctx: click.Context, root: Path, as_json: bool) -> None:
     """Show board, runtime, active bundles, trusted keys, the health of the store and the running service.
 
-    Every byte of every active bundle is checked. Exit code 1 when one is damaged, when there is no
-    TFLite runtime, or when a service runs and does not answer; 4 when a bundle is on trial and no service
-    runs that could judge it. What a service says of its sources, streams and sinks does not change the
-    exit code.
+    Every byte of every active bundle is checked, and who signed it. Exit code 1 when the next start would
+    not load one, when keys, profile or record cannot be read, when there is no TFLite runtime, or when a
+    service runs and does not answer; 4 when a bundle is on trial and no service runs that could judge it.
+    What a service says of its sources, streams and sinks does not change the exit code.
 
     \b
     Example:
@@ -45,7 +45,7 @@ def status(ctx: click.Context, root: Path, as_json: bool) -> None:
     except LinkError as silent:
         running = silent
     if as_json:
-        data = _data(inventory) | _service_data(running)
+        data = _data(inventory) | _trust_data(inventory) | _service_data(running)
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
     else:
         for title, lines in (_lines(inventory) | _service_lines(running)).items():
@@ -74,6 +74,7 @@ def _service_data(running: ServiceStatus | GalagoError | None) -> dict[str, Any]
 
 def _lines(inventory: Inventory) -> dict[str, list[str]]:
     profile, runtime = inventory.profile, inventory.runtime
+    faults = {part: [f"{fault} [{fault.reason}]", f"  {fault.hint}"] for part, fault in inventory.faults}
     board = f"{profile.id} ({profile.title})" if profile else "none: board and operators are not checked"
     interpreter = f"{runtime.package} {runtime.version}" if runtime else "NO TFLITE RUNTIME"
     copies = [f"{name} is {health}" for name, health in inventory.copies.items() if health != "ok"]
@@ -83,12 +84,40 @@ def _lines(inventory: Inventory) -> dict[str, list[str]]:
         copies.append(f"{inventory.leftovers} leftovers of broken installs, which the next one removes")
     return {
         "device": [str(inventory.root)],
-        "profile": [board],
+        "profile": faults.get("profile", [board]),
         "machine": [f"{inventory.arch}, galago-edge {inventory.edge_version}, {interpreter}"],
-        "bundles": [line for slot in inventory.slots for line in _slot_lines(slot)] or ["none"],
-        "trusts": [f"{keyid[:16]}… {comment}".rstrip() for keyid, comment in inventory.trusted.items()]
-        or ["nobody: galago keys trust KEY.pub --root DIR"],
-        "store": copies or ["ok"],
+        "bundles": [line for slot in inventory.slots for line in _slot_lines(slot)]
+        or ["unknown" if "store" in faults else "none"],
+        "trusts": faults.get("trust", _trust_lines(inventory)),
+        "store": faults.get("store", copies or ["ok"]),
+    }
+
+
+def _trust_lines(inventory: Inventory) -> list[str]:
+    trust = inventory.trust
+    lines = [f"{keyid[:16]}… {comment}".rstrip() for keyid, comment in trust.comments.items()]
+    lines = lines or ["nobody: galago keys trust KEY.pub --root DIR"]
+    lines += [f"REVOKED {keyid[:16]}… {why}".rstrip() for keyid, why in trust.revoked.items()]
+    if trust.threshold > 1:
+        lines.append(f"{trust.threshold} of {len(trust)} trusted keys must have signed a bundle")
+    if trust.channel is not None:
+        lines.append(f"only bundles of the channel {trust.channel} are taken")
+    # of a bundle, it is said beside the bundle
+    return lines + [
+        f"{event.at_utc}: --{event.reason}" for event in inventory.overrides if event.name is None
+    ]
+
+
+def _trust_data(inventory: Inventory) -> dict[str, Any]:
+    """Return whom the device believes besides ``trusted``, and every override that the history still has."""
+    trust = inventory.trust
+    revoked = [{"id": keyid, "why": why} for keyid, why in trust.revoked.items()]
+    fields = ("seq", "at_utc", "name", "id", "version", "reason")
+    return {
+        "threshold": trust.threshold,
+        "channel": trust.channel,
+        "revoked": revoked,
+        "overrides": [{field: getattr(event, field) for field in fields} for event in inventory.overrides],
     }
 
 
@@ -108,8 +137,9 @@ def _slot_lines(report: SlotReport) -> list[str]:
         event = report.last_rollback
         lines.append(f"  rolled back: {event.version} at {event.at_utc}, {event.reason}")
     lines += [f"  installed with --{event.reason}" for event in report.overrides]
-    if report.fault is not None:
-        lines.append(f"  DAMAGED: {report.fault} [{report.fault.reason}]; {report.fault.hint}")
+    if (fault := report.fault) is not None:
+        how = "DAMAGED" if report.modality is None else "NOT LOADED AT THE NEXT START"
+        lines.append(f"  {how}: {fault} [{fault.reason}]; {fault.hint}")
     return lines
 
 
@@ -123,9 +153,10 @@ def _data(inventory: Inventory) -> dict[str, Any]:
         "galago_edge": inventory.edge_version,
         "runtime": {"package": runtime.package, "version": runtime.version} if runtime else None,
         "slots": [_slot_data(report) for report in inventory.slots],
-        "trusted": [{"id": keyid, "comment": comment} for keyid, comment in inventory.trusted.items()],
+        "trusted": [{"id": keyid, "comment": comment} for keyid, comment in inventory.trust.comments.items()],
         "store": {"copies": inventory.copies, "leftovers": inventory.leftovers},
         "factory": list(inventory.factory),
+        "faults": {part: _fault(fault) for part, fault in inventory.faults},
     }
 
 

@@ -6,13 +6,13 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.errors import CallerError, GalagoError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.store import Store
@@ -28,6 +28,63 @@ root_option = click.option(
     "--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store."
 )
 name_argument = click.argument("name", required=False)
+
+
+@contextlib.contextmanager
+def telling_what_is_active(root: Path) -> Iterator[None]:
+    """After Ctrl+C say which bundles are active: an interrupt may come before the change or behind it."""
+    from galago_edge.store import Store
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(GalagoError):
+            slots = sorted(Store(root).state().slots.items())
+            active = (
+                f"{name} {slot.active.version}{' (on trial)' if slot.trial else ''}" for name, slot in slots
+            )
+            click.echo(f"interrupted; active in {root}: {', '.join(active) or 'nothing'}", err=True)
+        raise
+
+
+_LEAST_DIGITS = 8
+_ID_DIGITS = 64
+
+
+def given_id(store: Store, name: str, given: str | None) -> str | None:
+    """Return the id of the bundle that ``given`` means: a whole id, its first digits, or a version.
+
+    Known are the bundles of ``name`` in the record and in its history, so that what was rolled back just now
+    can still be named.
+
+    Raises:
+        CallerError: TARGET_UNKNOWN; none, or more than one.
+        DeviceError: STATE_BAD.
+        LinkError: The record cannot be read.
+    """
+    if given is None or (len(given) == _ID_DIGITS and not set(given) - set("0123456789abcdef")):
+        return given
+    state = store.state()
+    known = {(event.id, event.version) for event in state.history if event.id and event.name == name}
+    if name in state.slots:
+        slot = state.slots[name]
+        known |= {(release.id, release.version) for release in slot.releases().values()}
+        known |= {(bundle_id, None) for bundle_id in slot.bad}
+    digits = given.rstrip("…")
+    found = {
+        bundle_id
+        for bundle_id, version in known
+        if version == given or (len(digits) >= _LEAST_DIGITS and bundle_id.startswith(digits))
+    }
+    if len(found) != 1:
+        versions = ", ".join(sorted({version for _, version in known if version})) or "nothing"
+        raise CallerError(
+            Reason.TARGET_UNKNOWN,
+            f"{'more than one' if found else 'no'} bundle of {name} in {store.root} is {given}, it knows of "
+            + versions,
+            hint=f"give a version, or at least {_LEAST_DIGITS} digits of an id: galago history --root DIR",
+        )
+    return found.pop()
 
 
 def release_data(release: Release | None) -> dict[str, Any] | None:

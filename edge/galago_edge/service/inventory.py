@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import galago_edge
+from galago_edge.bundle import TrustedKeys, require_trust
 from galago_edge.contract.device import DeviceProfile, this_arch
 from galago_edge.contract.errors import (
     CallerError,
@@ -16,7 +19,9 @@ from galago_edge.contract.errors import (
 )
 from galago_edge.engine import RuntimeInfo, runtime
 from galago_edge.store import Store
-from galago_edge.store.state import Event, Slot
+from galago_edge.store.state import Event, Slot, State
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class SlotReport:
     modality: str | None
     """None when the bundle cannot be opened."""
     fault: GalagoError | None
-    """Why the bundle cannot be opened; every byte of it was checked."""
+    """Why the next start would not load it; every byte of it was checked, and who signed it."""
     overrides: tuple[Event, ...] = ()
     """What was overridden to install the active bundle."""
     last_rollback: Event | None = None
@@ -45,19 +50,24 @@ class Inventory:
     edge_version: str
     runtime: RuntimeInfo | None
     slots: tuple[SlotReport, ...]
-    trusted: dict[str, str]
-    """Key id to comment."""
+    trust: TrustedKeys
+    """Whom the device believes; nobody where that cannot be read."""
+    overrides: tuple[Event, ...]
+    """Those that the history still has."""
     copies: dict[str, str]
     """Each copy of the record and how it is: ``ok``, ``damaged``, ``missing``."""
     leftovers: int
     """What broken installs left behind."""
     factory: tuple[str, ...] = ()
     """Names under which the device was delivered with a bundle."""
+    faults: tuple[tuple[str, GalagoError], ...] = ()
+    """What cannot be read: ``profile``, ``trust`` or ``store`` (the record), and why."""
 
     @property
     def healthy(self) -> bool:
         """Whether everything that ought to run can run."""
-        return self.runtime is not None and all(slot.fault is None for slot in self.slots)
+        whole = not self.faults and all(slot.fault is None for slot in self.slots)
+        return whole and self.runtime is not None
 
     @property
     def on_trial(self) -> bool:
@@ -66,31 +76,45 @@ class Inventory:
 
 
 def take_inventory(root: Path) -> Inventory:
-    """Look at a device's store without changing it.
+    """Look at a device's store without changing it. What is damaged does not hide the rest.
 
     Raises:
-        CallerError: TARGET_UNKNOWN, there is no such folder; KEY_BAD or CONFIG_BAD for its keys or profile.
-        DeviceError: STATE_BAD; what is active is unknown.
+        CallerError: TARGET_UNKNOWN; there is no such folder.
         LinkError: It cannot be read.
     """
     store = existing_store(root)
-    state = store.state()
+    faults: list[tuple[str, GalagoError]] = []
+
+    def told(part: str, read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except (CallerError, DeviceError) as fault:
+            faults.append((part, fault))
+            return otherwise
+
+    state = told("store", store.state, State())
+    profile = told("profile", store.profile, None)
+    trust = told("trust", store.trusted, TrustedKeys({}))
     try:
         leftovers = len(store.leftovers())
         factory = tuple(store.factory_names())
     except OSError as error:
         raise disk_error(error, f"list {root}") from error
+    signers = None if any(part == "trust" for part, _ in faults) else trust
+    reports = (_report(store, name, slot, state.history, signers) for name, slot in state.slots.items())
     return Inventory(
         root=root,
-        profile=store.profile(),
+        profile=profile,
         arch=this_arch(),
         edge_version=galago_edge.__version__,
         runtime=_runtime(),
-        slots=tuple(_report(store, name, slot, state.history) for name, slot in sorted(state.slots.items())),
-        trusted=store.trusted().comments,
+        slots=tuple(sorted(reports, key=lambda report: report.name)),
+        trust=trust,
+        overrides=tuple(event for event in state.history if event.action == "override"),
         copies={copy.name: copy.health for copy in store.copies()},
         leftovers=leftovers,
         factory=factory,
+        faults=tuple(faults),
     )
 
 
@@ -140,13 +164,18 @@ def _runtime() -> RuntimeInfo | None:
         return None
 
 
-def _report(store: Store, name: str, slot: Slot, history: tuple[Event, ...]) -> SlotReport:
+def _report(
+    store: Store, name: str, slot: Slot, history: tuple[Event, ...], signers: TrustedKeys | None
+) -> SlotReport:
     own = [event for event in history if event.name == name]
     overrides = tuple(event for event in own if event.action == "override" and event.id == slot.active.id)
     rollbacks = [event for event in own if event.action == "rollback"]
     modality = fault = None
     try:
-        modality = store.open(slot.active.id).manifest.modality
+        bundle = store.open(slot.active.id)
+        modality = bundle.manifest.modality
+        if signers is not None:  # otherwise that is unknown, which is told once
+            require_trust(bundle, signers)
     except GalagoError as error:
         fault = error
     return SlotReport(name, slot, modality, fault, overrides, rollbacks[-1] if rollbacks else None)

@@ -3,6 +3,7 @@
 from galago_edge.store.activating import activate, commit, mark_bad, rollback
 from galago_edge.store.admission import TrialTerms
 from galago_edge.store.booting import BootChoice, begin_boot
+from galago_edge.store.changing import restore_record
 from galago_edge.store.collecting import Removed, collect
 from galago_edge.store.folder import Hold, Store
 from galago_edge.store.installing import Accept, Installation, install_bundle
@@ -24,6 +25,7 @@ __all__ = [
     "commit",
     "install_bundle",
     "mark_bad",
+    "restore_record",
     "rollback",
     "scrub",
 ]

@@ -55,7 +55,8 @@ def activate(
             raise CallerError(
                 Reason.TARGET_UNKNOWN,
                 f"{met} is staged under {name} in {store.root}"
-                + (f", not {bundle_id[:16]}…" if bundle_id else ""),
+                + (f", not {bundle_id[:16]}…" if bundle_id else "")
+                + f"; {slot.active.version} is active",
                 hint=f"galago install BUNDLE --root {store.root} --stage-only",
             )
         trusted = store.trusted()

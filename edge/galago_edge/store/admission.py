@@ -30,14 +30,7 @@ class TrialTerms:
 
 def release_of(bundle: Bundle) -> Release:
     """Return what the record says of a bundle that changes its part now."""
-    manifest = bundle.manifest
-    return Release(
-        id=bundle.id,
-        version=manifest.bundle.version,
-        release_counter=manifest.bundle.release_counter,
-        since_utc=now_utc(),
-        floor=manifest.rollback.min_release_counter_after_commit,
-    )
+    return Release.of(bundle.manifest, bundle.id, now_utc())
 
 
 class Candidate(Protocol):

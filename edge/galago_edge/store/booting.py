@@ -3,6 +3,9 @@
 For each name, in this order: the active bundle, the one before it, the factory's, none. A load of a
 bundle on trial is used up on the disk before anything is loaded, so that a bundle that takes the
 process down with it runs out of loads; where that cannot be written, it is not loaded.
+
+Where no copy of the record is whole a start makes a new one (``rebuilding``), so that a device which
+nobody visits comes back; where that cannot be written, it loads what the new one would have said.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from galago_edge.contract.errors import BusyError, DeviceError, GalagoError, Lin
 from galago_edge.store.admission import factory_bundle, opened, release_of
 from galago_edge.store.changing import Change, locked, now_utc
 from galago_edge.store.folder import COPY_NAMES, Hold, Store
-from galago_edge.store.state import Slot, State, Trial, with_boot, with_event, with_rollback
+from galago_edge.store.rebuilding import rebuilt
+from galago_edge.store.state import Slot, State, Trial, with_boot, with_boot_back, with_event, with_rollback
 
 WAIT_S = 5.0
 """How long a start waits for an install that is running."""
@@ -53,15 +57,34 @@ def begin_boot(
     longer than ``wait_s``, or where nothing can be written, a bundle on trial is passed over.
     """
     boot = _Boot(store, trusted, names)
-    if not store.root.is_dir():
-        return {}
     try:
+        if not store.root.is_dir():
+            return {}
         with locked(store, wait_s):
             return boot.run()
     except (BusyError, LinkError) as fault:
         return boot.without_trials(fault)
     except OSError as error:
         return boot.without_trials(disk_error(error, f"count a start in {store.root}"))
+
+
+def give_back(store: Store, name: str, bundle_id: str) -> None:
+    """Give a load of the trial of ``bundle_id`` back: the service was stopped in order, with no verdict yet.
+
+    Raises:
+        BusyError: LOCKED.
+        DeviceError, LinkError: The record cannot be read.
+        OSError: It cannot be written; the load stays used up.
+    """
+    with locked(store):
+        change = Change(store)
+        change.mirror()
+        state = store.state()
+        slot = state.slots.get(name)
+        if slot is None or slot.trial is None or slot.active.id != bundle_id or not slot.trial.boots:
+            change.settle()  # whoever gave it back may have been killed before it was on the disk
+            return
+        change.publish(with_boot_back(state, name))
 
 
 class _Boot:
@@ -79,7 +102,7 @@ class _Boot:
         """
         change = Change(self._store)
         with contextlib.suppress(OSError, GalagoError):  # a full disk must not keep a device dark
-            change.sweep()
+            change.sweep(self._trusted)
         try:
             state = before = self._store.state()
         except DeviceError as unknown:
@@ -106,16 +129,37 @@ class _Boot:
         }
 
     def _readable(self) -> State:
-        """Return the newest copy of the record that can be read; an empty record when none can."""
+        """Return the newest copy of the record that can be read; none is whole: what lies there."""
         whole = [State()]
         for name in COPY_NAMES:
             with contextlib.suppress(LinkError):
                 copy = self._store.copy(name)
                 whole += [copy.state] if copy.state is not None else []
+        if len(whole) == 1:
+            try:
+                lost = bool(self._store.lost())
+            except LinkError:  # it may be there, and cannot be read now
+                lost = True
+            if lost:
+                return self._derived()
         return max(whole, key=lambda state: state.seq)
 
+    def _derived(self) -> State:
+        """Return what lies there as a record that nobody has written; an empty one where that is unknown."""
+        try:
+            return rebuilt(self._store, self._trusted, now_utc(), "")
+        except GalagoError:
+            return State()
+
     def _of_unknown(self, unknown: DeviceError) -> dict[str, BootChoice]:
-        return {name: self._choose(name, None, barred=unknown) for name in self._names(State())}
+        """Decide by what lies there, as no new record can be written; a bundle on trial is passed over."""
+        state = self._derived()
+        choices = {}
+        for name in self._names(state):
+            barred = unknown if name not in state.slots or _on_trial(state, name) else None
+            choice = self._choose(name, state.slots.get(name), barred=barred)
+            choices[name] = choice if barred else replace(choice, faults=(unknown, *choice.faults))
+        return choices
 
     def _names(self, state: State) -> list[str]:
         names = {*state.slots, *self._store.factory_names()}
@@ -132,6 +176,11 @@ class _Boot:
                 hint="galago history says what happened; install a better one",
             )
         choice = self._choose(name, slot, barred=exhausted)
+        if exhausted is not None and choice.bundle is None:
+            # what it could go back to is gone since: a device that may crash watches more than a dark one
+            choice = self._choose(name, slot, barred=None)
+            if slot is not None and choice.part == "active":
+                return replace(choice, trial=slot.trial, faults=(exhausted,)), state
         if slot is None or (choice.part == "active" and slot.trial is None):
             return choice, state
         if choice.part == "active":

@@ -8,6 +8,7 @@ is whole.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import time
@@ -15,11 +16,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from galago_edge.bundle import TrustedKeys
 from galago_edge.contract.errors import BusyError, DeviceError, LinkError, Reason, disk_error
 from galago_edge.store.folder import COPY_NAMES, TEMPORARY, Store
+from galago_edge.store.rebuilding import rebuilt
 from galago_edge.store.state import Slot, State, encode_state
 
 _POLL_S = 0.05
+_REMAINS = 8
+"""So many damaged copies of the record are kept for whoever wants to know what happened."""
 
 
 class Change:
@@ -31,8 +36,12 @@ class Change:
         self.committed = False
         """Whether the record has been replaced, which nothing can undo."""
 
-    def sweep(self) -> None:
-        """Remove what broken attempts left, and make both copies of the record the same again."""
+    def sweep(self, restore: TrustedKeys | None = None) -> None:
+        """Remove what broken attempts left, and make both copies of the record the same again.
+
+        ``restore``: where no copy is whole, make a new record of what these keys have signed; otherwise
+        that is STATE_BAD.
+        """
         for folder in (self.store.bundles, self.store.incoming):
             self.ensure_folder(folder)
         if leftovers := self.store.leftovers():
@@ -41,7 +50,25 @@ class Change:
             self.fs.fsync_dir(self.store.incoming)
         for path in leftovers:
             self.remove(path)
+        if restore is not None:
+            self.restore(restore)
         self.mirror()
+
+    def restore(self, trusted: TrustedKeys) -> None:
+        """Where there was a record and no copy is whole, write a new one; what is left of it is kept."""
+        lost = self.store.lost()
+        if not lost:
+            return
+        reason = f"{' and '.join(copy.name for copy in lost)} could not be read"
+        state = rebuilt(self.store, trusted, now_utc(), f"{Reason.STATE_BAD}: {reason}")
+        for copy in lost:
+            if copy.data and len(list(self.store.root.glob("state.?.bad-*"))) < _REMAINS:
+                kept = f"{copy.name}.bad-{hashlib.sha256(copy.data).hexdigest()[:16]}"
+                self._put_copy(copy.name, copy.data, kept)
+        try:
+            self.publish(state)
+        finally:
+            self.committed = False  # of what is to be done now, nothing is
 
     def mirror(self) -> None:
         """Make both copies of the record the same, so that one that rots later costs nothing."""
@@ -105,11 +132,11 @@ class Change:
         else:
             self.fs.unlink(path)
 
-    def _put_copy(self, name: str, data: bytes) -> None:
+    def _put_copy(self, name: str, data: bytes, as_name: str = "") -> None:
         temporary = self.store.root / f"{name}{TEMPORARY}{secrets.token_hex(8)}"
         try:
             self.write_file(temporary, data)
-            self.fs.rename(temporary, self.store.root / name)
+            self.fs.rename(temporary, self.store.root / (as_name or name))
         except BaseException:
             with contextlib.suppress(OSError):
                 self.remove(temporary)
@@ -117,20 +144,23 @@ class Change:
 
 
 @contextlib.contextmanager
-def changing(store: Store, doing: str, done: str, *, wait_s: float = 0.0) -> Iterator[Change]:
+def changing(
+    store: Store, doing: str, done: str, *, wait_s: float = 0.0, restore: TrustedKeys | None = None
+) -> Iterator[Change]:
     """Lock a store, sweep it and give what changes it; ``doing`` and ``done`` complete "could not ...".
 
-    ``done`` is said when the record was replaced and only the disk's confirmation is missing.
+    ``done`` is said when the record was replaced and only the disk's confirmation is missing. ``restore``:
+    as for :meth:`Change.sweep`.
 
     Raises:
         BusyError: LOCKED; another process is changing this store, for longer than ``wait_s``.
-        DeviceError: STATE_BAD.
+        DeviceError: STATE_BAD; no copy of the record can be made out, and it is not to be restored.
         LinkError: The disk is full or failing.
     """
     change = Change(store)
     try:
         with locked(store, wait_s):
-            change.sweep()
+            change.sweep(restore)
             yield change
             if not change.committed:  # everything was as it should be, but perhaps not on the disk yet
                 change.settle()
@@ -143,6 +173,23 @@ def changing(store: Store, doing: str, done: str, *, wait_s: float = 0.0) -> Ite
             str(failure),
             hint=f"check the disk; galago status --root {store.root} shows what is active",
         ) from error
+
+
+def restore_record(store: Store, *, wait_s: float = 0.0) -> bool:
+    """Where there was a record and no copy is whole, make a new one; otherwise nothing is written.
+
+    For whoever needs the record before any change, such as a bundle that is sent. Tells whether one was made.
+
+    Raises:
+        BusyError: LOCKED; another process is changing this store, for longer than ``wait_s``.
+        CallerError: KEY_BAD or CONFIG_BAD; whom the device trusts is unknown.
+        LinkError: The disk is full or failing.
+    """
+    if not store.lost():
+        return False
+    doing, done = (f"{verb} the record of {store.root}" for verb in ("make anew", "confirm on the disk"))
+    with changing(store, doing, done, wait_s=wait_s, restore=store.trusted()):
+        return True
 
 
 @contextlib.contextmanager

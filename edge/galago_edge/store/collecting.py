@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,14 +48,31 @@ def discard_unused(change: Change, state: State, *, keep: set[str]) -> list[Remo
     needed = keep | {release.id for slot in state.slots.values() for release in slot.releases().values()}
     removed = []
     for folder in sorted(change.store.bundles.iterdir()):
-        if folder.name not in needed and not _is_held(change, folder):
-            removed.append(Removed(folder.name, _size(folder)))
-            change.discard(folder)
+        if folder.name not in needed:
+            with _claimed(change, folder) as ours:
+                if ours:
+                    removed.append(Removed(folder.name, _size(folder)))
+                    change.discard(folder)
     return removed
 
 
-def _is_held(change: Change, folder: Path) -> bool:
-    return folder.is_dir() and not folder.is_symlink() and change.fs.is_held(folder)
+@contextlib.contextmanager
+def _claimed(change: Change, folder: Path) -> Iterator[bool]:
+    """Tell whether nobody holds a folder; who wants to hold it waits, and finds it gone afterwards."""
+    if not folder.is_dir() or folder.is_symlink():
+        yield True
+        return
+    fd = change.fs.claim(folder)
+    if fd is None:
+        yield False
+        return
+    try:
+        yield True
+    except BaseException:
+        with contextlib.suppress(OSError):
+            change.fs.close(fd)
+        raise
+    change.fs.close(fd)
 
 
 def _size(folder: Path) -> int:

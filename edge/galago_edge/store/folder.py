@@ -7,6 +7,7 @@ which of them count.
     ROOT/bundles/<id>/      whole bundles, never changed
     ROOT/incoming/          what is being written; anything here may be removed at any time
     ROOT/state.a state.b    the record, twice (see ``state``)
+    ROOT/state.a.bad-<hash> what was left of a copy when a new record had to be made (``rebuilding``)
     ROOT/factory/NAME.galago  what the device was delivered with; nothing here ever writes it
     ROOT/trust/*.pub        whose bundles are taken
     ROOT/profile.toml       what this board is
@@ -17,6 +18,7 @@ This module only reads, takes no lock, and sees the old or the new state, never 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import weakref
@@ -28,7 +30,7 @@ from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
 from galago_edge.contract.device import PROFILE_FILE, DeviceProfile, read_profile
 from galago_edge.contract.errors import BundleError, CallerError, DeviceError, Reason, disk_error
 from galago_edge.store.fs import StoreFs
-from galago_edge.store.state import STATE_LIMIT_BYTES, State, decode_state
+from galago_edge.store.state import STATE_LIMIT_BYTES, State, decode_state, is_intact
 
 COPY_NAMES = ("state.a", "state.b")
 TEMPORARY = ".tmp-"
@@ -46,24 +48,33 @@ class StateCopy:
     """What lies on the disk, None when there is no such file."""
     state: State | None
     """None when there is none or it is damaged."""
+    refused: OSError | None = None
+    """What the disk answered instead of giving it, twice."""
 
     @property
-    def health(self) -> Literal["ok", "damaged", "missing"]:
-        """One word for status."""
+    def health(self) -> Literal["ok", "damaged", "missing", "foreign"]:
+        """One word for status; ``foreign``: whole, but written by a version of Galago that says more."""
         if self.data is None:
             return "missing"
-        return "ok" if self.state is not None else "damaged"
+        if self.state is not None:
+            return "ok"
+        return "foreign" if is_intact(self.data) else "damaged"
 
 
 class Hold:
     """Keeps one bundle's folder from being removed, until ``close`` or the end of the process."""
 
     def __init__(self, fd: int) -> None:
-        self._close = weakref.finalize(self, os.close, fd)
+        self._close = weakref.finalize(self, _let_go, fd)
 
     def close(self) -> None:
         """Let go; a second time is fine."""
         self._close()
+
+
+def _let_go(fd: int) -> None:
+    with contextlib.suppress(OSError):  # nothing was written through it, and it is gone in any case
+        os.close(fd)
 
 
 class Store:
@@ -91,20 +102,24 @@ class Store:
         Raises:
             LinkError: It cannot be read, but may be there.
         """
-        try:
-            data = self.fs.read(self.root / name, STATE_LIMIT_BYTES)
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise disk_error(error, f"read the state of {self.root}") from error
-            data = b""
-        return StateCopy(name, data, None if data is None else decode_state(data))
+        data: bytes | None = b""
+        refused = None
+        for _ in range(2):  # what the disk does not give twice, it has lost
+            try:
+                data, refused = self.fs.read(self.root / name, STATE_LIMIT_BYTES), None
+                break
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise disk_error(error, f"read the state of {self.root}") from error
+                refused = error
+        return StateCopy(name, data, None if data is None else decode_state(data), refused)
 
     def state(self) -> State:
         """Return the newest whole copy of the record; an empty record when there was never one.
 
         Raises:
             DeviceError: STATE_BAD; there are copies and none is whole.
-            LinkError: A copy cannot be read.
+            LinkError: A copy cannot be read, or the disk gives none.
         """
         copies = self.copies()
         whole = [copy.state for copy in copies if copy.state is not None]
@@ -112,12 +127,41 @@ class Store:
             return max(whole, key=lambda state: state.seq)
         if all(copy.health == "missing" for copy in copies):
             return State()
+        self._check_given(copies)
+        foreign = any(copy.health == "foreign" for copy in copies)
         raise DeviceError(
             Reason.STATE_BAD,
             f"{self.root}: {' and '.join(f'{copy.name} is {copy.health}' for copy in copies)}, so which "
             "bundle is active is unknown",
-            hint=f"remove {' and '.join(COPY_NAMES)} from {self.root}, then install the bundle again",
+            hint="another version of Galago wrote it: use that one, or see docs/store.md"
+            if foreign
+            else f"galago scrub --root {self.root} makes a new record of what lies there, "
+            "and so do the next start and the next install",
         )
+
+    def lost(self) -> list[StateCopy]:
+        """Return the damaged copies of a record that is beyond reading; nothing where one can be made out.
+
+        Raises:
+            LinkError: A copy cannot be read.
+        """
+        copies = self.copies()
+        if any(copy.health in ("ok", "foreign") for copy in copies):
+            return []
+        self._check_given(copies)
+        return [copy for copy in copies if copy.health == "damaged"]
+
+    def _check_given(self, copies: list[StateCopy]) -> None:
+        """Refuse to believe that a record is lost of which the disk gives nothing at all.
+
+        One bad sector is one copy. When neither can be read it is more likely the whole disk that does not
+        answer now, and may again.
+        """
+        there = [copy for copy in copies if copy.health != "missing"]
+        if there and all(copy.refused is not None for copy in there):
+            error = there[0].refused
+            assert error is not None
+            raise disk_error(error, f"read the state of {self.root}") from error
 
     def profile(self) -> DeviceProfile | None:
         """Return what this board is, None when nobody has said.

@@ -49,22 +49,24 @@ class StoreFs:
         """Say that a folder is in use, until the descriptor that is returned is closed."""
         fd = os.open(path, _FOLDER)
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH)  # waits only while somebody asks, see is_held
+            fcntl.flock(fd, fcntl.LOCK_SH)  # waits while it is being removed: claim
         except BaseException:
             os.close(fd)
             raise
         return fd
 
-    def is_held(self, path: Path) -> bool:
-        """Tell whether any process holds a folder."""
+    def claim(self, path: Path) -> int | None:
+        """Let nobody hold a folder until the descriptor is closed; None when a process holds it already."""
         fd = os.open(path, _FOLDER)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
-        finally:
             os.close(fd)
-        return False
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def mkdir(self, path: Path, mode: int = 0o755) -> None:
         """Make one folder. Made by root, it belongs to the owner of the folder around it."""

@@ -64,11 +64,13 @@ def install_bundle(
     It is on trial afterwards when there is something to go back to and ``commit`` is not given. Without
     ``activate`` it is only staged: see ``galago_edge.store.activate``. ``allow_downgrade`` takes a release
     below the active one (never below the floor), ``allow_bad`` one that failed here; the record says so.
+    Where no copy of the record is whole, a new one is made first of what lies there.
 
     Raises:
         BusyError: LOCKED; another process is changing this store.
-        DeviceError: DOWNGRADE, REPLAY, COUNTER_JUMP, TRIAL_FAILED or STATE_BAD; NO_BUNDLE, there is nothing
-            that could be active while this one is staged; or what ``accept`` raises.
+        DeviceError: DOWNGRADE, REPLAY, COUNTER_JUMP or TRIAL_FAILED; STATE_BAD, another version of Galago
+            wrote the record; NO_BUNDLE, there is nothing that could be active while this one is staged; or
+            what ``accept`` raises.
         BundleError: What came back from the disk is not the bundle, or not trusted; or from ``accept``.
         LinkError: The disk is full or failing.
     """
@@ -78,7 +80,7 @@ def install_bundle(
         f"confirm on the disk that {bundle}, {'active' if activate else 'staged'} in {store.root} now, "
         + ("will stay so")
     )
-    with changing(store, doing, done) as change:
+    with changing(store, doing, done, restore=trusted) as change:
         installer = _Installer(change, bundle, trusted, accept)
         return installer.run(
             activate=activate,
@@ -111,11 +113,17 @@ class _Installer:
         discard_unused(self._change, state, keep={self._bundle.id})
         if slot is not None and slot.active.id == self._bundle.id:
             return self._again(state, slot, commit=commit)
-        overrides = check_release(self._bundle, slot, allow_downgrade=allow_downgrade, allow_bad=allow_bad)
+        overrides = check_release(
+            self._bundle,
+            slot or self._delivered(),
+            allow_downgrade=allow_downgrade,
+            allow_bad=allow_bad,
+        )
         folder = self._store.folder(self._bundle.id)
         whole = self._is_whole()
         if not activate:
             if slot is not None and slot.staged is not None and slot.staged.id == self._bundle.id and whole:
+                self._adopt_signatures()
                 return Installation("already installed", folder, "staged")
             state = self._with_slot(state)
         self._bring_in(folder, whole)
@@ -159,6 +167,14 @@ class _Installer:
         if self._aside is not None:
             with contextlib.suppress(OSError):  # it is done; the next change removes it
                 self._change.remove(self._aside)
+
+    def _delivered(self) -> Slot | None:
+        """Return what runs where nothing was installed yet: the factory's bundle, if there is one."""
+        try:
+            factory = factory_bundle(self._store, self._name, self._trusted)
+        except GalagoError:  # a start would not load it either
+            return None
+        return None if factory is None else Slot(active=release_of(factory))
 
     def _with_slot(self, state: State) -> State:
         """Return the record with something active beside what is staged: the factory's bundle, if need be."""

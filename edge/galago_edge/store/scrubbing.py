@@ -44,16 +44,18 @@ class ScrubReport:
 def scrub(store: Store, trusted: TrustedKeys) -> ScrubReport:
     """Check every byte of every bundle that the record names and of the factory's, as the disk has them.
 
-    A damaged staged bundle is let go; any other damaged one stays in the record, for installing the
-    same bundle again repairs it, and a start passes it over.
+    Where no copy of the record is whole, a new one is made first. A damaged staged bundle is let go; any
+    other damaged one stays in the record, for installing the same bundle again repairs it, and a start
+    passes it over.
 
     Raises:
         BusyError: LOCKED; another process is changing this store.
-        DeviceError: STATE_BAD; no copy of the record is whole.
+        DeviceError: STATE_BAD; another version of Galago wrote the record.
         LinkError: The disk is full or failing.
     """
     found = {copy.name: copy.health for copy in store.copies()}
-    with changing(store, f"scrub {store.root}", f"note in {store.root} what a scrub found") as change:
+    done = f"note in {store.root} what a scrub found"
+    with changing(store, f"scrub {store.root}", done, restore=trusted) as change:
         state = store.state()
         bundles = tuple(_check_all(change, state, trusted))
         noted = _noted(state, bundles)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from galago_edge.contract.manifest import BundleName, Natural, Sha256, Version
+from galago_edge.contract.manifest import BundleName, Manifest, Natural, Sha256, Version
 
 HISTORY_LENGTH = 20
 BAD_LENGTH = 16
@@ -30,6 +30,7 @@ Action = Literal[
     "gc",
     "override",
     "mark-bad",
+    "rebuild",
 ]
 
 
@@ -48,6 +49,17 @@ class Release(_Part, frozen=True, kw_only=True):
     """When it became active (or was staged), by this device's clock, which may be wrong. For people only."""
     floor: Natural = 0
     """What its commit raises the slot's floor to."""
+
+    @classmethod
+    def of(cls, manifest: Manifest, bundle_id: str, since_utc: str) -> Release:
+        """Return what the record says of a bundle."""
+        return cls(
+            id=bundle_id,
+            version=manifest.bundle.version,
+            release_counter=manifest.bundle.release_counter,
+            since_utc=since_utc,
+            floor=manifest.rollback.min_release_counter_after_commit,
+        )
 
 
 class Trial(_Part, frozen=True, kw_only=True):
@@ -109,7 +121,7 @@ class State(_Part, frozen=True, kw_only=True):
     seq: Annotated[int, msgspec.Meta(ge=0)] = 0
     slots: dict[BundleName, Slot] = {}
     history: Annotated[tuple[Event, ...], msgspec.Meta(max_length=HISTORY_LENGTH)] = ()
-    """The last events, oldest first."""
+    """The last events, oldest first; what was overridden for a bundle that is active goes last of all."""
 
 
 def encode_state(state: State) -> bytes:
@@ -118,13 +130,18 @@ def encode_state(state: State) -> bytes:
     return body + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n"
 
 
+def is_intact(data: bytes) -> bool:
+    """Tell whether these are the bytes of one copy as somebody wrote it, perhaps another version of us."""
+    body, _, tail = data.partition(b"\n")
+    return tail == hashlib.sha256(body).hexdigest().encode() + b"\n"
+
+
 def decode_state(data: bytes) -> State | None:
     """Return the record, or None when these bytes are not one whole copy."""
-    body, _, tail = data.partition(b"\n")
-    if tail != hashlib.sha256(body).hexdigest().encode() + b"\n":
+    if not is_intact(data):
         return None
     try:
-        return msgspec.json.decode(body, type=State)
+        return msgspec.json.decode(data.partition(b"\n")[0], type=State)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None  # whole, but of another version: no better than torn
 
@@ -150,7 +167,7 @@ def with_event(
         reason=reason,
     )
     slots = state.slots if slot is None or name is None else {**state.slots, name: slot}
-    return State(seq=state.seq + 1, slots=slots, history=(*state.history, event)[-HISTORY_LENGTH:])
+    return State(seq=state.seq + 1, slots=slots, history=_kept((*state.history, event), slots))
 
 
 def with_active(
@@ -217,6 +234,31 @@ def with_boot(state: State, name: str, at_utc: str) -> State:
     slot = msgspec.structs.replace(old, trial=trial)
     reason = f"trial, {trial.left} loads left"
     return with_event(state, "boot", at_utc, name=name, release=old.active, reason=reason, slot=slot)
+
+
+def with_boot_back(state: State, name: str) -> State:
+    """Return the record after a load of the trial of ``name`` was given back, because nothing crashed.
+
+    The history forgets that load too: a bundle may be on trial through a hundred dark nights.
+    """
+    old = state.slots[name]
+    assert old.trial is not None
+    trial = msgspec.structs.replace(old.trial, left=old.trial.left + 1, boots=old.trial.boots - 1)
+    slot = msgspec.structs.replace(old, trial=trial)
+    history = state.history
+    if history and (history[-1].action, history[-1].id) == ("boot", old.active.id):
+        history = history[:-1]
+    return State(seq=state.seq + 1, slots={**state.slots, name: slot}, history=history)
+
+
+def _kept(history: tuple[Event, ...], slots: dict[str, Slot]) -> tuple[Event, ...]:
+    """Return a history that is one event too long without the oldest one that nobody will ask for."""
+    if len(history) <= HISTORY_LENGTH:
+        return history
+    active = {slot.active.id for slot in slots.values()}
+    spare = (n for n, event in enumerate(history) if event.action != "override" or event.id not in active)
+    oldest = next(spare, 0)
+    return history[:oldest] + history[oldest + 1 :]
 
 
 def _unless(release: Release | None, other: Release) -> Release | None:

@@ -20,8 +20,9 @@ from galago_edge.bundle.keys import PUBLIC_SUFFIX, check_comment, public_line
 from galago_edge.bundle.trust import POLICY_FILE, REVOKED_SUFFIX, TrustPolicy, read_policy
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason, disk_error
 from galago_edge.contract.manifest import BundleName
-from galago_edge.store.changing import ensure_folder, locked
+from galago_edge.store.changing import Change, ensure_folder, locked, now_utc
 from galago_edge.store.folder import TEMPORARY, Store
+from galago_edge.store.state import with_event
 
 _LEAST_PREFIX = 8  # hexadecimal digits
 
@@ -58,8 +59,7 @@ def revoke_key(store: Store, keyid: str, why: str, *, allow_in_use: bool = False
         now = store.trusted()
         kept = {other: comment for other, comment in now.comments.items() if other != keyid}
         then = replace(now, comments=kept, revoked=now.revoked | {keyid: why})
-        if not allow_in_use:
-            _check_in_use(store, now, then)
+        _check_in_use(store, now, then, allow_in_use, f"keys revoke {keyid[:16]}…")
         return _put(store, f"{keyid}{REVOKED_SUFFIX}", public_line(keyid, why))
 
 
@@ -112,8 +112,8 @@ def _put_policy(store: Store, *, allow_in_use: bool, **fields: int | str | None)
     before, then = (
         replace(keys, threshold=policy.threshold, channel=policy.channel) for policy in (old, new)
     )
-    if not allow_in_use:
-        _check_in_use(store, before, then)
+    asked = " ".join(f"{field} {value or 'any'}" for field, value in fields.items())
+    _check_in_use(store, before, then, allow_in_use, f"keys {asked}")
     text = f"# Whose bundles are taken: docs/keys.md.\nthreshold = {new.threshold}\n"
     return _put(store, POLICY_FILE, text + (f'channel = "{new.channel}"\n' if new.channel else ""))
 
@@ -138,15 +138,27 @@ def find_key(trusted: TrustedKeys, given: str) -> str:
     return found[0]
 
 
-def _check_in_use(store: Store, now: TrustedKeys, then: TrustedKeys) -> None:
-    """Refuse a change after which a bundle that may be loaded now could not be."""
-    lost = [what for what, bundle in _installed(store) if _taken(bundle, now) and not _taken(bundle, then)]
-    if lost:
+def _check_in_use(store: Store, now: TrustedKeys, then: TrustedKeys, allow: bool, doing: str) -> None:
+    """Refuse a change after which a bundle that may be loaded now could not be; ``allow``: note it instead.
+
+    Noted before it is done: a power cut between leaves an override in the history that had no effect, and
+    never one that nobody knows of.
+    """
+    try:
+        lost = [what for what, one in _installed(store) if _taken(one, now) and not _taken(one, then)]
+    except DeviceError:
+        if allow:  # which bundles there are is unknown, and a stolen key does not wait
+            return
+        raise
+    if lost and not allow:
         raise DeviceError(
             Reason.KEY_IN_USE,
             f"{store.root} would no longer load {', '.join(lost)}, which would not be trusted any more",
             hint="install one first that would be (docs/keys.md)",
         )
+    if lost:
+        reason = f"allow-in-use: {doing}, so not to be loaded any more: {', '.join(lost)}"
+        Change(store).publish(with_event(store.state(), "override", now_utc(), reason=reason))
 
 
 def _installed(store: Store) -> Iterator[tuple[str, Bundle]]:

@@ -2,9 +2,10 @@
 
 ====  =====================================================================================
 V1    the record is one that the store had decided; every bundle in it is whole, and every
-      folder of bundles; a start loads the active one
+      folder of bundles; a start loads the active one; a record that was lost before the
+      operation stays lost until a start makes a new one, which has every name
 V2    once the operation has answered, its result is there, in both copies of the record
-V3    no floor ever falls
+V3    no floor ever falls; after a lost record it is at least what the bundles prove
 V4    a start, the operation again, then the next bundle: no cleaning by hand
 V5    the previous bundle and the factory's are there and whole
 V6    afterwards there is no file more than if the power had never been cut
@@ -114,7 +115,11 @@ class Examiner:
         """Yield what is wrong, in the order in which a device would meet it; end when it cannot go on."""
         step = "V1 the record cannot be read"
         try:
-            if store.state() != record:
+            if self.scenario.lost and not record.seq:
+                if not store.lost():
+                    yield "V1 a store whose record was lost looks like one that never had one"
+                record = self.scenario.lost(self.world)
+            elif store.state() != record:
                 yield "V1 the store does not take the newest whole copy of the record"
             yield from _damaged(store, record, "")
             step = "V7 recovery failed"

@@ -165,6 +165,14 @@ class Recorder(StoreFs):
             self._link(folder, name, self._new_file())
         return fd
 
+    def claim(self, path: Path) -> int | None:
+        """Claim for real; a killed process lets go."""
+        self._live()
+        fd = super().claim(path)
+        if fd is not None:
+            self._descriptors.add(fd)
+        return fd
+
     def mkdir(self, path: Path, mode: int = 0o755) -> None:
         """Make a folder."""
         self._live()

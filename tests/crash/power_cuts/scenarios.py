@@ -19,11 +19,12 @@ from galago_edge.bundle.trust import POLICY_FILE
 from galago_edge.store import Store, changing, install_bundle
 from galago_edge.store.activating import activate, commit, mark_bad, rollback
 from galago_edge.store.admission import TrialTerms
-from galago_edge.store.booting import BootChoice, begin_boot
+from galago_edge.store.booting import BootChoice, begin_boot, give_back
 from galago_edge.store.collecting import collect
 from galago_edge.store.folder import COPY_NAMES
 from galago_edge.store.scrubbing import scrub
-from galago_edge.store.trusting import revoke_key, set_threshold, trust_key
+from galago_edge.store.state import Release, Slot, State
+from galago_edge.store.trusting import revoke_key, set_channel, set_threshold, trust_key
 from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, trust
 
 NAME = "tiny"
@@ -47,7 +48,9 @@ class World:
             manifest, files = hollow_manifest(
                 b"model %d" % number, name=NAME, version=f"{number}.0.0", release_counter=number
             )
-            manifest = changed(manifest, rollback__min_release_counter_after_commit=number)
+            manifest = changed(
+                manifest, rollback__min_release_counter_after_commit=number, health__max_trials=20
+            )
             path = self._folder / f"{number}-{len(keys)}.galago"
             write_bundle(path, manifest, files, keys)
             self._bundles[number, len(keys)] = open_bundle(path, self.trusted)
@@ -123,6 +126,8 @@ class Scenario:
     """Recorded, and cut at every moment. Must be able to run again after a cut."""
     reached: Reached
     """Whether the store shows what it must show once the operation has answered."""
+    lost: Callable[[World], State] | None = None
+    """No copy of the record is whole before the operation: what its bundles prove all the same."""
 
 
 # what lies there before
@@ -170,6 +175,24 @@ def _one_copy(world: World, store: Store) -> None:
     (store.root / COPY_NAMES[1]).unlink()
 
 
+def _two_and_no_record(world: World, store: Store) -> None:
+    _two(world, store)
+    for name in COPY_NAMES:
+        (store.root / name).unlink()
+        (store.root / name).write_bytes(b"torn " + name.encode())
+
+
+def _two_and_half_a_record(world: World, store: Store) -> None:
+    _two_and_no_record(world, store)
+    (store.root / COPY_NAMES[0]).unlink()
+
+
+def _two_are_proved(world: World) -> State:
+    """Return the record that two bundles on the disk prove: which is newer, and the floor."""
+    one, two = (Release.of(world.bundle(n).manifest, world.bundle(n).id, "") for n in (1, 2))
+    return State(slots={NAME: Slot(active=two, previous=one, floor=2)})
+
+
 def _damage(store: Store, bundle: Bundle) -> None:
     damaged = store.folder(bundle.id) / "model.tflite"
     damaged.chmod(0o644)
@@ -187,6 +210,11 @@ def _two_on_trial_for(loads: int) -> Step:
         world.install(store, 2, trial=TrialTerms(loads=loads))
 
     return prepare
+
+
+def _two_loaded_once(world: World, store: Store) -> None:
+    _two_on_trial_for(50)(world, store)
+    recover(world, store)
 
 
 def _two_damaged_and_staged(world: World, store: Store) -> None:
@@ -229,6 +257,11 @@ def _sign(world: World, store: Store) -> None:
     install_bundle(store, again, world.trusted, lambda _: {})
 
 
+def _sign_the_staged_one(world: World, store: Store) -> None:
+    again = world.bundle(2, keys=(TEST_KEY, OTHER_KEY))
+    install_bundle(store, again, world.trusted, lambda _: {}, activate=False)
+
+
 # what the store then shows
 
 
@@ -264,12 +297,33 @@ def _signed_twice(world: World, store: Store) -> bool:
     return len(store.open(world.bundle(1).id).signers) == 2
 
 
+def _rebuilt(world: World, store: Store) -> bool:
+    """Two is asked to prove itself again, with its floor, and what was left of the record is there."""
+    slot = store.state().slots.get(NAME)
+    kept = {path.name.partition(".bad-")[0] for path in store.root.glob("state.?.bad-*")}
+    return (
+        slot is not None
+        and slot.active.id == world.bundle(2).id
+        and slot.trial is not None
+        and slot.floor == 2
+        and COPY_NAMES[1] in kept
+    )
+
+
 def _other_key_trusted(world: World, store: Store) -> bool:
     return key_id(OTHER_KEY) in store.trusted()
 
 
 def _other_key_revoked(world: World, store: Store) -> bool:
     return not _other_key_trusted(world, store)
+
+
+def _overridden(store: Store) -> bool:
+    """Whether the history says that a bundle of the device lost its trust on purpose."""
+    return any(
+        event.action == "override" and event.reason.startswith("allow-in-use: keys ")
+        for event in store.state().history
+    )
 
 
 def _policy_written(world: World, store: Store) -> bool:
@@ -305,10 +359,24 @@ SCENARIOS = (
     ),
     Scenario("gc", _three_and_no_need_for_one, lambda world, store: collect(store), _shows(3, floor=3)),
     Scenario("boot on trial", _two_on_trial_for(50), recover, _counted),
+    Scenario(
+        "stop in order",
+        _two_loaded_once,
+        lambda world, store: give_back(store, NAME, world.bundle(2).id),
+        _shows(2, trial=True),
+    ),
     Scenario("boot, loads used up", _two_used_up, recover, _shows(1, bad=2)),
     Scenario("boot, one copy lost", _one_copy, recover, _shows(1)),
     Scenario("boot, damaged on trial", _two_damaged_on_trial, recover, _shows(1)),
     Scenario("install again, signed by more", _one, _sign, _signed_twice),
+    Scenario(
+        "stage again, signed by more",
+        _two_staged,
+        _sign_the_staged_one,
+        lambda world, store: (
+            len(store.open(world.bundle(2).id).signers) == 2 and _shows(1, staged=2)(world, store)
+        ),
+    ),
     Scenario(
         "install again, one copy lost", _one_copy, lambda world, store: world.install(store, 1), _shows(1)
     ),
@@ -322,6 +390,22 @@ SCENARIOS = (
         _shows(1),
     ),
     Scenario("scrub, one copy lost", _one_copy, lambda world, store: scrub(store, world.trusted), _shows(1)),
+    Scenario("boot, no record", _two_and_no_record, recover, _rebuilt, _two_are_proved),
+    Scenario("boot, half a record", _two_and_half_a_record, recover, _rebuilt, _two_are_proved),
+    Scenario(
+        "scrub, no record",
+        _two_and_no_record,
+        lambda world, store: scrub(store, world.trusted),
+        _rebuilt,
+        _two_are_proved,
+    ),
+    Scenario(
+        "install, no record",
+        _two_and_no_record,
+        lambda world, store: world.install(store, 3),
+        _shows(3, trial=True, floor=2),
+        _two_are_proved,
+    ),
     Scenario(
         "trust the first key",
         _nothing,
@@ -339,6 +423,24 @@ SCENARIOS = (
         _other_key,
         lambda world, store: revoke_key(store, key_id(OTHER_KEY), "lost"),
         _other_key_revoked,
+    ),
+    Scenario(
+        "revoke a key in use",
+        _one,
+        lambda world, store: revoke_key(store, key_id(TEST_KEY), "stolen", allow_in_use=True),
+        lambda world, store: key_id(TEST_KEY) in store.trusted().revoked and _overridden(store),
+    ),
+    Scenario(
+        "set a threshold beyond reach",
+        _other_key,
+        lambda world, store: set_threshold(store, 2, allow_in_use=True),
+        lambda world, store: store.trusted().threshold == 2 and _overridden(store),
+    ),
+    Scenario(
+        "set the channel",
+        _one,
+        lambda world, store: set_channel(store, world.bundle(1).manifest.bundle.channel),
+        lambda world, store: store.trusted().channel == world.bundle(1).manifest.bundle.channel,
     ),
     Scenario("set the threshold", _other_key, lambda world, store: set_threshold(store, 1), _policy_written),
 )

@@ -1,0 +1,47 @@
+"""Where a command's own output cannot be written, it says so in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from galago_edge.testing import trust
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["lines", "json"])
+def test_output_that_a_full_disk_does_not_take_is_one_line_and_exit_3(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = galago(full.fileno(), "keys", "list", "--root", str(trust(tmp_path)), *options)
+    assert done.returncode == 3
+    assert done.stderr.splitlines() == [
+        "Error: could not write the output: No space left on device [NO_SPACE]",
+        "Hint: free some space and run the command again",
+    ]
+
+
+def test_a_failure_is_told_on_stderr_when_its_data_cannot_be_written(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = galago(full.fileno(), "scrub", "--root", str(tmp_path / "nowhere"), "--json")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ") and "[NO_SPACE]" not in done.stderr
+
+
+def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = galago(writing, "keys", "list", "--root", str(trust(tmp_path)))
+    finally:
+        os.close(writing)
+    assert done.returncode == 1 and done.stderr == ""
+
+
+def galago(stdout: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "galago_edge", *arguments]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
