@@ -41,28 +41,32 @@ pytestmark = pytest.mark.skipif(not BOARD, reason=f"the catalogue has no board f
 
 
 class Workplace:
-    """Bundles, devices, and the command."""
+    """Bundles, devices, and the command. ``shelf``: what is made once, and then only read or copied."""
 
-    def __init__(self, folder: Path, model: bytes) -> None:
+    def __init__(self, folder: Path, shelf: Path, model: bytes) -> None:
         self.folder = folder
+        self.shelf = shelf
         self.model = model
 
     def bundle(self, counter: int, *, big: bool = False, **options: Any) -> Path:
-        """Write version ``counter``.0.0; ``big``: of 3 MB, most of it a golden picture."""
+        """Return version ``counter``.0.0; ``big``: of 3 MB, most of it a golden picture."""
+        path = self.shelf / "-".join(["eyes", str(counter), str(big), *options, ".galago"])
+        if path.exists():
+            return path
         golden = None
         if big:
             noise = np.random.default_rng(counter).integers(0, 256, (1000, 1000, 3), np.uint8)
             golden = {"mid": cv2.imencode(".png", noise)[1].tobytes()}
-        path = self.folder / f"eyes-{counter}-{big}-{len(options)}.galago"
         info = {"name": "eyes", "version": f"{counter}.0.0", "release_counter": counter}
         return make_bundle(path, self.model, LABELS, golden=golden, **info, **options)
 
     def device(self, name: str, board: str = BOARD, *, has: Path | None = None) -> Path:
-        root = trust(self.folder / name)
-        (root / "profile.toml").write_text(profile_text(board))
-        if has is not None:
-            assert run("install", has, "--root", root).exit_code == 0
-        return root
+        made = self.shelf / f"{board}-{has.stem if has else 'new'}"
+        if not made.exists():
+            (trust(made) / "profile.toml").write_text(profile_text(board))
+            if has is not None:
+                assert run("install", has, "--root", made).exit_code == 0
+        return Path(shutil.copytree(made, self.folder / name))
 
     def flash(self, bundle: Path, *args: object, exit_code: int = 0) -> list[dict[str, Any]]:
         """Run the command and return what it says of each device, checked against its exit code."""
@@ -107,9 +111,14 @@ def inbox(root: Path) -> list[Path]:
     return sorted((root / "inbox").glob("*"))
 
 
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shelf")
+
+
 @pytest.fixture
-def place(tmp_path: Path, tiny_image_model: bytes) -> Workplace:
-    return Workplace(tmp_path, tiny_image_model)
+def place(tmp_path: Path, shelf: Path, tiny_image_model: bytes) -> Workplace:
+    return Workplace(tmp_path, shelf, tiny_image_model)
 
 
 @pytest.fixture
@@ -128,6 +137,7 @@ def test_a_card_gets_the_bundle_and_the_next_one_is_on_trial_from_its_next_start
     card = place.device("card")
     assert place.one(place.bundle(1), card)["outcome"] == "committed"
     second = place.one(place.bundle(2), card)
+    assert "the device answers its golden samples at its first start" in second["message"]
     assert (second["outcome"], second["before"], second["active"]) == ("on trial", "1.0.0", "2.0.0")
     waited = place.one(place.bundle(2), card, "--wait", "0.1", exit_code=4)
     assert waited["outcome"] == "on trial"
@@ -159,7 +169,8 @@ def test_a_card_for_another_machine_is_checked_by_its_own_profile(place: Workpla
 def test_a_dry_run_says_what_would_be_and_writes_nothing(place: Workplace) -> None:
     card = place.device("card", has=place.bundle(2))
     before = {path: path.stat().st_mtime_ns for path in card.rglob("*")}
-    assert place.one(place.bundle(3), card, "--dry-run")["outcome"] == "would install"
+    dry = place.one(place.bundle(3), card, "--dry-run")
+    assert (dry["outcome"], dry["message"]) == ("would install", "")
     assert place.one(place.bundle(1), card, "--dry-run", exit_code=1)["reason"] == "DOWNGRADE"
     assert {path: path.stat().st_mtime_ns for path in card.rglob("*")} == before
 
@@ -349,8 +360,9 @@ def test_a_disk_that_fills_up_meanwhile_ends_the_transfer_and_is_not_left_full(
         assert inbox(disk / "store") == []
 
 
-def test_ctrl_c_while_sending_says_that_the_old_bundle_is_active(
-    place: Workplace, sshd: SshServer, real_part: RealPart
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl+C", "the terminal is closed"])
+def test_who_ends_it_while_sending_hears_that_the_old_bundle_is_active(
+    place: Workplace, sshd: SshServer, real_part: RealPart, number: signal.Signals
 ) -> None:
     root = place.device("device", has=place.bundle(1))
     cable = real_part(Cable, sshd.port, bytes_per_s=500_000).start()
@@ -358,8 +370,9 @@ def test_ctrl_c_while_sending_says_that_the_old_bundle_is_active(
     command = [GALAGO, "flash", place.bundle(2, big=True), target, *by_ssh(sshd), "--json"]
     flash = real_part(Flash, *command)
     wait_for(lambda: [path for path in inbox(root) if path.stat().st_size], "the first bytes")
-    flash.process.send_signal(signal.SIGINT)
+    flash.process.send_signal(number)
     (result,) = json.loads(flash.said())["devices"]
+    assert result["message"] == "interrupted here"
     assert (flash.process.returncode, result["outcome"], result["reason"]) == (3, "failed", "TRANSPORT")
     assert (result["active"], active(root)) == ("1.0.0", "1.0.0")
 
@@ -443,28 +456,36 @@ def test_when_the_connection_breaks_after_the_last_byte_the_device_is_asked_agai
     assert (result["outcome"], result["active"]) == ("committed", "1.0.0")
 
 
-UNREACHABLE: dict[str, tuple[str, str]] = {
-    "a stranger": ("stranger", "ssh-copy-id"),
-    "an unknown device": ("unknown", "fingerprint"),
-    "no galago there": ("nothing", "--galago"),
-    "nobody there": ("port", "sshd"),
+UNREACHABLE: dict[str, tuple[str, str, str]] = {
+    "a stranger": ("stranger", "Permission denied", "ssh-copy-id"),
+    "an unknown device": ("unknown", "Host key verification failed", "fingerprint"),
+    "a device whose address another one has now": ("swapped", "another machine", "ssh-keygen -R"),
+    "no galago there": ("nothing", "no galago command on the device", "--galago"),
+    "something else than galago there": ("other", "no galago answers there", "galago --version"),
+    "no such settings of ssh": ("settings", "Can't open user config file", "--ssh-config"),
+    "nobody there": ("port", "Connection refused", "sshd"),
 }
 
 
-@pytest.mark.parametrize(("how", "hint"), UNREACHABLE.values(), ids=UNREACHABLE)
+@pytest.mark.parametrize(("how", "message", "hint"), UNREACHABLE.values(), ids=UNREACHABLE)
 def test_who_cannot_be_reached_is_a_failure_with_what_to_do(
-    place: Workplace, sshd: SshServer, how: str, hint: str
+    place: Workplace, sshd: SshServer, how: str, message: str, hint: str
 ) -> None:
     root = place.device("device")
     config = sshd.config_for("stranger") if how == "stranger" else sshd.client_config
     if how == "unknown":
         config = sshd.config_for("client", known=False)
-    galago = "/nowhere/galago" if how == "nothing" else GALAGO
+    if how == "swapped":
+        host_key = " ".join((place.folder / "sshd" / "stranger.pub").read_text().split()[:2])
+        Path(place.folder / "sshd" / "known_hosts-True").write_text(f"device {host_key}\n")
+    if how == "settings":
+        config = place.folder / "none"
+    galago = {"nothing": "/nowhere/galago", "other": "/bin/true"}.get(how, GALAGO)
     target = f"ssh://porch:1{root}" if how == "port" else f"porch:{root}"
     options = ["--galago", galago, "--ssh-config", config]
     result = place.one(place.bundle(1), target, *options, exit_code=3)
     assert (result["outcome"], result["reason"], result["known"]) == ("failed", "TRANSPORT", False)
-    assert hint in result["hint"], result
+    assert message in result["message"] and hint in result["hint"], result
 
 
 # Provisioning
@@ -486,6 +507,8 @@ def test_a_machine_by_ssh_becomes_a_device_that_takes_a_bundle(place: Workplace,
 def test_a_mounted_system_gets_store_keys_and_an_enabled_service(place: Workplace) -> None:
     disk = place.folder / "disk"
     (disk / "etc/systemd/system").mkdir(parents=True)
+    (disk / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (disk / "etc/group").write_text("root:x:0:\n")
     key = next((trust(place.folder / "keys") / "trust").glob("*.pub"))
     made = run("provision", f"{disk}/", "--profile", "raspberry-pi-5", "--trust", key)
     assert made.exit_code == 0, made.output
@@ -493,6 +516,9 @@ def test_a_mounted_system_gets_store_keys_and_an_enabled_service(place: Workplac
     assert Store(root).profile().id == "raspberry-pi-5" and len(Store(root).trusted()) == 1  # type: ignore[union-attr]
     unit = (disk / "etc/systemd/system/galago.service").read_text()
     assert "--root /var/lib/galago" in unit and str(disk) not in unit
+    assert "galago:" in (disk / "etc/passwd").read_text() or "useradd --system" in made.stdout
+    assert "/usr/local/bin/galago is missing" in made.stdout
+    assert "/etc/galago/galago.toml is missing" in made.stdout
     wanted = disk / "etc/systemd/system/multi-user.target.wants/galago.service"
     assert str(wanted.readlink()) == "/etc/systemd/system/galago.service"
     other = run("provision", f"{disk}/", "--profile", BOARD)

@@ -65,7 +65,7 @@ def test_a_live_service_commits_what_was_flashed_and_the_row_says_so(
             lambda: (status := ask_status(root)) is not None and status.streams[0].windows > 0, "the service"
         )
         options = ["--galago", GALAGO, "--ssh-config", sshd.client_config, "--json"]
-        flashed = run("flash", new, f"porch:{root}", *options, "--wait", 40, "--trial-s", 10)
+        flashed = run("flash", new, f"porch:{root}", *options, "--wait", 40, "--trial-s", 3)
         assert flashed.exit_code == 0, flashed.output
         (device,) = json.loads(flashed.stdout)["devices"]
         assert (device["outcome"], device["before"], device["active"]) == ("committed", "1.0.0", "2.0.0")

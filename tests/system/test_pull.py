@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import http.client
+import http.server
+import io
 import json
+import os
+import socket
+import threading
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +21,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from galago_edge.bundle import index
 from galago_edge.bundle.index import read_index, write_index
 from galago_edge.bundle.keys import create_key_pair, key_id, read_private_key
+from galago_edge.bundle.signature import sign
 from galago_edge.bundle.trust import TrustedKeys
 from galago_edge.commands.cli import main
-from galago_edge.contract.errors import BundleError
-from galago_edge.service import pulling
+from galago_edge.contract.errors import BundleError, LinkError
+from galago_edge.service import fetching, pulling
+from galago_edge.service.fetching import Server
 from galago_edge.store import Store, mark_bad
 from galago_edge.testing import OTHER_KEY, TEST_KEY, make_bundle, trust
 from real_parts import FileServer
@@ -160,6 +172,16 @@ def test_a_server_that_gives_an_older_release_changes_nothing(place: Place) -> N
     assert "no later release" in place.pull()["note"]
 
 
+def test_a_device_whose_record_is_lost_makes_a_new_one_and_pulls(place: Place) -> None:
+    place.publish(1)
+    place.pull("--name", "eyes")
+    place.publish(2)
+    for name in ("state.a", "state.b"):
+        (place.root / name).unlink()
+        (place.root / name).write_bytes(b"not a record")
+    assert (place.pull()["phase"], place.active) == ("on trial", "2.0.0")
+
+
 def test_channels_are_apart(place: Place) -> None:
     place.publish(1)
     place.publish(2, channel="beta")
@@ -198,6 +220,103 @@ def test_whatever_answers_instead_of_the_server_is_an_error_and_changes_nothing(
     assert place.active == "1.0.0"
 
 
+def test_what_was_packed_on_the_way_is_no_list(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that packs although nobody asked for it."""
+    place.publish(1)
+    packed = gzip.compress((place.www / "index.json").read_bytes())
+
+    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+        assert request.headers["Accept-Encoding"] == "identity"
+        place.server._head(request, 200, {"Content-Encoding": "gzip", "Content-Length": str(len(packed))})
+        request.wfile.write(packed)
+
+    monkeypatch.setattr(place.server, "_answer", answer)
+    error = place.pull("--name", "eyes", exit_code=3)
+    assert error["reason"] == "TRANSPORT" and "packed on the way" in error["message"]
+
+
+@pytest.mark.parametrize(("said", "code", "version"), [(-1, 3, None), (1, 0, "1.0.0")], ids=["less", "more"])
+def test_a_false_length_ends_in_an_error_or_in_the_right_bytes(
+    place: Place, monkeypatch: pytest.MonkeyPatch, said: int, code: int, version: str | None
+) -> None:
+    path = place.publish(1)
+    right = place.server._answer
+
+    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+        if not request.path.endswith(".galago"):
+            return right(request)
+        data = path.read_bytes()
+        place.server._head(request, 200, {"Content-Length": str(len(data) + said)})
+        request.wfile.write(data)
+        request.close_connection = True
+        return None
+
+    monkeypatch.setattr(place.server, "_answer", answer)
+    result = place.pull("--name", "eyes", exit_code=code)
+    assert place.active == version
+    assert version is not None or result["fault"]["reason"] == "TRANSPORT"
+
+
+def test_a_server_that_drips_is_left_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, only the header never ends."""
+    monkeypatch.setattr(fetching, "_ANSWER_S", 0.2)
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                while not ended.wait(0.02):
+                    connection.sendall(b"z")
+
+        server = threading.Thread(target=drip, daemon=True)
+        server.start()
+        with pytest.raises(LinkError, match=r"takes too long|timed out"):
+            Server(f"http://127.0.0.1:{listener.getsockname()[1]}/").small("index.json", 1_000)
+        ended.set()
+        server.join()
+
+
+@pytest.mark.parametrize(
+    "to", ["http://example.org/x", "https://example.org:8443/x", "https://example.com/x"]
+)
+def test_a_redirect_away_from_the_secure_server_is_not_followed(to: str) -> None:
+    request = urllib.request.Request("https://example.org/galago/index.json")
+    with pytest.raises(LinkError, match="another server"):
+        fetching._SameHost().redirect_request(request, io.BytesIO(), 302, "", http.client.HTTPMessage(), to)
+
+
+def test_a_list_that_was_signed_anew_is_taken_after_its_old_key_is_gone(place: Place) -> None:
+    """The list is the same, so the server says *not modified*; only its signature is another one."""
+    trust(place.root, OTHER_KEY)
+    place.publish(1, keys=[TEST_KEY, OTHER_KEY])
+    place.pull("--name", "eyes")
+    data = (place.www / "index.json").read_bytes()
+    (place.www / "index.sig").write_bytes(sign(index._DOMAIN + data, [OTHER_KEY]))
+    assert run("keys", "revoke", key_id(TEST_KEY), "--root", place.root).exit_code == 0
+    assert place.pull()["state"] == "up to date"
+
+
+def test_the_exit_code_is_that_of_the_bundle_that_fared_worst(place: Place) -> None:
+    """Refused is worse than failed, as galago flash has it."""
+    eyes = place.publish(1)
+    place.publish(2, name="ears", keys=[OTHER_KEY])
+    eyes.write_bytes(eyes.read_bytes()[:-1])
+    done = run("pull", place.server.url, "--root", place.root, "--name", "eyes", "--name", "ears")
+    assert done.exit_code == 1, done.output
+    assert "[TRANSPORT]" in done.stdout and "[KEY_UNKNOWN]" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_has_pulled_belongs_to_the_owner_of_the_store(place: Place) -> None:
+    os.chown(place.root, 12_345, 12_346)
+    place.publish(1)
+    place.pull("--name", "eyes")
+    for name in ("pulled.json", "inbox"):
+        assert (place.root / name).stat().st_uid == 12_345, name
+
+
 @pytest.mark.parametrize("url", ["ftp://x/", "file:///etc/", "x", "http:///y"])
 def test_an_address_that_is_no_web_folder_is_a_usage_error(tmp_path: Path, url: str) -> None:
     done = run("pull", url, "--root", trust(tmp_path / "device"))
@@ -215,8 +334,8 @@ def test_the_command_makes_a_list_whose_number_grows(tmp_path: Path, tiny_image_
         make_bundle(www / f"eyes-{counter}.galago", tiny_image_model, LABELS, **info)
         assert run("bundle", "index", www, "--key", tmp_path / "k").exit_code == 0
     data, signature = ((www / name).read_bytes() for name in ("index.json", "index.sig"))
-    index = read_index(data, signature, trusted, "x")
-    assert (index.sequence, [entry.version for entry in index.bundles]) == (3, ["3.0.0"])
+    made = read_index(data, signature, trusted, "x")
+    assert (made.sequence, [entry.version for entry in made.bundles]) == (3, ["3.0.0"])
 
 
 def test_any_changed_byte_of_a_list_or_its_signature_is_refused(place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,16 @@ def test_an_upload_that_goes_on_is_not_swept_by_another(tmp_path: Path) -> None:
         with Upload.open(tmp_path, other, 100):
             assert parts(tmp_path) == sorted([f"{SHA}.part", f"{other}.part"])
         upload.finish()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_leaves_belongs_to_the_owner_of_the_store(tmp_path: Path) -> None:
+    """Or the service's user could not pull the rest of it."""
+    os.chown(tmp_path, 12_345, 12_346)
+    with Upload.open(tmp_path, SHA, len(DATA)) as upload:
+        upload.write(DATA[:100])
+    for path in (tmp_path / "inbox", upload.path):
+        assert (path.stat().st_uid, path.stat().st_gid) == (12_345, 12_346)
 
 
 def test_no_link_is_followed(tmp_path: Path) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 from rich.console import Console
 
+from galago_edge.service.receiving_messages import Pipe, Step
+from galago_edge.testing import make_bundle
+from galago_workstation.flashing.order import Package, Wishes
 from galago_workstation.flashing.results import Result
 from galago_workstation.flashing.rows import LiveRows, LoggedRows, PlainRows, result_line
+from galago_workstation.flashing.session import Session
+from galago_workstation.flashing.targets import parse_target
 
 
 def drawn(rows: LiveRows) -> str:
@@ -20,7 +27,8 @@ def drawn(rows: LiveRows) -> str:
 
 def test_the_terminal_has_one_row_for_each_device() -> None:
     rows = LiveRows(["pi@porch", "/media/[card]"])
-    rows.step("pi@porch", "sending")
+    rows.step("pi@porch", "connecting")
+    rows.still("pi@porch", "sending")
     rows.sent("pi@porch", 500, 1_000)
     rows.ended(Result(target="/media/[card]", outcome="failed", exit=3, reason="NO_SPACE"))
     title, porch, card = drawn(rows).splitlines()
@@ -34,8 +42,24 @@ def test_a_log_has_one_line_for_each_step_and_no_bar() -> None:
     rows = PlainRows(lines.append, 6)
     rows.step("porch", "sending")
     rows.sent("porch", 500, 1_000)
+    rows.still("porch", "sending, for 5 s more")  # the same step
     rows.ended(Result(target="porch", outcome="committed", exit=0, active="1.4.0"))
     assert lines == ["porch   sending", "porch   committed, 1.4.0 is active"]
+
+
+def test_what_the_device_repeats_while_it_waits_is_one_line(tmp_path: Path, tiny_image_model: bytes) -> None:
+    incoming, outgoing = os.pipe()
+    lines: list[str] = []
+    package = Package.of(make_bundle(tmp_path / "eyes.galago", tiny_image_model, ["dark", "mid", "bright"]))
+    session = Session(parse_target("porch"), package, Wishes(), PlainRows(lines.append, 0))
+    device, link = Pipe(-1, outgoing), SimpleNamespace(pipe=Pipe(incoming, -1))
+    steps = [Step(name="waiting", detail=f"{left} s more") for left in range(9, 0, -1)]
+    for step in (*steps, Step(name="installing"), *steps):
+        device.send(step)
+        assert session._one(link, 1.0) is None  # type: ignore[arg-type]
+    assert lines == ["porch  waiting 9 s more", "porch  installing", "porch  waiting 9 s more"]
+    os.close(incoming)
+    os.close(outgoing)
 
 
 def test_every_device_has_a_log_of_its_own(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from galago_edge.contract.errors import CallerError, LinkError
 from galago_workstation.flashing import mounts
 from galago_workstation.flashing.flashing import Choice
 from galago_workstation.flashing.fleet import fleet_targets, read_fleet
-from galago_workstation.flashing.links import ssh_command
+from galago_workstation.flashing.links import Link, ssh_command
 from galago_workstation.flashing.mounts import mount_of
-from galago_workstation.flashing.results import Result, summary, worst
+from galago_workstation.flashing.results import Report, Result, summary, worst, write_report
 from galago_workstation.flashing.targets import parse_target
 
 ADDRESSES = {
@@ -63,6 +63,39 @@ def test_ssh_is_asked_without_a_password_and_with_nothing_quoted() -> None:
     assert command[0] == "ssh" and "BatchMode=yes" in command
     assert command[command.index("-p") + 1] == "2222"
     assert command[command.index("--") + 1 :] == ["pi@porch", "galago", "receive", "--stdio"]
+
+
+SAID: dict[str, tuple[str, int, str, str]] = {
+    "sudo wants a password": (
+        "sudo: a password is required",
+        1,
+        "a password is required",
+        "let sudo ask for none",
+    ),
+    "no sudo": ("sh: line 1: sudo: command not found", 127, "sudo: command not found", "install sudo"),
+    "no galago": (
+        "sh: line 1: galago: command not found",
+        127,
+        "no galago command on the device",
+        "--galago",
+    ),
+    "no such user": ("sudo: unknown user wombat", 1, "unknown user wombat", "--user"),
+    "something else": (
+        "wombat: bad",
+        9,
+        "no galago answers there: the connection ended: wombat: bad",
+        "--version",
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "code", "message", "hint"), SAID.values(), ids=SAID)
+def test_what_the_other_end_says_becomes_what_to_do(said: str, code: int, message: str, hint: str) -> None:
+    with Link(["sh", "-c", f"echo '{said}' >&2; exit {code}"]) as link:
+        with pytest.raises(LinkError) as broken:
+            link.await_greeting()
+        error = link.explained(broken.value)
+    assert message in str(error) and hint in error.hint and str(error).count(said) <= 1
 
 
 FLEET = """
@@ -122,6 +155,10 @@ BAD_FLEETS = {
     "a circle": FLEET.replace('members = ["barn1", "card"]', 'members = ["barn1", "@all"]'),
     "a canary of another group": FLEET.replace('canary = ["barn1"]', 'canary = ["porch"]'),
     "one name for two": FLEET + '[group.porch]\nmembers = ["card"]\n',
+    "an empty group": FLEET + "[group.cows]\nmembers = []\n",
+    "an address that is none": FLEET + '[device.cow]\naddress = "the cow"\n',
+    "one device under two names": FLEET + '[device.cow]\naddress = "pi@porch"\n',
+    "a machine that is none": FLEET + '[device.cow]\naddress = "cow"\nmachine = "Bertha"\n',
 }
 
 
@@ -137,6 +174,65 @@ def test_an_unknown_name_says_which_ones_there_are(tmp_path: Path) -> None:
     with pytest.raises(CallerError) as refused:
         fleet_targets(read_fleet(path), path, "cows")
     assert "@barns" in refused.value.hint
+
+
+def test_what_is_said_on_the_command_line_comes_before_the_fleet_file(tmp_path: Path) -> None:
+    config = tmp_path / "other"
+    choice = Choice.of(
+        ["@porch", "@barn1"],
+        bundle_id="",
+        fleet=fleet(tmp_path),
+        root="/mnt/store",
+        galago="/opt/galago",
+        user="owner",
+        ssh_config=config,
+    )
+    for target in choice.targets:
+        assert (target.galago, target.user, target.ssh_config) == ("/opt/galago", "owner", config)
+    assert [target.root for target in choice.targets] == ["/mnt/store", "/mnt/store"]
+
+
+def test_a_device_under_two_names_is_one_and_the_fleet_file_knows_more(tmp_path: Path) -> None:
+    path = fleet(tmp_path)
+    choice = Choice.of(["pi@porch", "barn", "@porch", "./card", "card/"], bundle_id="", fleet=path)
+    assert [target.name for target in choice.targets] == ["@porch", "barn", "./card"]
+    assert choice.targets[0].profile == "raspberry-pi-5"
+
+
+def earlier(tmp_path: Path, **outcomes: str) -> Path:
+    path = tmp_path / "results.json"
+    devices = tuple(Result(target=f"@{name}", outcome=how, exit=0) for name, how in outcomes.items())  # type: ignore[arg-type]
+    report = Report(
+        bundle="x", id="1", size=1, started_utc="", seconds=0, exit=0, devices=devices, canaries=("@barn1",)
+    )
+    write_report(path, report)
+    return path
+
+
+RETRIES: dict[str, tuple[str, str, list[str]]] = {
+    "a canary that failed goes first again": ("failed", "not started", ["@barn1", "@card"]),
+    "a canary that is not through is asked again": ("on trial", "not started", ["@barn1", "@card"]),
+    "a canary that is well holds nobody": ("committed", "not started", ["@card"]),
+    "a device on trial has got it": ("on trial", "failed", ["@card"]),
+}
+
+
+@pytest.mark.parametrize("names", [[], ["@barns"]], ids=["all", "the group"])
+@pytest.mark.parametrize(("canary", "other", "left"), RETRIES.values(), ids=RETRIES)
+def test_a_retry_keeps_the_order_of_the_first_run(
+    tmp_path: Path, names: list[str], canary: str, other: str, left: list[str]
+) -> None:
+    results = earlier(tmp_path, barn1=canary, card=other)
+    choice = Choice.of(names, bundle_id="1", fleet=fleet(tmp_path), retry_failed=results)
+    assert [target.name for target in choice.targets] == left
+    assert choice.canaries == {"@barn1"} and choice.canary_wait_s == 900
+
+
+def test_a_retry_of_somebody_who_was_not_there_is_a_mistake(tmp_path: Path) -> None:
+    results = earlier(tmp_path, barn1="failed")
+    with pytest.raises(CallerError) as refused:
+        Choice.of(["pi@prch"], bundle_id="1", retry_failed=results)
+    assert refused.value.reason == "TARGET_UNKNOWN" and "pi@prch" in str(refused.value)
 
 
 def test_nobody_named_is_a_mistake() -> None:

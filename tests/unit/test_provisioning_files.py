@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from galago_edge.bundle.keys import key_id, public_line
 from galago_edge.contract.device import this_arch
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError
 from galago_edge.service.provisioning import provision, this_program
+from galago_edge.service.system_user import ensure_user, user_of
 from galago_edge.store import Store
 from galago_edge.testing import OTHER_KEY, TEST_KEY
 
@@ -84,3 +87,64 @@ def test_a_store_elsewhere_is_said_in_the_unit_file(tmp_path: Path) -> None:
     unit = (tmp_path / "etc/systemd/system/galago.service").read_text()
     assert "--root /data/galago" in unit and "ReadWritePaths=/data/galago" in unit
     assert "/var/lib/galago" not in unit and "StateDirectory" not in unit
+
+
+def system(tmp_path: Path) -> Path:
+    """Make what a mounted system has at least."""
+    for folder in ("etc/systemd/system", "usr/local/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (tmp_path / "etc/group").write_text("root:x:0:\n")
+    return tmp_path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user")
+@pytest.mark.parametrize("tool", ["systemd-sysusers", "useradd"])
+def test_the_user_of_the_service_is_made_on_a_mounted_system(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tool: str
+) -> None:
+    monkeypatch.setenv("PATH", os.environ["PATH"] + ":/usr/sbin:/sbin")
+    found = shutil.which(tool)
+    if found is None:
+        pytest.skip(f"{tool} is not installed here")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / tool).symlink_to(found)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    disk = system(tmp_path / "disk")
+    assert ensure_user(disk) == f"user galago made by {tool}"
+    user = user_of(disk)
+    assert user is not None and user.uid > 0
+    name, _, number, _ = (disk / "etc/group").read_text().splitlines()[-1].split(":")
+    assert (name, int(number)) == ("galago", user.gid)
+    assert "nologin" in (disk / "etc/passwd").read_text()
+    assert ensure_user(disk) == "user galago was there already"
+
+
+def test_where_no_tool_can_make_the_user_the_line_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    disk = system(tmp_path / "disk")
+    assert "useradd --system" in ensure_user(disk) and user_of(disk) is None
+    assert (disk / "etc/sysusers.d/galago.conf").read_text().startswith("u galago ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_the_store_of_a_mounted_system_belongs_to_the_user_of_its_service(tmp_path: Path) -> None:
+    disk = system(tmp_path / "disk")
+    with (disk / "etc/passwd").open("a") as passwd:
+        passwd.write("galago:x:12345:12346::/var/lib/galago:/usr/sbin/nologin\n")
+    root = disk / "data/galago"
+    provision(root, PI, [KEY], system=disk, at=Path("/data/galago"))
+    for path in (root, *root.rglob("*")):
+        assert (path.stat().st_uid, path.stat().st_gid) == (12_345, 12_346), path
+
+
+def test_what_the_service_still_lacks_is_said_until_it_is_there(tmp_path: Path) -> None:
+    disk = system(tmp_path / "disk")
+    lacks = provision(disk / "data", PI, [], system=disk)[-2:]
+    assert "/usr/local/bin/galago is missing" in lacks[0] and "/etc/galago/galago.toml is missing" in lacks[1]
+    (disk / "usr/local/bin/galago").symlink_to("/opt/galago/bin/galago")  # leads nowhere on this machine
+    (disk / "etc/galago").mkdir()
+    (disk / "etc/galago/galago.toml").touch()
+    assert not any("is missing" in line for line in provision(disk / "data", PI, [], system=disk))

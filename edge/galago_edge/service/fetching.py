@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
+import io
+import math
 import time
 import urllib.error
 import urllib.request
@@ -45,7 +48,8 @@ class Server:
                 hint="https://host/folder/ with the index in it",
             )
         self.url = url if url.endswith("/") else url + "/"
-        self._opener = urllib.request.build_opener(_SameHost)
+        self._deadline = _Deadline()
+        self._opener = urllib.request.build_opener(_SameHost, _Http(self._deadline), _Https(self._deadline))
 
     def small(self, name: str, limit: int, *, etag: str | None = None) -> Fetched:
         """Return a file of at most ``limit`` bytes.
@@ -55,12 +59,11 @@ class Server:
             LinkError: TRANSPORT; it is too long, or the server or the way to it fails.
         """
         headers = {"If-None-Match": etag} if etag else {}
-        until = time.monotonic() + 2 * _ANSWER_S
-        with self._open(name, headers) as answer:
+        with self._open(name, headers, 2 * _ANSWER_S) as answer:
             if answer is None:
                 return Fetched(None, etag)
             data = bytearray()
-            for piece in _pieces(answer, limit + 1, until, self._where(name)):
+            for piece in _pieces(answer, limit + 1, self._where(name)):
                 data += piece
             if len(data) > limit:
                 raise _broken(f"{self._where(name)} has more than {limit} bytes")
@@ -76,12 +79,11 @@ class Server:
             LinkError: TRANSPORT; it is longer than ``size``, or the server or the way to it fails.
         """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        until = time.monotonic() + deadline_s
         where = self._where(name)
-        with self._open(name, headers) as answer:
+        with self._open(name, headers, deadline_s) as answer:
             assert answer is not None  # nothing was asked that could be unchanged
             at = _start(answer, offset, where)
-            for piece in _pieces(answer, size - at + 1, until, where):
+            for piece in _pieces(answer, size - at + 1, where):
                 if at + len(piece) > size:
                     raise _broken(f"{where} has more than the promised {size} bytes")
                 yield at, piece
@@ -91,8 +93,9 @@ class Server:
         return urljoin(self.url, name)
 
     @contextmanager
-    def _open(self, name: str, headers: dict[str, str]) -> Iterator[Any]:
+    def _open(self, name: str, headers: dict[str, str], deadline_s: float) -> Iterator[Any]:
         where = self._where(name)
+        self._deadline.until = time.monotonic() + deadline_s
         request = urllib.request.Request(where, headers={**headers, "Accept-Encoding": "identity"})
         try:
             with self._opener.open(request, timeout=_ANSWER_S) as answer:
@@ -115,6 +118,71 @@ class Server:
             raise _broken(f"{where}: {error or type(error).__name__}") from None
 
 
+class _Deadline:
+    """When the request that goes on now has to be through, header and all."""
+
+    def __init__(self) -> None:
+        self.until = math.inf
+
+
+class _TimedReader(io.RawIOBase):
+    """What comes over a connection. A server that sends a byte now and then holds nobody up for ever."""
+
+    def __init__(self, connection: Any, deadline: _Deadline) -> None:
+        self._connection = connection
+        self._raw = connection.makefile("rb", buffering=0)
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Wait for the next bytes, not beyond the deadline."""
+        left = self._deadline.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("takes too long")
+        self._connection.settimeout(min(left, _ANSWER_S))
+        came: int | None = self._raw.readinto(buffer)
+        return came
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, deadline: _Deadline, connection: Any, *args: Any, **options: Any) -> None:
+        super().__init__(connection, *args, **options)
+        self.fp.close()
+        self.fp = io.BufferedReader(_TimedReader(connection, deadline))
+
+
+class _Timed(urllib.request.AbstractHTTPHandler):
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._answers = functools.partial(_Response, deadline)
+
+    def do_open(self, http_class: Any, req: urllib.request.Request, **options: Any) -> Any:
+        """Open a connection whose answers keep the deadline."""
+
+        def connect(*args: Any, **given: Any) -> http.client.HTTPConnection:
+            connection: Any = http_class(*args, **given)
+            connection.response_class = self._answers
+            return connection  # type: ignore[no-any-return]
+
+        return super().do_open(connect, req, **options)
+
+
+class _Http(_Timed, urllib.request.HTTPHandler):
+    pass
+
+
+class _Https(_Timed, urllib.request.HTTPSHandler):
+    pass
+
+
 class _SameHost(urllib.request.HTTPRedirectHandler):
     """Follows redirects within one host and scheme, so that nobody learns of devices by redirecting them."""
 
@@ -134,8 +202,8 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _pieces(answer: Any, limit: int, until: float, where: str) -> Iterator[bytes]:
-    """Yield what comes, at most ``limit`` bytes and until ``until``; the promised length must be reached."""
+def _pieces(answer: Any, limit: int, where: str) -> Iterator[bytes]:
+    """Yield what comes, at most ``limit`` bytes; the promised length must be reached."""
     promised = answer.headers.get("Content-Length")
     left, met = limit, 0
     read: Callable[[int], bytes] = answer.read1
@@ -143,8 +211,6 @@ def _pieces(answer: Any, limit: int, until: float, where: str) -> Iterator[bytes
         left -= len(piece)
         met += len(piece)
         yield piece
-        if time.monotonic() > until:
-            raise _broken(f"{where} takes too long")
     if left > 0 and promised is not None and promised.isdigit() and met < int(promised):
         raise _broken(f"{where} ended after {met} of {promised} bytes")
 

@@ -57,8 +57,9 @@ class Upload:
         until = time.monotonic() + PATIENCE_S
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
+            give_to_owner(folder, root)
             _sweep(folder, path)
-            while (fd := _locked(path)) is None:
+            while (fd := _locked(path, root)) is None:
                 waiting()
                 if time.monotonic() >= until:
                     raise BusyError(
@@ -77,10 +78,17 @@ class Upload:
             os.close(fd)  # frees the lock
 
     @staticmethod
+    def paths(root: Path) -> list[Path]:
+        """Return the files in the inbox, whether somebody is sending them or not."""
+        with contextlib.suppress(OSError):
+            return list((root / INBOX).glob("*" + _SUFFIX))
+        return []
+
+    @staticmethod
     def present(root: Path) -> int:
         """Return how many bytes lie in the inbox; they go, or count for the file that is sent."""
         with contextlib.suppress(OSError):
-            return sum(path.stat().st_size for path in (root / INBOX).glob("*" + _SUFFIX))
+            return sum(path.stat().st_size for path in Upload.paths(root))
         return 0
 
     def digest(self) -> str:
@@ -168,12 +176,25 @@ class Upload:
             self.received += len(piece)
 
 
-def _locked(path: Path) -> int | None:
+def give_to_owner(path: Path, root: Path) -> None:
+    """Give what root makes to the owner of the store, or the service's user could not go on with it.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    if os.geteuid() == 0:
+        made, owner = path.lstat(), root.stat()
+        if (made.st_uid, made.st_gid) != (owner.st_uid, owner.st_gid):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _locked(path: Path, root: Path) -> int | None:
     """Open and lock the file; None while somebody else has it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(fd), path.stat()):
+            give_to_owner(path, root)
             return fd
     except (BlockingIOError, FileNotFoundError):  # or it was removed between opening and locking
         pass

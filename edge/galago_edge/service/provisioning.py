@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -16,6 +17,7 @@ import msgspec
 from galago_edge.bundle.keys import parse_public_line
 from galago_edge.contract.device import PROFILE_FILE, DeviceProfile, this_arch
 from galago_edge.contract.errors import CallerError, DeviceError, Reason, disk_error
+from galago_edge.service.system_user import USER, ensure_user, user_of
 from galago_edge.store import Store
 from galago_edge.store.trusting import trust_key
 
@@ -24,6 +26,7 @@ UNIT_FOLDER = Path("etc/systemd/system")
 DEVICE_ROOT = Path("/var/lib/galago")
 """Where a device keeps its store unless somebody says otherwise; the unit file says the same."""
 _UNIT_PROGRAM = "/usr/local/bin/galago"
+_CONFIG = Path("etc/galago/galago.toml")
 
 
 def provision(
@@ -36,7 +39,7 @@ def provision(
     system: Path | None = Path("/"),
     at: Path | None = None,
 ) -> list[str]:
-    """Write what a device needs before it can take a bundle; return one line for each thing done.
+    """Write what a device needs before it can take a bundle; return one line for each thing done or missing.
 
     ``profile``: content of profile.toml. ``keys``: public key lines, added to those that are trusted.
     ``replace``: another profile may go. ``system``: root of the machine's file system, None when it is
@@ -61,8 +64,15 @@ def provision(
     store = Store(root)
     done = [_put_profile(store, profile, board, replace=replace)]
     done += [_trust(store, keyid, comment) for keyid, comment in named]
+    if not store.trusted():
+        done.append("no key is trusted yet, so no bundle is taken: give --trust KEY.pub")
     if unit:
-        done.append(_put_unit(root, system, at or root, here=here))
+        folder = _unit_folder(system)
+        done.append(_put_unit(root, folder, at or root, here=here))
+        if system is not None and folder is not None:
+            done.append(ensure_user(system))
+            _give_away(root, system)
+            done += _missing(system)
     return done
 
 
@@ -108,15 +118,20 @@ def _trust(store: Store, keyid: str, comment: str) -> str:
     return f"key {name} is trusted"
 
 
-def _put_unit(root: Path, system: Path | None, at: Path, *, here: bool) -> str:
+def _unit_folder(system: Path | None) -> Path | None:
+    """Return where systemd looks, if there is such a place and this user may write there."""
+    folder = system / UNIT_FOLDER if system is not None else None
+    return folder if folder is not None and folder.is_dir() and os.access(folder, os.W_OK) else None
+
+
+def _put_unit(root: Path, folder: Path | None, at: Path, *, here: bool) -> str:
     """Write the unit file where systemd looks, or beside the profile where there is no such place."""
     program = this_program() if here else None
     text = (files("galago_edge.service") / UNIT_FILE).read_text(encoding="utf-8")
     text = text.replace(_UNIT_PROGRAM, program or _UNIT_PROGRAM).replace(str(DEVICE_ROOT), str(at))
     if at != DEVICE_ROOT:  # systemd makes and owns a state folder below /var/lib only
         text = text.replace("StateDirectory=galago\n", f"ReadWritePaths={at}\n")
-    folder = system / UNIT_FOLDER if system is not None else None
-    if folder is not None and folder.is_dir() and (not here or os.access(folder, os.W_OK)):
+    if folder is not None:
         path = folder / UNIT_FILE
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             return f"unit file {path} was there already"
@@ -128,6 +143,34 @@ def _put_unit(root: Path, system: Path | None, at: Path, *, here: bool) -> str:
     path = root / UNIT_FILE
     _write(path, text, mode=0o644)
     return f"unit file {path} written; it belongs into /{UNIT_FOLDER} of the device"
+
+
+def _give_away(root: Path, system: Path) -> None:
+    """Let the service's user own what root has made: systemd does that below /var/lib only.
+
+    Raises:
+        LinkError: The disk refuses.
+    """
+    user = user_of(system)
+    if user is None or os.geteuid() != 0 or root.stat().st_uid != 0:
+        return
+    try:
+        for path in (root, *root.rglob("*")):
+            os.chown(path, user.uid, user.gid, follow_symlinks=False)
+    except OSError as error:  # FAT has no owners
+        if error.errno != errno.EPERM:
+            raise disk_error(error, f"give {root} to {USER}") from error
+
+
+def _missing(system: Path) -> list[str]:
+    """Return what the service still lacks."""
+    here = system == Path("/")
+    lacks = []
+    if not here and not os.path.lexists(system / _UNIT_PROGRAM.lstrip("/")):
+        lacks.append(f"{_UNIT_PROGRAM} is missing: install galago-edge, or change ExecStart in the unit file")
+    if not (system / _CONFIG).is_file():
+        lacks.append(f"/{_CONFIG} is missing: write one before the service starts, see docs/configuration.md")
+    return lacks
 
 
 def this_program() -> str | None:

@@ -39,9 +39,10 @@ from galago_edge.contract.errors import (
     disk_error,
 )
 from galago_edge.service.fetching import Fetched, Server
-from galago_edge.service.inbox import Upload
+from galago_edge.service.inbox import Upload, give_to_owner
+from galago_edge.service.introducing import known_state
 from galago_edge.service.receiver import Receipt, receive
-from galago_edge.store import Store
+from galago_edge.store import Store, restore_record
 from galago_edge.store.state import Slot
 
 T = TypeVar("T")
@@ -113,7 +114,10 @@ class Puller:
             lambda: self._server.small(INDEX_NAME, INDEX_LIMIT_BYTES, etag=same.etag if same else None)
         )
         if fetched.data is None and same is not None:
-            return read_index(same.index, same.signature, trusted, "the last index")
+            try:
+                return read_index(same.index, same.signature, trusted, "the last index")
+            except BundleError:  # a key was revoked since: the server may have another signature by now
+                fetched = self._again(lambda: self._server.small(INDEX_NAME, INDEX_LIMIT_BYTES))
         index, fetched, signature = self._signed(fetched, trusted)
         if last is not None and index.sequence < last.sequence:
             raise DeviceError(
@@ -135,7 +139,8 @@ class Puller:
 
     def take(self, index: Index, name: str, *, stage_only: bool = False) -> Outcome:
         """Install what the index has under ``name``, if that is newer than what is here."""
-        slot = self._store.state().slots.get(name)
+        state = known_state(self._store)
+        slot = state.slots.get(name) if state is not None else None  # else the install makes a new record
         active = slot.active.version if slot else None
         entry = next((e for e in index.bundles if (e.name, e.channel) == (name, self._channel)), None)
         if entry is None:
@@ -149,7 +154,13 @@ class Puller:
         return Outcome(name, "installed", receipt.slot.active.version, receipt=receipt)
 
     def names(self) -> list[str]:
-        """Return the names that this device has bundles of."""
+        """Return the names that this device has bundles of.
+
+        Raises:
+            DeviceError: STATE_BAD, another version of Galago wrote the record. BusyError: LOCKED, where the
+                record is lost and a new one must be made first.
+        """
+        restore_record(self._store)  # a device that pulls by a timer is visited by nobody
         return sorted({*self._store.state().slots, *self._store.factory_names()})
 
     def _signed(self, fetched: Fetched, trusted: TrustedKeys) -> tuple[Index, Fetched, bytes]:
@@ -251,6 +262,7 @@ class Puller:
         temporary = path.with_name(f".{PULLED_FILE}.{secrets.token_hex(8)}.tmp")
         try:
             with temporary.open("xb") as file:
+                give_to_owner(temporary, self._store.root)
                 file.write(msgspec.json.encode(pulled))
                 file.flush()
                 os.fsync(file.fileno())

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import galago_edge
 from galago_edge.bundle.compat import check_compat, check_runtime
@@ -25,7 +24,6 @@ from galago_edge.contract.device import this_arch
 from galago_edge.contract.errors import (
     BundleError,
     CallerError,
-    DeviceError,
     GalagoError,
     LinkError,
     Reason,
@@ -35,15 +33,14 @@ from galago_edge.contract.manifest import Manifest
 from galago_edge.engine import runtime
 from galago_edge.service.control import ask_status
 from galago_edge.service.inbox import Upload
+from galago_edge.service.introducing import hello_from, known_state, slot_state
 from galago_edge.service.provisioning import provision
 from galago_edge.service.receiver import receive
 from galago_edge.service.receiving_messages import (
-    BundleState,
     Done,
     End,
     FromDevice,
     FromWorkstation,
-    Hello,
     Offer,
     Pipe,
     Progress,
@@ -56,7 +53,6 @@ from galago_edge.service.receiving_messages import (
 )
 from galago_edge.store import Store
 from galago_edge.store.admission import check_release
-from galago_edge.store.state import Release, Slot
 
 IDLE_S = 60.0
 """A workstation that says nothing for so long is gone."""
@@ -64,6 +60,7 @@ _TELL_EVERY_BYTES = 1 << 20
 _TELL_EVERY_S = 5.0
 _POLL_S = 0.25
 _RESERVE_BYTES = 4 << 20
+_NOT_RUN = "not run here: the device answers its golden samples at its first start"
 _LOCKS = Path("/proc/locks")
 
 
@@ -82,7 +79,7 @@ class Receiving:
         return _held(self._pipe, self._session)
 
     def _session(self) -> int:
-        self._pipe.send(self._hello())
+        self._pipe.send(hello_from(self._store, mounted=self._mounted))
         offer = self._pipe.from_workstation(IDLE_S)
         if not isinstance(offer, Offer):
             raise _unexpected(offer)
@@ -90,43 +87,16 @@ class Receiving:
         _tell(self._pipe, done)
         return 0
 
-    def _hello(self) -> Hello:
-        if not self._root.is_dir():
-            raise CallerError(
-                Reason.TARGET_UNKNOWN,
-                f"there is no folder {self._root}",
-                hint="galago provision TARGET --profile NAME --trust KEY.pub makes a device",
-            )
-        state, profile = self._store.state(), self._store.profile()
-        try:
-            free = self._store.fs.free(self._root).size_bytes
-        except OSError as error:
-            raise disk_error(error, f"look at {self._root}") from error
-        arch = profile.arch if self._mounted and profile is not None else this_arch()
-        return Hello(
-            root=str(self._root),
-            galago_edge=galago_edge.__version__,
-            arch=arch,
-            runtime=None if self._mounted else _runtime(),
-            profile=profile.id if profile else None,
-            free_bytes=free,
-            busy=self._busy(),
-            service="elsewhere" if self._mounted else _service(self._root),
-            slots=tuple(slot_state(name, slot) for name, slot in sorted(state.slots.items())),
-            trusted=tuple(self._store.trusted().comments),
-        )
-
-    def _busy(self) -> bool:
-        """Whether the store's lock is held. Looked up, for trying it could get into another one's way."""
-        try:
-            lock = (self._root / "lock").stat()
-            held = _LOCKS.read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return False  # there was never a change, or this is no Linux: installing will show
-        return f" {os.major(lock.st_dev):02x}:{os.minor(lock.st_dev):02x}:{lock.st_ino} " in held
-
     def _take(self, offer: Offer) -> Done:
         wanted = self._checked(offer)
+        hold = self._store.hold(wanted.id)  # what is there already stays while it is looked at and taken
+        try:
+            return self._taken(offer, wanted)
+        finally:
+            if hold is not None:
+                hold.close()
+
+    def _taken(self, offer: Offer, wanted: _Wanted) -> Done:
         there = self._copy_of(wanted, offer)
         if there is None:
             self._check_space(wanted.manifest, offer)
@@ -175,7 +145,8 @@ class Receiving:
             here = runtime()
             check_runtime(here.package, here.version, profile)
         wanted = _Wanted(manifest_id(offer.manifest), manifest)
-        slot = self._store.state().slots.get(wanted.name)
+        state = known_state(self._store)
+        slot = state.slots.get(wanted.name) if state is not None else None  # else the install checks it
         if slot is None or slot.active.id != wanted.id:
             check_release(wanted, slot, allow_downgrade=offer.allow_downgrade, allow_bad=offer.allow_bad)
         return wanted
@@ -240,7 +211,7 @@ class Receiving:
             return Done(outcome="staged", slot=slot, detail="galago activate makes it the active one")
         if receipt.outcome == "already installed" and receipt.phase == "committed":
             return Done(outcome="already active", slot=slot)
-        told = "" if self._mounted else _notify(self._root)
+        told = _NOT_RUN if self._mounted else _notify(self._root)
         return self._verdict(wanted.name, wanted.id, offer.wait_s, told)
 
     def _verdict(self, name: str, bundle_id: str, wait_s: float, told: str) -> Done:
@@ -266,7 +237,8 @@ class Receiving:
         return "the device's history does not say why"
 
     def _slot(self, name: str) -> SlotState | None:
-        slot = self._store.state().slots.get(name)
+        state = known_state(self._store)
+        slot = state.slots.get(name) if state is not None else None
         return None if slot is None else slot_state(name, slot)
 
 
@@ -305,26 +277,6 @@ class Provisioning:
         return 0
 
 
-def slot_state(name: str, slot: Slot) -> SlotState:
-    """Return what is told of one slot of the record."""
-
-    def told(release: Release | None) -> BundleState | None:
-        if release is None:
-            return None
-        return BundleState(version=release.version, id=release.id, release_counter=release.release_counter)
-
-    active = told(slot.active)
-    assert active is not None
-    return SlotState(
-        name=name,
-        active=active,
-        previous=told(slot.previous),
-        staged=told(slot.staged),
-        trial_left=slot.trial.left if slot.trial else None,
-        floor=slot.floor,
-    )
-
-
 def _held(pipe: Pipe, session: Callable[[], int]) -> int:
     try:
         pipe.greet()
@@ -348,21 +300,6 @@ def _unexpected(message: FromWorkstation | bytes) -> LinkError:
         f"the workstation sent {met} where something else was due",
         hint="use the same version of Galago on workstation and device",
     )
-
-
-def _runtime() -> str | None:
-    try:
-        here = runtime()
-    except DeviceError:  # none is installed: the offer will be refused for it
-        return None
-    return f"{here.package} {here.version}"
-
-
-def _service(root: Path) -> Literal["running", "silent", "none"]:
-    try:
-        return "none" if ask_status(root) is None else "running"
-    except GalagoError:
-        return "silent"
 
 
 def _notify(root: Path) -> str:

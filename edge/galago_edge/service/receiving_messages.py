@@ -83,6 +83,10 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
     slots: tuple[SlotState, ...]
     trusted: tuple[str, ...]
     """Key ids."""
+    damaged: bool = False
+    """The record is lost, so what is active is unknown until the next start or install makes a new one."""
+    machine: str | None = None
+    """See ``service/machine_id.py``; None for a disk without a system."""
 
 
 class Offer(_Message, frozen=True, kw_only=True, tag="offer"):

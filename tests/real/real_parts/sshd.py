@@ -52,6 +52,7 @@ class SshServer:
             f"  HostKeyAlias device\n  IdentityFile {self._folder / key}\n  IdentitiesOnly yes\n"
             f"  IdentityAgent none\n  UserKnownHostsFile {hosts}\n  GlobalKnownHostsFile none\n"
             "  StrictHostKeyChecking yes\n"
+            "  KexAlgorithms curve25519-sha256\n"  # the default costs each connection 70 ms more
         )
         return path
 

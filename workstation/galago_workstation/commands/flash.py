@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--allow-bad", is_flag=True, help="Take it even where it has failed before.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=16, show_default=True, help="Devices at a time.")
 @click.option("--root", help="Folder of the store on devices.  [default: /var/lib/galago]")
-@click.option("--galago", default="galago", show_default=True, help="The galago command on devices.")
+@click.option("--galago", help="The galago command on devices.  [default: galago]")
 @click.option("--user", help="The store's owner on devices, if somebody else logs in: sudo -n -u USER.")
 @click.option(
     "--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config, as ssh -F takes it."
@@ -68,7 +68,7 @@ def flash(
     allow_bad: bool,
     jobs: int,
     root: str | None,
-    galago: str,
+    galago: str | None,
     user: str | None,
     ssh_config: Path | None,
     results: Path | None,
@@ -92,8 +92,8 @@ def flash(
       galago flash alarms-1.4.0.galago @barns --wait 600
     """
     from galago_workstation.flashing.flashing import Choice, run_flash
+    from galago_workstation.flashing.order import Package, Wishes
     from galago_workstation.flashing.rows import LoggedRows, result_line, shown
-    from galago_workstation.flashing.session import Package, Wishes
 
     package = Package.of(bundle)
     wishes = Wishes(
@@ -140,8 +140,10 @@ def _last_line(report: Report) -> str:
 
 @contextlib.contextmanager
 def _until(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Call ``interrupt`` at each SIGINT and SIGTERM."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    """Call ``interrupt`` at each SIGINT, SIGTERM, and SIGHUP: a terminal that goes away."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # under nohup a terminal may go away
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, lambda *_: interrupt()) for number in numbers}
     try:
         yield

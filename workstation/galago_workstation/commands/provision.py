@@ -25,7 +25,7 @@ from galago_edge.commands.cli import json_option
 @click.option("--unit/--no-unit", default=True, help="Write the service's unit file too.  [default: unit]")
 @click.option("--fleet", type=click.Path(path_type=Path), help="Fleet file.  [default: fleet.toml]")
 @click.option("--root", help="Folder of the store on the device.  [default: /var/lib/galago]")
-@click.option("--galago", default="galago", show_default=True, help="The galago command on the device.")
+@click.option("--galago", help="The galago command on the device.  [default: galago]")
 @click.option("--user", help="The store's owner on the device, if somebody else logs in: sudo -n -u USER.")
 @click.option(
     "--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config, as ssh -F takes it."
@@ -39,7 +39,7 @@ def provision(
     unit: bool,
     fleet: Path | None,
     root: str | None,
-    galago: str,
+    galago: str | None,
     user: str | None,
     ssh_config: Path | None,
     as_json: bool,
@@ -61,13 +61,10 @@ def provision(
     choice = Choice.of(
         [target], bundle_id="", fleet=fleet, root=root, galago=galago, user=user, ssh_config=ssh_config
     )
-    done = {
-        found.name: provision_target(found, profile, keys, replace=replace_profile, unit=unit)
-        for found in choice.targets
-    }
+    done = {}
+    for found in choice.targets:
+        done[found.name] = provision_target(found, profile, keys, replace=replace_profile, unit=unit)
+        for line in () if as_json else done[found.name]:  # at once: the next one may fail
+            click.echo(f"{found.name}: {line}")
     if as_json:
         click.echo(json.dumps(done, indent=2, ensure_ascii=False))
-        return
-    for name, lines in done.items():
-        for line in lines:
-            click.echo(f"{name}: {line}")

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.flashing.fleet import fleet_targets, read_fleet
-from galago_workstation.flashing.results import Report, Result, failed_targets, worst, write_report
+from galago_workstation.flashing.order import Package, Wishes
+from galago_workstation.flashing.results import Report, Result, left_over, worst, write_report
 from galago_workstation.flashing.rollout import Rollout
-from galago_workstation.flashing.session import Package, Rows, Wishes
+from galago_workstation.flashing.session import Rows
 from galago_workstation.flashing.targets import Target, parse_target
 
 _FLEET_FILE = Path("fleet.toml")
@@ -39,11 +40,13 @@ class Choice:
         fleet: Path | None = None,
         retry_failed: Path | None = None,
         root: str | None = None,
-        galago: str = "galago",
+        galago: str | None = None,
         user: str | None = None,
         ssh_config: Path | None = None,
     ) -> Choice:
         """Find the devices that are meant, each once, in the order in which they were named.
+
+        ``root``, ``galago``, ``user`` and ``ssh_config`` come before what the fleet file says.
 
         Raises:
             CallerError: TARGET_UNKNOWN or CONFIG_BAD; nobody is meant, or a name or file is wrong.
@@ -53,24 +56,37 @@ class Choice:
             raise CallerError(
                 Reason.TARGET_UNKNOWN, "no device is named", hint="galago flash BUNDLE pi@porch /media/sdcard"
             )
-        failed = failed_targets(retry_failed, bundle_id) if retry_failed else []
-        wanted = (
-            [*(names or failed)] if not (names and failed) else [name for name in failed if name in names]
-        )
+        left = left_over(retry_failed, bundle_id) if retry_failed else None
+        wanted = names or (left.targets if left else ())
         path = fleet or _FLEET_FILE
         known = read_fleet(path) if fleet or any(name.startswith("@") for name in wanted) else None
-        found: dict[str, Target] = {}
-        canaries: set[str] = set()
+        given = {"galago": galago, "user": user, "ssh_config": ssh_config}
+        said = {key: value for key, value in given.items() if value is not None}
+        found: dict[tuple[object, ...], Target] = {}
+        canaries: set[str] = set(left.canaries) if left and not names else set()
         for name in wanted:
             if name.startswith("@") and known is not None:
-                members, first = fleet_targets(known, path, name[1:])
-                found |= {target.name: target for target in members}
+                members, first = fleet_targets(known, path, name[1:], root)
                 canaries |= first
             else:
-                target = parse_target(name, root)
-                found[name] = replace(target, galago=galago, user=user, ssh_config=ssh_config)
+                members = [parse_target(name, root)]
+            for member in members:
+                target = replace(member, **said)  # type: ignore[arg-type]
+                there = found.setdefault(target.place(), target)
+                if target.name.startswith("@") and not there.name.startswith("@"):
+                    found[target.place()] = target  # the fleet file knows more than an address
+        targets = list(found.values())
+        if left is not None and retry_failed is not None:
+            strangers = [target.name for target in targets if target.name not in left.known]
+            if targets and len(strangers) == len(targets):
+                raise CallerError(
+                    Reason.TARGET_UNKNOWN,
+                    f"{retry_failed} says nothing of {', '.join(strangers)}",
+                    hint="name targets of that run, or none for all that it left",
+                )
+            targets = [target for target in targets if target.name in left.targets]
         wait_s = known.defaults.canary_wait_s if known is not None else 0.0
-        return cls(tuple(found.values()), frozenset(canaries), wait_s)
+        return cls(tuple(targets), frozenset(canaries), wait_s)
 
 
 def run_flash(
@@ -101,6 +117,7 @@ def run_flash(
             seconds=round(time.monotonic() - began, 3),
             exit=code,
             devices=devices,
+            canaries=tuple(sorted(choice.canaries)),
         )
 
     if results is not None:  # what has not ended was not started, should this process be killed

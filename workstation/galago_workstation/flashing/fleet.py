@@ -9,6 +9,7 @@
     [device.barn1]
     address = "pi@barn1"               # or a folder, or ssh://host:port
     profile = "raspberry-pi-5"         # refuse it when it is another board
+    machine = "0f2c9a51e8d34b76"       # or when it is another machine: as galago flash --results said
 
     [group.barns]
     members = ["barn1", "barn2", "@cows"]
@@ -28,6 +29,7 @@ from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.flashing.targets import Target, parse_target
 
 _DOCS = "docs/flashing.md"
+_Machine = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
 
 
@@ -54,12 +56,13 @@ class Device(_Part, frozen=True, kw_only=True):
     galago: str | None = None
     user: str | None = None
     profile: str | None = None
+    machine: _Machine | None = None
 
 
 class Group(_Part, frozen=True, kw_only=True):
     """Devices that are flashed together."""
 
-    members: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    members: tuple[str, ...]
     """Names of devices, and ``@name`` of other groups."""
     canary: tuple[str, ...] = ()
     """Of its devices."""
@@ -77,13 +80,26 @@ def read_fleet(path: Path) -> Fleet:
     """Read and check a fleet file.
 
     Raises:
-        CallerError: CONFIG_BAD; unknown keys, names that stand for nothing, groups that hold themselves.
+        CallerError: CONFIG_BAD; unknown keys, names that stand for nothing, groups that hold themselves or
+            nobody, addresses that are none or the same.
         LinkError: It cannot be read.
     """
     fleet = load_toml(path, Fleet, docs=_DOCS)
     for name in fleet.device.keys() & fleet.group.keys():
         raise _bad(path, f"{name!r} is a device and a group")
+    places: dict[tuple[object, ...], str] = {}
+    for name in fleet.device:
+        try:
+            place = _target(fleet, path, name).place()
+        except CallerError as error:
+            raise CallerError(
+                Reason.CONFIG_BAD, f"{path}: the device {name!r}: {error}", hint=error.hint
+            ) from None
+        if (other := places.setdefault(place, name)) != name:
+            raise _bad(path, f"the devices {other!r} and {name!r} are one: they have the same address")
     for name, group in fleet.group.items():
+        if not group.members:
+            raise _bad(path, f"the group {name!r} has no members")
         members = _members(fleet, name, path, ())
         for canary in group.canary:
             if canary not in members:
@@ -91,21 +107,26 @@ def read_fleet(path: Path) -> Fleet:
     return fleet
 
 
-def fleet_targets(fleet: Fleet, path: Path, name: str) -> tuple[list[Target], set[str]]:
+def fleet_targets(
+    fleet: Fleet, path: Path, name: str, root: str | None = None
+) -> tuple[list[Target], set[str]]:
     """Return the devices that ``@name`` means, each once and in the file's order, and the names of canaries.
+
+    ``root``: of the store on devices whose address does not say it, before what the file says.
 
     Raises:
         CallerError: TARGET_UNKNOWN; there is no such device or group, or an address is none.
     """
     if name in fleet.device:
-        return [_target(fleet, path, name)], set()
+        return [_target(fleet, path, name, root)], set()
     if name not in fleet.group:
         known = ", ".join(f"@{known}" for known in (*fleet.group, *fleet.device)) or "nobody"
         raise CallerError(
             Reason.TARGET_UNKNOWN, f"{path} has no device or group {name!r}", hint=f"it knows {known}"
         )
     members = _members(fleet, name, path, ())
-    return [_target(fleet, path, member) for member in members], {f"@{c}" for c in fleet.group[name].canary}
+    canaries = {f"@{canary}" for canary in fleet.group[name].canary}
+    return [_target(fleet, path, member, root) for member in members], canaries
 
 
 def _members(fleet: Fleet, name: str, path: Path, trail: tuple[str, ...]) -> list[str]:
@@ -122,15 +143,16 @@ def _members(fleet: Fleet, name: str, path: Path, trail: tuple[str, ...]) -> lis
     return list(found)
 
 
-def _target(fleet: Fleet, path: Path, name: str) -> Target:
+def _target(fleet: Fleet, path: Path, name: str, root: str | None = None) -> Target:
     device, defaults = fleet.device[name], fleet.defaults
     config = defaults.ssh_config
     return replace(
-        parse_target(device.address, device.root or defaults.root),
+        parse_target(device.address, root or device.root or defaults.root),
         name=f"@{name}",
         galago=device.galago or defaults.galago,
         user=device.user or defaults.user,
         profile=device.profile,
+        machine=device.machine,
         ssh_config=path.parent / Path(config).expanduser() if config else None,
     )
 

@@ -22,13 +22,20 @@ _NOT_FOUND = (126, 127)
 
 _HINTS = {
     "Permission denied": "let your key in: ssh-copy-id HOST; ssh HOST must work without a password",
-    "REMOTE HOST IDENTIFICATION HAS CHANGED": "is it the same device? Then: ssh-keygen -R HOST",
+    "REMOTE HOST IDENTIFICATION HAS CHANGED": "compare the fingerprint at the device; if it is the same one: "
+    "ssh-keygen -R HOST",
     "Host key verification failed": "connect once by hand and compare the fingerprint: ssh HOST",
     "Could not resolve": "check the name, ~/.ssh/config and the network",
     "Connection refused": "is sshd running there, on this port?",
     "timed out": "is the device on, and on this network?",
     "No route to host": "is the device on, and on this network?",
+    "user config file": "check --ssh-config, or ssh_config in the fleet file",
+    "a password is required": "let sudo ask for none there, or log in as the store's owner: USER@HOST",
+    "sudo: command not found": "install sudo there, or log in as the store's owner: USER@HOST",
+    "sudo: not found": "install sudo there, or log in as the store's owner: USER@HOST",
+    "unknown user": "check --user, or user in the fleet file",
 }
+_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 
 
 class Link:
@@ -39,9 +46,13 @@ class Link:
 
         Raises:
             CallerError: TARGET_UNKNOWN; there is no ssh here.
+            LinkError: IO; this machine can start no more processes or open no more files.
         """
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         self.command = command
+        try:
+            self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
+        except OSError as error:
+            raise _cannot_start(command[0], error) from error
         try:
             self._process = subprocess.Popen(
                 command,
@@ -55,6 +66,9 @@ class Link:
             raise CallerError(
                 Reason.TARGET_UNKNOWN, f"there is no {command[0]} here", hint="install OpenSSH's client"
             ) from None
+        except OSError as error:
+            self._said.close()
+            raise _cannot_start(command[0], error) from error
         assert self._process.stdin is not None and self._process.stdout is not None
         os.set_blocking(self._process.stdin.fileno(), False)
         self.pipe = Pipe(self._process.stdout.fileno(), self._process.stdin.fileno())
@@ -63,12 +77,16 @@ class Link:
         """Wait until the receiver answers.
 
         Raises:
-            LinkError: TRANSPORT, with what ssh or the device's shell said.
+            LinkError: TRANSPORT; :meth:`explained` adds what ssh or the device's shell said.
         """
         try:
             self.pipe.await_greeting(_GREETING_S)
         except LinkError as error:
-            raise self.explained(error) from None
+            raise LinkError(
+                error.reason,
+                f"no galago answers there: {error}",
+                hint="this must work: ssh HOST galago --version; if galago lies elsewhere: --galago PATH",
+            ) from None
 
     def explained(self, error: LinkError) -> LinkError:
         """Return the failure with what the process said when it ended, which is nearer to the cause."""
@@ -79,16 +97,17 @@ class Link:
             return error
         text = self.said()
         last = text.splitlines()[-1].strip() if text.strip() else ""
-        if code in _NOT_FOUND:
+        hint = next((hint for sign, hint in _HINTS.items() if sign in text), "")
+        if code in _NOT_FOUND and not hint:
             return LinkError(
                 Reason.TRANSPORT,
                 f"there is no galago command on the device ({last})",
                 hint="install galago-edge there, or say where it is: --galago /path/to/galago",
             )
-        hint = next((hint for sign, hint in _HINTS.items() if sign in text), error.hint)
-        if code == _SSH_FAILED:
-            return LinkError(Reason.TRANSPORT, last or str(error), hint=hint)
-        return LinkError(Reason.TRANSPORT, f"{error}" + (f": {last}" if last else ""), hint=hint)
+        if code == _SSH_FAILED and _CHANGED in text:
+            last = "its host key is another one than before, so this may be another machine"
+        message = last if last and code == _SSH_FAILED else f"{error}" + (f": {last}" if last else "")
+        return LinkError(Reason.TRANSPORT, message, hint=hint or error.hint)
 
     def said(self) -> str:
         """Return what the process said beside the frames."""
@@ -118,6 +137,14 @@ class Link:
 
     def __exit__(self, *error: object) -> None:
         self.end()
+
+
+def _cannot_start(program: str, error: OSError) -> LinkError:
+    return LinkError(
+        Reason.IO,
+        f"could not start {program}: {error.strerror or error}",
+        hint="flash fewer devices at a time (--jobs), or raise the limit: ulimit -n",
+    )
 
 
 def open_link(target: Target, *options: str) -> Link:

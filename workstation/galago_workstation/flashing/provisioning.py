@@ -9,7 +9,7 @@ from galago_devices import profile_text
 from galago_edge.bundle.keys import public_line, read_public_key
 from galago_edge.contract.errors import CallerError, GalagoError, LinkError, Reason
 from galago_edge.service.provisioning import DEVICE_ROOT, UNIT_FOLDER, provision
-from galago_edge.service.receiving_messages import Done, Provision, Refused
+from galago_edge.service.receiving_messages import Done, Hello, Provision, Refused
 from galago_workstation.flashing.links import open_link
 from galago_workstation.flashing.mounts import mount_of, settle
 from galago_workstation.flashing.targets import Target
@@ -49,6 +49,12 @@ def provision_target(
             raise link.explained(error) from None
     if isinstance(answer, Refused):
         raise RefusedError(answer)
+    if isinstance(answer, Hello):
+        raise LinkError(
+            Reason.TRANSPORT,
+            f"{target.name} takes bundles from this key, and no profile or keys",
+            hint="provision with a key whose line in authorized_keys names no command, or names --provision",
+        )
     if not isinstance(answer, Done):
         raise LinkError(
             Reason.TRANSPORT,

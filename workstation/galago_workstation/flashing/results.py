@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -45,6 +45,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Version that is active now; None: none, or unknown."""
     known: bool = True
     """Whether ``active`` is what the device itself says or must be; False: it cannot be reached any more."""
+    machine: str | None = None
+    """What a fleet file can pin the device by; None: it was never reached, or has no machine id."""
     sent_bytes: int = 0
     """Bytes that were handed to ssh; what of them arrived, the device says at the next attempt."""
     resumed_bytes: int = 0
@@ -64,6 +66,19 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     exit: int
     devices: tuple[Result, ...]
+    canaries: tuple[str, ...] = ()
+    """Targets that were to go first."""
+
+
+class Left(NamedTuple):
+    """What an earlier run has left to do."""
+
+    targets: list[str]
+    """Did not get the bundle, in the order of that run."""
+    canaries: frozenset[str]
+    """Of that run."""
+    known: frozenset[str]
+    """All targets of that run."""
 
 
 def worst(results: Iterable[Result]) -> int:
@@ -95,8 +110,8 @@ def write_report(path: Path, report: Report) -> None:
     write_json(path, report)
 
 
-def failed_targets(path: Path, bundle_id: str) -> list[str]:
-    """Return the targets of an earlier run that did not get the bundle.
+def left_over(path: Path, bundle_id: str) -> Left:
+    """Return what an earlier run has left to do: a canary that holds others back is asked once more.
 
     Raises:
         CallerError: CONFIG_BAD; the file is no results file, or is about another bundle.
@@ -120,4 +135,12 @@ def failed_targets(path: Path, bundle_id: str) -> list[str]:
             f"{path} is about {report.bundle} (id {report.id[:16]}…), the given bundle is {bundle_id[:16]}…",
             hint="give the same bundle, or name the targets",
         )
-    return [result.target for result in report.devices if result.outcome in _AGAIN]
+    held = any(result.outcome == "not started" for result in report.devices)
+    again = [
+        result.target
+        for result in report.devices
+        if result.outcome in _AGAIN
+        or (held and result.outcome == "on trial" and result.target in report.canaries)
+    ]
+    known = frozenset(result.target for result in report.devices)
+    return Left(again, frozenset(report.canaries), known)

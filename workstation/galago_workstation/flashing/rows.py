@@ -27,6 +27,9 @@ class NoRows:
     def step(self, target: str, text: str) -> None:
         """Show nothing."""
 
+    def still(self, target: str, text: str) -> None:
+        """Show nothing."""
+
     def sent(self, target: str, done: int, total: int) -> None:
         """Show nothing."""
 
@@ -54,7 +57,8 @@ class PlainRows(NoRows):
         self._say(result.target, result_line(result))
 
     def _say(self, target: str, text: str) -> None:
-        with self._lock:
+        # whoever listens may be gone, the devices are not: the results file tells what became of them
+        with self._lock, contextlib.suppress(OSError):
             self._echo(f"{target:<{self._width}}  {text}")
 
 
@@ -78,6 +82,10 @@ class LoggedRows:
         """Show and write it."""
         self._write(target, text)
         self._shown.step(target, text)
+
+    def still(self, target: str, text: str) -> None:
+        """Show it."""
+        self._shown.still(target, text)
 
     def sent(self, target: str, done: int, total: int) -> None:
         """Show it."""
@@ -127,6 +135,10 @@ class LiveRows(NoRows):
     def step(self, target: str, text: str) -> None:
         """Show it."""
         self._rows[target].step = text
+
+    def still(self, target: str, text: str) -> None:
+        """Show it."""
+        self.step(target, text)
 
     def sent(self, target: str, done: int, total: int) -> None:
         """Show a percentage and how fast it goes."""

@@ -7,14 +7,13 @@ import hashlib
 import os
 import threading
 import time
-from dataclasses import dataclass
+import traceback
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from galago_edge.bundle import open_bundle
-from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, LinkError, Reason, disk_error
+from galago_edge.contract.errors import DeviceError, GalagoError, LinkError, Reason, disk_error
 from galago_edge.service.receiving_messages import (
     CHUNK_BYTES,
     Done,
@@ -30,6 +29,7 @@ from galago_edge.service.receiving_messages import (
 )
 from galago_workstation.flashing.links import Link, open_link
 from galago_workstation.flashing.mounts import mount_of, settle
+from galago_workstation.flashing.order import Package, Wishes
 from galago_workstation.flashing.results import Result
 from galago_workstation.flashing.targets import Target, find_store
 
@@ -37,68 +37,9 @@ _HELLO_S = 60.0
 _WORK_S = 600.0
 """A device checks and installs without a word for at most so long."""
 _LOOK_S = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """The bundle's file, checked on this side."""
-
-    path: Path
-    title: str
-    name: str
-    version: str
-    id: str
-    manifest: bytes
-    signature: bytes
-    size: int
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path) -> Package:
-        """Open and check a ``.galago`` file.
-
-        Raises:
-            BundleError: It is not whole, not signed, or contradicts itself.
-            CallerError: TARGET_UNKNOWN; it is no file.
-            LinkError: It cannot be read.
-        """
-        bundle = open_bundle(path)
-        if not path.is_file():
-            raise CallerError(
-                Reason.TARGET_UNKNOWN,
-                f"{path} is an installed folder, a .galago file is needed",
-                hint="give the file that galago bundle build wrote",
-            )
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                size = os.fstat(file.fileno()).st_size
-        except OSError as error:
-            raise disk_error(error, f"read {path}") from error
-        info = bundle.manifest.bundle
-        return cls(
-            path=path,
-            title=str(bundle),
-            name=info.name,
-            version=info.version,
-            id=bundle.id,
-            manifest=bundle.manifest_bytes,
-            signature=bundle.signature_bytes,
-            size=size,
-            sha256=digest,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """How the bundle shall be taken."""
-
-    dry_run: bool = False
-    stage_only: bool = False
-    allow_downgrade: bool = False
-    allow_bad: bool = False
-    trial_s: int | None = None
-    wait_s: float = 0.0
+_STILL_S = 150.0
+"""A device that went on without us is given so long: a receiver notices after a minute that nobody sends."""
+_STILL_POLL_S = 0.5
 
 
 class Rows(Protocol):
@@ -106,6 +47,10 @@ class Rows(Protocol):
 
     def step(self, target: str, text: str) -> None:
         """A device has come to another step."""
+        ...
+
+    def still(self, target: str, text: str) -> None:
+        """A device is where it was, with other words for it."""
         ...
 
     def sent(self, target: str, done: int, total: int) -> None:
@@ -131,8 +76,11 @@ class Session:
         self._rows = rows
         self._link: Link | None = None
         self._stop = threading.Event()
+        self._at_once = threading.Event()
         self._given = False  # the device has everything: what it does now, it does without us
         self._hello: Hello | None = None
+        self._step = ""
+        """What the device does now."""
         self._sent = 0
         self._resumed = 0
 
@@ -143,9 +91,16 @@ class Session:
             result = self._flash()
         except (GalagoError, _SaidNoError) as error:
             result = self._failed(error)
+        except Exception as error:  # noqa: BLE001 - even a bug of ours hides nothing about the other devices
+            self._rows.said(self._target.name, traceback.format_exc())
+            result = self._failed(_unforeseen(error))
         seconds = round(time.monotonic() - began, 3)
         result = msgspec.structs.replace(
-            result, sent_bytes=self._sent, resumed_bytes=self._resumed, seconds=seconds
+            result,
+            machine=self._hello.machine if self._hello else None,
+            sent_bytes=self._sent,
+            resumed_bytes=self._resumed,
+            seconds=seconds,
         )
         self._rows.ended(result)
         return result
@@ -153,6 +108,8 @@ class Session:
     def interrupt(self, *, at_once: bool = False) -> None:
         """End it: at once while that is harmless, else when the device has said how it ended."""
         self._stop.set()
+        if at_once:
+            self._at_once.set()
         link = self._link
         if link is not None and (at_once or not self._given):
             link.cut()
@@ -168,16 +125,21 @@ class Session:
         with open_link(self._target) as link:
             self._link = link
             try:
+                if self._stop.is_set():  # it came before there was a link to cut
+                    raise _interrupted()
                 done = self._converse(link)
             except LinkError as error:
+                if self._stop.is_set() and error.reason is Reason.TRANSPORT:
+                    raise _interrupted() from None  # the link did not break, it was cut here
                 raise link.explained(error) from None
             finally:
                 self._link = None
                 self._rows.said(self._target.name, link.said())
-        if mount is not None and done.outcome != "would install":
+        if mount is not None and done.outcome != "would install":  # then nothing was written
             self._rows.step(self._target.name, "waiting for the disk")
             settle(mount)
-        return self._ended(done, note=mount.note() if mount is not None else "")
+            return self._ended(done, note=mount.note())
+        return self._ended(done, note="")
 
     def _converse(self, link: Link) -> Done:
         link.await_greeting()
@@ -215,6 +177,13 @@ class Session:
         raise _surprise(answer)
 
     def _check(self, hello: Hello) -> None:
+        pinned = self._target.machine
+        if pinned is not None and hello.machine != pinned:
+            raise DeviceError(
+                Reason.TARGET_UNKNOWN,
+                f"the fleet file says machine {pinned}, this one has {hello.machine or 'no machine id'}",
+                hint="another device answers at this address: mend the address, or machine in the fleet file",
+            )
         wanted = self._target.profile
         if wanted is not None and hello.profile != wanted:
             raise DeviceError(
@@ -276,8 +245,9 @@ class Session:
         if isinstance(message, Refused):
             raise _SaidNoError(message)
         if isinstance(message, Step):
-            text = f"{message.name} {message.detail}".rstrip()
-            self._rows.step(self._target.name, text)
+            show = self._rows.still if message.name == self._step else self._rows.step
+            self._step = message.name
+            show(self._target.name, f"{message.name} {message.detail}".rstrip())
             return None
         if isinstance(message, Progress):
             self._rows.sent(self._target.name, message.received, self._package.size)
@@ -305,11 +275,15 @@ class Session:
     def _failed(self, error: GalagoError | _SaidNoError) -> Result:
         said = error.said if isinstance(error, _SaidNoError) else _told(error)
         before = _slot(self._hello, self._package.name)
-        now, known = before, self._hello is not None
-        if self._given and not isinstance(error, _SaidNoError):
-            looked = self._look()
-            known, now = looked is not None, _slot(looked, self._package.name)
-            if now is not None and now.active.id == self._package.id:
+        now, known = before, self._hello is not None and not self._hello.damaged
+        goes_on = self._given and not isinstance(error, _SaidNoError)
+        # a disk may fail after the record was written, and who holds the lock may write another one
+        if goes_on or said.reason == Reason.LOCKED or (self._given and said.exit == LinkError.exit_code):
+            looked = self._look(patient=goes_on)
+            now, known = _slot(looked, self._package.name), looked is not None and not looked.damaged
+            if looked is not None and looked.busy and goes_on:
+                known, before = False, now or before
+            if goes_on and now is not None and now.active.id == self._package.id:
                 return Result(
                     target=self._target.name,
                     outcome="committed" if now.trial_left is None else "on trial",
@@ -330,14 +304,23 @@ class Session:
             known=known,
         )
 
-    def _look(self) -> Hello | None:
-        """Ask the device once more what it has; None when it does not say."""
+    def _look(self, *, patient: bool) -> Hello | None:
+        """Ask the device what it has now; None when it does not say. ``patient``: until it is not busy."""
         self._rows.step(self._target.name, "asking again")
+        until = time.monotonic() + _STILL_S
+        while True:
+            looked = self._looked()
+            if looked is None or not (patient and looked.busy) or time.monotonic() >= until:
+                return looked
+            if self._at_once.wait(_STILL_POLL_S):
+                return looked
+
+    def _looked(self) -> Hello | None:
         try:
             with open_link(self._target) as link:
                 link.pipe.await_greeting(_LOOK_S)
                 answer = link.pipe.from_device(_LOOK_S)
-        except GalagoError:
+        except (GalagoError, OSError):
             return None
         return answer if isinstance(answer, Hello) else None
 
@@ -352,6 +335,16 @@ class _SaidNoError(Exception):
 
 def _told(error: GalagoError) -> Refused:
     return Refused(reason=str(error.reason), message=str(error), hint=error.hint, exit=error.exit_code)
+
+
+def _unforeseen(error: Exception) -> LinkError:
+    if isinstance(error, OSError):
+        return disk_error(error, "go on here")
+    return LinkError(
+        Reason.IO,
+        f"a fault of galago itself: {type(error).__name__}: {error}",
+        hint="run it again with --logs DIR, and report what the log of this device says",
+    )
 
 
 def _interrupted() -> LinkError:
@@ -375,6 +368,8 @@ def _slot(hello: Hello | None, name: str) -> SlotState | None:
 def _described(hello: Hello, name: str) -> str:
     slot = _slot(hello, name)
     has = f"{name} {slot.active.version} is active" if slot else f"no {name} yet"
+    if hello.damaged:
+        has = "its record is damaged"
     free = f"{hello.free_bytes / 1e6:.0f} MB free"
     return f"{hello.profile or 'no profile'}, {has}, {free}" + (", busy" if hello.busy else "")
 

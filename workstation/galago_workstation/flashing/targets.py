@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from galago_edge.contract.device import PROFILE_FILE
@@ -35,8 +36,18 @@ class Target:
     """The store's owner on the device, who is asked by ``sudo -n -u``; None: who logs in."""
     profile: str | None = None
     """The board that it must be; None: any."""
+    machine: str | None = None
+    """The one machine that it must be; None: any."""
     ssh_config: Path | None = None
     """Instead of ~/.ssh/config."""
+
+    def place(self) -> tuple[object, ...]:
+        """Return the same for two names of one device, as far as it can be told before it is asked."""
+        if self.kind == "ssh":
+            return (self.host, self.port, str(PurePosixPath(self.root)))
+        with contextlib.suppress(CallerError, OSError):
+            return (find_store(Path(self.root)),)
+        return (Path(self.root).resolve(),)
 
     def __post_init__(self) -> None:
         """Refuse what would need quoting on the device."""
@@ -88,7 +99,7 @@ def find_store(folder: Path) -> Path:
     """
     for root in (folder, folder / DEVICE_ROOT.relative_to("/")):
         if (root / PROFILE_FILE).is_file():
-            return root
+            return root.resolve()  # a store's folder itself is never opened through a link
     met = "there is no such folder" if not folder.is_dir() else f"it holds no {PROFILE_FILE}"
     raise CallerError(
         Reason.TARGET_UNKNOWN,
