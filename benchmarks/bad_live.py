@@ -4,8 +4,9 @@
 
 Each row is a device that runs a good bundle on a camera; a newer one is installed, and the service is told by
 SIGHUP. A process that ends is started anew, as systemd does. The row is right when the old bundle decides
-again and the record gives the reason, or, for a good one, when it is committed. ``after``: from SIGHUP until
-then; ``blind``: what the records say that nobody watched, ``starts``: processes in all. Prints the table,
+again and the record gives the reason, or, for a good one, when it is committed; for one that was committed by
+hand, when the records say why another one runs. ``after``: from SIGHUP until then;
+``blind``: what the records say that nobody watched, ``starts``: processes in all. Prints the table,
 writes benchmarks/out/bad_live.json and ends with 1 when a row is wrong.
 """
 
@@ -27,6 +28,7 @@ from trial_rig import DARK, DARKER, DATA, Device
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import GapRecord
 from galago_edge.store import Store
+from galago_edge.store.activating import commit
 from galago_edge.testing import set_numbers
 from real_parts import MjpegServer
 
@@ -46,6 +48,8 @@ class Case:
     sees: Callable[[Device], None] = lambda device: None
     """What happens before the camera once the new bundle runs."""
     memory_mb: int = 0
+    committed: bool = False
+    """By hand, before it shows what it is: then it stays in the record and another one runs."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ CASES = (
     Case("eats memory", "MEMORY_LIMIT", LONG, "memory=2", memory_mb=250),
     Case("one answer to everything", "CONSTANT_ANSWER", {"model": _model("deaf"), "trial_s": 2}),
     Case("lacks a label of the device", "CONFIG_BAD", LONG | {"labels": "dark mid lit"}),
+    Case("crashes behind its commit", "LOAD_CRASH", misbehave="crash=2", committed=True),
 )
 
 
@@ -108,10 +113,12 @@ def _run(case: Case, device: Device) -> Row:
             if not begun:
                 device.until(lambda: device.windows() > 3, "windows")
                 device.install(2, **case.install)
+                if case.committed:
+                    commit(Store(device.root), "levels")
                 begun = time.monotonic()
                 device.hup()
             while device.process.poll() is None and time.monotonic() < deadline:
-                met = _met(device)
+                met = _passed_over(device) if case.committed else _met(device)
                 if met == "committed" or (met and _runs(device) == "1.0.0"):
                     return Row(
                         case.name, case.reason, met, time.monotonic() - begun, _blind_s(device), starts
@@ -129,6 +136,11 @@ def _met(device: Device) -> str:
         if event.id == device.ids["2.0.0"] and event.action in ("commit", "rollback"):
             return "committed" if event.action == "commit" else event.reason.partition(":")[0]
     return ""
+
+
+def _passed_over(device: Device) -> str:
+    """Return why another one runs than the committed one; empty while it runs."""
+    return next((str(said["reason"]) for said in device.told("fallback")), "")
 
 
 def _runs(device: Device) -> str | None:

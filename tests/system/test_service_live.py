@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,8 @@ from galago_edge.service.control import ask_status
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.activating import commit
 from galago_edge.testing import TEST_KEY, accepted_here, make_bundle, trust
-from real_parts import MjpegServer, wait_for
+from real_parts import MjpegServer, small_disk, wait_for
+from real_parts.processes import free_port
 
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=100)
 CONFIG = """
@@ -245,6 +248,29 @@ def test_a_bundle_that_rots_on_the_disk_is_found_while_the_service_runs_and_repa
         code, errors = running.terminate()
     assert code == 0, errors
     assert not running.gaps()[1:]
+
+
+def test_a_store_that_has_become_read_only_runs_what_is_committed_and_says_why(
+    root: Path, tmp_path: Path, camera: MjpegServer, tiny_image_model: bytes
+) -> None:
+    """A worn card protects itself so; what is on trial could not be counted there."""
+    first = Store(root).state().slots["levels"].active.id
+    install(root, make(tmp_path, tiny_image_model, "2.0.0", 2))
+    with small_disk(tmp_path / "card", "4m") as card:
+        shutil.copytree(root, card / "root")
+        subprocess.run(["mount", "-o", "remount,ro", str(card)], check=True)
+        config = CONFIG.replace("port = 0", f"port = {(port := free_port())}")
+        with service(tmp_path, card / "root", camera.url, config=config) as running:
+            camera.level = 225
+            running.until(running.events, "an event")
+            assert running.events()[0].bundle == first
+            told = urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status", timeout=10).read()
+            problems = json.loads(told)["problems"]
+            assert any("galago status cannot ask this service" in problem for problem in problems)
+            assert any("1.0.0" in problem and "previous" in problem for problem in problems)
+            code, errors = running.terminate()
+        assert code == 0, errors
+    assert Store(root).state().slots["levels"].active.version == "2.0.0"
 
 
 def test_systemd_hears_ready_progress_and_the_end(root: Path, tmp_path: Path, camera: MjpegServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from galago_edge.contract.records import EventRecord
+from galago_edge.service.crash_loop import ENDS, FILE
 from galago_edge.store import Store
 from galago_edge.store.activating import commit, rollback
 from galago_edge.testing import set_numbers
@@ -31,7 +33,7 @@ def device(tmp_path: Path, real_part: Callable[..., MjpegServer]) -> Device:
 def test_a_healthy_bundle_takes_over_is_judged_and_committed(device: Device) -> None:
     with device.running():
         device.until(lambda: device.windows() > 3, "windows")
-        device.install(2, trial_s=2)
+        device.install(2)
         assert device.slot().trial is not None
         device.hup()
         device.until(device.trial, "the trial")
@@ -77,7 +79,7 @@ def test_each_bundle_that_is_bad_in_its_own_way_is_left_without_a_restart(device
     bad: list[tuple[str, dict[str, Any]]] = [
         ("MODEL_BAD", {}),  # version 2 fails live
         ("MODEL_BAD", {}),  # version 3 does not load
-        ("TOO_SLOW", {"model": set_numbers(models["loop"], turns=200_000), "live__max_p99_ms": 5}),
+        ("TOO_SLOW", {"model": set_numbers(models["loop"], turns=40_000), "live__max_p99_ms": 1}),
         ("CONSTANT_ANSWER", {"model": models["deaf"], "trial_s": 1}),
         ("LOAD_CRASH", {"model": models["crash"], "by_card": True}),
         ("CONFIG_BAD", {"labels": "dark mid lit"}),  # the configuration names "bright"
@@ -146,6 +148,27 @@ def test_a_bundle_that_eats_memory_is_left_when_the_process_ends_for_it(device: 
         device.hup()
         assert device.ends() == 1
     device.is_recorded(2, "MEMORY_LIMIT")
+
+
+def test_a_committed_bundle_that_takes_every_process_down_leaves_the_camera_to_the_one_before(
+    device: Device,
+) -> None:
+    new = device.install(2)
+    commit(Store(device.root), "levels")
+    (device.root / FILE).write_text(json.dumps({new: {"ends": ENDS - 2}}))  # the others were like these two
+    for _ in range(2):
+        with device.running("crash=2"):
+            assert device.ends() == -signal.SIGSEGV
+    with device.running("crash=2"):
+        device.until(lambda: device.runs() == "1.0.0" and device.windows() > 3, "the old bundle")
+        status = device.status()
+        assert status is not None and any("[LOAD_CRASH]" in problem for problem in status.problems)
+        device.until(lambda: device.told("fallback"), "a word of it")
+        slot = device.slot()
+        assert slot.active.id == device.ids["2.0.0"] and not slot.bad  # it was committed, and stays so
+        device.install(3)
+        device.hup()
+        device.until(lambda: device.runs() == "3.0.0", "a better one")
 
 
 def test_a_rollback_by_hand_and_a_commit_by_hand_end_a_trial(device: Device) -> None:

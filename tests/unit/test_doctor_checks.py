@@ -232,6 +232,7 @@ def test_a_healthy_installation_names_every_version() -> None:
 def test_a_whole_store_is_ok_and_its_bundle_answers(device: Path) -> None:
     case = Case(device)
     found = looked(case, software.check_interpreter, *STORE, storing.check_answers)
+    assert found.pop("test key").level == "warn"  # the fixture's, as it must be
     assert set(levels(found).values()) == {"ok"}, found
     assert "3 golden samples answered" in found["answers light"].met
     assert set(found) == {"interpreter", "store", "profile", "keys", "bundle light", "answers light"}
@@ -293,6 +294,13 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
     found = looked(Case(tmp_path), *STORE)
     assert levels(found) == {"store": "ok", "profile": "warn", "keys": "warn", "bundles": "fail"}
     assert found["bundles"].fix.startswith("galago install")
+
+
+def test_a_key_that_everybody_has_is_a_warning(device: Path) -> None:
+    published = {key_id(TEST_KEY), key_id(OTHER_KEY)}
+    assert published == storing.PUBLISHED_KEYS
+    found = looked(Case(device), storing.check_keys)
+    assert levels(found) == {"keys": "ok", "test key": "warn"} and key_id(TEST_KEY) in found["test key"].fix
 
 
 def test_fewer_trusted_keys_than_must_sign_are_a_warning(device: Path) -> None:

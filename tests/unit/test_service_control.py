@@ -18,7 +18,7 @@ import pytest
 
 from galago_edge.contract.errors import BusyError, CallerError, LinkError, Reason
 from galago_edge.contract.status import ServiceStatus
-from galago_edge.service.control import SOCKET_NAME, Control, ask_status
+from galago_edge.service.control import SOCKET_NAME, Control, ask_status, check_free
 from galago_edge.testing import make_service_status
 
 DEADLINE_S = 30.0
@@ -229,9 +229,15 @@ def test_the_end_does_not_wait_for_anybody(tmp_path: Path) -> None:
         assert time.monotonic() - began < DEADLINE_S
 
 
-def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_where_no_socket_can_be_made_the_store_is_taken_all_the_same_and_the_reason_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worn card is read-only: a device that cannot be asked still watches."""
     (tmp_path / SOCKET_NAME).mkdir()  # whoever owns that name: it is not removed
-    with pytest.raises(LinkError, match="could not make the control socket") as caught:
-        Control(tmp_path, make_service_status).start()
-    assert caught.value.reason is Reason.IO
+    with Control(tmp_path, make_service_status) as control:
+        assert control.fault is not None and control.fault.reason is Reason.IO
+        assert "could not make the control socket" in str(control.fault) and str(control.fault) in caplog.text
+        with pytest.raises(BusyError):
+            Control(tmp_path, make_service_status).start()
+    check_free(tmp_path)
     assert (tmp_path / SOCKET_NAME).is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,16 +174,30 @@ def test_what_cannot_be_loaded_at_all_is_said_with_its_reason(root: Path) -> Non
     assert states(slots) == ["no_bundle"]
 
 
-def test_a_record_that_is_damaged_is_the_reason_and_its_repair_is_followed(root: Path) -> None:
-    copies = {name: (root / name).read_bytes() for name in ("state.a", "state.b")}
-    for name in copies:
+def test_a_record_that_is_lost_is_made_anew_and_the_newest_bundle_runs_on_trial(root: Path) -> None:
+    for name in ("state.a", "state.b"):
         (root / name).chmod(0o644)
         (root / name).write_bytes(b"rotten")
+    slots = loaded(root)
+    assert version(slots) == "2.0.0" and states(slots) == ["trial"]
+    assert [trial.version for trial in slots.status()] == ["2.0.0"]
+    assert slots.missing().reason is not Reason.STATE_BAD
+
+
+def test_a_record_of_another_version_is_the_reason_and_its_repair_is_followed(root: Path) -> None:
+    copies = {name: (root / name).read_bytes() for name in ("state.a", "state.b")}
+    bundles = (root / "bundles").rename(root / "aside")
+    later = b'{"schema": "galago.state/2"}'
+    for name in copies:
+        (root / name).chmod(0o644)
+        (root / name).write_bytes(later + b"\n" + hashlib.sha256(later).hexdigest().encode() + b"\n")
     slots = loaded(root)
     assert slots.names() == []
     assert slots.missing().reason is Reason.STATE_BAD
     with pytest.raises(DeviceError, match="unknown"):
         slots.bundle("levels")
+    (root / "bundles").rmdir()
+    bundles.rename(root / "bundles")
     for name, data in copies.items():
         (root / name).write_bytes(data)
     slots.refresh()
@@ -253,3 +268,69 @@ def test_with_nothing_to_go_back_to_the_bundle_stays_and_that_is_a_problem(root:
     assert not slots.settle(trial)
     assert version(slots) == "2.0.0"
     assert any("NO_FALLBACK" in problem for problem in slots.problems())
+
+
+def test_a_stop_in_order_gives_the_load_of_an_open_trial_back(root: Path) -> None:
+    before = Store(root).state()
+    for _ in range(10):  # ten nights in the dark; the manifest allows three loads
+        slots = loaded(root)
+        assert version(slots) == "2.0.0" and slots.judge("door", slots.bundle("levels")) is not None
+        slots.stopped()
+        slots.close()
+    after = Store(root).state()
+    assert after.slots == before.slots and after.history == before.history
+
+
+@pytest.mark.parametrize("how", ["failed", "crashed"])
+def test_a_load_that_ended_badly_is_not_given_back(root: Path, how: str) -> None:
+    slots = loaded(root)
+    if how == "failed":
+        fail(slots)
+        slots.stopped()
+    slots.close()
+    trial = Store(root).state().slots["levels"].trial
+    assert trial is not None and trial.boots == 1
+
+
+def test_what_no_stream_runs_is_neither_loaded_nor_counted(root: Path) -> None:
+    path = root.parent / "other.galago"
+    for number in (1, 2):
+        make_hollow_bundle(
+            path, b"%d" % number, name="other", version=f"{number}.0.0", release_counter=number
+        )
+        install_bundle(Store(root), open_bundle(path), Store(root).trusted(), lambda copy: {})
+    for _ in range(5):
+        slots = Slots(root, used=["levels"], clock_s=Clock())
+        slots.load()
+        slots.refresh()
+        assert slots.names() == ["levels"]
+        slots.stopped()
+        slots.close()
+    other = Store(root).state().slots["other"]
+    assert other.trial is not None and other.trial.boots == 0 and other.active.version == "2.0.0"
+
+
+def test_after_a_rollback_at_the_start_the_old_bundle_is_watched(root: Path) -> None:
+    for _ in range(3):
+        loaded(root).close()
+    slots = loaded(root)
+    assert version(slots) == "1.0.0" and states(slots) == ["rolled_back"]
+    judge = slots.judge("door", slots.bundle("levels"))
+    assert judge is not None
+    judge.passed = True
+    (after,) = slots.due()
+    assert not slots.settle(after)
+    assert states(slots) == ["healthy"] and slots.status() == ()
+
+
+def test_a_profile_that_cannot_be_read_is_a_problem_and_costs_no_more_than_the_accelerator(
+    root: Path,
+) -> None:
+    slots = loaded(root)
+    assert slots.profile() is None and slots.problems() == ()
+    (root / "profile.toml").write_text("half a li")
+    assert slots.profile() is None
+    (problem,) = slots.problems()
+    assert problem.startswith("without the board's profile, on the CPU alone: ") and "CONFIG_BAD" in problem
+    (root / "profile.toml").unlink()
+    assert slots.profile() is None and slots.problems() == ()

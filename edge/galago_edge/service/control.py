@@ -52,16 +52,18 @@ class Control:
         self._status = status
         self._folder = -1
         self._listener: socket.socket | None = None
+        self.fault: LinkError | None = None
+        """Why ``galago status`` cannot ask."""
         self._wake: tuple[socket.socket, socket.socket] | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Take the store for this service and begin to answer.
+        """Take the store for this service and begin to answer; where no socket can be made, only the former.
 
         Raises:
             BusyError: LOCKED; another service runs on this store.
             CallerError: TARGET_UNKNOWN; there is no such folder.
-            LinkError: READ_ONLY, NO_SPACE or IO; no socket can be made there.
+            LinkError: The folder cannot be opened.
         """
         try:
             self._folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -71,10 +73,15 @@ class Control:
             raise disk_error(error, f"open {self._root}") from error
         try:
             _lock(self._folder, self._root)
-            self._listener = self._listen()
         except BaseException:
             self._release()
             raise
+        try:
+            self._listener = self._listen()
+        except LinkError as failure:  # a worn card is read-only: a device that cannot be asked still watches
+            self.fault = failure
+            _LOG.warning("galago status cannot ask this service: %s [%s]", failure, failure.reason)
+            return
         self._wake = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
         self._thread.start()

@@ -17,6 +17,7 @@ from galago_edge.bundle.reading import ACCEPTED_NAME
 from galago_edge.contract.device import DeviceProfile
 from galago_edge.engine import RuntimeInfo, runtime
 from galago_edge.pipeline.isolated import first_load, limits_for, runtime_name
+from galago_edge.service.crash_loop import count_load
 from galago_edge.store import Store
 
 FOLDER = "loaded"
@@ -36,7 +37,9 @@ def ensure_first_load(store: Store, bundle: Bundle, profile: DeviceProfile | Non
 
     Raises:
         BundleError, DeviceError, LinkError: As :func:`galago_edge.pipeline.isolated.first_load`.
+        DeviceError: LOAD_CRASH; a bundle that takes the service down at every start.
     """
+    count_load(store, bundle)
     here = runtime()
     if _known(store, bundle, here):
         return False

@@ -109,7 +109,7 @@ def build_of(
     hold = slots.store.hold(bundle.id)
     try:
         judge = slots.judge(settings.name, bundle)
-        profile = slots.store.profile()
+        profile = slots.profile()
         if slots.live:
             ensure_first_load(slots.store, bundle, profile)
         loaded, stream = _loaded(settings, bundle, profile, accelerator, scores=scores)

@@ -143,14 +143,16 @@ def service_status(
     temperature_c: float | None,
     samples: dict[str, Any] | None,
     upkeep: Upkeep,
+    silent: GalagoError | None,
 ) -> ServiceStatus:
-    """Return the whole service."""
+    """Return the whole service; ``silent``: why ``galago status`` cannot ask it."""
     safe_mode = bool(failures) and not streams
     found = (
         *(("safe mode: no stream has a bundle that can run",) if safe_mode else ()),
         *problems(sources, streams, sinks, failures),
         *slots.problems(),
         *upkeep.problems(),
+        *((f"galago status cannot ask this service: {silent} [{silent.reason}]",) if silent else ()),
     )
     return ServiceStatus(
         device=device,

@@ -54,6 +54,7 @@ from galago_edge.sources import Source
 Report = Callable[[str, BaseException], None]
 """Told name and failure of a stream as soon as it has failed; a fault of our own is no GalagoError."""
 
+_Told = Literal["stop", "reload", "settled"]
 _TICK_S = 0.5
 _KEEP_COVERAGE_S = 900.0
 _LAST_WORDS_S = 2.0
@@ -118,7 +119,7 @@ class Service:
         self._slots = slots or Slots(root, live=False)
         self._upkeep = Upkeep(self._slots.store, settings.store)
         self.device = settings.device.name or socket.gethostname() or "galago"
-        self._messages: SimpleQueue[_Ended | PreparedStream | Literal["stop", "reload"]] = SimpleQueue()
+        self._messages: SimpleQueue[_Ended | PreparedStream | _Told] = SimpleQueue()
         self._errands = Errands()
         self._stopping = False
         self._broken: Exception | None = None
@@ -176,6 +177,7 @@ class Service:
             temperature_c=self._governor.temperature_c,
             samples=self._samples.status() if self._samples is not None else None,
             upkeep=self._upkeep,
+            silent=self._control.fault,
         )
 
     def preview(self, stream: str) -> bytes | None:
@@ -487,6 +489,7 @@ class Service:
             for running in list(self._streams):
                 running.live.withdraw(trial.bundle_id)
             self._match(leave=trial.bundle_id)
+        self._messages.put("settled")  # what is to be said of it shall not wait for the next tick
 
     def _match(self, leave: str | None = None) -> None:
         """Load the bundle that should run now for every stream that runs another; ``leave`` one at once."""

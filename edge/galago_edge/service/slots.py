@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from galago_edge.bundle import Bundle
+from galago_edge.contract.device import DeviceProfile
 from galago_edge.contract.errors import (
     BundleError,
     BusyError,
@@ -26,7 +27,7 @@ from galago_edge.service.trial import Judge, LiveTrial, as_failure
 from galago_edge.store import Store
 from galago_edge.store.activating import commit, rollback
 from galago_edge.store.admission import factory_bundle, opened
-from galago_edge.store.booting import BootChoice, Part, begin_boot
+from galago_edge.store.booting import BootChoice, Part, begin_boot, give_back
 from galago_edge.store.state import State
 
 _AGAIN_S = 10.0
@@ -40,15 +41,23 @@ class Slots:
     """
 
     def __init__(
-        self, root: Path, *, live: bool = True, clock_s: Callable[[], float] = time.monotonic
+        self,
+        root: Path,
+        *,
+        live: bool = True,
+        used: Collection[str] | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Look at the store in ``root``.
+
+        ``used``: names that streams run; what no stream runs is neither loaded nor counted. All without it.
 
         ``live``: on cameras or microphones, so that what runs is put to the test. Without, on recordings,
         nothing is judged, counted or written.
         """
         self.store = Store(root)
         self.live = live
+        self._used = None if used is None else frozenset(used)
         self._clock_s = clock_s
         self._turn = threading.Lock()
         self._choices: dict[str, BootChoice] = {}
@@ -58,6 +67,7 @@ class Slots:
         self._unknown: GalagoError | None = None
         self._unloadable: set[str] = set()
         self._faults: dict[str, GalagoError] = {}
+        self._profile_fault: GalagoError | None = None
         self._news: deque[StateRecord] = deque()
 
     # what runs
@@ -97,6 +107,19 @@ class Slots:
         with self._turn:
             faults = [fault for choice in self._choices.values() for fault in choice.faults]
         return self._unknown or (faults[0] if faults else _nothing(self.store))
+
+    def profile(self) -> DeviceProfile | None:
+        """Return what this board is; None when nobody has said, or what was said cannot be read.
+
+        The latter costs the accelerator, not the device, and is a problem.
+        """
+        try:
+            profile, fault = self.store.profile(), None
+        except CallerError as damaged:
+            profile, fault = None, damaged
+        with self._turn:
+            self._profile_fault = fault
+        return profile
 
     def judge(self, stream: str, bundle: Bundle) -> Judge | None:
         """Return who judges ``bundle`` on ``stream``; None when it is not on trial."""
@@ -142,6 +165,7 @@ class Slots:
         """
         if not self.live:
             return
+        names = self._used if names is None else names
         self._unknown = None
         self._unloadable.clear()
         choices: dict[str, BootChoice] = {}
@@ -152,6 +176,9 @@ class Slots:
             state = State()
         try:
             choices = begin_boot(self.store, self.store.trusted(), names=names)
+            with contextlib.suppress(GalagoError):
+                self.store.state()  # a start makes a lost record anew (docs/adr/0015)
+                self._unknown = None
         except CallerError as unreadable:  # whom to trust is unknown, so nobody is trusted
             fault = DeviceError(unreadable.reason, str(unreadable), hint=unreadable.hint)
             wanted = {*state.slots, *self.store.factory_names()}
@@ -178,6 +205,8 @@ class Slots:
             choices, trials = dict(self._choices), dict(self._trials)
         other = set(self.store.factory_names()) - set(choices)
         for name, slot in slots.items():
+            if self._used is not None and name not in self._used:
+                continue
             choice, trial = choices.get(name), trials.get(name)
             running = choice.bundle.id if choice is not None and choice.bundle is not None else None
             if trial is not None and trial.bundle_id == slot.active.id:
@@ -187,7 +216,7 @@ class Slots:
                     continue
             if running != slot.active.id:
                 other.add(name)
-        if other:
+        if other := other if self._used is None else other & self._used:
             self.load(other)
 
     def due(self) -> list[LiveTrial]:
@@ -238,6 +267,15 @@ class Slots:
             rollback(self.store, trial.name, _reason(failure), bundle_id=trial.bundle_id)
             self._tell("rolled_back", trial, reason=str(failure.reason), message=str(failure))
 
+    def stopped(self) -> None:
+        """Give back the loads of open trials: somebody stopped the service, nothing crashed."""
+        with self._turn:
+            found = list(self._trials.values())
+        trials = [trial for trial in found if not isinstance(trial.verdict(), GalagoError)]
+        for trial in trials:
+            with contextlib.suppress(GalagoError, OSError):
+                give_back(self.store, trial.name, trial.bundle_id)
+
     # what is said
 
     def news(self) -> list[StateRecord]:
@@ -257,8 +295,9 @@ class Slots:
         """Return one line for each bundle that is not the one that should run."""
         with self._turn:
             choices, faults = list(self._choices.values()), dict(self._faults)
-            after = list(self._after.values())
-        lines = [f"the trial of {name} cannot be ended: {_words(fault)}" for name, fault in faults.items()]
+            after, unread = list(self._after.values()), self._profile_fault
+        lines = [f"without the board's profile, on the CPU alone: {_words(unread)}"] if unread else []
+        lines += [f"the trial of {name} cannot be ended: {_words(fault)}" for name, fault in faults.items()]
         for choice in choices:
             if choice.faults and choice.bundle is not None:
                 lines.append(f"{choice.bundle} runs, the {choice.part} one: {_words(choice.faults[0])}")
@@ -289,6 +328,9 @@ class Slots:
             if trial is not None and bundle is not None:
                 version = bundle.manifest.bundle.version
                 self._trials[name] = LiveTrial(name, bundle.id, version, trial.left, trial_s=trial.trial_s)
+            elif choice.rolled_back and bundle is not None:  # is the one before any better?
+                version = bundle.manifest.bundle.version
+                self._after[name] = LiveTrial(name, bundle.id, version, 0, aftercare=True)
         if before is not None and before.hold is not None:
             before.hold.close()
         if name in self._trials:

@@ -235,7 +235,8 @@ def _unit_users(case: Case, text: str) -> Iterator[Finding]:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        make = f"sudo useradd --system --home-dir /var/lib/galago --shell /usr/sbin/nologin {user}"
+        options = "--system --user-group --home-dir /var/lib/galago --shell /usr/sbin/nologin"
+        make = f"sudo useradd {options} {user}"
         yield fail("user", f"the unit's user {user} does not exist", make)
         return
     if os.geteuid() == 0 or entry.pw_uid == os.geteuid():

@@ -14,6 +14,14 @@ from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.service.doctor.case import Case, Finding, fail, ok, warn
 from galago_edge.service.doctor.children import run_module
 
+PUBLISHED_KEYS = frozenset(
+    {
+        "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8",
+        "79b5562e8fe654f94078b112e8a98ba7901f853ae695bed7e0e3910bad049664",
+    }
+)
+"""Public halves of the keys in ``galago_edge.testing``: fine in a test, on a device a door for everybody."""
+
 _MB = 1_000_000
 _LOW_BYTES = 200 * _MB
 _OUT_BYTES = 20 * _MB
@@ -91,6 +99,12 @@ def check_keys(case: Case) -> Iterator[Finding]:
         yield warn("keys", lacking, fix)
     else:
         yield warn("keys", "nobody is trusted: no bundle can be installed", fix)
+    for keyid in sorted(PUBLISHED_KEYS & set(trusted.comments)):
+        yield warn(
+            "test key",
+            f"{keyid[:16]}… is a key of Galago's tests, whose private half everybody has",
+            f"galago keys revoke {keyid} --root {case.root}",
+        )
 
 
 def check_bundles(case: Case) -> Iterator[Finding]:
