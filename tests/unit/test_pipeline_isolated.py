@@ -194,7 +194,9 @@ def test_a_process_that_the_system_takes_for_its_memory_counts_as_too_large(
 
 
 LOADING = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 from pathlib import Path
 from galago_edge.bundle import open_bundle
 from galago_edge.pipeline.isolated import Limits, first_load
