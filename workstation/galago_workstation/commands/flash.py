@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -117,7 +119,7 @@ def flash(
     names = [target.name for target in choice.targets]
     with shown(names, lambda line: click.echo(line, err=True), as_json=as_json) as rows:
         seen = rows if logs is None else LoggedRows(rows, logs)
-        report = run_flash(package, choice, wishes, seen, jobs=jobs, results=results, until=_until)
+        report = run_flash(package, choice, wishes, seen, jobs=jobs, results=results, until=on_signals)
     if as_json:
         import msgspec
 
@@ -139,14 +141,24 @@ def _last_line(report: Report) -> str:
 
 
 @contextlib.contextmanager
-def _until(interrupt: Callable[[], None]) -> Iterator[None]:
+def on_signals(interrupt: Callable[[], None]) -> Iterator[None]:
     """Call ``interrupt`` at each SIGINT, SIGTERM, and SIGHUP: a terminal that goes away."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # under nohup a terminal may go away
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, lambda *_: interrupt()) for number in numbers}
+    told: SimpleQueue[bool] = SimpleQueue()  # a handler may be called within a handler: put is made for that
+
+    def listen() -> None:
+        while told.get():
+            interrupt()
+
+    listener = threading.Thread(target=listen, name="interrupts", daemon=True)
+    listener.start()
+    before = {number: signal.signal(number, lambda *_: told.put(True)) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        told.put(False)
+        listener.join()

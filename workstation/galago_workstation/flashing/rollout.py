@@ -23,7 +23,7 @@ class Rollout:
         self._jobs = jobs
         self._sessions: list[Session] = []
         self._interrupts = 0
-        self._lock = threading.RLock()  # a signal handler may come between
+        self._lock = threading.Lock()
 
     @property
     def interrupted(self) -> bool:
@@ -58,7 +58,7 @@ class Rollout:
         return [done[target.name] for target in targets]
 
     def interrupt(self) -> None:
-        """End what can be ended without harm; a second time, everything. May be called by a signal."""
+        """End what can be ended without harm; a second time, everything. Not from a signal handler."""
         with self._lock:
             self._interrupts += 1
             for session in self._sessions:
