@@ -31,10 +31,12 @@ PACKAGES = [
     "mosquitto",
     "openssh-client",
     "openssh-server",
+    "passwd",
     "pulseaudio",
     "pulseaudio-utils",
     "python3-gi",
     "strace",
+    "systemd",
 ]
 
 

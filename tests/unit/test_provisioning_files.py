@@ -16,6 +16,7 @@ from galago_edge.service.provisioning import provision, this_program
 from galago_edge.service.system_user import ensure_user, user_of
 from galago_edge.store import Store
 from galago_edge.testing import OTHER_KEY, TEST_KEY
+from real_parts import missing_part
 
 PI = profile_text("raspberry-pi-5")
 PC = profile_text("generic-x86-64")
@@ -106,7 +107,7 @@ def test_the_user_of_the_service_is_made_on_a_mounted_system(
     monkeypatch.setenv("PATH", os.environ["PATH"] + ":/usr/sbin:/sbin")
     found = shutil.which(tool)
     if found is None:
-        pytest.skip(f"{tool} is not installed here")
+        missing_part(f"no {tool}")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / tool).symlink_to(found)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
