@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -40,3 +42,31 @@ def test_no_signal_is_lost_at_the_end_of_a_run() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
     assert len(calls) == 2
+
+
+def test_of_two_signals_that_come_together_none_waits_for_the_main_thread() -> None:
+    """The second may be given to another thread, and then nothing wakes the main one."""
+    program = """
+import os, signal, sys, threading
+from galago_workstation.commands.flash import on_signals
+both, calls = threading.Event(), []
+def interrupt():
+    calls.append(1)
+    if len(calls) == 2:
+        both.set()
+others = [threading.Thread(target=both.wait, daemon=True) for _ in range(4)]
+for other in others:
+    other.start()
+with on_signals(interrupt):
+    print("ready", flush=True)
+    both.wait()
+"""
+    for _ in range(8):
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as waiting:
+            try:
+                assert waiting.stdout is not None and waiting.stdout.readline() == b"ready\n"
+                waiting.send_signal(signal.SIGINT)
+                waiting.send_signal(signal.SIGTERM)
+                assert waiting.wait(60) == 0
+            finally:
+                waiting.kill()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -146,19 +146,27 @@ def on_signals(interrupt: Callable[[], None]) -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # under nohup a terminal may go away
         numbers.append(signal.SIGHUP)
-    told: SimpleQueue[bool] = SimpleQueue()  # a handler may be called within a handler: put is made for that
+    # A Python handler runs when the main thread gets to it, which may be within another handler or, of two
+    # signals that come together, not before something else wakes it. The byte is written at once.
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)
 
     def listen() -> None:
-        while told.get():
-            interrupt()
+        while told := reading.recv(64):
+            for number in told:
+                if number in numbers:
+                    interrupt()
 
     listener = threading.Thread(target=listen, name="interrupts", daemon=True)
     listener.start()
-    before = {number: signal.signal(number, lambda *_: told.put(True)) for number in numbers}
+    wakeup = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        told.put(False)
+        signal.set_wakeup_fd(wakeup)
+        writing.close()
         listener.join()
+        reading.close()
