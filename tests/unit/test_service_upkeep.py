@@ -137,3 +137,17 @@ def test_a_store_that_cannot_be_read_through_is_a_problem_until_it_can(
     monkeypatch.undo()
     upkeep.recheck()
     assert upkeep.due() and upkeep.scrub() == [] and upkeep.problems() == ()
+
+
+def test_a_fault_of_our_own_does_not_end_the_scrubs_for_good(
+    root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upkeep = Upkeep(Store(root), StoreSettings(), clock_s=clock)
+    clock.now_s += 900
+    assert upkeep.due()
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreFs, "lock", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            upkeep.scrub()
+    clock.now_s += DAY_S
+    assert upkeep.due() and upkeep.scrub() == []

@@ -61,8 +61,10 @@ class Upkeep:
             pause_s = min(_BUSY_S, self._every_s)
         except GalagoError as error:
             failure = error
+        finally:  # a fault of our own must not end the scrubs for good either
+            with self._turn:
+                self._busy, self._due_s = False, self._clock_s() + pause_s
         with self._turn:
-            self._busy, self._due_s = False, self._clock_s() + pause_s
             if report is None:
                 self._failure = failure or self._failure
                 return []
