@@ -48,7 +48,8 @@ class Reader:
         self.child = Child(command, folder / "reader.log", env=env, stdout=self.file)
 
     def last(self) -> list[int]:
-        lines = self.lines.read_text().splitlines()
+        """Return the numbers of the last whole line; what is being written does not count."""
+        *lines, _ = self.lines.read_text().split("\n")
         return [int(word) for word in lines[-1].split()] if lines else []
 
     def count(self) -> int:
