@@ -59,9 +59,9 @@ def install(root: Path, path: Path) -> str:
     return bundle.id
 
 
-def make(tmp_path: Path, model: bytes, version: str, counter: int) -> Path:
+def make(tmp_path: Path, model: bytes, version: str, counter: int, brightest: str = "bright") -> Path:
     labels = [
-        Label(name=name, background=name == "dark", policy=POLICY) for name in ("dark", "mid", "bright")
+        Label(name=name, background=name == "dark", policy=POLICY) for name in ("dark", "mid", brightest)
     ]
     return make_bundle(
         tmp_path / f"levels-{version}.galago",
@@ -223,6 +223,36 @@ def test_a_new_bundle_takes_over_at_sighup_and_one_that_is_damaged_does_not(
         code, errors = running.terminate()
     assert code == 0, errors
     assert not running.gaps()[1:]  # nobody was blind while bundles changed hands
+
+
+def test_an_active_bundle_that_cannot_take_over_is_a_problem_until_one_does(
+    root: Path, tmp_path: Path, camera: MjpegServer, tiny_image_model: bytes
+) -> None:
+    config = CONFIG.replace("[log]", "[stream.thresholds.bright]\non = 0.7\n[log]", 1)  # of door-again alone
+    with service(tmp_path, root, camera.url, config) as running:
+        running.until(lambda: running.windows() > 3, "windows")
+        install(root, make(tmp_path, tiny_image_model, "2.0.0", 2, brightest="glaring"))
+        commit(Store(root), "levels")
+        running.process.send_signal(signal.SIGHUP)
+        running.until(lambda: running.states("bundle", "door-again") == ["reload_failed"], "the refusal")
+        running.process.send_signal(signal.SIGHUP)
+        running.until(lambda: len(running.states("bundle", "door-again")) == 2, "the second refusal")
+        running.until(
+            lambda: [s.version for s in running.status().streams] == ["2.0.0", "1.0.0"], "the first"
+        )
+        assert running.status().state == "degraded"
+        (problem,) = running.status().problems
+        assert problem.startswith("stream door-again goes on with the bundle before")
+        assert problem.endswith("[CONFIG_BAD]")
+        install(root, make(tmp_path, tiny_image_model, "3.0.0", 3))
+        commit(Store(root), "levels")
+        running.process.send_signal(signal.SIGHUP)
+        running.until(
+            lambda: [s.version for s in running.status().streams] == ["3.0.0", "3.0.0"], "the third"
+        )
+        assert running.status().problems == ()
+        code, errors = running.terminate()
+    assert code == 0, errors
 
 
 def test_a_bundle_that_rots_on_the_disk_is_found_while_the_service_runs_and_repaired(

@@ -209,8 +209,11 @@ def test_a_new_bundle_that_fails_at_its_first_window_leaves_the_old_one_where_it
     live.offer(two)
     walk.frames("bright", 5)
     assert live.build is one
-    assert ("bundle", "reload_failed") in walk.states()
+    assert ("bundle", "reload_failed") in walk.states() and live.refused is not None
     assert [event.label for event in walk.events()] == ["bright"]
+    live.offer(build(bundles[1]))
+    walk.frames("dark", 8)
+    assert live.build is not one and live.refused is None
 
 
 def test_only_the_newest_of_several_offers_takes_over(bundles: list[Path], live: LiveStream) -> None:

@@ -255,6 +255,43 @@ def test_a_bundle_that_hangs_is_recorded_before_the_process_ends(root: Path) -> 
     assert state.history[-1].reason.startswith("HUNG")
 
 
+@pytest.mark.parametrize("how", ["hung", "by hand", "crashed"])
+def test_the_bundle_that_came_back_is_watched_at_the_next_start_too_until_another_is_installed(
+    root: Path, how: str
+) -> None:
+    slots = loaded(root)
+    if how == "hung":
+        slots.leave_now(DeviceError(Reason.HUNG, "one window has taken 10 s"), slots.bundle("levels").id)
+    elif how == "by hand":
+        rollback(Store(root), "levels", "seen by a person")
+    slots.close()
+    for _ in range(3 if how == "crashed" else 1):
+        slots = loaded(root)
+    assert version(slots) == "1.0.0"
+    judge = slots.judge("door", slots.bundle("levels"))
+    assert judge is not None and slots.status() == ()  # watched, not on trial
+    judge.passed = True
+    (after,) = slots.due()
+    assert not slots.settle(after)
+    assert states(slots)[-1] == "healthy" and slots.due() == []
+    install(root, 3)
+    commit(Store(root), "levels")
+    slots = loaded(root)
+    assert version(slots) == "3.0.0" and slots.judge("door", slots.bundle("levels")) is None
+
+
+def test_a_rollback_by_hand_beside_the_service_has_the_old_bundle_watched(root: Path) -> None:
+    slots = loaded(root)
+    rollback(Store(root), "levels", "seen by a person")
+    slots.refresh()
+    judge = slots.judge("door", slots.bundle("levels"))
+    assert version(slots) == "1.0.0" and judge is not None
+    judge.failed(BROKEN)
+    (after,) = slots.due()
+    assert not slots.settle(after)
+    assert any("no better" in problem for problem in slots.problems())
+
+
 def test_with_nothing_to_go_back_to_the_bundle_stays_and_that_is_a_problem(root: Path) -> None:
     slots = loaded(root)
     store = Store(root)

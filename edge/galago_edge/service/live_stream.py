@@ -105,6 +105,8 @@ class LiveStream:
         self._candidate_ns = 0
         self._notes: list[tuple[str, str, dict[str, Any]]] = []
         self._source: Source | None = None
+        self.refused: BaseException | None = None
+        """Why the bundle that should decide now does not; None when the right one does, or may yet."""
         self._retry_ns = 0
         self._failed_ns = 0
         self._retry_pause_ns = _RETRY_NS
@@ -128,6 +130,7 @@ class LiveStream:
         ``at_once``: at the next item, because what decides now is no good.
         """
         with self._turn:
+            self.refused = None
             offered, self._offered = self._offered, build
             self._at_once = at_once
         if offered is not None:
@@ -311,6 +314,7 @@ class LiveStream:
     def _refused(self, candidate: Build, failure: BaseException) -> list[Record]:
         self._candidate = None
         candidate.close()
+        self.refused = failure
         return [reload_failed(self.name, candidate.loaded.id, failure, self._last_ns)]
 
     def _take_over(self, candidate: Build, item: Frame | AudioBlock) -> list[Record]:

@@ -102,17 +102,20 @@ def problems(
     streams: Sequence[StreamStatus],
     sinks: Sequence[SinkStatus],
     failures: Sequence[tuple[str, BaseException]],
+    refused: Sequence[tuple[str, BaseException]],
 ) -> tuple[str, ...]:
-    """Return one line for everything that is not as it should be."""
+    """Return one line for everything that is not as it should be.
+
+    ``failures``: by stream, why it does not decide; ``refused``: why it does not decide with what is active.
+    """
     lines = []
     for source in sources:
         if source.liveness != "healthy":
             fault = f": {source.fault}" if source.fault else ""
             lines.append(f"source {source.name} is {source.liveness} for {source.for_s:.0f} s{fault}")
         lines += [f"source {source.name} is not plausible: {alarm}" for alarm in source.alarms]
-    for name, failure in failures:
-        code = f" [{failure.reason}]" if isinstance(failure, GalagoError) else ""
-        lines.append(f"stream {name} does not decide: {failure}{code}")
+    lines += [f"stream {name} does not decide: {_words(failure)}" for name, failure in failures]
+    lines += [f"stream {name} goes on with the bundle before: {_words(failure)}" for name, failure in refused]
     for stream in streams:
         if stream.backend.backend != stream.backend.wanted:
             lines.append(
@@ -129,6 +132,11 @@ def problems(
     return tuple(lines)
 
 
+def _words(failure: BaseException) -> str:
+    code = f" [{failure.reason}]" if isinstance(failure, GalagoError) else ""
+    return f"{str(failure) or type(failure).__name__}{code}"
+
+
 def service_status(
     *,
     device: str,
@@ -139,6 +147,7 @@ def service_status(
     sinks: tuple[SinkStatus, ...],
     slots: Slots,
     failures: Sequence[tuple[str, BaseException]],
+    refused: Sequence[tuple[str, BaseException]],
     events: tuple[dict[str, Any], ...],
     temperature_c: float | None,
     samples: dict[str, Any] | None,
@@ -149,7 +158,7 @@ def service_status(
     safe_mode = bool(failures) and not streams
     found = (
         *(("safe mode: no stream has a bundle that can run",) if safe_mode else ()),
-        *problems(sources, streams, sinks, failures),
+        *problems(sources, streams, sinks, failures, refused),
         *slots.problems(),
         *upkeep.problems(),
         *((f"galago status cannot ask this service: {silent} [{silent.reason}]",) if silent else ()),

@@ -158,11 +158,13 @@ class Service:
         """Return how everything is now. From any thread."""
         sources = self._captures.statuses()
         failures: list[tuple[str, BaseException]] = list(self._absent.copy().items())
-        streams = []
+        streams, refused = [], []
         for running in list(self._streams):
             live, name = running.live, running.prepared.source_name
             if live.failure is not None:
                 failures.append((running.name, live.failure))
+            elif live.refused is not None:
+                refused.append((running.name, live.refused))
             streams.append(stream_status(live, sources.get(name), name, ended=running.ended))
         return service_status(
             device=self.device,
@@ -173,6 +175,7 @@ class Service:
             sinks=self._outbox.status(),
             slots=self._slots,
             failures=failures,
+            refused=refused,
             events=self._recent.newest(),
             temperature_c=self._governor.temperature_c,
             samples=self._samples.status() if self._samples is not None else None,
@@ -476,8 +479,7 @@ class Service:
             self._slots.refresh()
         except GalagoError as failure:
             for running in list(self._streams):
-                name = running.live.manifest.bundle.name
-                self._deliver([reload_failed(running.name, name, failure, running.live.coverage.end_ns)])
+                self._refuse(running, failure)
         else:
             self._match()
         self._upkeep.recheck()
@@ -498,11 +500,12 @@ class Service:
             try:
                 bundle = self._slots.bundle(name)
                 if bundle.id == live.build.loaded.id:
+                    live.refused = None
                     continue
                 check_same_input(live.manifest, bundle.manifest)
                 build = self._built(running, bundle)
             except Exception as failure:  # noqa: BLE001 the one that runs goes on, whatever it was
-                self._deliver([reload_failed(running.name, name, failure, live.coverage.end_ns)])
+                self._refuse(running, failure)
                 continue
             if running.ended:
                 build.close()
@@ -522,6 +525,13 @@ class Service:
                 self._absent[stream.name] = failure
             else:
                 self._messages.put(prepared)
+
+    def _refuse(self, running: Running, failure: BaseException) -> None:
+        """Say that another bundle should decide and cannot; it is a problem until one does."""
+        live = running.live
+        live.refused = failure
+        name = live.manifest.bundle.name
+        self._deliver([reload_failed(running.name, name, failure, live.coverage.end_ns)])
 
     def _built(self, running: Running, bundle: Bundle) -> Build:
         """Load a bundle for a stream; one on trial that does not load has failed.

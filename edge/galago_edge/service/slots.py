@@ -28,7 +28,7 @@ from galago_edge.store import Store
 from galago_edge.store.activating import commit, rollback
 from galago_edge.store.admission import factory_bundle, opened
 from galago_edge.store.booting import BootChoice, Part, begin_boot, give_back
-from galago_edge.store.state import State
+from galago_edge.store.state import State, came_back
 
 _AGAIN_S = 10.0
 """Pause before a verdict that could not be recorded is tried again."""
@@ -177,7 +177,7 @@ class Slots:
         try:
             choices = begin_boot(self.store, self.store.trusted(), names=names)
             with contextlib.suppress(GalagoError):
-                self.store.state()  # a start makes a lost record anew (docs/adr/0015)
+                state = self.store.state()  # a start makes a lost record anew (docs/adr/0015)
                 self._unknown = None
         except CallerError as unreadable:  # whom to trust is unknown, so nobody is trusted
             fault = DeviceError(unreadable.reason, str(unreadable), hint=unreadable.hint)
@@ -189,7 +189,7 @@ class Slots:
         except LinkError as unreadable:
             self._unknown = unreadable
         for choice in choices.values():
-            self._choose(choice)
+            self._choose(choice, came_back=came_back(state, choice.name))
 
     def refresh(self) -> None:
         """Follow what was installed, committed or rolled back by somebody else.
@@ -316,7 +316,7 @@ class Slots:
 
     # inside
 
-    def _choose(self, choice: BootChoice) -> None:
+    def _choose(self, choice: BootChoice, *, came_back: bool = False) -> None:
         name, bundle, trial = choice.name, choice.bundle, choice.trial
         with self._turn:
             before = self._choices.get(name)
@@ -328,7 +328,7 @@ class Slots:
             if trial is not None and bundle is not None:
                 version = bundle.manifest.bundle.version
                 self._trials[name] = LiveTrial(name, bundle.id, version, trial.left, trial_s=trial.trial_s)
-            elif choice.rolled_back and bundle is not None:  # is the one before any better?
+            elif bundle is not None and (came_back or choice.rolled_back):  # is it any better?
                 version = bundle.manifest.bundle.version
                 self._after[name] = LiveTrial(name, bundle.id, version, 0, aftercare=True)
         if before is not None and before.hold is not None:
@@ -355,9 +355,6 @@ class Slots:
         self.load([trial.name])
         with self._turn:
             now = self._choices[trial.name].bundle
-            if now is not None:
-                version = now.manifest.bundle.version
-                self._after[trial.name] = LiveTrial(trial.name, now.id, version, 0, aftercare=True)
         detail = {"reason": str(failure.reason), "message": str(failure)}
         self._tell("rolled_back", trial, to=None if now is None else now.id, **detail)
         return True

@@ -251,6 +251,13 @@ def with_boot_back(state: State, name: str) -> State:
     return State(seq=state.seq + 1, slots={**state.slots, name: slot}, history=history)
 
 
+def came_back(state: State, name: str) -> bool:
+    """Tell whether the active bundle of ``name`` is there because of a rollback, and nothing followed."""
+    moves = ("install", "activate", "commit", "rollback")
+    last = next((e.action for e in reversed(state.history) if e.name == name and e.action in moves), None)
+    return last == "rollback"
+
+
 def _kept(history: tuple[Event, ...], slots: dict[str, Slot]) -> tuple[Event, ...]:
     """Return a history that is one event too long without the oldest one that nobody will ask for."""
     if len(history) <= HISTORY_LENGTH:
