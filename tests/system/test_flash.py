@@ -189,6 +189,20 @@ def test_a_downgrade_needs_its_own_word(place: Workplace) -> None:
     assert place.one(place.bundle(1), card, "--allow-downgrade")["active"] == "1.0.0"
 
 
+def test_a_board_that_it_was_not_built_for_needs_its_own_word(place: Workplace) -> None:
+    pi = place.device("pi", "raspberry-pi-3-32bit")
+    refused = place.one(place.bundle(1), pi, exit_code=1)
+    assert refused["reason"] == "PROFILE_MISMATCH" and "--ignore-compatible" in refused["hint"]
+    assert place.one(place.bundle(1), pi, "--ignore-compatible", "--dry-run")["outcome"] == "would install"
+    fitting = place.device("card")
+    results = place.flash(place.bundle(1), pi, fitting, "--ignore-compatible")
+    assert [result["outcome"] for result in results] == ["committed", "committed"]
+    told = [
+        [e.reason for e in Store(root).state().history if e.action == "override"] for root in (pi, fitting)
+    ]
+    assert told == [["ignore-compatible"], []]
+
+
 def test_every_device_gets_its_own_truth_and_only_those_that_failed_are_tried_again(place: Workplace) -> None:
     cards = [place.device(f"card{number}") for number in range(3)]
     (cards[1] / "trust").rename(cards[1] / "hidden")
@@ -245,6 +259,8 @@ def test_a_device_that_is_another_board_than_the_fleet_file_says_is_left_alone(p
     path = fleet(place, f'[device.porch]\naddress = "{card}"\nprofile = "raspberry-pi-5"\n')
     result = place.one(place.bundle(1), "@porch", "--fleet", path, exit_code=1)
     assert result["reason"] == "PROFILE_MISMATCH" and active(card) is None
+    said = place.one(place.bundle(1), "@porch", "--fleet", path, "--ignore-compatible", exit_code=1)
+    assert said["reason"] == "PROFILE_MISMATCH" and active(card) is None  # it is the wrong device
 
 
 def test_a_busy_device_says_so_and_is_busy_for_the_exit_code(place: Workplace) -> None:
@@ -329,6 +345,18 @@ def test_a_device_refuses_before_anything_is_sent(
     result = place.one(place.bundle(1, **options), f"porch:{root}", *by_ssh(sshd), exit_code=1)
     assert (result["outcome"], result["reason"], result["sent_bytes"]) == ("refused", reason, 0)
     assert result["hint"] and not (root / "inbox").exists() and active(root) is None
+
+
+def test_a_device_of_another_board_takes_it_when_that_is_said(place: Workplace, sshd: SshServer) -> None:
+    root = place.device("device")
+    profile = root / "profile.toml"
+    profile.write_text(profile.read_text().replace(BOARD, "porch"))
+    target = f"porch:{root}"
+    refused = place.one(place.bundle(1), target, *by_ssh(sshd), exit_code=1)
+    assert (refused["reason"], refused["sent_bytes"]) == ("PROFILE_MISMATCH", 0)
+    taken = place.one(place.bundle(1), target, *by_ssh(sshd, "--ignore-compatible"))
+    assert (taken["outcome"], active(root)) == ("committed", "1.0.0")
+    assert Store(root).state().history[-1].reason == "ignore-compatible"
 
 
 def test_a_full_disk_refuses_early_and_keeps_the_old_bundle(place: Workplace, sshd: SshServer) -> None:

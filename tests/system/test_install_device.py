@@ -19,7 +19,7 @@ from galago_edge.contract.errors import GalagoError, Reason
 from galago_edge.contract.manifest import Manifest, Operator
 from galago_edge.engine import runtime
 from galago_edge.service.receiver import receive
-from galago_edge.store import Store
+from galago_edge.store import Store, begin_boot
 from galago_edge.store.fs import StoreFs
 from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, make_bundle, trust
 
@@ -219,6 +219,92 @@ def test_the_profile_refuses(
 def test_a_bundle_for_other_machines_is_refused_without_a_profile_too(root: Path, bundle: Path) -> None:
     other = signed(bundle, lambda manifest: changed(manifest, compat__arch=("riscv64",)))
     assert this_arch() in refused(install(other, root), "ARCH")
+
+
+def another_board(root: Path, **fields: Any) -> Path:
+    write_profile(root, **{"id": "porch"} | fields)
+    return root
+
+
+def for_other_machines(bundle: Path) -> Path:
+    return signed(bundle, lambda manifest: changed(manifest, compat__arch=("riscv64",)))
+
+
+def test_a_bundle_for_other_boards_is_taken_when_that_is_said_and_history_and_status_tell_of_it(
+    root: Path, bundle: Path
+) -> None:
+    another_board(root)
+    assert "--ignore-compatible" in install(bundle, root).stderr
+    assert install(bundle, root, "--ignore-compatible").exit_code == 0
+    assert "installed with --ignore-compatible" in galago("status", "--root", root).output
+    shown = status(root)
+    assert shown["slots"][0]["overrides"] == ["ignore-compatible"]
+    assert [(event["version"], event["reason"]) for event in shown["overrides"]] == [
+        ("1.0.0", "ignore-compatible")
+    ]
+    told = galago("history", "--root", root).output.splitlines()
+    assert any("override" in line and "ignore-compatible" in line for line in told)
+
+
+def test_a_bundle_for_other_machines_is_taken_when_that_is_said(root: Path, bundle: Path) -> None:
+    assert install(bundle, root).exit_code == 0
+    other = for_other_machines(bundle)
+    assert "--ignore-compatible" in install(other, root).stderr
+    assert install(other, root, "--ignore-compatible").exit_code == 0
+    assert active_version(root) == "2.0.0" and status(root)["slots"][0]["trial"] is not None
+
+
+def test_an_override_that_was_not_needed_is_not_told_of(root: Path, bundle: Path) -> None:
+    write_profile(root)
+    assert install(bundle, root, "--ignore-compatible").exit_code == 0
+    assert status(root)["overrides"] == [] and "--ignore" not in galago("status", "--root", root).output
+
+
+def test_what_was_staged_with_the_override_is_activated_and_told_of_once(root: Path, bundle: Path) -> None:
+    assert install(bundle, another_board(root), "--ignore-compatible").exit_code == 0
+    other = for_other_machines(bundle)
+    assert install(other, root, "--ignore-compatible", "--stage-only").exit_code == 0
+    assert galago("activate", "--root", root).exit_code == 0
+    assert status(root)["slots"][0]["overrides"] == ["ignore-compatible"]
+    assert active_version(root) == "2.0.0"
+
+
+def test_what_was_taken_with_the_override_is_what_a_start_loads_and_a_rollback_goes_back_to(
+    root: Path, bundle: Path
+) -> None:
+    assert install(bundle, another_board(root), "--ignore-compatible").exit_code == 0
+    store = Store(root)
+    assert begin_boot(store, store.trusted())["eyes"].part == "active"
+    later = signed(bundle, lambda manifest: changed(manifest, compat__device_profiles=("porch",)))
+    assert install(later, root).exit_code == 0
+    assert status(root)["slots"][0]["overrides"] == []
+    assert galago("rollback", "--root", root).exit_code == 0
+    assert begin_boot(store, store.trusted())["eyes"].part == "active"
+    assert (active_version(root), status(root)["slots"][0]["overrides"]) == ("1.0.0", ["ignore-compatible"])
+
+
+REFUSED_ALL_THE_SAME: dict[str, tuple[dict[str, Any], str]] = {
+    "the profile of another machine": ({"arch": "riscv64"}, "ARCH"),
+    "an older runtime": ({"min_version": "999.0"}, "RUNTIME_OLD"),
+    "fewer operators": ({"ops": "MEAN = 1"}, "OP_UNSUPPORTED"),
+}
+
+
+@pytest.mark.parametrize(("fields", "reason"), REFUSED_ALL_THE_SAME.values(), ids=REFUSED_ALL_THE_SAME)
+def test_a_board_that_cannot_run_it_is_refused_with_the_override_too(
+    root: Path, bundle: Path, fields: dict[str, Any], reason: str
+) -> None:
+    another_board(root, **fields)
+    refused(install(bundle, root, "--ignore-compatible"), reason)
+    assert Store(root).state().slots == {}
+
+
+def test_a_board_that_computes_other_answers_is_refused_with_the_override_too(
+    root: Path, bundle: Path
+) -> None:
+    another_board(root)
+    refused(install(signed(bundle, other_logits), root, "--ignore-compatible"), "GOLDEN_FAIL")
+    assert Store(root).state().slots == {}
 
 
 def with_golden(manifest: Manifest, **fields: Any) -> Manifest:

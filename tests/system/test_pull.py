@@ -27,6 +27,7 @@ from galago_edge.bundle.keys import create_key_pair, key_id, read_private_key
 from galago_edge.bundle.signature import sign
 from galago_edge.bundle.trust import TrustedKeys
 from galago_edge.commands.cli import main
+from galago_edge.contract.device import this_arch
 from galago_edge.contract.errors import BundleError, LinkError
 from galago_edge.service import fetching, pulling
 from galago_edge.service.fetching import Server
@@ -162,6 +163,17 @@ def test_a_bundle_that_failed_here_is_not_fetched_again(place: Place) -> None:
     assert place.active == "1.0.0"
     result = place.pull()
     assert result["state"] == "up to date" and "failed here before" in result["note"]
+
+
+def test_nobody_who_is_away_can_say_that_a_bundle_for_other_boards_is_wanted(place: Place) -> None:
+    place.publish(1)
+    profile = place.root / "profile.toml"
+    profile.write_text(
+        f'id = "porch"\ntitle = "Porch"\narch = "{this_arch()}"\nram_mb = 512\ncores = 1\n'
+        '[runtime]\npackage = "ai-edge-litert"\nmin_version = "2.0"\n[runtime.ops]\nCONV_2D = 3\n'
+    )
+    assert place.pull("--name", "eyes", exit_code=1)["fault"]["reason"] == "PROFILE_MISMATCH"
+    assert run("pull", place.server.url, "--root", place.root, "--ignore-compatible").exit_code == 2
 
 
 def test_a_server_that_gives_an_older_release_changes_nothing(place: Place) -> None:

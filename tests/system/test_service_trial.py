@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from galago_edge.contract.device import this_arch
+from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.records import EventRecord
+from galago_edge.engine import runtime
 from galago_edge.service.crash_loop import ENDS, FILE
+from galago_edge.service.receiver import receive
 from galago_edge.store import Store
 from galago_edge.store.activating import commit, rollback
 from galago_edge.testing import set_numbers
@@ -169,6 +173,28 @@ def test_a_committed_bundle_that_takes_every_process_down_leaves_the_camera_to_t
         device.install(3)
         device.hup()
         device.until(lambda: device.runs() == "3.0.0", "a better one")
+
+
+def test_a_bundle_for_other_boards_that_was_taken_all_the_same_is_judged_and_runs_after_a_restart(
+    device: Device,
+) -> None:
+    here = runtime()
+    (device.root / "profile.toml").write_text(
+        f'id = "porch"\ntitle = "Porch"\narch = "{this_arch()}"\nram_mb = 2048\ncores = 1\n'
+        f'[runtime]\npackage = "{here.package}"\nmin_version = "{here.version}"\n[runtime.ops]\nCONV_2D = 3\n'
+    )
+    path = device.make(2, None, "dark mid bright")
+    with pytest.raises(DeviceError) as caught:
+        receive(path, device.root)
+    assert caught.value.reason == Reason.PROFILE_MISMATCH
+    with device.running():
+        device.until(lambda: device.windows() > 3, "windows")  # one for others that was there before, too
+        receive(path, device.root, ignore_compatible=True)
+        device.hup()
+        device.until(lambda: device.told("committed"), "the commit")
+    with device.running():
+        device.until(lambda: device.runs() == "2.0.0" and device.windows() > 3, "the same bundle")
+    assert not device.told("rolled_back") and not device.told("fallback")
 
 
 def test_a_rollback_by_hand_and_a_commit_by_hand_end_a_trial(device: Device) -> None:

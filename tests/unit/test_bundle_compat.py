@@ -28,8 +28,8 @@ PROFILE = DeviceProfile(
 )
 
 
-def check(manifest: Manifest = MANIFEST, profile: DeviceProfile | None = PROFILE, **here: Any) -> None:
-    check_compat(manifest, **{"arch": "aarch64", "edge_version": "0.1.0", "profile": profile, **here})
+def check(manifest: Manifest = MANIFEST, profile: DeviceProfile | None = PROFILE, **here: Any) -> list[str]:
+    return check_compat(manifest, **{"arch": "aarch64", "edge_version": "0.1.0", "profile": profile, **here})
 
 
 def refusal(*args: Any, **here: Any) -> tuple[Reason, str]:
@@ -75,6 +75,54 @@ def test_an_operator_the_profile_does_not_have_is_refused(ops: dict[str, int], s
     assert reason == Reason.OP_UNSUPPORTED and said in text and "porch" in text
     assert len(list(unsupported_ops(MANIFEST.compat.ops, profile.runtime))) == 1
     check(profile=None)  # nothing is known about the board
+
+
+FOR_OTHERS: dict[str, tuple[Manifest, dict[str, Any]]] = {
+    "another board": (MANIFEST, {"profile": changed(PROFILE, id="barn")}),
+    "another machine": (MANIFEST, {"profile": None, "arch": "armv7l"}),
+    "another machine by the bundle alone": (changed(MANIFEST, compat__arch=("riscv64",)), {}),
+    "both": (MANIFEST, {"profile": changed(PROFILE, id="barn", arch="armv7l"), "arch": "armv7l"}),
+}
+
+
+@pytest.mark.parametrize(("manifest", "here"), FOR_OTHERS.values(), ids=FOR_OTHERS)
+def test_a_bundle_for_other_boards_is_taken_with_its_own_override_which_the_hint_names(
+    manifest: Manifest, here: dict[str, Any]
+) -> None:
+    with pytest.raises(DeviceError, match="the bundle is for") as caught:
+        check(manifest, **here)
+    assert caught.value.hint.endswith("or install it with --ignore-compatible")
+    assert check(manifest, ignore_compatible=True, **here) == ["ignore-compatible"]
+
+
+def test_the_override_is_not_told_of_where_it_was_not_needed() -> None:
+    assert check() == check(ignore_compatible=True) == check(ignore_compatible=True, profile=None) == []
+
+
+BARN = changed(PROFILE, id="barn")
+CANNOT_RUN: dict[str, tuple[Manifest, dict[str, Any], Reason]] = {
+    "a profile for another machine": (MANIFEST, {"profile": BARN, "arch": "x86_64"}, Reason.ARCH),
+    "an older galago-edge": (
+        changed(MANIFEST, compat__min_runtime_version="0.2.0"),
+        {"profile": BARN},
+        Reason.RUNTIME_OLD,
+    ),
+    "a feature": (
+        changed(MANIFEST, compat__features=("image/2",)),
+        {"profile": None, "arch": "armv7l"},
+        Reason.RUNTIME_OLD,
+    ),
+    "an operator": (MANIFEST, {"profile": changed(BARN, runtime__ops={"MEAN": 2})}, Reason.OP_UNSUPPORTED),
+}
+
+
+@pytest.mark.parametrize(("manifest", "here", "reason"), CANNOT_RUN.values(), ids=CANNOT_RUN)
+def test_what_cannot_run_here_is_refused_with_the_override_too(
+    manifest: Manifest, here: dict[str, Any], reason: Reason
+) -> None:
+    with pytest.raises(DeviceError) as caught:
+        check(manifest, ignore_compatible=True, **here)
+    assert caught.value.reason == reason and "--ignore-compatible" not in caught.value.hint
 
 
 @pytest.mark.parametrize(

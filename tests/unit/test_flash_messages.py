@@ -6,13 +6,14 @@ import os
 import struct
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from galago_edge.contract.errors import LinkError
 from galago_edge.service import receiving_messages
-from galago_edge.service.receiving_messages import GREETING, End, Pipe, Ready, Refused, Start
+from galago_edge.service.receiving_messages import GREETING, End, Offer, Pipe, Ready, Refused, Start
 
 
 class Wire:
@@ -43,6 +44,17 @@ def test_messages_and_bytes_arrive_in_order(wire: Wire) -> None:
     wire.workstation.send_data(b"abc")
     wire.workstation.send(End())
     assert [wire.device.from_workstation(1.0) for _ in range(3)] == [Start(offset=3), b"abc", End()]
+
+
+def test_a_workstation_that_knows_fewer_or_more_overrides_is_understood_and_they_are_off(wire: Wire) -> None:
+    offer = Offer(manifest=b"m", signature=b"s", size=1, sha256="0" * 64)
+    older = msgspec.to_builtins(offer)
+    for name in ("allow_downgrade", "allow_bad", "ignore_compatible"):
+        assert older.pop(name) is False
+    for body in (older, {**older, "ignore_something_later": True}):
+        frame = msgspec.json.encode(body)
+        os.write(wire.down[1], struct.pack(">cI", b"J", len(frame)) + frame)
+        assert wire.device.from_workstation(1.0) == offer
 
 
 @given(st.binary(max_size=500).filter(lambda noise: GREETING not in noise + GREETING[:-1]))

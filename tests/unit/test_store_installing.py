@@ -158,6 +158,30 @@ def test_an_older_release_is_taken_when_that_is_meant_and_the_record_says_so(roo
     assert (state.history[-1].action, state.history[-1].reason) == ("override", "allow-downgrade")
 
 
+def overridden(root: Path) -> list[tuple[str, str]]:
+    """Return version and word of every override that the record tells of."""
+    return [(e.version or "", e.reason) for e in Store(root).state().history if e.action == "override"]
+
+
+def test_what_the_caller_had_to_override_is_written_with_the_install_itself(root: Path) -> None:
+    install(root, pack(root, 7))
+    options = {"allow_downgrade": True, "overrides": ["ignore-compatible"]}
+    install(root, pack(root, 6), **options)
+    assert overridden(root) == [("6.0.0", "ignore-compatible"), ("6.0.0", "allow-downgrade")]
+    before = snapshot(root)
+    assert install(root, pack(root, 6), **options).outcome == "already installed"
+    assert snapshot(root) == before  # nothing was done, so nothing was overridden
+
+
+def test_a_repair_that_needed_an_override_says_so(root: Path) -> None:
+    install(root, pack(root, 1))  # it was compatible then
+    path = root / "bundles" / active(root).id / "model.tflite"
+    path.chmod(0o644)
+    path.write_bytes(b"rotten!")
+    assert install(root, pack(root, 1), overrides=["ignore-compatible"]).outcome == "repaired"
+    assert overridden(root) == [("1.0.0", "ignore-compatible")]
+
+
 def test_no_override_goes_below_the_floor(root: Path) -> None:
     from galago_edge.bundle import write_bundle
 

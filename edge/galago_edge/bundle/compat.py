@@ -11,26 +11,36 @@ from galago_edge.contract.manifest import Compatibility, Manifest, Operator
 
 FEATURES = frozenset({"image/1", "logmel/1", "motion/1", "level/1"})
 """What a manifest may ask of this version of galago-edge."""
+_OR_ELSE = "or install it with --ignore-compatible"
 
 
-def check_compat(manifest: Manifest, *, arch: str, edge_version: str, profile: DeviceProfile | None) -> None:
-    """Refuse a bundle that this device cannot run.
+def check_compat(
+    manifest: Manifest,
+    *,
+    arch: str,
+    edge_version: str,
+    profile: DeviceProfile | None,
+    ignore_compatible: bool = False,
+) -> list[str]:
+    """Refuse a bundle that this device cannot run, or that was not built for it; return what was overridden.
 
     ``arch`` is the machine's, ``edge_version`` that of galago-edge; without a profile nothing is known
-    about the board, so only these two count.
+    about the board, so only these two count. ``ignore_compatible`` takes a bundle that was built for other
+    boards or machines; whether it can run here is checked all the same.
 
     Raises:
         DeviceError: PROFILE_MISMATCH, ARCH, RUNTIME_OLD or OP_UNSUPPORTED.
     """
     compat = manifest.compat
-    if profile is not None:
-        _check_profile(compat, arch, profile)
-    if arch not in compat.arch:
-        raise DeviceError(
+    if profile is not None and profile.arch != arch:
+        raise DeviceError(  # of the device itself, so no bundle would be right
             Reason.ARCH,
-            f"the bundle is for {', '.join(compat.arch)}, this machine is {arch}",
-            hint="build the bundle for this board: galago bundle build --device NAME",
+            f"the profile {profile.id} is for {profile.arch}, this machine is {arch}",
+            hint="give the device its own board's profile: galago devices show NAME -o ROOT/profile.toml",
         )
+    meant_for_others = _meant_for_others(compat, arch, profile)
+    if meant_for_others is not None and not ignore_compatible:
+        raise meant_for_others
     unknown = [feature for feature in compat.features if feature not in FEATURES]
     if version_key(edge_version) < version_key(compat.min_runtime_version) or unknown:
         wanted = f"galago-edge {compat.min_runtime_version}" + "".join(f" with {name}" for name in unknown)
@@ -46,22 +56,25 @@ def check_compat(manifest: Manifest, *, arch: str, edge_version: str, profile: D
                 f"{profile.id}: {text}",
                 hint="train or convert a model without it, or update the device's runtime and profile",
             )
+    return [] if meant_for_others is None else ["ignore-compatible"]
 
 
-def _check_profile(compat: Compatibility, arch: str, profile: DeviceProfile) -> None:
-    if profile.arch != arch:
-        raise DeviceError(
-            Reason.ARCH,
-            f"the profile {profile.id} is for {profile.arch}, this machine is {arch}",
-            hint="give the device its own board's profile: galago devices show NAME -o ROOT/profile.toml",
-        )
-    if profile.id not in compat.device_profiles:
-        raise DeviceError(
+def _meant_for_others(compat: Compatibility, arch: str, profile: DeviceProfile | None) -> DeviceError | None:
+    """Return what to say of a bundle that was built for other boards; None when it is for this one."""
+    if profile is not None and profile.id not in compat.device_profiles:
+        return DeviceError(
             Reason.PROFILE_MISMATCH,
             f"the bundle is for {', '.join(compat.device_profiles) or 'no profile'}, "
             f"this device is {profile.id}",
-            hint=f"build the bundle for this board: galago bundle build --device {profile.id}",
+            hint=f"build the bundle for this board: galago bundle build --device {profile.id}, {_OR_ELSE}",
         )
+    if arch not in compat.arch:
+        return DeviceError(
+            Reason.ARCH,
+            f"the bundle is for {', '.join(compat.arch)}, this machine is {arch}",
+            hint=f"build the bundle for this board: galago bundle build --device NAME, {_OR_ELSE}",
+        )
+    return None
 
 
 def check_runtime(package: str, version: str, profile: DeviceProfile) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--commit", is_flag=True, help="No trial: take it as good at once.")
 @click.option("--allow-downgrade", is_flag=True, help="Take an older release than the active one.")
 @click.option("--allow-bad", is_flag=True, help="Take a bundle that failed on this device before.")
+@click.option("--ignore-compatible", is_flag=True, help="Take a bundle that was built for other boards.")
 @click.option(
     "--trial-s",
     type=click.IntRange(1, 86_400),
@@ -47,6 +48,7 @@ def install(
     commit: bool,
     allow_downgrade: bool,
     allow_bad: bool,
+    ignore_compatible: bool,
     trial_s: int | None,
     wait_s: float | None,
     as_json: bool,
@@ -78,6 +80,7 @@ def install(
             commit=commit,
             allow_downgrade=allow_downgrade,
             allow_bad=allow_bad,
+            ignore_compatible=ignore_compatible,
             trial_s=trial_s,
         )
         told = None

@@ -136,7 +136,7 @@ def _slot_lines(report: SlotReport) -> list[str]:
     if report.last_rollback is not None and report.last_rollback.id in slot.bad:
         event = report.last_rollback
         lines.append(f"  rolled back: {event.version} at {event.at_utc}, {event.reason}")
-    lines += [f"  installed with --{event.reason}" for event in report.overrides]
+    lines += [f"  installed with --{override}" for override in _overridden(report)]
     if (fault := report.fault) is not None:
         how = "DAMAGED" if report.modality is None else "NOT LOADED AT THE NEXT START"
         lines.append(f"  {how}: {fault} [{fault.reason}]; {fault.hint}")
@@ -165,11 +165,16 @@ def _slot_data(report: SlotReport) -> dict[str, Any]:
     return {
         **slot_data(report.name, report.slot),
         "modality": report.modality,
-        "overrides": [override.reason for override in report.overrides],
+        "overrides": _overridden(report),
         "last_rollback": event
         and {"id": event.id, "version": event.version, "at_utc": event.at_utc, "reason": event.reason},
         "fault": _fault(fault) if fault else None,
     }
+
+
+def _overridden(report: SlotReport) -> list[str]:
+    """Return each override once: a bundle may be staged with it and activated with it."""
+    return list(dict.fromkeys(event.reason for event in report.overrides))
 
 
 def _fault(fault: GalagoError) -> dict[str, str]:

@@ -47,6 +47,7 @@ def receive(
     commit: bool = False,
     allow_downgrade: bool = False,
     allow_bad: bool = False,
+    ignore_compatible: bool = False,
     trial_loads: int | None = None,
     trial_s: int | None = None,
     mounted: bool = False,
@@ -56,8 +57,9 @@ def receive(
     Checked in this order, and nothing is written before the last line of it: signature by trusted keys,
     every byte, the manifest's own sense, board, machine, runtime, operators, release counter, space.
     Then it is copied, read back, and its golden samples are run in a process of their own. The options are
-    those of ``galago_edge.store.install_bundle``; ``mounted``: the store is another machine's, on a disk
-    that is mounted here, so its profile tells what the machine is and no sample can be run.
+    those of ``galago_edge.store.install_bundle``; ``ignore_compatible`` takes a bundle that was built for
+    other boards, and the record says so; ``mounted``: the store is another machine's, on a disk that is
+    mounted here, so its profile tells what the machine is and no sample can be run.
 
     Raises:
         BundleError: The bundle is wrong, or not from somebody this device trusts.
@@ -70,7 +72,7 @@ def receive(
     trusted = store.trusted()
     bundle = open_bundle(path, trusted)
     profile = store.profile()
-    _check_board(bundle, root, profile, mounted=mounted)
+    overrides = _check_board(bundle, root, profile, mounted=mounted, ignore_compatible=ignore_compatible)
     results: list[GoldenResult] = []
 
     def accept(copy: Bundle) -> Mapping[str, Any]:
@@ -89,6 +91,7 @@ def receive(
         commit=commit,
         allow_downgrade=allow_downgrade,
         allow_bad=allow_bad,
+        overrides=overrides,
         trial=TrialTerms(trial_loads, trial_s),
     )
     return Receipt(
@@ -102,7 +105,10 @@ def receive(
     )
 
 
-def _check_board(bundle: Bundle, root: Path, profile: DeviceProfile | None, *, mounted: bool) -> None:
+def _check_board(
+    bundle: Bundle, root: Path, profile: DeviceProfile | None, *, mounted: bool, ignore_compatible: bool
+) -> list[str]:
+    """Refuse a bundle that this board cannot run, or was not built for; return what was overridden."""
     if mounted and profile is None:
         raise CallerError(
             Reason.TARGET_UNKNOWN,
@@ -110,8 +116,15 @@ def _check_board(bundle: Bundle, root: Path, profile: DeviceProfile | None, *, m
             hint="galago provision TARGET --profile NAME --trust KEY.pub makes it a device's",
         )
     arch = profile.arch if mounted and profile is not None else this_arch()
-    check_compat(bundle.manifest, arch=arch, edge_version=galago_edge.__version__, profile=profile)
+    overrides = check_compat(
+        bundle.manifest,
+        arch=arch,
+        edge_version=galago_edge.__version__,
+        profile=profile,
+        ignore_compatible=ignore_compatible,
+    )
     if not mounted:
         here = runtime()
         if profile is not None:
             check_runtime(here.package, here.version, profile)
+    return overrides

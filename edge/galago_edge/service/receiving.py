@@ -140,7 +140,13 @@ class Receiving:
                 hint="mount the disk, or make it one: galago provision TARGET --profile NAME --trust KEY.pub",
             )
         arch = profile.arch if self._mounted and profile is not None else this_arch()
-        check_compat(manifest, arch=arch, edge_version=galago_edge.__version__, profile=profile)
+        check_compat(
+            manifest,
+            arch=arch,
+            edge_version=galago_edge.__version__,
+            profile=profile,
+            ignore_compatible=offer.ignore_compatible,
+        )
         if profile is not None and not self._mounted:
             here = runtime()
             check_runtime(here.package, here.version, profile)
@@ -203,6 +209,7 @@ class Receiving:
             activate=not offer.stage_only,
             allow_downgrade=offer.allow_downgrade,
             allow_bad=offer.allow_bad,
+            ignore_compatible=offer.ignore_compatible,
             trial_s=offer.trial_s,
             mounted=self._mounted,
         )

@@ -102,6 +102,7 @@ class Offer(_Message, frozen=True, kw_only=True, tag="offer"):
     stage_only: bool = False
     allow_downgrade: bool = False
     allow_bad: bool = False
+    ignore_compatible: bool = False
     trial_s: Natural | None = None
     """How long the device's service shall judge it, where that differs from the manifest."""
     wait_s: Annotated[float, msgspec.Meta(ge=0, le=7 * 86_400)] = 0.0

@@ -11,7 +11,7 @@ Where there is something to go back to, a new bundle is active on trial: ``booti
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from galago_edge.store.changing import Change, changing, exists, now_utc
 from galago_edge.store.collecting import discard_unused
 from galago_edge.store.folder import Store
 from galago_edge.store.resigning import adopt_signatures
-from galago_edge.store.state import Slot, State, with_active, with_commit, with_event, with_staged
+from galago_edge.store.state import Release, Slot, State, with_active, with_commit, with_event, with_staged
 
 RESERVE_BYTES = 4 << 20
 """Left free on purpose: the record, logs and other programs must still be able to write."""
@@ -57,13 +57,15 @@ def install_bundle(
     commit: bool = False,
     allow_downgrade: bool = False,
     allow_bad: bool = False,
+    overrides: Sequence[str] = (),
     trial: TrialTerms | None = None,
 ) -> Installation:
     """Copy a bundle into the store, let ``accept`` judge the copy, and make it the active one.
 
     It is on trial afterwards when there is something to go back to and ``commit`` is not given. Without
     ``activate`` it is only staged: see ``galago_edge.store.activate``. ``allow_downgrade`` takes a release
-    below the active one (never below the floor), ``allow_bad`` one that failed here; the record says so.
+    below the active one (never below the floor), ``allow_bad`` one that failed here; the record says so,
+    and of ``overrides``: what the caller needed before, as it is written on the command line.
     Where no copy of the record is whole, a new one is made first of what lies there.
 
     Raises:
@@ -87,6 +89,7 @@ def install_bundle(
             commit=commit,
             allow_downgrade=allow_downgrade,
             allow_bad=allow_bad,
+            overrides=overrides,
             terms=trial or TrialTerms(),
         )
 
@@ -106,14 +109,21 @@ class _Installer:
         """Where a damaged folder was put out of the way."""
 
     def run(
-        self, *, activate: bool, commit: bool, allow_downgrade: bool, allow_bad: bool, terms: TrialTerms
+        self,
+        *,
+        activate: bool,
+        commit: bool,
+        allow_downgrade: bool,
+        allow_bad: bool,
+        overrides: Sequence[str],
+        terms: TrialTerms,
     ) -> Installation:
         state = self._store.state()
         slot = state.slots.get(self._name)
         discard_unused(self._change, state, keep={self._bundle.id})
         if slot is not None and slot.active.id == self._bundle.id:
-            return self._again(state, slot, commit=commit)
-        overrides = check_release(
+            return self._again(state, slot, commit=commit, overrides=overrides)
+        needed = check_release(
             self._bundle,
             slot or self._delivered(),
             allow_downgrade=allow_downgrade,
@@ -135,14 +145,17 @@ class _Installer:
             judged = None if commit else trial_of(self._store, self._bundle, slot, self._trusted, terms)
             state = with_active(state, self._name, release, judged)
             phase = "on trial" if judged is not None else "committed"
+        self._publish(self._noted(state, release, [*overrides, *needed]))
+        return Installation("installed", folder, phase)
+
+    def _noted(self, state: State, release: Release, overrides: Sequence[str]) -> State:
         for override in overrides:
             state = with_event(
                 state, "override", release.since_utc, name=self._name, release=release, reason=override
             )
-        self._publish(state)
-        return Installation("installed", folder, phase)
+        return state
 
-    def _again(self, state: State, slot: Slot, *, commit: bool) -> Installation:
+    def _again(self, state: State, slot: Slot, *, commit: bool, overrides: Sequence[str]) -> Installation:
         """Install what is active already: repair it, or commit it if that is asked for."""
         folder = self._store.folder(self._bundle.id)
         before = state
@@ -150,7 +163,8 @@ class _Installer:
         whole = self._is_whole()
         if not whole:
             self._bring_in(folder, whole)
-            state = with_active(state, self._name, release_of(self._bundle))
+            release = release_of(self._bundle)
+            state = self._noted(with_active(state, self._name, release), release, overrides)
         else:
             self._adopt_signatures()
         if on_trial and commit:

@@ -121,7 +121,7 @@ class State(_Part, frozen=True, kw_only=True):
     seq: Annotated[int, msgspec.Meta(ge=0)] = 0
     slots: dict[BundleName, Slot] = {}
     history: Annotated[tuple[Event, ...], msgspec.Meta(max_length=HISTORY_LENGTH)] = ()
-    """The last events, oldest first; what was overridden for a bundle that is active goes last of all."""
+    """The last events, oldest first; what was overridden for a bundle that is still here goes last of all."""
 
 
 def encode_state(state: State) -> bytes:
@@ -262,9 +262,13 @@ def _kept(history: tuple[Event, ...], slots: dict[str, Slot]) -> tuple[Event, ..
     """Return a history that is one event too long without the oldest one that nobody will ask for."""
     if len(history) <= HISTORY_LENGTH:
         return history
-    active = {slot.active.id for slot in slots.values()}
-    spare = (n for n, event in enumerate(history) if event.action != "override" or event.id not in active)
-    oldest = next(spare, 0)
+    here = {release.id for slot in slots.values() for release in slot.releases().values()}
+    needed = {  # of the same twice the later one
+        (event.id, event.reason): n
+        for n, event in enumerate(history)
+        if event.action == "override" and event.id in here
+    }.values()
+    oldest = next((n for n in range(HISTORY_LENGTH) if n not in needed), 0)
     return history[:oldest] + history[oldest + 1 :]
 
 

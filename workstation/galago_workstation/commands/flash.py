@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--allow-downgrade", is_flag=True, help="Take it even if a later release is active.")
 @click.option("--allow-bad", is_flag=True, help="Take it even where it has failed before.")
+@click.option("--ignore-compatible", is_flag=True, help="Take it even on boards that it was not built for.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=16, show_default=True, help="Devices at a time.")
 @click.option("--root", help="Folder of the store on devices.  [default: /var/lib/galago]")
 @click.option("--galago", help="The galago command on devices.  [default: galago]")
@@ -68,6 +69,7 @@ def flash(
     wait_s: float,
     allow_downgrade: bool,
     allow_bad: bool,
+    ignore_compatible: bool,
     jobs: int,
     root: str | None,
     galago: str | None,
@@ -103,6 +105,7 @@ def flash(
         stage_only=stage_only,
         allow_downgrade=allow_downgrade,
         allow_bad=allow_bad,
+        ignore_compatible=ignore_compatible,
         trial_s=trial_s,
         wait_s=wait_s,
     )

@@ -69,5 +69,6 @@ class Wishes:
     stage_only: bool = False
     allow_downgrade: bool = False
     allow_bad: bool = False
+    ignore_compatible: bool = False
     trial_s: int | None = None
     wait_s: float = 0.0

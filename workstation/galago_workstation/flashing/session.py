@@ -162,6 +162,7 @@ class Session:
                 stage_only=wishes.stage_only,
                 allow_downgrade=wishes.allow_downgrade,
                 allow_bad=wishes.allow_bad,
+                ignore_compatible=wishes.ignore_compatible,
                 trial_s=wishes.trial_s,
                 wait_s=wishes.wait_s,
             )
