@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from galago_edge.contract.errors import BusyError, DeviceError, GalagoError, LinkError, Reason
+from galago_edge.contract.errors import BundleError, BusyError, DeviceError, GalagoError, LinkError, Reason
 from galago_edge.contract.records import Record, StateRecord, decode_record
 from galago_edge.contract.settings import LimitsSettings, Settings, SourceSettings, StreamSettings
 from galago_edge.contract.streams import Item, Notice
 from galago_edge.service.control import ask_status
 from galago_edge.service.live_stream import Build
 from galago_edge.service.running import Service
+from galago_edge.service.slots import Slots
 from galago_edge.sinks import JsonlSink
 
 
@@ -308,6 +309,41 @@ def test_a_running_service_says_how_it_is_and_an_absent_stream_is_a_problem(tmp_
     assert [stream.name for stream in status.streams] == ["a"]
     assert sink.states["b"] == ["failed"]
     assert ask_status(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [("0" * 64, False), ("1" * 64, True), (DeviceError(Reason.NO_BUNDLE, "none is whole"), True)],
+    ids=["it runs what it should", "another should run", "nothing can run"],
+)
+def test_a_bundle_that_was_refused_is_a_problem_only_while_another_one_should_run(
+    tmp_path: Path, wanted: str | GalagoError, told: bool
+) -> None:
+    class Wanted(Slots):
+        def bundle(self, name: str) -> Any:
+            if isinstance(wanted, GalagoError):
+                raise wanted
+            return SimpleNamespace(id=wanted)
+
+    class Refusing(FakeSource):
+        def __iter__(self) -> Generator[Item, None, None]:
+            stream.refused = BundleError(Reason.MODEL_BAD, "an operator failed")
+            yield from super().__iter__()
+
+    def when(name: str, state: str) -> None:
+        if state == "here":
+            asked.append(running.status())
+            running.stop()
+
+    asked: list[Any] = []
+    running = service(
+        tmp_path, [FakePrepared("a", Refusing())], Sink(when), slots=Wanted(tmp_path, live=False)
+    )
+    (stream,) = (one.live for one in running._streams)
+    running.run(nobody)
+    (status,) = asked
+    problem = "stream a goes on with the bundle before: an operator failed [MODEL_BAD]"
+    assert status.problems == ((problem,) if told else ())
 
 
 HANGS = """

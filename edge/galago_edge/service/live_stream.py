@@ -106,7 +106,7 @@ class LiveStream:
         self._notes: list[tuple[str, str, dict[str, Any]]] = []
         self._source: Source | None = None
         self.refused: BaseException | None = None
-        """Why the bundle that should decide now does not; None when the right one does, or may yet."""
+        """Why the last bundle that was to take over did not; None when it did, or may yet."""
         self._retry_ns = 0
         self._failed_ns = 0
         self._retry_pause_ns = _RETRY_NS
@@ -332,6 +332,7 @@ class LiveStream:
             "version": candidate.loaded.manifest.bundle.version,
         }
         self._take(candidate)
+        self.refused = None
         self._candidate = None
         self._at_once = False
         self.failure = None

@@ -163,7 +163,7 @@ class Service:
             live, name = running.live, running.prepared.source_name
             if live.failure is not None:
                 failures.append((running.name, live.failure))
-            elif live.refused is not None:
+            elif live.refused is not None and self._wanted_id(running) != live.build.loaded.id:
                 refused.append((running.name, live.refused))
             streams.append(stream_status(live, sources.get(name), name, ended=running.ended))
         return service_status(
@@ -367,7 +367,9 @@ class Service:
         for running in self._streams:
             self._start_stream(running)
         self._captures.start()
-        if self._slots.live and any(self._wanted_id(one) != one.prepared.bundle.id for one in self._streams):
+        if self._slots.live and any(
+            self._wanted_id(one) not in (None, one.prepared.bundle.id) for one in self._streams
+        ):
             self._errands.do(self._match)  # a later stream has found that the bundle is no good
         for name, failure in self._absent.items():
             detail = {"reason": str(failure.reason), "message": str(failure)}
@@ -479,7 +481,7 @@ class Service:
             self._slots.refresh()
         except GalagoError as failure:
             for running in list(self._streams):
-                self._refuse(running, failure)
+                self._deliver([self._reload_failed(running, failure)])
         else:
             self._match()
         self._upkeep.recheck()
@@ -500,12 +502,12 @@ class Service:
             try:
                 bundle = self._slots.bundle(name)
                 if bundle.id == live.build.loaded.id:
-                    live.refused = None
                     continue
                 check_same_input(live.manifest, bundle.manifest)
                 build = self._built(running, bundle)
             except Exception as failure:  # noqa: BLE001 the one that runs goes on, whatever it was
-                self._refuse(running, failure)
+                live.refused = failure
+                self._deliver([self._reload_failed(running, failure)])
                 continue
             if running.ended:
                 build.close()
@@ -526,12 +528,9 @@ class Service:
             else:
                 self._messages.put(prepared)
 
-    def _refuse(self, running: Running, failure: BaseException) -> None:
-        """Say that another bundle should decide and cannot; it is a problem until one does."""
+    def _reload_failed(self, running: Running, failure: BaseException) -> StateRecord:
         live = running.live
-        live.refused = failure
-        name = live.manifest.bundle.name
-        self._deliver([reload_failed(running.name, name, failure, live.coverage.end_ns)])
+        return reload_failed(running.name, live.manifest.bundle.name, failure, live.coverage.end_ns)
 
     def _built(self, running: Running, bundle: Bundle) -> Build:
         """Load a bundle for a stream; one on trial that does not load has failed.
@@ -546,11 +545,12 @@ class Service:
             self._slots.fail(bundle, as_failure(str(bundle), failure))
             raise
 
-    def _wanted_id(self, running: Running) -> str:
+    def _wanted_id(self, running: Running) -> str | None:
+        """Return the id of the bundle that the store says should run; None where nothing can."""
         try:
             return self._slots.bundle(running.live.manifest.bundle.name).id
         except GalagoError:
-            return running.prepared.bundle.id
+            return None
 
     # what the next process must know
 
