@@ -24,7 +24,7 @@ from typing import Any
 
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.manifest import Manifest
-from galago_edge.pipeline.golden import run_golden
+from galago_edge.pipeline.golden_run import run_golden
 from galago_edge.store import Store
 from galago_edge.testing import changed, make_bundle, set_numbers, trust, with_model
 

@@ -28,7 +28,7 @@ from trial_rig import DARK, DARKER, DATA, Device
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import GapRecord
 from galago_edge.store import Store
-from galago_edge.store.activating import commit
+from galago_edge.store.transitions import commit
 from galago_edge.testing import set_numbers
 from real_parts import MjpegServer
 

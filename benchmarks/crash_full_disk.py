@@ -31,7 +31,7 @@ import store_rig as rig
 from service_rig import OUT, table
 
 from galago_edge.contract.errors import Reason
-from galago_edge.store.fs import Free, StoreFs
+from galago_edge.store.filesystem import Free, StoreFs
 from real_parts import MissingPartError
 
 KIB = 1024

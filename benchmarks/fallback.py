@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from galago_edge.bundle import Bundle, open_bundle
-from galago_edge.contract.device import Accelerator
 from galago_edge.contract.manifest import Label, LabelPolicy
+from galago_edge.contract.profile import Accelerator
 from galago_edge.contract.records import EventRecord, ScoresRecord, StateRecord
 from galago_edge.contract.settings import AcceleratorSettings
 from galago_edge.contract.streams import Frame

@@ -32,7 +32,7 @@ import numpy as np
 import service_rig as rig
 
 from galago_devices import profile_text
-from galago_edge.contract.device import this_arch
+from galago_edge.contract.profile import this_arch
 from galago_edge.store import Store
 from galago_edge.testing import OTHER_KEY, make_bundle, trust
 from real_parts import Cable, MissingPartError, SshServer, small_disk

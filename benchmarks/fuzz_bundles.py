@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/fuzz_bundles.py [--mutants 20000] [--models 200] [--seed 0] [--jobs 2]
 
 The device has a store with an active bundle; what it is given goes through the one way in that every
-transport uses (galago_edge.service.receiver). First every bit of manifest and signature file and one bit of
+transport uses (galago_edge.intake.receiver). First every bit of manifest and signature file and one bit of
 every other byte is flipped, and the file is cut at every byte. Then come mutants of archive, signature file
 and signed manifest (fuzz_mutants.py): so many from a seeded generator, by number, and as many that
 hypothesis draws. Then models that are damaged flatbuffers, rightly signed, each first loaded in a process
@@ -43,12 +43,12 @@ from galago_devices import profile_text
 from galago_edge.bundle import TrustedKeys, open_bundle
 from galago_edge.bundle.archive import BLOCK
 from galago_edge.bundle.keys import key_id
-from galago_edge.contract.device import PROFILE_FILE, this_arch
 from galago_edge.contract.errors import BundleError, GalagoError
+from galago_edge.contract.profile import PROFILE_FILE, this_arch
 from galago_edge.engine import check_model_file
-from galago_edge.service.receiver import receive
+from galago_edge.intake.receiver import receive
 from galago_edge.store import Store
-from galago_edge.store.trusting import revoke_key, set_channel
+from galago_edge.store.trust_folder import revoke_key, set_channel
 from galago_edge.testing import OTHER_KEY, TEST_KEY, make_bundle, trust
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data"

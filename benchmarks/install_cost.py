@@ -35,8 +35,8 @@ import store_rig as rig
 from service_rig import OUT, table
 
 from galago_edge.bundle import open_bundle
-from galago_edge.service import receiver
-from galago_edge.store.fs import StoreFs
+from galago_edge.intake import receiver
+from galago_edge.store.filesystem import StoreFs
 from galago_edge.testing import make_bundle
 
 NAMES = {
@@ -142,7 +142,7 @@ class _TimedHash:
 @contextlib.contextmanager
 def clocked() -> Iterator[Clocks]:
     """Put clocks around what an install does, for the ``with`` block."""
-    from galago_edge.bundle import archive, reading
+    from galago_edge.bundle import archive, reader
 
     clocks = Clocks()
 
@@ -151,10 +151,10 @@ def clocked() -> Iterator[Clocks]:
 
     with contextlib.ExitStack() as stack:
         for place, name, substitute in (
-            (reading, "verify", clocks.around("signature", reading.verify)),
-            (reading, "read_at", clocks.around("read", reading.read_at)),
+            (reader, "verify", clocks.around("signature", reader.verify)),
+            (reader, "read_at", clocks.around("read", reader.read_at)),
             (archive, "read_at", clocks.around("read", archive.read_at)),
-            (reading, "hashlib", mock.Mock(sha256=sha256)),
+            (reader, "hashlib", mock.Mock(sha256=sha256)),
             (receiver, "judge", clocks.around("golden run", receiver.judge)),
         ):
             stack.enter_context(mock.patch.object(place, name, substitute))

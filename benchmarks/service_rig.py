@@ -25,8 +25,8 @@ from galago_edge.bundle.keys import key_id  # noqa: E402
 from galago_edge.contract.errors import GalagoError  # noqa: E402
 from galago_edge.contract.manifest import Label, LabelPolicy  # noqa: E402
 from galago_edge.contract.status import ServiceStatus  # noqa: E402
-from galago_edge.service.control import ask_status  # noqa: E402
 from galago_edge.store import Store, install_bundle  # noqa: E402
+from galago_edge.store.running_service import ask_status  # noqa: E402
 from galago_edge.testing import TEST_KEY, accepted_here, make_bundle, trust  # noqa: E402
 from real_parts.processes import Child, wait_for  # noqa: E402
 

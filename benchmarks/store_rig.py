@@ -22,8 +22,8 @@ from service_rig import DATA
 
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.contract.errors import GalagoError, Reason
-from galago_edge.pipeline.golden import run_golden
-from galago_edge.service.receiver import receive
+from galago_edge.intake.receiver import receive
+from galago_edge.pipeline.golden_run import run_golden
 from galago_edge.store import (
     Store,
     activate,
@@ -35,8 +35,8 @@ from galago_edge.store import (
     rollback,
     scrub,
 )
-from galago_edge.store.folder import COPY_NAMES
-from galago_edge.store.fs import StoreFs
+from galago_edge.store.filesystem import StoreFs
+from galago_edge.store.store import COPY_NAMES
 from galago_edge.testing import make_bundle, trust
 
 NAME = "eyes"

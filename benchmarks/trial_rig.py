@@ -23,8 +23,8 @@ from galago_edge.bundle import open_bundle  # noqa: E402
 from galago_edge.contract.manifest import Label, LabelPolicy  # noqa: E402
 from galago_edge.contract.records import Record, StateRecord, decode_record  # noqa: E402
 from galago_edge.contract.status import ServiceStatus, TrialStatus  # noqa: E402
-from galago_edge.service.control import ask_status  # noqa: E402
 from galago_edge.store import Store, install_bundle  # noqa: E402
+from galago_edge.store.running_service import ask_status  # noqa: E402
 from galago_edge.store.state import Slot  # noqa: E402
 from galago_edge.testing import accepted_here, make_bundle, trust, with_model  # noqa: E402
 from real_parts import MjpegServer, wait_for  # noqa: E402
@@ -56,7 +56,7 @@ path = "events.jsonl"
 """
 PROGRAM = """
 import os, signal, sys
-from galago_edge.service import preparing
+from galago_edge.service import prepared_stream
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BundleError, Reason
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galago_converters import gate, inspect
+from galago_converters import inspection, quality_gate
 from galago_converters.causes import export_failed, one_line
 from galago_converters.chatter import Chatter, captured
 from galago_converters.frameworks import import_tensorflow
@@ -46,7 +46,7 @@ class Exported:
 def export(model: Any, spec: InputSpec, representative: Codes, *, labels: int) -> Exported:
     """Convert a Keras model to a float and a full-int8 TFLite file; same model and data, same bytes.
 
-    Nothing is printed. The int8 file is not judged here: see :mod:`galago_converters.gate`.
+    Nothing is printed. The int8 file is not judged here: see :mod:`galago_converters.quality_gate`.
 
     Args:
         model: Any built Keras 3 model with one float32 input (batch first, then ``spec.shape``) and one
@@ -68,7 +68,7 @@ def export(model: Any, spec: InputSpec, representative: Codes, *, labels: int) -
             _save(plain, spec, folder)
             float_model = _convert(folder, None, spec)
             # the calibrator crashes the process on control flow, so the float file is judged first
-            gate.check_float(inspect.report(float_model), spec, labels=labels, layers=layers)
+            quality_gate.check_float(inspection.report(float_model), spec, labels=labels, layers=layers)
             int8_model = _convert(folder, representative, spec)
         except GalagoError:
             raise

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from galago_edge.contract.device import DeviceProfile, read_profile
 from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.profile import DeviceProfile, read_profile
 
 _FOLDER = Path(__file__).parent / "profiles"
 

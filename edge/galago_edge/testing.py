@@ -17,8 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from galago_edge.bundle import Bundle, file_entry, open_bundle, write_bundle
 from galago_edge.bundle.keys import key_id, public_line
-from galago_edge.bundle.meaning import INPUT_QUANTIZATION
-from galago_edge.contract.device import this_arch
+from galago_edge.bundle.manifest_rules import INPUT_QUANTIZATION
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.manifest import (
     AudioPreprocess,
@@ -39,6 +38,7 @@ from galago_edge.contract.manifest import (
     Resources,
     Tensor,
 )
+from galago_edge.contract.profile import this_arch
 from galago_edge.contract.records import EventRecord
 from galago_edge.contract.status import (
     BackendStatus,
@@ -92,7 +92,7 @@ def make_bundle(
     ``name``, ``version``, ``release_counter``.
     """
     from galago_edge.engine import Engine
-    from galago_edge.pipeline.golden import GoldenRunner, expected_answer
+    from galago_edge.pipeline.golden_run import GoldenRunner, expected_answer
     from galago_edge.preprocess import FrontendTables, ImagePreprocessor, LogMelFrontend, fingerprint
 
     spec = preprocess or (TINY_IMAGE if modality == "camera" else TINY_AUDIO)
@@ -152,7 +152,7 @@ def with_model(bundle: Path, model: bytes, out: Path, /, **fields: Any) -> Path:
 def accepted_here(bundle: Bundle) -> dict[str, Any]:
     """Accept any bundle, as if its model had run on this device: for what goes wrong only later."""
     from galago_edge.engine import runtime
-    from galago_edge.pipeline.isolated import runtime_name
+    from galago_edge.pipeline.isolated_load import runtime_name
 
     samples = [{"file": golden.file, "difference": 0} for golden in bundle.manifest.golden]
     return {"runtime": runtime_name(runtime()), "golden": samples}

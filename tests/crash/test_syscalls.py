@@ -82,7 +82,7 @@ def test_a_disk_with_any_room_is_called_full_or_takes_it_whole(tmp_path: Path, k
 BREAKAGES = {
     "the record is written in place": (
         """
-from galago_edge.store import changing
+from galago_edge.store import store_change
 def publish(change, state):
     files = [(change.store.root / name).open("ab", buffering=0) for name in changing.COPY_NAMES]
     for file in files:
@@ -107,7 +107,7 @@ changing.Change.publish = publish
     ),
     "a trial is loaded where its load cannot be counted": (
         """
-from galago_edge.store import booting
+from galago_edge.store import boot
 booting._on_trial = lambda state, name: False
 """,
         (

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from galago_edge.commands.cli import main
-from galago_edge.pipeline import isolated
+from galago_edge.pipeline import isolated_load
 from galago_edge.store import Store
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "bad_bundles.py"
@@ -47,7 +47,7 @@ def test_a_bad_bundle_leaves_the_old_one_active_and_nothing_of_itself(
     case: Any, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if case.reason == "LOAD_TIMEOUT":
-        monkeypatch.setattr(isolated, "BASE_S", 1.0)
+        monkeypatch.setattr(isolated_load, "BASE_S", 1.0)
     row = BENCH.bring(case, root, tmp_path, galago)
     assert row.kept, row
     assert "\n" not in row.message

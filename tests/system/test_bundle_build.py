@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from msgspec import UNSET
 
 from galago_converters import metadata
-from galago_converters.inspect import report
-from galago_converters.results import Conversion, HeldOut, encode
+from galago_converters.conversion_record import Conversion, HeldOut, encode
+from galago_converters.inspection import report
 from galago_edge.bundle import open_bundle
 from galago_edge.bundle.keys import create_key_pair
 from galago_edge.commands.cli import main
@@ -32,10 +32,10 @@ from galago_edge.contract.manifest import (
 from galago_edge.engine import Engine
 from galago_edge.preprocess import fingerprint
 from galago_edge.testing import TINY_AUDIO, TINY_IMAGE, changed, golden_samples, trust, wav_bytes
-from galago_workstation.data.samples import Sample, samples_sha256
-from galago_workstation.evaluation.record import Evaluation, Variant
+from galago_workstation.data.sample import Sample, samples_sha256
+from galago_workstation.evaluation.evaluation_record import Evaluation, Variant
 from galago_workstation.files import write_json
-from galago_workstation.runs import DataRoot, RunRecord, TrainResult, encode_split
+from galago_workstation.run_folder import DataRoot, RunRecord, TrainResult, encode_split
 
 NO_HASH = "0" * 64
 IMAGE_LABELS = ("dark", "mid", "bright")
@@ -464,11 +464,11 @@ def test_the_finished_bundle_is_attacked_before_it_takes_its_place(
 def test_the_key_that_was_given_is_the_key_that_signed(
     camera_run: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from galago_edge.bundle import writing
+    from galago_edge.bundle import writer
     from galago_edge.testing import TEST_KEY
 
-    sign = writing.sign
-    monkeypatch.setattr(writing, "sign", lambda manifest, keys: sign(manifest, [TEST_KEY]))
+    sign = writer.sign
+    monkeypatch.setattr(writer, "sign", lambda manifest, keys: sign(manifest, [TEST_KEY]))
     refused(build(camera_run, key), "KEY_UNKNOWN")
     assert not (tmp_path / "out.galago").exists()
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galago_converters import calibration, gate, inspect, running
+from galago_converters import calibration, inspection, model_runs, quality_gate
 from galago_converters.export import Exported, export, logits
 from galago_converters.frameworks import import_tensorflow
 from galago_converters.inputs import Codes, InputSpec, input_spec
@@ -79,7 +79,7 @@ def exported(model: Any, spec: InputSpec = IMAGE) -> Exported:
 def refusal(model: Any, spec: InputSpec = IMAGE) -> tuple[Reason, str]:
     with pytest.raises(ModelError) as caught:
         found = exported(model, spec)
-        gate.check_int8(inspect.report(found.int8_model), spec, labels=LABELS, layers=found.layers)
+        quality_gate.check_int8(inspection.report(found.int8_model), spec, labels=LABELS, layers=found.layers)
     assert "\n" not in str(caught.value)
     return caught.value.reason, str(caught.value)
 
@@ -90,15 +90,15 @@ def test_models_become_full_int8_with_the_fixed_input_scale(
 ) -> None:
     model = network(keras)
     found = exported(model, spec)
-    report = inspect.report(found.int8_model)
-    gate.check_int8(report, spec, labels=LABELS, layers=found.layers)
-    gate.check_float(inspect.report(found.float_model), spec, labels=LABELS, layers=found.layers)
+    report = inspection.report(found.int8_model)
+    quality_gate.check_int8(report, spec, labels=LABELS, layers=found.layers)
+    quality_gate.check_float(inspection.report(found.float_model), spec, labels=LABELS, layers=found.layers)
     assert report.per_channel
     inputs = samples(spec)
     truth = logits(model, inputs, spec)
-    assert np.abs(running.float_logits(found.float_model, inputs, spec) - truth).max() < 1e-5
+    assert np.abs(model_runs.float_logits(found.float_model, inputs, spec) - truth).max() < 1e-5
     output = report.outputs[0]
-    stored = running.int8_logits(found.int8_model, inputs).astype(float)
+    stored = model_runs.int8_logits(found.int8_model, inputs).astype(float)
     assert np.abs((stored - output.zero_points[0]) * output.scales[0] - truth).max() < 6 * output.scales[0]
     assert capfd.readouterr() == ("", "")
 
@@ -135,10 +135,10 @@ def test_mixed_float16_models_are_rebuilt_under_float32(keras: Any) -> None:
     assert model.get_layer("conv").compute_dtype == "float16"
     found = exported(model)
     assert found.rebuilt
-    gate.check_int8(inspect.report(found.int8_model), IMAGE, labels=LABELS)
+    quality_gate.check_int8(inspection.report(found.int8_model), IMAGE, labels=LABELS)
     inputs = samples(IMAGE)
     delta = np.abs(
-        running.float_logits(found.float_model, inputs, IMAGE) - logits(model, inputs, IMAGE)
+        model_runs.float_logits(found.float_model, inputs, IMAGE) - logits(model, inputs, IMAGE)
     ).max()
     assert 0 < delta < 0.01
 
@@ -174,14 +174,14 @@ def test_called_subclasses_convert_and_uncalled_ones_are_named(keras: Any) -> No
     assert reason is Reason.EXPORT_FAILED
     assert "(Shelf) has no weights yet: it was never called" in message
     model(np.zeros((1, *IMAGE.shape), np.float32))
-    assert inspect.report(exported(model).int8_model).outputs[0].shape == (1, LABELS)
+    assert inspection.report(exported(model).int8_model).outputs[0].shape == (1, LABELS)
 
 
 def test_a_dictionary_of_one_input_converts_and_of_two_is_refused(keras: Any) -> None:
     layers = keras.layers
     left, right = keras.Input(IMAGE.shape, name="left"), keras.Input(IMAGE.shape, name="right")
     one = keras.Model({"left": left}, {"scores": layers.Dense(LABELS)(layers.Flatten()(left))})
-    assert inspect.report(exported(one).int8_model).inputs[0].scales == (1.0,)
+    assert inspection.report(exported(one).int8_model).inputs[0].scales == (1.0,)
     both = layers.Dense(LABELS)(layers.Flatten()(layers.Add()([left, right])))
     reason, message = refusal(keras.Model({"left": left, "right": right}, both))
     assert reason is Reason.EXPORT_FAILED
@@ -195,7 +195,7 @@ def test_lambda_layers_convert_or_are_named(keras: Any) -> None:
         return image_network(keras, keras.layers.Lambda(function, name=name))
 
     found = exported(with_lambda(lambda x: 2.0 * x, "twice"))
-    gate.check_int8(inspect.report(found.int8_model), IMAGE, labels=LABELS)
+    quality_gate.check_int8(inspection.report(found.int8_model), IMAGE, labels=LABELS)
     # no builtin operator at all
     assert refusal(with_lambda(tf.math.erfinv, "inverse_error")) == (
         Reason.OP_NOT_INT8,

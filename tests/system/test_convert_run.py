@@ -16,23 +16,22 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec import UNSET
 
-from galago_converters import inspect, metadata
+from galago_converters import inspection, metadata
 from galago_converters.calibration import CalibrationRecord
+from galago_converters.conversion_record import Conversion, read_conversion
 from galago_converters.frameworks import import_tensorflow
-from galago_converters.results import Conversion, read_conversion
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import InputError, ModelError, Reason, disk_error
 from galago_edge.engine import Engine
 from galago_edge.preprocess import fingerprint
-from galago_workstation import conversion
-from galago_workstation.config import read_config
-from galago_workstation.conversion import convert_run
-from galago_workstation.data.reader import open_reader
-from galago_workstation.data.samples import PARTS, samples_sha256
+from galago_workstation.conversion.conversion_run import conversion_run, convert_run
+from galago_workstation.data.sample import PARTS, samples_sha256
+from galago_workstation.data.sample_reader import open_reader
 from galago_workstation.data.splits import split
-from galago_workstation.evaluation.measuring import measure, rss_peak_bytes
-from galago_workstation.evaluation.record import Evaluation, read_evaluation
-from galago_workstation.runs import DataRoot, Run, RunRecord, TrainResult, encode_split
+from galago_workstation.evaluation.evaluation_record import Evaluation, read_evaluation
+from galago_workstation.evaluation.inference_cost import measure, rss_peak_bytes
+from galago_workstation.run_folder import DataRoot, Run, RunRecord, TrainResult, encode_split
+from galago_workstation.training_config import read_config
 
 pytestmark = [
     pytest.mark.slow,
@@ -181,7 +180,7 @@ def test_the_conversion_describes_the_files_beside_it(converted_run: Path) -> No
     engine = Engine(files["int8.tflite"])
     assert (found.input.shape, found.input.scale, found.input.zero_point) == ((1, 8, 8, 1), 1.0, 0)
     assert (found.output.index, found.output.scale) == (engine.output.index, engine.output.scale)
-    assert found.ops == inspect.report(files["int8.tflite"]).operators
+    assert found.ops == inspection.report(files["int8.tflite"]).operators
     assert found.held_out.accuracy_float == found.held_out.accuracy_int8 == 1.0
     embedded = metadata.read(files["int8.tflite"])
     assert embedded is not None
@@ -251,11 +250,11 @@ def test_exporting_another_network_than_the_runs_is_noticed(
     run: Path, keras: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MLPerf Tiny's streaming wake word saves the float model where the quantized one was meant."""
-    real = conversion.export
+    real = conversion_run.export
     other = network(keras)
     lines = other.get_layer("lines")
     lines.set_weights([lines.get_weights()[0] * 1.05, lines.get_weights()[1]])
-    monkeypatch.setattr(conversion, "export", lambda _, *rest, **named: real(other, *rest, **named))
+    monkeypatch.setattr(conversion_run, "export", lambda _, *rest, **named: real(other, *rest, **named))
     with pytest.raises(ModelError, match=r"differs from model.keras by") as caught:
         convert_run(Run.open(run), now=NOW)
     assert caught.value.reason is Reason.EXPORT_FAILED
@@ -263,14 +262,14 @@ def test_exporting_another_network_than_the_runs_is_noticed(
 
 def test_a_full_disk_leaves_the_old_conversion(converted_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(converted_run / "converted")
-    real = conversion.write_bytes
+    real = conversion_run.write_bytes
 
     def until_full(path: Path, content: bytes) -> None:
         if path.name == "conversion.json":
             raise disk_error(OSError(28, "No space left on device"), f"write {path}")
         real(path, content)
 
-    monkeypatch.setattr(conversion, "write_bytes", until_full)
+    monkeypatch.setattr(conversion_run, "write_bytes", until_full)
     assert_one_line(galago("convert", converted_run), Reason.NO_SPACE, exit_code=3)
     assert contents(converted_run / "converted") == before
 

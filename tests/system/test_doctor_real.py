@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from galago_edge.contract.device import Accelerator, DeviceProfile, Runtime, this_arch
+from galago_edge.contract.profile import Accelerator, DeviceProfile, Runtime, this_arch
 from galago_edge.contract.status import ServiceStatus
+from galago_edge.doctor import Case, Finding, configuration_checks, examine, machine_checks
 from galago_edge.service.control import Control
-from galago_edge.service.doctor import Case, Finding, configured, examine, machine
 from real_parts import Broker, MjpegServer, WebhookServer
 
 
@@ -17,12 +17,16 @@ def found(config: Path, name: str, text: str) -> Finding:
     """Write the configuration and return the last finding of one check."""
     config.write_text(f'{text}\n[[stream]]\nname = "door"\nsource = "camera:0"\n', encoding="utf-8")
     checks = {
-        "mqtt": configured.check_broker,
-        "webhook": configured.check_webhook,
-        "sources": configured.check_sources,
+        "mqtt": configuration_checks.check_broker,
+        "webhook": configuration_checks.check_webhook,
+        "sources": configuration_checks.check_sources,
     }
     every = [
-        *examine(config.parent, config, checks=(("config", configured.check_config), (name, checks[name])))
+        *examine(
+            config.parent,
+            config,
+            checks=(("config", configuration_checks.check_config), (name, checks[name])),
+        )
     ]
     assert every[0].level == "ok", every[0]
     assert all(finding.fix for finding in every if finding.level != "ok")
@@ -81,7 +85,7 @@ def test_a_real_delegate_is_probed_in_a_process_of_its_own(
         accelerator={"gpu": accelerator},
         runtime=Runtime(package="ai-edge-litert", min_version="2.1.0", ops={}),
     )
-    (finding,) = machine.check_accelerators(Case(tmp_path, profile=profile))
+    (finding,) = machine_checks.check_accelerators(Case(tmp_path, profile=profile))
     assert finding.level == ("ok" if fault is None else "warn")
     assert finding.met.startswith(fault or str(delegate_library))
 
@@ -99,11 +103,11 @@ def test_a_running_service_tells_its_problems(tmp_path: Path) -> None:
     )
     with Control(tmp_path, lambda: status):
         case = Case(tmp_path)
-        findings = list(machine.check_service(case))
+        findings = list(machine_checks.check_service(case))
     assert case.running
     assert [(finding.level, finding.met) for finding in findings] == [
         ("warn", "source door is failed: no route to host"),
         ("warn", "mqtt is retrying"),
     ]
-    (after,) = machine.check_service(Case(tmp_path))
+    (after,) = machine_checks.check_service(Case(tmp_path))
     assert after.level == "ok" and "none runs" in after.met

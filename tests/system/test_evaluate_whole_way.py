@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from galago_converters.results import read_conversion
+from galago_converters.conversion_record import read_conversion
 from galago_edge.commands.cli import main
-from galago_workstation.evaluation.record import Evaluation, read_evaluation
+from galago_workstation.evaluation.evaluation_record import Evaluation, read_evaluation
 
 pytestmark = [
     pytest.mark.slow,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from galago_edge.bundle import open_bundle
-from galago_edge.contract.device import Accelerator
+from galago_edge.contract.profile import Accelerator
 from galago_edge.contract.records import GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.settings import AcceleratorSettings
 from galago_edge.contract.streams import AudioBlock

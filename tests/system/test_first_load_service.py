@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from galago_edge.bundle import open_bundle
-from galago_edge.service.control import ask_status
-from galago_edge.service.receiver import receive
+from galago_edge.intake.receiver import receive
 from galago_edge.store import Store, install_bundle
+from galago_edge.store.running_service import ask_status
 from galago_edge.testing import make_bundle, trust, with_model
 from real_parts import MjpegServer, wait_for
 

@@ -21,11 +21,11 @@ from click.testing import CliRunner, Result
 from galago_devices import profile_text
 from galago_edge.bundle import open_bundle
 from galago_edge.commands.cli import main
-from galago_edge.contract.device import this_arch
 from galago_edge.contract.errors import BusyError
+from galago_edge.contract.profile import this_arch
 from galago_edge.service.control import Control
 from galago_edge.store import Store, commit, rollback
-from galago_edge.store.fs import StoreFs
+from galago_edge.store.filesystem import StoreFs
 from galago_edge.testing import OTHER_KEY, make_bundle, make_service_status, trust
 from real_parts import Cable, SshServer, small_disk, wait_for
 
@@ -556,7 +556,7 @@ def test_a_mounted_system_gets_store_keys_and_an_enabled_service(place: Workplac
 
 def test_a_receiver_for_bundles_takes_no_keys(place: Workplace) -> None:
     """So a key of authorized_keys that may flash cannot change whom the device trusts."""
-    from galago_edge.service.receiving_messages import Pipe, Provision, Refused
+    from galago_edge.contract.flash_messages import Pipe, Provision, Refused
 
     root = place.device("device")
     command = [str(GALAGO), "receive", "--stdio", "--root", str(root)]

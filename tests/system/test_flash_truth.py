@@ -19,14 +19,14 @@ from click.testing import CliRunner, Result
 from galago_devices import profile_text
 from galago_edge.bundle import open_bundle
 from galago_edge.commands.cli import main
-from galago_edge.contract.device import this_arch
-from galago_edge.service import receiving
-from galago_edge.service.receiver import Receipt
-from galago_edge.service.receiving import Receiving
-from galago_edge.service.receiving_messages import Offer, Pipe
+from galago_edge.contract.flash_messages import Offer, Pipe
+from galago_edge.contract.profile import this_arch
+from galago_edge.intake import session as receiving
+from galago_edge.intake.receiver import Receipt
+from galago_edge.intake.session import Receiving
 from galago_edge.store import Store, collect
 from galago_edge.testing import make_bundle, trust
-from galago_workstation.flashing import session
+from galago_workstation.flashing import device_session
 from galago_workstation.flashing.links import Link, open_link
 from galago_workstation.flashing.targets import Target
 from real_parts import SshServer, wait_for
@@ -103,7 +103,7 @@ def test_a_fault_with_one_device_hides_nothing_about_the_others(
             raise RuntimeError("a bug")
         return open_link(target, *options)
 
-    monkeypatch.setattr(session, "open_link", broken)
+    monkeypatch.setattr(device_session, "open_link", broken)
     logs = place.folder / "logs"
     done = run("flash", place.bundle(1), *cards, "--json", "--logs", logs)
     first, second = devices(done.stdout)
@@ -235,7 +235,7 @@ def test_who_finds_the_store_taken_says_what_is_active_now_and_not_what_was(
         root,
         """    if not again and b'hello' in data:
         from galago_edge.store import Store, rollback
-        from galago_edge.store.fs import StoreFs
+        from galago_edge.store.filesystem import StoreFs
         rollback(Store(root), "eyes", "by hand")
         lock = StoreFs().lock(root / "lock")
         flag.touch()

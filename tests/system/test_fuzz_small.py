@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from galago_edge.bundle import TrustedKeys, archive, reading, signature
+from galago_edge.bundle import TrustedKeys, archive, reader, signature
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -104,12 +104,12 @@ def test_a_device_that_stopped_checking_is_noticed(
         monkeypatch.setattr(signature, "is_valid", lambda *_: True)
         monkeypatch.setattr(TrustedKeys, "require", lambda *_: None)
     elif blind == "hash":
-        monkeypatch.setattr(reading, "_compare", lambda *_: None)
+        monkeypatch.setattr(reader, "_compare", lambda *_: None)
     elif blind == "header":
         monkeypatch.setattr(archive, "header", lambda name, size: Anything())
     else:
         monkeypatch.setattr(archive.ArchiveReader, "finish", lambda _: None)
-    monkeypatch.setattr("galago_edge.service.receiver.install_bundle", took_it)
+    monkeypatch.setattr("galago_edge.intake.receiver.install_bundle", took_it)
     assert any("was taken" in failure for failure in failures(fuzz, device))
 
 
@@ -126,7 +126,7 @@ class Anything(bytes):
 
 
 def took_it(store: Any, bundle: Any, *args: Any, **options: Any) -> Any:
-    from galago_edge.store.installing import Installation
+    from galago_edge.store.installation import Installation
 
     return Installation("installed", store.root)
 

@@ -14,13 +14,13 @@ from click.testing import CliRunner, Result
 
 from galago_edge.bundle import Bundle, file_entry, open_bundle, write_bundle
 from galago_edge.commands.cli import main
-from galago_edge.contract.device import this_arch
 from galago_edge.contract.errors import GalagoError, Reason
 from galago_edge.contract.manifest import Manifest, Operator
+from galago_edge.contract.profile import this_arch
 from galago_edge.engine import runtime
-from galago_edge.service.receiver import receive
+from galago_edge.intake.receiver import receive
 from galago_edge.store import Store, begin_boot
-from galago_edge.store.fs import StoreFs
+from galago_edge.store.filesystem import StoreFs
 from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, make_bundle, trust
 
 LABELS = ["dark", "mid", "bright"]

@@ -27,10 +27,10 @@ from galago_edge.bundle.keys import create_key_pair, key_id, read_private_key
 from galago_edge.bundle.signature import sign
 from galago_edge.bundle.trust import TrustedKeys
 from galago_edge.commands.cli import main
-from galago_edge.contract.device import this_arch
 from galago_edge.contract.errors import BundleError, LinkError
-from galago_edge.service import fetching, pulling
-from galago_edge.service.fetching import Server
+from galago_edge.contract.profile import this_arch
+from galago_edge.intake import pull, web
+from galago_edge.intake.web import Server
 from galago_edge.store import Store, mark_bad
 from galago_edge.testing import OTHER_KEY, TEST_KEY, make_bundle, trust
 from real_parts import FileServer
@@ -80,8 +80,8 @@ class Place:
 def place(
     tmp_path: Path, tiny_image_model: bytes, real_part: RealPart, monkeypatch: pytest.MonkeyPatch
 ) -> Place:
-    monkeypatch.setattr(pulling, "_FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(pulling, "_LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(pull, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(pull, "_LONGEST_PAUSE_S", 0.01)
     (tmp_path / "www").mkdir()
     return Place(tmp_path, tiny_image_model, real_part(FileServer, tmp_path / "www").start())
 
@@ -271,7 +271,7 @@ def test_a_false_length_ends_in_an_error_or_in_the_right_bytes(
 
 def test_a_server_that_drips_is_left_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, only the header never ends."""
-    monkeypatch.setattr(fetching, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(web, "_ANSWER_S", 0.2)
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -296,7 +296,7 @@ def test_a_server_that_drips_is_left_at_the_deadline(monkeypatch: pytest.MonkeyP
 def test_a_redirect_away_from_the_secure_server_is_not_followed(to: str) -> None:
     request = urllib.request.Request("https://example.org/galago/index.json")
     with pytest.raises(LinkError, match="another server"):
-        fetching._SameHost().redirect_request(request, io.BytesIO(), 302, "", http.client.HTTPMessage(), to)
+        web._SameHost().redirect_request(request, io.BytesIO(), 302, "", http.client.HTTPMessage(), to)
 
 
 def test_a_list_that_was_signed_anew_is_taken_after_its_old_key_is_gone(place: Place) -> None:

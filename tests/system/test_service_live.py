@@ -21,9 +21,9 @@ from galago_edge.bundle.keys import key_id
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, decode_record
 from galago_edge.contract.status import ServiceStatus
-from galago_edge.service.control import ask_status
 from galago_edge.store import Store, install_bundle
-from galago_edge.store.activating import commit
+from galago_edge.store.running_service import ask_status
+from galago_edge.store.transitions import commit
 from galago_edge.testing import TEST_KEY, accepted_here, make_bundle, trust
 from real_parts import MjpegServer, small_disk, wait_for
 from real_parts.processes import free_port

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from galago_edge.contract.device import this_arch
 from galago_edge.contract.errors import DeviceError, Reason
+from galago_edge.contract.profile import this_arch
 from galago_edge.contract.records import EventRecord
 from galago_edge.engine import runtime
+from galago_edge.intake.receiver import receive
 from galago_edge.service.crash_loop import ENDS, FILE
-from galago_edge.service.receiver import receive
 from galago_edge.store import Store
-from galago_edge.store.activating import commit, rollback
+from galago_edge.store.transitions import commit, rollback
 from galago_edge.testing import set_numbers
 from real_parts import MjpegServer
 

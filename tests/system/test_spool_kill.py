@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from galago_edge.contract.records import EventRecord, decode_record
-from galago_edge.sinks.frames import scan_frames
+from galago_edge.sinks.stored_record import scan_frames
 from real_parts import WallClock, WebhookServer, wait_for
 from real_parts.processes import Child
 

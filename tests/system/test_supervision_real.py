@@ -20,7 +20,7 @@ from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item,
 from galago_edge.sources.address import parse_source
 from galago_edge.sources.capture import open_capture
 from galago_edge.sources.fanout import Fanout, Subscription
-from galago_edge.sources.supervised import Supervised
+from galago_edge.sources.supervised_source import Supervised
 from galago_edge.testing import TINY_AUDIO, TINY_IMAGE
 from real_parts import MjpegServer, RtspServer, SoundPipe, SoundServer, silence, tone, wait_for
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from galago_edge.commands.cli import main
 from galago_edge.preprocess import log_mel
-from galago_workstation.data.reader import real_inputs
-from galago_workstation.runs import Run
+from galago_workstation.data.sample_reader import real_inputs
+from galago_workstation.run_folder import Run
 
 # Keras 3.15 saves its variables through an interface that numpy 2 is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

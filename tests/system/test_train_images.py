@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 
 from galago_edge.commands.cli import main
 from galago_edge.preprocess import ImagePreprocessor
-from galago_workstation.data.reader import real_inputs
-from galago_workstation.data.samples import PARTS
-from galago_workstation.runs import Run
+from galago_workstation.data.sample import PARTS
+from galago_workstation.data.sample_reader import real_inputs
+from galago_workstation.run_folder import Run
 from galago_workstation.training.loop import weights_sha256
 
 # Keras 3.15 saves its variables through an interface that numpy 2 is about to drop

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from galago_edge.bundle import open_bundle
-from galago_edge.bundle.manifest import encode_manifest, parse_manifest
+from galago_edge.bundle.manifest_bytes import encode_manifest, parse_manifest
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BundleError, Reason
 from galago_edge.contract.manifest import Manifest

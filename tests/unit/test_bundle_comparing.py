@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from galago_edge.bundle.comparing import Difference, MovedLabel, compare_bundles
-from galago_edge.bundle.manifest import manifest_id
+from galago_edge.bundle.comparison import Difference, MovedLabel, compare_bundles
+from galago_edge.bundle.manifest_bytes import manifest_id
 from galago_edge.contract.manifest import (
     Label,
     LabelPolicy,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from galago_edge.bundle.compat import check_compat, check_runtime, unsupported_ops, version_key
-from galago_edge.contract.device import DeviceProfile, Runtime
+from galago_edge.bundle.compatibility import check_compat, check_runtime, unsupported_ops, version_key
 from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.manifest import Manifest, Operator
+from galago_edge.contract.profile import DeviceProfile, Runtime
 from galago_edge.testing import changed, hollow_manifest
 
 MANIFEST: Manifest = changed(

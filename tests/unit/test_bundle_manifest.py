@@ -15,8 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galago_edge.bundle.manifest import MANIFEST_LIMIT_BYTES, encode_manifest, manifest_id, parse_manifest
-from galago_edge.bundle.meaning import BUNDLE_LIMIT_BYTES, INPUT_QUANTIZATION
+from galago_edge.bundle.manifest_bytes import (
+    MANIFEST_LIMIT_BYTES,
+    encode_manifest,
+    manifest_id,
+    parse_manifest,
+)
+from galago_edge.bundle.manifest_rules import BUNDLE_LIMIT_BYTES, INPUT_QUANTIZATION
 from galago_edge.contract.errors import BundleError, GalagoError, Reason
 from galago_edge.contract.manifest import (
     AudioPreprocess,

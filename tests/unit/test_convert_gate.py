@@ -7,7 +7,7 @@ import flatbuffers
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from galago_converters import gate, inspect
+from galago_converters import inspection, quality_gate
 from galago_converters.inputs import InputSpec, input_spec
 from galago_converters.layers import LayerNames
 from galago_edge.contract.errors import ModelError, Reason
@@ -17,18 +17,20 @@ IMAGE = input_spec(ImagePreprocess(width=16, height=16))
 AUDIO = input_spec(AudioPreprocess(window_frames=20, mel_bands=10))
 
 
-def edited(model: bytes, change: Callable[[Any], None]) -> inspect.ModelReport:
+def edited(model: bytes, change: Callable[[Any], None]) -> inspection.ModelReport:
     """Report on the model after ``change`` was made to its flatbuffer."""
     parts = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
     change(parts)
     builder = flatbuffers.Builder(len(model))
     builder.Finish(parts.Pack(builder), file_identifier=b"TFL3")
-    return inspect.report(bytes(builder.Output()))
+    return inspection.report(bytes(builder.Output()))
 
 
-def refusal(report: inspect.ModelReport, spec: InputSpec = IMAGE, *, labels: int = 3) -> tuple[Reason, str]:
+def refusal(
+    report: inspection.ModelReport, spec: InputSpec = IMAGE, *, labels: int = 3
+) -> tuple[Reason, str]:
     with pytest.raises(ModelError) as caught:
-        gate.check_int8(report, spec, labels=labels)
+        quality_gate.check_int8(report, spec, labels=labels)
     assert "\n" not in str(caught.value)
     assert caught.value.hint
     return caught.value.reason, str(caught.value)
@@ -47,8 +49,8 @@ def code_of_last_operator(parts: Any) -> Any:
 
 
 def test_full_int8_models_pass(tiny_image_model: bytes, tiny_audio_model: bytes) -> None:
-    gate.check_int8(inspect.report(tiny_image_model), IMAGE, labels=3)
-    gate.check_int8(inspect.report(tiny_audio_model), AUDIO, labels=3)
+    quality_gate.check_int8(inspection.report(tiny_image_model), IMAGE, labels=3)
+    quality_gate.check_int8(inspection.report(tiny_audio_model), AUDIO, labels=3)
 
 
 def test_a_float_tensor_inside_is_found(tiny_image_model: bytes) -> None:
@@ -164,13 +166,13 @@ def test_float_io_around_an_int8_model_is_refused(tiny_image_model: bytes) -> No
 
 
 def test_an_image_model_is_no_audio_model(tiny_image_model: bytes) -> None:
-    reason, message = refusal(inspect.report(tiny_image_model), AUDIO)
+    reason, message = refusal(inspection.report(tiny_image_model), AUDIO)
     assert reason is Reason.TENSOR_MISMATCH
     assert "expected int8 (1, 20, 10)" in message
 
 
 def test_the_output_must_have_one_logit_per_label(tiny_image_model: bytes) -> None:
-    reason, message = refusal(inspect.report(tiny_image_model), labels=4)
+    reason, message = refusal(inspection.report(tiny_image_model), labels=4)
     assert reason is Reason.TENSOR_MISMATCH
     assert "(1, 3), expected int8 (1, 4)" in message
 
@@ -186,10 +188,10 @@ def test_probabilities_are_refused(tiny_image_model: bytes) -> None:
 
 
 def test_a_loss_up_to_the_limit_passes_and_a_sample_more_does_not() -> None:
-    gate.check_loss(accuracy_float=0.93, accuracy_int8=0.92, max_loss_points=1.0, samples=1000)
-    gate.check_loss(accuracy_float=0.90, accuracy_int8=0.95, max_loss_points=0.0, samples=1000)
+    quality_gate.check_loss(accuracy_float=0.93, accuracy_int8=0.92, max_loss_points=1.0, samples=1000)
+    quality_gate.check_loss(accuracy_float=0.90, accuracy_int8=0.95, max_loss_points=0.0, samples=1000)
     with pytest.raises(ModelError, match=r"1\.10 points worse.*1000 held-out.*allowed are 1") as caught:
-        gate.check_loss(accuracy_float=0.93, accuracy_int8=0.919, max_loss_points=1.0, samples=1000)
+        quality_gate.check_loss(accuracy_float=0.93, accuracy_int8=0.919, max_loss_points=1.0, samples=1000)
     assert caught.value.reason is Reason.INT8_LOSS
 
 

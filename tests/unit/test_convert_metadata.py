@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from galago_converters import gate, inspect, metadata
+from galago_converters import inspection, metadata, quality_gate
 from galago_converters.flat import TableReader
 from galago_converters.inputs import input_spec
 from galago_edge.contract.errors import ModelError, Reason
@@ -80,7 +80,7 @@ def test_the_model_computes_what_it_did(tiny_image_model: bytes, embedded: bytes
 
 
 def test_the_gate_still_passes_it(embedded: bytes) -> None:
-    gate.check_int8(inspect.report(embedded), input_spec(IMAGE), labels=3)
+    quality_gate.check_int8(inspection.report(embedded), input_spec(IMAGE), labels=3)
 
 
 def test_same_arguments_same_bytes(tiny_image_model: bytes, embedded: bytes) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import LevelGate, MotionGate
 from galago_edge.decision import LevelSensor, MotionSensor, sensor_of
-from galago_edge.decision.gate import SILENCE_DBFS, dbfs, sum_of_squares, threshold_of
+from galago_edge.decision.activity_gate import SILENCE_DBFS, dbfs, sum_of_squares, threshold_of
 
 MS = 1_000_000
 S = 1_000 * MS

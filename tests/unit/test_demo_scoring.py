@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.records import EventRecord, GapRecord, encode_record
-from galago_workstation.demo.scoring import Score, bars, events_of, read_records, score
+from galago_workstation.demo.event_score import Score, bars, events_of, read_records, score
 from galago_workstation.demo.truth import TrueEvent
 
 S = 1_000_000_000

@@ -12,7 +12,7 @@ import pytest
 
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import CallerError, LinkError, Reason
-from galago_workstation.demo import running
+from galago_workstation.demo import demo_run
 from galago_workstation.demo.steps import (
     PROFILES,
     STREAMS,
@@ -102,7 +102,7 @@ def test_the_profile_is_this_computers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("chapter 1")
     with pytest.raises(CallerError) as caught:
-        running.run_demo(tmp_path, seed=0, echo=lambda line: None)
+        demo_run.run_demo(tmp_path, seed=0, echo=lambda line: None)
     assert caught.value.reason is Reason.EXISTS
     assert (tmp_path / "thesis.txt").read_text() == "chapter 1"
 
@@ -112,16 +112,18 @@ def test_an_older_demo_is_removed_and_a_failure_stops_at_once(
 ) -> None:
     out = tmp_path / "demo"
     out.mkdir()
-    (out / running.LOG_FILE).write_text("old")
+    (out / demo_run.LOG_FILE).write_text("old")
     (out / "old.txt").write_text("old")
-    monkeypatch.setattr(running, "plan", lambda *_: [Step(("--version",)), Step(("nonsense",)), Step(("x",))])
+    monkeypatch.setattr(
+        demo_run, "plan", lambda *_: [Step(("--version",)), Step(("nonsense",)), Step(("x",))]
+    )
     said: list[str] = []
     with pytest.raises(StepError) as caught:
-        running.run_demo(out, seed=0, echo=said.append)
+        demo_run.run_demo(out, seed=0, echo=said.append)
     assert caught.value.exit_code == 2
     assert not (out / "old.txt").exists()
     assert [line for line in said if line.startswith("$")] == ["$ galago --version", "$ galago nonsense"]
-    assert (out / running.LOG_FILE).read_text().splitlines() == said
+    assert (out / demo_run.LOG_FILE).read_text().splitlines() == said
 
 
 def test_a_disk_that_is_full_from_the_start_is_one_line(
@@ -130,4 +132,4 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     with pytest.raises((LinkError, CallerError)):
-        running.run_demo(blocked / "demo", seed=0, echo=lambda line: None)
+        demo_run.run_demo(blocked / "demo", seed=0, echo=lambda line: None)

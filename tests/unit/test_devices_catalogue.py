@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from galago_devices import names, profile, profile_text
-from galago_edge.contract.device import read_profile
 from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.profile import read_profile
 
 
 def test_the_catalogue_has_these_boards() -> None:

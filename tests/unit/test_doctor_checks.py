@@ -19,12 +19,21 @@ from click.testing import CliRunner
 from galago_edge.bundle import open_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.commands.cli import main
-from galago_edge.contract.device import this_arch
-from galago_edge.service.doctor import CHECKS, Case, Finding, configured, examine, machine, software, storing
-from galago_edge.service.doctor.case import Account, Check, fail, ok
-from galago_edge.service.receiver import receive
+from galago_edge.contract.profile import this_arch
+from galago_edge.doctor import (
+    CHECKS,
+    Case,
+    Finding,
+    configuration_checks,
+    examine,
+    machine_checks,
+    software_checks,
+    store_checks,
+)
+from galago_edge.doctor.findings import Account, Check, fail, ok
+from galago_edge.intake.receiver import receive
 from galago_edge.store import Store, install_bundle
-from galago_edge.store.trusting import revoke_key
+from galago_edge.store.trust_folder import revoke_key
 from galago_edge.testing import OTHER_KEY, TEST_KEY, make_bundle, make_hollow_bundle, trust
 from real_parts import small_disk
 
@@ -86,7 +95,12 @@ def levels(found: dict[str, Finding]) -> dict[str, str]:
     return {name: finding.level for name, finding in found.items()}
 
 
-STORE = (storing.check_store, storing.check_board, storing.check_keys, storing.check_bundles)
+STORE = (
+    store_checks.check_store,
+    store_checks.check_board,
+    store_checks.check_keys,
+    store_checks.check_bundles,
+)
 
 
 # isolation
@@ -148,7 +162,7 @@ def test_a_numpy_that_crashes_or_does_not_fit_fails_alone_and_says_what_to_do(
     tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch, code: str, met: str, fix: str
 ) -> None:
     shadow(tmp_path / "shadow", monkeypatch, numpy=code)
-    found = looked(Case(device), software.check_numpy, software.check_interpreter, *STORE)
+    found = looked(Case(device), software_checks.check_numpy, software_checks.check_interpreter, *STORE)
     assert levels(found) == {"numpy": "fail", "interpreter": "fail", "store": "fail"}
     assert met in found["numpy"].met and fix in found["numpy"].fix
     assert "numpy" in found["store"].met
@@ -177,11 +191,11 @@ def test_a_runtime_that_is_missing_crashes_or_was_built_for_another_numpy_fails(
     absent = "raise ModuleNotFoundError('No module named tflite_runtime', name='tflite_runtime')"
     shadow(tmp_path / "shadow", monkeypatch, ai_edge_litert=code, tflite_runtime=absent)
     case = Case(device)
-    found = looked(case, software.check_interpreter)
+    found = looked(case, software_checks.check_interpreter)
     assert found["interpreter"].level == "fail"
     assert met in found["interpreter"].met and fix in found["interpreter"].fix
     assert looked(case, *STORE)["bundle light"].level == "ok"  # the bundle can be checked without a runtime
-    assert not looked(case, storing.check_answers)
+    assert not looked(case, store_checks.check_answers)
 
 
 def test_extras_matter_when_something_needs_them(
@@ -198,7 +212,7 @@ def test_extras_matter_when_something_needs_them(
     )
     case = Case(device)
     looked(case, *STORE)
-    found = looked(case, software.check_extras)
+    found = looked(case, software_checks.check_extras)
     assert levels(found) == {
         "extra camera": "fail",  # the installed bundle is for a camera
         "extra microphone": "warn",
@@ -212,7 +226,7 @@ def test_extras_matter_when_something_needs_them(
     assert "nothing here needs it" in found["extra mqtt"].met
     config = tmp_path / "galago.toml"
     config.write_text('[mqtt]\nhost = "10.0.0.1"\n[[stream]]\nname = "hall"\nsource = "microphone:default"\n')
-    found = looked(Case(device, config), configured.check_config, software.check_extras)
+    found = looked(Case(device, config), configuration_checks.check_config, software_checks.check_extras)
     assert found["extra microphone"].level == found["extra mqtt"].level == "fail"
     assert found["extra mqtt"].fix == 'pip install "galago-edge[mqtt]"'
 
@@ -231,7 +245,7 @@ def test_a_healthy_installation_names_every_version() -> None:
 
 def test_a_whole_store_is_ok_and_its_bundle_answers(device: Path) -> None:
     case = Case(device)
-    found = looked(case, software.check_interpreter, *STORE, storing.check_answers)
+    found = looked(case, software_checks.check_interpreter, *STORE, store_checks.check_answers)
     assert found.pop("test key").level == "warn"  # the fixture's, as it must be
     assert set(levels(found).values()) == {"ok"}, found
     assert "3 golden samples answered" in found["answers light"].met
@@ -277,12 +291,12 @@ def test_a_profile_of_another_board_or_a_newer_runtime_fails(device: Path) -> No
     text = profile.read_text(encoding="utf-8")
     case = Case(device, runtime=("ai-edge-litert", "2.1.0"))
     profile.write_text(text.replace(f'"{this_arch()}"', '"riscv64"'), encoding="utf-8")
-    assert "riscv64" in looked(case, storing.check_board)["profile"].met
+    assert "riscv64" in looked(case, store_checks.check_board)["profile"].met
     profile.write_text(text.replace('min_version = "2.1.0"', 'min_version = "99.0.0"'), encoding="utf-8")
-    (finding,) = examine(device, checks=(("runtime", lambda c: storing.check_board(with_runtime(c))),))
+    (finding,) = examine(device, checks=(("runtime", lambda c: store_checks.check_board(with_runtime(c))),))
     assert finding.level == "fail" and "99.0.0" in finding.met and "pip install" in finding.fix
     profile.unlink()
-    assert looked(case, storing.check_board)["profile"].level == "warn"
+    assert looked(case, store_checks.check_board)["profile"].level == "warn"
 
 
 def with_runtime(case: Case) -> Case:
@@ -298,24 +312,24 @@ def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
 
 def test_a_key_that_everybody_has_is_a_warning(device: Path) -> None:
     published = {key_id(TEST_KEY), key_id(OTHER_KEY)}
-    assert published == storing.PUBLISHED_KEYS
-    found = looked(Case(device), storing.check_keys)
+    assert published == store_checks.PUBLISHED_KEYS
+    found = looked(Case(device), store_checks.check_keys)
     assert levels(found) == {"keys": "ok", "test key": "warn"} and key_id(TEST_KEY) in found["test key"].fix
 
 
 def test_fewer_trusted_keys_than_must_sign_are_a_warning(device: Path) -> None:
     policy = device / "trust" / "policy.toml"
     policy.write_text("threshold = 2\n")
-    found = looked(Case(device), storing.check_keys)["keys"]
+    found = looked(Case(device), store_checks.check_keys)["keys"]
     assert found.level == "warn" and "2 keys must have signed" in found.met and "keys trust" in found.fix
     trust(device, TEST_KEY, OTHER_KEY)
-    found = looked(Case(device), storing.check_keys)["keys"]
+    found = looked(Case(device), store_checks.check_keys)["keys"]
     assert found.level == "ok" and "2 of them must have signed" in found.met
 
 
 def test_a_bundle_whose_key_was_revoked_fails(device: Path) -> None:
     revoke_key(Store(device), key_id(TEST_KEY), "stolen", allow_in_use=True)
-    found = looked(Case(device), storing.check_bundles)["bundle light"]
+    found = looked(Case(device), store_checks.check_bundles)["bundle light"]
     assert found.level == "fail" and "stolen" in found.met
 
 
@@ -329,7 +343,7 @@ def test_the_write_test_leaves_nothing_and_every_folder_of_the_service_is_tried(
         tmp_path, '[log]\npath = "log/events.jsonl"\n[samples]\ndir = "samples"\n[spool]\ndir = "sp"\n'
     )
     before = sorted(path.name for path in device.iterdir())
-    found = looked(Case(device, config), configured.check_config, storing.check_disks)
+    found = looked(Case(device, config), configuration_checks.check_config, store_checks.check_disks)
     assert {name for name in found if name.startswith("disk")} == {
         "disk store", "disk spool", "disk log", "disk samples"
     }  # fmt: skip
@@ -340,25 +354,25 @@ def test_the_write_test_leaves_nothing_and_every_folder_of_the_service_is_tried(
 def test_a_folder_that_the_services_user_may_not_write_fails(tmp_path: Path, device: Path) -> None:
     device.chmod(0o750)
     case = Case(device, account=NOBODY)
-    finding = looked(case, storing.check_disks)["disk store"]
+    finding = looked(case, store_checks.check_disks)["disk store"]
     assert finding.level == "fail" and finding.fix == f"sudo chown galago {device}"
     group = Account("galago", 54_321, frozenset({device.stat().st_gid}))
     device.chmod(0o770)
-    assert looked(Case(device, account=group), storing.check_disks)["disk store"].level == "ok"
+    assert looked(Case(device, account=group), store_checks.check_disks)["disk store"].level == "ok"
 
 
 def test_a_full_and_a_read_only_disk_fail(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64m") as disk:
-        assert looked(Case(disk), storing.check_disks)["disk store"].level == "warn"  # 64 MB are little
+        assert looked(Case(disk), store_checks.check_disks)["disk store"].level == "warn"  # 64 MB are little
         with (disk / "ballast").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, (64 << 20) - 8192)
-        assert looked(Case(disk), storing.check_disks)["disk store"].level == "fail"
+        assert looked(Case(disk), store_checks.check_disks)["disk store"].level == "fail"
         with (disk / "rest").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, os.statvfs(disk).f_bavail * 4096)
-        full = looked(Case(disk), storing.check_disks)["disk store"]
+        full = looked(Case(disk), store_checks.check_disks)["disk store"]
         assert full.level == "fail" and "No space left" in full.met and "du " in full.fix
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        read_only = looked(Case(disk), storing.check_disks)["disk store"]
+        read_only = looked(Case(disk), store_checks.check_disks)["disk store"]
         assert "Read-only" in read_only.met and "remount,rw" in read_only.fix
 
 
@@ -367,7 +381,9 @@ def test_a_full_and_a_read_only_disk_fail(tmp_path: Path) -> None:
 
 def test_cameras_and_microphones_are_shown_by_names_that_stay(board: Path) -> None:
     case = Case(board, system=board)
-    found = looked(case, machine.check_cameras, machine.check_microphones, machine.check_memory)
+    found = looked(
+        case, machine_checks.check_cameras, machine_checks.check_microphones, machine_checks.check_memory
+    )
     assert set(found) == {
         "camera /dev/v4l/by-id/usb-Acme_HD_Webcam_1234-video-index0",
         "camera /dev/v4l/by-path/platform-usb-0:1.2:1.0-video-index0",
@@ -381,14 +397,14 @@ def test_cameras_and_microphones_are_shown_by_names_that_stay(board: Path) -> No
 
 def test_devices_that_the_services_user_may_not_open_name_the_group(board: Path) -> None:
     case = Case(board, system=board, account=NOBODY)
-    found = looked(case, machine.check_cameras, machine.check_microphones)
+    found = looked(case, machine_checks.check_cameras, machine_checks.check_microphones)
     assert set(levels(found).values()) == {"warn"}
     assert {finding.fix.split()[3] for finding in found.values()} == {"video", "audio"}
 
 
 def test_little_memory_and_no_memory_to_tell_are_told(board: Path) -> None:
     (board / "proc/meminfo").write_text("MemTotal:  948304 kB\nMemAvailable:  8304 kB\n")
-    assert looked(Case(board, system=board), machine.check_memory)["memory"].level == "warn"
+    assert looked(Case(board, system=board), machine_checks.check_memory)["memory"].level == "warn"
 
 
 def zone(board: Path, number: int, type_: str, temperature: str) -> None:
@@ -399,27 +415,27 @@ def zone(board: Path, number: int, type_: str, temperature: str) -> None:
 
 
 def test_heat_counts_where_the_processor_is_and_a_bad_supply_is_told(board: Path, tmp_path: Path) -> None:
-    assert looked(Case(board, system=board), machine.check_heat)["temperature"].level == "ok"
+    assert looked(Case(board, system=board), machine_checks.check_heat)["temperature"].level == "ok"
     zone(board, 0, "acpitz", "102800")
     assert (
-        looked(Case(board, system=board), machine.check_heat)["temperature"].level == "warn"
+        looked(Case(board, system=board), machine_checks.check_heat)["temperature"].level == "warn"
     )  # none is known
     zone(board, 1, "cpu-thermal", "61300")
     firmware = board / "sys/devices/platform/soc/soc:firmware/get_throttled"
     firmware.parent.mkdir(parents=True)
     firmware.write_text("0\n")
-    found = looked(Case(board, system=board), machine.check_heat)
+    found = looked(Case(board, system=board), machine_checks.check_heat)
     assert levels(found) == {"temperature": "ok", "power": "ok"}
     assert found["temperature"].met == "acpitz 102.8 °C (not believed), cpu-thermal 61.3 °C"
     (board / "sys/class/thermal/thermal_zone1/temp").write_text("84000\n")
     firmware.write_text("50001\n")
-    found = looked(Case(board, system=board), machine.check_heat)
+    found = looked(Case(board, system=board), machine_checks.check_heat)
     assert levels(found) == {"temperature": "warn", "power": "warn"}
     assert "under_voltage" in found["power"].met
     firmware.write_text("50000\n")
-    assert "was seen" in looked(Case(board, system=board), machine.check_heat)["power"].met
+    assert "was seen" in looked(Case(board, system=board), machine_checks.check_heat)["power"].met
     config = write(tmp_path, '[governor]\nzones = ["gpu-thermal"]\n')
-    found = looked(Case(board, config, board), configured.check_config, machine.check_heat)
+    found = looked(Case(board, config, board), configuration_checks.check_config, machine_checks.check_heat)
     assert "gpu-thermal" in found["temperature"].met
 
 
@@ -427,7 +443,7 @@ def test_an_accelerator_that_does_not_load_is_a_warning_because_the_cpu_works(de
     with (device / "profile.toml").open("a", encoding="utf-8") as file:
         file.write('\n[accelerator.edgetpu]\nlibrary = "/nonexistent/libedgetpu.so.1"\n')
     case = Case(device)
-    found = looked(case, storing.check_board, machine.check_accelerators)
+    found = looked(case, store_checks.check_board, machine_checks.check_accelerators)
     assert found["accelerator edgetpu"].level == "warn"
     assert found["accelerator edgetpu"].met.startswith("delegate_load_failed: ")
     assert "libedgetpu1-std" in found["accelerator edgetpu"].fix
@@ -465,17 +481,17 @@ def users(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 def test_the_unit_is_compared_with_ours(board: Path, users: set[str]) -> None:
     case = Case(board, system=board)
-    missing = looked(case, machine.check_unit)["unit"]
+    missing = looked(case, machine_checks.check_unit)["unit"]
     assert missing.level == "warn" and "systemctl enable --now galago" in missing.fix
     path = unit(board)
-    found = looked(case, machine.check_unit)
+    found = looked(case, machine_checks.check_unit)
     assert levels(found) == {"unit": "ok", "user": "ok"}
     drop_in = path.with_name("galago.service.d")
     drop_in.mkdir()
     (drop_in / "memory.conf").write_text("[Service]\nMemoryMax=2G\n")
-    assert "changed by memory.conf" in looked(case, machine.check_unit)["unit"].met
+    assert "changed by memory.conf" in looked(case, machine_checks.check_unit)["unit"].met
     path.write_text(path.read_text() + "\n# mine\n")
-    assert looked(case, machine.check_unit)["unit"].level == "warn"
+    assert looked(case, machine_checks.check_unit)["unit"].level == "warn"
 
 
 def test_a_unit_that_cannot_start_fails(
@@ -484,7 +500,7 @@ def test_a_unit_that_cannot_start_fails(
     unit(board)
     (board / "usr/local/bin/galago").unlink()
     users.discard("video")
-    findings = list(machine.check_unit(Case(board, system=board)))
+    findings = list(machine_checks.check_unit(Case(board, system=board)))
     failed = [finding for finding in findings if finding.level == "fail"]
     assert [finding.name for finding in failed] == ["user", "unit"]
     assert failed[0].fix == "sudo groupadd --system video"
@@ -494,7 +510,7 @@ def test_a_unit_that_cannot_start_fails(
         raise KeyError(name)
 
     monkeypatch.setattr(pwd, "getpwnam", unknown)
-    user = looked(Case(board, system=board), machine.check_unit)["user"]
+    user = looked(Case(board, system=board), machine_checks.check_unit)["user"]
     assert user.level == "fail" and user.fix.startswith("sudo useradd --system")
 
 
@@ -509,7 +525,12 @@ def write(folder: Path, text: str = "", stream: str = 'source = "frames"\nbundle
 
 
 def streams(device: Path, config: Path, system: Path = Path("/")) -> dict[str, Finding]:
-    checks = (*STORE, configured.check_config, configured.check_streams, configured.check_sources)
+    checks = (
+        *STORE,
+        configuration_checks.check_config,
+        configuration_checks.check_streams,
+        configuration_checks.check_sources,
+    )
     return looked(Case(device, config, system), *checks)
 
 
@@ -539,14 +560,18 @@ def test_a_stream_that_cannot_run_fails_and_says_why(
     tmp_path: Path, device: Path, stream: str, met: str
 ) -> None:
     case = Case(device, write(tmp_path, stream=stream))
-    finding = looked(case, *STORE, configured.check_config, configured.check_streams)["stream door"]
+    finding = looked(case, *STORE, configuration_checks.check_config, configuration_checks.check_streams)[
+        "stream door"
+    ]
     assert finding.level == "fail" and met in finding.met
 
 
 def test_sources_that_are_missing_or_not_stable_are_told(tmp_path: Path, device: Path, board: Path) -> None:
     def source(address: str) -> Finding:
         case = Case(device, write(tmp_path, stream=f'source = "{address}"\n'), board)
-        return [*looked(case, configured.check_config, configured.check_sources).values()][-1]
+        return [
+            *looked(case, configuration_checks.check_config, configuration_checks.check_sources).values()
+        ][-1]
 
     assert source("camera:/dev/v4l/by-id/usb-Acme_HD_Webcam_1234-video-index0").level == "ok"
     unstable = source("camera:0")
@@ -587,7 +612,7 @@ def test_a_broken_configuration_is_one_finding_and_nothing_else_is_held_back(
 
 
 def test_the_pages_port_must_be_free_and_the_page_not_open_to_strangers(tmp_path: Path, device: Path) -> None:
-    checks = (("config", configured.check_config), ("page", configured.check_page))
+    checks = (("config", configuration_checks.check_config), ("page", configuration_checks.check_page))
 
     def page(text: str) -> Finding:
         return list(examine(device, write(tmp_path, f"[page]\n{text}\n"), checks=checks))[-1]
@@ -611,7 +636,7 @@ def test_the_command_prints_findings_and_fails_when_one_does(
         yield ok("python", "3.11.7")
         yield fail("disk store", "full", "make room")
 
-    monkeypatch.setattr("galago_edge.service.doctor.CHECKS", (("short", short),))
+    monkeypatch.setattr("galago_edge.doctor.CHECKS", (("short", short),))
     text = CliRunner().invoke(main, ["doctor", "--root", str(device)])
     assert text.exit_code == 1
     assert text.output == (

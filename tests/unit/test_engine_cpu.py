@@ -16,8 +16,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from galago_edge.contract.errors import BundleError, DeviceError, Reason
-from galago_edge.engine import Backend, Engine, TensorInfo
-from galago_edge.engine import cpu as engine_cpu
+from galago_edge.engine import Backend, Engine, TensorInfo, cpu
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -149,13 +148,13 @@ def test_threads_are_handed_to_the_runtime(
 ) -> None:
     """Unsaid, the runtimes choose a number of their own."""
     asked: list[int] = []
-    real = engine_cpu.interpreter_class()
+    real = cpu.interpreter_class()
 
     def spy(*, model_content: bytes, num_threads: int) -> Any:
         asked.append(num_threads)
         return real(model_content=model_content, num_threads=num_threads)
 
-    monkeypatch.setattr(engine_cpu, "interpreter_class", lambda: spy)
+    monkeypatch.setattr(cpu, "interpreter_class", lambda: spy)
     assert answer(Engine(tiny_image_model, threads=threads), 255) == [-128, 42, 127]
     Engine(tiny_image_model)
     assert asked == [threads, 1]

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from galago_edge.contract.device import Accelerator
 from galago_edge.contract.errors import Reason
+from galago_edge.contract.profile import Accelerator
 from galago_edge.engine import AcceleratorError, Engine, Fault, RemoteEngine, probe_delegate, remote
 from real_parts import wait_for
 
@@ -200,7 +200,7 @@ def test_the_worker_writes_no_core_file_and_is_the_first_to_lose_memory(start: S
 
 PARENT = """
 import os, sys
-from galago_edge.contract.device import Accelerator
+from galago_edge.contract.profile import Accelerator
 from galago_edge.engine import RemoteEngine
 library, model, mode = sys.argv[1:]
 accelerator = Accelerator(library=library, options={"mode": mode})
@@ -259,7 +259,7 @@ def test_a_delegate_can_be_tried_without_a_model(delegate_library: Path) -> None
 def test_both_runtimes_run_the_delegate(delegate_library: Path, tflite_runtime_python: Path) -> None:
     probe = """
 import sys
-from galago_edge.contract.device import Accelerator
+from galago_edge.contract.profile import Accelerator
 from galago_edge.engine import AcceleratorError, RemoteEngine, runtime
 library, model = sys.argv[1:]
 told = [runtime().package]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from galago_edge.contract.errors import DeviceError, Reason
-from galago_edge.engine import RuntimeInfo, interpreter_class, runtime
+from galago_edge.contract.profile import RuntimeInfo
+from galago_edge.engine import interpreter_class, runtime
 
 
 def fake_runtime(monkeypatch: pytest.MonkeyPatch, package: str) -> type[Any]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from galago_workstation.evaluation import measuring
-from galago_workstation.evaluation.measuring import heap_bytes, measure
+from galago_workstation.evaluation import inference_cost
+from galago_workstation.evaluation.inference_cost import heap_bytes, measure
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -37,5 +37,5 @@ def test_the_heap_counts_what_malloc_gave() -> None:
 
 
 def test_a_library_that_does_not_tell_gives_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring.ctypes, "CDLL", lambda name: object())
+    monkeypatch.setattr(inference_cost.ctypes, "CDLL", lambda name: object())
     assert heap_bytes() is None

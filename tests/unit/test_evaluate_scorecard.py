@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from galago_workstation.evaluation.measuring import time_calls
-from galago_workstation.evaluation.record import Evaluation, Variant
+from galago_workstation.evaluation.evaluation_record import Evaluation, Variant
+from galago_workstation.evaluation.inference_cost import time_calls
 from galago_workstation.evaluation.scorecard import confusion_png, table
-from galago_workstation.reporting import PlainReport
+from galago_workstation.progress_lines import PlainReport
 
 
 def variant(accuracy: float, flips: int = 0) -> Variant:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from galago_edge.contract.errors import BusyError, LinkError
-from galago_edge.service import inbox
-from galago_edge.service.inbox import Upload
+from galago_edge.intake import inbox
+from galago_edge.intake.inbox import Upload
 
 DATA = bytes(range(256)) * 100
 SHA = hashlib.sha256(DATA).hexdigest()

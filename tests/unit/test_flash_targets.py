@@ -8,7 +8,7 @@ import pytest
 
 from galago_edge.contract.errors import CallerError, LinkError
 from galago_workstation.flashing import mounts
-from galago_workstation.flashing.flashing import Choice
+from galago_workstation.flashing.flash_run import Choice
 from galago_workstation.flashing.fleet import fleet_targets, read_fleet
 from galago_workstation.flashing.links import Link, ssh_command
 from galago_workstation.flashing.mounts import mount_of

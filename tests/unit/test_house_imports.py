@@ -27,10 +27,11 @@ TRAINING = {"tensorflow", "keras", "tf_keras", "sklearn", "scipy", "matplotlib",
 
 FLOORS = [
     {"contract"},
-    {"preprocess", "decision", "bundle"},
+    {"preprocess", "decision", "bundle", "children"},
     {"sources", "sinks", "recording", "store", "engine"},
     {"pipeline"},
-    {"service"},
+    {"service", "intake"},
+    {"doctor"},
     {"commands"},
 ]
 OUTSIDE_THE_HOUSE = {"testing", "__main__", "__init__"}

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from galago_converters import inspect
+from galago_converters import inspection
 from galago_edge.contract.errors import BundleError, Reason
 from galago_edge.contract.manifest import Operator
 from galago_edge.engine import Engine
 
 
 def test_report_agrees_with_the_interpreter(tiny_image_model: bytes) -> None:
-    report, engine = inspect.report(tiny_image_model), Engine(tiny_image_model)
+    report, engine = inspection.report(tiny_image_model), Engine(tiny_image_model)
     for found, truth in ((report.inputs[0], engine.input), (report.outputs[0], engine.output)):
         assert (found.index, found.name, found.shape, found.dtype) == (
             truth.index,
@@ -23,7 +23,7 @@ def test_report_agrees_with_the_interpreter(tiny_image_model: bytes) -> None:
 
 
 def test_report_counts_operators_with_their_versions(block_model: bytes) -> None:
-    report = inspect.report(block_model)
+    report = inspection.report(block_model)
     counts = {(op.name, op.version): op.count for op in report.operators}
     assert sum(counts.values()) == len(report.nodes)
     assert counts["CONV_2D", 3] == 4
@@ -33,7 +33,7 @@ def test_report_counts_operators_with_their_versions(block_model: bytes) -> None
 
 
 def test_report_lists_dtypes_and_per_channel_weights(tiny_audio_model: bytes) -> None:
-    report = inspect.report(tiny_audio_model)
+    report = inspection.report(tiny_audio_model)
     assert set(report.dtypes) == {"int8", "int32"}
     assert sum(report.dtypes.values()) == len(report.tensors)
     assert report.per_channel
@@ -48,7 +48,7 @@ def test_report_lists_dtypes_and_per_channel_weights(tiny_audio_model: bytes) ->
 )
 def test_what_is_no_model_is_refused_in_one_line(content: bytes) -> None:
     with pytest.raises(BundleError) as caught:
-        inspect.report(content)
+        inspection.report(content)
     assert caught.value.reason is Reason.MODEL_BAD
     assert "\n" not in str(caught.value)
 
@@ -62,6 +62,6 @@ def test_damaged_models_are_read_or_refused(tiny_image_model: bytes, data: st.Da
         content[place] = data.draw(st.integers(0, 255))
     cut = data.draw(st.sampled_from([len(content), data.draw(st.integers(0, len(content)))]))
     try:
-        inspect.report(bytes(content[:cut]))
+        inspection.report(bytes(content[:cut]))
     except BundleError as error:
         assert error.reason is Reason.MODEL_BAD

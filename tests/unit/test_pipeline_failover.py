@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from galago_edge.bundle import open_bundle
-from galago_edge.contract.device import Accelerator
 from galago_edge.contract.errors import BundleError, Reason
+from galago_edge.contract.profile import Accelerator
 from galago_edge.contract.settings import AcceleratorSettings
 from galago_edge.engine import AcceleratorError, BackendChange, Fault
 from galago_edge.pipeline import LoadedBundle, failover, load

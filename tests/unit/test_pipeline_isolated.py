@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from galago_edge.bundle import Bundle, open_bundle
-from galago_edge.contract.device import DeviceProfile, Runtime
 from galago_edge.contract.errors import BundleError, DeviceError, GalagoError, LinkError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
-from galago_edge.pipeline import isolated
-from galago_edge.pipeline.golden import run_golden
-from galago_edge.pipeline.isolated import Limits, first_load, isolated_accept, limits_for
+from galago_edge.contract.profile import DeviceProfile, Runtime
+from galago_edge.pipeline import isolated_load
+from galago_edge.pipeline.golden_run import run_golden
+from galago_edge.pipeline.isolated_load import Limits, first_load, isolated_accept, limits_for
 from galago_edge.testing import changed, make_bundle, set_numbers, with_model
 
 LABELS = ["dark", "mid", "bright"]
@@ -97,7 +97,7 @@ def test_a_model_that_never_ends_is_ended(bad: Callable[..., Bundle]) -> None:
     error = refusal(bad("loop", turns=ENDLESS), replace(LIMITS, seconds=1.0))
     assert (error.reason, type(error)) == (Reason.LOAD_TIMEOUT, BundleError)
     assert "running after 1 s" in str(error)
-    assert time.monotonic() - start < isolated._START_S  # by its own clock, not by the last resort
+    assert time.monotonic() - start < isolated_load._START_S  # by its own clock, not by the last resort
 
 
 def test_a_model_that_takes_more_memory_than_it_may_is_refused(bad: Callable[..., Bundle]) -> None:
@@ -151,7 +151,7 @@ def test_a_model_that_says_the_same_to_all_its_samples_is_refused(
 
 def test_one_golden_sample_alone_says_nothing_about_others(good: Bundle) -> None:
     only = changed(good.manifest, golden=good.manifest.golden[:1])
-    isolated._check_answers_differ(only)
+    isolated_load._check_answers_differ(only)
 
 
 def test_a_bundle_that_is_changed_meanwhile_is_not_loaded(good: Bundle, bad: Callable[..., Bundle]) -> None:
@@ -199,7 +199,7 @@ import sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 from pathlib import Path
 from galago_edge.bundle import open_bundle
-from galago_edge.pipeline.isolated import Limits, first_load
+from galago_edge.pipeline.isolated_load import Limits, first_load
 first_load(open_bundle(Path(sys.argv[1])), Limits(memory_bytes=256_000_000, seconds=600, window_ms=5_000))
 """
 
@@ -247,7 +247,7 @@ def waited(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 CONFINED = """
 import resource, signal, socket, tempfile
-from galago_edge.pipeline.confining import Confinement, address_space_bytes, confine
+from galago_edge.children.confinement import Confinement, address_space_bytes, confine
 confine(Confinement(memory_bytes=64_000_000, seconds=30, cpu_seconds=30))
 assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
 assert resource.getrlimit(resource.RLIMIT_AS)[0] <= address_space_bytes() + 64_000_000
@@ -279,7 +279,7 @@ def test_a_confined_process_has_little_memory_no_core_no_large_file_and_no_socke
 
 def test_a_confined_process_ends_when_its_time_is_up() -> None:
     code = (
-        "from galago_edge.pipeline.confining import Confinement, confine\n"
+        "from galago_edge.children.confinement import Confinement, confine\n"
         "confine(Confinement(memory_bytes=1 << 30, seconds={}, cpu_seconds={}))\n"
         "while True: pass"
     )
@@ -297,7 +297,7 @@ def board(ram_mb: int, threads: int = 1) -> DeviceProfile:
 
 def test_the_limits_come_from_manifest_and_board(good: Bundle) -> None:
     manifest = good.manifest
-    assert limits_for(manifest, board(8_000, 3)).memory_bytes == isolated.BASE_MEMORY_BYTES
+    assert limits_for(manifest, board(8_000, 3)).memory_bytes == isolated_load.BASE_MEMORY_BYTES
     assert limits_for(manifest, board(8_000, 3)).threads == 3
     assert limits_for(manifest, board(200)).memory_bytes == 100_000_000
     big = changed(manifest, resources__rss_peak_bytes=300_000_000)
@@ -315,6 +315,6 @@ def test_a_window_may_take_what_the_trial_allows_and_no_longer_than_until_the_ne
     slow, quick = (
         limits_for(changed(good.manifest, health__live__max_p99_ms=ms), None).seconds for ms in (5_000, 5)
     )
-    assert slow > quick >= isolated.BASE_S
+    assert slow > quick >= isolated_load.BASE_S
     absurd = changed(good.manifest, health__live__max_p99_ms=2**50)
-    assert limits_for(absurd, None).seconds == isolated.LONGEST_S
+    assert limits_for(absurd, None).seconds == isolated_load.LONGEST_S

@@ -10,10 +10,10 @@ import pytest
 
 from galago_devices import profile_text
 from galago_edge.bundle.keys import key_id, public_line
-from galago_edge.contract.device import this_arch
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError
-from galago_edge.service.provisioning import provision, this_program
-from galago_edge.service.system_user import ensure_user, user_of
+from galago_edge.contract.profile import this_arch
+from galago_edge.intake.provisioning import provision, this_program
+from galago_edge.intake.system_user import ensure_user, user_of
 from galago_edge.store import Store
 from galago_edge.testing import OTHER_KEY, TEST_KEY
 from real_parts import missing_part

@@ -23,7 +23,7 @@ from galago_edge.contract.settings import SamplesSettings
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Notice, Span, samples_to_ns
 from galago_edge.decision import ONE
 from galago_edge.recording import SampleCollector, SampleFolder
-from galago_edge.recording.layout import CONTEXT, class_folder, look, read_stem
+from galago_edge.recording.sample_layout import CONTEXT, class_folder, look, read_stem
 from galago_edge.testing import TINY_AUDIO, changed, hollow_manifest
 from real_parts import small_disk
 

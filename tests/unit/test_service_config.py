@@ -10,7 +10,7 @@ from msgspec import UNSET
 import galago_edge.contract.settings as settings_module
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import SourceSettings, StreamSettings
-from galago_edge.service.config import checked, read_config, read_option, source_of
+from galago_edge.service.configuration import checked, read_config, read_option, source_of
 
 
 def test_a_config_file_is_read(tmp_path: Path) -> None:

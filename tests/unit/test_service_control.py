@@ -18,7 +18,8 @@ import pytest
 
 from galago_edge.contract.errors import BusyError, CallerError, LinkError, Reason
 from galago_edge.contract.status import ServiceStatus
-from galago_edge.service.control import SOCKET_NAME, Control, ask_status, check_free
+from galago_edge.service.control import Control
+from galago_edge.store.running_service import SOCKET_NAME, ask_status, check_free
 from galago_edge.testing import make_service_status
 
 DEADLINE_S = 30.0
@@ -102,7 +103,7 @@ def test_a_folder_deeper_than_a_socket_path_may_be_long_works(tmp_path: Path) ->
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_user_outside_the_group_is_told_so(tmp_path: Path) -> None:
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom galago_edge.service.control import ask_status\n"
+        "import os, sys\nfrom pathlib import Path\nfrom galago_edge.store.running_service import ask_status\n"
         "os.chdir(sys.argv[1]); os.setgid(65534); os.setgroups([]); os.setuid(65534)\n"
         "try: ask_status(Path('.'))\nexcept Exception as error: print(error.reason, error)\n"
     )

@@ -15,11 +15,11 @@ import pytest
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.service import crash_loop
-from galago_edge.service.continuity import Alive, now
 from galago_edge.service.crash_loop import ENDS, FILE, HOLD_S, count_load, forget_loads
+from galago_edge.service.handover import Alive, now
 from galago_edge.store import Store, install_bundle
-from galago_edge.store.activating import commit
-from galago_edge.store.fs import StoreFs
+from galago_edge.store.filesystem import StoreFs
+from galago_edge.store.transitions import commit
 from galago_edge.testing import make_hollow_bundle, trust
 from real_parts import wait_for
 

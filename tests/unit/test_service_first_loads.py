@@ -12,10 +12,10 @@ import pytest
 
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.contract.errors import BundleError, LinkError, Reason
+from galago_edge.intake.receiver import receive
 from galago_edge.service.first_loads import ensure_first_load
-from galago_edge.service.receiver import receive
 from galago_edge.store import Store, install_bundle
-from galago_edge.store.fs import StoreFs
+from galago_edge.store.filesystem import StoreFs
 from galago_edge.testing import make_bundle, trust, with_model
 
 LABELS = ["dark", "mid", "bright"]

@@ -18,7 +18,7 @@ from galago_edge.contract.settings import StreamSettings
 from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.live_stream import Build, LiveStream
-from galago_edge.service.preparing import build_of
+from galago_edge.service.prepared_stream import build_of
 from galago_edge.service.slots import Slots
 from galago_edge.service.trial import Judge
 from galago_edge.testing import make_bundle

@@ -17,11 +17,11 @@ from galago_edge.contract.errors import BundleError, BusyError, DeviceError, Gal
 from galago_edge.contract.records import Record, StateRecord, decode_record
 from galago_edge.contract.settings import LimitsSettings, Settings, SourceSettings, StreamSettings
 from galago_edge.contract.streams import Item, Notice
-from galago_edge.service.control import ask_status
 from galago_edge.service.live_stream import Build
-from galago_edge.service.running import Service
+from galago_edge.service.service import Service
 from galago_edge.service.slots import Slots
 from galago_edge.sinks import JsonlSink
+from galago_edge.store.running_service import ask_status
 
 
 class FakeSource:

@@ -12,8 +12,8 @@ from galago_edge.bundle import open_bundle
 from galago_edge.contract.errors import BundleError, DeviceError, GalagoError, LinkError, Reason
 from galago_edge.service.slots import Slots
 from galago_edge.store import Store, install_bundle
-from galago_edge.store.activating import commit, rollback
-from galago_edge.store.changing import locked
+from galago_edge.store.store_change import locked
+from galago_edge.store.transitions import commit, rollback
 from galago_edge.testing import make_hollow_bundle, trust
 
 BROKEN = BundleError(Reason.MODEL_BAD, "an operator failed")

@@ -21,8 +21,8 @@ from galago_edge.contract.status import (
     SinkStatus,
     TrialStatus,
 )
-from galago_edge.service import control
 from galago_edge.service.control import Control
+from galago_edge.store import running_service
 from galago_edge.testing import changed, make_service_status
 
 
@@ -142,8 +142,8 @@ def test_a_service_that_hangs_fails_status_which_still_tells_the_store(
         release.wait(30)
         return make_service_status()
 
-    ask = control.ask_status
-    monkeypatch.setattr(control, "ask_status", lambda root: ask(root, timeout_s=0.2))
+    ask = running_service.ask_status
+    monkeypatch.setattr(running_service, "ask_status", lambda root: ask(root, timeout_s=0.2))
     with Control(tmp_path, hanging):
         shown, data = galago_status(tmp_path), json.loads(galago_status(tmp_path, "--json").stdout)
         release.set()

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import galago_edge.service
 from galago_edge.contract.settings import LimitsSettings
 from galago_edge.contract.streams import NS_PER_S, Gap
-from galago_edge.service.continuity import (
+from galago_edge.service.coverage import Coverage
+from galago_edge.service.handover import (
     ALIVE_FILE,
     COVERAGE_FILE,
     Alive,
@@ -28,9 +29,8 @@ from galago_edge.service.continuity import (
     read_coverage,
     write_coverage,
 )
-from galago_edge.service.coverage import Coverage
 from galago_edge.service.limits import cap_arenas, resident_mb
-from galago_edge.service.notify import Supervisor
+from galago_edge.service.systemd import Supervisor
 from galago_edge.service.watchdog import Hang, SourceProgress, StreamProgress, Watchdog
 from real_parts import missing_part
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from galago_edge.sinks.consumer import Delivery
-from galago_edge.sinks.delivery import Backoff, Bell, DeliveryThread
+from galago_edge.sinks.delivery_thread import Backoff, Bell, DeliveryThread
 from galago_edge.sinks.spool import Entry, Spool
 from real_parts import wait_for
 

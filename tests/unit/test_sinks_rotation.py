@@ -9,7 +9,7 @@ import pytest
 
 from galago_edge.contract.records import GapRecord, StateRecord, decode_record, encode_record
 from galago_edge.sinks.disk import Disk
-from galago_edge.sinks.rotation import RotatingLog
+from galago_edge.sinks.rotating_log import RotatingLog
 from real_parts import small_disk
 
 

@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galago_edge.contract.errors import BusyError, Reason
+from galago_edge.sinks import memory_tail
 from galago_edge.sinks import spool as spool_module
-from galago_edge.sinks import waiting
 from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.consumer import Delivery
 from galago_edge.sinks.disk import Disk
-from galago_edge.sinks.frames import FRAME_BYTES, scan_frames
 from galago_edge.sinks.spool import Entry, Spool
+from galago_edge.sinks.stored_record import FRAME_BYTES, scan_frames
 from real_parts import small_disk
 
 ALL = ("event", "state", "gap")
@@ -603,7 +603,7 @@ def test_half_a_record_that_the_disk_would_not_take_back_stays_behind_in_its_seg
 def test_a_disk_that_stays_full_costs_the_oldest_which_are_counted_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "MEMORY_RECORDS", 100)
+    monkeypatch.setattr(memory_tail, "MEMORY_RECORDS", 100)
     disk, time = FullDisk(), Time()
     spool = opened(tmp_path, {"mqtt": ALL, "webhook": ("gap",)}, disk=disk, time=time)
     spool.append(entries(0, 20))
@@ -624,7 +624,7 @@ def test_a_disk_that_stays_full_costs_the_oldest_which_are_counted_and_told(
 def test_room_that_giving_up_makes_on_the_disk_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "MEMORY_RECORDS", 50)
+    monkeypatch.setattr(memory_tail, "MEMORY_RECORDS", 50)
 
     class SmallDisk(FullDisk):
         def write(self, fd: int, data: bytes | memoryview) -> int:

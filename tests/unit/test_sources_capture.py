@@ -19,10 +19,10 @@ from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import Frame
 from galago_edge.sources import open_capture, parse_source
 from galago_edge.sources.address import Address
-from galago_edge.sources.capture import process
-from galago_edge.sources.capture.frames import FrameCapture
-from galago_edge.sources.capture.opening import connect
-from galago_edge.sources.capture.serving import Turns
+from galago_edge.sources.capture import capture_process
+from galago_edge.sources.capture.connection import connect
+from galago_edge.sources.capture.frame_capture import FrameCapture
+from galago_edge.sources.capture.frame_server import Turns
 
 FOREVER_S = 60.0
 """A deadline that is met only when something is broken."""
@@ -31,7 +31,8 @@ DEVICE = """
 import ctypes, os, sys, time
 from pathlib import Path
 from galago_edge.contract.errors import DeviceError, LinkError, Reason
-from galago_edge.sources.capture import child, serving
+from galago_edge.sources.capture import capture_child
+from galago_edge.sources.capture import frame_server
 
 class Device:
     def __init__(self, folder):
@@ -222,7 +223,7 @@ def test_a_child_dies_with_its_parent_whatever_it_hangs_in(hang: str, camera: Ca
 import os, sys
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.sources.address import Address
-from galago_edge.sources.capture.opening import connect
+from galago_edge.sources.capture.connection import connect
 folder, *program = sys.argv[1:]
 capture = connect(Address("camera", folder, {}), SourceSettings(address="x"), None, program=program)
 print("open", flush=True)
@@ -322,23 +323,23 @@ def test_opening_and_closing_leaves_nothing_behind(camera: Camera) -> None:
         capture.close()
         assert not is_there(capture.pid)
     assert left() == before
-    assert process.reap() == 0
+    assert capture_process.reap() == 0
 
 
 def test_a_child_that_the_kernel_does_not_end_is_left_and_looked_after_later(
     camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_POLITE_S", 0.01)
-    monkeypatch.setattr(process, "_KILLED_S", 0.01)
+    monkeypatch.setattr(capture_process, "_POLITE_S", 0.01)
+    monkeypatch.setattr(capture_process, "_KILLED_S", 0.01)
     capture = camera.open(grab=HANGS)
     camera.give()
     monkeypatch.setattr(capture._child._process, "kill", lambda: None)  # as if stuck inside a driver
     # its lifeline must not end it either
     stdin, capture._child._process.stdin = capture._child._process.stdin, None
     capture.close()
-    assert process.reap() == 1
+    assert capture_process.reap() == 1
     os.kill(capture.pid, signal.SIGKILL)
-    wait_until(lambda: process.reap() == 0, "the child is not looked after")
+    wait_until(lambda: capture_process.reap() == 0, "the child is not looked after")
     assert stdin is not None
     stdin.close()
 
@@ -346,7 +347,7 @@ def test_a_child_that_the_kernel_does_not_end_is_left_and_looked_after_later(
 def test_what_the_slim_children_load_is_slim() -> None:
     code = """
 import sys
-import galago_edge.sources.capture.child
+import galago_edge.sources.capture.capture_child
 import galago_edge.sources.capture.{part}
 print(*(name.partition(".")[0] for name in sys.modules))
 """

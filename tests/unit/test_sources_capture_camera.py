@@ -13,7 +13,7 @@ import pytest
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.sources.capture.camera import OpenCvCamera
-from galago_edge.sources.capture.messages import Message, SharedMemory, SharedView
+from galago_edge.sources.capture.capture_messages import Message, SharedMemory, SharedView
 
 Pixels = npt.NDArray[np.uint8]
 

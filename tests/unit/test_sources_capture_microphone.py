@@ -17,10 +17,10 @@ from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import AudioBlock, Gap
 from galago_edge.sources.address import Address
 from galago_edge.sources.capture import microphone
-from galago_edge.sources.capture.messages import Message, Receiver, socket_pair
+from galago_edge.sources.capture.capture_messages import Message, Receiver, socket_pair
+from galago_edge.sources.capture.frame_server import Link, ParentGoneError
 from galago_edge.sources.capture.microphone import Input, Recorder, pick
-from galago_edge.sources.capture.serving import Link, ParentGoneError
-from galago_edge.sources.capture.sound import SoundCapture
+from galago_edge.sources.capture.sound_capture import SoundCapture
 
 INPUTS = [
     Input(0, "bcm2835 Headphones: - (hw:0,0)", 2, 44_100),

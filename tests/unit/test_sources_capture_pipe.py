@@ -17,7 +17,7 @@ from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import AudioBlock
 from galago_edge.sources import parse_source
 from galago_edge.sources.capture import open_capture
-from galago_edge.sources.capture.pipe import PipeCapture
+from galago_edge.sources.capture.pipe_capture import PipeCapture
 
 RATE_HZ = 16_000
 FOREVER_S = 60.0

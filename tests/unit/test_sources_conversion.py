@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galago_edge.sources.conversion import Converter, PcmFormat, Raw, to_int16, to_mono
+from galago_edge.sources.sample_conversion import Converter, PcmFormat, Raw, to_int16, to_mono
 
 
 def noise(samples: int, seed: int = 0) -> npt.NDArray[np.int16]:

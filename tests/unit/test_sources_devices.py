@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from galago_edge.sources.devices import (
+from galago_edge.sources.hardware import (
     CameraAbilities,
     alsa_card,
     camera_abilities,

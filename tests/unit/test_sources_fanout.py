@@ -12,9 +12,9 @@ import pytest
 from galago_edge.contract.errors import InputError, LinkError, Reason
 from galago_edge.contract.settings import PlausibilitySettings, SourceSettings
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
-from galago_edge.sources.conversion import Converter, PcmFormat
 from galago_edge.sources.fanout import Fanout, Subscription
-from galago_edge.sources.supervised import Supervised
+from galago_edge.sources.sample_conversion import Converter, PcmFormat
+from galago_edge.sources.supervised_source import Supervised
 from galago_edge.testing import TINY_AUDIO, TINY_IMAGE, ScriptedCapture, SteppedClock
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)

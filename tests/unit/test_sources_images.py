@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from galago_edge.contract.errors import InputError, LinkError, Reason
 from galago_edge.contract.streams import Frame, Gap, Notice
 from galago_edge.sources import ImageFolder, decode_image, read_image
-from galago_edge.sources.images import frame_ns
+from galago_edge.sources.image_folder import frame_ns
 
 
 def picture(seed: int = 0, height: int = 24, width: int = 32) -> npt.NDArray[np.uint8]:

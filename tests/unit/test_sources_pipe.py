@@ -13,7 +13,7 @@ import pytest
 from galago_edge.contract.errors import InputError, LinkError, Reason
 from galago_edge.contract.streams import AudioBlock, Gap, Item, Notice
 from galago_edge.sources import PcmPipe
-from galago_edge.sources.live import NewestBuffer
+from galago_edge.sources.live_buffer import NewestBuffer
 
 RATE_HZ = 16_000
 

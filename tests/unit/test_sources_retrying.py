@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from galago_edge.contract.settings import SourceSettings
-from galago_edge.sources.retrying import Backoff
+from galago_edge.sources.retry_schedule import Backoff
 
 SETTINGS = SourceSettings(address="camera:0", backoff_s=0.5, backoff_max_s=8.0, breaker=8, breaker_s=30.0)
 

@@ -10,7 +10,7 @@ import pytest
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.streams import Frame
 from galago_edge.sources import VideoFile
-from galago_edge.sources.video import _exact_rate
+from galago_edge.sources.video_file import _exact_rate
 
 COUNT = 12
 

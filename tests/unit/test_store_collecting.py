@@ -14,9 +14,9 @@ import pytest
 
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.contract.errors import BusyError, GalagoError, Reason
-from galago_edge.service.inbox import Upload
+from galago_edge.intake.inbox import Upload
 from galago_edge.store import Store, collect, commit, install_bundle, rollback, scrub
-from galago_edge.store.fs import StoreFs
+from galago_edge.store.filesystem import StoreFs
 from galago_edge.testing import make_hollow_bundle, trust
 
 

@@ -27,7 +27,7 @@ from galago_edge.store import (
     rollback,
     scrub,
 )
-from galago_edge.store.fs import StoreFs
+from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.state import Slot
 from galago_edge.testing import make_hollow_bundle, trust
 from real_parts import small_disk

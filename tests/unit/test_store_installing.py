@@ -14,9 +14,9 @@ from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.contract.errors import BundleError, BusyError, DeviceError, LinkError, Reason
 from galago_edge.store import Installation, Store, install_bundle
-from galago_edge.store.fs import Free, StoreFs
+from galago_edge.store.filesystem import Free, StoreFs
 from galago_edge.store.state import decode_state, encode_state, with_active
-from galago_edge.store.trusting import trust_key
+from galago_edge.store.trust_folder import trust_key
 from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, make_hollow_bundle, trust
 
 

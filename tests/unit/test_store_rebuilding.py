@@ -23,9 +23,9 @@ from galago_edge.store import (
     restore_record,
     scrub,
 )
-from galago_edge.store.activating import commit, rollback
-from galago_edge.store.fs import StoreFs
+from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.state import Slot
+from galago_edge.store.transitions import commit, rollback
 from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, trust
 
 COPIES = ("state.a", "state.b")

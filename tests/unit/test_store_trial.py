@@ -25,7 +25,7 @@ from galago_edge.store import (
     mark_bad,
     rollback,
 )
-from galago_edge.store.fs import StoreFs
+from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.state import Slot
 from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, trust
 

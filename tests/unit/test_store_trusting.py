@@ -14,8 +14,8 @@ from galago_edge.bundle.keys import key_id, public_line
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BundleError, BusyError, CallerError, GalagoError, LinkError, Reason
 from galago_edge.store import Store, begin_boot, install_bundle
-from galago_edge.store.fs import StoreFs
-from galago_edge.store.trusting import find_key, revoke_key, set_channel, set_threshold, trust_key
+from galago_edge.store.filesystem import StoreFs
+from galago_edge.store.trust_folder import find_key, revoke_key, set_channel, set_threshold, trust_key
 from galago_edge.testing import OTHER_KEY, TEST_KEY, make_hollow_bundle, trust
 
 THIRD_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(2, 34)))

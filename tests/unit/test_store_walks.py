@@ -26,8 +26,8 @@ from galago_edge.store import (
     rollback,
     scrub,
 )
-from galago_edge.store.folder import COPY_NAMES
-from galago_edge.store.fs import StoreFs
+from galago_edge.store.filesystem import StoreFs
+from galago_edge.store.store import COPY_NAMES
 from galago_edge.testing import TEST_KEY, changed, hollow_manifest, trust
 
 STEPS = 60

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_workstation.config import AudioAugment, ImageAugment
 from galago_workstation.data.augment import augment_clip, augment_pictures, sample_rng
 from galago_workstation.data.feed import Batches, Witness
+from galago_workstation.training_config import AudioAugment, ImageAugment
 
 RATE = 16_000
 WINDOW = 8_000

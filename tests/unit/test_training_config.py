@@ -9,8 +9,8 @@ import pytest
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess, LabelPolicy
-from galago_workstation import config
-from galago_workstation.config import AudioConfig, ImageConfig, label_specs, read_config
+from galago_workstation import training_config
+from galago_workstation.training_config import AudioConfig, ImageConfig, label_specs, read_config
 
 IMAGES = """
 [data]
@@ -34,7 +34,7 @@ kind = "ds_cnn"
 """
 
 
-def read(tmp_path: Path, text: str) -> config.Config:
+def read(tmp_path: Path, text: str) -> training_config.Config:
     path = tmp_path / "config.toml"
     path.write_text(text, encoding="utf-8")
     return read_config(path)

@@ -16,12 +16,12 @@ from galago_edge.contract.errors import GalagoError, InputError, LinkError, Reas
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
 from galago_edge.preprocess.audio import log_mel
 from galago_edge.preprocess.image import ImagePreprocessor
-from galago_workstation.config import AudioFolders, IdxFiles, ImageFolders
-from galago_workstation.data.folders import list_folders
+from galago_workstation.data.class_folders import list_folders
+from galago_workstation.data.clip_window import middle_window
 from galago_workstation.data.idx import IdxSet, parse_idx, read_idx
 from galago_workstation.data.listing import check_labels
-from galago_workstation.data.reader import AudioReader, ImageReader, allocate, real_inputs
-from galago_workstation.data.windows import middle_window
+from galago_workstation.data.sample_reader import AudioReader, ImageReader, allocate, real_inputs
+from galago_workstation.training_config import AudioFolders, IdxFiles, ImageFolders
 
 IMAGE = ImagePreprocess(width=12, height=10, resize="crop")
 AUDIO = AudioPreprocess(window_frames=20, mel_bands=10)
@@ -311,7 +311,7 @@ def test_an_idx_file_that_is_missing_or_cannot_be_unpacked_is_refused(tmp_path: 
 def test_large_inputs_live_in_a_file_that_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("galago_workstation.data.reader.IN_MEMORY_BYTES", 1_000)
+    monkeypatch.setattr("galago_workstation.data.sample_reader.IN_MEMORY_BYTES", 1_000)
     small, large = allocate((10,), np.uint8, tmp_path), allocate((50, 30), np.int8, tmp_path)
     large[:] = 7
     assert not isinstance(small, np.memmap)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from galago_workstation.data.samples import Part, Sample
-from galago_workstation.runs import SplitRecord, encode_split
+from galago_workstation.data.sample import Part, Sample
+from galago_workstation.run_folder import SplitRecord, encode_split
 
 SAMPLES: dict[Part, list[Sample]] = {
     "train": [Sample("a/1.png", Path("a/1.png"), "0" * 64, 0, "ann"), Sample("a/2.png", None, "1" * 64, 0)],

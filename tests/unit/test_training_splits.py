@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_workstation.data.listing import Listing, make_listing
-from galago_workstation.data.samples import PARTS, Part, Sample, samples_sha256
+from galago_workstation.data.sample import PARTS, Part, Sample, samples_sha256
 from galago_workstation.data.splits import split, split_pool
 
 LABELS = ("cat", "dog")

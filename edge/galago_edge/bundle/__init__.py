@@ -1,8 +1,8 @@
 """The bundle: everything that decides an answer in one signed file, read with suspicion."""
 
-from galago_edge.bundle.reading import Bundle, open_bundle, require_trust
+from galago_edge.bundle.reader import Bundle, open_bundle, require_trust
 from galago_edge.bundle.trust import TrustedKeys
-from galago_edge.bundle.writing import file_entry, sign_again, write_bundle
+from galago_edge.bundle.writer import file_entry, sign_again, write_bundle
 
 __all__ = [
     "Bundle",

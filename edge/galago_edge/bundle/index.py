@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from galago_edge.bundle.reading import open_bundle
+from galago_edge.bundle.reader import open_bundle
 from galago_edge.bundle.signature import SIGNATURE_LIMIT_BYTES, sign, verify
 from galago_edge.bundle.trust import TrustedKeys
 from galago_edge.contract.errors import BundleError, CallerError, Reason, disk_error

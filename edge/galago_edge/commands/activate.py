@@ -47,14 +47,13 @@ def activate(
     Example:
       galago activate alarms --root /var/lib/galago
     """
-    from galago_edge.service.inventory import existing_store, only_name
-    from galago_edge.store import TrialTerms
-    from galago_edge.store import activate as activate_bundle
+    from galago_edge.store import TrialTerms, activate
+    from galago_edge.store.inventory import existing_store, only_name
 
     store = existing_store(root)
     name = only_name(store, name)
     with telling_what_is_active(root):
-        slot = activate_bundle(
+        slot = activate(
             store,
             name,
             bundle_id=given_id(store, name, given),

@@ -16,7 +16,7 @@ from galago_edge.commands.options import opened_bundle
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
-    from galago_edge.bundle.comparing import Change, Difference
+    from galago_edge.bundle.comparison import Change, Difference
 
 _SUCCESSION = {
     "the same bundle": "the same bundle",
@@ -47,7 +47,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
     Example:
       galago bundle diff alarms-1.3.0.galago alarms-1.4.0.galago
     """
-    from galago_edge.bundle.comparing import compare_bundles, objections
+    from galago_edge.bundle.comparison import compare_bundles, objections
     from galago_edge.store.admission import COUNTER_JUMP
 
     before, after = opened_bundle(old, ()), opened_bundle(new, ())
@@ -74,7 +74,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 
 
 def _sections(difference: Difference) -> dict[str, list[str]]:
-    from galago_edge.bundle.comparing import SECTIONS
+    from galago_edge.bundle.comparison import SECTIONS
 
     sections = {section: list(_lines(difference.of(section))) for section in SECTIONS}
     sections["labels"] = [*_labels(difference), *_other_label_changes(difference)]
@@ -161,7 +161,7 @@ def _value(value: Any) -> str:
 
 
 def _data(before: Bundle, after: Bundle, difference: Difference) -> dict[str, Any]:
-    from galago_edge.bundle.comparing import SECTIONS
+    from galago_edge.bundle.comparison import SECTIONS
 
     def side(bundle: Bundle, size: int) -> dict[str, Any]:
         info = bundle.manifest.bundle

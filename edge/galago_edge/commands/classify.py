@@ -38,8 +38,7 @@ def classify(
     Example:
       galago classify --bundle digits-1.0.0.galago scans/*.png
     """
-    from galago_edge.pipeline import classify as classify_file
-    from galago_edge.pipeline import load
+    from galago_edge.pipeline import classify, load
 
     opened = opened_bundle(bundle, trusted)
     own_opencv([opened.manifest.modality])
@@ -48,7 +47,7 @@ def classify(
     failed = False
     for path in files:
         try:
-            found = classify_file(path, loaded)
+            found = classify(path, loaded)
         except (InputError, LinkError) as error:  # this file's own trouble: the others are still shown
             failed = True
             rows.append({"file": str(path), "error": _error(error)})

@@ -33,13 +33,13 @@ def commit(name: str | None, root: Path, given: str | None, as_json: bool) -> No
     Example:
       galago commit alarms --root /var/lib/galago
     """
-    from galago_edge.service.inventory import existing_store, only_name
-    from galago_edge.store import commit as commit_bundle
+    from galago_edge.store import commit
+    from galago_edge.store.inventory import existing_store, only_name
 
     store = existing_store(root)
     name = only_name(store, name)
     with telling_what_is_active(root):
-        slot = commit_bundle(store, name, bundle_id=given_id(store, name, given), reason="galago commit")
+        slot = commit(store, name, bundle_id=given_id(store, name, given), reason="galago commit")
         told = notify_service(root)
     if as_json:
         click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))

@@ -11,7 +11,7 @@ import click
 from galago_edge.commands.cli import json_option
 
 if TYPE_CHECKING:
-    from galago_edge.service.doctor import Finding
+    from galago_edge.doctor import Finding
 
 
 @click.command()
@@ -32,7 +32,7 @@ def doctor(ctx: click.Context, root: Path, config: Path | None, as_json: bool) -
       galago doctor --root /var/lib/galago
       sudo -u galago galago doctor --root /var/lib/galago --config /etc/galago/galago.toml
     """
-    from galago_edge.service.doctor import examine
+    from galago_edge.doctor import examine
 
     findings: list[Finding] = []
     for finding in examine(root, config):

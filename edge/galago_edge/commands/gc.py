@@ -23,8 +23,8 @@ def gc(root: Path, as_json: bool) -> None:
     Example:
       galago gc --root /var/lib/galago
     """
-    from galago_edge.service.inventory import existing_store
     from galago_edge.store import collect
+    from galago_edge.store.inventory import existing_store
 
     removed = collect(existing_store(root))
     size = sum(bundle.size_bytes for bundle in removed)

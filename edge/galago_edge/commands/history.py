@@ -23,7 +23,7 @@ def history(root: Path, as_json: bool) -> None:
     Example:
       galago history --root /var/lib/galago
     """
-    from galago_edge.service.inventory import existing_store
+    from galago_edge.store.inventory import existing_store
 
     events = tuple(reversed(existing_store(root).state().history))
     if as_json:

@@ -18,7 +18,7 @@ from galago_edge.commands.store_options import (
 )
 
 if TYPE_CHECKING:
-    from galago_edge.service.receiver import Receipt
+    from galago_edge.intake.receiver import Receipt
     from galago_edge.store.state import Slot
 
 
@@ -67,7 +67,7 @@ def install(
     Example:
       galago install alarms-1.4.0.galago --root /var/lib/galago --wait 300
     """
-    from galago_edge.service.receiver import receive
+    from galago_edge.intake.receiver import receive
     from galago_edge.store import Store
 
     if stage_only and (commit or wait_s is not None or trial_s is not None):

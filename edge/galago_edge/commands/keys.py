@@ -92,7 +92,7 @@ def trust(public_key: Path, root: Path, as_json: bool) -> None:
     """
     from galago_edge.bundle.keys import read_public_key
     from galago_edge.store import Store
-    from galago_edge.store.trusting import trust_key
+    from galago_edge.store.trust_folder import trust_key
 
     keyid, comment = read_public_key(public_key)
     path = trust_key(Store(root), keyid, comment)
@@ -119,7 +119,7 @@ def revoke(key: str, root: Path, why: str, allow_in_use: bool, as_json: bool) ->
       galago keys revoke 3f51b2c09d7e4a68 --root /var/lib/galago --why "laptop stolen"
     """
     from galago_edge.bundle.keys import read_public_key
-    from galago_edge.store.trusting import find_key, revoke_key
+    from galago_edge.store.trust_folder import find_key, revoke_key
 
     store = _existing(root)
     trusted = store.trusted()
@@ -145,7 +145,7 @@ def threshold(count: int, root: Path, allow_in_use: bool, as_json: bool) -> None
     Example:
       galago keys threshold 2 --root /var/lib/galago
     """
-    from galago_edge.store.trusting import set_threshold
+    from galago_edge.store.trust_folder import set_threshold
 
     path = set_threshold(_existing(root), count, allow_in_use=allow_in_use)
     if as_json:
@@ -167,7 +167,7 @@ def channel(name: str | None, any_channel: bool, root: Path, allow_in_use: bool,
     Example:
       galago keys channel stable --root /var/lib/galago
     """
-    from galago_edge.store.trusting import set_channel
+    from galago_edge.store.trust_folder import set_channel
 
     if (name is None) != any_channel:
         raise click.UsageError("give either NAME or --any")

@@ -29,8 +29,8 @@ def mark_bad(bundle_id: str, name: str | None, root: Path, as_json: bool) -> Non
     Example:
       galago mark-bad 5f1d…(64 digits) --root /var/lib/galago
     """
-    from galago_edge.service.inventory import existing_store, only_name
-    from galago_edge.store import mark_bad as mark_bundle
+    from galago_edge.store import mark_bad
+    from galago_edge.store.inventory import existing_store, only_name
 
     if len(bundle_id) != 64 or set(bundle_id) - set("0123456789abcdef"):
         raise CallerError(
@@ -41,7 +41,7 @@ def mark_bad(bundle_id: str, name: str | None, root: Path, as_json: bool) -> Non
     store = existing_store(root)
     name = only_name(store, name)
     with telling_what_is_active(root):
-        slot = mark_bundle(store, name, bundle_id)
+        slot = mark_bad(store, name, bundle_id)
         told = notify_service(root)
     if as_json:
         click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))

@@ -12,7 +12,7 @@ from galago_edge.commands.cli import json_option
 from galago_edge.commands.store_options import notify_service, root_option
 
 if TYPE_CHECKING:
-    from galago_edge.service.pulling import Outcome
+    from galago_edge.intake.pull import Outcome
 
 
 _SEVERITY = (0, 5, 3, 2, 1)
@@ -46,9 +46,9 @@ def pull(
     Example:
       galago pull https://example.org/galago/ --root /var/lib/galago
     """
-    from galago_edge.service.pulling import pull as pull_all
+    from galago_edge.intake.pull import pull
 
-    index, outcomes = pull_all(url, root, names=names, channel=channel, stage_only=stage_only)
+    index, outcomes = pull(url, root, names=names, channel=channel, stage_only=stage_only)
     told = None
     if any(done.receipt and done.receipt.phase == "on trial" for done in outcomes):
         told = notify_service(root)

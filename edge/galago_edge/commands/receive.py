@@ -28,8 +28,8 @@ def receive(ctx: click.Context, root: Path, stdio: bool, mounted: bool, provisio
     Example:
       restrict,command="galago receive --stdio --root /var/lib/galago" ssh-ed25519 AAAA...
     """
-    from galago_edge.service.receiving import Provisioning, Receiving
-    from galago_edge.service.receiving_messages import Pipe
+    from galago_edge.contract.flash_messages import Pipe
+    from galago_edge.intake.session import Provisioning, Receiving
 
     out = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not stand between the frames

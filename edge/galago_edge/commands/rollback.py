@@ -41,15 +41,15 @@ def rollback(name: str | None, root: Path, given: str | None, why: str, as_json:
     Example:
       galago rollback alarms --from 1.4.0 --root /var/lib/galago --why "too many false alarms"
     """
-    from galago_edge.service.inventory import existing_store, only_name
-    from galago_edge.store import rollback as roll_back
+    from galago_edge.store import rollback
+    from galago_edge.store.inventory import existing_store, only_name
 
     store = existing_store(root)
     name = only_name(store, name)
     bundle_id = given_id(store, name, given)
     before = store.state().slots.get(name)
     with telling_what_is_active(root):
-        slot = roll_back(store, name, f"galago rollback{': ' if why else ''}{why}", bundle_id=bundle_id)
+        slot = rollback(store, name, f"galago rollback{': ' if why else ''}{why}", bundle_id=bundle_id)
         told = notify_service(root)
     if as_json:
         click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))

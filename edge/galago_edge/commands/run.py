@@ -15,7 +15,7 @@ from galago_edge.contract.errors import CallerError, GalagoError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.contract.settings import Settings
-    from galago_edge.service.preparing import PreparedStream
+    from galago_edge.service.prepared_stream import PreparedStream
     from galago_edge.service.slots import Slots
     from galago_edge.sinks import JsonlSink
 
@@ -62,10 +62,10 @@ def run(
       galago run --root /var/lib/galago --stream door=camera:/dev/video0
       arecord -q -t raw -f S16_LE -r 16000 -c 1 | galago run --root DIR --stream "hall=pipe:-?rate=16000"
     """
-    from galago_edge.service.control import check_free
-    from galago_edge.service.preparing import is_live
-    from galago_edge.service.running import Service
+    from galago_edge.service.prepared_stream import is_live
+    from galago_edge.service.service import Service
     from galago_edge.service.slots import Slots
+    from galago_edge.store.running_service import check_free
 
     settings = _configured(options, config)
     live = any(is_live(stream, settings.source) for stream in settings.stream)
@@ -90,7 +90,7 @@ def run(
 
 def _configured(options: tuple[str, ...], config: Path | None) -> Settings:
     from galago_edge.contract.settings import LimitsSettings, Settings
-    from galago_edge.service.config import checked, read_config, read_option
+    from galago_edge.service.configuration import checked, read_config, read_option
 
     if bool(options) == (config is not None):
         raise CallerError(
@@ -112,7 +112,7 @@ def _prepared(
     From a file, streams that can run do so when another one's bundle is damaged: a device that is half
     awake is better than one that is not. What the caller wrote must be right all the same.
     """
-    from galago_edge.service.preparing import prepare
+    from galago_edge.service.prepared_stream import prepare
 
     streams: list[PreparedStream] = []
     absent: list[tuple[str, GalagoError]] = []

@@ -26,11 +26,11 @@ def scrub(ctx: click.Context, root: Path, as_json: bool) -> None:
     Example:
       galago scrub --root /var/lib/galago
     """
-    from galago_edge.service.inventory import existing_store
-    from galago_edge.store import scrub as scrub_store
+    from galago_edge.store import scrub
+    from galago_edge.store.inventory import existing_store
 
     store = existing_store(root)
-    report = scrub_store(store, store.trusted())
+    report = scrub(store, store.trusted())
     if as_json:
         bundles = [
             {

@@ -12,11 +12,12 @@ import msgspec
 from galago_edge.commands.cli import json_option
 from galago_edge.commands.service_lines import service_lines
 from galago_edge.commands.store_options import PENDING_EXIT, slot_data
-from galago_edge.contract.errors import GalagoError, LinkError
+from galago_edge.contract.errors import DeviceError, GalagoError, LinkError
 from galago_edge.contract.status import ServiceStatus
 
 if TYPE_CHECKING:
-    from galago_edge.service.inventory import Inventory, SlotReport
+    from galago_edge.contract.profile import RuntimeInfo
+    from galago_edge.store.inventory import Inventory, SlotReport
 
 
 @click.command()
@@ -35,10 +36,10 @@ def status(ctx: click.Context, root: Path, as_json: bool) -> None:
     Example:
       galago status --root /var/lib/galago
     """
-    from galago_edge.service.control import ask_status
-    from galago_edge.service.inventory import take_inventory
+    from galago_edge.store.inventory import take_inventory
+    from galago_edge.store.running_service import ask_status
 
-    inventory = take_inventory(root)
+    inventory = take_inventory(root, _runtime())
     running: ServiceStatus | GalagoError | None
     try:
         running = ask_status(root)
@@ -55,6 +56,15 @@ def status(ctx: click.Context, root: Path, as_json: bool) -> None:
         ctx.exit(1)
     if inventory.on_trial and running is None:
         ctx.exit(PENDING_EXIT)
+
+
+def _runtime() -> RuntimeInfo | None:
+    from galago_edge.engine.runtime import runtime
+
+    try:
+        return runtime()
+    except DeviceError:  # none is installed: that is what status must be able to say
+        return None
 
 
 def _service_lines(running: ServiceStatus | GalagoError | None) -> dict[str, list[str]]:

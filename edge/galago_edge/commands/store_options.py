@@ -117,7 +117,7 @@ def slot_data(name: str, slot: Slot) -> dict[str, Any]:
 
 def notify_service(root: Path) -> int | None:
     """Tell the service that runs on a store to look at it again; return its process if one was told."""
-    from galago_edge.service.control import ask_status
+    from galago_edge.store.running_service import ask_status
 
     with contextlib.suppress(GalagoError, OSError):
         running = ask_status(root)

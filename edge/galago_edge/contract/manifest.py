@@ -191,7 +191,7 @@ class Decision(_Part, frozen=True, kw_only=True):
 
 
 class MotionGate(_Part, frozen=True, kw_only=True, tag_field="kind", tag="motion"):
-    """Run the model on a frame only while something moves. Arithmetic: ``galago_edge.decision.gate``."""
+    """Run the model on a frame only while something moves; see ``galago_edge.decision.activity_gate``."""
 
     version: Literal["motion/1"] = "motion/1"
     step: Annotated[int, msgspec.Meta(ge=1, le=255)] = 12
@@ -203,7 +203,7 @@ class MotionGate(_Part, frozen=True, kw_only=True, tag_field="kind", tag="motion
 
 
 class LevelGate(_Part, frozen=True, kw_only=True, tag_field="kind", tag="level"):
-    """Run the model on a window only while it is loud enough. Arithmetic: ``galago_edge.decision.gate``."""
+    """Run the model on a window only while it is loud enough; see ``galago_edge.decision.activity_gate``."""
 
     version: Literal["level/1"] = "level/1"
     open_dbfs: Annotated[float, msgspec.Meta(ge=-96.0, le=0.0)] = -50.0

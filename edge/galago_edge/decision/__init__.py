@@ -1,8 +1,8 @@
 """Logits become scores, scores become events: integers only, counted in stream time."""
 
 from galago_edge.decision.activation import ONE, Activation, to_q16
+from galago_edge.decision.activity_gate import LevelSensor, MotionSensor, Sensor, sensor_of
 from galago_edge.decision.decider import Decider, Ended, Fired
-from galago_edge.decision.gate import LevelSensor, MotionSensor, Sensor, sensor_of
 
 __all__ = [
     "ONE",

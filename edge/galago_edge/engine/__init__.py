@@ -4,7 +4,7 @@ from galago_edge.engine.backend import Backend, BackendChange, TensorInfo
 from galago_edge.engine.cpu import Engine
 from galago_edge.engine.model_file import check_model_file
 from galago_edge.engine.remote import AcceleratorError, Fault, RemoteEngine, probe_delegate
-from galago_edge.engine.runtime import RuntimeInfo, interpreter_class, runtime
+from galago_edge.engine.runtime import interpreter_class, runtime
 
 __all__ = [
     "AcceleratorError",
@@ -13,7 +13,6 @@ __all__ = [
     "Engine",
     "Fault",
     "RemoteEngine",
-    "RuntimeInfo",
     "TensorInfo",
     "check_model_file",
     "interpreter_class",

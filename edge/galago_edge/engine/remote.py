@@ -25,8 +25,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.device import Accelerator
 from galago_edge.contract.errors import DeviceError, Reason
+from galago_edge.contract.profile import Accelerator
 from galago_edge.engine.backend import BackendChange, TensorInfo
 from galago_edge.engine.worker_messages import MAX_MESSAGE, OK, RUN, Answer, Loaded, Request
 

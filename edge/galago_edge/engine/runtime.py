@@ -5,22 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from galago_edge.contract.errors import DeviceError, Reason, disk_error
+from galago_edge.contract.profile import RuntimeInfo
 
 _RUNTIMES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
 """Python package and distribution, first found wins. The first has no wheel for 32-bit Arm."""
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeInfo:
-    """The TFLite runtime that runs models here."""
-
-    package: str
-    """``ai-edge-litert`` or ``tflite-runtime``."""
-    version: str
 
 
 def interpreter_class() -> type[Any]:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.device import Accelerator
 from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.profile import Accelerator
 from galago_edge.contract.settings import AcceleratorSettings
 from galago_edge.contract.status import BackendStatus
 from galago_edge.contract.streams import NS_PER_S

@@ -16,8 +16,8 @@ from galago_edge.contract.status import GateStatus, LabelLevel
 from galago_edge.contract.streams import Gap, Item, Notice, Span
 from galago_edge.decision import ONE, Decider, Ended, Fired, Sensor, sensor_of
 from galago_edge.engine import BackendChange, runtime
-from galago_edge.pipeline.loading import LoadedBundle
-from galago_edge.pipeline.overrides import Overrides, override
+from galago_edge.pipeline.loaded_bundle import LoadedBundle
+from galago_edge.pipeline.threshold_overrides import Overrides, override
 from galago_edge.pipeline.windows import windows_of
 from galago_edge.sources import Source
 

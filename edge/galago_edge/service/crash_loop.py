@@ -18,7 +18,7 @@ import msgspec
 from galago_edge.bundle import Bundle
 from galago_edge.contract.errors import DeviceError, GalagoError, Reason
 from galago_edge.contract.streams import NS_PER_S
-from galago_edge.service.continuity import Alive, between, now
+from galago_edge.service.handover import Alive, between, now
 from galago_edge.store import Store
 from galago_edge.store.admission import factory_bundle, opened
 

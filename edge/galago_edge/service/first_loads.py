@@ -13,10 +13,10 @@ import secrets
 import msgspec
 
 from galago_edge.bundle import Bundle
-from galago_edge.bundle.reading import ACCEPTED_NAME
-from galago_edge.contract.device import DeviceProfile
-from galago_edge.engine import RuntimeInfo, runtime
-from galago_edge.pipeline.isolated import first_load, limits_for, runtime_name
+from galago_edge.bundle.reader import ACCEPTED_NAME
+from galago_edge.contract.profile import DeviceProfile, RuntimeInfo
+from galago_edge.engine import runtime
+from galago_edge.pipeline.isolated_load import first_load, limits_for, runtime_name
 from galago_edge.service.crash_loop import count_load
 from galago_edge.store import Store
 
@@ -36,7 +36,7 @@ def ensure_first_load(store: Store, bundle: Bundle, profile: DeviceProfile | Non
     """Load ``bundle`` in a process of its own unless this device has done so; return whether it had to.
 
     Raises:
-        BundleError, DeviceError, LinkError: As :func:`galago_edge.pipeline.isolated.first_load`.
+        BundleError, DeviceError, LinkError: As :func:`galago_edge.pipeline.isolated_load.first_load`.
         DeviceError: LOAD_CRASH; a bundle that takes the service down at every start.
     """
     count_load(store, bundle)

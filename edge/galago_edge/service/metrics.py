@@ -314,7 +314,7 @@ def _sinks(sinks: Iterable[SinkStatus]) -> Iterator[_Family]:
 
 
 def _samples(samples: Mapping[str, Any] | None) -> Iterator[_Family]:
-    """What ``galago_edge.recording.samples`` says of its folder; nothing where nothing is kept."""
+    """What ``galago_edge.recording.sample_folder`` says of its folder; nothing where nothing is kept."""
     told = samples or {}
 
     def number(field: str) -> list[_Sample]:

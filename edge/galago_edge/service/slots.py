@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from galago_edge.bundle import Bundle
-from galago_edge.contract.device import DeviceProfile
 from galago_edge.contract.errors import (
     BundleError,
     BusyError,
@@ -21,14 +20,15 @@ from galago_edge.contract.errors import (
     LinkError,
     Reason,
 )
+from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.records import StateRecord
 from galago_edge.contract.status import TrialStatus
 from galago_edge.service.trial import Judge, LiveTrial, as_failure
 from galago_edge.store import Store
-from galago_edge.store.activating import commit, rollback
 from galago_edge.store.admission import factory_bundle, opened
-from galago_edge.store.booting import BootChoice, Part, begin_boot, give_back
+from galago_edge.store.boot import BootChoice, Part, begin_boot, give_back
 from galago_edge.store.state import State, came_back
+from galago_edge.store.transitions import commit, rollback
 
 _AGAIN_S = 10.0
 """Pause before a verdict that could not be recorded is tried again."""

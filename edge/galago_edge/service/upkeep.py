@@ -12,7 +12,7 @@ from galago_edge.contract.records import StateRecord
 from galago_edge.contract.settings import StoreSettings
 from galago_edge.contract.status import ScrubStatus
 from galago_edge.store import Store
-from galago_edge.store.scrubbing import Scrubbed, ScrubReport, scrub
+from galago_edge.store.integrity import Scrubbed, ScrubReport, scrub
 
 _FIRST_S = 900.0
 """After a start, which has read only what it loads; a device that is switched off every night is read through

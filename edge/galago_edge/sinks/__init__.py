@@ -2,6 +2,6 @@
 
 from galago_edge.sinks.jsonl import JsonlSink, open_jsonl
 from galago_edge.sinks.outbox import Outbox
-from galago_edge.sinks.wall import clock_synced
+from galago_edge.sinks.wall_clock import clock_synced
 
 __all__ = ["JsonlSink", "Outbox", "clock_synced", "open_jsonl"]

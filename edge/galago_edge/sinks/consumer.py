@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from galago_edge.sinks.cursor import CursorFile, Progress, new_identity
-from galago_edge.sinks.frames import KIND_CODES
+from galago_edge.sinks.stored_record import KIND_CODES
 
 
 @dataclass(frozen=True, slots=True)

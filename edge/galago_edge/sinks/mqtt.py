@@ -14,7 +14,7 @@ from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.extras import import_extra
 from galago_edge.contract.settings import MqttSettings
 from galago_edge.sinks.consumer import Delivery
-from galago_edge.sinks.delivery import Backoff, Bell, DeliveryThread
+from galago_edge.sinks.delivery_thread import Backoff, Bell, DeliveryThread
 from galago_edge.sinks.spool import Spool
 from galago_edge.sinks.topics import OFFLINE, ONLINE, Described, Message, Topics
 

@@ -13,12 +13,12 @@ from galago_edge.contract.records import Record, ScoresRecord, encode_record
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
 from galago_edge.sinks.clocks import Clocks
-from galago_edge.sinks.delivery import DeliveryThread
+from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.jsonl import JsonlSink
-from galago_edge.sinks.rotation import RotatingLog
+from galago_edge.sinks.rotating_log import RotatingLog
 from galago_edge.sinks.spool import Entry, Spool
-from galago_edge.sinks.wall import stamped
+from galago_edge.sinks.wall_clock import stamped
 
 QUEUE_RECORDS = 10_000
 """What may wait for the writing thread; only a disk that hangs lets it come to that."""

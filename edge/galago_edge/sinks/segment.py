@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from galago_edge.sinks.disk import Disk
-from galago_edge.sinks.frames import DAMAGED, FRAME_BYTES, Frame, decode_frame, encode_frame, scan_frames
+from galago_edge.sinks.stored_record import (
+    DAMAGED,
+    FRAME_BYTES,
+    Frame,
+    decode_frame,
+    encode_frame,
+    scan_frames,
+)
 
 SUFFIX = ".spool"
 _NAME = rf"[0-9]{{20}}\{SUFFIX}"

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from galago_edge.sinks.disk import Disk
-from galago_edge.sinks.frames import DAMAGED, FRAME_BYTES, Frame
 from galago_edge.sinks.segment import Segment, segments_in
+from galago_edge.sinks.stored_record import DAMAGED, FRAME_BYTES, Frame
 
 _SHARE = 16
 """A spool consists of so many segments, of which the oldest is given up as a whole."""

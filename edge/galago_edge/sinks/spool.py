@@ -21,12 +21,12 @@ from galago_edge.contract.errors import BusyError, Reason, disk_error
 from galago_edge.sinks.clocks import Clocks, boot_number
 from galago_edge.sinks.consumer import Consumer, Delivery
 from galago_edge.sinks.cursor import CURSOR_SUFFIX, CursorFile, Progress, new_identity
+from galago_edge.sinks.delivered_line import lost_line, record_key, record_line
 from galago_edge.sinks.disk import Disk
-from galago_edge.sinks.envelope import lost_line, record_key, record_line
-from galago_edge.sinks.frames import DAMAGED, KIND_CODES, LINE_LIMIT_BYTES, Frame
+from galago_edge.sinks.memory_tail import MEMORY_RECORDS, Waiting
 from galago_edge.sinks.segment import Segment
 from galago_edge.sinks.segments import Segments
-from galago_edge.sinks.waiting import MEMORY_RECORDS, Waiting
+from galago_edge.sinks.stored_record import DAMAGED, KIND_CODES, LINE_LIMIT_BYTES, Frame
 
 RETRY_S = 1.0
 """How long the disk is left alone after it has refused something."""

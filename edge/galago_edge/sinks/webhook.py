@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import WebhookSettings
 from galago_edge.sinks.consumer import Delivery
-from galago_edge.sinks.delivery import Backoff, DeliveryThread
+from galago_edge.sinks.delivery_thread import Backoff, DeliveryThread
 from galago_edge.sinks.spool import Spool
 
 _FIRST_PAUSE_S = 1.0

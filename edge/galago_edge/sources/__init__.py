@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from galago_edge.sources.address import Address, parse_source
-    from galago_edge.sources.audio import AudioFile, read_audio
-    from galago_edge.sources.base import Capture, Source
+    from galago_edge.sources.audio_file import AudioFile, read_audio
     from galago_edge.sources.capture import open_capture
-    from galago_edge.sources.images import ImageFolder, decode_image, read_image
-    from galago_edge.sources.opening import open_source
-    from galago_edge.sources.pipe import PcmPipe
-    from galago_edge.sources.video import VideoFile
+    from galago_edge.sources.image_folder import ImageFolder, decode_image, read_image
+    from galago_edge.sources.recordings import open_source
+    from galago_edge.sources.source import Capture, Source
+    from galago_edge.sources.standard_input import PcmPipe
+    from galago_edge.sources.video_file import VideoFile
 
 __all__ = [
     "Address",
@@ -37,18 +37,18 @@ __all__ = [
 
 _HOMES = {
     "Address": "address",
-    "AudioFile": "audio",
-    "Capture": "base",
-    "ImageFolder": "images",
-    "PcmPipe": "pipe",
-    "Source": "base",
-    "VideoFile": "video",
-    "decode_image": "images",
+    "AudioFile": "audio_file",
+    "Capture": "source",
+    "ImageFolder": "image_folder",
+    "PcmPipe": "standard_input",
+    "Source": "source",
+    "VideoFile": "video_file",
+    "decode_image": "image_folder",
     "open_capture": "capture",
-    "open_source": "opening",
+    "open_source": "recordings",
     "parse_source": "address",
-    "read_audio": "audio",
-    "read_image": "images",
+    "read_audio": "audio_file",
+    "read_image": "image_folder",
 }
 
 

@@ -14,9 +14,9 @@ from galago_edge.contract.manifest import AudioPreprocess, Preprocess
 from galago_edge.contract.status import SourceStatus
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
 from galago_edge.sources.address import Modality
-from galago_edge.sources.conversion import Converter, PcmFormat
-from galago_edge.sources.live import ItemBuffer
-from galago_edge.sources.supervised import Supervised
+from galago_edge.sources.live_buffer import ItemBuffer
+from galago_edge.sources.sample_conversion import Converter, PcmFormat
+from galago_edge.sources.supervised_source import Supervised
 
 _KEPT_FRAMES = 2
 """The frame that is next, and the one that is being captured."""
@@ -90,7 +90,7 @@ class Fanout:
 
 
 class Subscription:
-    """One stream's view of a source that others may share. A :class:`galago_edge.sources.base.Source`."""
+    """One stream's view of a source that others may share. A :class:`galago_edge.sources.source.Source`."""
 
     live = True
 

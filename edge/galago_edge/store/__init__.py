@@ -1,13 +1,13 @@
 """Where a device keeps its bundles, and how one gets in without ever hurting the one that runs."""
 
-from galago_edge.store.activating import activate, commit, mark_bad, rollback
 from galago_edge.store.admission import TrialTerms
-from galago_edge.store.booting import BootChoice, begin_boot
-from galago_edge.store.changing import restore_record
-from galago_edge.store.collecting import Removed, collect
-from galago_edge.store.folder import Hold, Store
-from galago_edge.store.installing import Accept, Installation, install_bundle
-from galago_edge.store.scrubbing import Scrubbed, ScrubReport, scrub
+from galago_edge.store.boot import BootChoice, begin_boot
+from galago_edge.store.garbage import Removed, collect
+from galago_edge.store.installation import Accept, Installation, install_bundle
+from galago_edge.store.integrity import Scrubbed, ScrubReport, scrub
+from galago_edge.store.store import Hold, Store
+from galago_edge.store.store_change import restore_record
+from galago_edge.store.transitions import activate, commit, mark_bad, rollback
 
 __all__ = [
     "Accept",

@@ -10,9 +10,9 @@ from typing import Protocol
 from galago_edge.bundle import Bundle, TrustedKeys, require_trust
 from galago_edge.contract.errors import BundleError, DeviceError, LinkError, Reason
 from galago_edge.contract.manifest import Manifest
-from galago_edge.store.changing import now_utc
-from galago_edge.store.folder import Store
 from galago_edge.store.state import Release, Slot, Trial
+from galago_edge.store.store import Store
+from galago_edge.store.store_change import now_utc
 
 COUNTER_JUMP = 10**9
 """A release may be so far above the active one; one further away would leave hardly any above itself."""

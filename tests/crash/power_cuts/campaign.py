@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 
 from galago_edge.store import Store
-from galago_edge.store.folder import COPY_NAMES
 from galago_edge.store.state import State
+from galago_edge.store.store import COPY_NAMES
 from power_cuts.model import Cut, Disk, PowerCuts
 from power_cuts.promises import ROOT, Examiner, record_of, written
 from power_cuts.recorder import KilledError, QuickFs, Recorder, Recording, Site, Tree

@@ -26,12 +26,12 @@ from pathlib import Path
 
 import msgspec
 
-from galago_edge.bundle.reading import ACCEPTED_NAME
+from galago_edge.bundle.reader import ACCEPTED_NAME
 from galago_edge.contract.errors import GalagoError
 from galago_edge.store import Store
-from galago_edge.store.booting import BootChoice
-from galago_edge.store.folder import COPY_NAMES
+from galago_edge.store.boot import BootChoice
 from galago_edge.store.state import State, decode_state
+from galago_edge.store.store import COPY_NAMES
 from power_cuts.model import Disk
 from power_cuts.recorder import QuickFs
 from power_cuts.scenarios import NAME, Scenario, World, recover, settle

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from galago_edge.store.fs import StoreFs
+from galago_edge.store.filesystem import StoreFs
 
 STORE_FOLDER = Path(sys.modules[StoreFs.__module__].__file__ or "").parent
 

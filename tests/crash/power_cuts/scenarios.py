@@ -16,15 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle, write_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.bundle.trust import POLICY_FILE
-from galago_edge.store import Store, changing, install_bundle
-from galago_edge.store.activating import activate, commit, mark_bad, rollback
+from galago_edge.store import Store, install_bundle, store_change
 from galago_edge.store.admission import TrialTerms
-from galago_edge.store.booting import BootChoice, begin_boot, give_back
-from galago_edge.store.collecting import collect
-from galago_edge.store.folder import COPY_NAMES
-from galago_edge.store.scrubbing import scrub
+from galago_edge.store.boot import BootChoice, begin_boot, give_back
+from galago_edge.store.garbage import collect
+from galago_edge.store.integrity import scrub
 from galago_edge.store.state import Release, Slot, State
-from galago_edge.store.trusting import revoke_key, set_channel, set_threshold, trust_key
+from galago_edge.store.store import COPY_NAMES
+from galago_edge.store.transitions import activate, commit, mark_bad, rollback
+from galago_edge.store.trust_folder import revoke_key, set_channel, set_threshold, trust_key
 from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, trust
 
 NAME = "tiny"
@@ -107,7 +107,7 @@ def steady(taken: int) -> Iterator[None]:
     numbers = count(taken)
     with (
         patch("secrets.token_hex", lambda size: f"{next(numbers):0{2 * size}x}"),
-        patch.object(changing, "datetime", Clock),
+        patch.object(store_change, "datetime", Clock),
     ):
         yield
 

@@ -71,7 +71,7 @@ def build(
     Example:
       galago bundle build runs/alarms --key release.key --version 1.4.0
     """
-    from galago_workstation.packing.building import build_bundle, build_options
+    from galago_workstation.packing.bundle_build import build_bundle, build_options
 
     options = build_options(
         run,

@@ -24,10 +24,10 @@ def convert(run: Path, as_json: bool) -> None:
     """
     from datetime import UTC, datetime
 
-    from galago_converters.results import CONVERTED_FOLDER, INT8_FILE, encode
-    from galago_workstation.conversion import convert_run
-    from galago_workstation.reporting import command_report
-    from galago_workstation.runs import Run
+    from galago_converters.conversion_record import CONVERTED_FOLDER, INT8_FILE, encode
+    from galago_workstation.conversion.conversion_run import convert_run
+    from galago_workstation.progress_lines import command_report
+    from galago_workstation.run_folder import Run
 
     opened = Run.open(run)
     result = convert_run(opened, now=datetime.now(UTC), report=command_report(click.echo, as_json=as_json))

@@ -35,11 +35,11 @@ def demo_data(kind: str, out: Path, seed: int) -> None:
       galago train demo/digits/digits.toml
     """
     if kind == "digits":
-        from galago_workstation.demo.digits import make_digits as make
+        from galago_workstation.demo.digits import make_digits
     else:
-        from galago_workstation.demo.alarms import make_alarms as make
+        pass
 
-    truth = make(out, seed=seed)
+    truth = make_digits(out, seed=seed)
     files = sum(path.is_file() for path in (out / "train").rglob("*"))
     click.echo(
         f"{out}: {files} training files; {truth.recording}: {truth.duration_ns / 1e9:.0f} s, "
@@ -63,6 +63,6 @@ def demo(out: Path, seed: int) -> None:
     and replays two recordings with known events. Each command is printed before it runs. Writes
     OUT/report.html, OUT/summary.json and OUT/log.txt; ends with exit code 1 when a promise is not kept.
     """
-    from galago_workstation.demo.running import run_demo
+    from galago_workstation.demo.demo_run import run_demo
 
     run_demo(out, seed=seed, echo=click.echo)

@@ -21,11 +21,11 @@ def evaluate(run: Path, as_json: bool) -> None:
     Example:
         galago evaluate runs/digits
     """
-    from galago_converters.results import encode
+    from galago_converters.conversion_record import encode
     from galago_workstation.evaluation.scorecard import table
     from galago_workstation.evaluation.scoring import evaluate_run
-    from galago_workstation.reporting import command_report
-    from galago_workstation.runs import Run
+    from galago_workstation.progress_lines import command_report
+    from galago_workstation.run_folder import Run
 
     opened = Run.open(run)
     found = evaluate_run(opened, report=command_report(click.echo, as_json=as_json))

@@ -95,7 +95,7 @@ def flash(
       galago flash alarms-1.4.0.galago --retry-failed flash.json
       galago flash alarms-1.4.0.galago @barns --wait 600
     """
-    from galago_workstation.flashing.flashing import Choice, run_flash
+    from galago_workstation.flashing.flash_run import Choice, run_flash
     from galago_workstation.flashing.order import Package, Wishes
     from galago_workstation.flashing.rows import LoggedRows, result_line, shown
 

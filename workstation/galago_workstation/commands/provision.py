@@ -55,8 +55,8 @@ def provision(
       galago provision pi@porch --profile raspberry-pi-5 --trust release.key.pub
       galago provision /media/rootfs --profile raspberry-pi-5 --trust release.key.pub
     """
-    from galago_workstation.flashing.flashing import Choice
-    from galago_workstation.flashing.provisioning import provision_target
+    from galago_workstation.flashing.device_provisioning import provision_target
+    from galago_workstation.flashing.flash_run import Choice
 
     choice = Choice.of(
         [target], bundle_id="", fleet=fleet, root=root, galago=galago, user=user, ssh_config=ssh_config

@@ -22,14 +22,14 @@ def train(config: Path, out: Path | None) -> None:
     Example:
         galago train digits.toml --out runs/digits
     """
-    from galago_workstation.reporting import on_terminal
+    from galago_workstation.progress_lines import on_terminal
     from galago_workstation.training.progress import LiveProgress, PlainProgress
-    from galago_workstation.training.session import train as run_training
+    from galago_workstation.training.training_run import train
 
     out = out if out is not None else Path("runs") / config.stem
     if on_terminal():
         with LiveProgress() as live:
-            run_training(config, out, live)
+            train(config, out, live)
     else:
-        run_training(config, out, PlainProgress(click.echo))
+        train(config, out, PlainProgress(click.echo))
     click.echo(f"run folder: {out}")

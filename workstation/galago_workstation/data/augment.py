@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from galago_workstation.config import AudioAugment, ImageAugment
-from galago_workstation.data.windows import Samples, window_at
+from galago_workstation.data.clip_window import Samples, window_at
+from galago_workstation.training_config import AudioAugment, ImageAugment
 
 Pictures = npt.NDArray[np.uint8]
 

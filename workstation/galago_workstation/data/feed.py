@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_workstation.config import AudioAugment, ImageAugment
 from galago_workstation.data.augment import augment_clip, augment_pictures, sample_rng
-from galago_workstation.data.reader import AudioReader, ImageReader, Inputs
-from galago_workstation.data.samples import Sample
+from galago_workstation.data.sample import Sample
+from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inputs
+from galago_workstation.training_config import AudioAugment, ImageAugment
 
 Indices = npt.NDArray[np.int64]
 

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason, disk_error
-from galago_workstation.config import IdxFiles
 from galago_workstation.data.listing import Listing, check_labels, make_listing
-from galago_workstation.data.samples import Sample
+from galago_workstation.data.sample import Sample
+from galago_workstation.training_config import IdxFiles
 
 _UNSIGNED_BYTE = 0x08
 

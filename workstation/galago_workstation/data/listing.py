@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from galago_edge.contract.errors import InputError, Reason
-from galago_workstation.data.samples import Sample
+from galago_workstation.data.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)

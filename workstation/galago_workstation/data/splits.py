@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_workstation.data.listing import Listing
-from galago_workstation.data.samples import PARTS, Part, Sample
+from galago_workstation.data.sample import PARTS, Part, Sample
 
 _SALT = b"galago.split/1\0"
 

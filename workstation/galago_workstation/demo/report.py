@@ -15,7 +15,7 @@ import numpy.typing as npt
 from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.records import EventRecord, Record, ScoresRecord
 from galago_edge.contract.streams import NS_PER_S
-from galago_workstation.demo.scoring import Bar, Score
+from galago_workstation.demo.event_score import Bar, Score
 from galago_workstation.demo.sounds import RATE_HZ
 from galago_workstation.demo.steps import Done
 from galago_workstation.demo.truth import TrueEvent, Truth

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from galago_edge.contract.device import this_arch
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
+from galago_edge.contract.profile import this_arch
 
 PROFILES = {"x86_64": "generic-x86-64", "aarch64": "generic-arm64"}
 

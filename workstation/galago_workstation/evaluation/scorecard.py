@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from galago_workstation.evaluation.record import Evaluation, Variant
+from galago_workstation.evaluation.evaluation_record import Evaluation, Variant
 
 _NAMED = 40  # classes whose names and counts are still readable in the picture
 

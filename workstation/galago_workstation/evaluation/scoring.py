@@ -9,11 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import UNSET
 
-from galago_converters import running
-from galago_converters.export import logits
-from galago_converters.frameworks import import_tensorflow
-from galago_converters.inputs import Codes, InputSpec, input_spec
-from galago_converters.results import (
+from galago_converters import model_runs
+from galago_converters.conversion_record import (
     CONVERTED_FOLDER,
     FLOAT_FILE,
     INT8_FILE,
@@ -22,16 +19,24 @@ from galago_converters.results import (
     read_conversion,
     read_file,
 )
+from galago_converters.export import logits
+from galago_converters.frameworks import import_tensorflow
+from galago_converters.inputs import Codes, InputSpec, input_spec
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.engine import runtime
-from galago_workstation.data.samples import Sample
+from galago_workstation.data.sample import Sample
 from galago_workstation.environment import cpu_name
-from galago_workstation.evaluation.measuring import Latency, measure, time_calls
-from galago_workstation.evaluation.record import CONFUSION_FILE, EVALUATION_FILE, Evaluation, Variant
+from galago_workstation.evaluation.evaluation_record import (
+    CONFUSION_FILE,
+    EVALUATION_FILE,
+    Evaluation,
+    Variant,
+)
+from galago_workstation.evaluation.inference_cost import Latency, measure, time_calls
 from galago_workstation.evaluation.scorecard import confusion_png
 from galago_workstation.files import write_bytes
-from galago_workstation.reporting import PlainReport, Report
-from galago_workstation.runs import MODEL_FILE, Run
+from galago_workstation.progress_lines import PlainReport, Report
+from galago_workstation.run_folder import MODEL_FILE, Run
 
 Labels = npt.NDArray[np.intp]
 
@@ -63,9 +68,9 @@ def evaluate_run(run: Run, *, report: Report = _SILENT) -> Evaluation:
     with report.track("Keras", len(samples)) as done:
         given["keras"] = logits(model, inputs, spec, done).argmax(axis=1)
     with report.track("float TFLite", len(samples)) as done:
-        given["float"] = running.float_logits(float_model, inputs, spec, done).argmax(axis=1)
+        given["float"] = model_runs.float_logits(float_model, inputs, spec, done).argmax(axis=1)
     with report.track("int8 TFLite", len(samples)) as done:
-        given["int8"] = running.int8_logits(int8_model, inputs, done).argmax(axis=1)
+        given["int8"] = model_runs.int8_logits(int8_model, inputs, done).argmax(axis=1)
     report.say("measuring latency and memory")
     costs = {"float": measure("float", folder / FLOAT_FILE), "int8": measure("int8", folder / INT8_FILE)}
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
+from galago_workstation.flashing.device_session import Rows, Session
 from galago_workstation.flashing.order import Package, Wishes
 from galago_workstation.flashing.results import Result
-from galago_workstation.flashing.session import Rows, Session
 from galago_workstation.flashing.targets import Target
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from galago_edge.contract.errors import disk_error
+from galago_workstation.flashing.device_session import Rows
 from galago_workstation.flashing.results import Result
-from galago_workstation.flashing.session import Rows
 
 if TYPE_CHECKING:
     from rich.table import Table

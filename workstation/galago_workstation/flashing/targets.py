@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from galago_edge.contract.device import PROFILE_FILE
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.service.provisioning import DEVICE_ROOT
+from galago_edge.contract.profile import PROFILE_FILE
+from galago_edge.intake.provisioning import DEVICE_ROOT
 
 _HOST = re.compile(r"(?:\w[\w.-]*@)?(?:\w[\w.-]*|\[[0-9A-Za-z:.%]+\])\Z", re.ASCII)
 _URL = re.compile(r"ssh://(?P<host>[^/:\[]+|[^/\[]*\[[^\]]*\])(?::(?P<port>[0-9]{1,5}))?(?P<root>/.*)?\Z")

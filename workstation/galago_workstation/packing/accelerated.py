@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from galago_converters.inspect import TensorInfo, report
-from galago_converters.results import read_file
+from galago_converters.conversion_record import read_file
+from galago_converters.inspection import TensorInfo, report
 from galago_edge.bundle import file_entry
 from galago_edge.contract.errors import CallerError, ModelError, Reason
 from galago_edge.contract.manifest import BackendName, FileEntry, Model, Tensor

@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from galago_converters.frameworks import import_tensorflow
 from galago_edge.contract.errors import CallerError, Reason
-from galago_workstation.config import Config, ImageConfig, TrainOptions
 from galago_workstation.data.feed import Batches, ClipFeed, Feed, PictureFeed, Witness
-from galago_workstation.data.reader import AudioReader, ImageReader, Inputs, real_inputs
-from galago_workstation.data.samples import Part, Sample
-from galago_workstation.runs import METRICS_FILE
+from galago_workstation.data.sample import Part, Sample
+from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inputs, real_inputs
+from galago_workstation.run_folder import METRICS_FILE
 from galago_workstation.training.curves import Epoch, write_metrics
 from galago_workstation.training.networks import build_network
 from galago_workstation.training.progress import Progress
+from galago_workstation.training_config import Config, ImageConfig, TrainOptions
 
 Parts = Mapping[Part, Sequence[Sample]]
 

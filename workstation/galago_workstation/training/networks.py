@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from galago_converters.frameworks import import_tensorflow
-from galago_workstation.config import DsCnn, MobileNetV1, ResNet
+from galago_workstation.training_config import DsCnn, MobileNetV1, ResNet
 
 PIXEL_SCALE = 1 / 127.5
 """Pixels 0 to 255 become 0 to 2. A scale without an offset can be folded into the first kernel exactly,

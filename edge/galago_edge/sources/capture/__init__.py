@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from galago_edge.contract.settings import SourceSettings
     from galago_edge.sources.address import Address
-    from galago_edge.sources.base import Capture
+    from galago_edge.sources.source import Capture
 
 
 def open_capture(address: Address, settings: SourceSettings, *, rate_hz: int | None = None) -> Capture:
@@ -26,6 +26,6 @@ def open_capture(address: Address, settings: SourceSettings, *, rate_hz: int | N
         DeviceError: EXTRA_MISSING; a library is not installed.
         CallerError: CONFIG_BAD; ``address`` is a recording or standard input, or a pipe's rate is not known.
     """
-    from galago_edge.sources.capture.opening import connect
+    from galago_edge.sources.capture.connection import connect
 
     return connect(address, settings, rate_hz)

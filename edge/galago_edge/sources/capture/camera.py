@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import LinkError, Reason
-from galago_edge.sources.capture.messages import SharedMemory
-from galago_edge.sources.capture.serving import Link, serve
+from galago_edge.sources.capture.capture_messages import SharedMemory
+from galago_edge.sources.capture.frame_server import Link, serve
 from galago_edge.sources.opencv import import_cv2
 
 _OPTIONS_NAME = "OPENCV_FFMPEG_CAPTURE_OPTIONS"

@@ -14,9 +14,9 @@ from typing import Any
 
 from galago_edge.contract.errors import DeviceError, LinkError, Reason
 from galago_edge.contract.extras import import_extra
-from galago_edge.sources.capture.messages import MAX_PAYLOAD
-from galago_edge.sources.capture.serving import Link
-from galago_edge.sources.devices import alsa_card
+from galago_edge.sources.capture.capture_messages import MAX_PAYLOAD
+from galago_edge.sources.capture.frame_server import Link
+from galago_edge.sources.hardware import alsa_card
 
 _BLOCKS_PER_S = 25
 """Each costs two processes some work, and as much delay as it is long."""

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from galago_edge.contract.errors import LinkError, Reason
-from galago_edge.sources.capture.messages import SharedMemory
-from galago_edge.sources.capture.serving import Link, serve
+from galago_edge.sources.capture.capture_messages import SharedMemory
+from galago_edge.sources.capture.frame_server import Link, serve
 
 _READ_BYTES = 65_536
 _LONGEST_PART = 32 * 1024 * 1024

@@ -1,0 +1,137 @@
+"""What a check is given and what it gives: findings, each with the line that fixes it."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from galago_edge.contract.manifest import Manifest
+from galago_edge.contract.profile import DeviceProfile
+from galago_edge.contract.settings import Settings
+
+Level = Literal["ok", "warn", "fail"]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at."""
+
+    name: str
+    """``python``, ``camera:/dev/v4l/by-id/...``, ``stream:door`` ..."""
+    level: Level
+    """``warn``: it runs, but not as it should, or not for ever. ``fail``: something does not run."""
+    met: str
+    """What is so, in one line."""
+    fix: str = ""
+    """The command, or what else to do; empty only when ``ok``."""
+
+
+def ok(name: str, met: str) -> Finding:
+    """Return a finding that needs nothing."""
+    return Finding(name=name, level="ok", met=met)
+
+
+def warn(name: str, met: str, fix: str) -> Finding:
+    """Return a finding that somebody should see to."""
+    return Finding(name=name, level="warn", met=met, fix=fix)
+
+
+def fail(name: str, met: str, fix: str) -> Finding:
+    """Return a finding that keeps something from running."""
+    return Finding(name=name, level="fail", met=met, fix=fix)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user, as far as files care."""
+
+    name: str
+    uid: int
+    groups: frozenset[int]
+
+    @property
+    def is_me(self) -> bool:
+        """Whether this process runs as that user."""
+        return self.uid == os.geteuid()
+
+    def may_write(self, path: Path) -> bool:
+        """Tell whether the user may read and write a file or device, or list and change a folder.
+
+        For another user than one's own only the permission bits count.
+        """
+        if self.is_me:
+            return os.access(path, os.R_OK | os.W_OK)
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        mode = status.st_mode
+        shift = 6 if status.st_uid == self.uid else 3 if status.st_gid in self.groups else 0
+        wanted = 0o7 if stat.S_ISDIR(mode) else 0o6
+        return mode >> shift & wanted == wanted
+
+
+@dataclass(slots=True)
+class Case:
+    """One device that is looked at. Checks may leave here what later ones need."""
+
+    root: Path
+    """The store."""
+    config: Path | None = None
+    system: Path = Path("/")
+    """Where ``dev``, ``etc``, ``proc`` and ``sys`` are."""
+    account: Account = field(default_factory=lambda: account_of(os.geteuid()))
+    """Whom the service runs as."""
+    settings: Settings | None = None
+    """What the configuration says, when it can be read."""
+    broken: set[str] = field(default_factory=set)
+    """Modules without which a check would fail only because of them."""
+    runtime: tuple[str, str] | None = None
+    """Package and version of the TFLite runtime."""
+    profile: DeviceProfile | None = None
+    bundles: dict[str, Manifest] = field(default_factory=dict)
+    """Every installed bundle that is whole, by name."""
+    running: bool = False
+    """A service runs on this store."""
+
+    def kinds(self) -> set[str]:
+        """Return what kinds of sources the configuration has, by how their addresses begin."""
+        return {address.partition(":")[0] for address in self.addresses().values()}
+
+    def addresses(self) -> dict[str, str]:
+        """Return the sources of the configuration: name, or address without credentials, to address."""
+        from galago_edge.sources.address import hide_credentials
+
+        if self.settings is None:
+            return {}
+        named = {name: source.address for name, source in self.settings.source.items()}
+        return named | {
+            hide_credentials(stream.source): stream.source
+            for stream in self.settings.stream
+            if stream.source not in named
+        }
+
+
+Check = Callable[[Case], Iterator[Finding]]
+
+
+def account_of(uid: int, more_groups: tuple[str, ...] = ()) -> Account:
+    """Return a user by number; one without an entry has only the groups of this process."""
+    found: set[int] = set()
+    for group in more_groups:
+        try:
+            found.add(grp.getgrnam(group).gr_gid)
+        except KeyError:
+            continue
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return Account(str(uid), uid, frozenset(found | set(os.getgroups())))
+    return Account(user.pw_name, uid, frozenset(found | set(os.getgrouplist(user.pw_name, user.pw_gid))))

@@ -1,0 +1,130 @@
+"""What one device runs: ``galago.toml``, or the same from the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
+from galago_edge.contract.toml_file import load_toml
+from galago_edge.sources.address import hide_credentials
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_LIVE = ("camera:", "microphone:", "pipe:")
+
+
+def read_config(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read ``galago.toml``. Relative paths start at its folder.
+
+    Raises:
+        CallerError: CONFIG_BAD; no such file, an unknown key, a bad value, a variable that is not set, or
+            streams that cannot run side by side.
+    """
+    settings = load_toml(path, Settings, edit=_substituting(environment, path))
+    folder = path.parent
+    named = {
+        name: msgspec.structs.replace(source, address=_address_from(source.address, folder))
+        for name, source in settings.source.items()
+    }
+    streams = tuple(
+        stream
+        if stream.source in named
+        else msgspec.structs.replace(stream, source=_address_from(stream.source, folder))
+        for stream in settings.stream
+    )
+    changes: dict[str, Any] = {"source": named, "stream": checked(streams, named)}
+    if settings.spool.dir:
+        changes["spool"] = msgspec.structs.replace(settings.spool, dir=str(folder / settings.spool.dir))
+    if settings.log is not None:
+        changes["log"] = msgspec.structs.replace(settings.log, path=str(folder / settings.log.path))
+    if settings.samples is not None:
+        changes["samples"] = msgspec.structs.replace(settings.samples, dir=str(folder / settings.samples.dir))
+    return msgspec.structs.replace(settings, **changes)
+
+
+def read_option(text: str) -> StreamSettings:
+    """Read ``NAME[:BUNDLE]=SOURCE``.
+
+    Raises:
+        CallerError: CONFIG_BAD.
+    """
+    head, equals, source = text.partition("=")
+    name, colon, bundle = head.partition(":")
+    if not equals:
+        raise _bad(f"--stream {hide_credentials(text)} names no source")
+    fields = {"name": name, "source": source} | ({"bundle": bundle} if colon else {})
+    try:
+        return msgspec.convert(fields, StreamSettings)
+    except msgspec.ValidationError as error:
+        raise _bad(f"--stream {head}=...: {error}") from None
+
+
+def checked(
+    streams: Iterable[StreamSettings], named: Mapping[str, SourceSettings] | None = None
+) -> tuple[StreamSettings, ...]:
+    """Return the streams if they can run side by side.
+
+    Raises:
+        CallerError: CONFIG_BAD; a name is there twice, two sources have one address, or two streams read
+            standard input.
+    """
+    streams = tuple(streams)
+    names = [stream.name for stream in streams]
+    for name in names:
+        if names.count(name) > 1:
+            raise _bad(f"two streams are called {name}")
+    addresses = [source.address for source in (named or {}).values()]
+    for name, source in (named or {}).items():
+        if addresses.count(source.address) > 1:
+            raise _bad(f"source {name}: another source has the same address; let the streams share one")
+    if sum(source_of(stream, named or {}).address.startswith("pipe:-") for stream in streams) > 1:
+        raise _bad("two streams read standard input, which there is only once")
+    return streams
+
+
+def source_of(stream: StreamSettings, named: Mapping[str, SourceSettings]) -> SourceSettings:
+    """Return the settings of a stream's source: its table, or the address with everything as usual."""
+    return named.get(stream.source) or SourceSettings(address=stream.source)
+
+
+def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any], Any]:
+    """Return what replaces ``${NAME}`` in every text of a tree."""
+
+    def text(found: re.Match[str]) -> str:
+        try:
+            return environment[found[1]]
+        except KeyError:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"{path}: the environment has no variable {found[1]}",
+                hint="set it, under systemd with Environment= or EnvironmentFile=",
+            ) from None
+
+    def value(old: Any) -> Any:
+        if isinstance(old, str):
+            return _VARIABLE.sub(text, old)
+        if isinstance(old, dict):
+            return {key: value(inner) for key, inner in old.items()}
+        return [value(inner) for inner in old] if isinstance(old, list) else old
+
+    return value
+
+
+def _address_from(address: str, folder: Path) -> str:
+    if address.startswith("pipe:") and not address.startswith("pipe:-"):
+        return f"pipe:{folder / address.removeprefix('pipe:')}"
+    if address.startswith(_LIVE) or "://" in address:
+        return address
+    return str(folder / address)  # an absolute path stays what it is
+
+
+def _bad(text: str) -> CallerError:
+    return CallerError(
+        Reason.CONFIG_BAD, text, hint="--stream NAME[:BUNDLE]=SOURCE, see docs/configuration.md"
+    )

@@ -1,0 +1,132 @@
+"""What the next process must know of this one: when it was last alive, and how much it had watched.
+
+Two small files in the store's root. Neither decides anything: one that is missing or damaged costs a
+figure, so both are written without waiting for the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from galago_edge.service.coverage import Days
+from galago_edge.sinks.wall_clock import clock_synced
+
+ALIVE_FILE = "alive.json"
+COVERAGE_FILE = "coverage.json"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_ALIVE_BYTES = 256
+_DISK_EVERY_S = 60.0
+_YEAR_NS = 366 * 86_400 * 1_000_000_000
+
+
+class Alive(msgspec.Struct, frozen=True, kw_only=True):
+    """A moment on three clocks."""
+
+    boot_id: str
+    boot_ns: int
+    """Since the boot, sleep included; comparable within one boot."""
+    wall_ns: int
+    synced: bool
+
+
+def now() -> Alive:
+    """Return this moment."""
+    try:
+        boot_id = _BOOT_ID.read_text().strip()
+    except OSError:
+        boot_id = ""
+    return Alive(
+        boot_id=boot_id,
+        boot_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+        wall_ns=time.time_ns(),
+        synced=clock_synced(),
+    )
+
+
+def between(before: Alive, after: Alive) -> int | None:
+    """Return the nanoseconds between two moments; None when no clock can tell."""
+    if before.boot_id and before.boot_id == after.boot_id:
+        return max(0, after.boot_ns - before.boot_ns)
+    passed = after.wall_ns - before.wall_ns
+    return passed if before.synced and after.synced and 0 <= passed < _YEAR_NS else None
+
+
+class Heartbeat:
+    """Keeps ``alive.json`` up to date, in place and without a sync: the kernel decides when it is written.
+
+    Under systemd there is a folder in memory for such things (``RuntimeDirectory=``). Then every beat goes
+    there, where it wears nothing and outlives a killed process, and the disk gets one only now and then,
+    for what comes after a power cut.
+    """
+
+    def __init__(self, root: Path, environment: Mapping[str, str] = os.environ) -> None:
+        """Read what the last process left; a file that cannot be kept is done without."""
+        memory = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        self._disk_every_s = _DISK_EVERY_S if memory else 0.0
+        self._paths = [root / ALIVE_FILE, *([Path(memory) / ALIVE_FILE] if memory else [])]
+        self.last = _newest([alive for path in self._paths if (alive := _read_alive(path)) is not None])
+        """When the last process was alive; None when there was none, or it cannot be told."""
+        self._fds = [_opened(path) for path in self._paths]
+        self._disk_due = 0.0
+
+    def beat(self) -> None:
+        """Write this moment, where it is due."""
+        on_disk = time.monotonic() >= self._disk_due
+        if on_disk:
+            self._disk_due = time.monotonic() + self._disk_every_s
+        data = msgspec.json.encode(now()).ljust(_ALIVE_BYTES - 1) + b"\n"
+        for fd in self._fds if on_disk else self._fds[1:]:
+            if fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.pwrite(fd, data, 0)
+
+    def close(self) -> None:
+        """Write this moment everywhere and end."""
+        self._disk_due = 0.0
+        self.beat()
+        for fd in self._fds:
+            if fd >= 0:
+                os.close(fd)
+        self._fds = []
+
+
+def _read_alive(path: Path) -> Alive | None:
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(path.read_bytes().rstrip(), type=Alive)
+    return None
+
+
+def _newest(found: list[Alive]) -> Alive | None:
+    """Return the later one; of two boots the one of this boot, for the clocks of others do not compare."""
+    this_boot = now().boot_id
+    return max(found, key=lambda alive: (alive.boot_id == this_boot, alive.boot_ns), default=None)
+
+
+def _opened(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    return -1
+
+
+def read_coverage(root: Path) -> dict[str, Days]:
+    """Return what earlier processes watched, by stream; empty when that is not known."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode((root / COVERAGE_FILE).read_bytes(), type=dict[str, Days])
+    return {}
+
+
+def write_coverage(root: Path, coverage: dict[str, Days]) -> None:
+    """Keep what was watched; a full disk is told elsewhere and costs only this figure."""
+    temporary = root / f".{COVERAGE_FILE}.part"
+    try:
+        temporary.write_bytes(msgspec.json.encode(coverage))
+        temporary.replace(root / COVERAGE_FILE)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -1,0 +1,88 @@
+"""The live sources of a service: each is captured once, for all streams that name it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from galago_edge.contract.settings import SourceSettings
+from galago_edge.contract.status import SourceStatus
+from galago_edge.service.prepared_stream import PreparedStream
+from galago_edge.service.watchdog import SourceProgress
+from galago_edge.sources.capture import open_capture
+from galago_edge.sources.fanout import Fanout
+from galago_edge.sources.supervised_source import Supervised
+
+_LIVE_KINDS = ("camera", "microphone", "pipe")
+
+
+@dataclass(slots=True)
+class Capture:
+    """One live source and the thread that captures it for all its streams."""
+
+    name: str
+    fanout: Fanout
+    settings: SourceSettings
+    thread: threading.Thread | None = None
+
+
+class Captures:
+    """All live sources, by their address."""
+
+    def __init__(self) -> None:
+        self._captures: dict[str, Capture] = {}
+
+    def of(self, prepared: PreparedStream) -> Capture | None:
+        """Return the live source of a stream, made if it is the first; None for a recording.
+
+        Raises:
+            DeviceError: EXTRA_MISSING.
+        """
+        address, settings = prepared.address, prepared.source
+        if address is None or address.kind not in _LIVE_KINDS or address.target == "-":
+            return None
+        if settings.address not in self._captures:
+            spec = prepared.bundle.manifest.preprocess.spec
+            rate_hz = getattr(spec, "sample_rate_hz", None)
+            supervised = Supervised(
+                prepared.source_name,
+                lambda: open_capture(address, settings, rate_hz=rate_hz),
+                address.modality,
+                settings,
+            )
+            self._captures[settings.address] = Capture(prepared.source_name, Fanout(supervised), settings)
+        return self._captures[settings.address]
+
+    def start(self) -> None:
+        """Begin with those that have not begun."""
+        for capture in self._captures.values():
+            if capture.thread is None:
+                capture.thread = threading.Thread(
+                    target=capture.fanout.run, name=f"source {capture.name}", daemon=True
+                )
+                capture.thread.start()
+
+    def stop(self) -> None:
+        """Let each end its streams, when they have what it still holds. Does not wait."""
+        for capture in self._captures.values():
+            capture.fanout.stop()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end of each, at most ``timeout_s``."""
+        for capture in self._captures.values():
+            if capture.thread is not None:
+                capture.thread.join(timeout_s)
+
+    def statuses(self) -> dict[str, SourceStatus]:
+        """Return how each is, by its name. From any thread."""
+        return {capture.name: capture.fanout.status() for capture in list(self._captures.values())}
+
+    def progress(self) -> list[SourceProgress]:
+        """Return what shows that each is captured or tried."""
+        found = []
+        for capture in self._captures.values():
+            status, own = capture.fanout.status(), capture.settings
+            patience_s = 3 * (own.stall_s + own.open_s + own.backoff_max_s + own.breaker_s)
+            mark = (status.items, status.connects, status.failures)
+            found.append(SourceProgress(capture.name, mark, patience_s))
+        return found

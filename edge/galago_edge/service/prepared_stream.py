@@ -1,0 +1,203 @@
+"""From a configured stream to one that is ready: which installed bundle, loaded with what changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from galago_edge.bundle import Bundle
+from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason
+from galago_edge.contract.manifest import Manifest
+from galago_edge.contract.profile import DeviceProfile
+from galago_edge.contract.settings import AcceleratorSettings, SourceSettings, StreamSettings
+from galago_edge.pipeline import LoadedBundle, Stream, load
+from galago_edge.service.configuration import source_of
+from galago_edge.service.first_loads import ensure_first_load
+from galago_edge.service.live_stream import Build
+from galago_edge.service.slots import Slots
+from galago_edge.sources import Source, open_source, parse_source
+from galago_edge.sources.address import Address, Modality, hide_credentials
+
+_LIVE_KINDS = ("camera", "microphone", "pipe")
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedStream:
+    """A stream whose bundle is loaded; its source is opened when it runs, for it may come and go."""
+
+    settings: StreamSettings
+    source: SourceSettings
+    address: Address | None
+    """None when it is a path that does not exist."""
+    bundle: Bundle
+    build: Build
+
+    @property
+    def source_name(self) -> str:
+        """Name of the source for people, without credentials."""
+        named = self.source.address != self.settings.source
+        return self.settings.source if named else hide_credentials(self.settings.source)
+
+    def open_source(self) -> Source:
+        """Open a source that this stream reads alone: a recording, or standard input.
+
+        Raises:
+            GalagoError: It is missing or cannot be read.
+        """
+        return open_source(self.source.address, self.bundle.manifest.preprocess.spec, live=True)
+
+
+def prepare(
+    settings: StreamSettings,
+    slots: Slots,
+    *,
+    sources: Mapping[str, SourceSettings] | None = None,
+    accelerator: AcceleratorSettings | None = None,
+    scores: bool = False,
+) -> PreparedStream:
+    """Choose and load the bundle of a stream.
+
+    One on trial that does not load is left at once, and for one that cannot be run the next whole one is
+    loaded.
+
+    Raises:
+        CallerError: CONFIG_BAD; no such bundle or label, thresholds that cross, no such form of source.
+        DeviceError: NO_BUNDLE, or the device cannot run it.
+        InputError: SOURCE_MISMATCH; the bundle is for the other kind of source.
+        BundleError: What is installed is not whole.
+        LinkError: The store cannot be read.
+    """
+    source = source_of(settings, sources or {})
+    address = _address(source)
+    bundle = _bundle(settings, slots, address.modality if address else None)
+    while True:
+        try:
+            _check_modality(settings, bundle, address)
+            build = build_of(settings, bundle, slots, accelerator, scores=scores)
+        except Exception as failure:
+            before = slots.reject(bundle, failure)
+            if before is None:
+                raise
+            bundle = before
+        else:
+            return PreparedStream(settings, source, address, bundle, build)
+
+
+def is_live(settings: StreamSettings, sources: Mapping[str, SourceSettings]) -> bool:
+    """Tell whether a stream is on a camera, a microphone or a pipe, and not on a recording.
+
+    Raises:
+        CallerError: CONFIG_BAD; no such form of source.
+    """
+    address = _address(source_of(settings, sources))
+    return address is not None and address.kind in _LIVE_KINDS
+
+
+def build_of(
+    settings: StreamSettings,
+    bundle: Bundle,
+    slots: Slots,
+    accelerator: AcceleratorSettings | None,
+    *,
+    scores: bool,
+) -> Build:
+    """Load ``bundle`` for a stream; its folder stays until the build is closed.
+
+    Raises:
+        CallerError, DeviceError, BundleError: As :func:`prepare`.
+    """
+    hold = slots.store.hold(bundle.id)
+    try:
+        judge = slots.judge(settings.name, bundle)
+        profile = slots.profile()
+        if slots.live:
+            ensure_first_load(slots.store, bundle, profile)
+        loaded, stream = _loaded(settings, bundle, profile, accelerator, scores=scores)
+    except BaseException:
+        if hold is not None:
+            hold.close()
+        raise
+    return Build(
+        loaded,
+        stream,
+        lambda: build_of(settings, bundle, slots, accelerator, scores=scores),
+        judge,
+        release=hold.close if hold is not None else lambda: None,
+    )
+
+
+def _loaded(
+    settings: StreamSettings,
+    bundle: Bundle,
+    profile: DeviceProfile | None,
+    accelerator: AcceleratorSettings | None,
+    *,
+    scores: bool,
+) -> tuple[LoadedBundle, Stream]:
+    loaded = load(
+        bundle,
+        threads=profile.threads if profile else 1,
+        accelerators=profile.accelerator if profile else None,
+        accelerator_settings=accelerator,
+    )
+    try:
+        return loaded, Stream(settings.name, loaded, overrides=settings.overrides(), scores=scores)
+    except BaseException:
+        loaded.close()
+        raise
+
+
+def _check_modality(settings: StreamSettings, bundle: Bundle, address: Address | None) -> None:
+    manifest = bundle.manifest
+    if address is not None and manifest.modality != address.modality:
+        raise InputError(
+            Reason.SOURCE_MISMATCH,
+            f"stream {settings.name}: {manifest.bundle.name} is for a {manifest.modality}, "
+            f"the source is a {address.modality}",
+            hint="give the stream another source or another bundle",
+        )
+
+
+def _address(source: SourceSettings) -> Address | None:
+    try:
+        return parse_source(source.address)
+    except LinkError:
+        return None  # a source that is missing now is the running stream's matter
+
+
+def _bundle(settings: StreamSettings, slots: Slots, modality: Modality | None) -> Bundle:
+    if settings.bundle is not None:
+        return slots.bundle(settings.bundle)
+    bundles = [slots.bundle(name) for name in slots.names()]
+    if not bundles:
+        raise slots.missing()
+    fitting = [bundle for bundle in bundles if modality in (None, bundle.manifest.modality)]
+    if len(fitting) != 1:
+        names = ", ".join(bundle.manifest.bundle.name for bundle in bundles)
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"stream {settings.name}: {len(fitting)} installed bundles fit its source (installed: {names})",
+            hint=f"say which one: --stream {settings.name}:BUNDLE=...",
+        )
+    return fitting[0]
+
+
+def check_same_input(running: Manifest, new: Manifest) -> None:
+    """Refuse a bundle that a running source cannot feed.
+
+    Raises:
+        InputError: SOURCE_MISMATCH.
+    """
+    met = (new.modality, getattr(new.preprocess.spec, "sample_rate_hz", None))
+    expected = (running.modality, getattr(running.preprocess.spec, "sample_rate_hz", None))
+    if met != expected:
+        raise InputError(
+            Reason.SOURCE_MISMATCH,
+            f"{new.bundle.name} {new.bundle.version} is for a {_words(*met)}, the stream runs on a "
+            f"{_words(*expected)}",
+            hint="start the service anew, or give the stream another bundle",
+        )
+
+
+def _words(modality: str, rate_hz: int | None) -> str:
+    return f"{modality} at {rate_hz} Hz" if rate_hz else modality

@@ -1,0 +1,50 @@
+"""What is added to a record on its way out, and the record that stands for those that are lost."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from galago_edge.contract.records import StateRecord
+from galago_edge.sinks.clocks import Clocks
+from galago_edge.sinks.stored_record import Frame
+
+
+def record_key(device: str, frame: Frame) -> str:
+    """Return the idempotency key.
+
+    The run stands in it, because a power cut may take a record that was delivered already, and with it the
+    knowledge that its number is used.
+    """
+    return f"{device}-{frame.run:016x}:{frame.seq}"
+
+
+def record_line(key: str, frame: Frame, boot: int, clocks: Clocks) -> bytes:
+    """Return the record as it is delivered: with its key, and with its wall time if that is known now.
+
+    When the clock was not right at the record's time and is right now, in the same ``boot``, the time that
+    has passed since then tells what it should have been.
+    """
+    added = b',"key":' + msgspec.json.encode(key)
+    if not frame.synced and frame.boot == boot and clocks.synced():
+        corrected_ns = clocks.wall_ns() - (clocks.boot_ns() - frame.boot_ns)
+        added += b',"wall_corrected_ns":%d' % corrected_ns
+    return frame.line.rstrip()[:-1] + added + b"}"
+
+
+def lost_line(key: str, lost: int, cause: Literal["given_up", "damaged"], clocks: Clocks) -> bytes:
+    """Return the record that says how many are lost, as one line without its end."""
+    return msgspec.json.encode(
+        StateRecord(
+            stream="",
+            subject="spool",
+            state="lost",
+            index=0,
+            ns=0,
+            detail={"lost": lost, "cause": cause},
+            wall_ns=clocks.wall_ns(),
+            clock_synced=clocks.synced(),
+            key=key,
+        )
+    )

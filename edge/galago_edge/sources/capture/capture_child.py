@@ -1,0 +1,84 @@
+"""``python -m galago_edge.sources.capture.capture_child FD``: reads one device for its parent.
+
+The order comes over the socket FD, not as an argument: it may hold credentials, and arguments are shown to
+everybody. Standard input is a pipe that nobody writes to: when it closes, the parent is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+
+from galago_edge.contract.errors import GalagoError, LinkError, Reason
+from galago_edge.sources.capture.frame_server import Link, ParentGoneError
+
+_LIFELINE = 0
+
+
+def main() -> None:
+    """Do what the first message orders, until the parent is gone or the device is."""
+    die_with_parent()
+    # who wants this process to end closes its end of the socket; signals to the whole group are not for us
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    link = Link(socket.socket(fileno=int(sys.argv[1])))
+    try:
+        run(link)
+    except ParentGoneError:
+        pass
+    except GalagoError as error:
+        _last_word(link, error)
+    except Exception as error:  # noqa: BLE001 - a fault of ours: told like any other, the parent opens anew
+        text = f"capture process: {type(error).__name__}: {error}"
+        _last_word(link, LinkError(Reason.SOURCE_LOST, text, hint="report it"))
+    os._exit(0)  # libraries that tidy up at exit may hang there
+
+
+def run(link: Link) -> None:
+    """Open what the order names and serve it.
+
+    Raises:
+        ParentGoneError: The parent is gone.
+        GalagoError: The device cannot be opened, or gives no more.
+    """
+    order = link.order()
+    if order["kind"] == "camera":
+        from galago_edge.sources.capture import camera
+
+        camera.run(link, order)
+    elif order["kind"] == "mjpeg":
+        from galago_edge.sources.capture import mjpeg
+
+        mjpeg.run(link, order)
+    else:
+        from galago_edge.sources.capture import microphone
+
+        microphone.run(link, order)
+
+
+def die_with_parent() -> None:
+    """Let the kernel end this process when standard input closes, whatever it hangs in by then.
+
+    The system's own parent-death signal is bound to the thread that started a process, not to its process.
+    """
+    fcntl.fcntl(_LIFELINE, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(_LIFELINE, fcntl.F_GETFL)
+    fcntl.fcntl(_LIFELINE, fcntl.F_SETFL, flags | os.O_ASYNC)  # SIGIO, which ends a process
+    poll = select.poll()
+    poll.register(_LIFELINE, 0)
+    if poll.poll(0):  # it closed before the kernel was asked to tell
+        os._exit(0)
+
+
+def _last_word(link: Link, error: GalagoError) -> None:
+    with contextlib.suppress(ParentGoneError):
+        link.failed(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The parent's side of a camera's child."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galago_edge.contract.errors import InputError, LinkError, Reason
+from galago_edge.contract.streams import Frame
+from galago_edge.sources.capture.capture_messages import Message, SharedView
+from galago_edge.sources.capture.capture_process import Child
+from galago_edge.sources.image_folder import decode_image
+
+
+class FrameCapture:
+    """An open camera. Each ``read`` asks for the newest frame; what nobody asked for is never copied.
+
+    ``Frame.captured_ns`` is the system's monotonic clock (``time.monotonic_ns``) when the frame had arrived.
+    """
+
+    def __init__(self, child: Child, description: dict[str, Any]) -> None:
+        """Take over an open child."""
+        self._child = child
+        self._description = description
+        self._memory = SharedView()
+        self._asked = True  # by the order: the first frame must not wait for the second
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        return self._child.pid
+
+    def description(self) -> dict[str, Any]:
+        """Return name, size and rate as the camera promises them; no credentials."""
+        return self._description
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """Return the newest frame, or None when none came in time.
+
+        Raises:
+            LinkError: SOURCE_LOST.
+            DeviceError: EXTRA_MISSING; pictures cannot be decoded here.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if not self._asked:
+                self._child.ask({})
+                self._asked = True
+            message = self._child.receive(max(0.0, deadline - time.monotonic()))
+            if message is None:
+                return None
+            self._asked = False
+            frame = self._frame(message)
+            if frame is not None:
+                return frame
+
+    def close(self) -> None:
+        """End the child, by force if it hangs."""
+        self._child.close()
+        self._memory.close()
+
+    def _frame(self, message: Message) -> Frame | None:
+        self._memory.adopt(message)
+        head = message.head
+        size = math.prod(head["shape"]) if head["shape"] else 0
+        encoded = self._read(size, head["encoded"]).tobytes() if head["encoded"] else None
+        if head["shape"]:
+            pixels = self._read(0, size).reshape(head["shape"])
+        else:
+            try:
+                pixels = decode_image(encoded or b"", str(self._description["name"]))
+            except InputError:  # damaged on the way: the next one may be whole
+                return None
+        return Frame(pixels, head["index"], head["ns"], encoded)
+
+    def _read(self, start: int, size: int) -> npt.NDArray[np.uint8]:
+        """Return a copy of what the child wrote there."""
+        view = self._memory.read(start, size)
+        if view is None:
+            raise LinkError(
+                Reason.SOURCE_LOST,
+                f"the capture process of {self._description['name']} promised a frame that it did not write",
+                hint="it is started anew",
+            )
+        with view:
+            return np.frombuffer(view, np.uint8).copy()

@@ -1,0 +1,155 @@
+"""The child's side of a camera: takes every frame, hands over the newest one when the parent asks.
+
+The order asks for the first frame, ``{}`` from the parent for one more. The child answers with
+``{"t": "frame", "index", "ns", "shape", "encoded"}``; in shared memory stand the pixels (``shape``, uint8;
+none when it is null) and behind them ``encoded`` bytes as the camera sent them. One request is out at a
+time, so the memory is never written while it is read.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any, Protocol
+
+from galago_edge.contract.errors import GalagoError
+from galago_edge.sources.capture.capture_messages import Message, Receiver, SharedMemory, send
+
+_NS_PER_S = 1_000_000_000
+_EARLY = 8
+"""A frame counts for the next turn when it comes at most an eighth of a period too early."""
+
+
+class ParentGoneError(Exception):
+    """Nobody is there any more: end."""
+
+
+class Link:
+    """The child's connection to its parent."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._receiver = Receiver(link)
+        self._asked = True
+
+    def order(self) -> dict[str, Any]:
+        """Return what the parent wants to be captured.
+
+        Raises:
+            ParentGoneError: It is gone.
+        """
+        return self._checked(self._receiver.receive()).head
+
+    def opened(self, description: dict[str, Any]) -> None:
+        """Say that the device is open."""
+        self.tell({"t": "opened", "description": description})
+
+    def failed(self, error: GalagoError) -> None:
+        """Say why there is nothing, or nothing more."""
+        self.tell({"t": "failed", "reason": error.reason, "message": str(error), "hint": error.hint})
+
+    def tell(self, head: dict[str, Any], payload: bytes = b"", fds: tuple[int, ...] = ()) -> None:
+        """Send one message.
+
+        Raises:
+            ParentGoneError: Nobody takes it.
+        """
+        try:
+            send(self._link, head, payload, fds)
+        except OSError:
+            raise ParentGoneError from None
+
+    def asked(self) -> bool:
+        """Return whether the parent waits for a frame. Never waits itself.
+
+        Raises:
+            ParentGoneError: It is gone.
+        """
+        while True:
+            try:
+                self._checked(self._receiver.receive(wait=False))
+            except BlockingIOError:
+                return self._asked
+            self._asked = True
+
+    def answer(self, head: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+        """Give the parent what it asked for."""
+        self._asked = False
+        self.tell(head, fds=fds)
+
+    @staticmethod
+    def _checked(message: Message | None) -> Message:
+        if message is None:
+            raise ParentGoneError
+        return message
+
+
+class FrameDevice(Protocol):
+    """An open camera."""
+
+    def grab(self) -> None:
+        """Wait for the next frame and keep it as cheaply as can be.
+
+        Raises:
+            LinkError: SOURCE_LOST.
+        """
+        ...
+
+    def retrieve(self, memory: SharedMemory) -> tuple[list[int] | None, int] | None:
+        """Write the frame to ``memory`` and return shape of the pixels and length of the encoded bytes.
+
+        None when this one cannot be decoded.
+        """
+        ...
+
+
+class Turns:
+    """Which frames count when fewer are wanted than come.
+
+    >>> turns = Turns(10.0)
+    >>> [turns.due(ms * 1_000_000) for ms in (0, 33, 66, 99, 133, 166, 200)]
+    [True, False, False, True, False, False, True]
+    """
+
+    def __init__(self, fps: float | None) -> None:
+        """Let at most ``fps`` frames a second count; all of them when None."""
+        self._period_ns = round(_NS_PER_S / fps) if fps else 0
+        self._next_ns: int | None = None
+
+    def due(self, now_ns: int) -> bool:
+        """Return whether a frame of this moment counts."""
+        if not self._period_ns or self._next_ns is None:
+            self._next_ns = now_ns + self._period_ns
+            return True
+        if now_ns < self._next_ns - self._period_ns // _EARLY:
+            return False
+        # keep the beat, but never catch up for a time without frames
+        self._next_ns = max(self._next_ns, now_ns - self._period_ns // 2) + self._period_ns
+        return True
+
+
+def serve(link: Link, device: FrameDevice, fps: float | None) -> None:
+    """Hand over frames until the parent is gone.
+
+    The index counts the frames that were to be had (at most ``fps`` a second); it jumps over those that
+    nobody asked for in time.
+
+    Raises:
+        ParentGoneError: Nobody asks any more.
+        LinkError: SOURCE_LOST; the camera gives no more.
+    """
+    turns, memory = Turns(fps), SharedMemory()
+    index, waiting = -1, False
+    while True:
+        device.grab()
+        captured_ns = time.monotonic_ns()
+        if turns.due(captured_ns):
+            index, waiting = index + 1, True
+        if not link.asked() or not waiting:
+            continue
+        taken = device.retrieve(memory)
+        if taken is not None:
+            shape, encoded = taken
+            head = {"t": "frame", "index": index, "ns": captured_ns, "shape": shape, "encoded": encoded}
+            link.answer(head, memory.fds())
+            waiting = False

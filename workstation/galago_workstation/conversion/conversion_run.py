@@ -1,0 +1,200 @@
+"""``galago convert``: from a run's Keras model to two TFLite files that passed every gate, or to none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from galago_converters import calibration, inspection, metadata, model_runs, quality_gate
+from galago_converters.calibration import CalibrationRecord
+from galago_converters.conversion_record import (
+    CALIBRATION_FILE,
+    CONVERSION_FILE,
+    CONVERTED_FOLDER,
+    FLOAT_FILE,
+    INT8_FILE,
+    Conversion,
+    HeldOut,
+    encode,
+    read_file,
+)
+from galago_converters.export import Exported, export, logits
+from galago_converters.inputs import Codes, InputSpec, input_spec
+from galago_edge.contract.errors import InputError, ModelError, Reason
+from galago_edge.contract.manifest import Tensor
+from galago_workstation.data.sample import Sample
+from galago_workstation.files import new_folder, write_bytes
+from galago_workstation.progress_lines import PlainReport, Report
+from galago_workstation.run_folder import MODEL_FILE, Run
+
+_SILENT = PlainReport()
+_PACKAGES = ("galago", "tensorflow", "keras", "ai-edge-litert", "numpy")
+_PROBES = 32  # samples on which float TFLite is compared with Keras
+_PROBE_TOLERANCE = 2e-3  # relative; kernels sum in another order, nothing else may differ
+_HALF_TOLERANCE = 0.05  # of a model that computed in float16 and was rebuilt
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What will lie in the converted folder."""
+
+    float_model: bytes
+    int8_model: bytes
+    calibration: CalibrationRecord
+
+
+def convert_run(run: Run, *, now: datetime, report: Report = _SILENT) -> Conversion:
+    """Convert a run's model, judge the result and write ``RUN/converted``.
+
+    Args:
+        run: The run; its configuration names the limits.
+        now: What ``created_utc`` becomes.
+        report: Is told what happens.
+
+    Raises:
+        ModelError: The model does not convert, or a gate refuses it. Whatever was in ``RUN/converted``
+            before is still there.
+        InputError: The run or its data are not what they were.
+        LinkError: The disk.
+    """
+    options, spec = run.config.convert, input_spec(run.preprocess)
+    held_out = _held_out_samples(run)
+    chosen = calibration.choose(run.samples("train"), count=options.calibration_samples, seed=run.record.seed)
+    report.say(f"calibrating with {len(chosen)} of {len(run.samples('train'))} training samples")
+    representative = calibration.representative(run.inputs(chosen), spec)
+    record = calibration.record(
+        chosen,
+        representative,
+        labels=run.labels,
+        seed=run.record.seed,
+        requested=options.calibration_samples,
+        preprocess_sha256=run.record.preprocess_sha256,
+        held_out={part: run.samples(part) for part in ("validation", "test")},
+    )
+    model = run.keras_model()
+    exported = export(model, spec, representative, labels=len(run.labels))
+    files = _Files(_embed(exported.float_model, run), _embed(exported.int8_model, run), record)
+    _judge_form(files.int8_model, exported, run, spec)
+    tolerance = _HALF_TOLERANCE if exported.rebuilt else _PROBE_TOLERANCE
+    delta = _judge_float(model, files.float_model, representative[:_PROBES], spec, tolerance)
+    report.say(f"comparing int8 with float on {len(held_out)} validation samples")
+    comparison = _compare(files, run, held_out, spec, report)
+    conversion = _describe(run, files, spec, now=now, delta=delta, held_out=comparison)
+    with new_folder(run.path / CONVERTED_FOLDER, mark=CONVERSION_FILE) as folder:
+        write_bytes(folder / FLOAT_FILE, files.float_model)
+        write_bytes(folder / INT8_FILE, files.int8_model)
+        write_bytes(folder / CALIBRATION_FILE, encode(record))
+        write_bytes(folder / CONVERSION_FILE, encode(conversion))
+    return conversion
+
+
+def accuracy(given: npt.NDArray[Any], samples: Iterable[Sample]) -> float:
+    """Return the share of samples whose largest logit is their label's. ``given``: ``(n, labels)``."""
+    truth = np.array([sample.label for sample in samples])
+    return float(np.mean(given.argmax(axis=1) == truth))
+
+
+def _held_out_samples(run: Run) -> list[Sample]:
+    samples = run.samples("validation")
+    if not samples:
+        raise InputError(
+            Reason.RUN_BAD,
+            f"{run.path} has no validation samples: what int8 costs cannot be measured",
+            hint="train with a validation_share that leaves some",
+        )
+    return samples
+
+
+def _embed(model: bytes, run: Run) -> bytes:
+    return metadata.embed(
+        model, name=f"{run.modality} classifier", labels=run.labels, preprocess=run.preprocess
+    )
+
+
+def _judge_form(int8_model: bytes, exported: Exported, run: Run, spec: InputSpec) -> None:
+    quality_gate.check_int8(
+        inspection.report(int8_model), spec, labels=len(run.labels), layers=exported.layers
+    )
+    metadata.cross_check(int8_model, labels=run.labels, preprocess=run.preprocess)
+
+
+def _judge_float(model: Any, float_model: bytes, probes: Codes, spec: InputSpec, tolerance: float) -> float:
+    """Return the largest difference of a logit; refuse a file that is another network than the run's."""
+    expected = logits(model, probes, spec)
+    delta = float(np.abs(expected - model_runs.float_logits(float_model, probes, spec)).max())
+    limit = tolerance * max(1.0, float(np.abs(expected).max()))
+    if not delta <= limit:  # a NaN is not within any limit
+        raise ModelError(
+            Reason.EXPORT_FAILED,
+            f"the exported model differs from {MODEL_FILE} by {delta:.3g} in a logit, at most {limit:.3g}"
+            " can be rounding",
+            hint="a layer behaves differently in the exported graph: look for randomness and state",
+        )
+    return delta
+
+
+def _compare(files: _Files, run: Run, samples: list[Sample], spec: InputSpec, report: Report) -> HeldOut:
+    inputs = run.inputs(samples)
+    with report.track("float", len(samples)) as done:
+        in_float = model_runs.float_logits(files.float_model, inputs, spec, done)
+    with report.track("int8", len(samples)) as done:
+        in_int8 = model_runs.int8_logits(files.int8_model, inputs, done)
+    found = HeldOut(
+        samples=len(samples),
+        accuracy_float=accuracy(in_float, samples),
+        accuracy_int8=accuracy(in_int8, samples),
+        flips=int(np.sum(in_float.argmax(axis=1) != in_int8.argmax(axis=1))),
+        max_loss_points=run.config.convert.max_loss_points,
+    )
+    quality_gate.check_loss(
+        accuracy_float=found.accuracy_float,
+        accuracy_int8=found.accuracy_int8,
+        max_loss_points=found.max_loss_points,
+        samples=found.samples,
+    )
+    return found
+
+
+def _describe(
+    run: Run, files: _Files, spec: InputSpec, *, now: datetime, delta: float, held_out: HeldOut
+) -> Conversion:
+    found = inspection.report(files.int8_model)
+    return Conversion(
+        created_utc=now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        labels=run.labels,
+        input=_tensor(found.inputs[0], spec.layout),
+        output=_tensor(found.outputs[0], "NC"),
+        ops=found.operators,
+        per_channel=found.per_channel,
+        model_sha256=_sha256(read_file(run.path / MODEL_FILE, remedy="galago train")),
+        float_sha256=_sha256(files.float_model),
+        int8_sha256=_sha256(files.int8_model),
+        calibration_sha256=_sha256(encode(files.calibration)),
+        preprocess_sha256=run.record.preprocess_sha256,
+        float_delta=delta,
+        held_out=held_out,
+        versions={package: version(package) for package in _PACKAGES},
+    )
+
+
+def _tensor(found: inspection.TensorInfo, layout: Literal["NHWC", "NTF", "NC"]) -> Tensor:
+    return Tensor(
+        name=found.name,
+        index=found.index,
+        shape=found.shape,
+        dtype="uint8" if found.dtype == "uint8" else "int8",
+        scale=found.scales[0],
+        zero_point=found.zero_points[0],
+        layout=layout,
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

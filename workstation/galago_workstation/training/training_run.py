@@ -1,0 +1,104 @@
+"""From a configuration to a run folder."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import galago_workstation
+from galago_edge.preprocess import fingerprint
+from galago_workstation.data.listing import Listing
+from galago_workstation.data.sample import PARTS, samples_sha256
+from galago_workstation.data.sample_reader import open_reader
+from galago_workstation.data.splits import split
+from galago_workstation.environment import environment
+from galago_workstation.files import new_folder, write_bytes, write_json
+from galago_workstation.run_folder import (
+    CONFIG_FILE,
+    CURVES_FILE,
+    ENVIRONMENT_FILE,
+    MODEL_FILE,
+    RUN_FILE,
+    SPLIT_FILE,
+    DataRoot,
+    Run,
+    RunRecord,
+    TrainResult,
+    encode_split,
+)
+from galago_workstation.training.curves import draw_curves
+from galago_workstation.training.loop import Parts, Trainer
+from galago_workstation.training.progress import Progress, duration
+from galago_workstation.training_config import label_specs, read_config
+
+
+def train(config_path: Path, out: Path, progress: Progress) -> Run:
+    """Train what ``config_path`` says and leave the run folder ``out``.
+
+    An existing run there is replaced when training has ended well, and stays as it is otherwise.
+
+    Raises:
+        CallerError: CONFIG_BAD, or EXISTS when ``out`` is something else than a run.
+        InputError: The data set is not what it should be; see ``galago_workstation.data``.
+        LinkError: NO_SPACE and other trouble with the disk.
+    """
+    began = time.monotonic()
+    config = read_config(config_path)
+    preprocess_sha256 = fingerprint(config.preprocess)  # refuses what the frontend cannot do, before any work
+    root = config_path.parent
+    reader = open_reader(config, root)
+    listing = reader.listing()
+    label_specs(config, listing.labels)
+    parts = split(listing, validation_share=config.data.validation_share, test_share=config.data.test_share)
+    progress.say(_data_line(listing, parts))
+    with new_folder(out, mark=RUN_FILE) as folder:
+        content = config_path.read_bytes()
+        write_bytes(folder / CONFIG_FILE, content)
+        write_bytes(folder / SPLIT_FILE, encode_split(parts))
+        trainer = Trainer(config, reader, listing.labels, parts, folder, progress)
+        epochs, best = trainer.fit()
+        weights = trainer.save(folder / MODEL_FILE)
+        draw_curves(folder / CURVES_FILE, epochs, best.epoch, f"{out.name}: {len(listing.labels)} labels")
+        write_json(folder / ENVIRONMENT_FILE, environment(trainer.tf))
+        result = TrainResult(
+            epochs=len(epochs),
+            best_epoch=best.epoch,
+            validation_accuracy=best.validation_accuracy,
+            validation_loss=best.validation_loss,
+            parameters=trainer.parameters,
+            weights_sha256=weights,
+            seconds=round(time.monotonic() - began, 1),
+        )
+        record = RunRecord(
+            created_utc=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            producer=f"galago {galago_workstation.__version__}",
+            seed=config.train.seed,
+            labels=listing.labels,
+            config_sha256=hashlib.sha256(content).hexdigest(),
+            preprocess_sha256=preprocess_sha256,
+            data_root=DataRoot(relative=os.path.relpath(root, out), absolute=str(root.resolve())),
+            samples={part: len(parts[part]) for part in PARTS},
+            samples_sha256={part: samples_sha256(parts[part]) for part in PARTS},
+            duplicates_left_out=listing.duplicates_left_out,
+            result=result,
+        )
+        write_json(folder / RUN_FILE, record)
+    progress.say(_result_line(result, len(parts["validation"])))
+    return Run.open(out)
+
+
+def _data_line(listing: Listing, parts: Parts) -> str:
+    counts = ", ".join(f"{len(parts[part])} {part}" for part in PARTS)
+    left_out = listing.duplicates_left_out
+    copies = f"; {left_out} left out as copies of others" if left_out else ""
+    return f"{len(listing.labels)} labels; samples: {counts}{copies}"
+
+
+def _result_line(result: TrainResult, validation_samples: int) -> str:
+    return (
+        f"kept epoch {result.best_epoch} of {result.epochs}: {100 * result.validation_accuracy:.2f} % on "
+        f"{validation_samples} validation samples, {result.parameters} parameters, {duration(result.seconds)}"
+    )

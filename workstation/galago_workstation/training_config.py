@@ -1,0 +1,319 @@
+"""The training configuration: one TOML file that says what is learned, from what, and how.
+
+Bounds live in the types, unknown keys are refused. Every key with its meaning: docs/training.md.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.manifest import (
+    AudioPreprocess,
+    Decision,
+    ImagePreprocess,
+    Label,
+    LabelName,
+    LabelPolicy,
+    LevelGate,
+    MotionGate,
+)
+from galago_edge.contract.toml_file import load_toml
+
+Share = Annotated[float, msgspec.Meta(ge=0.01, le=0.5)]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Width = Annotated[float, msgspec.Meta(ge=0.1, le=2.0)]
+Dropout = Annotated[float, msgspec.Meta(ge=0.0, le=0.9)]
+Activation = Literal["relu", "relu6"]
+
+DOCS = "docs/training.md"
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every table of the file."""
+
+
+class _FolderData(_Table, frozen=True, kw_only=True, tag_field="kind"):
+    """A folder with one sub-folder per class."""
+
+    folder: str
+    """Relative to the configuration file."""
+    test_folder: str | None = None
+    """Official test set in the same shape; then nothing of ``folder`` is held out for the test."""
+    group: str | None = None
+    """Regular expression searched in each path below ``folder``; the same capture stays on one side."""
+    validation_share: Share = 0.15
+    test_share: Share = 0.15
+    background: tuple[LabelName, ...] = ()
+    """Labels that never become an event."""
+
+
+class ImageFolders(_FolderData, frozen=True, kw_only=True, tag="images"):
+    """PNG and JPEG files."""
+
+
+class AudioFolders(_FolderData, frozen=True, kw_only=True, tag="audio"):
+    """WAV and FLAC files."""
+
+
+class IdxFiles(_Table, frozen=True, kw_only=True, tag_field="kind", tag="idx"):
+    """Gray images and labels in the MNIST file format; each file may be gzipped."""
+
+    images: str
+    labels: str
+    test_images: str | None = None
+    test_labels: str | None = None
+    label_names: tuple[LabelName, ...]
+    """Name of class 0, 1, 2 ..."""
+    validation_share: Share = 0.15
+    test_share: Share = 0.15
+    background: tuple[LabelName, ...] = ()
+
+
+class MobileNetV1(_Table, frozen=True, kw_only=True, tag_field="kind", tag="mobilenet_v1"):
+    """Depthwise separable blocks (arXiv:1704.04861, table 1) without the fully connected top."""
+
+    width: Width = 0.25
+    """Multiplier of all channel counts (32 to 1024), rounded to multiples of 8."""
+    depth: Annotated[int, msgspec.Meta(ge=0, le=5)] = 5
+    """How many of the five equal blocks in the middle are kept."""
+    activation: Activation = "relu6"
+    dropout: Dropout = 0.0
+
+
+class ResNet(_Table, frozen=True, kw_only=True, tag_field="kind", tag="resnet"):
+    """Small residual network for 28 to 64 pixels, or for log-mel windows whose rhythm matters; the defaults
+    are MLPerf Tiny's ResNet8. Its strides let every output see the whole window."""
+
+    filters: Annotated[int, msgspec.Meta(ge=4, le=256)] = 16
+    """Channels of the first stage; each further stage doubles them."""
+    stages: Annotated[int, msgspec.Meta(ge=1, le=5)] = 3
+    blocks: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
+    """Residual blocks per stage; 2 with three stages is ResNet14."""
+    stem_stride: Annotated[int, msgspec.Meta(ge=1, le=2)] = 1
+    """2 halves the picture before the first stage: about a quarter of the work."""
+    activation: Activation = "relu"
+    dropout: Dropout = 0.0
+
+
+class DsCnn(_Table, frozen=True, kw_only=True, tag_field="kind", tag="ds_cnn"):
+    """Depthwise separable network for log-mel windows (arXiv:1711.07128)."""
+
+    filters: Annotated[int, msgspec.Meta(ge=4, le=512)] = 64
+    blocks: Annotated[int, msgspec.Meta(ge=1, le=12)] = 4
+    activation: Activation = "relu"
+    dropout: Dropout = 0.2
+
+
+class ImageAugment(_Table, frozen=True, kw_only=True):
+    """Random changes of training pictures, after preprocessing."""
+
+    flip: bool = False
+    """Mirror left and right, every second picture."""
+    shift: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)] = 0.0
+    """Largest shift as a share of the side; border pixels are repeated."""
+    brightness: Annotated[float, msgspec.Meta(ge=0.0, le=0.9)] = 0.0
+    """Largest change of gain, and of offset as a share of full scale."""
+    noise: Annotated[float, msgspec.Meta(ge=0.0, le=128.0)] = 0.0
+    """Largest standard deviation of Gaussian noise, in pixel codes of 0 to 255."""
+
+
+class AudioAugment(_Table, frozen=True, kw_only=True):
+    """Random changes of training clips, on the waveform before the frontend."""
+
+    shift_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
+    """Largest shift to either side; what moves in is silence."""
+    gain_db: Annotated[float, msgspec.Meta(ge=0.0, le=60.0)] = 0.0
+    """Largest gain or attenuation."""
+    noise_snr_db: tuple[float, float] | None = None
+    """Lowest and highest signal-to-noise ratio of added noise, white to pink."""
+    noise_share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.8
+    """Share of the clips that get noise, when ``noise_snr_db`` is given."""
+
+
+class TrainOptions(_Table, frozen=True, kw_only=True):
+    """How the weights are found."""
+
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 30
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 64
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=10.0)] = 0.002
+    """Peak of the schedule: linear warm-up, then cosine down to zero at the last epoch."""
+    warmup_epochs: Annotated[float, msgspec.Meta(ge=0.0, le=1_000.0)] = 1.0
+    weight_decay: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 1e-4
+    """AdamW's; kernels only."""
+    label_smoothing: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)] = 0.0
+    class_weights: bool = False
+    """Weigh classes by the inverse of how often they occur."""
+    patience: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
+    """Epochs without a better validation result before training stops; the best weights are kept."""
+    seed: Seed = 1
+
+
+class DecisionOptions(_Table, frozen=True, kw_only=True):
+    """What becomes of the logits on the device; goes into the manifest as it is."""
+
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    """``sigmoid`` also trains each label on its own (binary cross-entropy)."""
+    temperature: Annotated[float, msgspec.Meta(gt=0.0, le=1000.0)] = 1.0
+    default: LabelPolicy = LabelPolicy()
+    label: dict[str, dict[str, float]] = {}
+    """Keys of :class:`LabelPolicy` by label; what is not named comes from ``default``."""
+
+    def decision(self) -> Decision:
+        """Return the manifest's form."""
+        return Decision(activation=self.activation, temperature=self.temperature)
+
+    def policy(self, label: str) -> LabelPolicy:
+        """Return the policy of one label: its own keys over the default ones.
+
+        Raises:
+            CallerError: CONFIG_BAD; an unknown key, a value out of bounds, or ``on`` below ``off``.
+        """
+        merged = {**msgspec.to_builtins(self.default), **self.label.get(label, {})}
+        where = f"[decision.label.{label}]" if label in self.label else "[decision.default]"
+        try:
+            # strict=False: TOML's 3.0 is a count of three
+            policy = msgspec.convert(merged, LabelPolicy, strict=False)
+        except msgspec.ValidationError as error:
+            raise CallerError(Reason.CONFIG_BAD, f"{where}: {error}", hint=f"see {DOCS}") from None
+        if policy.on < policy.off:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"{where}: on is {policy.on}, off is {policy.off}; expected off at most as large as on",
+                hint="a label turns on at or above on, and off below off",
+            )
+        return policy
+
+
+class ConvertOptions(_Table, frozen=True, kw_only=True):
+    """How ``galago convert`` quantizes, and what it refuses."""
+
+    calibration_samples: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 300
+    max_loss_points: Annotated[float, msgspec.Meta(ge=0.0, le=100.0)] = 1.0
+    """Largest loss of int8 against float on held-out data, in percentage points of accuracy."""
+
+
+class _Config(_Table, frozen=True, kw_only=True):
+    train: TrainOptions = TrainOptions()
+    decision: DecisionOptions = DecisionOptions()
+    convert: ConvertOptions = ConvertOptions()
+
+
+class ImageConfig(_Config, frozen=True, kw_only=True):
+    """A camera classifier."""
+
+    data: ImageFolders | IdxFiles
+    preprocess: ImagePreprocess
+    model: MobileNetV1 | ResNet
+    augment: ImageAugment = ImageAugment()
+    gate: MotionGate | UnsetType = UNSET
+    """Goes into the manifest as it is: the device runs the model only while something moves."""
+
+
+class AudioConfig(_Config, frozen=True, kw_only=True):
+    """A microphone classifier."""
+
+    data: AudioFolders
+    preprocess: AudioPreprocess
+    model: DsCnn | ResNet | MobileNetV1
+    augment: AudioAugment = AudioAugment()
+    gate: LevelGate | UnsetType = UNSET
+    """Goes into the manifest as it is: the device runs the model only while it is loud enough."""
+
+
+Config = ImageConfig | AudioConfig
+
+
+class _DataKind(msgspec.Struct):
+    kind: Literal["images", "audio", "idx"]
+
+
+class _Kind(msgspec.Struct):
+    data: _DataKind
+
+
+def read_config(path: Path) -> Config:
+    """Read a training configuration and check what its types alone cannot say.
+
+    Raises:
+        CallerError: CONFIG_BAD; the file is missing, is not TOML, has an unknown key, a value out of
+            bounds, or two keys that contradict each other.
+        LinkError: The file cannot be read.
+    """
+    # the kind of data decides which of the two types the file must have, so that errors name one table
+    kind = load_toml(path, _Kind, docs=DOCS).data.kind
+    config: Config
+    if kind == "audio":
+        config = load_toml(path, AudioConfig, docs=DOCS)
+    else:
+        config = load_toml(path, ImageConfig, docs=DOCS)
+    try:
+        _check(config)
+    except CallerError as error:
+        raise CallerError(error.reason, f"{path}: {error}", hint=error.hint) from None
+    return config
+
+
+def label_specs(config: Config, names: tuple[str, ...]) -> tuple[Label, ...]:
+    """Return the manifest's labels in output order.
+
+    Raises:
+        CallerError: CONFIG_BAD; ``[data] background`` or ``[decision.label]`` names no label.
+    """
+    for key, named in (
+        ("[data] background", config.data.background),
+        ("[decision.label]", config.decision.label),
+    ):
+        for name in named:
+            if name not in names:
+                raise CallerError(
+                    Reason.CONFIG_BAD,
+                    f"{key} names {name!r}, which is not a label",
+                    hint=f"labels: {', '.join(names)}",
+                )
+    return tuple(
+        Label(name=name, background=name in config.data.background, policy=config.decision.policy(name))
+        for name in names
+    )
+
+
+def _check(config: Config) -> None:
+    data = config.data
+    if isinstance(data, IdxFiles):
+        if (data.test_images is None) != (data.test_labels is None):
+            raise _bad("[data] test_images and test_labels go together", "give both or none")
+    elif data.group is not None:
+        _check_group(data.group)
+    for label in ("", *config.decision.label):
+        config.decision.policy(label)
+    if isinstance(config, AudioConfig):
+        _check_audio(config)
+
+
+def _check_group(pattern: str) -> None:
+    try:
+        captures = re.compile(pattern).groups
+    except re.error as error:
+        raise _bad(f"[data] group is not a regular expression: {error}", "example: '^([^_]+)_'") from None
+    if captures != 1:
+        raise _bad(f"[data] group has {captures} captures, expected one", "example: '^([^_]+)_'")
+
+
+def _check_audio(config: AudioConfig) -> None:
+    snr = config.augment.noise_snr_db
+    if snr is not None and snr[0] > snr[1]:
+        raise _bad(f"[augment] noise_snr_db is {list(snr)}", "lowest first: [5, 30]")
+
+
+def _bad(message: str, hint: str) -> CallerError:
+    return CallerError(Reason.CONFIG_BAD, message, hint=hint)
+
+
+def to_json(config: Config) -> Any:
+    """Return the configuration with every default filled in, as plain data."""
+    return msgspec.to_builtins(config)
