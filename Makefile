@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 DEV_STAMP := .venv/installed-dev
-CONFIGS := setup.cfg pyproject.toml constraints.txt edge/setup.cfg edge/pyproject.toml
+CONFIGS := setup.cfg pyproject.toml constraints.txt edge/setup.cfg edge/pyproject.toml tests/support/setup.cfg
 JOBS ?= 2
 MINUTES ?= 10
 KILLS ?= 200
@@ -22,7 +22,7 @@ $(STAMP): $(BIN)/python $(CONFIGS)
 	touch $@
 
 $(DEV_STAMP): $(BIN)/python $(CONFIGS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e edge -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e edge -e '.[dev]' -e tests/support
 	touch $(STAMP) $@
 
 demo: $(STAMP)
@@ -47,47 +47,47 @@ bench: $(DEV_STAMP)
 
 # The runtime under faults and for long: campaigns of which make test runs a small piece.
 soak: $(DEV_STAMP) parts
-	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
+	$(BIN)/python -m campaigns.soak --minutes $(MINUTES)
 
 kills: $(DEV_STAMP)
-	$(BIN)/python benchmarks/kills.py --kills $(KILLS)
+	$(BIN)/python -m campaigns.kills --kills $(KILLS)
 
 bad-bundles: $(DEV_STAMP)
-	$(BIN)/python benchmarks/bad_bundles.py
-	$(BIN)/python benchmarks/bad_live.py
+	$(BIN)/python -m campaigns.bad_bundles
+	$(BIN)/python -m campaigns.bad_live
 
 # Twelve devices at once, five of them broken on purpose.
 flash-twelve: $(DEV_STAMP) parts
-	$(BIN)/python benchmarks/flash_twelve.py
+	$(BIN)/python -m campaigns.flash_twelve
 
 # The store under power cuts, kills, failing calls, crowds and full disks (strace and root for some of it).
 crash: $(DEV_STAMP) parts
-	$(BIN)/python benchmarks/crash_states.py
-	$(BIN)/python benchmarks/crash_syscalls.py --folder $(CRASH_FOLDER) --jobs $(JOBS)
-	$(BIN)/python benchmarks/crash_syscalls.py --folder $(CRASH_FOLDER) --scenarios command --step 9 --kills 50 \
-		--out benchmarks/out/crash_command.json
-	$(BIN)/python benchmarks/crash_crowd.py
-	$(BIN)/python benchmarks/crash_full_disk.py
+	$(BIN)/python -m campaigns.crash_states
+	$(BIN)/python -m campaigns.crash_syscalls --folder $(CRASH_FOLDER) --jobs $(JOBS)
+	$(BIN)/python -m campaigns.crash_syscalls --folder $(CRASH_FOLDER) --scenarios command --step 9 --kills 50 \
+		--out campaigns/out/crash_command.json
+	$(BIN)/python -m campaigns.crash_crowd
+	$(BIN)/python -m campaigns.crash_full_disk
 
 install-cost: $(DEV_STAMP)
-	$(BIN)/python benchmarks/install_cost.py
+	$(BIN)/python -m campaigns.install_cost
 
 fallback: $(DEV_STAMP)
-	$(BIN)/python benchmarks/fallback.py
+	$(BIN)/python -m campaigns.fallback
 
 figures: $(DEV_STAMP) parts
-	$(BIN)/python benchmarks/service_figures.py
+	$(BIN)/python -m benchmarks.service_figures
 
 quiet-hour: $(DEV_STAMP)
-	$(BIN)/python benchmarks/quiet_hour.py
+	$(BIN)/python -m campaigns.quiet_hour
 
 # Bad bundles by the ten thousand, none of which may be taken: N mutants of archives and signed manifests.
 fuzz: $(DEV_STAMP)
-	$(BIN)/python benchmarks/fuzz_bundles.py --mutants $(N)
+	$(BIN)/python -m campaigns.fuzz_bundles --mutants $(N)
 
 format: $(DEV_STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-tflite-runtime build edge/build benchmarks/out
+	rm -rf .venv .venv-tflite-runtime build edge/build benchmarks/out campaigns/out

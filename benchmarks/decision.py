@@ -40,7 +40,7 @@ from galago_edge.pipeline import LoadedBundle, Stream, load
 from galago_edge.preprocess import ImagePreprocessor
 from galago_edge.preprocess.image import use_one_thread
 from galago_edge.sinks import JsonlSink
-from galago_edge.testing import make_bundle
+from test_kit import make_bundle
 
 HERE = Path(__file__).parent
 BARS = {"mobilenet_v2_224": 1.10, "mobilenet_v1_025_96": 1.25}

@@ -34,14 +34,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import quiet_models
-import service_rig as rig
-
-from galago_edge.testing import make_bundle
+from campaigns import quiet_models
+from campaigns import service_rig as rig
 from real_parts import Broker, MissingPartError, MjpegServer, RtspServer, SoundServer, wait_for
 from real_parts.processes import Child, tool
+from test_kit import make_bundle
 
 HERE = Path(__file__).parent
+OUT = HERE / "out"
 START_BAR_S = 1.5
 MEMORY_BAR_MB = 200.0
 FPS = 5
@@ -267,11 +267,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--idle", type=float, default=120.0)
-    parser.add_argument("--out", type=Path, default=rig.OUT / "service_figures.json")
+    parser.add_argument("--out", type=Path, default=OUT / "service_figures.json")
     options = parser.parse_args()
-    subprocess.run([sys.executable, str(HERE / "quiet_models.py")], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "campaigns.quiet_models"], check=True, stderr=subprocess.DEVNULL)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="figures-", dir=rig.OUT)))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="figures-", dir=OUT)))
         try:
             bench = Bench(folder, stack)
         except MissingPartError as missing:

@@ -28,11 +28,11 @@ def parts() -> None:
         missing_part(str(missing))
 
 
-def run(program: str, tmp_path: Path, *options: str) -> tuple[dict[str, Any], str]:
-    """Run a benchmark; return its figures and what it printed."""
+def run(program: tuple[str, str], tmp_path: Path, *options: str) -> tuple[dict[str, Any], str]:
+    """Run a campaign, ``-m MODULE`` or ``-c CODE``; return its figures and what it printed."""
     out = tmp_path / "figures.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / program), *options, "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    command = [sys.executable, *program, *options, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, cwd=ROOT)
     said = done.stdout + done.stderr
     if not out.exists() and "Error: no " in said:  # such as the right to trace or to mount
         missing_part(said)
@@ -45,8 +45,8 @@ def run(program: str, tmp_path: Path, *options: str) -> tuple[dict[str, Any], st
 def test_a_kill_or_a_failing_call_anywhere_bricks_nothing(tmp_path: Path) -> None:
     """One in many of the system calls."""
     found, said = run(
-        "crash_syscalls.py", tmp_path, "--scenarios", ",".join(SCENARIOS), "--tampers", "KILL,EIO",
-        "--step", "29", "--kills", "6", *MEMORY,
+        ("-m", "campaigns.crash_syscalls"), tmp_path, "--scenarios", ",".join(SCENARIOS),
+        "--tampers", "KILL,EIO", "--step", "29", "--kills", "6", *MEMORY,
     )  # fmt: skip
     tallies = {(tally["scenario"], tally["tamper"]): tally for tally in found["tallies"]}
     for scenario in SCENARIOS:
@@ -59,7 +59,15 @@ def test_a_kill_or_a_failing_call_anywhere_bricks_nothing(tmp_path: Path) -> Non
 
 def test_readers_never_see_a_mixture_and_nobody_waits_for_a_frozen_installer(tmp_path: Path) -> None:
     found, said = run(
-        "crash_crowd.py", tmp_path, "--rounds", "4", "--readers", "1", "--frozen-s", "0.3", *MEMORY
+        ("-m", "campaigns.crash_crowd"),
+        tmp_path,
+        "--rounds",
+        "4",
+        "--readers",
+        "1",
+        "--frozen-s",
+        "0.3",
+        *MEMORY,
     )
     assert found["readings"] >= 10 and found["changes_seen"] >= 1, said
     assert found["endings"]["done"] >= 4 and found["endings"]["LOCKED"] >= 2, said
@@ -71,7 +79,7 @@ def test_a_disk_with_any_room_is_called_full_or_takes_it_whole(tmp_path: Path, k
     if os.geteuid() != 0:
         missing_part("this user may not mount a small disk")
     options = ("--kinds", kind, "--scenarios", "update,commit,start", "--step", "4")
-    found, said = run("crash_full_disk.py", tmp_path, *options)
+    found, said = run(("-m", "campaigns.crash_full_disk"), tmp_path, *options)
     endings = {tally["scenario"]: tally["endings"] for tally in found["tallies"]}
     assert endings["check first"] == {"NO_SPACE": 4}, said
     for scenario in ("update", "commit"):
@@ -84,16 +92,16 @@ BREAKAGES = {
         """
 from galago_edge.store import store_change
 def publish(change, state):
-    files = [(change.store.root / name).open("ab", buffering=0) for name in changing.COPY_NAMES]
+    files = [(change.store.root / name).open("ab", buffering=0) for name in store_change.COPY_NAMES]
     for file in files:
         file.truncate(0)
     for file in files:
-        file.write(changing.encode_state(state))
+        file.write(store_change.encode_state(state))
     change.committed = True
-changing.Change.publish = publish
+store_change.Change.publish = publish
 """,
         (
-            "crash_syscalls.py",
+            "campaigns.crash_syscalls",
             "--scenarios",
             "commit",
             "--tampers",
@@ -108,10 +116,10 @@ changing.Change.publish = publish
     "a trial is loaded where its load cannot be counted": (
         """
 from galago_edge.store import boot
-booting._on_trial = lambda state, name: False
+boot._on_trial = lambda state, name: False
 """,
         (
-            "crash_syscalls.py",
+            "campaigns.crash_syscalls",
             "--scenarios",
             "start",
             "--tampers",
@@ -129,11 +137,6 @@ booting._on_trial = lambda state, name: False
 @pytest.mark.parametrize("breakage", BREAKAGES)
 def test_the_campaigns_find_a_store_that_breaks_its_promises(tmp_path: Path, breakage: str) -> None:
     patch, (program, *options), found = BREAKAGES[breakage]
-    path = ROOT / "benchmarks" / program
-    broken = tmp_path / program
-    broken.write_text(
-        f"import runpy, sys\nsys.path.insert(0, {str(path.parent)!r})\n{patch}\n"
-        f"runpy.run_path({str(path)!r}, run_name='__main__')\n"
-    )
-    _, said = run(str(broken), tmp_path, *options, *MEMORY)
+    broken = f"import runpy\n{patch}\nrunpy.run_module({program!r}, run_name='__main__', alter_sys=True)\n"
+    _, said = run(("-c", broken), tmp_path, *options, *MEMORY)
     assert found in said

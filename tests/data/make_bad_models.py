@@ -4,7 +4,7 @@
 
 All but the last are tiny_image.tflite with something added that its answer does not depend on, so golden
 samples made with the one hold for the other. Where a number stands in angle brackets the file has a marker,
-which ``galago_edge.testing.set_numbers`` replaces.
+which ``test_kit.set_numbers`` replaces.
 
 bad_crash   the body of a WHILE holds a WHILE with itself as its body: the runtimes prepare it for ever, until
             the stack ends and the system ends the process.
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-from galago_edge.testing import NUMBER_MARKERS
+from test_kit import NUMBER_MARKERS
 
 HERE = Path(__file__).parent
 BRIGHT = 250

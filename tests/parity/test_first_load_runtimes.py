@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-PROGRAM = Path(__file__).parents[2] / "benchmarks" / "bad_bundles.py"
+ROOT = Path(__file__).parents[2]
 REASONS = ("LOAD_CRASH", "MEMORY", "TOO_SLOW", "GOLDEN_FAIL")
 
 
@@ -15,7 +15,15 @@ def test_on_tflite_runtime_too_a_bad_bundle_leaves_the_old_one(
 ) -> None:
     """tests/system/test_bad_bundles.py is the same on the other runtime."""
     out = tmp_path / "rows.json"
-    command = [str(tflite_runtime_python), str(PROGRAM), "--only", ",".join(REASONS), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    command = [
+        str(tflite_runtime_python),
+        "-m",
+        "campaigns.bad_bundles",
+        "--only",
+        ",".join(REASONS),
+        "--out",
+        str(out),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {row["reason"] for row in json.loads(out.read_text())} == set(REASONS)

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from galago_devices import profile_text
-from galago_edge.testing import make_bundle, trust
+from test_kit import make_bundle, trust
 
 CASES: list[tuple[Literal["camera", "microphone"], str, list[str]]] = [
     ("camera", "tiny_image_model", ["dark", "mid", "bright"]),

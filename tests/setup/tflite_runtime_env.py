@@ -35,7 +35,7 @@ def interpreter() -> str | None:
 
 
 def main() -> int:
-    wanted = "\n".join([str(ROOT), *REQUIREMENTS, ""])
+    wanted = "\n".join([str(ROOT), *REQUIREMENTS, "tests/support", ""])
     if READY.is_file() and READY.read_text() == wanted:
         return 0
     python = interpreter()
@@ -45,7 +45,8 @@ def main() -> int:
     subprocess.run([python, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
     pip = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", *REQUIREMENTS], check=True)
-    subprocess.run([*pip, "install", "--no-deps", "--editable", str(ROOT / "edge")], check=True)
+    for folder in ("edge", "tests/support"):
+        subprocess.run([*pip, "install", "--no-deps", "--editable", str(ROOT / folder)], check=True)
     READY.write_text(wanted)
     return 0
 

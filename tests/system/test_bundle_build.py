@@ -31,11 +31,11 @@ from galago_edge.contract.manifest import (
 )
 from galago_edge.engine import Engine
 from galago_edge.preprocess import fingerprint
-from galago_edge.testing import TINY_AUDIO, TINY_IMAGE, changed, golden_samples, trust, wav_bytes
 from galago_workstation.data.sample import Sample, samples_sha256
 from galago_workstation.evaluation.evaluation_record import Evaluation, Variant
 from galago_workstation.files import write_json
 from galago_workstation.run_folder import DataRoot, RunRecord, TrainResult, encode_split
+from test_kit import TINY_AUDIO, TINY_IMAGE, changed, golden_samples, trust, wav_bytes
 
 NO_HASH = "0" * 64
 IMAGE_LABELS = ("dark", "mid", "bright")
@@ -465,7 +465,7 @@ def test_the_key_that_was_given_is_the_key_that_signed(
     camera_run: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from galago_edge.bundle import writer
-    from galago_edge.testing import TEST_KEY
+    from test_kit import TEST_KEY
 
     sign = writer.sign
     monkeypatch.setattr(writer, "sign", lambda manifest, keys: sign(manifest, [TEST_KEY]))

@@ -13,7 +13,7 @@ from galago_edge.bundle import open_bundle, write_bundle
 from galago_edge.bundle.keys import key_id, public_line
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label, LabelPolicy
-from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, make_hollow_bundle
+from test_kit import OTHER_KEY, TEST_KEY, changed, hollow_manifest, make_hollow_bundle
 
 
 def galago(*args: object) -> Result:

@@ -13,7 +13,7 @@ from galago_edge.bundle.keys import create_key_pair, key_id, public_line
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.store.admission import COUNTER_JUMP
-from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, make_hollow_bundle, trust
+from test_kit import OTHER_KEY, TEST_KEY, changed, hollow_manifest, make_hollow_bundle, trust
 
 
 def galago(*args: object) -> Result:

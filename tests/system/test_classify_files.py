@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label
-from galago_edge.testing import make_bundle, wav_bytes
+from test_kit import make_bundle, wav_bytes
 
 RATE_HZ = 16_000
 GALAGO = (sys.executable, "-m", "galago_edge")

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from campaigns import fallback
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.profile import Accelerator
 from galago_edge.contract.records import GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.settings import AcceleratorSettings
 from galago_edge.contract.streams import AudioBlock
 from galago_edge.pipeline import Stream, load
-from galago_edge.testing import TINY_AUDIO, make_bundle
 from real_parts import wait_for
-
-
-def _benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "fallback.py"
-    spec = importlib.util.spec_from_file_location("fallback_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look their annotations up there
-    spec.loader.exec_module(module)
-    return module
-
-
-fallback = _benchmark()
+from test_kit import TINY_AUDIO, make_bundle
 
 
 @pytest.mark.parametrize("case", fallback.CASES, ids=lambda case: case.name.replace(" ", "-"))

@@ -11,8 +11,8 @@ from galago_edge.bundle import open_bundle
 from galago_edge.intake.receiver import receive
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.running_service import ask_status
-from galago_edge.testing import make_bundle, trust, with_model
 from real_parts import MjpegServer, wait_for
+from test_kit import make_bundle, trust, with_model
 
 CONFIG = """
 [[stream]]

@@ -26,8 +26,8 @@ from galago_edge.contract.profile import this_arch
 from galago_edge.service.control import Control
 from galago_edge.store import Store, commit, rollback
 from galago_edge.store.filesystem import StoreFs
-from galago_edge.testing import OTHER_KEY, make_bundle, make_service_status, trust
 from real_parts import Cable, SshServer, small_disk, wait_for
+from test_kit import OTHER_KEY, make_bundle, make_service_status, trust
 
 LABELS = ["dark", "mid", "bright"]
 BOARDS = {"x86_64": "generic-x86-64", "aarch64": "generic-arm64"}

@@ -16,9 +16,9 @@ from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.profile import this_arch
 from galago_edge.store.running_service import ask_status
-from galago_edge.testing import make_bundle, trust
 from real_parts import MjpegServer, SshServer, wait_for
 from real_parts.processes import Child
+from test_kit import make_bundle, trust
 
 LABELS = ["dark", "mid", "bright"]
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=1, min_count=1, refractory_ms=0)

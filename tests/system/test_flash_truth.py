@@ -25,11 +25,11 @@ from galago_edge.intake import session as receiving
 from galago_edge.intake.receiver import Receipt
 from galago_edge.intake.session import Receiving
 from galago_edge.store import Store, collect
-from galago_edge.testing import make_bundle, trust
 from galago_workstation.flashing import device_session
 from galago_workstation.flashing.links import Link, open_link
 from galago_workstation.flashing.targets import Target
 from real_parts import SshServer, wait_for
+from test_kit import make_bundle, trust
 
 LABELS = ["dark", "mid", "bright"]
 BOARD = {"x86_64": "generic-x86-64", "aarch64": "generic-arm64"}.get(this_arch(), "")

@@ -11,16 +11,14 @@ from typing import Any
 
 import pytest
 
+from campaigns import fuzz_bundles
 from galago_edge.bundle import TrustedKeys, archive, reader, signature
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def fuzz(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    import fuzz_bundles
-
+def fuzz() -> Any:
     return fuzz_bundles
 
 
@@ -32,8 +30,8 @@ def device(fuzz: Any, tmp_path: Path) -> Any:
 def test_no_mutant_is_taken_and_none_leaves_a_trace(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     options = ["--mutants", "150", "--models", "2", "--jobs", "1", "--skip-every-byte", "--out", str(out)]
-    program = [sys.executable, str(BENCHMARKS / "fuzz_bundles.py"), *options]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=600)
+    program = [sys.executable, "-m", "campaigns.fuzz_bundles", *options]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=600, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(out.read_text())
     assert figures["failures"] == [] and figures["mutants"] == 2 * 150 + 2 + 15

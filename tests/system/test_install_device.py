@@ -21,7 +21,7 @@ from galago_edge.engine import runtime
 from galago_edge.intake.receiver import receive
 from galago_edge.store import Store, begin_boot
 from galago_edge.store.filesystem import StoreFs
-from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, make_bundle, trust
+from test_kit import OTHER_KEY, TEST_KEY, changed, make_bundle, trust
 
 LABELS = ["dark", "mid", "bright"]
 

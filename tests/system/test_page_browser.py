@@ -32,12 +32,12 @@ from galago_edge.contract.status import (
     SinkStatus,
 )
 from galago_edge.service.page import Page
-from galago_edge.testing import changed, make_bundle, make_service_status, trust
 from galago_workstation.demo.scenes import Light, Pose, Room, digit_card
 from real_parts.browser import open_browser, resize_browser
 from real_parts.missing import missing_part
 from real_parts.mjpeg import MjpegServer
 from real_parts.processes import Child, MissingPartError, wait_for
+from test_kit import changed, make_bundle, make_service_status, trust
 
 DESK, PHONE = (1280, 860), (390, 844)
 TOKEN = "correct-horse-battery"

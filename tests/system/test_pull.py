@@ -32,8 +32,8 @@ from galago_edge.contract.profile import this_arch
 from galago_edge.intake import pull, web
 from galago_edge.intake.web import Server
 from galago_edge.store import Store, mark_bad
-from galago_edge.testing import OTHER_KEY, TEST_KEY, make_bundle, trust
 from real_parts import FileServer
+from test_kit import OTHER_KEY, TEST_KEY, make_bundle, trust
 
 LABELS = ["dark", "mid", "bright"]
 RealPart = Callable[..., Any]

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from msgspec import UnsetType
 
+from campaigns import quiet_hour
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Gate, Label, LabelPolicy, LevelGate
 from galago_edge.contract.streams import AudioBlock
-from galago_edge.testing import make_bundle, wav_bytes
+from test_kit import make_bundle, wav_bytes
 
-
-def _benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "quiet_hour.py"
-    spec = importlib.util.spec_from_file_location("quiet_hour_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look their annotations up there
-    spec.loader.exec_module(module)
-    return module
-
-
-quiet_hour = _benchmark()
 POLICY = LabelPolicy(on=0.7, off=0.4, smoothing_windows=3, min_count=2)
 CAMERA = [
     Label(name="dark", policy=POLICY),

@@ -26,7 +26,7 @@ from galago_edge.contract.records import (
     StateRecord,
     decode_record,
 )
-from galago_edge.testing import OTHER_KEY, make_bundle, wav_bytes
+from test_kit import OTHER_KEY, make_bundle, wav_bytes
 
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
 RATE_HZ = 16_000

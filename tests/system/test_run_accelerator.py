@@ -18,8 +18,8 @@ from galago_edge.bundle.keys import key_id
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord, Record, StateRecord, decode_record
 from galago_edge.store import Store, install_bundle
-from galago_edge.testing import TEST_KEY, accepted_here, make_bundle, trust
 from real_parts import wait_for
+from test_kit import TEST_KEY, accepted_here, make_bundle, trust
 
 GALAGO = (sys.executable, "-m", "galago_edge")
 RATE_HZ = 16_000

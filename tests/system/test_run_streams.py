@@ -19,7 +19,7 @@ from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord, Record, StateRecord, decode_record
 from galago_edge.store import Store, install_bundle
-from galago_edge.testing import TEST_KEY, accepted_here, make_bundle, trust, wav_bytes
+from test_kit import TEST_KEY, accepted_here, make_bundle, trust, wav_bytes
 
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
 RATE_HZ = 16_000

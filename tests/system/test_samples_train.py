@@ -17,10 +17,10 @@ from galago_edge.contract.streams import AudioBlock, Frame, samples_to_ns
 from galago_edge.pipeline import LoadedBundle, Stream, load
 from galago_edge.recording import SampleCollector, SampleFolder
 from galago_edge.recording.sample_layout import CONTEXT
-from galago_edge.testing import make_bundle
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, open_reader
 from galago_workstation.data.splits import split
 from galago_workstation.training_config import read_config
+from test_kit import make_bundle
 
 POLICY = LabelPolicy(on=0.7, off=0.5, smoothing_windows=1, min_count=1, refractory_ms=0)
 

@@ -24,9 +24,9 @@ from galago_edge.contract.status import ServiceStatus
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.running_service import ask_status
 from galago_edge.store.transitions import commit
-from galago_edge.testing import TEST_KEY, accepted_here, make_bundle, trust
 from real_parts import MjpegServer, small_disk, wait_for
 from real_parts.processes import free_port
+from test_kit import TEST_KEY, accepted_here, make_bundle, trust
 
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=100)
 CONFIG = """

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from campaigns import DATA
+from campaigns.trial_rig import DARK, DARKER, Device
 from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.profile import this_arch
 from galago_edge.contract.records import EventRecord
@@ -20,11 +22,8 @@ from galago_edge.intake.receiver import receive
 from galago_edge.service.crash_loop import ENDS, FILE
 from galago_edge.store import Store
 from galago_edge.store.transitions import commit, rollback
-from galago_edge.testing import set_numbers
 from real_parts import MjpegServer
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-from trial_rig import DARK, DARKER, DATA, Device
+from test_kit import set_numbers
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BusyError
 from galago_edge.store import Store, install_bundle, rollback
 from galago_edge.store.filesystem import StoreFs
-from galago_edge.testing import OTHER_KEY, TEST_KEY, make_bundle, make_hollow_bundle, trust
+from test_kit import OTHER_KEY, TEST_KEY, make_bundle, make_hollow_bundle, trust
 
 
 @pytest.fixture

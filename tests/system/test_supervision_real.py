@@ -21,8 +21,8 @@ from galago_edge.sources.address import parse_source
 from galago_edge.sources.capture import open_capture
 from galago_edge.sources.fanout import Fanout, Subscription
 from galago_edge.sources.supervised_source import Supervised
-from galago_edge.testing import TINY_AUDIO, TINY_IMAGE
 from real_parts import MjpegServer, RtspServer, SoundPipe, SoundServer, silence, tone, wait_for
+from test_kit import TINY_AUDIO, TINY_IMAGE
 
 QUICK = {
     "stall_s": 3.0,

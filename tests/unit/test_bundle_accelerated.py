@@ -12,7 +12,7 @@ from galago_edge.bundle.manifest_bytes import encode_manifest, parse_manifest
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BundleError, Reason
 from galago_edge.contract.manifest import Manifest
-from galago_edge.testing import changed, hollow_manifest, make_bundle
+from test_kit import changed, hollow_manifest, make_bundle
 
 
 def with_second(**fields: object) -> Manifest:

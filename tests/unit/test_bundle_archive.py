@@ -14,7 +14,7 @@ import pytest
 from galago_edge.bundle import open_bundle
 from galago_edge.bundle.archive import BLOCK, END, header, padding, write_archive
 from galago_edge.contract.errors import BundleError, GalagoError, Reason
-from galago_edge.testing import OTHER_KEY, make_hollow_bundle
+from test_kit import OTHER_KEY, make_hollow_bundle
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from galago_edge.contract.manifest import (
     Operator,
     Provenance,
 )
-from galago_edge.testing import TINY_AUDIO, changed, hollow_manifest
+from test_kit import TINY_AUDIO, changed, hollow_manifest
 
 
 @dataclass

@@ -10,7 +10,7 @@ from galago_edge.bundle.compatibility import check_compat, check_runtime, unsupp
 from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.manifest import Manifest, Operator
 from galago_edge.contract.profile import DeviceProfile, Runtime
-from galago_edge.testing import changed, hollow_manifest
+from test_kit import changed, hollow_manifest
 
 MANIFEST: Manifest = changed(
     hollow_manifest()[0],

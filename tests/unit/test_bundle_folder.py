@@ -11,7 +11,7 @@ import pytest
 
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.errors import BundleError, Reason
-from galago_edge.testing import make_hollow_bundle
+from test_kit import make_hollow_bundle
 
 
 @pytest.fixture

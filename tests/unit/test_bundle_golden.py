@@ -11,7 +11,7 @@ import pytest
 from galago_edge.bundle import Bundle, file_entry, open_bundle, write_bundle
 from galago_edge.contract.errors import BundleError, Reason
 from galago_edge.pipeline.golden_run import run_golden
-from galago_edge.testing import TEST_KEY, changed, make_bundle, wav_bytes
+from test_kit import TEST_KEY, changed, make_bundle, wav_bytes
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from galago_edge.bundle.index import write_index
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.testing import TEST_KEY, make_hollow_bundle
+from test_kit import TEST_KEY, make_hollow_bundle
 
 
 def refusal(folder: Path) -> tuple[Reason, str]:

@@ -33,7 +33,7 @@ from galago_edge.contract.manifest import (
     Manifest,
     MotionGate,
 )
-from galago_edge.testing import TINY_AUDIO, changed, hollow_manifest
+from test_kit import TINY_AUDIO, changed, hollow_manifest
 
 GOOD = hollow_manifest()[0]
 GOOD_BYTES = encode_manifest(GOOD)

@@ -12,7 +12,7 @@ from galago_edge.bundle import TrustedKeys, open_bundle, require_trust
 from galago_edge.bundle.keys import key_id
 from galago_edge.bundle.signature import DOMAIN, sign, verify
 from galago_edge.contract.errors import BundleError, Reason
-from galago_edge.testing import OTHER_KEY, TEST_KEY, make_hollow_bundle
+from test_kit import OTHER_KEY, TEST_KEY, make_hollow_bundle
 
 MANIFEST = b'{"any": "bytes"}'
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493  # of Ed25519, RFC 8032 section 5.1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from galago_edge.testing import trust
+from test_kit import trust
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["lines", "json"])

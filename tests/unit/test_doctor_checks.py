@@ -34,8 +34,8 @@ from galago_edge.doctor.findings import Account, Check, fail, ok
 from galago_edge.intake.receiver import receive
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.trust_folder import revoke_key
-from galago_edge.testing import OTHER_KEY, TEST_KEY, make_bundle, make_hollow_bundle, trust
 from real_parts import small_disk
+from test_kit import OTHER_KEY, TEST_KEY, make_bundle, make_hollow_bundle, trust
 
 ROOT = Path(__file__).parents[2]
 NOBODY = Account("galago", 54_321, frozenset())

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 from rich.console import Console
 
 from galago_edge.contract.flash_messages import Pipe, Step
-from galago_edge.testing import make_bundle
 from galago_workstation.flashing.device_session import Session
 from galago_workstation.flashing.order import Package, Wishes
 from galago_workstation.flashing.results import Result
 from galago_workstation.flashing.rows import LiveRows, LoggedRows, PlainRows, result_line
 from galago_workstation.flashing.targets import parse_target
+from test_kit import make_bundle
 
 
 def drawn(rows: LiveRows) -> str:

@@ -12,9 +12,9 @@ import pytest
 from galago_edge.bundle import Bundle, TrustedKeys, archive, open_bundle, reader, signature
 from galago_edge.bundle.keys import key_id
 from galago_edge.contract.errors import ModelError, Reason
-from galago_edge.testing import OTHER_KEY, TEST_KEY, make_hollow_bundle
 from galago_workstation.packing import self_attack
 from galago_workstation.packing.self_attack import attack
+from test_kit import OTHER_KEY, TEST_KEY, make_hollow_bundle
 
 TRUSTED = TrustedKeys({key_id(TEST_KEY): ""})
 

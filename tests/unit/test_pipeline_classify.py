@@ -12,7 +12,7 @@ from galago_edge.bundle import open_bundle
 from galago_edge.contract.errors import DeviceError, InputError, LinkError, Reason
 from galago_edge.contract.manifest import Label
 from galago_edge.pipeline import LoadedBundle, classify, load
-from galago_edge.testing import TINY_AUDIO, make_bundle, wav_bytes
+from test_kit import TINY_AUDIO, make_bundle, wav_bytes
 
 RATE_HZ = TINY_AUDIO.sample_rate_hz
 

@@ -17,8 +17,8 @@ from galago_edge.contract.settings import AcceleratorSettings
 from galago_edge.engine import AcceleratorError, BackendChange, Fault
 from galago_edge.pipeline import LoadedBundle, failover, load
 from galago_edge.pipeline.failover import AcceleratedModel, FailoverEngine
-from galago_edge.testing import SteppedClock, make_bundle
 from real_parts import wait_for
+from test_kit import SteppedClock, make_bundle
 
 LABELS = ("dark", "mid", "bright")
 AFTER = 13

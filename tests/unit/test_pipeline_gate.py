@@ -24,7 +24,7 @@ from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, samples_t
 from galago_edge.engine import Backend, BackendChange
 from galago_edge.pipeline import LoadedBundle, Stream, WindowSeen, drive, load
 from galago_edge.preprocess import log_mel
-from galago_edge.testing import TINY_AUDIO, changed, make_bundle
+from test_kit import TINY_AUDIO, changed, make_bundle
 
 DARK, MID, BRIGHT = 30, 128, 225
 MS = 1_000_000

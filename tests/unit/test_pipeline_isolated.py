@@ -22,7 +22,7 @@ from galago_edge.contract.profile import DeviceProfile, Runtime
 from galago_edge.pipeline import isolated_load
 from galago_edge.pipeline.golden_run import run_golden
 from galago_edge.pipeline.isolated_load import Limits, first_load, isolated_accept, limits_for
-from galago_edge.testing import changed, make_bundle, set_numbers, with_model
+from test_kit import changed, make_bundle, set_numbers, with_model
 
 LABELS = ["dark", "mid", "bright"]
 LIMITS = Limits(memory_bytes=256_000_000, seconds=60, window_ms=5_000)

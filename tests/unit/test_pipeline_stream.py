@@ -19,7 +19,7 @@ from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice, s
 from galago_edge.engine import Engine
 from galago_edge.pipeline import LoadedBundle, Overrides, Stream, drive, load
 from galago_edge.preprocess import log_mel
-from galago_edge.testing import TEST_KEY, TINY_AUDIO, TINY_IMAGE, changed, make_bundle
+from test_kit import TEST_KEY, TINY_AUDIO, TINY_IMAGE, changed, make_bundle
 
 DARK, MID, BRIGHT = 30, 128, 225
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)

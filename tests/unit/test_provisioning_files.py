@@ -15,8 +15,8 @@ from galago_edge.contract.profile import this_arch
 from galago_edge.intake.provisioning import provision, this_program
 from galago_edge.intake.system_user import ensure_user, user_of
 from galago_edge.store import Store
-from galago_edge.testing import OTHER_KEY, TEST_KEY
 from real_parts import missing_part
+from test_kit import OTHER_KEY, TEST_KEY
 
 PI = profile_text("raspberry-pi-5")
 PC = profile_text("generic-x86-64")

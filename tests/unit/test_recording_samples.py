@@ -24,8 +24,8 @@ from galago_edge.contract.streams import AudioBlock, Frame, Gap, Notice, Span, s
 from galago_edge.decision import ONE
 from galago_edge.recording import SampleCollector, SampleFolder
 from galago_edge.recording.sample_layout import CONTEXT, class_folder, look, read_stem
-from galago_edge.testing import TINY_AUDIO, changed, hollow_manifest
 from real_parts import small_disk
+from test_kit import TINY_AUDIO, changed, hollow_manifest
 
 MS = 1_000_000
 DAY_NS = 86_400_000 * MS

@@ -20,7 +20,7 @@ from galago_edge.contract.errors import BusyError, CallerError, LinkError, Reaso
 from galago_edge.contract.status import ServiceStatus
 from galago_edge.service.control import Control
 from galago_edge.store.running_service import SOCKET_NAME, ask_status, check_free
-from galago_edge.testing import make_service_status
+from test_kit import make_service_status
 
 DEADLINE_S = 30.0
 

@@ -20,8 +20,8 @@ from galago_edge.service.handover import Alive, now
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.transitions import commit
-from galago_edge.testing import make_hollow_bundle, trust
 from real_parts import wait_for
+from test_kit import make_hollow_bundle, trust
 
 NUMBERS = itertools.count()
 

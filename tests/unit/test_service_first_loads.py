@@ -16,7 +16,7 @@ from galago_edge.intake.receiver import receive
 from galago_edge.service.first_loads import ensure_first_load
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.filesystem import StoreFs
-from galago_edge.testing import make_bundle, trust, with_model
+from test_kit import make_bundle, trust, with_model
 
 LABELS = ["dark", "mid", "bright"]
 

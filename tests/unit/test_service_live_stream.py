@@ -21,7 +21,7 @@ from galago_edge.service.live_stream import Build, LiveStream
 from galago_edge.service.prepared_stream import build_of
 from galago_edge.service.slots import Slots
 from galago_edge.service.trial import Judge
-from galago_edge.testing import make_bundle
+from test_kit import make_bundle
 
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=3, min_count=1, refractory_ms=0)
 LEVELS = {"dark": 30, "mid": 128, "bright": 225}

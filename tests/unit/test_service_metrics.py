@@ -28,7 +28,7 @@ from galago_edge.contract.status import (
     TrialStatus,
 )
 from galago_edge.service.metrics import ALARMS, coverage_share, render_metrics
-from galago_edge.testing import changed, make_service_status
+from test_kit import changed, make_service_status
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 SAMPLES = {

@@ -26,7 +26,7 @@ from galago_edge.contract.errors import CallerError, DeviceError, LinkError, Rea
 from galago_edge.contract.settings import PageSettings
 from galago_edge.contract.status import ServiceStatus
 from galago_edge.service.page import Page
-from galago_edge.testing import make_service_status
+from test_kit import make_service_status
 
 DEADLINE_S = 30.0
 TOKEN = "correct-horse-battery"

@@ -14,7 +14,7 @@ from galago_edge.service.slots import Slots
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.store_change import locked
 from galago_edge.store.transitions import commit, rollback
-from galago_edge.testing import make_hollow_bundle, trust
+from test_kit import make_hollow_bundle, trust
 
 BROKEN = BundleError(Reason.MODEL_BAD, "an operator failed")
 

@@ -23,7 +23,7 @@ from galago_edge.contract.status import (
 )
 from galago_edge.service.control import Control
 from galago_edge.store import running_service
-from galago_edge.testing import changed, make_service_status
+from test_kit import changed, make_service_status
 
 
 def galago_status(root: Path, *options: str) -> Result:

@@ -12,7 +12,7 @@ from galago_edge.contract.errors import BundleError, GalagoError, LinkError, Rea
 from galago_edge.contract.manifest import Health, LiveHealth, Manifest
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item
 from galago_edge.service.trial import Judge, LiveTrial
-from galago_edge.testing import SteppedClock, changed, hollow_manifest
+from test_kit import SteppedClock, changed, hollow_manifest
 
 STEP_NS = NS_PER_S // 5
 MS = 1_000_000

@@ -13,7 +13,7 @@ from galago_edge.contract.settings import StoreSettings
 from galago_edge.service.upkeep import Upkeep
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.filesystem import StoreFs
-from galago_edge.testing import make_hollow_bundle, trust
+from test_kit import make_hollow_bundle, trust
 
 DAY_S = 86_400.0
 

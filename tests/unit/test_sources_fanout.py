@@ -15,7 +15,7 @@ from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item,
 from galago_edge.sources.fanout import Fanout, Subscription
 from galago_edge.sources.sample_conversion import Converter, PcmFormat
 from galago_edge.sources.supervised_source import Supervised
-from galago_edge.testing import TINY_AUDIO, TINY_IMAGE, ScriptedCapture, SteppedClock
+from test_kit import TINY_AUDIO, TINY_IMAGE, ScriptedCapture, SteppedClock
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 NEVER = PlausibilitySettings(frozen_s=0, dark_s=0, flat_s=0, clipped_s=0, offset_s=0, rate_s=0)

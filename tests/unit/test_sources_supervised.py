@@ -17,7 +17,7 @@ from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.settings import PlausibilitySettings, SourceSettings
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
 from galago_edge.sources.supervised_source import Supervised
-from galago_edge.testing import ScriptedCapture, SteppedClock
+from test_kit import ScriptedCapture, SteppedClock
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 SILENCE = np.zeros(1_600, np.int16)

@@ -17,7 +17,7 @@ from galago_edge.contract.errors import BusyError, GalagoError, Reason
 from galago_edge.intake.inbox import Upload
 from galago_edge.store import Store, collect, commit, install_bundle, rollback, scrub
 from galago_edge.store.filesystem import StoreFs
-from galago_edge.testing import make_hollow_bundle, trust
+from test_kit import make_hollow_bundle, trust
 
 
 @pytest.fixture

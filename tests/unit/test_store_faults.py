@@ -29,8 +29,8 @@ from galago_edge.store import (
 )
 from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.state import Slot
-from galago_edge.testing import make_hollow_bundle, trust
 from real_parts import small_disk
+from test_kit import make_hollow_bundle, trust
 
 CALLS = [name for name, _ in inspect.getmembers(StoreFs, inspect.isfunction) if not name.startswith("_")]
 

@@ -17,7 +17,7 @@ from galago_edge.store import Installation, Store, install_bundle
 from galago_edge.store.filesystem import Free, StoreFs
 from galago_edge.store.state import decode_state, encode_state, with_active
 from galago_edge.store.trust_folder import trust_key
-from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, make_hollow_bundle, trust
+from test_kit import OTHER_KEY, TEST_KEY, changed, hollow_manifest, make_hollow_bundle, trust
 
 
 def accept(bundle: Bundle) -> Mapping[str, Any]:

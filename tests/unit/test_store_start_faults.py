@@ -12,7 +12,7 @@ import pytest
 from galago_edge.bundle import open_bundle
 from galago_edge.store import Store, begin_boot, install_bundle
 from galago_edge.store.store import Hold
-from galago_edge.testing import make_hollow_bundle, trust
+from test_kit import make_hollow_bundle, trust
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from galago_edge.store import (
 )
 from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.state import Slot
-from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, trust
+from test_kit import OTHER_KEY, TEST_KEY, changed, hollow_manifest, trust
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from galago_edge.contract.errors import BundleError, BusyError, CallerError, Gal
 from galago_edge.store import Store, begin_boot, install_bundle
 from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.trust_folder import find_key, revoke_key, set_channel, set_threshold, trust_key
-from galago_edge.testing import OTHER_KEY, TEST_KEY, make_hollow_bundle, trust
+from test_kit import OTHER_KEY, TEST_KEY, make_hollow_bundle, trust
 
 THIRD_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(2, 34)))
 OLD, NEW, THIRD = key_id(TEST_KEY), key_id(OTHER_KEY), key_id(THIRD_KEY)

@@ -28,7 +28,7 @@ from galago_edge.store import (
 )
 from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.store import COPY_NAMES
-from galago_edge.testing import TEST_KEY, changed, hollow_manifest, trust
+from test_kit import TEST_KEY, changed, hollow_manifest, trust
 
 STEPS = 60
 RELEASES = 8

@@ -20,7 +20,7 @@ PUBLISHED_KEYS = frozenset(
         "79b5562e8fe654f94078b112e8a98ba7901f853ae695bed7e0e3910bad049664",
     }
 )
-"""Public halves of the keys in ``galago_edge.testing``: fine in a test, on a device a door for everybody."""
+"""Public halves of the keys in ``test_kit``: fine in a test, on a device a door for everybody."""
 
 _MB = 1_000_000
 _LOW_BYTES = 200 * _MB

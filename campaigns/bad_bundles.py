@@ -1,12 +1,12 @@
 """Installs bundles that are whole, signed and for this device, and whose models are bad.
 
-    .venv/bin/python benchmarks/bad_bundles.py [--only REASON,...] [--out FILE]
+    .venv/bin/python campaigns/bad_bundles.py [--only REASON,...] [--out FILE]
 
 A device runs a good bundle. Each row is a newer one whose signature, bytes and manifest are right: its model
 crashes, hangs, crawls, eats memory, or gives other answers than it promises. It is brought by ``galago
 install``. Then the old bundle must be the active one, whole and giving its golden answers; nothing of the bad
 one may be left, no process either; and a good newer bundle must install at once. Prints the table, writes
-benchmarks/out/bad_bundles.json and ends with 1 when a row ended in another way than it promises.
+campaigns/out/bad_bundles.json and ends with 1 when a row ended in another way than it promises.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from campaigns import DATA, OUT
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.manifest import Manifest
 from galago_edge.pipeline.golden_run import run_golden
 from galago_edge.store import Store
-from galago_edge.testing import changed, make_bundle, set_numbers, trust, with_model
+from test_kit import changed, make_bundle, set_numbers, trust, with_model
 
-HERE = Path(__file__).parent
-DATA = HERE.parent / "tests" / "data"
 LABELS = ("dark", "mid", "bright")
 NAME = "eyes"
 ENDLESS = 2**31 - 1
@@ -47,7 +46,7 @@ class Case:
     reason: str
     model: Callable[[], bytes]
     change: Callable[[Manifest], dict[str, Any]] = lambda manifest: {}
-    """Fields of the manifest to change, as ``galago_edge.testing.changed`` takes them."""
+    """Fields of the manifest to change, as ``test_kit.changed`` takes them."""
     own_answers: bool = False
     """Its golden samples expect what this model says, not what the good one does."""
 
@@ -202,7 +201,7 @@ def _processes(root: Path) -> int:
 def main() -> int:
     """Run every case, print the table, write it as JSON."""
     parser = argparse.ArgumentParser(description="Installs bundles whose models are bad.")
-    parser.add_argument("--out", type=Path, default=HERE / "out" / "bad_bundles.json")
+    parser.add_argument("--out", type=Path, default=OUT / "bad_bundles.json")
     parser.add_argument("--only", metavar="REASON,...", help="Only the rows that must end so.")
     options = parser.parse_args()
     wanted = options.only.split(",") if options.only else [case.reason for case in CASES]

@@ -1,14 +1,14 @@
 """Cuts the power at every moment of everything that changes a store, on paper, and looks at what is left.
 
-    .venv/bin/python benchmarks/crash_states.py [--limit 4096] [--kills 64] [--nested 16] [--cycles 20]
+    .venv/bin/python campaigns/crash_states.py [--limit 4096] [--kills 64] [--nested 16] [--cycles 20]
                                                 [--only SCENARIO] [--torn] [--no-mutants] [--seed 0]
 
 Each operation is done once for real, its effects on the disk are recorded, and for each moment every disk
-that POSIX allows after a power cut is made (tests/crash/power_cuts/model.py says which those are). The
+that POSIX allows after a power cut is made (tests/support/power_cuts/model.py says which those are). The
 device's own code then starts on it, does the operation again and installs the next bundle. The same is
 done after the process was killed anywhere and the operation done again, and for cuts in the recovery
 from a cut.
-Promises (V1 to V7: tests/crash/power_cuts/promises.py) and bars; the exit code is 1 when one is missed:
+Promises (V1 to V7: tests/support/power_cuts/promises.py) and bars; the exit code is 1 when one is missed:
 
   violations    0 in all states
   mutants       each sync and each rename of the store, taken out alone, is noticed by some violation
@@ -26,10 +26,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent / "tests" / "crash"))
-
-from power_cuts import SCENARIOS, Campaign, Mutant, Outcome, PowerCuts, mutants  # noqa: E402
+from campaigns import OUT
+from power_cuts import SCENARIOS, Campaign, Mutant, Outcome, PowerCuts, mutants
 
 SHOWN = 5
 """So many violations of a scenario are told in full."""
@@ -112,7 +110,7 @@ def main() -> int:
     parser.add_argument("--torn", action="store_true", help="renames may lose both names, as on FAT")
     parser.add_argument("--no-mutants", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "out" / "crash_states.json")
+    parser.add_argument("--out", type=Path, default=OUT / "crash_states.json")
     options = parser.parse_args()
     memory = Path("/dev/shm")
     with ExitStack() as stack:

@@ -1,6 +1,6 @@
 """What an install of a 3 MB bundle costs: time and bytes, and what they go to.
 
-    .venv/bin/python benchmarks/install_cost.py [--runs 15] [--folder DIR]
+    .venv/bin/python campaigns/install_cost.py [--runs 15] [--folder DIR]
 
 A MobileNetV2 of 224 x 224 with three labels and three golden pictures. Each run takes it into a store where
 an older version is active, as ``galago install`` does: signature, hashes, copy, sync, reading back, first
@@ -30,14 +30,14 @@ from unittest import mock
 
 import cv2
 import numpy as np
-import quiet_models
-import store_rig as rig
-from service_rig import OUT, table
 
+from campaigns import OUT, quiet_models
+from campaigns import store_rig as rig
+from campaigns.service_rig import table
 from galago_edge.bundle import open_bundle
 from galago_edge.intake import receiver
 from galago_edge.store.filesystem import StoreFs
-from galago_edge.testing import make_bundle
+from test_kit import make_bundle
 
 NAMES = {
     "golden run": "first load and golden run, in a process of its own",

@@ -1,6 +1,6 @@
 """Kills a running service again and again while it writes events, and looks for any that was lost.
 
-    .venv/bin/python benchmarks/kills.py [--kills 200] [--seed 0] [--keep DIR]
+    .venv/bin/python campaigns/kills.py [--kills 200] [--seed 0] [--keep DIR]
 
 A camera shows dark and bright in turn, five streams decide on it: about 50 events a second go to a log, and
 through the spool to an MQTT broker and to a webhook. The service gets SIGKILL at a random moment up to a
@@ -26,8 +26,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import service_rig as rig
-
+from campaigns import OUT
+from campaigns import service_rig as rig
 from galago_edge.contract.manifest import LabelPolicy
 from real_parts import Broker, MissingPartError, MjpegServer, WebhookServer, wait_for
 
@@ -209,7 +209,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="leave everything in this folder")
-    parser.add_argument("--out", type=Path, default=rig.OUT / "kills.json")
+    parser.add_argument("--out", type=Path, default=OUT / "kills.json")
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = options.keep

@@ -1,13 +1,13 @@
 """Makes the two models of the quiet hour: networks of usual size whose answer can be told by hand.
 
-    .venv/bin/python benchmarks/quiet_models.py
+    .venv/bin/python campaigns/quiet_models.py
 
 camera       MobileNetV2, width 1.0, 224 x 224 -> dark, usual, bright: by the mean level of the picture
 microphone   DS-CNN of 64 filters, 98 x 40 log-mel codes -> quiet, low, high: which half of the bands is loud
 
 The whole network is computed, with random weights; its features end in a dense layer beside the mean level,
 and only the weights of the latter are not zero. So a window costs what it costs with a trained network, and
-the events are known beforehand. Made by the product's own converter; kept in benchmarks/out/models.
+the events are known beforehand. Made by the product's own converter; kept in campaigns/out/models.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from campaigns import OUT
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess, Label, LabelPolicy, Preprocess
 
-OUT = Path(__file__).parent / "out" / "models"
+MODELS = OUT / "models"
 SPECS: dict[str, Preprocess] = {
     "camera": ImagePreprocess(width=224, height=224),
     "microphone": AudioPreprocess(hop_frames=10),
@@ -45,7 +46,7 @@ _LOUD_GAIN, _LOUD = 60.0, 3.0
 
 def path_of(name: str) -> Path:
     """Return where the model lies."""
-    return OUT / f"quiet_{name}.tflite"
+    return MODELS / f"quiet_{name}.tflite"
 
 
 def _camera(keras: Any) -> Any:
@@ -102,7 +103,7 @@ def main() -> None:
     from galago_converters.export import export
     from galago_converters.inputs import input_spec
 
-    OUT.mkdir(parents=True, exist_ok=True)
+    MODELS.mkdir(parents=True, exist_ok=True)
     for name, build in (("camera", _camera), ("microphone", _microphone)):
         if path_of(name).exists():
             continue

@@ -1,6 +1,6 @@
 """What an hour costs in which hardly anything happens, with and without the gates, and whether events differ.
 
-    .venv/bin/python benchmarks/quiet_hour.py [--minutes 60]
+    .venv/bin/python campaigns/quiet_hour.py [--minutes 60]
 
 A camera (640 x 480, 5 frames a second, MobileNetV2-224) looks at a hall with noise and slow daylight: now and
 then somebody walks through, a lamp goes on, it is dark for a while. A microphone (16 kHz, 10 decisions a
@@ -32,6 +32,7 @@ from typing import Any, Literal
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from campaigns import OUT, ROOT
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.manifest import Gate, LevelGate, MotionGate
 from galago_edge.contract.records import EventRecord, encode_record
@@ -39,9 +40,8 @@ from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Item, samp
 from galago_edge.engine import runtime
 from galago_edge.pipeline import Stream, load
 from galago_edge.preprocess.image import use_one_thread
-from galago_edge.testing import make_bundle
+from test_kit import make_bundle
 
-HERE = Path(__file__).parent
 FPS = 5
 RATE_HZ = 16_000
 BLOCK = RATE_HZ // 10
@@ -188,9 +188,11 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=int, default=60)
-    parser.add_argument("--out", type=Path, default=HERE / "out" / "quiet_hour.json")
+    parser.add_argument("--out", type=Path, default=OUT / "quiet_hour.json")
     options = parser.parse_args()
-    subprocess.run([sys.executable, str(HERE / "quiet_models.py")], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "campaigns.quiet_models"], check=True, stderr=subprocess.DEVNULL, cwd=ROOT
+    )
     import quiet_models
 
     use_one_thread()

@@ -16,20 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tests" / "real"))
+from campaigns import DATA
+from galago_edge.bundle import open_bundle
+from galago_edge.contract.manifest import Label, LabelPolicy
+from galago_edge.contract.records import Record, StateRecord, decode_record
+from galago_edge.contract.status import ServiceStatus, TrialStatus
+from galago_edge.store import Store, install_bundle
+from galago_edge.store.running_service import ask_status
+from galago_edge.store.state import Slot
+from real_parts import MjpegServer, wait_for
+from test_kit import accepted_here, make_bundle, trust, with_model
 
-from galago_edge.bundle import open_bundle  # noqa: E402
-from galago_edge.contract.manifest import Label, LabelPolicy  # noqa: E402
-from galago_edge.contract.records import Record, StateRecord, decode_record  # noqa: E402
-from galago_edge.contract.status import ServiceStatus, TrialStatus  # noqa: E402
-from galago_edge.store import Store, install_bundle  # noqa: E402
-from galago_edge.store.running_service import ask_status  # noqa: E402
-from galago_edge.store.state import Slot  # noqa: E402
-from galago_edge.testing import accepted_here, make_bundle, trust, with_model  # noqa: E402
-from real_parts import MjpegServer, wait_for  # noqa: E402
-
-DATA = ROOT / "tests" / "data"
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=100)
 DARK, DARKER = 70, 20
 """Two levels that both mean ``dark``: the input changes, and no label is on that would have to end first."""

@@ -25,7 +25,7 @@ from galago_edge.store.state import Release, Slot, State
 from galago_edge.store.store import COPY_NAMES
 from galago_edge.store.transitions import activate, commit, mark_bad, rollback
 from galago_edge.store.trust_folder import revoke_key, set_channel, set_threshold, trust_key
-from galago_edge.testing import OTHER_KEY, TEST_KEY, changed, hollow_manifest, trust
+from test_kit import OTHER_KEY, TEST_KEY, changed, hollow_manifest, trust
 
 NAME = "tiny"
 """What the bundles are called."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-import service_rig as rig
-from soak_world import LABELS, LATEST_S, YEAR_S, Cue, World
+from campaigns import service_rig as rig
+from campaigns.soak_world import LABELS, LATEST_S, YEAR_S, Cue, World
 
 
 class Accounts:

@@ -1,13 +1,13 @@
 """Lets a running service try bundles that are good at the install and bad live.
 
-    .venv/bin/python benchmarks/bad_live.py [--only NAME,...] [--out FILE]
+    .venv/bin/python campaigns/bad_live.py [--only NAME,...] [--out FILE]
 
 Each row is a device that runs a good bundle on a camera; a newer one is installed, and the service is told by
 SIGHUP. A process that ends is started anew, as systemd does. The row is right when the old bundle decides
 again and the record gives the reason, or, for a good one, when it is committed; for one that was committed by
 hand, when the records say why another one runs. ``after``: from SIGHUP until then;
 ``blind``: what the records say that nobody watched, ``starts``: processes in all. Prints the table,
-writes benchmarks/out/bad_live.json and ends with 1 when a row is wrong.
+writes campaigns/out/bad_live.json and ends with 1 when a row is wrong.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trial_rig import DARK, DARKER, DATA, Device
-
+from campaigns import DATA, OUT
+from campaigns.trial_rig import DARK, DARKER, Device
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import GapRecord
 from galago_edge.store import Store
 from galago_edge.store.transitions import commit
-from galago_edge.testing import set_numbers
 from real_parts import MjpegServer
+from test_kit import set_numbers
 
-OUT = Path(__file__).parent / "out" / "bad_live.json"
 LIMIT_S = 120.0
 
 
@@ -160,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cases, print the table, write the figures."""
     parser = argparse.ArgumentParser(description="Lets a running service try bundles that are bad live.")
     parser.add_argument("--only", default="", help="names, separated by commas")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, default=OUT / "bad_live.json")
     options = parser.parse_args(arguments)
     only = {name for name in options.only.split(",") if name}
     rows = []

@@ -1,6 +1,6 @@
 """Breaks everything that a running service depends on, one thing after the other, and counts what was lost.
 
-    .venv/bin/python benchmarks/soak.py [--minutes 10] [--faults TEXT,TEXT...] [--seed 0] [--keep DIR]
+    .venv/bin/python campaigns/soak.py [--minutes 10] [--faults TEXT,TEXT...] [--seed 0] [--keep DIR]
 
 Real parts: an RTSP camera and an MJPEG camera, a PulseAudio microphone, a named pipe with samples, an MQTT
 broker, a webhook, a wall clock that can be set, a small disk that can be filled. The cameras see something
@@ -34,11 +34,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import service_rig as rig
-from soak_accounts import Accounts, unaccounted_s
-from soak_faults import Fault, script
-from soak_world import FPS, LATEST_S, World
-
+from campaigns import OUT
+from campaigns import service_rig as rig
+from campaigns.soak_accounts import Accounts, unaccounted_s
+from campaigns.soak_faults import Fault, script
+from campaigns.soak_world import FPS, LATEST_S, World
 from real_parts import MissingPartError
 
 RECOVERY_BAR_S = 10.0
@@ -241,7 +241,7 @@ def main() -> int:
     parser.add_argument("--settle", type=float, default=SETTLE_S, help="seconds after each fault")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="leave everything in this folder")
-    parser.add_argument("--out", type=Path, default=rig.OUT / "soak.json")
+    parser.add_argument("--out", type=Path, default=OUT / "soak.json")
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = options.keep

@@ -1,6 +1,6 @@
 """Flashes twelve devices at once, five of them broken on purpose, mends these, and tries again.
 
-    .venv/bin/python benchmarks/flash_twelve.py [--only NAME,NAME...] [--keep DIR]
+    .venv/bin/python campaigns/flash_twelve.py [--only NAME,NAME...] [--keep DIR]
 
 Four are folders as a mounted card is one, eight are reached through a real sshd on loopback. All have
 version 1.0.0 and shall get 2.0.0 of 3 MB. Bars; the exit code is 1 when one is missed:
@@ -29,13 +29,14 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import service_rig as rig
 
+from campaigns import DATA, OUT
+from campaigns import service_rig as rig
 from galago_devices import profile_text
 from galago_edge.contract.profile import this_arch
 from galago_edge.store import Store
-from galago_edge.testing import OTHER_KEY, make_bundle, trust
 from real_parts import Cable, MissingPartError, SshServer, small_disk
+from test_kit import OTHER_KEY, make_bundle, trust
 
 GALAGO = Path(sys.executable).parent / "galago"
 BOARD = {"x86_64": "generic-x86-64", "aarch64": "generic-arm64"}.get(this_arch(), "")
@@ -100,7 +101,7 @@ class World:
         golden = {"mid": cv2.imencode(".png", noise)[1].tobytes()} if version > 1 else None
         return make_bundle(
             self.folder / f"{NAME}-{version}.0.0.galago",
-            (rig.DATA / "tiny_image.tflite").read_bytes(),
+            (DATA / "tiny_image.tflite").read_bytes(),
             ["dark", "mid", "bright"],
             name=NAME,
             version=f"{version}.0.0",
@@ -235,7 +236,7 @@ def main() -> int:
     )
     parser.add_argument("--only", help="names of devices, with commas between")
     parser.add_argument("--keep", type=Path, help="leave everything in this folder")
-    parser.add_argument("--out", type=Path, default=rig.OUT / "flash_twelve.json")
+    parser.add_argument("--out", type=Path, default=OUT / "flash_twelve.json")
     options = parser.parse_args()
     wanted = options.only.split(",") if options.only else [device.name for device in DEVICES]
     devices = [device for device in DEVICES if device.name in wanted]

@@ -1,11 +1,11 @@
 """What every fault of an accelerator does to a stream: the fallback table.
 
-    .venv/bin/python benchmarks/fallback.py
+    .venv/bin/python campaigns/fallback.py
 
 A camera stream runs through ``galago_edge.pipeline.Stream`` with a bundle that has a model for an
 accelerator. That is the external delegate of tests/data/test_delegate.c, loaded by the runtime's own
 ``load_delegate`` in a process of its own; in each row it fails in another way. Every window that went in must
-come out decided, with the CPU's answer. Prints the table, writes benchmarks/out/fallback.json and ends with 1
+come out decided, with the CPU's answer. Prints the table, writes campaigns/out/fallback.json and ends with 1
 when a window was lost, answered otherwise, or another state was shown than the one that the row promises.
 """
 
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from campaigns import DATA, OUT
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.profile import Accelerator
@@ -31,10 +32,9 @@ from galago_edge.contract.settings import AcceleratorSettings
 from galago_edge.contract.streams import Frame
 from galago_edge.engine import Engine
 from galago_edge.pipeline import LoadedBundle, Stream, load
-from galago_edge.testing import make_bundle
+from test_kit import make_bundle
 
-HERE = Path(__file__).parent
-MODEL = HERE.parent / "tests" / "data" / "tiny_image.tflite"
+MODEL = DATA / "tiny_image.tflite"
 NAME = "testdelegate"
 LABELS = ("dark", "mid", "bright")
 DEADLINE_S = 60.0
@@ -216,7 +216,6 @@ def _kill_worker() -> None:
 
 def main() -> int:
     """Run every case, print the table, write it as JSON."""
-    sys.path.insert(0, str(HERE.parent / "tests" / "real"))
     from real_parts import build_delegate
 
     rows = []
@@ -234,7 +233,7 @@ def main() -> int:
             f"| {row.case} | {row.given} | {row.lost} | {row.otherwise} | {', then '.join(row.states)} "
             f"| {said.removeprefix(f'{NAME}: ')} |"
         )
-    out = HERE / "out" / "fallback.json"
+    out = OUT / "fallback.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
     missed = [

@@ -1,6 +1,6 @@
 """A device to measure: a store with bundles, a galago.toml, the service as a process, and who listens to it.
 
-Used by soak.py, kills.py and service_figures.py. The real parts are those of the tests (tests/real).
+Used by soak.py, kills.py and service_figures.py. The real parts are those of the tests (tests/support).
 """
 
 from __future__ import annotations
@@ -17,21 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tests" / "real"))
+from campaigns import DATA
+from galago_edge.bundle import TrustedKeys, open_bundle
+from galago_edge.bundle.keys import key_id
+from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.manifest import Label, LabelPolicy
+from galago_edge.contract.status import ServiceStatus
+from galago_edge.store import Store, install_bundle
+from galago_edge.store.running_service import ask_status
+from real_parts.processes import Child, wait_for
+from test_kit import TEST_KEY, accepted_here, make_bundle, trust
 
-from galago_edge.bundle import TrustedKeys, open_bundle  # noqa: E402
-from galago_edge.bundle.keys import key_id  # noqa: E402
-from galago_edge.contract.errors import GalagoError  # noqa: E402
-from galago_edge.contract.manifest import Label, LabelPolicy  # noqa: E402
-from galago_edge.contract.status import ServiceStatus  # noqa: E402
-from galago_edge.store import Store, install_bundle  # noqa: E402
-from galago_edge.store.running_service import ask_status  # noqa: E402
-from galago_edge.testing import TEST_KEY, accepted_here, make_bundle, trust  # noqa: E402
-from real_parts.processes import Child, wait_for  # noqa: E402
-
-DATA = ROOT / "tests" / "data"
-OUT = Path(__file__).parent / "out"
 NS = 1_000_000_000
 
 CUE_POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import service_rig as rig
-from soak_world import SOURCES, YEAR_S, World
+from campaigns import service_rig as rig
+from campaigns.soak_world import SOURCES, YEAR_S, World
 
 Condition = Callable[[], bool]
 _SHORT_S = 6.0

@@ -1,6 +1,6 @@
 """Works on a store on small real file systems, with every amount of room from none to plenty.
 
-    .venv/bin/python benchmarks/crash_full_disk.py [--step 1] [--kinds ext4,tmpfs,inodes] [--scenarios update]
+    .venv/bin/python campaigns/crash_full_disk.py [--step 1] [--kinds ext4,tmpfs,inodes] [--scenarios update]
 
   ext4    an image of 2 MiB with blocks of 1 KiB and no journal, mounted through a loop device: a ballast file
           leaves 0, 1, 2 ... KiB
@@ -27,9 +27,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import store_rig as rig
-from service_rig import OUT, table
-
+from campaigns import OUT
+from campaigns import store_rig as rig
+from campaigns.service_rig import table
 from galago_edge.contract.errors import Reason
 from galago_edge.store.filesystem import Free, StoreFs
 from real_parts import MissingPartError

@@ -1,6 +1,6 @@
 """Kills the store's commands at every system call, and makes every system call of theirs fail.
 
-    .venv/bin/python benchmarks/crash_syscalls.py [--scenarios update,commit] [--tampers KILL,ENOSPC]
+    .venv/bin/python campaigns/crash_syscalls.py [--scenarios update,commit] [--tampers KILL,ENOSPC]
                                                   [--calls fsync,rename] [--step 1] [--kills 200]
                                                   [--seed 0] [--jobs 1] [--folder DIR]
 
@@ -43,9 +43,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import store_rig as rig
-from service_rig import OUT, table
-
+from campaigns import OUT
+from campaigns import store_rig as rig
+from campaigns.service_rig import table
 from real_parts import MissingPartError
 from real_parts.processes import tool
 

@@ -1,6 +1,6 @@
 """Gives a device bad bundles by the ten thousand and looks whether it refuses each one without a scratch.
 
-    .venv/bin/python benchmarks/fuzz_bundles.py [--mutants 20000] [--models 200] [--seed 0] [--jobs 2]
+    .venv/bin/python campaigns/fuzz_bundles.py [--mutants 20000] [--models 200] [--seed 0] [--jobs 2]
 
 The device has a store with an active bundle; what it is given goes through the one way in that every
 transport uses (galago_edge.intake.receiver). First every bit of manifest and signature file and one bit of
@@ -37,8 +37,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import fuzz_mutants as mutants
-
+from campaigns import DATA, OUT
+from campaigns import fuzz_mutants as mutants
 from galago_devices import profile_text
 from galago_edge.bundle import TrustedKeys, open_bundle
 from galago_edge.bundle.archive import BLOCK
@@ -49,10 +49,8 @@ from galago_edge.engine import check_model_file
 from galago_edge.intake.receiver import receive
 from galago_edge.store import Store
 from galago_edge.store.trust_folder import revoke_key, set_channel
-from galago_edge.testing import OTHER_KEY, TEST_KEY, make_bundle, trust
+from test_kit import OTHER_KEY, TEST_KEY, make_bundle, trust
 
-DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
-OUT = Path(__file__).parent / "out"
 COUNTER = 1_000
 """Release counter of the active bundle."""
 HANG_S = 30

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import service_rig as rig
-
+from campaigns import service_rig as rig
 from real_parts import (
     Broker,
     MjpegServer,

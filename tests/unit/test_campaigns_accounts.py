@@ -11,14 +11,12 @@ from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from campaigns import service_rig
+from campaigns.soak_accounts import unaccounted_s
 
 
 @pytest.fixture
-def rig(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    import service_rig
-
+def rig() -> Any:
     return service_rig
 
 
@@ -59,8 +57,6 @@ def test_events_that_differ_in_one_time_are_two_events(rig: Any) -> None:
 def test_an_absence_is_accounted_for_by_the_gaps_that_lie_in_it(
     rig: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from soak_accounts import unaccounted_s
-
     gaps = [(0.0, 3.0), (9.0, 10.5), (20.0, 30.0)]
     assert unaccounted_s(gaps, 1.0, 11.0) == pytest.approx(10.0 - 2.0 - 1.5)
     assert unaccounted_s(gaps, 21.0, 29.0) == 0.0

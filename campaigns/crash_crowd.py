@@ -1,6 +1,6 @@
 """Many installers at once, some frozen and some killed, and readers that must never see a mixture.
 
-    .venv/bin/python benchmarks/crash_crowd.py [--rounds 20] [--installers 8] [--readers 2] [--seed 0]
+    .venv/bin/python campaigns/crash_crowd.py [--rounds 20] [--installers 8] [--readers 2] [--seed 0]
                                                [--frozen-s 60] [--folder DIR]
 
 A round: a store with one version; so many installers start together, each a process with a version of its
@@ -38,9 +38,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import store_rig as rig
-from service_rig import OUT, table
-
+from campaigns import OUT
+from campaigns import store_rig as rig
+from campaigns.service_rig import table
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.contract.errors import BusyError, GalagoError, Reason
 from galago_edge.store import Store, collect, install_bundle

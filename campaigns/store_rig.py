@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from service_rig import DATA
-
+from campaigns import DATA
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.contract.errors import GalagoError, Reason
 from galago_edge.intake.receiver import receive
@@ -37,7 +36,7 @@ from galago_edge.store import (
 )
 from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.store import COPY_NAMES
-from galago_edge.testing import make_bundle, trust
+from test_kit import make_bundle, trust
 
 NAME = "eyes"
 LABELS = ("dark", "mid", "bright")

@@ -25,7 +25,7 @@ from galago_edge.bundle import Bundle
 from galago_edge.bundle.archive import BLOCK, END, header, padding, write_archive
 from galago_edge.bundle.keys import key_id
 from galago_edge.bundle.signature import DOMAIN, sign
-from galago_edge.testing import OTHER_KEY, TEST_KEY
+from test_kit import OTHER_KEY, TEST_KEY
 
 Member = tuple[str, bytes]
 
