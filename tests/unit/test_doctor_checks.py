@@ -450,7 +450,7 @@ def test_an_accelerator_that_does_not_load_is_a_warning_because_the_cpu_works(de
 
 
 def unit(board: Path, text: str | None = None) -> Path:
-    ours = resources.files("galago_edge.service").joinpath("galago.service").read_text(encoding="utf-8")
+    ours = resources.files("galago_edge.intake").joinpath("galago.service").read_text(encoding="utf-8")
     path = board / "etc/systemd/system/galago.service"
     path.parent.mkdir(parents=True)
     path.write_text(ours if text is None else text.format(ours=ours), encoding="utf-8")
@@ -463,7 +463,7 @@ def unit(board: Path, text: str | None = None) -> Path:
 @pytest.fixture
 def users(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """User galago and the groups that exist: those of our unit."""
-    text = resources.files("galago_edge.service").joinpath("galago.service").read_text(encoding="utf-8")
+    text = resources.files("galago_edge.intake").joinpath("galago.service").read_text(encoding="utf-8")
     named = [line.partition("=")[2] for line in text.splitlines() if line.startswith(("Group", "Supp"))]
     groups = set(" ".join(named).split())
     assert "video" in groups

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import galago_edge.service
+import galago_edge.intake
 from galago_edge.contract.settings import LimitsSettings
 from galago_edge.contract.streams import NS_PER_S, Gap
 from galago_edge.service.coverage import Coverage
@@ -96,7 +96,7 @@ def test_the_watchdog_is_ours_only_when_it_is_meant_for_us(
     assert Supervisor(environment).watchdog_s == watchdog_s
 
 
-UNIT = Path(galago_edge.service.__file__).parent / "galago.service"
+UNIT = Path(galago_edge.intake.__file__).parent / "galago.service"
 
 
 def test_the_unit_never_gives_up_and_watches_progress() -> None:

@@ -62,10 +62,10 @@ def run(link):
     OPEN
     device = Device(order["target"])
     link.opened({"width": 8, "height": 8})
-    serving.serve(link, device, order["fps"])
+    frame_server.serve(link, device, order["fps"])
 
-child.run = run
-child.main()
+capture_child.run = run
+capture_child.main()
 """
 HANGS = "time.sleep(1000)"
 HANGS_HOLDING_EVERYTHING = "ctypes.PyDLL(None).sleep(1000)"  # the interpreter lock too: no thread runs

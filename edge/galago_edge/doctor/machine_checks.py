@@ -33,7 +33,7 @@ _SYSTEMCTL_S = 10.0
 
 def check_unit(case: Case) -> Iterator[Finding]:
     """The systemd unit is installed and ours, and what it names exists."""
-    ours = resources.files("galago_edge.service").joinpath(UNIT)
+    ours = resources.files("galago_edge.intake").joinpath(UNIT)
     path = next((path for folder in _UNIT_FOLDERS if (path := case.system / folder / UNIT).is_file()), None)
     install = f"sudo install -m 644 {ours} /etc/systemd/system/ && sudo systemctl enable --now galago"
     if path is None:

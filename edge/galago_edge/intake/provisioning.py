@@ -127,7 +127,7 @@ def _unit_folder(system: Path | None) -> Path | None:
 def _put_unit(root: Path, folder: Path | None, at: Path, *, here: bool) -> str:
     """Write the unit file where systemd looks, or beside the profile where there is no such place."""
     program = this_program() if here else None
-    text = (files("galago_edge.service") / UNIT_FILE).read_text(encoding="utf-8")
+    text = (files("galago_edge.intake") / UNIT_FILE).read_text(encoding="utf-8")
     text = text.replace(_UNIT_PROGRAM, program or _UNIT_PROGRAM).replace(str(DEVICE_ROOT), str(at))
     if at != DEVICE_ROOT:  # systemd makes and owns a state folder below /var/lib only
         text = text.replace("StateDirectory=galago\n", f"ReadWritePaths={at}\n")

@@ -26,7 +26,7 @@ def statements() -> dict[Site, str]:
     """Return every sync and rename in the source of the store, with the function in which it stands."""
     found: dict[Site, str] = {}
     for path in sorted(STORE_FOLDER.glob("*.py")):
-        if path.name == "fs.py":
+        if path.name == "filesystem.py":
             continue  # what the statements call
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(function, ast.FunctionDef):
