@@ -98,7 +98,7 @@ def publish(change, state):
     for file in files:
         file.write(store_change.encode_state(state))
     change.committed = True
-store_change.Change.publish = publish
+store_change.StoreChange.publish = publish
 """,
         (
             "campaigns.crash_syscalls",

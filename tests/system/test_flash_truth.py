@@ -26,7 +26,7 @@ from galago_edge.intake.receiver import Receipt
 from galago_edge.intake.session import Receiving
 from galago_edge.store import Store, collect
 from galago_workstation.flashing import device_session
-from galago_workstation.flashing.links import Link, open_link
+from galago_workstation.flashing.links import DeviceLink, open_link
 from galago_workstation.flashing.targets import Target
 from real_parts import SshServer, wait_for
 from test_kit import make_bundle, trust
@@ -98,7 +98,7 @@ def test_a_fault_with_one_device_hides_nothing_about_the_others(
 ) -> None:
     cards = [place.device("card0"), place.device("card1")]
 
-    def broken(target: Target, *options: str) -> Link:
+    def broken(target: Target, *options: str) -> DeviceLink:
         if target.root == str(cards[0]):
             raise RuntimeError("a bug")
         return open_link(target, *options)

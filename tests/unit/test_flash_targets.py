@@ -10,7 +10,7 @@ from galago_edge.contract.errors import CallerError, LinkError
 from galago_workstation.flashing import mounts
 from galago_workstation.flashing.flash_run import Choice
 from galago_workstation.flashing.fleet import fleet_targets, read_fleet
-from galago_workstation.flashing.links import Link, ssh_command
+from galago_workstation.flashing.links import DeviceLink, ssh_command
 from galago_workstation.flashing.mounts import mount_of
 from galago_workstation.flashing.results import Report, Result, summary, worst, write_report
 from galago_workstation.flashing.targets import parse_target
@@ -91,7 +91,7 @@ SAID: dict[str, tuple[str, int, str, str]] = {
 
 @pytest.mark.parametrize(("said", "code", "message", "hint"), SAID.values(), ids=SAID)
 def test_what_the_other_end_says_becomes_what_to_do(said: str, code: int, message: str, hint: str) -> None:
-    with Link(["sh", "-c", f"echo '{said}' >&2; exit {code}"]) as link:
+    with DeviceLink(["sh", "-c", f"echo '{said}' >&2; exit {code}"]) as link:
         with pytest.raises(LinkError) as broken:
             link.await_greeting()
         error = link.explained(broken.value)

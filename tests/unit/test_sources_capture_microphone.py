@@ -18,7 +18,7 @@ from galago_edge.contract.streams import AudioBlock, Gap
 from galago_edge.sources.address import Address
 from galago_edge.sources.capture import microphone
 from galago_edge.sources.capture.capture_messages import Message, Receiver, socket_pair
-from galago_edge.sources.capture.frame_server import Link, ParentGoneError
+from galago_edge.sources.capture.frame_server import ParentGoneError, ParentLink
 from galago_edge.sources.capture.microphone import Input, Recorder, pick
 from galago_edge.sources.capture.sound_capture import SoundCapture
 
@@ -122,7 +122,7 @@ class Ears:
     def __init__(self, channels: int = 1) -> None:
         ours, theirs = socket_pair()
         self.recorder = Recorder(1_000, channels)
-        self.link, self.ours, self.theirs = Link(theirs), ours, theirs
+        self.link, self.ours, self.theirs = ParentLink(theirs), ours, theirs
         self.receiver = Receiver(ours)
         self.channels = channels
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from galago_edge.contract.settings import SourceSettings
-from galago_edge.sources.retry_schedule import Backoff
+from galago_edge.sources.retry_schedule import RetrySchedule
 
 SETTINGS = SourceSettings(address="camera:0", backoff_s=0.5, backoff_max_s=8.0, breaker=8, breaker_s=30.0)
 
 
 def pauses(draw: float, failures: range, settings: SourceSettings = SETTINGS) -> list[float]:
-    backoff = Backoff(settings, lambda: draw)
+    backoff = RetrySchedule(settings, lambda: draw)
     return [round(backoff.pause_s(count), 3) for count in failures]
 
 

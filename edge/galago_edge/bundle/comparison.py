@@ -36,7 +36,7 @@ class MovedLabel:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ManifestDifference:
     """One value that differs. None: it is not there."""
 
     section: Section
@@ -59,7 +59,7 @@ class Difference:
     """Labels that only the new one has, in output order."""
     removed: tuple[str, ...]
     moved: tuple[MovedLabel, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[ManifestDifference, ...]
     """In the order of ``SECTIONS``; added, removed and moved labels stand here too."""
 
     @property
@@ -67,7 +67,7 @@ class Difference:
         """Whether the two are one bundle, signatures included."""
         return not self.changes
 
-    def of(self, section: Section) -> tuple[Change, ...]:
+    def of(self, section: Section) -> tuple[ManifestDifference, ...]:
         """Return the changes of one section."""
         return tuple(change for change in self.changes if change.section == section)
 
@@ -147,12 +147,12 @@ def _succession(old: Bundle, new: Bundle) -> Succession:
 
 def _changes(
     old: Mapping[str, tuple[Section, Any]], new: Mapping[str, tuple[Section, Any]]
-) -> Iterator[Change]:
+) -> Iterator[ManifestDifference]:
     for what in dict.fromkeys((*old, *new)):
         section = (old.get(what) or new[what])[0]
         before, after = (side[what][1] if what in side else None for side in (old, new))
         if before != after or type(before) is not type(after):
-            yield Change(section, what, before, after)
+            yield ManifestDifference(section, what, before, after)
 
 
 def _flat(bundle: Bundle) -> dict[str, tuple[Section, Any]]:

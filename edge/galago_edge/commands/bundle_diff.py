@@ -16,7 +16,7 @@ from galago_edge.commands.options import opened_bundle
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
-    from galago_edge.bundle.comparison import Change, Difference
+    from galago_edge.bundle.comparison import Difference, ManifestDifference
 
 _SUCCESSION = {
     "the same bundle": "the same bundle",
@@ -108,7 +108,7 @@ def _other_label_changes(difference: Difference) -> Iterator[str]:
             yield _line(change)
 
 
-def _lines(changes: Sequence[Change]) -> Iterator[str]:
+def _lines(changes: Sequence[ManifestDifference]) -> Iterator[str]:
     """Yield a line for every change, and one for all the values of what only one of the two has."""
     for (name, _), group in itertools.groupby(changes, _only_in_one):
         same = list(group)
@@ -121,19 +121,19 @@ def _lines(changes: Sequence[Change]) -> Iterator[str]:
         yield f"{sign} {name}: {', '.join(told)}"
 
 
-def _only_in_one(change: Change) -> tuple[str | None, bool]:
+def _only_in_one(change: ManifestDifference) -> tuple[str | None, bool]:
     """Return which label, file or sample only one of the two has, and whether that is the new one."""
     match = _ENTRY.fullmatch(change.what)
     one_sided = (change.old is None) != (change.new is None)
     return (match["name"] if match and one_sided else None, change.old is None)
 
 
-def _key(change: Change) -> str:
+def _key(change: ManifestDifference) -> str:
     match = _ENTRY.fullmatch(change.what)
     return match["key"].rpartition(".")[2] if match else change.what
 
 
-def _line(change: Change) -> str:
+def _line(change: ManifestDifference) -> str:
     what = change.what.removeprefix("labels.").replace(".policy.", ": ")
     if change.section not in ("labels", "thresholds", "metrics", "data", "other"):  # its name is its section
         what = what.partition(".")[2] or what

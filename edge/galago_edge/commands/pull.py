@@ -12,7 +12,7 @@ from galago_edge.commands.cli import json_option
 from galago_edge.commands.store_options import notify_service, root_option
 
 if TYPE_CHECKING:
-    from galago_edge.intake.pull import Outcome
+    from galago_edge.intake.pull import PullOutcome
 
 
 _SEVERITY = (0, 5, 3, 2, 1)
@@ -70,7 +70,7 @@ def pull(
     ctx.exit(max(faults, key=_SEVERITY.index, default=0))
 
 
-def _line(done: Outcome) -> str:
+def _line(done: PullOutcome) -> str:
     active = f"{done.version} is active" if done.version else "none is active"
     if done.fault is not None:
         return f"{done.name}: {done.state}, {active}: {done.fault} [{done.fault.reason}]"
@@ -79,7 +79,7 @@ def _line(done: Outcome) -> str:
     return f"{done.name}: {done.state}, {active}" + (f": {done.note}" if done.note else "")
 
 
-def _data(done: Outcome) -> dict[str, Any]:
+def _data(done: PullOutcome) -> dict[str, Any]:
     fault = done.fault
     return {
         "name": done.name,

@@ -123,7 +123,7 @@ class Start(_Message, frozen=True, kw_only=True, tag="start"):
     offset: Natural
 
 
-class Progress(_Message, frozen=True, kw_only=True, tag="progress"):
+class FlashProgress(_Message, frozen=True, kw_only=True, tag="progress"):
     """So many bytes of the file are there."""
 
     received: Natural
@@ -172,7 +172,7 @@ class Refused(_Message, frozen=True, kw_only=True, tag="refused"):
     exit: int
 
 
-FromDevice = Hello | Ready | Progress | Step | Done | Refused
+FromDevice = Hello | Ready | FlashProgress | Step | Done | Refused
 FromWorkstation = Offer | Start | End | Provision
 
 

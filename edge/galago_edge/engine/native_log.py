@@ -13,7 +13,7 @@ _STDERR = 2
 _CHATTER = b"INFO:"
 """``INFO: Created TensorFlow Lite XNNPACK delegate for CPU.`` comes straight from C++, without a switch."""
 
-_turn = threading.Lock()
+_lock = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -22,7 +22,7 @@ def without_chatter() -> Iterator[None]:
 
     Whatever other threads write in these milliseconds is passed on too, only a little later.
     """
-    with _turn, contextlib.ExitStack() as stack:
+    with _lock, contextlib.ExitStack() as stack:
         try:
             real = os.dup(_STDERR)
             stack.callback(os.close, real)

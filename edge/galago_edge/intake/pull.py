@@ -67,7 +67,7 @@ class Pulled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PullOutcome:
     """What became of one name."""
 
     name: str
@@ -137,21 +137,23 @@ class Puller:
         )
         return index
 
-    def take(self, index: Index, name: str, *, stage_only: bool = False) -> Outcome:
+    def take(self, index: Index, name: str, *, stage_only: bool = False) -> PullOutcome:
         """Install what the index has under ``name``, if that is newer than what is here."""
         state = known_state(self._store)
         slot = state.slots.get(name) if state is not None else None  # else the install makes a new record
         active = slot.active.version if slot else None
         entry = next((e for e in index.bundles if (e.name, e.channel) == (name, self._channel)), None)
         if entry is None:
-            return Outcome(name, "not offered", active, note=f"nothing in the channel {self._channel}")
+            return PullOutcome(name, "not offered", active, note=f"nothing in the channel {self._channel}")
         if (why := _not_wanted(entry, slot)) is not None:
-            return Outcome(name, "up to date", active, note=why)
+            return PullOutcome(name, "up to date", active, note=why)
         try:
             receipt = self._fetch(entry, stage_only=stage_only)
         except GalagoError as fault:
-            return Outcome(name, "failed" if fault.exit_code in (3, 5) else "refused", active, fault=fault)
-        return Outcome(name, "installed", receipt.slot.active.version, receipt=receipt)
+            return PullOutcome(
+                name, "failed" if fault.exit_code in (3, 5) else "refused", active, fault=fault
+            )
+        return PullOutcome(name, "installed", receipt.slot.active.version, receipt=receipt)
 
     def names(self) -> list[str]:
         """Return the names that this device has bundles of.
@@ -275,7 +277,7 @@ class Puller:
 
 def pull(
     url: str, root: Path, *, names: Sequence[str] = (), channel: str = "stable", stage_only: bool = False
-) -> tuple[Index, list[Outcome]]:
+) -> tuple[Index, list[PullOutcome]]:
     """Bring the bundles ``names`` up to date, those that the device has unless any is named.
 
     Raises:

@@ -31,11 +31,11 @@ from galago_edge.contract.errors import (
 from galago_edge.contract.flash_messages import (
     Done,
     End,
+    FlashProgress,
     FromDevice,
     FromWorkstation,
     Offer,
     Pipe,
-    Progress,
     Provision,
     Ready,
     Refused,
@@ -195,10 +195,10 @@ class Receiving:
             upload.write(piece)
             if upload.received - told >= _TELL_EVERY_BYTES:
                 told = upload.received
-                self._pipe.send(Progress(received=told))
+                self._pipe.send(FlashProgress(received=told))
         if not isinstance(piece, End):
             raise _unexpected(piece)
-        self._pipe.send(Progress(received=upload.received))
+        self._pipe.send(FlashProgress(received=upload.received))
 
     def _install(self, path: Path, offer: Offer, wanted: _Wanted) -> Done:
         """Install, tell the service, wait for its verdict; from here on nobody needs to listen."""

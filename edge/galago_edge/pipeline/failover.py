@@ -97,7 +97,7 @@ class FailoverEngine:
         self._busy_since_ns: int | None = None
         self._checked_ns = self._promoted_ns = 0
         # shared with the thread that tries, and with those that ask
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._times_us: deque[int] = deque(maxlen=TIMED_WINDOWS)
         self._changes: list[BackendChange] = []
         self._ready: _Probed | None = None
@@ -144,7 +144,7 @@ class FailoverEngine:
             self._busy_since_ns = None
             self._writing = False
         taken = (self._clock_ns() - start) // 1000
-        with self._turn:
+        with self._lock:
             self._times_us.append(taken)
         self._begun.set()
 
@@ -156,13 +156,13 @@ class FailoverEngine:
         """Return what changed since the last call, oldest first, and forget it."""
         if not self._changes:
             return []
-        with self._turn:
+        with self._lock:
             changes, self._changes = self._changes, []
         return changes
 
     def status(self) -> BackendStatus:
         """Return what runs the model and how long that takes."""
-        with self._turn:
+        with self._lock:
             times = sorted(self._times_us)
             return BackendStatus(
                 backend=self.backend,
@@ -183,13 +183,13 @@ class FailoverEngine:
         self._closing.set()
         self._begun.set()
         self._fallen.set()
-        with self._turn:
+        with self._lock:
             trying = self._trying
         if trying is not None:
             trying.kill()
         if self._thread is not None:
             self._thread.join(_CLOSE_S)
-        with self._turn:
+        with self._lock:
             probed = [found for found in (self._ready, self._probed) if found is not None]
             self._ready = None
             ended, self._ended = self._ended, []
@@ -243,7 +243,7 @@ class FailoverEngine:
         return int(self._settings.recheck_s * NS_PER_S)
 
     def _promote(self) -> None:
-        with self._turn:
+        with self._lock:
             probed, self._ready = self._ready, None
             if probed is None:
                 return
@@ -267,7 +267,7 @@ class FailoverEngine:
             raise RuntimeError("a fall from the CPU")
         cpu = Engine(self._model, threads=self._threads)
         probed.engine.kill()
-        with self._turn:
+        with self._lock:
             self._probed, self._cpu = None, cpu
             self._times_us.clear()
             self._ended.append(probed.engine)
@@ -287,11 +287,11 @@ class FailoverEngine:
             except AcceleratorError as failure:
                 if self._closing.is_set():
                     return
-                with self._turn:
+                with self._lock:
                     self._given_up(failure)
             else:
                 self._fallen.clear()
-                with self._turn:
+                with self._lock:
                     self._ready = probed
                 if not self._closing.is_set():
                     self._fallen.wait()
@@ -330,7 +330,7 @@ class FailoverEngine:
             probe_s=self._settings.probe_s,
             invoke_s=self._settings.invoke_s,
         )
-        with self._turn:
+        with self._lock:
             self._trying = engine
         try:
             if self._closing.is_set():
@@ -343,22 +343,22 @@ class FailoverEngine:
             cpu = Engine(self._model, threads=self._threads)
             speed = check_speed(engine, cpu, golden, accelerated.accelerator.max_latency_ratio)
         except BaseException:
-            with self._turn:
+            with self._lock:
                 self._ended.append(engine)
             self._bury()
             raise
         finally:
-            with self._turn:
+            with self._lock:
                 self._trying = None
         return _Probed(engine, speed, golden[0])
 
     def _bury(self) -> bool:
         """Give back what ended processes held; tell whether none is left that cannot be ended."""
-        with self._turn:
+        with self._lock:
             ended = list(self._ended)
         for engine in ended:
             engine.close()
-        with self._turn:
+        with self._lock:
             self._ended = [engine for engine in self._ended if not engine.gone]
             return not self._ended
 

@@ -13,7 +13,7 @@ from galago_edge.contract.manifest import AudioPreprocess, Label, Manifest
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, Span
 from galago_edge.decision import ONE
 from galago_edge.recording.rings import ROLL_PICTURES, PictureRing, SoundRing
-from galago_edge.recording.sample_folder import Candidate, SampleFolder
+from galago_edge.recording.sample_folder import SampleCandidate, SampleFolder
 from galago_edge.recording.sample_media import Media, PictureMedia, SoundMedia
 from galago_edge.recording.triggers import Found, Triggers, WindowSeen
 
@@ -161,7 +161,7 @@ class SampleCollector:
         found = pending.found
         media, more = self._rolls.finished(pending.media, pending.span)
         self._folder.offer(
-            Candidate(
+            SampleCandidate(
                 bundle=self._bundle.manifest.bundle.name,
                 label=self._labels[found.label].name,
                 stream=self._stream,

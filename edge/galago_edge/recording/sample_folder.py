@@ -44,7 +44,7 @@ _SIDECAR_LIMIT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SampleCandidate:
     """A window that a trigger has found, with everything around it."""
 
     bundle: str
@@ -93,7 +93,7 @@ class SampleFolder:
         self._usage: Usage | None = None
         self._looked_ns = 0
         self._seen: dict[str, Seen] = {}
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._kept = 0
         self._by_trigger: Counter[str] = Counter()
         self._by_label: Counter[str] = Counter()
@@ -101,7 +101,7 @@ class SampleFolder:
         self._fault = ""
         self._closed = False
         self._unfinished = 0
-        self._waiting: queue.Queue[Candidate | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[SampleCandidate | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._work, name="samples", daemon=True)
         self._thread.start()
 
@@ -109,11 +109,11 @@ class SampleFolder:
         """Return the UTC day by the wall clock, as names hold it: for quotas only."""
         return day_of(self._wall_ns())
 
-    def offer(self, candidate: Candidate) -> None:
+    def offer(self, candidate: SampleCandidate) -> None:
         """Take a candidate; when too many wait already, it is counted as ``busy`` and gone."""
         if self._closed:
             return
-        with self._turn:
+        with self._lock:
             self._unfinished += 1
         try:
             self._waiting.put_nowait(candidate)
@@ -122,7 +122,7 @@ class SampleFolder:
 
     def failed(self, fault: str) -> None:
         """Note that a candidate could not be made."""
-        with self._turn:
+        with self._lock:
             self._refused["failed"] += 1
             self._fault = fault
 
@@ -134,7 +134,7 @@ class SampleFolder:
         there already), ``day_budget``, ``budget`` (in all), ``disk`` (too little left), ``busy``, ``failed``.
         """
         day = self.today()
-        with self._turn:
+        with self._lock:
             usage = self._usage or Usage()
             return {
                 "dir": str(self.root),
@@ -176,7 +176,7 @@ class SampleFolder:
             except Exception as error:  # noqa: BLE001 - whatever it is, the next sample may be fine
                 self._finish("failed", f"{type(error).__name__}: {error}, a fault of galago itself")
 
-    def _next(self) -> Candidate | None:
+    def _next(self) -> SampleCandidate | None:
         if self._closed and self._waiting.empty():
             return None
         return self._waiting.get()
@@ -185,11 +185,11 @@ class SampleFolder:
         usage = look(self.root)
         for paths in usage.sidecars.values():
             del paths[:-REMEMBERED]
-        with self._turn:
+        with self._lock:
             self._usage = usage
         self._looked_ns = self._clock_ns()
 
-    def _keep(self, candidate: Candidate) -> None:
+    def _keep(self, candidate: SampleCandidate) -> None:
         wall_ns = self._wall_ns()
         day, folder = day_of(wall_ns), class_folder(candidate.label)
         self._check_quota(candidate, day, folder)
@@ -203,7 +203,7 @@ class SampleFolder:
         self._check_budget(day, size)
         self._write(files)
         seen.add(name, print_)
-        with self._turn:
+        with self._lock:
             usage = self._usage or Usage()
             usage.add(Named(day, candidate.stream, candidate.trigger), candidate.bundle, folder, size)
             self._kept += 1
@@ -211,7 +211,7 @@ class SampleFolder:
             self._by_label[candidate.label] += 1
             self._fault = ""
 
-    def _check_quota(self, candidate: Candidate, day: str, folder: str) -> None:
+    def _check_quota(self, candidate: SampleCandidate, day: str, folder: str) -> None:
         usage = self._usage or Usage()
         if candidate.trigger == "first" and (day, candidate.stream, folder) in usage.firsts:
             raise _RefusedError("first")
@@ -240,7 +240,7 @@ class SampleFolder:
         self._look()
         return used_up(self._usage or Usage())
 
-    def _seen_of(self, candidate: Candidate) -> Seen:
+    def _seen_of(self, candidate: SampleCandidate) -> Seen:
         """Return what is kept of a bundle; after a restart from its newest sidecars."""
         found = self._seen.get(candidate.bundle)
         if found is None:
@@ -252,7 +252,7 @@ class SampleFolder:
         return found
 
     def _files(
-        self, candidate: Candidate, folder: str, name: str, wall_ns: int, fingerprint: Fingerprint
+        self, candidate: SampleCandidate, folder: str, name: str, wall_ns: int, fingerprint: Fingerprint
     ) -> dict[Path, bytes]:
         """Return everything to be written, the sample itself last."""
         suffix, content = candidate.media.sample()
@@ -299,7 +299,7 @@ class SampleFolder:
 
     def _finish(self, why: str = "", fault: str = "") -> None:
         """Note that a candidate is done with; ``why`` it was not kept."""
-        with self._turn:
+        with self._lock:
             self._unfinished -= 1
             if why:
                 self._refused[why] += 1

@@ -44,7 +44,7 @@ class Coverage:
     def __init__(self, wall_ns: Callable[[], int], days: Days | None = None) -> None:
         """Continue ``days`` of an earlier process, if there was one."""
         self._wall_ns = wall_ns
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._end_ns = 0
         self._days: dict[str, _Sum] = {}
         for name, day in (days or {}).items():
@@ -57,7 +57,7 @@ class Coverage:
 
     def watched(self, until_ns: int) -> None:
         """Count everything from the last call up to ``until_ns`` as watched."""
-        with self._turn:
+        with self._lock:
             for name, length in self._split(self._end_ns, until_ns):
                 self._day(name).watched_ns += length
             self._end_ns = max(self._end_ns, until_ns)
@@ -65,7 +65,7 @@ class Coverage:
     def gap(self, gap: Gap) -> None:
         """Count a gap; what lies between the last call and its beginning was watched."""
         self.watched(gap.from_ns)
-        with self._turn:
+        with self._lock:
             # what was counted already is not counted twice; before 0 there was no stream at all
             start = gap.from_ns if gap.from_ns < 0 else max(gap.from_ns, self._end_ns)
             for name, length in self._split(start, gap.to_ns):
@@ -74,7 +74,7 @@ class Coverage:
 
     def days(self) -> Days:
         """Return the sums, to be kept."""
-        with self._turn:
+        with self._lock:
             return {name: Day(day.watched_ns, dict(day.gap_ns)) for name, day in self._days.items()}
 
     def status(self, missing_s: float = 0.0) -> tuple[CoverageStatus, ...]:

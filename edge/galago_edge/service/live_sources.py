@@ -17,7 +17,7 @@ _LIVE_KINDS = ("camera", "microphone", "pipe")
 
 
 @dataclass(slots=True)
-class Capture:
+class LiveSource:
     """One live source and the thread that captures it for all its streams."""
 
     name: str
@@ -26,13 +26,13 @@ class Capture:
     thread: threading.Thread | None = None
 
 
-class Captures:
+class LiveSources:
     """All live sources, by their address."""
 
     def __init__(self) -> None:
-        self._captures: dict[str, Capture] = {}
+        self._captures: dict[str, LiveSource] = {}
 
-    def of(self, prepared: PreparedStream) -> Capture | None:
+    def of(self, prepared: PreparedStream) -> LiveSource | None:
         """Return the live source of a stream, made if it is the first; None for a recording.
 
         Raises:
@@ -50,7 +50,7 @@ class Captures:
                 address.modality,
                 settings,
             )
-            self._captures[settings.address] = Capture(prepared.source_name, Fanout(supervised), settings)
+            self._captures[settings.address] = LiveSource(prepared.source_name, Fanout(supervised), settings)
         return self._captures[settings.address]
 
     def start(self) -> None:

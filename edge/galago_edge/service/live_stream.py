@@ -96,7 +96,7 @@ class LiveStream:
         self.started = False
         self._down_ns = down_ns
         self._clock_ns = clock_ns
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._offered: Build | None = None
         self._at_once = False
         self._withdrawn: str | None = None
@@ -129,7 +129,7 @@ class LiveStream:
 
         ``at_once``: at the next item, because what decides now is no good.
         """
-        with self._turn:
+        with self._lock:
             self.refused = None
             offered, self._offered = self._offered, build
             self._at_once = at_once
@@ -138,7 +138,7 @@ class LiveStream:
 
     def withdraw(self, bundle_id: str) -> None:
         """Let go of a bundle that was offered and has not taken over, at the next item."""
-        with self._turn:
+        with self._lock:
             self._withdrawn = bundle_id
 
     def pace(self, every: int, detail: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ class LiveStream:
 
     def note(self, subject: str, state: str, detail: dict[str, Any]) -> None:
         """Let the stream say something at its next item."""
-        with self._turn:
+        with self._lock:
             self._notes.append((subject, state, detail))
 
     # from the stream's thread
@@ -272,7 +272,7 @@ class LiveStream:
         return records
 
     def _told(self) -> list[Record]:
-        with self._turn:
+        with self._lock:
             notes, self._notes = self._notes, []
         for subject, _, detail in notes:
             if subject == "governor":
@@ -299,7 +299,7 @@ class LiveStream:
 
     def _adopt(self) -> None:
         """Make what was offered the candidate, unless it was withdrawn since."""
-        with self._turn:
+        with self._lock:
             offered, self._offered = self._offered, None
             withdrawn, self._withdrawn = self._withdrawn, None
         if self._candidate is not None and (offered or self._candidate.loaded.id == withdrawn):

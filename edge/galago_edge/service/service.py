@@ -32,7 +32,7 @@ from galago_edge.service.errands import Errands
 from galago_edge.service.governor import Governor
 from galago_edge.service.handover import Heartbeat, between, now, read_coverage, write_coverage
 from galago_edge.service.limits import cap_arenas, resident_mb
-from galago_edge.service.live_sources import Capture, Captures
+from galago_edge.service.live_sources import LiveSource, LiveSources
 from galago_edge.service.live_stream import Build, LiveStream, reload_failed
 from galago_edge.service.page import Page
 from galago_edge.service.prepared_stream import PreparedStream, build_of, check_same_input, is_live, prepare
@@ -68,7 +68,7 @@ class Running:
 
     prepared: PreparedStream
     live: LiveStream
-    capture: Capture | None
+    capture: LiveSource | None
     """None for a recording, which is read by this stream alone."""
     source: Source | None = None
     thread: threading.Thread | None = None
@@ -134,7 +134,7 @@ class Service:
             else None
         )
         self._heartbeat = Heartbeat(root)
-        self._captures = Captures()
+        self._captures = LiveSources()
         down_ns = self._down_ns()
         self._kept = read_coverage(root)
         self._streams = [

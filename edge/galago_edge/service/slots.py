@@ -59,7 +59,7 @@ class Slots:
         self.live = live
         self._used = None if used is None else frozenset(used)
         self._clock_s = clock_s
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._choices: dict[str, BootChoice] = {}
         self._trials: dict[str, LiveTrial] = {}
         self._after: dict[str, LiveTrial] = {}
@@ -81,7 +81,7 @@ class Slots:
         """
         if not self.live:
             return sorted(self.store.state().slots)
-        with self._turn:
+        with self._lock:
             return sorted(name for name, choice in self._choices.items() if choice.bundle is not None)
 
     def bundle(self, name: str) -> Bundle:
@@ -93,7 +93,7 @@ class Slots:
         """
         if not self.live:
             return self.store.active(name)
-        with self._turn:
+        with self._lock:
             choice = self._choices.get(name)
             names = sorted(self._choices)
         if choice is None:
@@ -104,7 +104,7 @@ class Slots:
 
     def missing(self) -> GalagoError:
         """Return why there is nothing to run at all."""
-        with self._turn:
+        with self._lock:
             faults = [fault for choice in self._choices.values() for fault in choice.faults]
         return self._unknown or (faults[0] if faults else _nothing(self.store))
 
@@ -117,14 +117,14 @@ class Slots:
             profile, fault = self.store.profile(), None
         except CallerError as damaged:
             profile, fault = None, damaged
-        with self._turn:
+        with self._lock:
             self._profile_fault = fault
         return profile
 
     def judge(self, stream: str, bundle: Bundle) -> Judge | None:
         """Return who judges ``bundle`` on ``stream``; None when it is not on trial."""
         name = bundle.manifest.bundle.name
-        with self._turn:
+        with self._lock:
             trial = self._trials.get(name) or self._after.get(name)
         if trial is None or trial.bundle_id != bundle.id:
             return None
@@ -139,19 +139,19 @@ class Slots:
         if not self.live or isinstance(failure, LinkError):
             return None
         name = bundle.manifest.bundle.name
-        with self._turn:
+        with self._lock:
             trial = self._trials.get(name)
         if trial is None or trial.bundle_id != bundle.id:
             return self._next(bundle, failure) if isinstance(failure, BundleError | DeviceError) else None
         trial.failed(as_failure(str(bundle), failure))
         self.settle(trial)
-        with self._turn:
+        with self._lock:
             now = self._choices[name].bundle
         return now if now is not None and now.id != bundle.id else None
 
     def fail(self, bundle: Bundle, failure: GalagoError) -> None:
         """Take that a bundle cannot be loaded, which ends its trial if it is on one."""
-        with self._turn:
+        with self._lock:
             trial = self._trials.get(bundle.manifest.bundle.name)
         if trial is not None and trial.bundle_id == bundle.id:
             trial.failed(failure)
@@ -201,7 +201,7 @@ class Slots:
         if not self.live:
             return
         slots = self.store.state().slots
-        with self._turn:
+        with self._lock:
             choices, trials = dict(self._choices), dict(self._trials)
         other = set(self.store.factory_names()) - set(choices)
         for name, slot in slots.items():
@@ -221,11 +221,11 @@ class Slots:
 
     def due(self) -> list[LiveTrial]:
         """Return the trials whose verdict is there and has to be recorded now, each once."""
-        with self._turn:
+        with self._lock:
             trials = [*self._trials.values(), *self._after.values()]
         found = [trial for trial in trials if trial.verdict() is not False]
         now_s = self._clock_s()
-        with self._turn:
+        with self._lock:
             due = [trial for trial in found if now_s >= self._due_s.get(trial.name, now_s)]
             self._due_s.update({trial.name: now_s + _AGAIN_S for trial in due})
         return due
@@ -250,7 +250,7 @@ class Slots:
         except CallerError:  # somebody else was faster, and will say so with SIGHUP
             self._end(trial)
         except GalagoError as fault:
-            with self._turn:
+            with self._lock:
                 self._faults[trial.name] = fault
         return False
 
@@ -260,7 +260,7 @@ class Slots:
         Raises:
             GalagoError: It cannot be recorded; the next start counts it all the same.
         """
-        with self._turn:
+        with self._lock:
             found = [trial for trial in self._trials.values() if bundle_id in (None, trial.bundle_id)]
         for trial in found:
             trial.failed(failure)
@@ -269,7 +269,7 @@ class Slots:
 
     def stopped(self) -> None:
         """Give back the loads of open trials: somebody stopped the service, nothing crashed."""
-        with self._turn:
+        with self._lock:
             found = list(self._trials.values())
         trials = [trial for trial in found if not isinstance(trial.verdict(), GalagoError)]
         for trial in trials:
@@ -280,20 +280,20 @@ class Slots:
 
     def news(self) -> list[StateRecord]:
         """Return what happened since the last call."""
-        with self._turn:
+        with self._lock:
             news = list(self._news)
             self._news.clear()
         return news
 
     def status(self) -> tuple[TrialStatus, ...]:
         """Return how each trial is."""
-        with self._turn:
+        with self._lock:
             trials, faults = list(self._trials.values()), dict(self._faults)
         return tuple(trial.status(_words(faults.get(trial.name))) for trial in trials)
 
     def problems(self) -> tuple[str, ...]:
         """Return one line for each bundle that is not the one that should run."""
-        with self._turn:
+        with self._lock:
             choices, faults = list(self._choices.values()), dict(self._faults)
             after, unread = list(self._after.values()), self._profile_fault
         lines = [f"without the board's profile, on the CPU alone: {_words(unread)}"] if unread else []
@@ -308,7 +308,7 @@ class Slots:
 
     def close(self) -> None:
         """Let go of the bundles."""
-        with self._turn:
+        with self._lock:
             choices, self._choices = list(self._choices.values()), {}
         for choice in choices:
             if choice.hold is not None:
@@ -318,7 +318,7 @@ class Slots:
 
     def _choose(self, choice: BootChoice, *, came_back: bool = False) -> None:
         name, bundle, trial = choice.name, choice.bundle, choice.trial
-        with self._turn:
+        with self._lock:
             before = self._choices.get(name)
             self._choices[name] = choice
             self._trials.pop(name, None)
@@ -349,11 +349,11 @@ class Slots:
         try:
             rollback(self.store, trial.name, _reason(failure), bundle_id=trial.bundle_id)
         except (BusyError, LinkError) as fault:
-            with self._turn:
+            with self._lock:
                 self._faults[trial.name] = fault
             return self._leave_unrecorded(trial)
         self.load([trial.name])
-        with self._turn:
+        with self._lock:
             now = self._choices[trial.name].bundle
         detail = {"reason": str(failure.reason), "message": str(failure)}
         self._tell("rolled_back", trial, to=None if now is None else now.id, **detail)
@@ -361,7 +361,7 @@ class Slots:
 
     def _leave_unrecorded(self, trial: LiveTrial) -> bool:
         """Run the bundle before, although the disk does not take that it does."""
-        with self._turn:
+        with self._lock:
             now = self._choices[trial.name]
         if now.bundle is None or now.bundle.id != trial.bundle_id:
             return False  # it was left at the first attempt
@@ -370,7 +370,7 @@ class Slots:
             return False
         bundle = opened(self.store, slot.previous.id, self.store.trusted())
         hold = self.store.hold(bundle.id)
-        with self._turn:
+        with self._lock:
             self._choices[trial.name] = BootChoice(trial.name, "previous", bundle, hold=hold)
         if now.hold is not None:
             now.hold.close()
@@ -379,7 +379,7 @@ class Slots:
     def _next(self, bundle: Bundle, failure: GalagoError) -> Bundle | None:
         """Return the next whole bundle of the name of one that cannot be run."""
         name = bundle.manifest.bundle.name
-        with self._turn:
+        with self._lock:
             choice = self._choices.get(name)
             if choice is None or choice.bundle is None or choice.bundle.id != bundle.id:
                 return None if choice is None else choice.bundle
@@ -406,7 +406,7 @@ class Slots:
                 yield "factory", found
 
     def _end(self, trial: LiveTrial) -> None:
-        with self._turn:
+        with self._lock:
             for kept in (self._trials, self._after):
                 if kept.get(trial.name) is trial:
                     del kept[trial.name]
@@ -416,7 +416,7 @@ class Slots:
     def _told_after(self, trial: LiveTrial, verdict: GalagoError | bool) -> None:
         """Say whether the bundle that came back is healthy; when it is not, it is not the bundle."""
         if isinstance(verdict, GalagoError):
-            with self._turn:
+            with self._lock:
                 self._due_s[trial.name] = float("inf")  # said once, and a problem for as long as it runs
             detail = {"reason": str(verdict.reason), "message": str(verdict)}
             self._tell("unhealthy", trial, **detail)
@@ -429,7 +429,7 @@ class Slots:
 
     def _say(self, state: str, detail: dict[str, Any]) -> None:
         record = StateRecord(stream="", subject="bundle", state=state, index=0, ns=0, detail=detail)
-        with self._turn:
+        with self._lock:
             self._news.append(record)
 
 

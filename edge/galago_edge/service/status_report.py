@@ -39,17 +39,17 @@ class RecentEvents:
 
     def __init__(self) -> None:
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS_KEPT)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def take(self, record: Record) -> None:
         """Keep the record if it is an event."""
         if isinstance(record, EventRecord):
-            with self._turn:
+            with self._lock:
                 self._events.appendleft(msgspec.to_builtins(record))
 
     def newest(self) -> tuple[dict[str, Any], ...]:
         """Return them, the newest first."""
-        with self._turn:
+        with self._lock:
             return tuple(self._events)
 
 

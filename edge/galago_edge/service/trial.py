@@ -270,12 +270,12 @@ class LiveTrial:
     """Not on trial: it came back, and whether it is healthy is to be said."""
     judges: dict[str, Judge] = field(default_factory=dict)
     """By stream."""
-    _turn: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _failure: GalagoError | None = None
 
     def judge(self, stream: str, judge: Judge) -> Judge:
         """Let ``judge`` speak for ``stream``; what another one found there before still counts."""
-        with self._turn:
+        with self._lock:
             if (before := self.judges.get(stream)) is not None:
                 self._failure = self._failure or before.failure
             self.judges[stream] = judge
@@ -283,7 +283,7 @@ class LiveTrial:
 
     def failed(self, failure: GalagoError) -> None:
         """Take a failure that no judge has seen: the bundle could not even be loaded."""
-        with self._turn:
+        with self._lock:
             self._failure = self._failure or failure
 
     def verdict(self) -> GalagoError | bool:
@@ -292,7 +292,7 @@ class LiveTrial:
         One stream's failure is enough. It may stay when a stream has found it healthy and no other that
         gets input now is still looking.
         """
-        with self._turn:
+        with self._lock:
             judges = list(self.judges.values())
             failure = self._failure
         for judge in judges:
@@ -305,7 +305,7 @@ class LiveTrial:
 
     def status(self, fault: str = "") -> TrialStatus:
         """Return how the trial is now."""
-        with self._turn:
+        with self._lock:
             judges = dict(self.judges)
         verdict = self.verdict()
         state: Literal["waiting", "judging", "passed", "failed"]

@@ -31,7 +31,7 @@ class Upkeep:
         self._store = store
         self._every_s = settings.scrub_every_s
         self._clock_s = clock_s
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._due_s = clock_s() + min(_FIRST_S, self._every_s)
         self._busy = False
         self._done_s: float | None = None
@@ -40,7 +40,7 @@ class Upkeep:
 
     def due(self) -> bool:
         """Return, once, that a scrub is due; it counts as begun then."""
-        with self._turn:
+        with self._lock:
             if self._busy or not self._every_s or self._clock_s() < self._due_s:
                 return False
             self._busy = True
@@ -48,7 +48,7 @@ class Upkeep:
 
     def recheck(self) -> None:
         """Take that the store was changed: what was found damaged may be whole now."""
-        with self._turn:
+        with self._lock:
             if self._failure is not None or not self._report.healthy:
                 self._due_s = self._clock_s()
 
@@ -62,9 +62,9 @@ class Upkeep:
         except GalagoError as error:
             failure = error
         finally:  # a fault of our own must not end the scrubs for good either
-            with self._turn:
+            with self._lock:
                 self._busy, self._due_s = False, self._clock_s() + pause_s
-        with self._turn:
+        with self._lock:
             if report is None:
                 self._failure = failure or self._failure
                 return []
@@ -74,7 +74,7 @@ class Upkeep:
 
     def problems(self) -> tuple[str, ...]:
         """Return one line for everything that is damaged, or why that cannot be found out."""
-        with self._turn:
+        with self._lock:
             damaged, failure = _damaged(self._report), self._failure
         lines = [
             f"{found.name} {found.version} ({found.part}) is damaged on the disk: {fault} [{fault.reason}]"
@@ -86,7 +86,7 @@ class Upkeep:
 
     def status(self) -> ScrubStatus | None:
         """Return what the last whole scrub found; None before there was one."""
-        with self._turn:
+        with self._lock:
             if self._done_s is None:
                 return None
             return ScrubStatus(

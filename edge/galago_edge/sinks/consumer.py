@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from galago_edge.sinks.cursor import CursorFile, Progress, new_identity
+from galago_edge.sinks.cursor import CursorFile, CursorPosition, new_identity
 from galago_edge.sinks.stored_record import KIND_CODES
 
 
@@ -61,7 +61,7 @@ class Consumer:
         self._next_token = 1
         self._unsaved = False
 
-    def begin(self, progress: Progress | None, newest: int) -> None:
+    def begin(self, progress: CursorPosition | None, newest: int) -> None:
         """Take up where the cursor stands; without one nothing before ``newest`` was for this receiver."""
         if progress is None:
             self.acked, self._unsaved = newest, True
@@ -164,9 +164,9 @@ class Consumer:
         else:
             self.lost += 1
 
-    def progress(self) -> Progress:
+    def progress(self) -> CursorPosition:
         """Return what the cursor is to say."""
-        return Progress(self.identity, self.acked, self.untold)
+        return CursorPosition(self.identity, self.acked, self.untold)
 
 
 def _nothing() -> None:

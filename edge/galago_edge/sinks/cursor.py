@@ -24,7 +24,7 @@ _FILE_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CursorPosition:
     """What a receiver has, and what it must still be told."""
 
     identity: int
@@ -52,7 +52,7 @@ class CursorFile:
         """Tell whether the file is there and open."""
         return self._fd >= 0
 
-    def load(self) -> Progress | None:
+    def load(self) -> CursorPosition | None:
         """Open the file and return what it says; None when there is none.
 
         A file of which neither place is whole says that nothing was delivered: better twice than never.
@@ -64,7 +64,7 @@ class CursorFile:
             self._fd = self._disk.open(self.path)
         except FileNotFoundError:
             return None
-        newest = Progress(new_identity())
+        newest = CursorPosition(new_identity())
         data = self._disk.read_at(self._fd, _FILE_BYTES, 0)
         for place in _PLACES:
             body = data[place : place + _BODY.size]
@@ -72,10 +72,10 @@ class CursorFile:
             if len(body) == _BODY.size and crc == _CRC.pack(zlib.crc32(body)) and body.startswith(_MAGIC):
                 _, count, identity, acked, untold = _BODY.unpack(body)
                 if count > self._count:
-                    self._count, newest = count, Progress(identity, acked, untold)
+                    self._count, newest = count, CursorPosition(identity, acked, untold)
         return newest
 
-    def create(self, progress: Progress) -> None:
+    def create(self, progress: CursorPosition) -> None:
         """Make the file, with all the room it will ever need, and wait until it is on the disk.
 
         Raises:
@@ -95,7 +95,7 @@ class CursorFile:
             self._disk.unlink(self.path)
             raise
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: CursorPosition) -> None:
         """Write the older place anew.
 
         Raises:

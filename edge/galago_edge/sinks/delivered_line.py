@@ -8,10 +8,10 @@ import msgspec
 
 from galago_edge.contract.records import StateRecord
 from galago_edge.sinks.clocks import Clocks
-from galago_edge.sinks.stored_record import Frame
+from galago_edge.sinks.stored_record import StoredRecord
 
 
-def record_key(device: str, frame: Frame) -> str:
+def record_key(device: str, frame: StoredRecord) -> str:
     """Return the idempotency key.
 
     The run stands in it, because a power cut may take a record that was delivered already, and with it the
@@ -20,7 +20,7 @@ def record_key(device: str, frame: Frame) -> str:
     return f"{device}-{frame.run:016x}:{frame.seq}"
 
 
-def record_line(key: str, frame: Frame, boot: int, clocks: Clocks) -> bytes:
+def record_line(key: str, frame: StoredRecord, boot: int, clocks: Clocks) -> bytes:
     """Return the record as it is delivered: with its key, and with its wall time if that is known now.
 
     When the clock was not right at the record's time and is right now, in the same ``boot``, the time that

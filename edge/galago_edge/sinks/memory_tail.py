@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from galago_edge.sinks.stored_record import FRAME_BYTES, Frame
+from galago_edge.sinks.stored_record import FRAME_BYTES, StoredRecord
 
 MEMORY_RECORDS = 2_000
 MEMORY_BYTES = 1 << 20
@@ -16,13 +16,13 @@ class Waiting:
     """A queue of frames with consecutive numbers."""
 
     def __init__(self) -> None:
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[StoredRecord] = deque()
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[StoredRecord]:
         return iter(self._frames)
 
     @property
@@ -35,27 +35,27 @@ class Waiting:
         """Return the number of the first frame, None when there is none."""
         return self._frames[0].seq if self._frames else None
 
-    def append(self, frame: Frame) -> None:
+    def append(self, frame: StoredRecord) -> None:
         """Put a frame at the end."""
         self._frames.append(frame)
         self._bytes += FRAME_BYTES + len(frame.line)
 
-    def popleft(self) -> Frame:
+    def popleft(self) -> StoredRecord:
         """Take the first frame."""
         frame = self._frames.popleft()
         self._bytes -= FRAME_BYTES + len(frame.line)
         return frame
 
-    def find(self, seq: int) -> Frame | None:
+    def find(self, seq: int) -> StoredRecord | None:
         """Return the frame with this number, None when it is not here."""
         if not self._frames:
             return None
         at = seq - self._frames[0].seq
         return self._frames[at] if 0 <= at < len(self._frames) else None
 
-    def chunk(self, limit_bytes: int) -> list[Frame]:
+    def chunk(self, limit_bytes: int) -> list[StoredRecord]:
         """Return the first frames that fit into so many bytes; one at least."""
-        chunk: list[Frame] = []
+        chunk: list[StoredRecord] = []
         size = 0
         for frame in self._frames:
             size += FRAME_BYTES + len(frame.line)

@@ -56,7 +56,7 @@ class Outbox:
         self._clocks = clocks or Clocks()
         self._out = out
         self._listeners: list[Listener] = []
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._news = threading.Condition()
         self._queue: deque[_Queued] = deque()
         self._overflow: Counter[str] = Counter()
@@ -99,7 +99,7 @@ class Outbox:
         """
         if not records:
             return
-        with self._turn:
+        with self._lock:
             taken = stamped(records, self._clocks.wall_ns(), self._clocks.synced())
             lines = [encode_record(record) for record in taken]
             if self._spool is not None or self._log is not None:

@@ -14,7 +14,7 @@ from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.stored_record import (
     DAMAGED,
     FRAME_BYTES,
-    Frame,
+    StoredRecord,
     decode_frame,
     encode_frame,
     scan_frames,
@@ -88,7 +88,7 @@ class Segment:
         keep = max(seq - self.first_seq, 0)
         del self.kinds[keep:], self.times_ns[keep:], self._offsets[keep:]
 
-    def append(self, frames: Sequence[Frame]) -> None:
+    def append(self, frames: Sequence[StoredRecord]) -> None:
         """Write all frames or none.
 
         Raises:
@@ -107,7 +107,7 @@ class Segment:
             self.size += FRAME_BYTES + len(frame.line)
         self.dirty = True
 
-    def read(self, seq: int) -> Frame | None:
+    def read(self, seq: int) -> StoredRecord | None:
         """Return the record with this number, None when it is damaged or the disk cannot read it any more.
 
         Raises:

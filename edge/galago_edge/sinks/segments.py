@@ -8,7 +8,7 @@ from pathlib import Path
 
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.segment import Segment, segments_in
-from galago_edge.sinks.stored_record import DAMAGED, FRAME_BYTES, Frame
+from galago_edge.sinks.stored_record import DAMAGED, FRAME_BYTES, StoredRecord
 
 _SHARE = 16
 """A spool consists of so many segments, of which the oldest is given up as a whole."""
@@ -72,7 +72,7 @@ class Segments:
         at = bisect_right(self._segments, seq, key=lambda segment: segment.first_seq) - 1
         return self._segments[at] if at >= 0 and seq < self._segments[at].end_seq else None
 
-    def read(self, segment: Segment, seq: int, reader: str) -> Frame | None:
+    def read(self, segment: Segment, seq: int, reader: str) -> StoredRecord | None:
         """Return a record, None when it is damaged; then that is remembered.
 
         Only the segment that each ``reader`` is at stays open, however many there are.
@@ -101,12 +101,12 @@ class Segments:
             count += sum(part.count(kind) for kind in kinds)
         return count
 
-    def has_room(self, frames: Sequence[Frame]) -> bool:
+    def has_room(self, frames: Sequence[StoredRecord]) -> bool:
         """Tell whether these may be written without giving up the oldest segment."""
         taken = sum(max(segment.size, _BLOCK_BYTES) for segment in self._segments if segment.size)
         return not self._segments or taken + _size(frames) <= self._max_bytes
 
-    def write(self, frames: Sequence[Frame]) -> None:
+    def write(self, frames: Sequence[StoredRecord]) -> None:
         """Append consecutive frames, all or none, to the active segment or to a new one.
 
         Raises:
@@ -163,5 +163,5 @@ class Segments:
                 segment.close()
 
 
-def _size(frames: Sequence[Frame]) -> int:
+def _size(frames: Sequence[StoredRecord]) -> int:
     return sum(FRAME_BYTES + len(frame.line) for frame in frames)

@@ -20,13 +20,13 @@ from pathlib import Path
 from galago_edge.contract.errors import BusyError, Reason, disk_error
 from galago_edge.sinks.clocks import Clocks, boot_number
 from galago_edge.sinks.consumer import Consumer, Delivery
-from galago_edge.sinks.cursor import CURSOR_SUFFIX, CursorFile, Progress, new_identity
+from galago_edge.sinks.cursor import CURSOR_SUFFIX, CursorFile, CursorPosition, new_identity
 from galago_edge.sinks.delivered_line import lost_line, record_key, record_line
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.memory_tail import MEMORY_RECORDS, Waiting
 from galago_edge.sinks.segment import Segment
 from galago_edge.sinks.segments import Segments
-from galago_edge.sinks.stored_record import DAMAGED, KIND_CODES, LINE_LIMIT_BYTES, Frame
+from galago_edge.sinks.stored_record import DAMAGED, KIND_CODES, LINE_LIMIT_BYTES, StoredRecord
 
 RETRY_S = 1.0
 """How long the disk is left alone after it has refused something."""
@@ -73,7 +73,7 @@ class Spool:
         self._sync_s = sync_s
         self._disk = disk or Disk()
         self._clocks = clocks or Clocks()
-        self._turn = threading.RLock()
+        self._lock = threading.RLock()
         self._run = new_identity()
         self._boot = boot_number()
         self._opened_ns = self._clocks.boot_ns()
@@ -108,7 +108,7 @@ class Spool:
             BusyError: LOCKED; another process uses this spool.
         """
         try:
-            self._lock()
+            self._own_folder()
         except BlockingIOError:
             raise BusyError(
                 Reason.LOCKED,
@@ -123,11 +123,11 @@ class Spool:
 
         While the disk refuses that, records wait in memory and nothing is handed out, but not for ever.
         """
-        with self._turn:
+        with self._lock:
             self._retry_at = 0.0
             self._load()
 
-    def _lock(self) -> None:
+    def _own_folder(self) -> None:
         if self._lock_fd < 0:
             self._disk.make_folder(self._folder)
             self._lock_fd = self._disk.lock(self._folder)
@@ -135,9 +135,9 @@ class Spool:
     def _load(self) -> None:
         if self._loaded or self._closed or self._clocks.monotonic() < self._retry_at:
             return
-        told: dict[str, Progress | None] = dict.fromkeys(self._consumers)
+        told: dict[str, CursorPosition | None] = dict.fromkeys(self._consumers)
         try:
-            self._lock()
+            self._own_folder()
             self._remove_strangers()
             for name, consumer in self._consumers.items():
                 told[name] = consumer.cursor.load()
@@ -159,7 +159,7 @@ class Spool:
             except OSError as error:
                 self._refused(error)
 
-    def _begin(self, told: Mapping[str, Progress | None]) -> None:
+    def _begin(self, told: Mapping[str, CursorPosition | None]) -> None:
         """Go on behind everything that any file or any receiver knows."""
         newest = max(
             [
@@ -193,7 +193,7 @@ class Spool:
     def close(self) -> None:
         """Write and sync what can be, and give everything back."""
         self.sync()
-        with self._turn:
+        with self._lock:
             if self._closed:
                 return
             self._closed = True
@@ -211,7 +211,7 @@ class Spool:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Take records, and write them unless the disk refuses; then they wait in memory."""
-        with self._turn:
+        with self._lock:
             boot_ns = self._clocks.boot_ns()
             self.appended += len(entries)
             self._load()
@@ -236,7 +236,7 @@ class Spool:
         if len(entry.line) > LINE_LIMIT_BYTES:
             self._miss(kind)
             return
-        frame = Frame(self._next_seq, self._run, self._boot, boot_ns, kind, entry.synced, entry.line)
+        frame = StoredRecord(self._next_seq, self._run, self._boot, boot_ns, kind, entry.synced, entry.line)
         self._next_seq += 1
         self._tail.append(frame)
         for consumer in self._consumers.values():
@@ -244,13 +244,13 @@ class Spool:
 
     def miss(self, kinds: Mapping[str, int]) -> None:
         """Count records, so many of each kind, that were lost before they came here."""
-        with self._turn:
+        with self._lock:
             for kind, count in kinds.items():
                 self._miss(KIND_CODES.get(kind, DAMAGED), count)
 
     def tick(self) -> float | None:
         """Do what is due; return in how many seconds to call again, None when only for new records."""
-        with self._turn:
+        with self._lock:
             now = self._clocks.monotonic()
             if not self._loaded:
                 self.append(())
@@ -266,7 +266,7 @@ class Spool:
 
     def sync(self) -> None:
         """Wait until everything is on the disk. Nobody else waits meanwhile."""
-        with self._turn:
+        with self._lock:
             self._retry_at = 0.0 if self._tail or self._early else self._retry_at
             self._load()
             self._flush()
@@ -328,7 +328,7 @@ class Spool:
         """Make the cursors, before the first record, so that a crash cannot make a receiver a new one."""
         if self._made:
             return
-        self._lock()
+        self._own_folder()
         for consumer in self._consumers.values():
             if not consumer.cursor.ready:
                 consumer.cursor.create(consumer.progress())
@@ -389,7 +389,7 @@ class Spool:
         Raises:
             OSError: The disk cannot read now; after :meth:`rewind` it may be tried again.
         """
-        with self._turn:
+        with self._lock:
             consumer = self._consumers[name]
             found: list[Delivery] = []
             if self._closed:
@@ -416,13 +416,13 @@ class Spool:
 
     def ack(self, name: str, token: int, *, refused: bool = False) -> None:
         """Take note that a delivery has arrived, or that the receiver will never take it (``refused``)."""
-        with self._turn:
+        with self._lock:
             self._consumers[name].ack(token, refused=refused)
             self._collect()
 
     def rewind(self, name: str) -> None:
         """Hand out again, oldest first, whatever a receiver has not acknowledged."""
-        with self._turn:
+        with self._lock:
             consumer = self._consumers[name]
             consumer.rewind()
             consumer.pending = self._wanted(consumer, consumer.acked + 1, self._next_seq)
@@ -433,11 +433,11 @@ class Spool:
         Of a record from before the last boot it is only known that it is older than this process. While
         the disk makes others wait, what was said last is said again.
         """
-        if self._turn.acquire(timeout=_PATIENCE_S):
+        if self._lock.acquire(timeout=_PATIENCE_S):
             try:
                 self._waited_s[name] = self._oldest_pending_s(self._consumers[name])
             finally:
-                self._turn.release()
+                self._lock.release()
         return self._waited_s.get(name, 0.0)
 
     def _oldest_pending_s(self, consumer: Consumer) -> float:
@@ -459,7 +459,7 @@ class Spool:
         """Return how many records wait for the disk."""
         return len(self._tail)
 
-    def _find(self, seq: int, consumer: Consumer) -> tuple[Frame | None, int]:
+    def _find(self, seq: int, consumer: Consumer) -> tuple[StoredRecord | None, int]:
         """Return a record and its kind; ``DAMAGED`` when it should be there and is not.
 
         One of a kind that this receiver does not want is not even read.
@@ -498,7 +498,7 @@ class Spool:
             first_seq <= frame.seq < end_seq and frame.kind in consumer.wants for frame in self._tail
         )
 
-    def _record(self, consumer: Consumer, frame: Frame) -> Delivery:
+    def _record(self, consumer: Consumer, frame: StoredRecord) -> Delivery:
         key = record_key(self._device, frame)
         line = record_line(key, frame, self._boot, self._clocks)
         return consumer.hand_out(lambda token: Delivery(token, frame.seq, key, _KIND_NAMES[frame.kind], line))

@@ -40,7 +40,7 @@ DAMAGED = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class StoredRecord:
     """One spooled record."""
 
     seq: int
@@ -53,7 +53,7 @@ class Frame:
     """JSON, newline included."""
 
 
-def encode_frame(frame: Frame) -> bytes:
+def encode_frame(frame: StoredRecord) -> bytes:
     """Return the bytes of one frame."""
     head = _HEAD.pack(
         MARKER,
@@ -68,7 +68,7 @@ def encode_frame(frame: Frame) -> bytes:
     return head + _CRC.pack(zlib.crc32(frame.line, zlib.crc32(head))) + frame.line
 
 
-def decode_frame(data: bytes, offset: int = 0) -> Frame | None:
+def decode_frame(data: bytes, offset: int = 0) -> StoredRecord | None:
     """Return the frame at ``offset``, or None when no whole one is there."""
     start = offset + FRAME_BYTES
     if len(data) < start:
@@ -80,10 +80,10 @@ def decode_frame(data: bytes, offset: int = 0) -> Frame | None:
     (crc,) = _CRC.unpack_from(data, offset + _HEAD.size)
     if crc != zlib.crc32(line, zlib.crc32(data[offset : offset + _HEAD.size])):
         return None
-    return Frame(seq, run, boot, boot_ns, kind, bool(synced), line)
+    return StoredRecord(seq, run, boot, boot_ns, kind, bool(synced), line)
 
 
-def scan_frames(data: bytes) -> Iterator[tuple[int, Frame]]:
+def scan_frames(data: bytes) -> Iterator[tuple[int, StoredRecord]]:
     """Yield offset and content of every whole frame; what lies between them is skipped."""
     offset = 0
     while (offset := data.find(MARKER, offset)) >= 0:

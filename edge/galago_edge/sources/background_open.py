@@ -16,7 +16,7 @@ class Connecting:
         """Begin."""
         self._open = open
         self._done = threading.Event()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._capture: Capture | None = None
         self._error: Exception | None = None
         self._abandoned = False
@@ -29,7 +29,7 @@ class Connecting:
 
     def capture(self) -> Capture:
         """Return what was opened, or raise what went wrong. To be called once, when the attempt is over."""
-        with self._turn:
+        with self._lock:
             error, self._error = self._error, None
             if error is not None:
                 raise error
@@ -38,7 +38,7 @@ class Connecting:
 
     def abandon(self) -> None:
         """Close what was opened, or what will be."""
-        with self._turn:
+        with self._lock:
             self._abandoned = True
             if self._capture is not None:
                 _close(self._capture)
@@ -49,7 +49,7 @@ class Connecting:
         except Exception as error:  # noqa: BLE001 - whatever it is, capture() raises it
             self._error = error
         else:
-            with self._turn:
+            with self._lock:
                 self._capture = capture
                 if self._abandoned:
                     _close(capture)

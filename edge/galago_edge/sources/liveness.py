@@ -25,7 +25,7 @@ _RANK: dict[Liveness, int] = {"healthy": 0, "alarmed": 1, "recovering": 2, "esca
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LivenessChange:
     """A change of the state, to be told."""
 
     state: Liveness
@@ -49,7 +49,7 @@ class LivenessMachine:
         self._lost_ns = now_ns
         self._flowing_since_ns: int | None = None
 
-    def lost(self, now_ns: int, fault: str) -> Change | None:
+    def lost(self, now_ns: int, fault: str) -> LivenessChange | None:
         """Note that an attempt to open failed, or that an open connection broke or fell silent."""
         if not self._was_lost:
             self._lost_ns = now_ns
@@ -67,7 +67,7 @@ class LivenessMachine:
             return self._enter("alarmed", now_ns, detail)
         return self._worse("recovering", now_ns, detail)
 
-    def item(self, now_ns: int) -> Change | None:
+    def item(self, now_ns: int) -> LivenessChange | None:
         """Note that a frame or samples arrived."""
         if self.state == "healthy":
             return None
@@ -85,9 +85,9 @@ class LivenessMachine:
         self.fault, self.failures, self._was_lost = "", 0, False
         return self._enter("healthy", now_ns, detail)
 
-    def _worse(self, state: Liveness, now_ns: int, detail: dict[str, Any]) -> Change | None:
+    def _worse(self, state: Liveness, now_ns: int, detail: dict[str, Any]) -> LivenessChange | None:
         return self._enter(state, now_ns, detail) if _RANK[state] > _RANK[self.state] else None
 
-    def _enter(self, state: Liveness, now_ns: int, detail: dict[str, Any]) -> Change:
+    def _enter(self, state: Liveness, now_ns: int, detail: dict[str, Any]) -> LivenessChange:
         self.state, self.since_ns = state, now_ns
-        return Change(state, detail)
+        return LivenessChange(state, detail)

@@ -9,7 +9,7 @@ from galago_edge.contract.backoff import backoff_s
 from galago_edge.contract.settings import SourceSettings
 
 
-class Backoff:
+class RetrySchedule:
     """Pauses between attempts."""
 
     def __init__(self, settings: SourceSettings, draw: Callable[[], float] = random.random) -> None:

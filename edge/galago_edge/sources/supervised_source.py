@@ -16,9 +16,9 @@ from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item,
 from galago_edge.sources.address import Modality, hide_credentials
 from galago_edge.sources.background_open import Connecting
 from galago_edge.sources.continuity import Continuity, FrameContinuity, SampleContinuity
-from galago_edge.sources.liveness import Change, LivenessMachine
+from galago_edge.sources.liveness import LivenessChange, LivenessMachine
 from galago_edge.sources.plausibility import Checks, Doubt, FrameChecks, SoundChecks
-from galago_edge.sources.retry_schedule import Backoff
+from galago_edge.sources.retry_schedule import RetrySchedule
 from galago_edge.sources.source import Capture
 
 _LOOK_AFTER_S = 0.25
@@ -61,7 +61,7 @@ class Supervised:
         self._clock_ns = clock_ns
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
-        self._backoff = Backoff(settings, random)
+        self._backoff = RetrySchedule(settings, random)
         self._lock = threading.Lock()
         now_ns = clock_ns()
         self._liveness = LivenessMachine(settings, now_ns)
@@ -228,7 +228,7 @@ class Supervised:
             change = self._liveness.lost(self._clock_ns(), fault)
             return [] if change is None else [self._notice(change)]
 
-    def _notice(self, change: Change, before: Frame | AudioBlock | None = None) -> Notice:
+    def _notice(self, change: LivenessChange, before: Frame | AudioBlock | None = None) -> Notice:
         detail = change.detail
         if change.state == "healthy":
             detail = {"source": {"kind": self._kind, "name": self._name} | self._described} | detail

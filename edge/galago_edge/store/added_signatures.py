@@ -12,10 +12,10 @@ import contextlib
 from galago_edge.bundle import Bundle
 from galago_edge.bundle.reader import SIGNATURE_NAME
 from galago_edge.bundle.signature import merged
-from galago_edge.store.store_change import Change
+from galago_edge.store.store_change import StoreChange
 
 
-def adopt_signatures(change: Change, installed: Bundle, given: Bundle) -> bool:
+def adopt_signatures(change: StoreChange, installed: Bundle, given: Bundle) -> bool:
     """Add the signatures of ``given`` to the same bundle in the store; tell whether there was one to add.
 
     Raises:

@@ -33,7 +33,7 @@ def release_of(bundle: Bundle) -> Release:
     return Release.of(bundle.manifest, bundle.id, now_utc())
 
 
-class Candidate(Protocol):
+class ReleaseCandidate(Protocol):
     """What is asked of a bundle before it is here: ``Bundle`` is one, and so is what somebody offers."""
 
     @property
@@ -44,7 +44,7 @@ class Candidate(Protocol):
 
 
 def check_release(
-    bundle: Bundle | Candidate, slot: Slot | None, *, allow_downgrade: bool, allow_bad: bool
+    bundle: Bundle | ReleaseCandidate, slot: Slot | None, *, allow_downgrade: bool, allow_bad: bool
 ) -> list[str]:
     """Refuse a bundle that must not follow what ``slot`` has; return the overrides that were needed.
 

@@ -21,7 +21,7 @@ from galago_edge.store.admission import factory_bundle, opened, release_of
 from galago_edge.store.rebuild import rebuilt
 from galago_edge.store.state import Slot, State, Trial, with_boot, with_boot_back, with_event, with_rollback
 from galago_edge.store.store import COPY_NAMES, Hold, Store
-from galago_edge.store.store_change import Change, locked, now_utc
+from galago_edge.store.store_change import StoreChange, locked, now_utc
 
 WAIT_S = 5.0
 """How long a start waits for an install that is running."""
@@ -77,7 +77,7 @@ def give_back(store: Store, name: str, bundle_id: str) -> None:
         OSError: It cannot be written; the load stays used up.
     """
     with locked(store):
-        change = Change(store)
+        change = StoreChange(store)
         change.mirror()
         state = store.state()
         slot = state.slots.get(name)
@@ -100,7 +100,7 @@ class _Boot:
             LinkError: The record cannot be read.
             OSError: It cannot be written.
         """
-        change = Change(self._store)
+        change = StoreChange(self._store)
         with contextlib.suppress(OSError, GalagoError):  # a full disk must not keep a device dark
             change.sweep(self._trusted)
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from galago_edge.store.state import State, with_event
 from galago_edge.store.store import Store
-from galago_edge.store.store_change import Change, changing, now_utc
+from galago_edge.store.store_change import StoreChange, changing, now_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def collect(store: Store, held: Iterable[str] = ()) -> list[Removed]:
         return removed
 
 
-def discard_unused(change: Change, state: State, *, keep: set[str]) -> list[Removed]:
+def discard_unused(change: StoreChange, state: State, *, keep: set[str]) -> list[Removed]:
     """Remove what neither the record, nor ``keep``, nor a process needs.
 
     Raises:
@@ -57,7 +57,7 @@ def discard_unused(change: Change, state: State, *, keep: set[str]) -> list[Remo
 
 
 @contextlib.contextmanager
-def _claimed(change: Change, folder: Path) -> Iterator[bool]:
+def _claimed(change: StoreChange, folder: Path) -> Iterator[bool]:
     """Tell whether nobody holds a folder; who wants to hold it waits, and finds it gone afterwards."""
     if not folder.is_dir() or folder.is_symlink():
         yield True

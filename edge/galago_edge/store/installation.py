@@ -26,7 +26,7 @@ from galago_edge.store.admission import TrialTerms, check_release, factory_bundl
 from galago_edge.store.garbage import discard_unused
 from galago_edge.store.state import Release, Slot, State, with_active, with_commit, with_event, with_staged
 from galago_edge.store.store import Store
-from galago_edge.store.store_change import Change, changing, exists, now_utc
+from galago_edge.store.store_change import StoreChange, changing, exists, now_utc
 
 RESERVE_BYTES = 4 << 20
 """Left free on purpose: the record, logs and other programs must still be able to write."""
@@ -97,7 +97,7 @@ def install_bundle(
 class _Installer:
     """The steps, in order. Each raises OSError when the disk refuses."""
 
-    def __init__(self, change: Change, bundle: Bundle, trusted: TrustedKeys, accept: Accept) -> None:
+    def __init__(self, change: StoreChange, bundle: Bundle, trusted: TrustedKeys, accept: Accept) -> None:
         self._change = change
         self._store = change.store
         self._fs = change.fs

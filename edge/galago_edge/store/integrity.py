@@ -11,7 +11,7 @@ from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.store.admission import factory_bundle, opened
 from galago_edge.store.state import Release, State, with_event
 from galago_edge.store.store import Store
-from galago_edge.store.store_change import Change, changing, now_utc
+from galago_edge.store.store_change import StoreChange, changing, now_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def scrub(store: Store, trusted: TrustedKeys) -> ScrubReport:
     return ScrubReport(bundles, renewed)
 
 
-def _check_all(change: Change, state: State, trusted: TrustedKeys) -> list[Scrubbed]:
+def _check_all(change: StoreChange, state: State, trusted: TrustedKeys) -> list[Scrubbed]:
     store = change.store
     checked = []
     for name, slot in sorted(state.slots.items()):
@@ -84,7 +84,7 @@ def _check_all(change: Change, state: State, trusted: TrustedKeys) -> list[Scrub
     return checked
 
 
-def _check(change: Change, release: Release, trusted: TrustedKeys) -> GalagoError | None:
+def _check(change: StoreChange, release: Release, trusted: TrustedKeys) -> GalagoError | None:
     try:
         for path in sorted(change.store.folder(release.id).rglob("*")):
             if path.is_file() and not path.is_symlink():

@@ -1,6 +1,6 @@
 """What every change of a store is made of: the lock, the sweep before it, files that last, the record.
 
-A change does everything that may fail first and then writes the record once: :meth:`Change.publish`.
+A change does everything that may fail first and then writes the record once: :meth:`StoreChange.publish`.
 Its first rename is the commit point; before it the old record counts, after it the new one, and each
 is whole.
 """
@@ -27,7 +27,7 @@ _REMAINS = 8
 """So many damaged copies of the record are kept for whoever wants to know what happened."""
 
 
-class Change:
+class StoreChange:
     """One change, with the store's lock held. Methods raise OSError when the disk refuses."""
 
     def __init__(self, store: Store) -> None:
@@ -146,18 +146,18 @@ class Change:
 @contextlib.contextmanager
 def changing(
     store: Store, doing: str, done: str, *, wait_s: float = 0.0, restore: TrustedKeys | None = None
-) -> Iterator[Change]:
+) -> Iterator[StoreChange]:
     """Lock a store, sweep it and give what changes it; ``doing`` and ``done`` complete "could not ...".
 
     ``done`` is said when the record was replaced and only the disk's confirmation is missing. ``restore``:
-    as for :meth:`Change.sweep`.
+    as for :meth:`StoreChange.sweep`.
 
     Raises:
         BusyError: LOCKED; another process is changing this store, for longer than ``wait_s``.
         DeviceError: STATE_BAD; no copy of the record can be made out, and it is not to be restored.
         LinkError: The disk is full or failing.
     """
-    change = Change(store)
+    change = StoreChange(store)
     try:
         with locked(store, wait_s):
             change.sweep(restore)

@@ -21,7 +21,7 @@ from galago_edge.store.state import (
     with_rollback,
 )
 from galago_edge.store.store import Store
-from galago_edge.store.store_change import Change, changing, now_utc, slot_of
+from galago_edge.store.store_change import StoreChange, changing, now_utc, slot_of
 
 
 def activate(
@@ -146,7 +146,7 @@ def mark_bad(store: Store, name: str, bundle_id: str) -> Slot:
         return slot
 
 
-def _roll_back(change: Change, name: str, reason: str, *, bad: bool) -> Slot:
+def _roll_back(change: StoreChange, name: str, reason: str, *, bad: bool) -> Slot:
     store, state = change.store, change.store.state()
     target = release_of(fallback_of(store, name, state.slots[name], store.trusted()))
     state = with_rollback(state, name, target, now_utc(), reason, bad=bad)
@@ -164,7 +164,7 @@ def _check_active(store: Store, name: str, slot: Slot, bundle_id: str | None) ->
         )
 
 
-def _changing(store: Store, verb: str, name: str) -> contextlib.AbstractContextManager[Change]:
+def _changing(store: Store, verb: str, name: str) -> contextlib.AbstractContextManager[StoreChange]:
     return changing(
         store, f"{verb} {name} in {store.root}", f"confirm on the disk that the change of {name} will stay"
     )

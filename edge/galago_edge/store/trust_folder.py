@@ -22,7 +22,7 @@ from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, R
 from galago_edge.contract.manifest import BundleName
 from galago_edge.store.state import with_event
 from galago_edge.store.store import TEMPORARY, Store
-from galago_edge.store.store_change import Change, ensure_folder, locked, now_utc
+from galago_edge.store.store_change import StoreChange, ensure_folder, locked, now_utc
 
 _LEAST_PREFIX = 8  # hexadecimal digits
 
@@ -158,7 +158,7 @@ def _check_in_use(store: Store, now: TrustedKeys, then: TrustedKeys, allow: bool
         )
     if lost:
         reason = f"allow-in-use: {doing}, so not to be loaded any more: {', '.join(lost)}"
-        Change(store).publish(with_event(store.state(), "override", now_utc(), reason=reason))
+        StoreChange(store).publish(with_event(store.state(), "override", now_utc(), reason=reason))
 
 
 def _installed(store: Store) -> Iterator[tuple[str, Bundle]]:

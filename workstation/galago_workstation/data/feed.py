@@ -99,7 +99,7 @@ class ClipFeed:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SampleChange:
     """What augmentation did to the watched samples in one epoch."""
 
     size: float
@@ -133,7 +133,7 @@ class Witness:
                 self._sizes[epoch].append(size)
                 self._hashes[epoch][index] = zlib.crc32(inputs[row].tobytes())
 
-    def close(self, epoch: int) -> Change:
+    def close(self, epoch: int) -> SampleChange:
         """Return what was seen in an epoch that is over (counted from 0)."""
         sizes, hashes = self._sizes.pop(epoch, []), self._hashes[epoch]
         before = self._hashes.pop(epoch - 1, {})
@@ -143,7 +143,7 @@ class Witness:
         self._unchanged += sizes.count(0.0)
         self._compared += len(common)
         self._repeated += repeated
-        return Change(
+        return SampleChange(
             size=float(np.mean(sizes)) if sizes else 0.0,
             fresh=1.0 - repeated / len(common) if common else 1.0,
         )

@@ -25,7 +25,7 @@ _NOT_ADMISSIBLE = 1e9  # seconds: more than any sum of delays
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class EventScore:
     """One true event and the event that found it, if one did."""
 
     true: TrueEvent
@@ -43,7 +43,7 @@ class Outcome:
 class Score:
     """How one stream did."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[EventScore, ...]
     false: tuple[EventRecord, ...]
     """Events that match nothing: alarms without a cause, wrong labels, repeats."""
 
@@ -110,7 +110,8 @@ def score(true: Sequence[TrueEvent], events: Sequence[EventRecord]) -> Score:
     matched = {int(row): int(column) for row, column in pairs if cost[row, column] < _NOT_ADMISSIBLE}
     return Score(
         outcomes=tuple(
-            Outcome(what, events[matched[row]] if row in matched else None) for row, what in enumerate(true)
+            EventScore(what, events[matched[row]] if row in matched else None)
+            for row, what in enumerate(true)
         ),
         false=tuple(event for column, event in enumerate(events) if column not in matched.values()),
     )

@@ -18,16 +18,16 @@ from galago_edge.contract.flash_messages import (
     CHUNK_BYTES,
     Done,
     End,
+    FlashProgress,
     Hello,
     Offer,
-    Progress,
     Ready,
     Refused,
     SlotState,
     Start,
     Step,
 )
-from galago_workstation.flashing.links import Link, open_link
+from galago_workstation.flashing.links import DeviceLink, open_link
 from galago_workstation.flashing.mounts import mount_of, settle
 from galago_workstation.flashing.order import Package, Wishes
 from galago_workstation.flashing.results import Result
@@ -74,7 +74,7 @@ class Session:
         self._package = package
         self._wishes = wishes
         self._rows = rows
-        self._link: Link | None = None
+        self._link: DeviceLink | None = None
         self._stop = threading.Event()
         self._at_once = threading.Event()
         self._given = False  # the device has everything: what it does now, it does without us
@@ -141,7 +141,7 @@ class Session:
             return self._ended(done, note=mount.note())
         return self._ended(done, note="")
 
-    def _converse(self, link: Link) -> Done:
+    def _converse(self, link: DeviceLink) -> Done:
         link.await_greeting()
         hello = self._answer(link, _HELLO_S)
         if not isinstance(hello, Hello):
@@ -195,7 +195,7 @@ class Session:
         if self._stop.is_set():
             raise _interrupted()
 
-    def _send(self, link: Link, ready: Ready) -> None:
+    def _send(self, link: DeviceLink, ready: Ready) -> None:
         package = self._package
         try:
             with package.path.open("rb") as file:
@@ -224,14 +224,14 @@ class Session:
                     self._one(link, 1.0)
             raise
 
-    def _answer(self, link: Link, timeout_s: float) -> Hello | Ready | Done:
+    def _answer(self, link: DeviceLink, timeout_s: float) -> Hello | Ready | Done:
         """Return the next message that is an answer; show the others."""
         until = time.monotonic() + timeout_s
         while True:
             if (answer := self._one(link, max(until - time.monotonic(), 0.0))) is not None:
                 return answer
 
-    def _verdict(self, link: Link) -> Done:
+    def _verdict(self, link: DeviceLink) -> Done:
         """Return how it ended. A device that waits for a verdict says so every few seconds."""
         until = time.monotonic() + _WORK_S + self._wishes.wait_s
         while True:
@@ -241,7 +241,7 @@ class Session:
             if answer is not None:
                 raise _surprise(answer)
 
-    def _one(self, link: Link, timeout_s: float) -> Hello | Ready | Done | None:
+    def _one(self, link: DeviceLink, timeout_s: float) -> Hello | Ready | Done | None:
         message = link.pipe.from_device(timeout_s)
         if isinstance(message, Refused):
             raise _SaidNoError(message)
@@ -250,7 +250,7 @@ class Session:
             self._step = message.name
             show(self._target.name, f"{message.name} {message.detail}".rstrip())
             return None
-        if isinstance(message, Progress):
+        if isinstance(message, FlashProgress):
             self._rows.sent(self._target.name, message.received, self._package.size)
             return None
         return message

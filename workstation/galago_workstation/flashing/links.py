@@ -38,7 +38,7 @@ _HINTS = {
 _CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 
 
-class Link:
+class DeviceLink:
     """One session with one device. Made, used and ended by one thread; :meth:`cut` may come from another."""
 
     def __init__(self, command: list[str]) -> None:
@@ -132,7 +132,7 @@ class Link:
             self._process.wait()
         self._said.close()
 
-    def __enter__(self) -> Link:
+    def __enter__(self) -> DeviceLink:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -147,17 +147,17 @@ def _cannot_start(program: str, error: OSError) -> LinkError:
     )
 
 
-def open_link(target: Target, *options: str) -> Link:
+def open_link(target: Target, *options: str) -> DeviceLink:
     """Start the receiver of a target; ``options`` are its own.
 
     Raises:
         CallerError: TARGET_UNKNOWN; no device's store lies in the folder, or there is no ssh here.
     """
     if target.kind == "ssh":
-        return Link(ssh_command(target, ("receive", "--stdio", "--root", target.root, *options)))
+        return DeviceLink(ssh_command(target, ("receive", "--stdio", "--root", target.root, *options)))
     root = find_store(Path(target.root))
     own = [sys.executable, "-m", "galago_edge", "receive", "--stdio", "--mounted", "--root", str(root)]
-    return Link([*own, *options])
+    return DeviceLink([*own, *options])
 
 
 def ssh_command(target: Target, words: Iterable[str]) -> list[str]:

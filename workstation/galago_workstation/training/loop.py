@@ -19,7 +19,7 @@ from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inpu
 from galago_workstation.run_folder import METRICS_FILE
 from galago_workstation.training.curves import Epoch, write_metrics
 from galago_workstation.training.networks import build_network
-from galago_workstation.training.progress import Progress
+from galago_workstation.training.progress import TrainingProgress
 from galago_workstation.training_config import Config, ImageConfig, TrainOptions
 
 Parts = Mapping[Part, Sequence[Sample]]
@@ -38,7 +38,7 @@ class Trainer:
         labels: Sequence[str],
         parts: Parts,
         folder: Path,
-        progress: Progress,
+        progress: TrainingProgress,
     ) -> None:
         self._config = config
         self._options = config.train

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-class Progress(Protocol):
+class TrainingProgress(Protocol):
     """What training tells about itself."""
 
     def say(self, text: str) -> None:

@@ -31,11 +31,11 @@ from galago_workstation.run_folder import (
 )
 from galago_workstation.training.curves import draw_curves
 from galago_workstation.training.loop import Parts, Trainer
-from galago_workstation.training.progress import Progress, duration
+from galago_workstation.training.progress import TrainingProgress, duration
 from galago_workstation.training_config import label_specs, read_config
 
 
-def train(config_path: Path, out: Path, progress: Progress) -> Run:
+def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
     """Train what ``config_path`` says and leave the run folder ``out``.
 
     An existing run there is replaced when training has ended well, and stays as it is otherwise.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.sources.capture.capture_messages import SharedMemory
-from galago_edge.sources.capture.frame_server import Link, serve
+from galago_edge.sources.capture.frame_server import ParentLink, serve
 from galago_edge.sources.opencv import import_cv2
 
 _OPTIONS_NAME = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
@@ -27,7 +27,7 @@ _MOST_THREADS = 2
 """More decoders side by side only add delay: each of them holds a frame back."""
 
 
-def run(link: Link, order: dict[str, Any]) -> None:
+def run(link: ParentLink, order: dict[str, Any]) -> None:
     """Open the camera that ``order`` names and serve its frames.
 
     Raises:

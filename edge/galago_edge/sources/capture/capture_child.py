@@ -15,7 +15,7 @@ import socket
 import sys
 
 from galago_edge.contract.errors import GalagoError, LinkError, Reason
-from galago_edge.sources.capture.frame_server import Link, ParentGoneError
+from galago_edge.sources.capture.frame_server import ParentGoneError, ParentLink
 
 _LIFELINE = 0
 
@@ -26,7 +26,7 @@ def main() -> None:
     # who wants this process to end closes its end of the socket; signals to the whole group are not for us
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    link = Link(socket.socket(fileno=int(sys.argv[1])))
+    link = ParentLink(socket.socket(fileno=int(sys.argv[1])))
     try:
         run(link)
     except ParentGoneError:
@@ -39,7 +39,7 @@ def main() -> None:
     os._exit(0)  # libraries that tidy up at exit may hang there
 
 
-def run(link: Link) -> None:
+def run(link: ParentLink) -> None:
     """Open what the order names and serve it.
 
     Raises:
@@ -75,7 +75,7 @@ def die_with_parent() -> None:
         os._exit(0)
 
 
-def _last_word(link: Link, error: GalagoError) -> None:
+def _last_word(link: ParentLink, error: GalagoError) -> None:
     with contextlib.suppress(ParentGoneError):
         link.failed(error)
 

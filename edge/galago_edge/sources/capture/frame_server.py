@@ -24,7 +24,7 @@ class ParentGoneError(Exception):
     """Nobody is there any more: end."""
 
 
-class Link:
+class ParentLink:
     """The child's connection to its parent."""
 
     def __init__(self, link: socket.socket) -> None:
@@ -128,7 +128,7 @@ class Turns:
         return True
 
 
-def serve(link: Link, device: FrameDevice, fps: float | None) -> None:
+def serve(link: ParentLink, device: FrameDevice, fps: float | None) -> None:
     """Hand over frames until the parent is gone.
 
     The index counts the frames that were to be had (at most ``fps`` a second); it jumps over those that

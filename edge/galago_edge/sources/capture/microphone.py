@@ -15,7 +15,7 @@ from typing import Any
 from galago_edge.contract.errors import DeviceError, LinkError, Reason
 from galago_edge.contract.extras import import_extra
 from galago_edge.sources.capture.capture_messages import MAX_PAYLOAD
-from galago_edge.sources.capture.frame_server import Link
+from galago_edge.sources.capture.frame_server import ParentLink
 from galago_edge.sources.hardware import alsa_card
 
 _BLOCKS_PER_S = 25
@@ -29,7 +29,7 @@ _USUAL_RATES_HZ = (48_000, 44_100, 16_000, 32_000, 96_000, 8_000)
 _DEFAULT = "default"
 
 
-def run(link: Link, order: dict[str, Any]) -> None:
+def run(link: ParentLink, order: dict[str, Any]) -> None:
     """Open the microphone that ``order`` names and send its samples.
 
     Raises:
@@ -133,7 +133,7 @@ class Recorder:
             except queue.Empty:
                 break
 
-    def send(self, link: Link, active: Any, name: str) -> None:
+    def send(self, link: ParentLink, active: Any, name: str) -> None:
         """Send what comes until the parent is gone.
 
         Raises:

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.sources.capture.capture_messages import SharedMemory
-from galago_edge.sources.capture.frame_server import Link, serve
+from galago_edge.sources.capture.frame_server import ParentLink, serve
 
 _READ_BYTES = 65_536
 _LONGEST_PART = 32 * 1024 * 1024
@@ -33,7 +33,7 @@ _MOST_REQUESTS = 6
 _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 
 
-def run(link: Link, order: dict[str, Any]) -> None:
+def run(link: ParentLink, order: dict[str, Any]) -> None:
     """Open the stream that ``order`` names and serve its frames.
 
     Raises:
