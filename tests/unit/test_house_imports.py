@@ -25,7 +25,7 @@ MAY_IMPORT = {
 }
 TRAINING = {"tensorflow", "keras", "tf_keras", "sklearn", "scipy", "matplotlib", "rich", "jinja2"}
 
-FLOORS = [
+FLOORS = [  # lowest first; docs/architecture.md draws them
     {"contract"},
     {"preprocess", "decision", "bundle", "children"},
     {"sources", "sinks", "recording", "store", "engine"},
@@ -34,8 +34,12 @@ FLOORS = [
     {"doctor"},
     {"commands"},
 ]
-OUTSIDE_THE_HOUSE = {"testing", "__main__", "__init__"}
-"""testing is for tests; __main__ hands over to commands."""
+OUTSIDE_THE_HOUSE = {"__main__", "__init__"}
+"""``__main__`` hands over to commands, ``__init__`` is the front door."""
+BESIDE_THE_PRODUCT = {"tests": "tests", "campaigns": "campaigns", "benchmarks": "benchmarks"}
+"""Folders of code that is not shipped. Tests run small pieces of campaigns; nobody else looks next door."""
+SUPPORT = {"test_kit", "real_parts", "power_cuts"}
+"""tests/support: a distribution of its own, for tests, campaigns and benchmarks."""
 
 
 def modules(package: str) -> list[Path]:
@@ -97,6 +101,32 @@ def test_lower_floors_of_the_device_never_import_higher_ones_nor_their_neighbour
             seen += 1
             assert floor_of(pieces[1]) < floor_of(parts[0]), f"{path.relative_to(ROOT)} imports {name}"
     assert seen > 50  # the walk really met the house's imports
+
+
+def test_the_product_imports_neither_tests_nor_their_support_nor_campaigns_nor_benchmarks() -> None:
+    for package in SOURCE_ROOTS:
+        for path in modules(package):
+            strangers = tops(path) & {*BESIDE_THE_PRODUCT, *SUPPORT}
+            assert not strangers, f"{path.relative_to(ROOT)} imports {sorted(strangers)}"
+
+
+def test_benchmarks_and_tests_do_not_import_each_other_and_nobody_finds_a_way_round_by_path() -> None:
+    own = {path.stem for path in (ROOT / "benchmarks").rglob("*.py")}
+    seen = 0
+    for folder, may in (("tests", {"campaigns"}), ("campaigns", set()), ("benchmarks", {"campaigns"})):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            seen += 1
+            met = tops(path) & ({*BESIDE_THE_PRODUCT} - may - {folder})
+            assert not met, f"{path.relative_to(ROOT)} imports {sorted(met)}"
+            if folder != "benchmarks":
+                assert not tops(path) & (own - {"campaigns", "models"}), path
+            changed = [
+                node
+                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("sys.path.")
+            ]
+            assert not changed, f"{path.relative_to(ROOT)} changes sys.path"
+    assert seen > 150
 
 
 @pytest.mark.parametrize("package", SOURCE_ROOTS)

@@ -75,8 +75,25 @@ def test_each_wheel_holds_its_own_packages_and_nothing_else(
     packages = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert packages == tops
     assert any(name.endswith("py.typed") for name in names)
+    for name in names:  # a device gets no test code, and no key that everybody knows
+        assert not {"test", "tests", "testing", "test_kit"} & {*Path(name).parts, Path(name).stem}, name
+        assert not name.endswith((".pem", ".pub", ".tflite")), name
+        assert b"from_private_bytes" not in zipfile.ZipFile(wheel).read(name), name
     if folder == ".":
         assert any(name.startswith("galago_devices/profiles/") for name in names)
+
+
+MANY = {"__init__.py", "__main__.py"}
+
+
+def test_a_module_name_says_which_one_is_meant() -> None:
+    """Commands are named by what is typed, so their modules may share a name with what they call."""
+    homes: dict[str, list[str]] = {}
+    for package in (galago_edge, galago_workstation, galago_converters, galago_devices):
+        for path in Path(package.__path__[0]).rglob("*.py"):
+            if path.name not in MANY and path.parent.name != "commands":
+                homes.setdefault(path.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
 
 def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, click.Command]]:
