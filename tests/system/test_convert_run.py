@@ -24,7 +24,8 @@ from galago_edge.commands.cli import main
 from galago_edge.contract.errors import InputError, ModelError, Reason, disk_error
 from galago_edge.engine import Engine
 from galago_edge.preprocess import fingerprint
-from galago_workstation.conversion.conversion_run import conversion_run, convert_run
+from galago_workstation.conversion import conversion_run
+from galago_workstation.conversion.conversion_run import convert_run
 from galago_workstation.data.sample import PARTS, samples_sha256
 from galago_workstation.data.sample_reader import open_reader
 from galago_workstation.data.splits import split

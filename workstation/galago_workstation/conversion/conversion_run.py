@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from galago_converters import calibration, inspection, metadata, model_runs, quality_gate
+from galago_converters import calibration, inspection, metadata
 from galago_converters.calibration import CalibrationRecord
 from galago_converters.conversion_record import (
     CALIBRATION_FILE,
@@ -25,10 +21,11 @@ from galago_converters.conversion_record import (
     encode,
     read_file,
 )
-from galago_converters.export import Exported, export, logits
-from galago_converters.inputs import Codes, InputSpec, input_spec
-from galago_edge.contract.errors import InputError, ModelError, Reason
+from galago_converters.export import export
+from galago_converters.inputs import InputSpec, input_spec
+from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import Tensor
+from galago_workstation.conversion.acceptance import check_float, check_form, compare_held_out
 from galago_workstation.data.sample import Sample
 from galago_workstation.files import new_folder, write_bytes
 from galago_workstation.progress_lines import PlainReport, Report
@@ -37,8 +34,6 @@ from galago_workstation.run_folder import MODEL_FILE, Run
 _SILENT = PlainReport()
 _PACKAGES = ("galago", "tensorflow", "keras", "ai-edge-litert", "numpy")
 _PROBES = 32  # samples on which float TFLite is compared with Keras
-_PROBE_TOLERANCE = 2e-3  # relative; kernels sum in another order, nothing else may differ
-_HALF_TOLERANCE = 0.05  # of a model that computed in float16 and was rebuilt
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +76,10 @@ def convert_run(run: Run, *, now: datetime, report: Report = _SILENT) -> Convers
     model = run.keras_model()
     exported = export(model, spec, representative, labels=len(run.labels))
     files = _Files(_embed(exported.float_model, run), _embed(exported.int8_model, run), record)
-    _judge_form(files.int8_model, exported, run, spec)
-    tolerance = _HALF_TOLERANCE if exported.rebuilt else _PROBE_TOLERANCE
-    delta = _judge_float(model, files.float_model, representative[:_PROBES], spec, tolerance)
+    check_form(files.int8_model, exported, run, spec)
+    delta = check_float(model, files.float_model, representative[:_PROBES], spec, rebuilt=exported.rebuilt)
     report.say(f"comparing int8 with float on {len(held_out)} validation samples")
-    comparison = _compare(files, run, held_out, spec, report)
+    comparison = compare_held_out(files.float_model, files.int8_model, run, held_out, spec, report)
     conversion = _describe(run, files, spec, now=now, delta=delta, held_out=comparison)
     with new_folder(run.path / CONVERTED_FOLDER, mark=CONVERSION_FILE) as folder:
         write_bytes(folder / FLOAT_FILE, files.float_model)
@@ -93,12 +87,6 @@ def convert_run(run: Run, *, now: datetime, report: Report = _SILENT) -> Convers
         write_bytes(folder / CALIBRATION_FILE, encode(record))
         write_bytes(folder / CONVERSION_FILE, encode(conversion))
     return conversion
-
-
-def accuracy(given: npt.NDArray[Any], samples: Iterable[Sample]) -> float:
-    """Return the share of samples whose largest logit is their label's. ``given``: ``(n, labels)``."""
-    truth = np.array([sample.label for sample in samples])
-    return float(np.mean(given.argmax(axis=1) == truth))
 
 
 def _held_out_samples(run: Run) -> list[Sample]:
@@ -116,50 +104,6 @@ def _embed(model: bytes, run: Run) -> bytes:
     return metadata.embed(
         model, name=f"{run.modality} classifier", labels=run.labels, preprocess=run.preprocess
     )
-
-
-def _judge_form(int8_model: bytes, exported: Exported, run: Run, spec: InputSpec) -> None:
-    quality_gate.check_int8(
-        inspection.report(int8_model), spec, labels=len(run.labels), layers=exported.layers
-    )
-    metadata.cross_check(int8_model, labels=run.labels, preprocess=run.preprocess)
-
-
-def _judge_float(model: Any, float_model: bytes, probes: Codes, spec: InputSpec, tolerance: float) -> float:
-    """Return the largest difference of a logit; refuse a file that is another network than the run's."""
-    expected = logits(model, probes, spec)
-    delta = float(np.abs(expected - model_runs.float_logits(float_model, probes, spec)).max())
-    limit = tolerance * max(1.0, float(np.abs(expected).max()))
-    if not delta <= limit:  # a NaN is not within any limit
-        raise ModelError(
-            Reason.EXPORT_FAILED,
-            f"the exported model differs from {MODEL_FILE} by {delta:.3g} in a logit, at most {limit:.3g}"
-            " can be rounding",
-            hint="a layer behaves differently in the exported graph: look for randomness and state",
-        )
-    return delta
-
-
-def _compare(files: _Files, run: Run, samples: list[Sample], spec: InputSpec, report: Report) -> HeldOut:
-    inputs = run.inputs(samples)
-    with report.track("float", len(samples)) as done:
-        in_float = model_runs.float_logits(files.float_model, inputs, spec, done)
-    with report.track("int8", len(samples)) as done:
-        in_int8 = model_runs.int8_logits(files.int8_model, inputs, done)
-    found = HeldOut(
-        samples=len(samples),
-        accuracy_float=accuracy(in_float, samples),
-        accuracy_int8=accuracy(in_int8, samples),
-        flips=int(np.sum(in_float.argmax(axis=1) != in_int8.argmax(axis=1))),
-        max_loss_points=run.config.convert.max_loss_points,
-    )
-    quality_gate.check_loss(
-        accuracy_float=found.accuracy_float,
-        accuracy_int8=found.accuracy_int8,
-        max_loss_points=found.max_loss_points,
-        samples=found.samples,
-    )
-    return found
 
 
 def _describe(
