@@ -117,7 +117,7 @@ def timed_fs(clocks: Clocks) -> StoreFs:
 
         return call
 
-    for name in [name for name in vars(StoreFs) if not name.startswith("_")]:
+    for name in [name for name in dir(StoreFs) if not name.startswith("_")]:
         setattr(fs, name, counted(name))
     return fs
 

@@ -6,7 +6,8 @@ import difflib
 from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.profile import DeviceProfile, read_profile
+from galago_edge.contract.profile import DeviceProfile
+from galago_edge.host.toml_file import load_toml
 
 _FOLDER = Path(__file__).parent / "profiles"
 
@@ -22,7 +23,7 @@ def profile(name: str) -> DeviceProfile:
     Raises:
         CallerError: TARGET_UNKNOWN, with the ids that come near.
     """
-    return read_profile(_path(name))
+    return load_toml(_path(name), DeviceProfile)
 
 
 def profile_text(name: str) -> str:

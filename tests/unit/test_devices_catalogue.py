@@ -6,7 +6,8 @@ import pytest
 
 from galago_devices import names, profile, profile_text
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.profile import read_profile
+from galago_edge.contract.profile import DeviceProfile
+from galago_edge.host.toml_file import load_toml
 
 
 def test_the_catalogue_has_these_boards() -> None:
@@ -41,7 +42,7 @@ def test_the_text_is_what_a_device_can_keep(tmp_path: object) -> None:
 
     path = Path(str(tmp_path)) / "profile.toml"
     path.write_text(profile_text("raspberry-pi-5"))
-    assert read_profile(path) == profile("raspberry-pi-5")
+    assert load_toml(path, DeviceProfile) == profile("raspberry-pi-5")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ TRAINING = {"tensorflow", "keras", "tf_keras", "sklearn", "scipy", "matplotlib",
 
 FLOORS = [  # lowest first; docs/architecture.md draws them
     {"contract"},
+    {"host"},
     {"preprocess", "decision", "bundle", "children"},
     {"sources", "sinks", "recording", "store", "engine"},
     {"pipeline"},

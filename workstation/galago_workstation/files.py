@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
+from galago_edge.host.file_replacement import Durable, replace_file
 
 T = TypeVar("T")
 
@@ -24,14 +24,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        replace_file(path, content, durable=Durable.WHOLE, temporary=part)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise disk_error(error, f"write {path}") from error
 
 

@@ -23,7 +23,7 @@ from galago_edge.contract.manifest import (
     LevelGate,
     MotionGate,
 )
-from galago_edge.contract.toml_file import load_toml
+from galago_edge.host.toml_file import load_toml
 
 Share = Annotated[float, msgspec.Meta(ge=0.01, le=0.5)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]

@@ -20,6 +20,7 @@ from galago_edge.bundle.signature import SIGNATURE_LIMIT_BYTES, sign, verify
 from galago_edge.bundle.trust import TrustedKeys
 from galago_edge.contract.errors import BundleError, CallerError, Reason, disk_error
 from galago_edge.contract.manifest import BundleName, Natural, Sha256, Version
+from galago_edge.host.file_replacement import Durable, replace_file
 
 INDEX_NAME = "index.json"
 INDEX_SIGNATURE_NAME = "index.sig"
@@ -83,9 +84,7 @@ def write_index(folder: Path, keys: Sequence[Ed25519PrivateKey], *, sequence: in
         data = msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n"
         # a device that meets the new list with the old signature asks again
         for name, content in ((INDEX_NAME, data), (INDEX_SIGNATURE_NAME, sign(_DOMAIN + data, keys))):
-            part = folder / f"{name}.part"
-            part.write_bytes(content)
-            part.replace(folder / name)
+            replace_file(folder / name, content, durable=Durable.NO, temporary=folder / f"{name}.part")
     except OSError as error:
         raise disk_error(error, f"write the index of {folder}") from error
     return index

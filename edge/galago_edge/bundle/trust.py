@@ -21,7 +21,7 @@ import msgspec
 from galago_edge.bundle.keys import PUBLIC_SUFFIX, read_public_key
 from galago_edge.contract.errors import BundleError, CallerError, Reason, disk_error
 from galago_edge.contract.manifest import BundleName
-from galago_edge.contract.toml_file import load_toml
+from galago_edge.host.toml_file import load_toml
 
 REVOKED_SUFFIX = ".revoked"
 POLICY_FILE = "policy.toml"

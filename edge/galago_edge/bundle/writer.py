@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -18,6 +16,7 @@ from galago_edge.bundle.reader import MANIFEST_NAME, SIGNATURE_NAME, Bundle, ope
 from galago_edge.bundle.signature import add_signatures, sign
 from galago_edge.contract.errors import BundleError, Reason, disk_error
 from galago_edge.contract.manifest import FileEntry, Manifest
+from galago_edge.host.file_replacement import Durable, replacement
 
 
 def file_entry(
@@ -70,18 +69,13 @@ def sign_again(bundle: Bundle, keys: Iterable[Ed25519PrivateKey], out: Path) -> 
 
 
 def _put(path: Path, members: Iterable[tuple[str, bytes]]) -> Bundle:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        try:
+        with replacement(path, durable=Durable.WHOLE) as temporary:
             with temporary.open("xb") as out:
                 write_archive(out, members)
                 out.flush()
                 os.fsync(out.fileno())
             open_bundle(temporary)  # a reader's eyes, before the old file is gone
-            temporary.replace(path)
-        except OSError as error:
-            raise disk_error(error, f"write {path}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise disk_error(error, f"write {path}") from error
     return open_bundle(path)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from galago_edge.contract.manifest import BackendName
-from galago_edge.contract.toml_file import load_toml
 
 PROFILE_FILE = "profile.toml"
 """Name of the profile in a store's root."""
@@ -60,15 +58,6 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     accelerator: dict[BackendName, Accelerator] = {}
     """By backend name, the best first."""
     runtime: Runtime
-
-
-def read_profile(path: Path) -> DeviceProfile:
-    """Read one profile file.
-
-    Raises:
-        CallerError: CONFIG_BAD; the file does not exist or is not a profile.
-    """
-    return load_toml(path, DeviceProfile)
 
 
 def this_arch() -> str:

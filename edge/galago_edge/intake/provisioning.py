@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import secrets
 import shutil
 import sys
 from collections.abc import Iterable
@@ -17,6 +15,7 @@ import msgspec
 from galago_edge.bundle.keys import parse_public_line
 from galago_edge.contract.errors import CallerError, DeviceError, Reason, disk_error
 from galago_edge.contract.profile import PROFILE_FILE, DeviceProfile, this_arch
+from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.intake.system_user import USER, ensure_user, user_of
 from galago_edge.store import Store
 from galago_edge.store.trust_folder import trust_key
@@ -194,20 +193,7 @@ def _enabled(wanted: Path) -> str:
 
 def _write(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file so that it is the old or the new one after a power cut."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(path, text.encode(), durable=Durable.LASTING, mode=mode)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise disk_error(error, f"write {path}") from error

@@ -7,9 +7,6 @@ is refused. What is fetched goes the way of every bundle: ``service/receiver.py`
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +25,6 @@ from galago_edge.bundle.index import (
     read_index,
 )
 from galago_edge.bundle.signature import SIGNATURE_LIMIT_BYTES
-from galago_edge.contract.backoff import backoff_s
 from galago_edge.contract.errors import (
     BundleError,
     CallerError,
@@ -38,6 +34,8 @@ from galago_edge.contract.errors import (
     Reason,
     disk_error,
 )
+from galago_edge.host.backoff import backoff_s
+from galago_edge.host.file_replacement import Durable, replacement, write_new
 from galago_edge.intake.hello import known_state
 from galago_edge.intake.inbox import Upload, give_to_owner
 from galago_edge.intake.receiver import Receipt, receive
@@ -261,17 +259,11 @@ class Puller:
 
     def _remember(self, pulled: Pulled) -> None:
         path = self._store.root / PULLED_FILE
-        temporary = path.with_name(f".{PULLED_FILE}.{secrets.token_hex(8)}.tmp")
         try:
-            with temporary.open("xb") as file:
+            with replacement(path, durable=Durable.WHOLE) as temporary:
+                write_new(temporary, msgspec.json.encode(pulled), synced=True)
                 give_to_owner(temporary, self._store.root)
-                file.write(msgspec.json.encode(pulled))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise disk_error(error, f"write {path}") from error
 
 

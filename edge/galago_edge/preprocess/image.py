@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
-from galago_edge.contract.extras import import_extra
 from galago_edge.contract.manifest import ImagePreprocess
+from galago_edge.host.extras import import_extra
 
 Pixels = npt.NDArray[np.uint8]
 

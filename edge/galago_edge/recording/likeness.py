@@ -16,8 +16,8 @@ from collections import OrderedDict
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.extras import import_extra
 from galago_edge.contract.manifest import AudioPreprocess
+from galago_edge.host.extras import import_extra
 from galago_edge.preprocess import log_mel
 
 PICTURE_STEP = 12

@@ -21,6 +21,7 @@ import numpy as np
 
 from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.contract.settings import SamplesSettings
+from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.recording.likeness import REMEMBERED, Fingerprint, Seen
 from galago_edge.recording.sample_layout import (
     CONTEXT,
@@ -309,16 +310,8 @@ class SampleFolder:
 def _write_whole(path: Path, content: bytes, temporary: Path) -> None:
     temporary.parent.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # an empty file after a power cut would stop a training
-        temporary.rename(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    # whole: an empty file after a power cut would stop a training
+    replace_file(path, content, durable=Durable.WHOLE, temporary=temporary)
 
 
 def _fingerprint_in(path: Path) -> Fingerprint | None:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
-from galago_edge.contract.extras import import_extra
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.contract.streams import Frame
+from galago_edge.host.extras import import_extra
 from galago_edge.recording.likeness import Fingerprint, picture_fingerprint, sound_fingerprint
 
 _ROLL_QUALITY = 90

@@ -12,7 +12,7 @@ import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
-from galago_edge.contract.toml_file import load_toml
+from galago_edge.host.toml_file import load_toml
 from galago_edge.sources.address import hide_credentials
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

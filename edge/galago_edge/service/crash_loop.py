@@ -18,6 +18,7 @@ import msgspec
 from galago_edge.bundle import Bundle
 from galago_edge.contract.errors import DeviceError, GalagoError, Reason
 from galago_edge.contract.streams import NS_PER_S
+from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.service.handover import Alive, between, now
 from galago_edge.store import Store
 from galago_edge.store.admission import factory_bundle, opened
@@ -131,13 +132,10 @@ def _write(store: Store, loads: _Loads) -> None:
         if not loads:
             store.fs.unlink(path)
             return
-        with contextlib.suppress(FileNotFoundError):
-            store.fs.unlink(temporary)
-        fd = store.fs.create(temporary)
-        try:
-            store.fs.write(fd, msgspec.json.encode(loads))
-            store.fs.fsync(fd)
-        finally:
-            store.fs.close(fd)
-        store.fs.rename(temporary, path)
-        store.fs.fsync_dir(store.root)
+        replace_file(
+            path,
+            msgspec.json.encode(loads),
+            durable=Durable.LASTING,
+            temporary=temporary,
+            effects=store.fs,
+        )

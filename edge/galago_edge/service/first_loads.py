@@ -16,6 +16,7 @@ from galago_edge.bundle import Bundle
 from galago_edge.bundle.reader import ACCEPTED_NAME
 from galago_edge.contract.profile import DeviceProfile, RuntimeInfo
 from galago_edge.engine import runtime
+from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.pipeline.isolated_load import first_load, limits_for, runtime_name
 from galago_edge.service.crash_loop import count_load
 from galago_edge.store import Store
@@ -74,9 +75,5 @@ def _remember(store: Store, bundle: Bundle, here: RuntimeInfo) -> None:
         if path.name == bundle.id or not store.folder(path.name).is_dir():
             store.fs.unlink(path)
     temporary = folder / f"new-{secrets.token_hex(8)}"
-    fd = store.fs.create(temporary)
-    try:
-        store.fs.write(fd, runtime_name(here).encode())
-    finally:
-        store.fs.close(fd)
-    store.fs.rename(temporary, folder / bundle.id)
+    note = runtime_name(here).encode()
+    replace_file(folder / bundle.id, note, durable=Durable.NO, temporary=temporary, effects=store.fs)

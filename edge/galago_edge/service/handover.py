@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.service.coverage import Days
 from galago_edge.sinks.wall_clock import clock_synced
 
@@ -124,9 +125,7 @@ def read_coverage(root: Path) -> dict[str, Days]:
 def write_coverage(root: Path, coverage: dict[str, Days]) -> None:
     """Keep what was watched; a full disk is told elsewhere and costs only this figure."""
     temporary = root / f".{COVERAGE_FILE}.part"
-    try:
-        temporary.write_bytes(msgspec.json.encode(coverage))
-        temporary.replace(root / COVERAGE_FILE)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with contextlib.suppress(OSError):
+        replace_file(
+            root / COVERAGE_FILE, msgspec.json.encode(coverage), durable=Durable.NO, temporary=temporary
+        )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
-from galago_edge.contract.extras import import_extra
 from galago_edge.contract.status import (
     CoverageStatus,
     Liveness,
@@ -20,6 +19,7 @@ from galago_edge.contract.status import (
     StreamStatus,
     TrialStatus,
 )
+from galago_edge.host.extras import import_extra
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

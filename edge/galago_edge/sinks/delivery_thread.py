@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from galago_edge.contract.backoff import backoff_s
 from galago_edge.contract.errors import disk_error
 from galago_edge.contract.status import SinkStatus
+from galago_edge.host.backoff import backoff_s
 from galago_edge.sinks.spool import Spool
 
 _STEADY_S = 30.0

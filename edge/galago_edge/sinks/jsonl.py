@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from galago_edge.contract.errors import disk_error
 from galago_edge.contract.records import Record, encode_record
+from galago_edge.host.file_replacement import Durable, replacement
 
 _BATCH_BYTES = 65_536
 
@@ -93,18 +94,16 @@ def open_jsonl(path: Path, *, append: bool = False) -> Iterator[JsonlSink]:
                 _end_torn_line(path, stream)
             yield JsonlSink(stream, str(path))
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(replacement(path, durable=Durable.NO))
         with _opened(temporary, "w") as stream:
             sink = JsonlSink(stream, str(path), batch_bytes=_BATCH_BYTES)
             yield sink
             sink.flush()
         try:
-            temporary.replace(path)
+            stack.close()  # here, so that no other fault is taken for one of this file
         except OSError as error:
             raise disk_error(error, f"write {path}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _is_special(path: Path) -> bool:

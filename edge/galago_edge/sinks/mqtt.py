@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.extras import import_extra
 from galago_edge.contract.settings import MqttSettings
+from galago_edge.host.extras import import_extra
 from galago_edge.sinks.consumer import Delivery
 from galago_edge.sinks.delivery_thread import Backoff, Bell, DeliveryThread
 from galago_edge.sinks.spool import Spool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from galago_edge.contract.extras import import_extra
+from galago_edge.host.extras import import_extra
 
 _FFMPEG_QUIET = "-8"  # AV_LOG_QUIET
 _OPENCV_SILENT = 0  # cv::utils::logging::LOG_LEVEL_SILENT

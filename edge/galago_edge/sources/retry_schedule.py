@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from galago_edge.contract.backoff import backoff_s
 from galago_edge.contract.settings import SourceSettings
+from galago_edge.host.backoff import backoff_s
 
 
 class RetrySchedule:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.extras import import_extra
+from galago_edge.host.extras import import_extra
 
 VERSION = "pcm/1"
 _QUALITY = "HQ"

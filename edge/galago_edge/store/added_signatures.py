@@ -7,11 +7,10 @@ folder is a whole bundle.
 
 from __future__ import annotations
 
-import contextlib
-
 from galago_edge.bundle import Bundle
 from galago_edge.bundle.reader import SIGNATURE_NAME
 from galago_edge.bundle.signature import merged
+from galago_edge.host.file_replacement import Durable, replacement
 from galago_edge.store.store_change import StoreChange
 
 
@@ -28,12 +27,7 @@ def adopt_signatures(change: StoreChange, installed: Bundle, given: Bundle) -> b
         fs.fsync_dir(folder)  # who added them may have been killed before this
         return False
     temporary = change.new_name("sig")
-    try:
-        change.write_file(temporary, merged(installed.signature_bytes, given.signature_bytes))
-        fs.rename(temporary, folder / SIGNATURE_NAME)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            change.remove(temporary)
-        raise
-    fs.fsync_dir(folder)
+    signatures = merged(installed.signature_bytes, given.signature_bytes)
+    with replacement(folder / SIGNATURE_NAME, durable=Durable.LASTING, temporary=temporary, effects=fs):
+        change.write_file(temporary, signatures)
     return True

@@ -14,6 +14,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from galago_edge.host.file_replacement import FileEffects
+
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -28,8 +30,8 @@ class Free:
     """None where the file system does not count them (btrfs, FAT)."""
 
 
-class StoreFs:
-    """The real thing: POSIX calls and nothing else."""
+class StoreFs(FileEffects):
+    """The real thing, what replacing a file does among it: POSIX calls and nothing else."""
 
     def lock(self, path: Path) -> int:
         """Take the lock file, made if needed, without waiting; return its descriptor.
@@ -74,7 +76,7 @@ class StoreFs:
         _as_parent(path)
 
     def create(self, path: Path) -> int:
-        """Make a file that did not exist; return a descriptor to write it."""
+        """Make a file that did not exist and that is its owner's alone; return a descriptor to write it."""
         return os.open(path, _NEW, 0o600)
 
     def allocate(self, fd: int, size: int) -> None:
@@ -85,24 +87,6 @@ class StoreFs:
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                     raise  # else this file system cannot reserve, and writing will show
-
-    def write(self, fd: int, data: bytes) -> None:
-        """Write all of ``data``."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-
-    def chmod(self, fd: int, mode: int) -> None:
-        """Set the permission bits of an open file."""
-        os.fchmod(fd, mode)
-
-    def fsync(self, fd: int) -> None:
-        """Wait until the file's content is on the disk."""
-        os.fsync(fd)
-
-    def close(self, fd: int) -> None:
-        """Close a descriptor; some file systems tell of a failed write only here."""
-        os.close(fd)
 
     def fsync_dir(self, path: Path) -> None:
         """Wait until the names in a folder are on the disk."""
@@ -120,14 +104,6 @@ class StoreFs:
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(fd)
-
-    def rename(self, source: Path, target: Path) -> None:
-        """Rename; a file that lies at ``target`` is replaced in one step."""
-        source.rename(target)
-
-    def unlink(self, path: Path) -> None:
-        """Remove a file or a link."""
-        path.unlink()
 
     def rmdir(self, path: Path) -> None:
         """Remove an empty folder."""

@@ -28,7 +28,8 @@ from typing import Literal
 
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
 from galago_edge.contract.errors import BundleError, CallerError, DeviceError, Reason, disk_error
-from galago_edge.contract.profile import PROFILE_FILE, DeviceProfile, read_profile
+from galago_edge.contract.profile import PROFILE_FILE, DeviceProfile
+from galago_edge.host.toml_file import load_toml
 from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.state import STATE_LIMIT_BYTES, State, decode_state, is_intact
 
@@ -168,9 +169,10 @@ class Store:
 
         Raises:
             CallerError: CONFIG_BAD; the file is not a profile.
+            LinkError: It cannot be read.
         """
         path = self.root / PROFILE_FILE
-        return read_profile(path) if path.exists() else None
+        return load_toml(path, DeviceProfile) if path.exists() else None
 
     def trusted(self) -> TrustedKeys:
         """Return whose bundles this device takes.

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from galago_edge.bundle import TrustedKeys
 from galago_edge.contract.errors import BusyError, DeviceError, LinkError, Reason, disk_error
+from galago_edge.host.file_replacement import Durable, replacement
 from galago_edge.store.rebuild import rebuilt
 from galago_edge.store.state import Slot, State, encode_state
 from galago_edge.store.store import COPY_NAMES, TEMPORARY, Store
@@ -134,13 +135,10 @@ class StoreChange:
 
     def _put_copy(self, name: str, data: bytes, as_name: str = "") -> None:
         temporary = self.store.root / f"{name}{TEMPORARY}{secrets.token_hex(8)}"
-        try:
+        path = self.store.root / (as_name or name)
+        # the caller waits for the folder: from the rename on the record counts, whatever comes of that
+        with replacement(path, durable=Durable.WHOLE, temporary=temporary, effects=self.fs):
             self.write_file(temporary, data)
-            self.fs.rename(temporary, self.store.root / (as_name or name))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                self.remove(temporary)
-            raise
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from galago_edge.bundle.keys import PUBLIC_SUFFIX, check_comment, public_line
 from galago_edge.bundle.trust import POLICY_FILE, REVOKED_SUFFIX, TrustPolicy, read_policy
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason, disk_error
 from galago_edge.contract.manifest import BundleName
+from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.store.state import with_event
 from galago_edge.store.store import TEMPORARY, Store
 from galago_edge.store.store_change import StoreChange, ensure_folder, locked, now_utc
@@ -197,19 +198,8 @@ def _changing(store: Store) -> Iterator[None]:
 def _put(store: Store, name: str, text: str) -> Path:
     """Write one file of the trust folder so that it is there whole or not at all."""
     path, temporary = store.trust / name, store.trust / f"{TEMPORARY}{secrets.token_hex(8)}"
-    try:
-        fd = store.fs.create(temporary)
-        try:
-            store.fs.write(fd, text.encode())
-            store.fs.chmod(fd, 0o644)
-            store.fs.fsync(fd)
-        finally:
-            store.fs.close(fd)
-        store.fs.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            store.fs.unlink(temporary)
-        raise
-    store.fs.fsync_dir(store.trust)
+    replace_file(
+        path, text.encode(), durable=Durable.LASTING, mode=0o644, temporary=temporary, effects=store.fs
+    )
     store.fs.fsync_dir(store.root)  # holds the folder, which may be new
     return path

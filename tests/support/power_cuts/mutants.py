@@ -10,6 +10,11 @@ from power_cuts.campaign import Campaign, Violation
 from power_cuts.recorder import STORE_FOLDER, Site
 
 CALLS = ("fsync", "fsync_dir", "rename")
+REPLACING = {
+    "replace_file": {"NO": ("rename",), "WHOLE": ("fsync", "rename"), "LASTING": CALLS},
+    "replacement": {"NO": ("rename",), "WHOLE": ("rename",), "LASTING": ("fsync_dir", "rename")},
+}
+"""What replacing a file does for the store, by what the call promises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +36,21 @@ def statements() -> dict[Site, str]:
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(function, ast.FunctionDef):
                 for node in ast.walk(function):
-                    if (
-                        isinstance(node, ast.Call)
-                        and isinstance(node.func, ast.Attribute)
-                        and node.func.attr in CALLS
-                    ):
-                        found[Site(path.name, node.lineno, node.func.attr)] = function.name
+                    if isinstance(node, ast.Call):
+                        for call in _effects(node):
+                            found[Site(path.name, node.lineno, call)] = function.name
     return found
+
+
+def _effects(node: ast.Call) -> tuple[str, ...]:
+    """Return the syncs and renames that a call is."""
+    if isinstance(node.func, ast.Attribute):
+        return (node.func.attr,) if node.func.attr in CALLS else ()
+    if not isinstance(node.func, ast.Name) or node.func.id not in REPLACING:
+        return ()
+    durable = next(given.value for given in node.keywords if given.arg == "durable")
+    assert isinstance(durable, ast.Attribute)
+    return REPLACING[node.func.id][durable.attr]
 
 
 def mutants(campaigns: Sequence[Campaign], *, kills: int) -> Iterator[Mutant]:

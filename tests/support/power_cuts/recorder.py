@@ -7,15 +7,18 @@ written down, its renames not done at all.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from galago_edge.host import file_replacement
 from galago_edge.store.filesystem import StoreFs
 
 STORE_FOLDER = Path(sys.modules[StoreFs.__module__].__file__ or "").parent
+_NOT_THE_STORE = (__file__, file_replacement.__file__, contextlib.__file__)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -309,10 +312,14 @@ class QuickFs(StoreFs):
 
 
 def _site() -> Site:
-    """Return the statement of the store that is being run."""
-    frame = sys._getframe(1)
-    while frame.f_code.co_filename == __file__:
-        call = frame.f_code.co_name
+    """Return the statement of the store that is being run.
+
+    A file that the store replaces is a statement of the store, and each effect of it is one by itself.
+    """
+    frame, call = sys._getframe(1), ""
+    while frame.f_code.co_filename in _NOT_THE_STORE:
+        if frame.f_code.co_filename == __file__:
+            call = frame.f_code.co_name
         assert frame.f_back is not None
         frame = frame.f_back
     return Site(Path(frame.f_code.co_filename).name, frame.f_lineno, call)

@@ -25,7 +25,7 @@ from typing import Annotated
 import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.toml_file import load_toml
+from galago_edge.host.toml_file import load_toml
 from galago_workstation.flashing.targets import Target, parse_target
 
 _DOCS = "docs/flashing.md"

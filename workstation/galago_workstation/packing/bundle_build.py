@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +48,7 @@ from galago_edge.contract.manifest import (
     Version,
 )
 from galago_edge.contract.profile import DeviceProfile
+from galago_edge.host.file_replacement import Durable, replacement
 from galago_edge.pipeline.golden_run import run_golden
 from galago_edge.pipeline.isolated_load import board_memory_bytes
 from galago_edge.preprocess import FrontendTables, fingerprint
@@ -359,13 +359,8 @@ def _beside(out: Path) -> Iterator[Path]:
     """Give a path in the same folder that takes the place of ``out`` when the block ends well."""
     if not out.parent.is_dir():
         raise disk_error(FileNotFoundError(errno.ENOENT, "there is no such folder"), f"write {out}")
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(8)}.trial")
     try:
-        yield temporary
-        try:
-            temporary.replace(out)
-        except OSError as error:
-            raise disk_error(error, f"write {out}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        with replacement(out, durable=Durable.WHOLE) as temporary:
+            yield temporary
+    except OSError as error:
+        raise disk_error(error, f"write {out}") from error

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
-from galago_edge.contract.extras import import_extra
 from galago_edge.contract.settings import PageSettings
 from galago_edge.contract.status import ServiceStatus
+from galago_edge.host.extras import import_extra
 from galago_edge.service.page.access import Access
 from galago_edge.service.page.app import PageApp
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from galago_edge.contract.errors import DeviceError, LinkError, Reason
-from galago_edge.contract.extras import import_extra
+from galago_edge.host.extras import import_extra
 from galago_edge.sources.capture.capture_messages import MAX_PAYLOAD
 from galago_edge.sources.capture.frame_server import ParentLink
 from galago_edge.sources.hardware import alsa_card
