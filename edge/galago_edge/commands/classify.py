@@ -10,7 +10,7 @@ import click
 
 from galago_edge.commands.cli import json_option
 from galago_edge.commands.options import bundle_options, opened_bundle, own_opencv
-from galago_edge.contract.errors import GalagoError, InputError, LinkError
+from galago_edge.contract.errors import InputError, LinkError
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
@@ -50,8 +50,8 @@ def classify(
             found = classify(path, loaded)
         except (InputError, LinkError) as error:  # this file's own trouble: the others are still shown
             failed = True
-            rows.append({"file": str(path), "error": _error(error)})
-            click.echo(f"Error: {error} [{error.reason}]", err=True)
+            rows.append({"file": str(path), "error": error.as_data()})
+            click.echo(f"Error: {error.line}", err=True)
             continue
         rows.append(_row(path, found))
         if not as_json:
@@ -94,7 +94,3 @@ def _ranked(entry: Ranked) -> dict[str, Any]:
 def _identity(bundle: Bundle) -> dict[str, str]:
     info = bundle.manifest.bundle
     return {"bundle": bundle.id, "name": info.name, "version": info.version}
-
-
-def _error(error: GalagoError) -> dict[str, str]:
-    return {"reason": str(error.reason), "message": str(error), "hint": error.hint}

@@ -85,19 +85,15 @@ class GalagoGroup(click.Group):
         return point.load() if point is not None else None
 
 
-def _as_data(error: GalagoError) -> dict[str, str | int]:
-    return {
-        "reason": str(error.reason),
-        "message": str(error),
-        "hint": error.hint,
-        "exit": error.exit_code,
-    }
+def show_error(failure: GalagoError, about: str = "") -> None:
+    """Write the error's line and its hint to stderr; ``about`` goes before what was met."""
+    click.echo(f"Error: {about}{failure.line}", err=True)
+    if failure.hint:
+        click.echo(f"Hint: {failure.hint}", err=True)
 
 
 def _end(ctx: click.Context, failure: GalagoError) -> NoReturn:
-    click.echo(f"Error: {failure} [{failure.reason}]", err=True)
-    if failure.hint:
-        click.echo(f"Hint: {failure.hint}", err=True)
+    show_error(failure)
     ctx.exit(failure.exit_code)
 
 
@@ -111,7 +107,7 @@ class _Root(GalagoGroup):
         except GalagoError as error:
             if ctx.meta.get(_JSON):
                 with contextlib.suppress(OSError):  # the line on stderr says it all the same
-                    click.echo(json.dumps({"error": _as_data(error)}))
+                    click.echo(json.dumps({"error": error.as_data(with_exit=True)}))
             _end(ctx, error)
         except OSError as error:  # of its own output: whoever meets another one tells it
             if error.errno == errno.EPIPE:

@@ -73,7 +73,7 @@ def pull(
 def _line(done: PullOutcome) -> str:
     active = f"{done.version} is active" if done.version else "none is active"
     if done.fault is not None:
-        return f"{done.name}: {done.state}, {active}: {done.fault} [{done.fault.reason}]"
+        return f"{done.name}: {done.state}, {active}: {done.fault.line}"
     if done.receipt is not None:
         return f"{done.name}: {done.receipt.bundle.manifest.bundle.version} is {done.receipt.phase}, {active}"
     return f"{done.name}: {done.state}, {active}" + (f": {done.note}" if done.note else "")
@@ -87,7 +87,5 @@ def _data(done: PullOutcome) -> dict[str, Any]:
         "active": done.version,
         "phase": done.receipt.phase if done.receipt else None,
         "note": done.note,
-        "fault": {"reason": fault.reason, "message": str(fault), "hint": fault.hint, "exit": fault.exit_code}
-        if fault
-        else None,
+        "fault": fault.as_data(with_exit=True) if fault else None,
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from galago_edge.commands.cli import show_error
 from galago_edge.commands.options import own_opencv, records_to
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
 
@@ -147,9 +148,7 @@ def _report(name: str, failure: BaseException) -> None:
     if not isinstance(failure, GalagoError):
         click.echo(f"Error: stream {name}: {failure!r}, a fault of galago itself; the others go on", err=True)
         return
-    click.echo(f"Error: stream {name}: {failure} [{failure.reason}]", err=True)
-    if failure.hint:
-        click.echo(f"Hint: {failure.hint}", err=True)
+    show_error(failure, f"stream {name}: ")
 
 
 @contextlib.contextmanager

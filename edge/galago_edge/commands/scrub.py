@@ -38,8 +38,7 @@ def scrub(ctx: click.Context, root: Path, as_json: bool) -> None:
                 "part": found.part,
                 "id": found.id,
                 "version": found.version,
-                "fault": found.fault
-                and {"reason": found.fault.reason, "message": str(found.fault), "hint": found.fault.hint},
+                "fault": found.fault and found.fault.as_data(),
             }
             for found in report.bundles
         ]
@@ -47,7 +46,7 @@ def scrub(ctx: click.Context, root: Path, as_json: bool) -> None:
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
     else:
         for found in report.bundles:
-            how = "whole" if found.fault is None else f"DAMAGED: {found.fault} [{found.fault.reason}]"
+            how = "whole" if found.fault is None else f"DAMAGED: {found.fault.line}"
             click.echo(f"{found.name} {found.version} ({found.part}): {how}")
         for name in report.renewed:
             click.echo(f"{name} was not whole and is written again")

@@ -71,20 +71,20 @@ def _service_lines(running: ServiceStatus | GalagoError | None) -> dict[str, lis
     if running is None:
         return {"service": ["none runs on this store"]}
     if isinstance(running, GalagoError):
-        return {"service": [f"{running} [{running.reason}]", running.hint]}
+        return {"service": [running.line, running.hint]}
     return service_lines(running)
 
 
 def _service_data(running: ServiceStatus | GalagoError | None) -> dict[str, Any]:
     """Return the same two keys always: ``service`` is null when none runs or when it does not answer."""
     if isinstance(running, GalagoError):
-        return {"service": None, "service_fault": _fault(running)}
+        return {"service": None, "service_fault": running.as_data()}
     return {"service": msgspec.to_builtins(running), "service_fault": None}
 
 
 def _lines(inventory: Inventory) -> dict[str, list[str]]:
     profile, runtime = inventory.profile, inventory.runtime
-    faults = {part: [f"{fault} [{fault.reason}]", f"  {fault.hint}"] for part, fault in inventory.faults}
+    faults = {part: [fault.line, f"  {fault.hint}"] for part, fault in inventory.faults}
     board = f"{profile.id} ({profile.title})" if profile else "none: board and operators are not checked"
     interpreter = f"{runtime.package} {runtime.version}" if runtime else "NO TFLITE RUNTIME"
     copies = [f"{name} is {health}" for name, health in inventory.copies.items() if health != "ok"]
@@ -149,7 +149,7 @@ def _slot_lines(report: SlotReport) -> list[str]:
     lines += [f"  installed with --{override}" for override in _overridden(report)]
     if (fault := report.fault) is not None:
         how = "DAMAGED" if report.modality is None else "NOT LOADED AT THE NEXT START"
-        lines.append(f"  {how}: {fault} [{fault.reason}]; {fault.hint}")
+        lines.append(f"  {how}: {fault.line}; {fault.hint}")
     return lines
 
 
@@ -166,7 +166,7 @@ def _data(inventory: Inventory) -> dict[str, Any]:
         "trusted": [{"id": keyid, "comment": comment} for keyid, comment in inventory.trust.comments.items()],
         "store": {"copies": inventory.copies, "leftovers": inventory.leftovers},
         "factory": list(inventory.factory),
-        "faults": {part: _fault(fault) for part, fault in inventory.faults},
+        "faults": {part: fault.as_data() for part, fault in inventory.faults},
     }
 
 
@@ -178,14 +178,10 @@ def _slot_data(report: SlotReport) -> dict[str, Any]:
         "overrides": _overridden(report),
         "last_rollback": event
         and {"id": event.id, "version": event.version, "at_utc": event.at_utc, "reason": event.reason},
-        "fault": _fault(fault) if fault else None,
+        "fault": fault.as_data() if fault else None,
     }
 
 
 def _overridden(report: SlotReport) -> list[str]:
     """Return each override once: a bundle may be staged with it and activated with it."""
     return list(dict.fromkeys(event.reason for event in report.overrides))
-
-
-def _fault(fault: GalagoError) -> dict[str, str]:
-    return {"reason": fault.reason, "message": str(fault), "hint": fault.hint}

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import enum
 import errno
+from collections.abc import Mapping
+from typing import Any, Self
 
 
 class Reason(enum.StrEnum):
@@ -112,6 +114,40 @@ class GalagoError(Exception):
         super().__init__(message)
         self.reason = reason
         self.hint = hint
+
+    @property
+    def line(self) -> str:
+        """What was met and what was expected, with the code behind it: the one line that people read.
+
+        >>> LinkError(Reason.IO, "the disk is gone").line
+        'the disk is gone [IO]'
+        """
+        return f"{self} [{self.reason}]"
+
+    def as_data(self, *, with_exit: bool = False) -> dict[str, str | int]:
+        """Return the same for programs; ``with_exit``: with the exit code of the command that it ends.
+
+        >>> BusyError(Reason.LOCKED, "it is in use", hint="wait").as_data(with_exit=True)
+        {'reason': 'LOCKED', 'message': 'it is in use', 'hint': 'wait', 'exit': 5}
+        """
+        data: dict[str, str | int] = {"reason": str(self.reason), "message": str(self), "hint": self.hint}
+        return data | ({"exit": self.exit_code} if with_exit else {})
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return what :meth:`as_data` told of, as an error of this class and with the exit code, if told.
+
+        >>> LinkError.from_data({"reason": "IO", "message": "the disk is gone", "hint": ""}).line
+        'the disk is gone [IO]'
+
+        Raises:
+            KeyError: Something is missing.
+            ValueError: This version knows no such code.
+        """
+        error = cls(Reason(data["reason"]), data["message"], hint=data["hint"])
+        if "exit" in data:
+            error.exit_code = data["exit"]
+        return error
 
 
 class BundleError(GalagoError):

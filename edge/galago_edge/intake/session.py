@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 import galago_edge
 from galago_edge.bundle.compatibility import check_compat, check_runtime
 from galago_edge.bundle.manifest_bytes import MANIFEST_LIMIT_BYTES, manifest_id, parse_manifest
@@ -289,8 +291,7 @@ def _held(pipe: Pipe, session: Callable[[], int]) -> int:
         pipe.greet()
         return session()
     except GalagoError as error:
-        refused = Refused(reason=str(error.reason), message=str(error), hint=error.hint, exit=error.exit_code)
-        _tell(pipe, refused)
+        _tell(pipe, msgspec.convert(error.as_data(with_exit=True), Refused))
         return error.exit_code
 
 

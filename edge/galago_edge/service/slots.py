@@ -447,4 +447,4 @@ def _reason(failure: GalagoError) -> str:
 
 
 def _words(failure: GalagoError | None) -> str:
-    return "" if failure is None else f"{failure} [{failure.reason}]"
+    return "" if failure is None else failure.line

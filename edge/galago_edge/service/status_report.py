@@ -133,8 +133,9 @@ def problems(
 
 
 def _words(failure: BaseException) -> str:
-    code = f" [{failure.reason}]" if isinstance(failure, GalagoError) else ""
-    return f"{str(failure) or type(failure).__name__}{code}"
+    if isinstance(failure, GalagoError):
+        return failure.line
+    return str(failure) or type(failure).__name__
 
 
 def service_status(
@@ -161,7 +162,7 @@ def service_status(
         *problems(sources, streams, sinks, failures, refused),
         *slots.problems(),
         *upkeep.problems(),
-        *((f"galago status cannot ask this service: {silent} [{silent.reason}]",) if silent else ()),
+        *((f"galago status cannot ask this service: {silent.line}",) if silent else ()),
     )
     return ServiceStatus(
         device=device,

@@ -310,7 +310,7 @@ class LiveTrial:
         verdict = self.verdict()
         state: Literal["waiting", "judging", "passed", "failed"]
         if isinstance(verdict, GalagoError):
-            state, fault = "failed", fault or f"{verdict} [{verdict.reason}]"
+            state, fault = "failed", fault or verdict.line
         elif verdict:
             state = "passed"
         else:

@@ -77,11 +77,11 @@ class Upkeep:
         with self._lock:
             damaged, failure = _damaged(self._report), self._failure
         lines = [
-            f"{found.name} {found.version} ({found.part}) is damaged on the disk: {fault} [{fault.reason}]"
+            f"{found.name} {found.version} ({found.part}) is damaged on the disk: {fault.line}"
             for found, fault in damaged
         ]
         if failure is not None:
-            lines.append(f"the store cannot be read through: {failure} [{failure.reason}]")
+            lines.append(f"the store cannot be read through: {failure.line}")
         return tuple(lines)
 
     def status(self) -> ScrubStatus | None:
@@ -107,7 +107,7 @@ def _news(before: ScrubReport, report: ScrubReport) -> list[StateRecord]:
         _record(
             "bundle",
             "damaged",
-            _of(found) | {"reason": str(fault.reason), "message": str(fault), "hint": fault.hint},
+            _of(found) | fault.as_data(),
         )
         for found, fault in _damaged(report)
         if known.get((found.name, found.part, found.id)) != fault.reason

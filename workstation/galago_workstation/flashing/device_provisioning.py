@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from galago_devices import profile_text
 from galago_edge.bundle.keys import public_line, read_public_key
 from galago_edge.contract.errors import CallerError, GalagoError, LinkError, Reason
@@ -15,14 +17,6 @@ from galago_workstation.flashing.mounts import mount_of, settle
 from galago_workstation.flashing.targets import Target
 
 _WORK_S = 60.0
-
-
-class RefusedError(GalagoError):
-    """The device has refused, with its own reason and exit code."""
-
-    def __init__(self, said: Refused) -> None:
-        super().__init__(Reason(said.reason), said.message, hint=said.hint)
-        self.exit_code = said.exit
 
 
 def provision_target(
@@ -48,7 +42,7 @@ def provision_target(
         except LinkError as error:
             raise link.explained(error) from None
     if isinstance(answer, Refused):
-        raise RefusedError(answer)
+        raise GalagoError.from_data(msgspec.structs.asdict(answer))
     if isinstance(answer, Hello):
         raise LinkError(
             Reason.TRANSPORT,

@@ -335,7 +335,7 @@ class _SaidNoError(Exception):
 
 
 def _told(error: GalagoError) -> Refused:
-    return Refused(reason=str(error.reason), message=str(error), hint=error.hint, exit=error.exit_code)
+    return msgspec.convert(error.as_data(with_exit=True), Refused)
 
 
 def _unforeseen(error: Exception) -> LinkError:
