@@ -209,11 +209,37 @@ def test_a_new_bundle_that_fails_at_its_first_window_leaves_the_old_one_where_it
     live.offer(two)
     walk.frames("bright", 5)
     assert live.build is one
-    assert ("bundle", "reload_failed") in walk.states() and live.refused is not None
+    (refused,) = [r for r in walk.records if isinstance(r, StateRecord) and r.state == "reload_failed"]
+    assert refused.detail == {
+        "name": "levels",
+        "to": two.loaded.id,
+        "reason": "MODEL_BAD",
+        "message": "an operator failed",
+    }
+    assert live.refused is not None
     assert [event.label for event in walk.events()] == ["bright"]
     live.offer(build(bundles[1]))
     walk.frames("dark", 8)
     assert live.build is not one and live.refused is None
+
+
+def test_a_bundle_that_could_not_even_be_opened_has_a_name_and_no_id_and_the_record_says_where_it_was_missed(
+    live: LiveStream,
+) -> None:
+    walk, failure = Walk(live), BundleError(Reason.FILE_HASH, "model.tflite is damaged")
+    first = live.reload_failed(failure)
+    assert (first.index, first.ns) == (0, 0)
+    walk.frames("dark", 5)
+    record = live.reload_failed(failure)
+    assert (record.stream, record.subject, record.state) == ("door", "bundle", "reload_failed")
+    assert (record.index, record.ns) == (4, 4 * STEP_NS)
+    assert record.detail == {"name": "levels", "reason": "FILE_HASH", "message": "model.tflite is damaged"}
+    assert live.reload_failed(ValueError(), to="5b1f").detail == {
+        "name": "levels",
+        "to": "5b1f",
+        "reason": "INTERNAL",
+        "message": "ValueError",
+    }
 
 
 def test_only_the_newest_of_several_offers_takes_over(bundles: list[Path], live: LiveStream) -> None:

@@ -110,7 +110,8 @@ class LiveStream:
         self._retry_ns = 0
         self._failed_ns = 0
         self._retry_pause_ns = _RETRY_NS
-        self._last_ns = self._last_index = 0
+        self._last = (0, 0)
+        """Index and stream time of the last frame or block; both at once, for other threads look."""
         self._observe(build, decides=True)
 
     # from other threads
@@ -144,6 +145,15 @@ class LiveStream:
     def pace(self, every: int, detail: dict[str, Any]) -> None:
         """Decide every ``every``-th window from the next item on."""
         self.note("governor", "step", {"every": every, **detail})
+
+    def reload_failed(self, failure: BaseException, *, to: str | None = None) -> StateRecord:
+        """Return the record of a bundle that could not take over here; ``to``: its id, where it is known."""
+        reason = str(failure.reason) if isinstance(failure, GalagoError) else "INTERNAL"
+        detail = {"name": self.manifest.bundle.name}
+        if to is not None:
+            detail["to"] = to
+        detail |= {"reason": reason, "message": str(failure) or type(failure).__name__}
+        return self._state("bundle", "reload_failed", detail)
 
     def note(self, subject: str, state: str, detail: dict[str, Any]) -> None:
         """Let the stream say something at its next item."""
@@ -195,8 +205,7 @@ class LiveStream:
         if isinstance(item, Gap):
             records += self._gap(item)
         elif isinstance(item, Frame | AudioBlock):
-            self._last_ns = item.captured_ns
-            self._last_index = item.index if isinstance(item, Frame) else item.first_sample
+            self._last = (item.index if isinstance(item, Frame) else item.first_sample, item.captured_ns)
             records += self._decide(item)
             if self.failure is None:
                 self.coverage.watched(end_of(item))
@@ -289,7 +298,7 @@ class LiveStream:
             self._fed(candidate, item)  # its decisions do not count yet: the other one's do
         except Exception as failure:  # noqa: BLE001 the one that runs goes on, whatever it was
             return self._refused(candidate, failure)
-        waited = self._last_ns - self._candidate_ns
+        waited = self._last[1] - self._candidate_ns
         if self.failure is None and not self._at_once and waited < _TAKE_OVER_LONGEST_NS:
             # what is on now was told by the old bundle and would be told again by the new one
             told = any(level.active for level in self.build.stream.levels() if not level.background)
@@ -308,14 +317,14 @@ class LiveStream:
         if offered is not None and offered.loaded.id == withdrawn:
             offered.close()
         elif offered is not None:
-            self._candidate, self._candidate_ns = offered, self._last_ns
+            self._candidate, self._candidate_ns = offered, self._last[1]
             self._observe(offered, decides=False)
 
     def _refused(self, candidate: Build, failure: BaseException) -> list[Record]:
         self._candidate = None
         candidate.close()
         self.refused = failure
-        return [reload_failed(self.name, candidate.loaded.id, failure, self._last_ns)]
+        return [self.reload_failed(failure, to=candidate.loaded.id)]
 
     def _take_over(self, candidate: Build, item: Frame | AudioBlock) -> list[Record]:
         before = self.build
@@ -372,24 +381,12 @@ class LiveStream:
         return self._source
 
     def _state(self, subject: str, state: str, detail: dict[str, Any]) -> StateRecord:
-        return StateRecord(
-            stream=self.name,
-            subject=subject,
-            state=state,
-            index=self._last_index,
-            ns=self._last_ns,
-            detail=detail,
-        )
+        index, ns = self._last
+        return StateRecord(stream=self.name, subject=subject, state=state, index=index, ns=ns, detail=detail)
 
     def _placed(self, record: Record) -> Record:
         """Return a first record of a later bundle, where in the stream it really stands."""
         if isinstance(record, StateRecord):
-            return msgspec.structs.replace(record, index=self._last_index, ns=self._last_ns)
+            index, ns = self._last
+            return msgspec.structs.replace(record, index=index, ns=ns)
         return record
-
-
-def reload_failed(stream: str, bundle: str, failure: BaseException, ns: int) -> StateRecord:
-    """Return the record of a bundle that could not take over."""
-    reason = str(failure.reason) if isinstance(failure, GalagoError) else "INTERNAL"
-    detail = {"to": bundle, "reason": reason, "message": str(failure) or type(failure).__name__}
-    return StateRecord(stream=stream, subject="bundle", state="reload_failed", index=0, ns=ns, detail=detail)

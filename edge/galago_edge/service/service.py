@@ -33,7 +33,7 @@ from galago_edge.service.governor import Governor
 from galago_edge.service.handover import Heartbeat, between, now, read_coverage, write_coverage
 from galago_edge.service.limits import cap_arenas, resident_mb
 from galago_edge.service.live_sources import LiveSource, LiveSources
-from galago_edge.service.live_stream import Build, LiveStream, reload_failed
+from galago_edge.service.live_stream import Build, LiveStream
 from galago_edge.service.page import Page
 from galago_edge.service.prepared_stream import PreparedStream, build_of, check_same_input, is_live, prepare
 from galago_edge.service.slots import Slots
@@ -481,7 +481,7 @@ class Service:
             self._slots.refresh()
         except GalagoError as failure:
             for running in list(self._streams):
-                self._deliver([self._reload_failed(running, failure)])
+                self._deliver([running.live.reload_failed(failure)])
         else:
             self._match()
         self._upkeep.recheck()
@@ -498,16 +498,17 @@ class Service:
     def _match(self, leave: str | None = None) -> None:
         """Load the bundle that should run now for every stream that runs another; ``leave`` one at once."""
         for running in list(self._streams):
-            live, name = running.live, running.live.manifest.bundle.name
+            live, wanted = running.live, None
             try:
-                bundle = self._slots.bundle(name)
+                bundle = self._slots.bundle(live.manifest.bundle.name)
+                wanted = bundle.id
                 if bundle.id == live.build.loaded.id:
                     continue
                 check_same_input(live.manifest, bundle.manifest)
                 build = self._built(running, bundle)
             except Exception as failure:  # noqa: BLE001 the one that runs goes on, whatever it was
                 live.refused = failure
-                self._deliver([self._reload_failed(running, failure)])
+                self._deliver([live.reload_failed(failure, to=wanted)])
                 continue
             if running.ended:
                 build.close()
@@ -527,10 +528,6 @@ class Service:
                 self._absent[stream.name] = failure
             else:
                 self._messages.put(prepared)
-
-    def _reload_failed(self, running: Running, failure: BaseException) -> StateRecord:
-        live = running.live
-        return reload_failed(running.name, live.manifest.bundle.name, failure, live.coverage.end_ns)
 
     def _built(self, running: Running, bundle: Bundle) -> Build:
         """Load a bundle for a stream; one on trial that does not load has failed.
