@@ -20,9 +20,9 @@ from galago_edge.bundle import open_bundle
 from galago_edge.contract.manifest import AudioPreprocess, Gate, Label, LabelPolicy, LevelGate, MotionGate
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.status import GateStatus, LabelLevel
-from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, samples_to_ns
+from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, WindowSeen, samples_to_ns
 from galago_edge.engine import Backend, BackendChange
-from galago_edge.pipeline import LoadedBundle, Stream, WindowSeen, drive, load
+from galago_edge.pipeline import LoadedBundle, Stream, drive, load
 from galago_edge.preprocess import log_mel
 from test_kit import TINY_AUDIO, changed, make_bundle
 

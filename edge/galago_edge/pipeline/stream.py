@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.status import GateStatus, LabelLevel
-from galago_edge.contract.streams import Gap, Item, Notice, Span
+from galago_edge.contract.streams import Gap, Item, Notice, Span, WindowSeen
 from galago_edge.decision import ONE, Decider, Ended, Fired, Sensor, sensor_of
 from galago_edge.engine import BackendChange, runtime
 from galago_edge.pipeline.loaded_bundle import LoadedBundle
@@ -22,22 +21,6 @@ from galago_edge.pipeline.windows import windows_of
 from galago_edge.sources import Source
 
 _SCORE_DIGITS = 6  # Q16 steps are 0.000015
-
-
-@dataclass(frozen=True, slots=True)
-class WindowSeen:
-    """What was decided on one window; arrays of shape ``(labels,)`` in label order, to be read only."""
-
-    span: Span
-    scores: npt.NDArray[np.int64]
-    """Q16 (65536 is 1.0), before smoothing; all 0 when the gate skipped the window."""
-    smoothed: npt.NDArray[np.int64]
-    """Q16, rounded half up; too low in warm-up."""
-    skipped: bool
-    """The gate was closed: the model was not run."""
-    warm_up: bool
-    fired: tuple[str, ...]
-    """Labels that became events with this window."""
 
 
 class Stream:

@@ -13,9 +13,8 @@ import msgspec
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.records import GapRecord, Record, StateRecord
-from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice
+from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, WindowSeen
 from galago_edge.pipeline import LoadedBundle, Stream
-from galago_edge.pipeline.stream import WindowSeen
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.trial import Judge, end_of
 from galago_edge.sources import Source
