@@ -17,7 +17,8 @@ from galago_edge.contract.errors import BundleError, BusyError, DeviceError, Gal
 from galago_edge.contract.records import Record, StateRecord, decode_record
 from galago_edge.contract.settings import LimitsSettings, Settings, SourceSettings, StreamSettings
 from galago_edge.contract.streams import Item, Notice
-from galago_edge.service.live_stream import Build
+from galago_edge.pipeline import StreamTally
+from galago_edge.service.build import Build
 from galago_edge.service.service import Service
 from galago_edge.service.slots import Slots
 from galago_edge.sinks import JsonlSink
@@ -57,13 +58,13 @@ class FakeSource:
 class FakeStream:
     """Turns what it is told into records, without a model."""
 
-    windows = skipped = left_out = events = gaps = 0
     every = 1
     observe = None
     warm_up = False
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.tally = StreamTally()
 
     def record(self, state: str) -> list[Record]:
         return [StateRecord(stream=self.name, subject="stream", state=state, index=0, ns=0)]
