@@ -21,7 +21,7 @@ from galago_edge.service.build import Build
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.prepared_stream import build_of
-from galago_edge.service.slots import Slots
+from galago_edge.service.slots import RecordingSlots
 from galago_edge.service.trial import Judge
 from test_kit import make_bundle
 
@@ -100,7 +100,7 @@ def bundles(tmp_path: Path, tiny_image_model: bytes) -> list[Path]:
 
 def build(path: Path) -> Build:
     settings = StreamSettings(name="door", source="camera:0")
-    return build_of(settings, open_bundle(path), Slots(path.parent, live=False), None, scores=False)
+    return build_of(settings, open_bundle(path), RecordingSlots(path.parent), None, scores=False)
 
 
 class Walk:

@@ -20,7 +20,7 @@ from galago_edge.contract.streams import Item, Notice
 from galago_edge.pipeline import StreamTally
 from galago_edge.service.build import Build
 from galago_edge.service.service import Service
-from galago_edge.service.slots import Slots
+from galago_edge.service.slots import RecordingSlots
 from galago_edge.sinks import JsonlSink
 from galago_edge.store.running_service import ask_status
 
@@ -320,7 +320,7 @@ def test_a_running_service_says_how_it_is_and_an_absent_stream_is_a_problem(tmp_
 def test_a_bundle_that_was_refused_is_a_problem_only_while_another_one_should_run(
     tmp_path: Path, wanted: str | GalagoError, told: bool
 ) -> None:
-    class Wanted(Slots):
+    class Wanted(RecordingSlots):
         def bundle(self, name: str) -> Any:
             if isinstance(wanted, GalagoError):
                 raise wanted
@@ -337,9 +337,7 @@ def test_a_bundle_that_was_refused_is_a_problem_only_while_another_one_should_ru
             running.stop()
 
     asked: list[Any] = []
-    running = service(
-        tmp_path, [FakePrepared("a", Refusing())], Sink(when), slots=Wanted(tmp_path, live=False)
-    )
+    running = service(tmp_path, [FakePrepared("a", Refusing())], Sink(when), slots=Wanted(tmp_path))
     (stream,) = (one.live for one in running._streams)
     running.run(nobody)
     (status,) = asked

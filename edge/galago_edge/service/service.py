@@ -37,7 +37,7 @@ from galago_edge.service.live_sources import LiveSource, LiveSources
 from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.page import Page
 from galago_edge.service.prepared_stream import PreparedStream, build_of, check_same_input, is_live, prepare
-from galago_edge.service.slots import Slots
+from galago_edge.service.slots import RecordingSlots, Slots
 from galago_edge.service.status_report import (
     RecentEvents,
     preview_jpeg,
@@ -117,7 +117,7 @@ class Service:
         self._root = root
         self._scores = scores
         self._absent = dict(absent)
-        self._slots = slots or Slots(root, live=False)
+        self._slots: Slots = slots or RecordingSlots(root)
         self._upkeep = Upkeep(self._slots.store, settings.store)
         self.device = settings.device.name or socket.gethostname() or "galago"
         self._messages: SimpleQueue[_Ended | PreparedStream | _Told] = SimpleQueue()
