@@ -125,8 +125,8 @@ def walk(bundle: Path, items: Iterable[Item]) -> Pass:
         spent += time.thread_time_ns() - before
         lines += map(encode_record, records)
         events += [(got.label, got.start_ns, got.end_ns) for got in records if isinstance(got, EventRecord)]
-    run = stream.windows - stream.skipped
-    return Pass(stream.windows, run, spent / NS_PER_S, tuple(events), b"".join(lines))
+    run = stream.tally.windows - stream.tally.skipped
+    return Pass(stream.tally.windows, run, spent / NS_PER_S, tuple(events), b"".join(lines))
 
 
 def compare(

@@ -234,12 +234,15 @@ def test_an_active_bundle_that_cannot_take_over_is_a_problem_until_one_does(
     config = CONFIG.replace("[log]", "[stream.thresholds.bright]\non = 0.7\n[log]", 1)  # of door-again alone
     with service(tmp_path, root, camera.url, config) as running:
         running.until(lambda: running.windows() > 3, "windows")
-        install(root, make(tmp_path, tiny_image_model, "2.0.0", 2, brightest="glaring"))
+        wanted = install(root, make(tmp_path, tiny_image_model, "2.0.0", 2, brightest="glaring"))
         commit(Store(root), "levels")
         running.process.send_signal(signal.SIGHUP)
         running.until(lambda: running.states("bundle", "door-again") == ["reload_failed"], "the refusal")
         running.process.send_signal(signal.SIGHUP)
         running.until(lambda: len(running.states("bundle", "door-again")) == 2, "the second refusal")
+        refused = [r for r in running.records() if isinstance(r, StateRecord) and r.state == "reload_failed"]
+        assert [(r.detail["name"], r.detail["to"]) for r in refused] == [("levels", wanted)] * 2
+        assert all(r.index > 0 and r.ns > 0 for r in refused)
         running.until(
             lambda: [s.version for s in running.status().streams] == ["2.0.0", "1.0.0"], "the first"
         )

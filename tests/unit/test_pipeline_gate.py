@@ -20,9 +20,9 @@ from galago_edge.bundle import open_bundle
 from galago_edge.contract.manifest import AudioPreprocess, Gate, Label, LabelPolicy, LevelGate, MotionGate
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.status import GateStatus, LabelLevel
-from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, samples_to_ns
+from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, WindowSeen, samples_to_ns
 from galago_edge.engine import Backend, BackendChange
-from galago_edge.pipeline import LoadedBundle, Stream, WindowSeen, drive, load
+from galago_edge.pipeline import LoadedBundle, Stream, drive, load
 from galago_edge.preprocess import log_mel
 from test_kit import TINY_AUDIO, changed, make_bundle
 
@@ -119,7 +119,7 @@ def test_neither_preprocessing_nor_model_is_run_on_a_picture_that_stands_still(
     # the first frame is new, and half a second of them is looked at
     assert engine.invoked == engine.written == 6
     assert [record.skipped for record in records] == [UNSET] * 6 + ["gate"] * 44
-    assert (stream.windows, stream.skipped, len(records)) == (50, 44, 50)
+    assert (stream.tally.windows, stream.tally.skipped, len(records)) == (50, 44, 50)
     assert all(record.logits == record.scores == [] for record in records[6:])
     assert [record.window for record in records] == list(range(50))
     assert [record.warm_up for record in records] == [True] + [False] * 49
@@ -221,7 +221,7 @@ def test_neither_frontend_nor_model_is_run_on_a_quiet_minute(
     records = pushed(stream, blocks(quiet, [1_600] * 600))
     assert not records
     assert (engine.invoked, engine.written, computed) == (0, 0, 0)
-    assert stream.skipped == stream.windows == (len(quiet) - WINDOW) // HOP + 1
+    assert stream.tally.skipped == stream.tally.windows == (len(quiet) - WINDOW) // HOP + 1
     # and where it is loud, only what the windows of that time cover
     pushed(stream, blocks(sound([(0.0, 0.5)], 1.0), [], first=len(quiet)))
     assert engine.invoked > 0
@@ -356,8 +356,8 @@ def test_every_nth_window_is_decided_and_the_others_are_not_computed(
     stream.every = every
     found = scores(pushed(stream, frames([MID] * 22)))
     assert [record.start_index for record in found] == list(range(0, 22, every))
-    assert engine.invoked == engine.written == stream.windows == len(found)
-    assert stream.left_out == 22 - len(found)
+    assert engine.invoked == engine.written == stream.tally.windows == len(found)
+    assert stream.tally.left_out == 22 - len(found)
     stream.push(Gap(2_100 * MS, 3_000 * MS, "drop"))
     assert scores(pushed(stream, frames([MID], first=31)))  # the first one behind a gap is decided
 
@@ -383,7 +383,7 @@ def test_the_pace_may_change_at_any_time_and_windows_stay_what_they_are(
         found += scores(stream.push(item))
     assert found[0].start_index == 0
     assert all(record.logits == logits[record.start_index] for record in found)
-    assert len(found) + stream.left_out == len(logits)
+    assert len(found) + stream.tally.left_out == len(logits)
 
 
 def test_gate_and_pace_go_together(tmp_path: Path, tiny_audio_model: bytes) -> None:

@@ -17,7 +17,7 @@ from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
 from galago_edge.engine import Engine
-from galago_edge.pipeline import LoadedBundle, Overrides, Stream, drive, load
+from galago_edge.pipeline import LoadedBundle, Overrides, Stream, StreamTally, drive, load
 from galago_edge.preprocess import log_mel
 from test_kit import TEST_KEY, TINY_AUDIO, TINY_IMAGE, changed, make_bundle
 
@@ -121,7 +121,7 @@ def test_events_are_counted(image_bundle: Path) -> None:
     stream = Stream("cam", ready(image_bundle))
     records = pushed(stream, frames(([BRIGHT] * 6 + [DARK] * 6) * 3))
     assert [event.seq for event in events(records)] == [0, 1, 2]
-    assert (stream.windows, stream.events, stream.gaps) == (36, 3, 0)
+    assert stream.tally == StreamTally(windows=36, events=3)
 
 
 def test_every_frame_is_a_window_when_the_hop_is_0(image_bundle: Path) -> None:
@@ -182,7 +182,7 @@ def test_what_was_on_ends_at_a_gap_and_that_is_said_before_it(image_bundle: Path
     off, gap = stream.push(Gap(300_000_000, 900_000_000, "disconnect"))
     assert isinstance(off, StateRecord) and (off.subject, off.state) == ("label:bright", "off")
     assert isinstance(gap, GapRecord)
-    assert stream.gaps == 1
+    assert stream.tally.gaps == 1
 
 
 def test_after_a_gap_a_frame_in_the_same_cell_is_a_window_again(

@@ -9,7 +9,7 @@ import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pytest
 
 from galago_edge.contract.manifest import Label, Manifest
 from galago_edge.contract.settings import SamplesSettings
-from galago_edge.contract.streams import AudioBlock, Frame, Gap, Notice, Span, samples_to_ns
+from galago_edge.contract.streams import AudioBlock, Frame, Gap, Notice, Span, WindowSeen, samples_to_ns
 from galago_edge.decision import ONE
 from galago_edge.recording import SampleCollector, SampleFolder
 from galago_edge.recording.sample_layout import CONTEXT, class_folder, look, read_stem
@@ -34,19 +34,15 @@ RATE = TINY_AUDIO.sample_rate_hz
 
 
 @dataclass
-class Decider:
+class Loaded:
     manifest: Manifest
     id: str = "b" * 64
 
 
-@dataclass
-class Seen:
-    span: Span
-    scores: npt.NDArray[np.int64]
-    smoothed: npt.NDArray[np.int64] = field(default_factory=lambda: q16(0, 0, 0))
-    skipped: bool = False
-    warm_up: bool = False
-    fired: tuple[str, ...] = ()
+def seen(span: Span, scores: npt.NDArray[np.int64], **fields: Any) -> WindowSeen:
+    return WindowSeen(
+        span, scores, **{"smoothed": q16(0, 0, 0), "skipped": False, "warm_up": False, "fired": ()} | fields
+    )
 
 
 def q16(*scores: float) -> npt.NDArray[np.int64]:
@@ -83,7 +79,7 @@ class Bench:
             clock_ns=lambda: self.clock_ns,
             synced=lambda: True,
         )
-        self.collector = SampleCollector(self.folder, "door", Decider(manifest()))
+        self.collector = SampleCollector(self.folder, "door", Loaded(manifest()))
         self.index = 0
 
     def frame(self, pixels: npt.NDArray[np.uint8], encoded: bytes | None) -> Span:
@@ -101,7 +97,7 @@ class Bench:
         **fields: Any,
     ) -> None:
         pixels = picture(self.index) if pixels is None else pixels
-        self.collector.window(Seen(self.frame(pixels, encoded), scores, **fields))
+        self.collector.window(seen(self.frame(pixels, encoded), scores, **fields))
 
     def settled(self) -> dict[str, Any]:
         """Wait until nothing waits; return the status."""
@@ -164,7 +160,7 @@ def test_scores_near_a_threshold_of_this_device_are_kept_but_not_in_warm_up(
     one.see(SURE, smoothed=q16(0.7, 0, 0))  # a background label has no threshold
     one.see(SURE, smoothed=q16(0, 0.62, 0), warm_up=True)
     here = [changed(label, policy__on=0.3, policy__off=0.2) for label in manifest().labels]
-    one.collector = SampleCollector(one.folder, "door", Decider(manifest()), labels=here)
+    one.collector = SampleCollector(one.folder, "door", Loaded(manifest()), labels=here)
     one.see(SURE, smoothed=q16(0, 0.62, 0.35))
     one.settled()
     assert [(about["trigger"], about["label"], about["start_index"]) for about in one.sidecars()] in (
@@ -200,11 +196,11 @@ def test_a_gap_or_a_skipped_window_ends_what_is_compared(bench: Callable[..., Be
 
 def test_sigmoid_scores_are_uncertain_around_one_half_and_not_when_nothing_is_there(tmp_path: Path) -> None:
     folder = SampleFolder(settings(tmp_path))
-    bundle = Decider(manifest(decision__activation="sigmoid"))
+    bundle = Loaded(manifest(decision__activation="sigmoid"))
     collector = SampleCollector(folder, "door", bundle)
     for index, scores in enumerate((q16(0.01, 0.02, 0.01), q16(0.9, 0.88, 0.0), q16(0.01, 0.55, 0.0))):
         collector.item(Frame(picture(index), index, index * MS))
-        collector.window(Seen(Span(index, index + 1, index * MS, index * MS), scores))
+        collector.window(seen(Span(index, index + 1, index * MS, index * MS), scores))
     folder.close(60.0)
     assert folder.status()["by_trigger"] == {"uncertain": 1} and folder.status()["by_label"] == {"cat": 1}
 
@@ -396,7 +392,7 @@ def read_wav(path: Path) -> npt.NDArray[np.int16]:
 @pytest.mark.parametrize("block", [160, 320, 1_000, 50_000])
 def test_a_sound_sample_is_the_window_alone_and_the_context_has_the_rolls(tmp_path: Path, block: int) -> None:
     folder = SampleFolder(settings(tmp_path, pre_roll_s=0.5, post_roll_s=0.25))
-    collector = SampleCollector(folder, "hall", Decider(sound_manifest()))
+    collector = SampleCollector(folder, "hall", Loaded(sound_manifest()))
     sound = np.random.default_rng(5).integers(-9_000, 9_000, 5 * RATE).astype(np.int16)
     first, size = 1_000_003, TINY_AUDIO.window_samples  # long after the stream's start
     at = first + 2 * RATE
@@ -407,7 +403,7 @@ def test_a_sound_sample_is_the_window_alone_and_the_context_has_the_rolls(tmp_pa
         if not decided and first + start + len(part) >= at + size:
             decided = True
             span = Span(at, at + size, samples_to_ns(at, RATE), samples_to_ns(at + size, RATE))
-            collector.window(Seen(span, UNSURE))
+            collector.window(seen(span, UNSURE))
     collector.close()
     folder.close(60.0)
     (sample,) = (tmp_path / "pets" / "cat").iterdir()
@@ -421,7 +417,7 @@ def test_a_sound_sample_is_the_window_alone_and_the_context_has_the_rolls(tmp_pa
 
 def test_no_roll_reaches_over_a_gap(tmp_path: Path) -> None:
     folder = SampleFolder(settings(tmp_path, pre_roll_s=1.0, post_roll_s=1.0))
-    collector = SampleCollector(folder, "hall", Decider(sound_manifest()))
+    collector = SampleCollector(folder, "hall", Loaded(sound_manifest()))
     size = TINY_AUDIO.window_samples
 
     def give(first: int, seconds: float, hz: float) -> None:
@@ -429,7 +425,7 @@ def test_no_roll_reaches_over_a_gap(tmp_path: Path) -> None:
         collector.item(AudioBlock(tone(hz, first, count), first, samples_to_ns(first, RATE), RATE))
 
     def decide(end: int) -> None:
-        collector.window(Seen(Span(end - size, end, 0, samples_to_ns(end, RATE)), UNSURE))
+        collector.window(seen(Span(end - size, end, 0, samples_to_ns(end, RATE)), UNSURE))
 
     give(0, 0.5, 300.0)  # then samples are missing, without a word
     give(RATE, 1.0, 1_000.0)
@@ -445,7 +441,7 @@ def test_no_roll_reaches_over_a_gap(tmp_path: Path) -> None:
 
 def test_sounds_alike_are_told_by_what_sounds_not_by_when(tmp_path: Path) -> None:
     folder = SampleFolder(settings(tmp_path))
-    collector = SampleCollector(folder, "hall", Decider(sound_manifest()))
+    collector = SampleCollector(folder, "hall", Loaded(sound_manifest()))
     size = TINY_AUDIO.window_samples
 
     def beep(at: int, hz: float, level: float) -> npt.NDArray[np.int16]:
@@ -457,7 +453,7 @@ def test_sounds_alike_are_told_by_what_sounds_not_by_when(tmp_path: Path) -> Non
     for number, samples_ in enumerate(heard):
         first = number * size
         collector.item(AudioBlock(samples_, first, samples_to_ns(first, RATE), RATE))
-        collector.window(Seen(Span(first, first + size, 0, number), UNSURE))
+        collector.window(seen(Span(first, first + size, 0, number), UNSURE))
     folder.close(60.0)
     assert (folder.status()["kept"], folder.status()["refused"]) == (3, {"duplicate": 1})
 
@@ -480,7 +476,7 @@ def test_any_label_becomes_one_visible_folder(
 ) -> None:
     one = bench()
     labels = (Label(name="none", background=True), Label(name=label), Label(name="dog"))
-    one.collector = SampleCollector(one.folder, "door", Decider(changed(manifest(), labels=labels)))
+    one.collector = SampleCollector(one.folder, "door", Loaded(changed(manifest(), labels=labels)))
     one.see(UNSURE)
     one.settled()
     assert class_folder(label) == name
@@ -625,13 +621,13 @@ def test_a_fault_of_our_own_ends_collecting_and_not_the_stream(
 
 def test_two_streams_share_one_budget_and_keep_their_bundles_apart(tmp_path: Path) -> None:
     folder = SampleFolder(settings(tmp_path))
-    pets = SampleCollector(folder, "door", Decider(manifest()))
-    sounds = SampleCollector(folder, "hall", Decider(changed(sound_manifest(), bundle__name="sounds")))
+    pets = SampleCollector(folder, "door", Loaded(manifest()))
+    sounds = SampleCollector(folder, "hall", Loaded(changed(sound_manifest(), bundle__name="sounds")))
     pets.item(Frame(picture(1), 0, 0))
-    pets.window(Seen(Span(0, 1, 0, 0), UNSURE))
+    pets.window(seen(Span(0, 1, 0, 0), UNSURE))
     size = TINY_AUDIO.window_samples
     sounds.item(AudioBlock(tone(500, 0, size), 0, 0, RATE))
-    sounds.window(Seen(Span(0, size, 0, 1), UNSURE))
+    sounds.window(seen(Span(0, size, 0, 1), UNSURE))
     folder.close(60.0)
     assert folder.status()["kept"] == 2
     assert {path.name for path in tmp_path.iterdir()} == {"pets", "sounds"}

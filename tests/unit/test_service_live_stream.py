@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord
 from galago_edge.contract.settings import StreamSettings
 from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
+from galago_edge.service.build import Build
 from galago_edge.service.coverage import Coverage
-from galago_edge.service.live_stream import Build, LiveStream
+from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.prepared_stream import build_of
-from galago_edge.service.slots import Slots
+from galago_edge.service.slots import RecordingSlots
 from galago_edge.service.trial import Judge
 from test_kit import make_bundle
 
@@ -98,7 +100,7 @@ def bundles(tmp_path: Path, tiny_image_model: bytes) -> list[Path]:
 
 def build(path: Path) -> Build:
     settings = StreamSettings(name="door", source="camera:0")
-    return build_of(settings, open_bundle(path), Slots(path.parent, live=False), None, scores=False)
+    return build_of(settings, open_bundle(path), RecordingSlots(path.parent), None, scores=False)
 
 
 class Walk:
@@ -162,7 +164,7 @@ def test_a_new_bundle_takes_over_between_two_windows_and_no_event_is_lost_or_dou
     assert subjects == ["stream", "stream", "bundle", "stream"]  # started, ended, reloaded, started
     (reloaded,) = [r for r in walk.records if isinstance(r, StateRecord) and r.subject == "bundle"]
     assert reloaded.detail == {"from": one.loaded.id, "to": two.loaded.id, "version": "2.0.0"}
-    assert live.build.stream.windows == 16
+    assert live.stream.tally.windows == 16
 
 
 def test_what_is_on_while_bundles_change_hands_is_told_once(bundles: list[Path], live: LiveStream) -> None:
@@ -209,11 +211,37 @@ def test_a_new_bundle_that_fails_at_its_first_window_leaves_the_old_one_where_it
     live.offer(two)
     walk.frames("bright", 5)
     assert live.build is one
-    assert ("bundle", "reload_failed") in walk.states() and live.refused is not None
+    (refused,) = [r for r in walk.records if isinstance(r, StateRecord) and r.state == "reload_failed"]
+    assert refused.detail == {
+        "name": "levels",
+        "to": two.loaded.id,
+        "reason": "MODEL_BAD",
+        "message": "an operator failed",
+    }
+    assert live.refused is not None
     assert [event.label for event in walk.events()] == ["bright"]
     live.offer(build(bundles[1]))
     walk.frames("dark", 8)
     assert live.build is not one and live.refused is None
+
+
+def test_a_bundle_that_could_not_even_be_opened_has_a_name_and_no_id_and_the_record_says_where_it_was_missed(
+    live: LiveStream,
+) -> None:
+    walk, failure = Walk(live), BundleError(Reason.FILE_HASH, "model.tflite is damaged")
+    first = live.reload_failed(failure)
+    assert (first.index, first.ns) == (0, 0)
+    walk.frames("dark", 5)
+    record = live.reload_failed(failure)
+    assert (record.stream, record.subject, record.state) == ("door", "bundle", "reload_failed")
+    assert (record.index, record.ns) == (4, 4 * STEP_NS)
+    assert record.detail == {"name": "levels", "reason": "FILE_HASH", "message": "model.tflite is damaged"}
+    assert live.reload_failed(ValueError(), to="5b1f").detail == {
+        "name": "levels",
+        "to": "5b1f",
+        "reason": "INTERNAL",
+        "message": "ValueError",
+    }
 
 
 def test_only_the_newest_of_several_offers_takes_over(bundles: list[Path], live: LiveStream) -> None:
@@ -234,7 +262,7 @@ def test_a_model_that_fails_is_told_loaded_anew_and_the_time_between_is_a_gap(bu
     live = LiveStream(build(bundles[0]), coverage(), clock_ns=clock)
     walk = Walk(live)
     walk.frames("dark", 5)
-    live.build.stream.push = broken  # type: ignore[method-assign]
+    live.stream.push = broken  # type: ignore[method-assign]
     walk.frames("dark", 2)
     assert isinstance(live.failure, BundleError)
     clock.ns += 2 * NS_PER_S
@@ -260,7 +288,7 @@ def test_a_model_that_keeps_failing_is_tried_ever_more_rarely(bundles: list[Path
         raise BundleError(Reason.FILE_HASH, "damaged")
 
     live = LiveStream(Build(good.loaded, good.stream, again), coverage(), clock_ns=clock)
-    live.build.stream.push = broken  # type: ignore[method-assign]
+    live.stream.push = broken  # type: ignore[method-assign]
     walk = Walk(live)
     for _ in range(400):
         walk.frames("dark", 1)
@@ -272,7 +300,7 @@ def test_a_model_that_keeps_failing_is_tried_ever_more_rarely(bundles: list[Path
 
 def test_a_recording_whose_model_fails_fails(bundles: list[Path], live: LiveStream) -> None:
     walk = Walk(live, Camera(live=False))
-    live.build.stream.push = broken  # type: ignore[method-assign]
+    live.stream.push = broken  # type: ignore[method-assign]
     with pytest.raises(BundleError):
         walk.frames("dark", 1)
 
@@ -283,13 +311,29 @@ def test_the_governors_pace_holds_from_the_next_item_on_and_over_a_reload(
     walk = Walk(live)
     live.pace(4, {"temperature_c": 81.5})
     walk.frames("dark", 8)
-    assert live.build.stream.windows == 2
+    assert live.stream.tally.windows == 2
     (step,) = [r for r in walk.records if isinstance(r, StateRecord) and r.subject == "governor"]
     assert (step.state, step.detail) == ("step", {"every": 4, "temperature_c": 81.5})
     live.offer(build(bundles[1]))
     walk.frames("dark", 40)
     assert live.manifest.bundle.version == "2.0.0"
-    assert live.build.stream.every == 4
+    assert live.stream.every == 4
+
+
+def test_what_was_counted_is_handed_on_whole(bundles: list[Path], live: LiveStream) -> None:
+    walk, one, two = Walk(live), live.build, build(bundles[1])
+    walk.frames("bright", 5)
+    live.push(Gap(4 * STEP_NS, 5 * STEP_NS, "stall"))
+    live.pace(3, {})
+    walk.frames("dark", 12)
+    before = replace(live.stream.tally)
+    assert min(before.windows, before.left_out, before.events, before.gaps) > 0
+    live.offer(two, at_once=True)
+    walk.frames("dark", 6)
+    assert live.build is two and live.bundle_id == two.loaded.id != one.loaded.id
+    tally = live.stream.tally
+    assert (tally.events, tally.gaps, tally.skipped) == (before.events, before.gaps, 0)
+    assert tally.windows > before.windows and tally.windows + tally.left_out == 23
 
 
 def test_gaps_and_notices_pass(live: LiveStream) -> None:
@@ -317,13 +361,13 @@ def test_samples_are_offered_everything_once(bundles: list[Path]) -> None:
 def test_what_is_worked_on_is_known_to_the_watchdog(live: LiveStream) -> None:
     seen: list[int | None] = []
     walk = Walk(live)
-    push = live.build.stream.push
+    push = live.stream.push
 
     def watched(item: Item) -> list[Record]:
         seen.append(live.busy_since_ns)
         return push(item)
 
-    live.build.stream.push = watched  # type: ignore[method-assign]
+    live.stream.push = watched  # type: ignore[method-assign]
     walk.frames("dark", 1)
     assert seen[0] is not None
     assert live.busy_since_ns is None
@@ -385,7 +429,7 @@ def test_a_bundle_that_failed_gives_way_at_the_next_frame_and_the_time_between_i
     assert (gap.from_ns, gap.to_ns, gap.cause) == (5 * STEP_NS, 7 * STEP_NS, "restart")
     (day,) = live.coverage.status()
     assert day.gap_s == {"restart": pytest.approx(2 * STEP_NS / NS_PER_S)}
-    assert live.build.stream.gaps == 1
+    assert live.stream.tally.gaps == 1
 
 
 def test_at_once_does_not_wait_for_a_label_to_end(bundles: list[Path], live: LiveStream) -> None:

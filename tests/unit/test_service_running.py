@@ -17,9 +17,10 @@ from galago_edge.contract.errors import BundleError, BusyError, DeviceError, Gal
 from galago_edge.contract.records import Record, StateRecord, decode_record
 from galago_edge.contract.settings import LimitsSettings, Settings, SourceSettings, StreamSettings
 from galago_edge.contract.streams import Item, Notice
-from galago_edge.service.live_stream import Build
+from galago_edge.pipeline import StreamTally
+from galago_edge.service.build import Build
 from galago_edge.service.service import Service
-from galago_edge.service.slots import Slots
+from galago_edge.service.slots import RecordingSlots
 from galago_edge.sinks import JsonlSink
 from galago_edge.store.running_service import ask_status
 
@@ -57,13 +58,13 @@ class FakeSource:
 class FakeStream:
     """Turns what it is told into records, without a model."""
 
-    windows = skipped = left_out = events = gaps = 0
     every = 1
     observe = None
     warm_up = False
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.tally = StreamTally()
 
     def record(self, state: str) -> list[Record]:
         return [StateRecord(stream=self.name, subject="stream", state=state, index=0, ns=0)]
@@ -319,7 +320,7 @@ def test_a_running_service_says_how_it_is_and_an_absent_stream_is_a_problem(tmp_
 def test_a_bundle_that_was_refused_is_a_problem_only_while_another_one_should_run(
     tmp_path: Path, wanted: str | GalagoError, told: bool
 ) -> None:
-    class Wanted(Slots):
+    class Wanted(RecordingSlots):
         def bundle(self, name: str) -> Any:
             if isinstance(wanted, GalagoError):
                 raise wanted
@@ -336,9 +337,7 @@ def test_a_bundle_that_was_refused_is_a_problem_only_while_another_one_should_ru
             running.stop()
 
     asked: list[Any] = []
-    running = service(
-        tmp_path, [FakePrepared("a", Refusing())], Sink(when), slots=Wanted(tmp_path, live=False)
-    )
+    running = service(tmp_path, [FakePrepared("a", Refusing())], Sink(when), slots=Wanted(tmp_path))
     (stream,) = (one.live for one in running._streams)
     running.run(nobody)
     (status,) = asked

@@ -10,7 +10,8 @@ import pytest
 
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.errors import BundleError, DeviceError, GalagoError, LinkError, Reason
-from galago_edge.service.slots import Slots
+from galago_edge.service.live_slots import LiveSlots
+from galago_edge.service.slots import RecordingSlots, Slots
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.store_change import locked
 from galago_edge.store.transitions import commit, rollback
@@ -46,8 +47,8 @@ def root(tmp_path: Path) -> Path:
     return found
 
 
-def loaded(root: Path, clock: Clock | None = None) -> Slots:
-    found = Slots(root, clock_s=clock or Clock())
+def loaded(root: Path, clock: Clock | None = None) -> LiveSlots:
+    found = LiveSlots(root, clock_s=clock or Clock())
     found.load()
     return found
 
@@ -236,7 +237,7 @@ def test_a_committed_bundle_that_cannot_be_run_gives_way_to_the_next_whole_one(r
 
 def test_on_recordings_nothing_is_counted_judged_or_written(root: Path) -> None:
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    slots = Slots(root, live=False)
+    slots = RecordingSlots(root)
     slots.load()
     slots.refresh()
     assert slots.names() == ["levels"] and version(slots) == "2.0.0"
@@ -337,7 +338,7 @@ def test_what_no_stream_runs_is_neither_loaded_nor_counted(root: Path) -> None:
         )
         install_bundle(Store(root), open_bundle(path), Store(root).trusted(), lambda copy: {})
     for _ in range(5):
-        slots = Slots(root, used=["levels"], clock_s=Clock())
+        slots = LiveSlots(root, used=["levels"], clock_s=Clock())
         slots.load()
         slots.refresh()
         assert slots.names() == ["levels"]

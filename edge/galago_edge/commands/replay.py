@@ -59,6 +59,7 @@ def replay(
     with records_to(out) as sink:
         failure = drive(recording, stream, sink.emit)
     if out is not None:
-        click.echo(f"{opened}: {stream.windows} windows, {stream.events} events, {stream.gaps} gaps -> {out}")
+        tally = stream.tally
+        click.echo(f"{opened}: {tally.windows} windows, {tally.events} events, {tally.gaps} gaps -> {out}")
     if failure is not None:
         raise failure

@@ -63,15 +63,17 @@ def run(
       galago run --root /var/lib/galago --stream door=camera:/dev/video0
       arecord -q -t raw -f S16_LE -r 16000 -c 1 | galago run --root DIR --stream "hall=pipe:-?rate=16000"
     """
+    from galago_edge.service.live_slots import LiveSlots
     from galago_edge.service.prepared_stream import is_live
     from galago_edge.service.service import Service
-    from galago_edge.service.slots import Slots
+    from galago_edge.service.slots import RecordingSlots
     from galago_edge.store.running_service import check_free
 
     settings = _configured(options, config)
-    live = any(is_live(stream, settings.source) for stream in settings.stream)
-    named = [stream.bundle for stream in settings.stream if stream.bundle is not None]
-    slots = Slots(root, live=live, used=named if len(named) == len(settings.stream) else None)
+    slots: Slots = RecordingSlots(root)
+    if any(is_live(stream, settings.source) for stream in settings.stream):
+        named = [stream.bundle for stream in settings.stream if stream.bundle is not None]
+        slots = LiveSlots(root, used=named if len(named) == len(settings.stream) else None)
     check_free(root)
     slots.load()
     streams, absent = _prepared(settings, slots, scores, config)

@@ -1,4 +1,4 @@
-"""What flows through a stream: frames, audio blocks, and what is missing between them."""
+"""What flows through a stream: frames, audio blocks, what is missing between them, and what was decided."""
 
 from __future__ import annotations
 
@@ -79,6 +79,26 @@ class Span:
     """Frame or sample index behind the last one used."""
     start_ns: int
     end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSeen:
+    """What was decided on one window, for those who watch a stream beside its decisions.
+
+    Arrays have the shape ``(labels,)``, are in label order, and are to be read only.
+    """
+
+    span: Span
+    scores: npt.NDArray[np.int64]
+    """Q16 (65536 is 1.0), before smoothing; all 0 when the gate skipped the window."""
+    smoothed: npt.NDArray[np.int64]
+    """Q16, rounded half up; too low in warm-up."""
+    skipped: bool
+    """The gate was closed: the model was not run."""
+    warm_up: bool
+    """Too few windows were seen, since the start or the last gap, to decide anything."""
+    fired: tuple[str, ...]
+    """Labels that became events with this window."""
 
 
 def samples_to_ns(samples: int, rate_hz: int) -> int:

@@ -3,7 +3,7 @@
 from galago_edge.pipeline.classification import Classification, Ranked, classify
 from galago_edge.pipeline.driver import drive
 from galago_edge.pipeline.loaded_bundle import LoadedBundle, load
-from galago_edge.pipeline.stream import Stream, WindowSeen
+from galago_edge.pipeline.stream import Stream, StreamTally
 from galago_edge.pipeline.threshold_overrides import Overrides
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "Overrides",
     "Ranked",
     "Stream",
-    "WindowSeen",
+    "StreamTally",
     "classify",
     "drive",
     "load",

@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.status import GateStatus, LabelLevel
-from galago_edge.contract.streams import Gap, Item, Notice, Span
+from galago_edge.contract.streams import Gap, Item, Notice, Span, WindowSeen
 from galago_edge.decision import ONE, Decider, Ended, Fired, Sensor, sensor_of
 from galago_edge.engine import BackendChange, runtime
 from galago_edge.pipeline.loaded_bundle import LoadedBundle
@@ -24,20 +24,18 @@ from galago_edge.sources import Source
 _SCORE_DIGITS = 6  # Q16 steps are 0.000015
 
 
-@dataclass(frozen=True, slots=True)
-class WindowSeen:
-    """What was decided on one window; arrays of shape ``(labels,)`` in label order, to be read only."""
+@dataclass(slots=True)
+class StreamTally:
+    """What a stream has counted so far; handed on when another bundle goes on with it."""
 
-    span: Span
-    scores: npt.NDArray[np.int64]
-    """Q16 (65536 is 1.0), before smoothing; all 0 when the gate skipped the window."""
-    smoothed: npt.NDArray[np.int64]
-    """Q16, rounded half up; too low in warm-up."""
-    skipped: bool
-    """The gate was closed: the model was not run."""
-    warm_up: bool
-    fired: tuple[str, ...]
-    """Labels that became events with this window."""
+    windows: int = 0
+    """Decided, skipped ones included."""
+    skipped: int = 0
+    """Decided without the model, because the gate was closed."""
+    left_out: int = 0
+    """Not decided, because of ``Stream.every``."""
+    events: int = 0
+    gaps: int = 0
 
 
 class Stream:
@@ -75,14 +73,7 @@ class Stream:
         """Every so many windows one is decided, the others are left out: the governor's divisor."""
         self.observe: Callable[[WindowSeen], None] | None = None
         """Called after each decided window, in the stream's thread."""
-        self.windows = 0
-        """Decided so far, skipped ones included."""
-        self.skipped = 0
-        """Decided without the model, because the gate was closed."""
-        self.left_out = 0
-        """Not decided, because of ``every``."""
-        self.events = 0
-        self.gaps = 0
+        self.tally = StreamTally()
 
     @property
     def warm_up(self) -> bool:
@@ -112,6 +103,11 @@ class Stream:
         return GateStatus(
             kind=sensor.kind, open=self._gate_open, level=sensor.level, threshold=sensor.threshold
         )
+
+    def go_on_from(self, before: Stream) -> None:
+        """Count on, and at the same pace, where ``before`` has stopped; it is not to be used any more."""
+        self.tally, self.every = before.tally, before.every
+        before.observe = None
 
     def start(self, source: Source) -> list[Record]:
         """Return the first records: what this stream decides with, and on what."""
@@ -164,15 +160,15 @@ class Stream:
     def finish(self, source: Source, failure: GalagoError | None = None) -> list[Record]:
         """Return the last records: what the whole stream came to, and how it ended."""
         detail: dict[str, Any] = {
-            "windows": self.windows,
-            "events": self.events,
-            "gaps": self.gaps,
+            "windows": self.tally.windows,
+            "events": self.tally.events,
+            "gaps": self.tally.gaps,
             "source": source.summary(),
         }
         if self._sensor is not None:
-            detail["skipped"] = self.skipped
-        if self.left_out:
-            detail["left_out"] = self.left_out
+            detail["skipped"] = self.tally.skipped
+        if self.tally.left_out:
+            detail["left_out"] = self.tally.left_out
         if failure is None:
             return [self._state("stream", "ended", detail)]
         # a recording's message holds the path where it lies today; standard error has it
@@ -183,7 +179,7 @@ class Stream:
         """Tell whether this window is one that the governor spares; the first one is decided."""
         left_out = self._turn % every != 0
         self._turn += 1
-        self.left_out += left_out
+        self.tally.left_out += left_out
         return left_out
 
     def _opened(self, sensor: Sensor, span: Span, records: list[Record]) -> bool:
@@ -211,7 +207,7 @@ class Stream:
         if self._with_scores:
             told = [_score(score) for score in scores.tolist()]
             records.append(self._scores(span, logits.tolist(), told, UNSET))
-        self.windows += 1
+        self.tally.windows += 1
         if changes:
             self._tell(changes, records)
         if self.observe is not None:
@@ -222,8 +218,8 @@ class Stream:
         changes = self._decider.step(self._silence, span)
         if self._with_scores:
             records.append(self._scores(span, [], [], "gate"))
-        self.windows += 1
-        self.skipped += 1
+        self.tally.windows += 1
+        self.tally.skipped += 1
         if changes:
             self._tell(changes, records)
         if self.observe is not None:
@@ -251,7 +247,7 @@ class Stream:
     ) -> ScoresRecord:
         return ScoresRecord(
             stream=self.name,
-            window=self.windows,
+            window=self.tally.windows,
             start_index=span.start_index,
             end_index=span.end_index,
             start_ns=span.start_ns,
@@ -265,7 +261,7 @@ class Stream:
     def _event(self, fired: Fired) -> EventRecord:
         record = EventRecord(
             stream=self.name,
-            seq=self.events,
+            seq=self.tally.events,
             label=fired.label,
             score=_score(fired.score_q16),
             start_index=fired.span.start_index,
@@ -277,7 +273,7 @@ class Stream:
             backend_reason=self._loaded.engine.reason or UNSET,
             overrides=self._differences.get(fired.label, UNSET),
         )
-        self.events += 1
+        self.tally.events += 1
         return record
 
     def _off(self, ended: Ended) -> StateRecord:
@@ -291,7 +287,7 @@ class Stream:
 
     def _gap(self, gap: Gap) -> list[Record]:
         """Say the gap, and begin anew behind it: smoothing must not join what does not belong together."""
-        self.gaps += 1
+        self.tally.gaps += 1
         records: list[Record] = [self._off(ended) for ended in self._decider.reset()]
         self._cut.reset()
         self._turn = 0

@@ -2,6 +2,5 @@
 
 from galago_edge.recording.collector import SampleCollector
 from galago_edge.recording.sample_folder import SampleFolder
-from galago_edge.recording.triggers import WindowSeen
 
-__all__ = ["SampleCollector", "SampleFolder", "WindowSeen"]
+__all__ = ["SampleCollector", "SampleFolder"]

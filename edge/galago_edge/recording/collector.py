@@ -5,37 +5,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy.typing as npt
 
-from galago_edge.contract.manifest import AudioPreprocess, Label, Manifest
-from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, Span
+from galago_edge.contract.bundle_identity import BundleIdentity
+from galago_edge.contract.manifest import AudioPreprocess, Label
+from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, Span, WindowSeen
 from galago_edge.decision import ONE
 from galago_edge.recording.rings import ROLL_PICTURES, PictureRing, SoundRing
 from galago_edge.recording.sample_folder import SampleCandidate, SampleFolder
 from galago_edge.recording.sample_media import Media, PictureMedia, SoundMedia
-from galago_edge.recording.triggers import Found, Triggers, WindowSeen
+from galago_edge.recording.triggers import Found, Triggers
 
 _PENDING = 4
 """So many samples may wait for their post-roll; one more and the oldest goes without the rest of it."""
 _BEST = 10
 """So many labels' scores stand in a sidecar."""
 _DIGITS = 6
-
-
-class Decider(Protocol):
-    """What decides: a Bundle, or a LoadedBundle."""
-
-    @property
-    def id(self) -> str:
-        """Sha256 of the manifest."""
-        ...
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the bundle says of itself."""
-        ...
 
 
 @dataclass(slots=True)
@@ -56,7 +43,12 @@ class SampleCollector:
     """
 
     def __init__(
-        self, folder: SampleFolder, stream: str, bundle: Decider, *, labels: Sequence[Label] | None = None
+        self,
+        folder: SampleFolder,
+        stream: str,
+        bundle: BundleIdentity,
+        *,
+        labels: Sequence[Label] | None = None,
     ) -> None:
         """Collect for ``stream``, which decides with ``bundle``.
 

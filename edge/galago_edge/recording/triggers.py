@@ -4,53 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.settings import SamplesSettings
-from galago_edge.contract.streams import NS_PER_S, Span
+from galago_edge.contract.streams import NS_PER_S, WindowSeen
 from galago_edge.decision import ONE, to_q16
 
 Trigger = Literal["first", "flip", "near", "uncertain"]
 _SURE = ONE // 2
 """A winner with less than half of the score is no answer, so no flip."""
-
-
-class WindowSeen(Protocol):
-    """One window and what the stream made of it."""
-
-    @property
-    def span(self) -> Span:
-        """What it covers."""
-        ...
-
-    @property
-    def scores(self) -> npt.NDArray[np.int64]:
-        """Q16, shape ``(labels,)``."""
-        ...
-
-    @property
-    def smoothed(self) -> npt.NDArray[np.int64]:
-        """Q16, shape ``(labels,)``; without a meaning during warm-up."""
-        ...
-
-    @property
-    def skipped(self) -> bool:
-        """The model was not run."""
-        ...
-
-    @property
-    def warm_up(self) -> bool:
-        """Nothing can be decided yet."""
-        ...
-
-    @property
-    def fired(self) -> tuple[str, ...]:
-        """Labels that became events with this window."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

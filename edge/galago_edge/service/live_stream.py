@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -14,57 +13,22 @@ from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.records import GapRecord, Record, StateRecord
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice
-from galago_edge.pipeline import LoadedBundle, Stream
-from galago_edge.pipeline.stream import WindowSeen
+from galago_edge.pipeline import Stream
+from galago_edge.service.build import Build, Collector
 from galago_edge.service.coverage import Coverage
-from galago_edge.service.trial import Judge, end_of
+from galago_edge.service.successor import Successor
+from galago_edge.service.trial import end_of
 from galago_edge.sources import Source
 
 _RETRY_NS = NS_PER_S
 _RETRY_LONGEST_NS = 60 * NS_PER_S
-_TAKE_OVER_LONGEST_NS = 30 * NS_PER_S
-"""Stream time after which a new bundle takes over, whether a label is on or not."""
-
-
-class Collector(Protocol):
-    """Keeps samples for retraining; see ``galago_edge.recording``."""
-
-    def item(self, item: Item) -> None:
-        """Take what the stream gets."""
-
-    def window(self, seen: WindowSeen) -> None:
-        """Take what was decided."""
-
-    def status(self) -> dict[str, Any]:
-        """Return what was kept."""
-        ...
-
-    def close(self) -> None:
-        """Hand over what is waiting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """A bundle that is loaded for one stream, and how to load it again."""
-
-    loaded: LoadedBundle
-    stream: Stream
-    again: Callable[[], Build]
-    judge: Judge | None = None
-    """While the bundle is on trial."""
-    release: Callable[[], None] = lambda: None
-    """Lets go of the bundle's folder, which nobody may remove before."""
-
-    def close(self) -> None:
-        """Give back what the engine holds, and the bundle's folder."""
-        self.loaded.close()
-        self.release()
 
 
 class LiveStream:
-    """What ``galago_edge.pipeline.drive`` walks a live source through: one :class:`Stream` after another.
+    """What ``galago_edge.pipeline.drive`` walks a live source through: one :class:`Build` after another.
 
-    Used by the stream's thread; :meth:`offer`, :meth:`pace` and the properties by others.
+    Used by the stream's thread; :meth:`offer`, :meth:`withdraw`, :meth:`pace`, :meth:`reload_failed` and the
+    properties by others.
     """
 
     def __init__(
@@ -84,34 +48,26 @@ class LiveStream:
         self.name = build.stream.name
         self.build = build
         self.coverage = coverage
-        self._collect = collect
-        self.collector = collect(build) if collect is not None else None
         self.failure: BaseException | None = None
         """Why it does not decide now; it is tried again by itself."""
+        self.refused: BaseException | None = None
+        """Why the last bundle that was to take over did not; None when it did, or may yet."""
         self.busy_since_ns: int | None = None
         """Monotonic time since which one item is being worked on."""
         self.working: Build | None = None
         """What works on it."""
-        self.items = 0
-        self.started = False
+        self._collect = collect
+        self._collector = collect(build) if collect is not None else None
         self._down_ns = down_ns
         self._clock_ns = clock_ns
-        self._lock = threading.Lock()
-        self._offered: Build | None = None
-        self._at_once = False
-        self._withdrawn: str | None = None
-        self._doubts: frozenset[str] = frozenset()
-        self._candidate: Build | None = None
-        self._candidate_ns = 0
-        self._notes: list[tuple[str, str, dict[str, Any]]] = []
         self._source: Source | None = None
-        self.refused: BaseException | None = None
-        """Why the last bundle that was to take over did not; None when it did, or may yet."""
-        self._retry_ns = 0
-        self._failed_ns = 0
-        self._retry_pause_ns = _RETRY_NS
-        self._last_ns = self._last_index = 0
-        self._observe(build, decides=True)
+        self._doubts: frozenset[str] = frozenset()
+        self._position = _Position(self.name)
+        self._outage = _Outage(clock_ns)
+        self._successor = Successor()
+        self._paces: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+        build.observe(self._collector)
 
     # from other threads
 
@@ -119,6 +75,16 @@ class LiveStream:
     def manifest(self) -> Manifest:
         """The manifest that decides now."""
         return self.build.loaded.manifest
+
+    @property
+    def bundle_id(self) -> str:
+        """Sha256 of the manifest that decides now."""
+        return self.build.bundle_id
+
+    @property
+    def stream(self) -> Stream:
+        """What decides now."""
+        return self.build.stream
 
     def dropped(self) -> int:
         """Return how many frames or samples the stream's own buffer has given up."""
@@ -129,47 +95,44 @@ class LiveStream:
 
         ``at_once``: at the next item, because what decides now is no good.
         """
-        with self._lock:
-            self.refused = None
-            offered, self._offered = self._offered, build
-            self._at_once = at_once
-        if offered is not None:
-            offered.close()
+        self.refused = None
+        self._successor.offer(build, at_once=at_once)
 
     def withdraw(self, bundle_id: str) -> None:
         """Let go of a bundle that was offered and has not taken over, at the next item."""
-        with self._lock:
-            self._withdrawn = bundle_id
+        self._successor.withdraw(bundle_id)
+
+    def reload_failed(self, failure: BaseException, *, to: str | None = None) -> StateRecord:
+        """Return the record of a bundle that could not take over here; ``to``: its id, where it is known."""
+        detail = {"name": self.manifest.bundle.name}
+        if to is not None:
+            detail["to"] = to
+        return self._position.state("bundle", "reload_failed", detail | _words(failure))
 
     def pace(self, every: int, detail: dict[str, Any]) -> None:
         """Decide every ``every``-th window from the next item on."""
-        self.note("governor", "step", {"every": every, **detail})
-
-    def note(self, subject: str, state: str, detail: dict[str, Any]) -> None:
-        """Let the stream say something at its next item."""
         with self._lock:
-            self._notes.append((subject, state, detail))
+            self._paces.append({"every": every, **detail})
 
     # from the stream's thread
 
     def start(self, source: Source) -> list[Record]:
         """Return the first records, with the gap since the last process."""
         self._source = source
-        records = self.build.stream.start(source)
+        records = self.stream.start(source)
         if self._down_ns:
             records += self._gap(Gap(-self._down_ns, 0, "restart"))
-        self.started = True
         return records
 
     def absent(self, failure: GalagoError) -> list[Record]:
         """Return the only record of a stream whose source could not be opened."""
         self.failure = failure
-        return self.build.stream.absent(failure)
+        return self.stream.absent(failure)
 
     def finish(self, source: Source, failure: GalagoError | None = None) -> list[Record]:
         """Return the last records."""
         self.failure = failure or self.failure
-        return self.build.stream.finish(source, failure)
+        return self.stream.finish(source, failure)
 
     def push(self, item: Item) -> list[Record]:
         """Take the next item; whatever goes wrong in the model becomes a record and a gap."""
@@ -177,219 +140,190 @@ class LiveStream:
         try:
             return self._push(item)
         finally:
-            self.items += 1
             self.busy_since_ns = self.working = None
 
     def close(self) -> None:
         """Give back what the engines hold."""
-        if self.collector is not None:
-            self.collector.close()
-        for build in (self.build, self._candidate, self._offered):
-            if build is not None:
-                build.close()
+        if self._collector is not None:
+            self._collector.close()
+        self.build.close()
+        self._successor.close()
 
     def _push(self, item: Item) -> list[Record]:
-        records = self._told()
-        if self.collector is not None:
-            self.collector.item(item)
+        records = self._paced()
+        if self._collector is not None:
+            self._collector.item(item)
         if isinstance(item, Gap):
             records += self._gap(item)
-        elif isinstance(item, Frame | AudioBlock):
-            self._last_ns = item.captured_ns
-            self._last_index = item.index if isinstance(item, Frame) else item.first_sample
+        elif isinstance(item, Notice):
+            self._doubts = _doubts_after(item, self._doubts)
+            records += self.stream.push(item)
+        else:
+            self._position.move(item)
             records += self._decide(item)
             if self.failure is None:
                 self.coverage.watched(end_of(item))
-        else:
-            records += self._notice(item)
-        records += self._switch(item)
+        records += self._try_successor(item)
         return records
+
+    def _paced(self) -> list[Record]:
+        with self._lock:
+            paces, self._paces = self._paces, []
+        for pace in paces:
+            self.stream.every = pace["every"]
+        return [self._position.state("governor", "step", pace) for pace in paces]
+
+    def _gap(self, gap: Gap) -> list[Record]:
+        self.coverage.gap(gap)
+        if self._successor.build is not None:
+            self._successor.build.push(gap)
+        return self.build.push(gap)
+
+    # what decides, and what happens when it does not
 
     def _decide(self, item: Frame | AudioBlock) -> list[Record]:
         if self.failure is not None:
-            if self._clock_ns() < self._retry_ns:
-                return []
-            return self._recover(item)
+            return self._recover(item) if self._outage.may_retry else []
+        self.working = self.build
         try:
-            records = self._fed(self.build, item)
+            records = self.build.push(item, self._doubts, self._clock_ns)
         except Exception as failure:
             if not self._walked().live:
                 raise
             return self._failed(failure, item.captured_ns)
-        self._retry_pause_ns = _RETRY_NS
+        self._outage.over()
         return records
 
-    def _fed(self, build: Build, item: Frame | AudioBlock) -> list[Record]:
-        """Let one bundle take an item, under the eyes of its judge."""
-        self.working, judge = build, build.judge
-        if judge is None or judge.decided:
-            return build.stream.push(item)
-        judge.item(item, self._doubts)
-        since_ns = self._clock_ns()
-        try:
-            records = build.stream.push(item)
-        except Exception as failure:
-            judge.failed(failure)
-            raise
-        judge.pushed(self._clock_ns() - since_ns)
-        return records
-
-    def _notice(self, notice: Notice) -> list[Record]:
-        if notice.state in ("implausible", "plausible"):
-            what = frozenset((str(notice.detail["what"]),))
-            self._doubts = self._doubts | what if notice.state == "implausible" else self._doubts - what
-        return self.build.stream.push(notice)
-
-    def _failed(self, failure: BaseException, ns: int) -> list[Record]:
+    def _failed(self, failure: BaseException, since_ns: int) -> list[Record]:
         self.failure = failure
-        self._retry_ns = self._clock_ns() + self._retry_pause_ns
-        self._retry_pause_ns = min(2 * self._retry_pause_ns, _RETRY_LONGEST_NS)
-        self._failed_ns = ns
-        reason = str(failure.reason) if isinstance(failure, GalagoError) else "INTERNAL"
-        detail = {"reason": reason, "message": str(failure) or type(failure).__name__}
-        return [self._state("stream", "failed", detail)]
+        self._outage.begin(since_ns)
+        return [self._position.state("stream", "failed", _words(failure))]
 
     def _recover(self, item: Frame | AudioBlock) -> list[Record]:
         """Load everything anew and go on behind a gap."""
-        before = self.build
+        before, since_ns = self.build, self._outage.since_ns
         try:
             build = before.again()
         except Exception as failure:  # noqa: BLE001 tried again later, whatever it was
-            return self._failed(failure, self._failed_ns)
+            return self._failed(failure, since_ns)
         before.close()
-        self._take(build)
-        self.failure = None
-        records = [self._placed(record) for record in build.stream.start(self._walked())]
-        return records + self._gap(Gap(self._failed_ns, item.captured_ns, "restart")) + self._decide(item)
+        records = self._take(build)
+        return records + self._gap(Gap(since_ns, item.captured_ns, "restart")) + self._decide(item)
 
-    def _gap(self, gap: Gap) -> list[Record]:
-        self.coverage.gap(gap)
-        for build in (self._candidate, self.build):
-            if build is not None:
-                if build.judge is not None:
-                    build.judge.item(gap)
-                records = build.stream.push(gap)
-        return records
+    # what is to take over
 
-    def _told(self) -> list[Record]:
-        with self._lock:
-            notes, self._notes = self._notes, []
-        for subject, _, detail in notes:
-            if subject == "governor":
-                self.build.stream.every = detail["every"]
-        return [self._state(*note) for note in notes]
-
-    def _switch(self, item: Item) -> list[Record]:
+    def _try_successor(self, item: Item) -> list[Record]:
         """Feed the bundle that is to take over, and let it when it can."""
-        self._adopt()
-        candidate = self._candidate
+        successor, ns = self._successor, self._position.ns
+        successor.adopt(ns)
+        candidate = successor.build
         if candidate is None or not isinstance(item, Frame | AudioBlock):
             return []
+        self.working = candidate
         try:
-            self._fed(candidate, item)  # its decisions do not count yet: the other one's do
+            candidate.push(item, self._doubts, self._clock_ns)  # its decisions do not count yet
         except Exception as failure:  # noqa: BLE001 the one that runs goes on, whatever it was
-            return self._refused(candidate, failure)
-        waited = self._last_ns - self._candidate_ns
-        if self.failure is None and not self._at_once and waited < _TAKE_OVER_LONGEST_NS:
-            # what is on now was told by the old bundle and would be told again by the new one
-            told = any(level.active for level in self.build.stream.levels() if not level.background)
-            if told or candidate.stream.warm_up:
-                return []
-        return self._take_over(candidate, item)
-
-    def _adopt(self) -> None:
-        """Make what was offered the candidate, unless it was withdrawn since."""
-        with self._lock:
-            offered, self._offered = self._offered, None
-            withdrawn, self._withdrawn = self._withdrawn, None
-        if self._candidate is not None and (offered or self._candidate.loaded.id == withdrawn):
-            self._candidate.close()
-            self._candidate = None
-        if offered is not None and offered.loaded.id == withdrawn:
-            offered.close()
-        elif offered is not None:
-            self._candidate, self._candidate_ns = offered, self._last_ns
-            self._observe(offered, decides=False)
-
-    def _refused(self, candidate: Build, failure: BaseException) -> list[Record]:
-        self._candidate = None
-        candidate.close()
-        self.refused = failure
-        return [reload_failed(self.name, candidate.loaded.id, failure, self._last_ns)]
+            successor.drop()
+            self.refused = failure
+            return [self.reload_failed(failure, to=candidate.bundle_id)]
+        if successor.may_take_over(self.stream, ns, failing=self.failure is not None):
+            return self._take_over(candidate, item)
+        return []
 
     def _take_over(self, candidate: Build, item: Frame | AudioBlock) -> list[Record]:
         before = self.build
         records: list[Record] = []
         if self.failure is not None:  # nobody watched since then
-            gap = Gap(self._failed_ns, item.captured_ns, "restart")
+            gap = Gap(self._outage.since_ns, item.captured_ns, "restart")
             self.coverage.gap(gap)
-            before.stream.gaps += 1
+            before.stream.tally.gaps += 1
             records.append(GapRecord(stream=self.name, from_ns=gap.from_ns, to_ns=gap.to_ns, cause=gap.cause))
         records += before.stream.finish(self._walked())
-        detail = {
-            "from": before.loaded.id,
-            "to": candidate.loaded.id,
-            "version": candidate.loaded.manifest.bundle.version,
-        }
-        self._take(candidate)
+        version = candidate.loaded.manifest.bundle.version
+        detail = {"from": before.bundle_id, "to": candidate.bundle_id, "version": version}
+        records.append(self._position.state("bundle", "reloaded", detail))
+        self._successor.taken()
         self.refused = None
-        self._candidate = None
-        self._at_once = False
-        self.failure = None
-        records.append(self._state("bundle", "reloaded", detail))
-        records += [self._placed(record) for record in candidate.stream.start(self._walked())]
+        records += self._take(candidate)
         before.close()
         return records
 
-    def _take(self, build: Build) -> None:
-        """Let ``build`` decide; counts go on where they were."""
-        old, new = self.build.stream, build.stream
-        new.events, new.windows, new.gaps = old.events, old.windows, old.gaps
-        new.skipped, new.left_out = old.skipped, old.left_out
-        new.every = old.every
-        old.observe = None
-        if self.collector is not None and self._collect is not None:
-            self.collector.close()
-            self.collector = self._collect(build)
+    def _take(self, build: Build) -> list[Record]:
+        """Let ``build`` decide from here on, and return its first records."""
+        build.stream.go_on_from(self.stream)
+        if self._collector is not None and self._collect is not None:
+            self._collector.close()
+            self._collector = self._collect(build)
         self.build = build
-        self._observe(build, decides=True)
-
-    def _observe(self, build: Build, *, decides: bool) -> None:
-        """Show each window of ``build`` to its judge and, when it ``decides``, to the collector."""
-        judge, collector, engine = build.judge, self.collector if decides else None, build.loaded.engine
-
-        def seen(window: WindowSeen) -> None:
-            if collector is not None:
-                collector.window(window)
-            if judge is not None and not judge.decided:
-                judge.window(engine.logits(), skipped=window.skipped, warm_up=window.warm_up)
-
-        build.stream.observe = seen if judge is not None or collector is not None else None
+        build.observe(self._collector)
+        self.failure = None
+        return [self._position.placed(record) for record in build.stream.start(self._walked())]
 
     def _walked(self) -> Source:
         if self._source is None:
             raise RuntimeError("push before start")
         return self._source
 
-    def _state(self, subject: str, state: str, detail: dict[str, Any]) -> StateRecord:
+
+class _Position:
+    """Where in the stream the last frame or block began, and the records that say so."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._at = (0, 0)  # index and ns, replaced as one: other threads look too
+
+    @property
+    def ns(self) -> int:
+        """Stream time."""
+        return self._at[1]
+
+    def move(self, item: Frame | AudioBlock) -> None:
+        self._at = (item.index if isinstance(item, Frame) else item.first_sample, item.captured_ns)
+
+    def state(self, subject: str, state: str, detail: dict[str, Any]) -> StateRecord:
+        index, ns = self._at
         return StateRecord(
-            stream=self.name,
-            subject=subject,
-            state=state,
-            index=self._last_index,
-            ns=self._last_ns,
-            detail=detail,
+            stream=self._stream, subject=subject, state=state, index=index, ns=ns, detail=detail
         )
 
-    def _placed(self, record: Record) -> Record:
+    def placed(self, record: Record) -> Record:
         """Return a first record of a later bundle, where in the stream it really stands."""
         if isinstance(record, StateRecord):
-            return msgspec.structs.replace(record, index=self._last_index, ns=self._last_ns)
+            index, ns = self._at
+            return msgspec.structs.replace(record, index=index, ns=ns)
         return record
 
 
-def reload_failed(stream: str, bundle: str, failure: BaseException, ns: int) -> StateRecord:
-    """Return the record of a bundle that could not take over."""
+class _Outage:
+    """Since when nothing decides, and when to load everything anew: ever more rarely."""
+
+    def __init__(self, clock_ns: Callable[[], int]) -> None:
+        self.since_ns = 0
+        """Stream time."""
+        self._clock_ns = clock_ns
+        self._pause_ns = _RETRY_NS
+        self._retry_ns = 0
+
+    @property
+    def may_retry(self) -> bool:
+        return self._clock_ns() >= self._retry_ns
+
+    def begin(self, since_ns: int) -> None:
+        self.since_ns = since_ns
+        self._retry_ns = self._clock_ns() + self._pause_ns
+        self._pause_ns = min(2 * self._pause_ns, _RETRY_LONGEST_NS)
+
+    def over(self) -> None:
+        self._pause_ns = _RETRY_NS
+
+
+def _doubts_after(notice: Notice, doubts: frozenset[str]) -> frozenset[str]:
+    if notice.state not in ("implausible", "plausible"):
+        return doubts
+    what = frozenset((str(notice.detail["what"]),))
+    return doubts | what if notice.state == "implausible" else doubts - what
+
+
+def _words(failure: BaseException) -> dict[str, str]:
     reason = str(failure.reason) if isinstance(failure, GalagoError) else "INTERNAL"
-    detail = {"to": bundle, "reason": reason, "message": str(failure) or type(failure).__name__}
-    return StateRecord(stream=stream, subject="bundle", state="reload_failed", index=0, ns=ns, detail=detail)
+    return {"reason": reason, "message": str(failure) or type(failure).__name__}

@@ -11,9 +11,9 @@ from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.settings import AcceleratorSettings, SourceSettings, StreamSettings
 from galago_edge.pipeline import LoadedBundle, Stream, load
+from galago_edge.service.build import Build
 from galago_edge.service.configuration import source_of
 from galago_edge.service.first_loads import ensure_first_load
-from galago_edge.service.live_stream import Build
 from galago_edge.service.slots import Slots
 from galago_edge.sources import Source, open_source, parse_source
 from galago_edge.sources.address import Address, Modality, hide_credentials

@@ -26,6 +26,7 @@ from galago_edge.pipeline.driver import drive
 from galago_edge.pipeline.threshold_overrides import override
 from galago_edge.preprocess.image import use_one_thread
 from galago_edge.recording import SampleCollector, SampleFolder
+from galago_edge.service.build import Build
 from galago_edge.service.control import Control
 from galago_edge.service.coverage import Coverage, Days
 from galago_edge.service.errands import Errands
@@ -33,10 +34,10 @@ from galago_edge.service.governor import Governor
 from galago_edge.service.handover import Heartbeat, between, now, read_coverage, write_coverage
 from galago_edge.service.limits import cap_arenas, resident_mb
 from galago_edge.service.live_sources import LiveSource, LiveSources
-from galago_edge.service.live_stream import Build, LiveStream, reload_failed
+from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.page import Page
 from galago_edge.service.prepared_stream import PreparedStream, build_of, check_same_input, is_live, prepare
-from galago_edge.service.slots import Slots
+from galago_edge.service.slots import RecordingSlots, Slots
 from galago_edge.service.status_report import (
     RecentEvents,
     preview_jpeg,
@@ -116,7 +117,7 @@ class Service:
         self._root = root
         self._scores = scores
         self._absent = dict(absent)
-        self._slots = slots or Slots(root, live=False)
+        self._slots: Slots = slots or RecordingSlots(root)
         self._upkeep = Upkeep(self._slots.store, settings.store)
         self.device = settings.device.name or socket.gethostname() or "galago"
         self._messages: SimpleQueue[_Ended | PreparedStream | _Told] = SimpleQueue()
@@ -163,7 +164,7 @@ class Service:
             live, name = running.live, running.prepared.source_name
             if live.failure is not None:
                 failures.append((running.name, live.failure))
-            elif live.refused is not None and self._wanted_id(running) != live.build.loaded.id:
+            elif live.refused is not None and self._wanted_id(running) != live.bundle_id:
                 refused.append((running.name, live.refused))
             streams.append(stream_status(live, sources.get(name), name, ended=running.ended))
         return service_status(
@@ -327,7 +328,7 @@ class Service:
             (build,) = (running.live.working for running in self._streams if running.name == stream)
             if build is not None and build.judge is not None:
                 failure = DeviceError(Reason.HUNG, text, hint="build it with a smaller model")
-                self._slots.leave_now(failure, build.loaded.id)
+                self._slots.leave_now(failure, build.bundle_id)
         with contextlib.suppress(GalagoError, OSError):
             self._outbox.emit([record, *self._slots.news()])
             self._outbox.stop(_LAST_WORDS_S / 2)
@@ -481,7 +482,7 @@ class Service:
             self._slots.refresh()
         except GalagoError as failure:
             for running in list(self._streams):
-                self._deliver([self._reload_failed(running, failure)])
+                self._deliver([running.live.reload_failed(failure)])
         else:
             self._match()
         self._upkeep.recheck()
@@ -498,22 +499,23 @@ class Service:
     def _match(self, leave: str | None = None) -> None:
         """Load the bundle that should run now for every stream that runs another; ``leave`` one at once."""
         for running in list(self._streams):
-            live, name = running.live, running.live.manifest.bundle.name
+            live, wanted = running.live, None
             try:
-                bundle = self._slots.bundle(name)
-                if bundle.id == live.build.loaded.id:
+                bundle = self._slots.bundle(live.manifest.bundle.name)
+                wanted = bundle.id
+                if bundle.id == live.bundle_id:
                     continue
                 check_same_input(live.manifest, bundle.manifest)
                 build = self._built(running, bundle)
             except Exception as failure:  # noqa: BLE001 the one that runs goes on, whatever it was
                 live.refused = failure
-                self._deliver([self._reload_failed(running, failure)])
+                self._deliver([live.reload_failed(failure, to=wanted)])
                 continue
             if running.ended:
                 build.close()
             else:
                 self._describe(running.name, bundle.manifest)
-                live.offer(build, at_once=live.build.loaded.id == leave)
+                live.offer(build, at_once=live.bundle_id == leave)
         for stream in self._waiting():
             try:
                 prepared = prepare(
@@ -527,10 +529,6 @@ class Service:
                 self._absent[stream.name] = failure
             else:
                 self._messages.put(prepared)
-
-    def _reload_failed(self, running: Running, failure: BaseException) -> StateRecord:
-        live = running.live
-        return reload_failed(running.name, live.manifest.bundle.name, failure, live.coverage.end_ns)
 
     def _built(self, running: Running, bundle: Bundle) -> Build:
         """Load a bundle for a stream; one on trial that does not load has failed.

@@ -57,7 +57,7 @@ def stream_status(
     live: LiveStream, source: SourceStatus | None, source_name: str, *, ended: bool
 ) -> StreamStatus:
     """Return how one stream is; ``source`` is None when it is a recording."""
-    stream, manifest = live.build.stream, live.manifest
+    stream, manifest, tally = live.stream, live.manifest, live.stream.tally
     if live.failure is not None:
         state = "failed"
     elif ended:
@@ -72,12 +72,12 @@ def stream_status(
         modality=manifest.modality,
         bundle=manifest.bundle.name,
         version=manifest.bundle.version,
-        bundle_id=live.build.loaded.id,
+        bundle_id=live.bundle_id,
         state=state,
-        windows=stream.windows,
-        skipped=stream.skipped,
-        events=stream.events,
-        gaps=stream.gaps,
+        windows=tally.windows,
+        skipped=tally.skipped,
+        events=tally.events,
+        gaps=tally.gaps,
         dropped=live.dropped(),
         levels=stream.levels(),
         backend=backend_status(live),

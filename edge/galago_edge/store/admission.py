@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from galago_edge.bundle import Bundle, TrustedKeys, require_trust
+from galago_edge.contract.bundle_identity import BundleIdentity
 from galago_edge.contract.errors import BundleError, DeviceError, LinkError, Reason
-from galago_edge.contract.manifest import Manifest
 from galago_edge.store.state import Release, Slot, Trial
 from galago_edge.store.store import Store
 from galago_edge.store.store_change import now_utc
@@ -33,18 +32,8 @@ def release_of(bundle: Bundle) -> Release:
     return Release.of(bundle.manifest, bundle.id, now_utc())
 
 
-class ReleaseCandidate(Protocol):
-    """What is asked of a bundle before it is here: ``Bundle`` is one, and so is what somebody offers."""
-
-    @property
-    def id(self) -> str: ...  # noqa: D102
-
-    @property
-    def manifest(self) -> Manifest: ...  # noqa: D102
-
-
 def check_release(
-    bundle: Bundle | ReleaseCandidate, slot: Slot | None, *, allow_downgrade: bool, allow_bad: bool
+    bundle: BundleIdentity, slot: Slot | None, *, allow_downgrade: bool, allow_bad: bool
 ) -> list[str]:
     """Refuse a bundle that must not follow what ``slot`` has; return the overrides that were needed.
 
