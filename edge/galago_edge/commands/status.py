@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def status(ctx: click.Context, root: Path, as_json: bool) -> None:
-    """Show board, runtime, active bundles, trusted keys, the health of the store and the running service.
+    """Show what this device runs and how it is.
 
-    Every byte of every active bundle is checked, and who signed it. Exit code 1 when the next start would
-    not load one, when keys, profile or record cannot be read, when there is no TFLite runtime, or when a
-    service runs and does not answer; 4 when a bundle is on trial and no service runs that could judge it.
-    What a service says of its sources, streams and sinks does not change the exit code.
+    Board, runtime, active bundles, trusted keys, the health of the store and of the running service.
+    Every byte of every active bundle is checked, and who signed it. Exit code 1 when the next start
+    would not load one, when keys, profile or the store's state cannot be read, when there is no TFLite
+    runtime, or when a service runs and does not answer; 4 when a bundle is on trial and no service runs
+    that could judge it. What a service reports about its sources, streams and sinks does not change the
+    exit code.
 
     \b
     Example:
