@@ -121,7 +121,8 @@ def _lines(receipt: Receipt, root: Path, told: int | None) -> list[str]:
     lines = [f"{receipt.bundle} {said} in {root} (id {receipt.bundle.id[:16]}…)"]
     if receipt.golden:
         worst = max(result.largest_difference for result in receipt.golden)
-        lines.append(f"golden samples: {len(receipt.golden)} answered, at most {worst} steps off")
+        answered = f"golden samples: {len(receipt.golden)} answered"
+        lines.append(f"{answered}, at most {worst} quantization steps off")
     if receipt.profile is None:
         lines.append(f"no profile in {root}: board and operators were not checked, machine and runtime were")
     if receipt.phase == "on trial":
@@ -139,7 +140,7 @@ def _verdict(slot: Slot, code: int) -> str:
     if code == 0:
         return f"committed: {slot.active.version} stays"
     if code == 4:
-        return f"still on trial, {slot.trial.left if slot.trial else 0} loads left"
+        return f"still on trial, {slot.trial.left if slot.trial else 0} boot attempts left"
     return f"rolled back: {slot.active.version} is active again; galago history says why"
 
 

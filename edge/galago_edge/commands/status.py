@@ -142,7 +142,7 @@ def _slot_lines(report: SlotReport) -> list[str]:
     if slot.previous is not None:
         lines[-1] += f", before it {slot.previous.version}"
     if slot.trial is not None:
-        lines.append(f"  ON TRIAL: loaded {slot.trial.boots} times, {slot.trial.left} loads left")
+        lines.append(f"  ON TRIAL: loaded {slot.trial.boots} times, {slot.trial.left} boot attempts left")
     if slot.staged is not None:
         lines.append(f"  staged: {slot.staged.version} (id {slot.staged.id[:16]}…)")
     if report.last_rollback is not None and report.last_rollback.id in slot.bad:

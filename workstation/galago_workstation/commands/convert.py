@@ -40,7 +40,7 @@ def convert(run: Path, as_json: bool) -> None:
     click.echo(f"operators, all builtin int8: {operators}")
     click.echo(
         f"validation accuracy ({held_out.samples} samples): float {held_out.accuracy_float:.2%},"
-        f" int8 {held_out.accuracy_int8:.2%}, {held_out.flips} flips".replace("%", " %")
+        f" int8 {held_out.accuracy_int8:.2%}, {held_out.flips} disagreements (flips)".replace("%", " %")
     )
     file = run / CONVERTED_FOLDER / INT8_FILE
     click.echo(f"{file}: {file.stat().st_size} bytes")
