@@ -94,7 +94,7 @@ def _check_form(model: Any, spec: InputSpec, labels: int) -> None:
         raise ModelError(
             Reason.EXPORT_FAILED,
             f"model {model.name} takes {len(inputs)} inputs ({names}), expected one",
-            hint="a Galago model sees one picture or one window of sound",
+            hint="a Galago model takes one image or one window of audio",
         )
     if inputs[0] is not None:
         _check_shape(model, "input", tuple(inputs[0].shape[1:]), spec.shape)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -16,30 +17,54 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 HEAD = """\
 # Commands
 
-Made by `tests/data/make_commands_page.py` from the commands' own help texts. `bundle`, `classify`, `doctor`,
-`install`, `keys`, `replay`, `run` and `status` are on every device; `bundle build`, `convert`, `demo`,
-`demo-data`, `devices`, `evaluate` and `train` come with the workstation.
+Made by `tests/data/make_commands_page.py` from the commands' own help texts.
+
 Exit codes: [reason-codes.md](reason-codes.md).
+
+On every device (`galago-edge`): {device}.
+
+With the workstation (`galago`) also: {workstation}.
 """
 
+WIDTH = 100
 
-def help_of(command: click.Command, path: str) -> list[str]:
-    """Return the sections of ``command`` and of everything below it."""
+
+def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command, click.Context]]:
+    """Give every command below and including ``command``: its words, itself and a context for its help."""
     ctx = click.Context(
-        command, info_name=path, terminal_width=100, max_content_width=100, **main.context_settings
+        command, info_name=path, terminal_width=WIDTH, max_content_width=WIDTH, **main.context_settings
     )
-    sections = [f"## `{path}`\n\n```text\n{command.get_help(ctx)}\n```\n"]
+    yield path, command, ctx
     if isinstance(command, click.Group):
         for name in command.list_commands(ctx):
             found = command.get_command(ctx, name)
             if found is not None:
-                sections += help_of(found, f"{path} {name}")
-    return sections
+                yield from commands(found, f"{path} {name}")
+
+
+def owner(command: click.Command) -> str:
+    """Return the package whose module defines ``command``."""
+    return getattr(command.callback, "__module__", "").partition(".")[0]
+
+
+def head() -> str:
+    """Return the head of the page: which command comes with which distribution."""
+    found: dict[str, list[str]] = {"galago_edge": [], "galago_workstation": []}
+    for path, command, _ in commands(main, "galago"):
+        if not isinstance(command, click.Group):
+            found[owner(command)].append(f"`{path.removeprefix('galago ')}`")
+    return HEAD.format(
+        device=", ".join(found["galago_edge"]), workstation=", ".join(found["galago_workstation"])
+    )
 
 
 def page() -> str:
     """Return the whole page."""
-    return "\n".join([HEAD, *help_of(main, "galago")])
+    sections = [
+        f"## `{path}`\n\n```text\n{command.get_help(ctx)}\n```\n"
+        for path, command, ctx in commands(main, "galago")
+    ]
+    return "\n".join([head(), *sections])
 
 
 if __name__ == "__main__":

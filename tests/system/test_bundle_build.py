@@ -314,7 +314,7 @@ def test_a_device_takes_what_was_built(
     assert galago("keys", "trust", f"{key}.pub", "--root", tmp_path / "device").exit_code == 0
     installed = galago("install", tmp_path / "out.galago", "--root", tmp_path / "device")
     assert installed.exit_code == 0, installed.output
-    assert "golden samples: 3 answered, at most 0 steps off" in installed.output
+    assert "golden samples: 3 answered, at most 0 quantization steps off" in installed.output
 
 
 @pytest.mark.parametrize("modality", ["camera_run", "microphone_run"])

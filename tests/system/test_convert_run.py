@@ -286,11 +286,11 @@ def test_evaluate_compares_the_three_forms(converted_run: Path, capfd: pytest.Ca
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     assert capfd.readouterr() == ("", "")
-    rows = {line[:20].strip(): line.split() for line in result.stdout.splitlines()}
+    rows = {line[:22].strip(): line.split() for line in result.stdout.splitlines()}
     assert rows["accuracy"][1:] == ["100.00", "%"] * 3
     for label in LEVELS:
         assert rows[f"recall {label}"][-1] == "%"
-    assert rows["flips against Keras"][-3:] == ["0", "0", "0"]
+    assert rows["disagreements (flips)"][-3:] == ["0", "0", "0"]
     found = read_evaluation(converted_run)
     assert found.test_samples == len(Run.open(converted_run).samples("test"))
     assert np.sum(found.tflite_int8.confusion) == found.test_samples

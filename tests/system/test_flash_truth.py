@@ -258,7 +258,7 @@ def test_a_device_whose_record_is_lost_can_still_be_flashed(place: Place) -> Non
         (card / name).write_bytes(b"not a record")
     before = {path: path.stat().st_mtime_ns for path in card.rglob("*")}
     dry = run("flash", place.bundle(3), card, "--dry-run")
-    assert "its record is damaged" in dry.stderr and dry.exit_code == 0, dry.output
+    assert "its state is damaged" in dry.stderr and dry.exit_code == 0, dry.output
     assert {path: path.stat().st_mtime_ns for path in card.rglob("*")} == before
     (done,) = devices(run("flash", place.bundle(3), card, "--json").stdout)
     assert (done["outcome"], done["active"], active(card)) == ("on trial", "3.0.0", "3.0.0")

@@ -102,7 +102,7 @@ def test_a_bundle_is_installed_and_shown(root: Path, bundle: Path) -> None:
     result = install(bundle, root)
     assert result.exit_code == 0, result.output
     assert "eyes 1.0.0 is installed and active" in result.output
-    assert "golden samples: 3 answered, at most 0 steps off" in result.output
+    assert "golden samples: 3 answered, at most 0 quantization steps off" in result.output
     shown = galago("status", "--root", root)
     assert shown.exit_code == 0
     assert "eyes 1.0.0" in shown.output and "store    ok" in shown.output

@@ -72,7 +72,7 @@ def test_the_life_of_an_update(root: Path, tmp_path: Path, tiny_image_model: byt
     assert result.exit_code == 0 and "eyes 2.0.0 is installed and active on trial" in result.output
     assert "if it fails, 1.0.0 is active again" in result.output
     shown = galago("status", "--root", root)
-    assert shown.exit_code == 4 and "ON TRIAL: loaded 0 times, 3 loads left" in shown.output
+    assert shown.exit_code == 4 and "ON TRIAL: loaded 0 times, 3 boot attempts left" in shown.output
     assert galago("commit", "--root", root).output == f"eyes 2.0.0 is committed in {root}\n"
     assert galago("status", "--root", root).exit_code == 0
     result = galago("install", paths[2], "--root", root, "--stage-only")

@@ -284,7 +284,7 @@ def test_idx_pictures_reach_the_model_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        (np.zeros(5, np.uint8), "5 labels for 6 pictures"),
+        (np.zeros(5, np.uint8), "5 labels for 6 images"),
         (np.array([0, 1, 2, 0, 1, 0], np.uint8), "holds label 2"),
         (np.zeros((6, 1), np.uint8), "magic number 2050; expected 2049"),
     ],

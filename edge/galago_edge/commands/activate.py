@@ -22,12 +22,12 @@ from galago_edge.commands.store_options import (
 @name_argument
 @root_option
 @click.option("--id", "given", metavar="ID|VERSION", help="Only if this bundle is the staged one.")
-@click.option("--commit", is_flag=True, help="No trial: take it as good at once.")
+@click.option("--commit", is_flag=True, help="Commit it at once, without a trial.")
 @click.option("--allow-downgrade", is_flag=True, help="Take an older release than the active one.")
 @click.option(
     "--trial-s",
     type=click.IntRange(1, 86_400),
-    help="How long it is on trial, instead of what it says itself.",
+    help="Length of its trial in seconds, instead of the manifest's.",
 )
 @json_option
 def activate(
@@ -39,9 +39,10 @@ def activate(
     trial_s: int | None,
     as_json: bool,
 ) -> None:
-    """Make the staged bundle called NAME active, on trial where there is one to go back to.
+    """Make the staged bundle called NAME active.
 
-    Every byte of it is checked again first. NAME may be left out where the device has only one.
+    Every byte of it is checked again first. It is on trial where there is a bundle to go back to. NAME
+    may be left out where the device has only one.
 
     \b
     Example:

@@ -35,10 +35,10 @@ def bundle() -> None:
 @click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
-    """Show what BUNDLE holds: labels, policy, preprocessing, model, figures, files.
+    """Show what BUNDLE holds.
 
-    Every byte is checked on the way; whether the signer is to be trusted is not asked (galago bundle
-    verify --trust).
+    Labels, decision policy, preprocessing, model, figures and files. Every byte is checked on the way;
+    whether the signer is to be trusted is not asked (galago bundle verify --trust).
 
     \b
     Example:
@@ -70,11 +70,13 @@ def inspect(path: Path, as_json: bool) -> None:
     type=click.IntRange(1, 16),
     default=1,
     show_default=True,
-    help="So many different --trust keys must have signed it.",
+    help="How many different --trust keys must have signed it.",
 )
 @json_option
 def verify(path: Path, trusted: tuple[Path, ...], threshold: int, as_json: bool) -> None:
-    """Check that BUNDLE is whole, signed and consistent, and with --trust by whom.
+    """Check that BUNDLE is whole, signed and consistent.
+
+    With --trust it must also be signed by one of these keys.
 
     \b
     Example:

@@ -38,10 +38,11 @@ _DIGITS = 16  # of a hash or key id
 @click.argument("new", type=click.Path(path_type=Path))
 @json_option
 def diff(old: Path, new: Path, as_json: bool) -> None:
-    """Show what the bundle NEW says otherwise than OLD: labels added, removed and moved to another output
-    of the model, thresholds, preprocessing, tensors, operators, sizes, accuracy, and all the rest.
+    """Show every difference between the bundles OLD and NEW.
 
-    Nothing that is signed is left out. Every byte of both is checked on the way.
+    Labels added, removed and moved to another output of the model, thresholds, preprocessing, tensors,
+    operators, sizes, accuracy and everything else that is signed. Every byte of both is checked on the
+    way.
 
     \b
     Example:

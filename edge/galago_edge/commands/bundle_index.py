@@ -27,10 +27,10 @@ from galago_edge.commands.cli import json_option
 )
 @json_option
 def index(folder: Path, keys: tuple[Path, ...], sequence: int | None, as_json: bool) -> None:
-    """Write a signed list of the bundles in FOLDER, the highest release of each name and channel.
+    """Write a signed list of the bundles in FOLDER.
 
-    Give FOLDER out with any web server, and galago pull on the devices does the rest. Put new bundles there
-    first, then make the list.
+    It names the highest release of each name and channel. Serve FOLDER with any web server, and galago
+    pull on the devices does the rest. Put new bundles there first, then make the list.
 
     \b
     Example:

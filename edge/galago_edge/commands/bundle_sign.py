@@ -35,10 +35,11 @@ from galago_edge.commands.options import opened_bundle
 def sign(
     path: Path, keys: tuple[Path, ...], trusted: tuple[Path, ...], out: Path | None, as_json: bool
 ) -> None:
-    """Add a signature to BUNDLE; those that are there stay, and so does every other byte and its id.
+    """Add a signature to BUNDLE.
 
-    For a second pair of eyes (devices can ask for two signatures: galago keys threshold) and for changing
-    keys. Every byte is checked before it is signed; look at it first with galago bundle inspect.
+    The signatures that are there stay, and so do every other byte and the id. For a second pair of eyes
+    (devices can require two signatures: galago keys threshold) and for changing keys. Every byte is
+    checked before it is signed; look at it first with galago bundle inspect.
 
     \b
     Example:

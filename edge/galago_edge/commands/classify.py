@@ -28,11 +28,12 @@ _NS_PER_S = 1e9
 def classify(
     ctx: click.Context, files: tuple[Path, ...], bundle: Path, trusted: tuple[Path, ...], as_json: bool
 ) -> None:
-    """Say what each image or sound file is: the best label, its score, and the next two.
+    """Classify image or sound files with a bundle.
 
-    A sound is taken window by window; each label counts where it is strongest, and a background label
-    is the answer only if it wins everywhere. A sound shorter than a window gets zeros behind it.
-    Thresholds and smoothing play no part here: they are for streams (galago replay).
+    Prints the best label of each file with its score, and the next two. A sound is taken window by
+    window; each label counts where it is strongest, and a background label is the answer only if it wins
+    everywhere. A sound shorter than a window is padded with zeros. Thresholds and smoothing play no part
+    here: they are for streams (galago replay).
 
     \b
     Example:

@@ -24,9 +24,9 @@ from galago_edge.commands.store_options import (
 @click.option("--id", "given", metavar="ID|VERSION", help="Only if this bundle is the active one.")
 @json_option
 def commit(name: str | None, root: Path, given: str | None, as_json: bool) -> None:
-    """Take the active bundle called NAME as good, without waiting for its trial to end.
+    """Commit the active bundle NAME without waiting for its trial.
 
-    From then on its floor holds, and what it replaced can be removed. A bundle that is committed already
+    From then on its floor holds, and what it replaced can be removed. A bundle that is already committed
     stays so. NAME may be left out where the device has only one.
 
     \b

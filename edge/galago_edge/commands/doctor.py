@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store.")
-@click.option("--config", type=click.Path(path_type=Path), help="Also look at what this galago.toml names.")
+@click.option("--config", type=click.Path(path_type=Path), help="Also check what this galago.toml names.")
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, root: Path, config: Path | None, as_json: bool) -> None:
-    """Look at everything this device needs and say what fixes what is wrong.
+    """Check everything this device needs and say how to fix it.
 
     Libraries, TFLite runtime, store, bundles and their golden samples, accelerators, cameras and
-    microphones with names that stay, disk, memory, clock, heat, systemd unit; with --config the
-    streams, their sources, broker, webhook and page too. Nothing is changed. Exit code 1 when
-    something fails.
+    microphones with stable names, disk, memory, clock, heat, systemd unit; with --config also the
+    streams, their sources, broker, webhook and page. Nothing is changed. Exit code 1 when a check fails.
 
     \b
     Examples:

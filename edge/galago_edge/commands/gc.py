@@ -15,9 +15,10 @@ from galago_edge.commands.store_options import root_option
 @root_option
 @json_option
 def gc(root: Path, as_json: bool) -> None:
-    """Remove bundles that are neither active, nor what a rollback goes back to, nor staged, nor in use.
+    """Remove the bundles that this device no longer needs.
 
-    Each install does the same before it looks for room.
+    Kept are those that are active, staged or in use, and those that a rollback goes back to. Each
+    install does the same before it checks the free space.
 
     \b
     Example:

@@ -15,9 +15,10 @@ from galago_edge.commands.store_options import root_option
 @root_option
 @json_option
 def history(root: Path, as_json: bool) -> None:
-    """Show the last changes of a store, the newest first: installs, trials, commits, rollbacks, findings.
+    """Show the last changes of the store, the newest first.
 
-    Times are by the device's own clock, which may have been wrong.
+    Installs, trials, commits, rollbacks and findings. Times are by the device's own clock, which may
+    have been wrong.
 
     \b
     Example:

@@ -25,18 +25,21 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @root_option
-@click.option("--stage-only", is_flag=True, help="Only put it beside the active one; see galago activate.")
-@click.option("--commit", is_flag=True, help="No trial: take it as good at once.")
+@click.option("--stage-only", is_flag=True, help="Only stage it beside the active one; see galago activate.")
+@click.option("--commit", is_flag=True, help="Commit it at once, without a trial.")
 @click.option("--allow-downgrade", is_flag=True, help="Take an older release than the active one.")
 @click.option("--allow-bad", is_flag=True, help="Take a bundle that failed on this device before.")
 @click.option("--ignore-compatible", is_flag=True, help="Take a bundle that was built for other boards.")
 @click.option(
     "--trial-s",
     type=click.IntRange(1, 86_400),
-    help="How long it is on trial, instead of what it says itself.",
+    help="Length of its trial in seconds, instead of the manifest's.",
 )
 @click.option(
-    "--wait", "wait_s", type=click.FloatRange(0), help="Wait so many seconds for the end of the trial."
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0),
+    help="Wait this many seconds at most for the trial to end.",
 )
 @json_option
 @click.pass_context
@@ -53,15 +56,16 @@ def install(
     wait_s: float | None,
     as_json: bool,
 ) -> None:
-    """Check BUNDLE, run its golden samples on this device, and make it the active one.
+    """Check BUNDLE, test it on this device and make it active.
 
-    Where there is a bundle to go back to it is active on trial: the running service is told, judges it by
-    live input, and commits it or goes back. Without a service it is judged from the next start on. Exit
-    code 0: installed as asked. With --wait: 0 committed, 4 still on trial, 6 rolled back.
+    It is loaded once in a process of its own and must answer its golden samples. Where there is a bundle
+    to go back to, the new one is active on trial: the running service is told, judges it by live input,
+    and commits it or goes back. Without a service it is judged from the next start on. Exit code 0:
+    installed as asked. With --wait: 0 committed, 4 still on trial, 6 rolled back.
 
-    Whatever fails, the bundle that was active before stays so. ROOT must trust the signer (galago keys
-    trust); with a profile in ROOT (galago devices show NAME -o ROOT/profile.toml) board, runtime and
-    operators are checked too.
+    If anything fails, the bundle that was active before stays active. ROOT must trust the signer (galago
+    keys trust); with a profile in ROOT (galago devices show NAME -o ROOT/profile.toml) board, runtime
+    and operators are checked too.
 
     \b
     Example:
@@ -117,7 +121,8 @@ def _lines(receipt: Receipt, root: Path, told: int | None) -> list[str]:
     lines = [f"{receipt.bundle} {said} in {root} (id {receipt.bundle.id[:16]}…)"]
     if receipt.golden:
         worst = max(result.largest_difference for result in receipt.golden)
-        lines.append(f"golden samples: {len(receipt.golden)} answered, at most {worst} steps off")
+        answered = f"golden samples: {len(receipt.golden)} answered"
+        lines.append(f"{answered}, at most {worst} quantization steps off")
     if receipt.profile is None:
         lines.append(f"no profile in {root}: board and operators were not checked, machine and runtime were")
     if receipt.phase == "on trial":
@@ -135,7 +140,7 @@ def _verdict(slot: Slot, code: int) -> str:
     if code == 0:
         return f"committed: {slot.active.version} stays"
     if code == 4:
-        return f"still on trial, {slot.trial.left if slot.trial else 0} loads left"
+        return f"still on trial, {slot.trial.left if slot.trial else 0} boot attempts left"
     return f"rolled back: {slot.active.version} is active again; galago history says why"
 
 

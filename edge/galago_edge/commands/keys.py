@@ -25,9 +25,10 @@ def keys() -> None:
 @click.option("--comment", default="", help="What the key is for, such as 'Porch alarms 2026'.")
 @json_option
 def new(path: Path, comment: str, as_json: bool) -> None:
-    """Make a key pair: the private half at PATH, for its owner alone, the public half at PATH.pub.
+    """Make a key pair: PATH and PATH.pub.
 
-    Keys are never overwritten.
+    The private half at PATH is for its owner alone, the public half at PATH.pub for devices. Keys are
+    never overwritten.
 
     \b
     Example:
@@ -109,10 +110,11 @@ def trust(public_key: Path, root: Path, as_json: bool) -> None:
 @_in_use_option
 @json_option
 def revoke(key: str, root: Path, why: str, allow_in_use: bool, as_json: bool) -> None:
-    """Never again count signatures by a key on the device at ROOT: its file PUB, or its ID.
+    """Revoke a key for good on the device at ROOT.
 
-    For good: a revoked key cannot be trusted again. Refused while a bundle of the device depends on it,
-    for the device would not load that one any more.
+    The key is given as its file PUB, or by its ID. Its signatures never count again, and it cannot be
+    trusted again. Refused while a bundle of the device depends on it, because the device would no longer
+    load that bundle.
 
     \b
     Example:
@@ -139,7 +141,9 @@ def revoke(key: str, root: Path, why: str, allow_in_use: bool, as_json: bool) ->
 @_in_use_option
 @json_option
 def threshold(count: int, root: Path, allow_in_use: bool, as_json: bool) -> None:
-    """Let the device at ROOT take only bundles that COUNT different trusted keys have signed.
+    """Require signatures by COUNT different trusted keys.
+
+    The device at ROOT then takes only bundles that this many trusted keys have signed.
 
     \b
     Example:
@@ -161,7 +165,9 @@ def threshold(count: int, root: Path, allow_in_use: bool, as_json: bool) -> None
 @_in_use_option
 @json_option
 def channel(name: str | None, any_channel: bool, root: Path, allow_in_use: bool, as_json: bool) -> None:
-    """Let the device at ROOT take only bundles of the channel NAME, or with --any of every one.
+    """Take only bundles of the channel NAME on this device.
+
+    With --any the device at ROOT takes bundles of every channel again.
 
     \b
     Example:
@@ -182,7 +188,9 @@ def channel(name: str | None, any_channel: bool, root: Path, allow_in_use: bool,
 @_root_option
 @json_option
 def list_keys(root: Path, as_json: bool) -> None:
-    """Show which keys the device at ROOT trusts, which it has revoked, and how many must sign.
+    """List the trusted and the revoked keys of a device.
+
+    Also how many different keys must sign a bundle, and the channel that the device follows.
 
     \b
     Example:

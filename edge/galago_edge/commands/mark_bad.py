@@ -23,7 +23,9 @@ from galago_edge.contract.errors import CallerError, Reason
 @root_option
 @json_option
 def mark_bad(bundle_id: str, name: str | None, root: Path, as_json: bool) -> None:
-    """Never take the bundle ID again on this device; if it is active, go back to the one before.
+    """Never take the bundle ID again on this device.
+
+    If it is active, the bundle before it becomes active again.
 
     \b
     Example:

@@ -24,7 +24,7 @@ _SEVERITY = (0, 5, 3, 2, 1)
 @root_option
 @click.option("--name", "names", multiple=True, help="Bundle to fetch.  [default: those that are installed]")
 @click.option("--channel", default="stable", show_default=True, help="Channel to fetch from.")
-@click.option("--stage-only", is_flag=True, help="Install, but leave what is active active.")
+@click.option("--stage-only", is_flag=True, help="Install it, but do not make it active.")
 @json_option
 @click.pass_context
 def pull(
@@ -36,11 +36,12 @@ def pull(
     stage_only: bool,
     as_json: bool,
 ) -> None:
-    """Bring the device's bundles up to date from the web folder URL and its signed list.
+    """Update this device's bundles from the web folder URL.
 
-    The list and the bundles are believed for their signatures, not for where they come from; a list older
-    than the last one is refused. What came of a download that broke is kept. For a timer: without news
-    nothing is fetched and nothing is written. The exit code is that of the bundle that fared worst.
+    The folder's signed list says what there is. List and bundles are trusted for their signatures, not
+    for where they come from; a list older than the last one is refused. What arrived of an interrupted
+    download is kept. Made for a timer: without news nothing is fetched and nothing is written. The exit
+    code is that of the bundle that fared worst.
 
     \b
     Example:

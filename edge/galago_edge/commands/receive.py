@@ -12,17 +12,15 @@ _INTERRUPTED = 130
 
 @click.command()
 @click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store.")
-@click.option("--stdio", is_flag=True, required=True, help="Speak frames over standard input and output.")
-@click.option(
-    "--mounted", is_flag=True, help="The store is another machine's, on a disk that is mounted here."
-)
+@click.option("--stdio", is_flag=True, required=True, help="Speak over standard input and output.")
+@click.option("--mounted", is_flag=True, help="The store belongs to another machine and is mounted here.")
 @click.option("--provision", is_flag=True, help="Take profile and trusted keys instead of a bundle.")
 @click.pass_context
 def receive(ctx: click.Context, root: Path, stdio: bool, mounted: bool, provision: bool) -> None:
-    """Take a bundle that galago flash sends, verify it here, and install it.
+    """Receive a bundle from galago flash, verify and install it.
 
-    This is what galago flash starts on a device by ssh; nobody types it. A key that may flash a device and do
-    nothing else is a line of authorized_keys (docs/flashing.md):
+    This is what galago flash starts on a device by ssh; nobody types it. A key that may flash a device
+    and do nothing else is a line of authorized_keys (docs/flashing.md):
 
     \b
     Example:

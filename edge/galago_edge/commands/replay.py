@@ -34,10 +34,11 @@ def replay(
     block_samples: int | None,
     name: str,
 ) -> None:
-    """Decide on a recording as a device would, and write the records as JSON lines.
+    """Run a bundle on a recording, exactly as a device would.
 
-    SOURCE is a folder of images, a video, a sound file, or pipe:- with raw samples. It is decided as fast
-    as this computer can, in stream time: the same source and bundle always give the same bytes.
+    The records are written as JSON lines. SOURCE is a folder of images, a video, a sound file, or pipe:-
+    with raw samples. It is decided as fast as this computer can, in stream time: the same source and
+    bundle always give the same bytes.
 
     \b
     Examples:

@@ -26,16 +26,17 @@ from galago_edge.commands.store_options import (
     "--id",
     "given",
     metavar="VERSION|ID",
-    help="Only if this bundle is the active one; fine when it was left before.",
+    help="Only if this bundle is the active one; no error if it was left before.",
 )
 @click.option("--why", default="", help="One line for the history.")
 @json_option
 def rollback(name: str | None, root: Path, given: str | None, why: str, as_json: bool) -> None:
-    """Make the bundle before the active one called NAME active again; without one, the factory's.
+    """Go back to the bundle before the active one called NAME.
 
-    The bundle that was active is not taken again on this device (galago install --allow-bad). What is gone
-    back to is checked first, and must not be below the floor. NAME may be left out where the device has
-    only one. Without --from, each time the command is given goes back once more.
+    Without one, the factory's bundle becomes active. The bundle that was active is not taken again on
+    this device (galago install --allow-bad). The one that becomes active is checked first, and must not
+    be below the floor. NAME may be left out where the device has only one. Without --from, each call
+    goes back once more.
 
     \b
     Example:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     metavar="NAME[:BUNDLE]=SOURCE",
     help="One stream; may be given several times. BUNDLE is the name of an installed bundle.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="Read everything from this galago.toml.")
+@click.option("--config", type=click.Path(path_type=Path), help="Take everything from this galago.toml.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -51,11 +51,12 @@ def run(
     out: Path | None,
     scores: bool,
 ) -> None:
-    """Run installed bundles on cameras and microphones, several streams at once, until told to stop.
+    """Run installed bundles on cameras and microphones.
 
-    A camera or microphone that is away is waited for and opened anew, for ever. SIGINT or SIGTERM let
-    every stream finish what it has captured; SIGHUP loads the bundles that are active now beside those
-    that run. A stream that fails says so and leaves the others alone; the exit code tells at the end.
+    Several streams run at once, until the command is told to stop. A camera or microphone that is away
+    is waited for and opened anew, for ever. SIGINT or SIGTERM let every stream finish what it has
+    captured; SIGHUP loads the bundles that are active now beside those that run. A stream that fails
+    reports it and leaves the others alone; the exit code tells at the end.
 
     \b
     Examples:

@@ -16,11 +16,12 @@ from galago_edge.commands.store_options import root_option
 @json_option
 @click.pass_context
 def scrub(ctx: click.Context, root: Path, as_json: bool) -> None:
-    """Check every byte of every bundle that the device has or could go back to, as the disk gives it.
+    """Read every byte of every bundle and repair the store's state.
 
-    Both copies of the store's record are made whole again, and where neither is, a new record is made of
-    what lies there (docs/store.md). Exit code 1 when a bundle is damaged; installing
-    the same one again repairs it.
+    Every bundle that the device has or could go back to is read from the disk and checked. Both copies
+    of the state are made whole again; where neither is, new state is made from the bundles that are
+    there (docs/store.md). Exit code 1 when a bundle is damaged; installing the same one again repairs
+    it.
 
     \b
     Example:

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def status(ctx: click.Context, root: Path, as_json: bool) -> None:
-    """Show board, runtime, active bundles, trusted keys, the health of the store and the running service.
+    """Show what this device runs and how it is.
 
-    Every byte of every active bundle is checked, and who signed it. Exit code 1 when the next start would
-    not load one, when keys, profile or record cannot be read, when there is no TFLite runtime, or when a
-    service runs and does not answer; 4 when a bundle is on trial and no service runs that could judge it.
-    What a service says of its sources, streams and sinks does not change the exit code.
+    Board, runtime, active bundles, trusted keys, the health of the store and of the running service.
+    Every byte of every active bundle is checked, and who signed it. Exit code 1 when the next start
+    would not load one, when keys, profile or the store's state cannot be read, when there is no TFLite
+    runtime, or when a service runs and does not answer; 4 when a bundle is on trial and no service runs
+    that could judge it. What a service reports about its sources, streams and sinks does not change the
+    exit code.
 
     \b
     Example:
@@ -140,7 +142,7 @@ def _slot_lines(report: SlotReport) -> list[str]:
     if slot.previous is not None:
         lines[-1] += f", before it {slot.previous.version}"
     if slot.trial is not None:
-        lines.append(f"  ON TRIAL: loaded {slot.trial.boots} times, {slot.trial.left} loads left")
+        lines.append(f"  ON TRIAL: loaded {slot.trial.boots} times, {slot.trial.left} boot attempts left")
     if slot.staged is not None:
         lines.append(f"  staged: {slot.staged.version} (id {slot.staged.id[:16]}…)")
     if report.last_rollback is not None and report.last_rollback.id in slot.bad:

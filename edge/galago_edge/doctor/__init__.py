@@ -86,6 +86,6 @@ def _isolated(name: str, check: Check, case: Case, check_s: float) -> list[Findi
     thread.start()
     thread.join(check_s)
     if thread.is_alive():
-        fix = "dmesg shows which device or disk hangs; unplug it, or start this device anew"
+        fix = "dmesg shows which device or disk hangs; unplug it, or restart this device"
         return [*found, fail(name, f"the check has no result after {check_s:g} s", fix)]
     return found

@@ -26,7 +26,7 @@ def main(root: str, name: str) -> int:
         return 1
     worst = max(result.largest_difference for result in results)
     seconds = (time.monotonic_ns() - start_ns) / 1e9
-    answered = f"{len(results)} golden samples answered, at most {worst} steps off"
+    answered = f"{len(results)} golden samples answered, at most {worst} quantization steps off"
     sys.stdout.write(f"{answered}, loaded and run in {seconds:.2f} s\n")
     return 0
 

@@ -50,7 +50,7 @@ def check_store(case: Case) -> Iterator[Finding]:
     if state.slots and bad:
         yield warn(
             "store",
-            f"{' and '.join(bad)}; the other copy of the record is whole",
+            f"{' and '.join(bad)}; the other copy of the state is whole",
             "install any bundle again: that writes both copies. If it comes back, change the disk",
         )
     elif leftovers:

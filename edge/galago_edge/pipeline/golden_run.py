@@ -100,8 +100,8 @@ def check_golden(runner: GoldenRunner, golden: Golden, sample: bytes) -> GoldenR
     difference = int(np.abs(answer.logits.astype(np.int16) - np.array(expected.logits, np.int16)).max())
     if difference > expected.atol_steps or answer.argmax != expected.argmax:
         text = (
-            f"golden sample {golden.file} ({golden.label}): the answer is off by {difference} steps, "
-            f"{expected.atol_steps} are allowed"
+            f"golden sample {golden.file} ({golden.label}): the answer is off by {difference} "
+            f"quantization steps, {expected.atol_steps} are allowed"
         )
         if answer.argmax != expected.argmax:
             text += f", and label {answer.argmax} wins where {expected.argmax} must"

@@ -84,7 +84,7 @@ def check_answer(engine: Backend, golden: GoldenInput) -> None:
     if difference > expected.atol_steps or int(logits.argmax()) != expected.argmax:
         raise AcceleratorError(
             Fault.PARITY_FAILED,
-            f"{engine.backend}: golden sample {golden.file} is off by {difference} steps, "
+            f"{engine.backend}: golden sample {golden.file} is off by {difference} quantization steps, "
             f"{expected.atol_steps} are allowed, and label {int(logits.argmax())} wins where "
             f"{expected.argmax} must",
         )

@@ -138,7 +138,7 @@ class ChosenBundle:
 
 def words(failure: GalagoError | None) -> str:
     """Return a failure as one line with its reason code; nothing for None."""
-    return "" if failure is None else f"{failure} [{failure.reason}]"
+    return "" if failure is None else failure.line
 
 
 def _trial_of(choice: BootChoice, *, came_back: bool) -> LiveTrial | None:

@@ -232,7 +232,7 @@ def with_boot(state: State, name: str, at_utc: str) -> State:
     assert old.trial is not None
     trial = msgspec.structs.replace(old.trial, left=old.trial.left - 1, boots=old.trial.boots + 1)
     slot = msgspec.structs.replace(old, trial=trial)
-    reason = f"trial, {trial.left} loads left"
+    reason = f"trial, {trial.left} boot attempts left"
     return with_event(state, "boot", at_utc, name=name, release=old.active, reason=reason, slot=slot)
 
 

@@ -136,7 +136,7 @@ class Store:
             "bundle is active is unknown",
             hint="another version of Galago wrote it: use that one, or see docs/store.md"
             if foreign
-            else f"galago scrub --root {self.root} makes a new record of what lies there, "
+            else f"galago scrub --root {self.root} rebuilds the state from the bundles there, "
             "and so do the next start and the next install",
         )
 

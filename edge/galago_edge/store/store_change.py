@@ -185,7 +185,7 @@ def restore_record(store: Store, *, wait_s: float = 0.0) -> bool:
     """
     if not store.lost():
         return False
-    doing, done = (f"{verb} the record of {store.root}" for verb in ("make anew", "confirm on the disk"))
+    doing, done = (f"{verb} the state of {store.root}" for verb in ("rebuild", "confirm on the disk"))
     with changing(store, doing, done, wait_s=wait_s, restore=store.trusted()):
         return True
 

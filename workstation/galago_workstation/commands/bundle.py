@@ -61,11 +61,11 @@ def build(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Pack the converted and evaluated run folder RUN into one signed bundle.
+    """Pack the converted run folder RUN into one signed bundle.
 
-    The bundle holds the int8 model, labels, decision policy, preprocessing, and a few test samples with
-    their answers, which every device repeats before it accepts the bundle. The same run, options and
-    keys give the same bytes.
+    RUN must have been evaluated too. The bundle holds the int8 model, labels, decision policy,
+    preprocessing, and a few test samples with their answers, which every device repeats before it
+    accepts the bundle. The same run, options and keys give the same bytes.
 
     \b
     Example:

@@ -13,10 +13,11 @@ from galago_edge.commands.cli import json_option
 @click.argument("run", type=click.Path(path_type=Path))
 @json_option
 def convert(run: Path, as_json: bool) -> None:
-    """Convert the model of the run folder RUN to float and int8 TFLite files in RUN/converted.
+    """Convert the trained run folder RUN to float and int8 TFLite.
 
-    The int8 file is written only if it passes every gate: builtin int8 operators throughout, the fixed input
-    scale, int8 logits, and at most convert.max_loss_points lost against float on validation data.
+    The files are written to RUN/converted, the int8 one only if it passes every gate: builtin int8
+    operators throughout, the fixed input scale, int8 logits, and at most convert.max_loss_points lost
+    against float on validation data.
 
     \b
     Example:
@@ -39,7 +40,7 @@ def convert(run: Path, as_json: bool) -> None:
     click.echo(f"operators, all builtin int8: {operators}")
     click.echo(
         f"validation accuracy ({held_out.samples} samples): float {held_out.accuracy_float:.2%},"
-        f" int8 {held_out.accuracy_int8:.2%}, {held_out.flips} flips".replace("%", " %")
+        f" int8 {held_out.accuracy_int8:.2%}, {held_out.flips} disagreements (flips)".replace("%", " %")
     )
     file = run / CONVERTED_FOLDER / INT8_FILE
     click.echo(f"{file}: {file.stat().st_size} bytes")

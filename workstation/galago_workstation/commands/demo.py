@@ -21,7 +21,7 @@ seed_option = click.option(
 )
 @seed_option
 def demo_data(kind: str, out: Path, seed: int) -> None:
-    """Make training data, a recording and the truth about it, without downloads.
+    """Make training data and a recording with its ground truth.
 
     \b
     digits: scikit-learn's handwritten digits on cards in a rendered room; a two-minute video.
@@ -57,11 +57,12 @@ def demo_data(kind: str, out: Path, seed: int) -> None:
 )
 @seed_option
 def demo(out: Path, seed: int) -> None:
-    """Go the whole way once, for a camera and a microphone, and score the result.
+    """Go the whole way once, for a camera and a microphone.
 
     Makes data, trains, converts, evaluates, packs, signs, installs into a folder that plays the device,
-    and replays two recordings with known events. Each command is printed before it runs. Writes
-    OUT/report.html, OUT/summary.json and OUT/log.txt; ends with exit code 1 when a promise is not kept.
+    replays two recordings with known events and scores the result. Each command is printed before it
+    runs. Writes OUT/report.html, OUT/summary.json and OUT/log.txt; ends with exit code 1 when a promise
+    is not kept.
     """
     from galago_workstation.demo.demo_run import run_demo
 

@@ -13,9 +13,10 @@ from galago_edge.commands.cli import json_option
 @click.argument("run", type=click.Path(path_type=Path))
 @json_option
 def evaluate(run: Path, as_json: bool) -> None:
-    """Compare the Keras model of the run folder RUN with its float and int8 TFLite files on the test part.
+    """Compare RUN's Keras, float and int8 models on its test part.
 
-    Prints one table and writes RUN/evaluation.json and RUN/evaluation.png (confusions of the int8 model).
+    Prints one table and writes RUN/evaluation.json and RUN/evaluation.png (confusions of the int8
+    model).
 
     \b
     Example:

@@ -27,26 +27,30 @@ if TYPE_CHECKING:
     help="Fleet file that @names are looked up in.  [default: fleet.toml]",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Let every device check manifest, board, release and space only."
+    "--dry-run", is_flag=True, help="Only let every device check manifest, board, release and space."
 )
-@click.option("--stage-only", is_flag=True, help="Install, but leave what is active active.")
-@click.option("--trial-s", type=click.IntRange(min=1), help="Let a device's service judge it for so long.")
+@click.option("--stage-only", is_flag=True, help="Install it, but do not make it active.")
+@click.option(
+    "--trial-s",
+    type=click.IntRange(min=1),
+    help="Length of each trial in seconds, not the manifest's.",
+)
 @click.option(
     "--wait",
     "wait_s",
     type=click.FloatRange(min=0, max=7 * 86_400),
     default=0.0,
-    help="Wait so many seconds for the end of the trial on each device.",
+    help="Wait this many seconds at most for each device's trial to end.",
 )
 @click.option("--allow-downgrade", is_flag=True, help="Take it even if a later release is active.")
-@click.option("--allow-bad", is_flag=True, help="Take it even where it has failed before.")
+@click.option("--allow-bad", is_flag=True, help="Take it even where it failed before.")
 @click.option("--ignore-compatible", is_flag=True, help="Take it even on boards that it was not built for.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=16, show_default=True, help="Devices at a time.")
 @click.option("--root", help="Folder of the store on devices.  [default: /var/lib/galago]")
 @click.option("--galago", help="The galago command on devices.  [default: galago]")
 @click.option("--user", help="The store's owner on devices, if somebody else logs in: sudo -n -u USER.")
 @click.option(
-    "--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config, as ssh -F takes it."
+    "--ssh-config", type=click.Path(path_type=Path), help="Use this file instead of ~/.ssh/config (ssh -F)."
 )
 @click.option("--results", type=click.Path(path_type=Path), help="Write the results to this file, as JSON.")
 @click.option("--logs", type=click.Path(path_type=Path), help="Write a log for each device into this folder.")
@@ -54,7 +58,7 @@ if TYPE_CHECKING:
     "--retry-failed",
     type=click.Path(path_type=Path),
     metavar="RESULTS",
-    help="Flash the devices again that did not get it in the run that wrote RESULTS.",
+    help="Flash again those devices that did not get it in the run that wrote RESULTS.",
 )
 @json_option
 @click.pass_context
@@ -80,14 +84,15 @@ def flash(
     retry_failed: Path | None,
     as_json: bool,
 ) -> None:
-    """Bring BUNDLE to every TARGET, all at once, and say what became of each.
+    """Install BUNDLE on many devices, by ssh or on mounted disks.
 
-    A TARGET is user@host, a name of ~/.ssh/config, ssh://host:port/root, a folder with a slash (the store
-    on a mounted disk or card, or the disk's root), or @name of the fleet file. Each device checks
-    everything for itself. A broken transfer goes on where it stopped when the command is run again.
+    A TARGET is user@host, a name of ~/.ssh/config, ssh://host:port/root, a folder with a slash (the
+    store on a mounted disk or card, or the disk's root), or @name of the fleet file. All run at once,
+    and one row reports each. Each device checks everything for itself. An interrupted transfer resumes
+    when the command is run again.
 
-    The exit code is that of the device that fared worst. With --wait it is 4 while one is still on trial and
-    6 when one has gone back; without it a device on trial counts as done.
+    The exit code is that of the device that fared worst. With --wait it is 4 while one is still on trial
+    and 6 when one has gone back; without it a device on trial counts as done.
 
     \b
     Example:

@@ -28,7 +28,7 @@ from galago_edge.commands.cli import json_option
 @click.option("--galago", help="The galago command on the device.  [default: galago]")
 @click.option("--user", help="The store's owner on the device, if somebody else logs in: sudo -n -u USER.")
 @click.option(
-    "--ssh-config", type=click.Path(path_type=Path), help="Instead of ~/.ssh/config, as ssh -F takes it."
+    "--ssh-config", type=click.Path(path_type=Path), help="Use this file instead of ~/.ssh/config (ssh -F)."
 )
 @json_option
 def provision(
@@ -44,7 +44,7 @@ def provision(
     ssh_config: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a device out of TARGET: its profile, the keys it trusts, and the service's unit file.
+    """Prepare TARGET as a device: profile, trusted keys, unit file.
 
     TARGET is written as for galago flash. On a mounted disk that holds a system, the store is
     var/lib/galago and the service is enabled; any other folder becomes the store itself. What is there

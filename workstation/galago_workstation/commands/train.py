@@ -13,7 +13,7 @@ import click
     "--out",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Run folder; default: runs/NAME for NAME.toml. A run that is there is replaced at the end.",
+    help="Run folder; default: runs/NAME for NAME.toml. An existing run is replaced at the end.",
 )
 def train(config: Path, out: Path | None) -> None:
     """Train the network that CONFIG describes and leave a run folder.

@@ -92,7 +92,7 @@ class IdxSet:
         name, _, index = sample_id.rpartition("#")
         pictures = self._pictures.get(name)
         if pictures is None or not index.isdecimal() or int(index) >= len(pictures):
-            raise InputError(Reason.DATA_BAD, f"there is no picture {sample_id}", hint="check [data]")
+            raise InputError(Reason.DATA_BAD, f"there is no image {sample_id}", hint="check [data]")
         picture: npt.NDArray[np.uint8] = pictures[int(index)]
         return picture
 
@@ -114,7 +114,7 @@ class IdxSet:
         numbers = read_idx(self._root / labels, 1)
         if len(pictures) != len(numbers):
             raise _bad(
-                self._root / labels, f"holds {len(numbers)} labels for {len(pictures)} pictures of {images}"
+                self._root / labels, f"holds {len(numbers)} labels for {len(pictures)} images of {images}"
             )
         if numbers.size and int(numbers.max()) >= len(self._data.label_names):
             raise _bad(

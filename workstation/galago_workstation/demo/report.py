@@ -75,7 +75,7 @@ def render_report(results: Sequence[StreamResult], done: Sequence[Done]) -> str:
 def _section(result: StreamResult) -> Section:
     sample = _frames if result.truth.modality == "camera" else _spectrogram
     pictures = [
-        ("Scores, thresholds and events against the truth", _png(_timeline(result))),
+        ("Scores, thresholds and events against the ground truth", _png(_timeline(result))),
         ("What the device saw" if sample is _frames else "What the device heard", _png(sample(result))),
     ]
     for caption, file in (("Training", "curves.png"), ("Held-out test set, int8", "evaluation.png")):

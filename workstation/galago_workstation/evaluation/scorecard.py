@@ -19,7 +19,7 @@ def table(found: Evaluation) -> str:
     rows: list[tuple[str, Callable[[Variant], str]]] = [
         ("accuracy", lambda v: _percent(v.accuracy)),
         *recalls,
-        ("flips against Keras", lambda v: str(v.flips)),
+        ("disagreements (flips)", lambda v: str(v.flips)),
         ("size", lambda v: f"{v.bytes / 1000:.1f} kB"),
         ("latency p50", lambda v: _milliseconds(v.p50_us)),
         ("latency p99", lambda v: _milliseconds(v.p99_us)),

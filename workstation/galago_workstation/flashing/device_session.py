@@ -370,7 +370,7 @@ def _described(hello: Hello, name: str) -> str:
     slot = _slot(hello, name)
     has = f"{name} {slot.active.version} is active" if slot else f"no {name} yet"
     if hello.damaged:
-        has = "its record is damaged"
+        has = "its state is damaged"
     free = f"{hello.free_bytes / 1e6:.0f} MB free"
     return f"{hello.profile or 'no profile'}, {has}, {free}" + (", busy" if hello.busy else "")
 
