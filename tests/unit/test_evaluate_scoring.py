@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from msgspec import UNSET
 
+from galago_converters import model_runs
 from galago_converters.conversion_record import Conversion, HeldOut, encode
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import ImagePreprocess, Operator, Tensor
@@ -132,7 +133,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
 
     monkeypatch.setattr(scoring, "measure", measure)
     monkeypatch.setattr(scoring, "time_calls", time_calls)
-    monkeypatch.setattr(scoring.model_runs, "float_logits", float_logits)
+    monkeypatch.setattr(model_runs, "float_logits", float_logits)
     tensorflow = SimpleNamespace(constant=np.asarray, function=lambda called: called)
     monkeypatch.setattr(scoring, "import_tensorflow", lambda: tensorflow)
     return heap
