@@ -79,7 +79,10 @@ def test_one_paragraph_is_one_line_and_no_longer_than_a_screen(path: Path) -> No
 
 
 def test_the_check_of_paragraphs_sees_wrapped_and_long_ones() -> None:
-    assert wrapped("# A\none\n\ntwo\nthree\n\n- four\n  five\n- six\n```\na\nb\n```\n| a |\n| b |\n") == [5, 8]
+    assert wrapped("# A\none\n\ntwo\nthree\n\n- four\n  five\n- six\n```\na\nb\n```\n| a |\n| b |\n") == [
+        5,
+        8,
+    ]
     assert too_long(f"short\n\n{'x' * 901}\n| {'x' * 901} |\n") == [3]
 
 
