@@ -9,7 +9,7 @@ all alike; ratios are of medians over blocks, with a bootstrap interval over rou
 wall clock, and in blocks of their own by the thread's CPU time, which leaves out what other programs take.
 MediaPipe runs in a process of its own, on the same network with a uint8 output, for it refuses int8 ones.
 
-Bars (DESIGN.md section 4): 1.10 for MobileNetV2-224, 1.25 for the model of about 0.4 ms.
+Targets (docs/benchmarks.md): 1.10 for MobileNetV2-224, 1.25 for the model of about 0.4 ms.
 """
 
 from __future__ import annotations

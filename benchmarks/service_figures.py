@@ -14,8 +14,8 @@ each with all its processes on one core; the camera, the sound server and the br
   CPU              user and system time of all processes, as a share of one core
   written          what /proc/PID/io says was written to disk while nothing happens, scaled to an hour
 
-Bars (DESIGN.md section 4): first decision of the MJPEG camera within 1.5 s (median), 200 MB. The exit code is
-1 when one is missed.
+Targets (docs/benchmarks.md): first decision of the MJPEG camera within 1.5 s (median), 200 MB. The exit code
+is 1 when one is missed.
 """
 
 from __future__ import annotations

@@ -79,10 +79,8 @@ def test_one_paragraph_is_one_line_and_no_longer_than_a_screen(path: Path) -> No
 
 
 def test_the_check_of_paragraphs_sees_wrapped_and_long_ones() -> None:
-    assert wrapped("# A\none\n\ntwo\nthree\n\n- four\n  five\n- six\n```\na\nb\n```\n| a |\n| b |\n") == [
-        5,
-        8,
-    ]
+    text = "# A\none\n\ntwo\nthree\n\n- four\n  five\n- six\n```\na\nb\n```\n| a |\n| b |\n"
+    assert wrapped(text) == [5, 8]
     assert too_long(f"short\n\n{'x' * 901}\n| {'x' * 901} |\n") == [3]
 
 
@@ -160,3 +158,35 @@ def test_nothing_cites_a_document_that_is_not_here() -> None:
             assert target.exists() or near.exists() or list(target.parent.glob(f"{target.name}-*")), (
                 f"{name}: {cited}"
             )
+
+
+def product_files() -> list[Path]:
+    roots = ("edge/galago_edge", "workstation", "converters", "devices")
+    return [path for root in roots for path in (ROOT / root).rglob("*.py") if "build" not in path.parts]
+
+
+def test_every_versioned_format_has_its_rules() -> None:
+    page = (ROOT / "docs/compatibility.md").read_text(encoding="utf-8")
+    found = {
+        name
+        for path in product_files()
+        for name in re.findall(r"galago[.-][a-z.]+/\d", path.read_text(encoding="utf-8"))
+    }
+    assert len(found) >= 12
+    for name in sorted(found):
+        assert f"`{name}`" in page, name
+
+
+WORDS = """bundle manifest profile stream source window hop frontend engine backend delegate fallback decision
+event record gap coverage recording replay trial commit rollback floor spool frame release scrub sink flash
+pull provision label policy score governor liveness store history segment board""".split()
+PHRASES = ["golden sample", "activity gate", "quality gate", "threshold override", "install override"]
+PHRASES += ["boot attempt", "quantization step", "ground truth", "disagreement (flip)", "in shadow"]
+
+
+def test_the_glossary_defines_each_word_in_one_line_and_the_readme_points_to_it() -> None:
+    page = (ROOT / "docs/words.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("- **")]
+    for word in (*WORDS, *PHRASES):
+        assert any(re.match(rf"- (\*\*[^*]+\*\*, )*\*\*{re.escape(word)}\*\*", line) for line in lines), word
+    assert "](docs/words.md)" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -84,7 +84,7 @@ def floor_of(part: str) -> int:
     for number, parts in enumerate(FLOORS):
         if part in parts:
             return number
-    raise AssertionError(f"galago_edge.{part} stands on no floor: add it to DESIGN's floors and to this test")
+    raise AssertionError(f"galago_edge.{part} has no floor: add it to docs/architecture.md and to FLOORS")
 
 
 def test_lower_floors_of_the_device_never_import_higher_ones_nor_their_neighbours() -> None:
