@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from collections.abc import Iterator
@@ -177,9 +178,15 @@ def test_every_versioned_format_has_its_rules() -> None:
         assert f"`{name}`" in page, name
 
 
-WORDS = """bundle manifest profile stream source window hop frontend engine backend delegate fallback decision
-event record gap coverage recording replay trial commit rollback floor spool frame release scrub sink flash
-pull provision label policy score governor liveness store history segment board""".split()
+WORDS = re.findall(
+    r"\w+",
+    """
+    bundle, manifest, profile, stream, source, window, hop, frontend, engine, backend, delegate,
+    fallback, decision, event, record, gap, coverage, recording, replay, trial, commit, rollback, floor,
+    spool, frame, release, scrub, sink, flash, pull, provision, label, policy, score, governor,
+    liveness, store, history, segment, board
+    """,
+)
 PHRASES = ["golden sample", "activity gate", "quality gate", "threshold override", "install override"]
 PHRASES += ["boot attempt", "quantization step", "ground truth", "disagreement (flip)", "in shadow"]
 
@@ -190,3 +197,36 @@ def test_the_glossary_defines_each_word_in_one_line_and_the_readme_points_to_it(
     for word in (*WORDS, *PHRASES):
         assert any(re.match(rf"- (\*\*[^*]+\*\*, )*\*\*{re.escape(word)}\*\*", line) for line in lines), word
     assert "](docs/words.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+BASES = ("", "edge/galago_edge", "workstation/galago_workstation", "converters", "devices")
+
+
+def is_there(name: str) -> bool:
+    return any((ROOT / base / name).exists() for base in BASES)
+
+
+def test_every_file_that_the_architecture_page_names_exists() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"(?<![\w/.-])[\w-]+(?:/[\w-]+)*\.(?:py|toml|md)\b", page))
+    names |= set(re.findall(r"`([\w/]+/)`", page))
+    names -= {"CONFIG.toml", "galago.toml"}
+    linked = set(re.findall(r"\]\(([^)#]+)", page))
+    assert len(names) > 60
+    missing = [
+        name for name in sorted(names) if not is_there(name) and not any(name in link for link in linked)
+    ]
+    assert missing == []
+
+
+def test_the_architecture_page_shows_the_floors_that_are_enforced() -> None:
+    tree = ast.parse((ROOT / "tests/unit/test_house_imports.py").read_text(encoding="utf-8"))
+    (floors,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "FLOORS"
+    )
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", page, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(len(floors), 0, -1))
+    assert [set(re.findall(r"`(\w+)`", rooms)) for _, rooms in reversed(rows)] == floors
