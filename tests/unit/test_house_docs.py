@@ -230,3 +230,30 @@ def test_the_architecture_page_shows_the_floors_that_are_enforced() -> None:
     rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", page, re.MULTILINE)
     assert [int(number) for number, _ in rows] == list(range(len(floors), 0, -1))
     assert [set(re.findall(r"`(\w+)`", rooms)) for _, rooms in reversed(rows)] == floors
+
+
+ADDITIONS = ["command", "source", "sink", "board", "network"]
+
+
+def test_the_checklists_of_contributing_name_what_exists() -> None:
+    """Links are checked as in every document; here lists, entry-point groups, make targets and files."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## (.+)$", page, flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    for kind in ADDITIONS:
+        items = [line for line in sections[f"Add a {kind}"].splitlines() if line.startswith("- [ ] ")]
+        assert len(items) >= 4, kind
+        assert any("test" in item.lower() for item in items), kind
+    known = "\n".join(
+        [(ROOT / name).read_text(encoding="utf-8") for name in ("setup.cfg", "edge/setup.cfg")]
+        + [path.read_text(encoding="utf-8") for path in product_files()]
+    )
+    groups = set(re.findall(r"`(galago\.(?!toml)\w+)`", page))
+    assert "galago.commands" in groups
+    for group in groups:
+        assert re.search(rf"""["'\n]{re.escape(group)}["'\s]""", known), group
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"\bmake (\w[\w-]*)", page):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for name in re.findall(r"\b(?:tests|edge|workstation|devices)/[\w./-]*\w", page):
+        assert (ROOT / name).exists(), name

@@ -146,3 +146,24 @@ def test_the_ci_script_runs_the_readmes_test_command() -> None:
     assert "make test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert "make demo" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("folder", ["edge", "."], ids=["device", "workstation"])
+def test_each_distribution_has_keywords_and_classifiers(folder: str) -> None:
+    metadata = setup_cfg(folder)["metadata"]
+    assert len(metadata["keywords"].split(",")) > 4
+    classifiers = metadata["classifiers"].split("\n")
+    assert len(classifiers) > 8
+    oldest = setup_cfg(folder)["options"]["python_requires"].removeprefix(">=")
+    assert f"Programming Language :: Python :: {oldest}" in classifiers
+
+
+def test_pre_commit_runs_what_make_lint_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert recipe is not None
+    linted = [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe[1].splitlines()]
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"^ +entry: (.*)$", hooks, re.MULTILINE) == linted
+    assert set(re.findall(r"repo: (\S+)", hooks)) == {"local"}  # no versions of their own
+    assert hooks.count("language: system") == hooks.count("pass_filenames: false") == len(linted) == 3
