@@ -257,3 +257,15 @@ def test_the_checklists_of_contributing_name_what_exists() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for name in re.findall(r"\b(?:tests|edge|workstation|devices)/[\w./-]*\w", page):
         assert (ROOT / name).exists(), name
+
+
+def test_the_new_names_in_the_changelog_exist() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `galago_[^|]+\| ([^|]+) \|$", text, re.MULTILINE)
+    assert len(rows) > 5
+    for row in rows:
+        package = ""
+        for name in re.findall(r"`([\w.]+)`", row):
+            if not name.startswith("."):
+                package = name.rpartition(".")[0]
+            assert exists(package + name if name.startswith(".") else name), (row, name)
