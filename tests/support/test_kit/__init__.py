@@ -38,6 +38,7 @@ from galago_edge.contract.manifest import (
     Resources,
     Tensor,
 )
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.profile import this_arch
 from galago_edge.contract.records import EventRecord
 from galago_edge.contract.status import (
@@ -75,7 +76,7 @@ def make_bundle(
     labels: Sequence[str | Label],
     *,
     preprocess: Preprocess | None = None,
-    modality: Literal["camera", "microphone"] = "camera",
+    modality: Modality = "camera",
     decision: Decision | None = None,
     gate: Gate | UnsetType = UNSET,
     golden: Mapping[str, bytes] | None = None,
