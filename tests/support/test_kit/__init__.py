@@ -355,7 +355,7 @@ def make_service_status(**fields: Any) -> ServiceStatus:
     door = StreamStatus(
         name="door",
         source="yard",
-        modality="image",
+        modality="camera",
         bundle="digits",
         version="1.4.0",
         bundle_id="5b" * 32,
@@ -381,7 +381,7 @@ def make_service_status(**fields: Any) -> ServiceStatus:
         door,
         name="hall",
         source="ceiling",
-        modality="audio",
+        modality="microphone",
         bundle="alarms",
         version="2.0.1",
         bundle_id="c4" * 32,
