@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -35,6 +35,7 @@ from msgspec import UNSET, UnsetType
 from campaigns import OUT, ROOT
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.manifest import Gate, LevelGate, MotionGate
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.records import EventRecord, encode_record
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Item, samples_to_ns
 from galago_edge.engine import runtime
@@ -130,7 +131,7 @@ def walk(bundle: Path, items: Iterable[Item]) -> Pass:
 
 
 def compare(
-    name: Literal["camera", "microphone"],
+    name: Modality,
     bundle: Callable[[Gate | UnsetType], Path],
     items: Callable[[], Iterable[Item]],
 ) -> dict[str, Any]:
@@ -200,7 +201,7 @@ def main() -> int:
     results = {}
     with tempfile.TemporaryDirectory() as folder:
 
-        def bundle(name: Literal["camera", "microphone"], gate: Gate | UnsetType) -> Path:
+        def bundle(name: Modality, gate: Gate | UnsetType) -> Path:
             return make_bundle(
                 Path(folder) / f"{name}.galago",
                 quiet_models.path_of(name).read_bytes(),

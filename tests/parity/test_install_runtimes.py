@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from galago_devices import profile_text
+from galago_edge.contract.modality import Modality
 from test_kit import make_bundle, trust
 
-CASES: list[tuple[Literal["camera", "microphone"], str, list[str]]] = [
+CASES: list[tuple[Modality, str, list[str]]] = [
     ("camera", "tiny_image_model", ["dark", "mid", "bright"]),
     ("microphone", "tiny_audio_model", ["quiet", "low", "high"]),
 ]
@@ -20,7 +20,7 @@ CASES: list[tuple[Literal["camera", "microphone"], str, list[str]]] = [
 
 @pytest.mark.parametrize(("modality", "model", "labels"), CASES, ids=lambda value: str(value))
 def test_the_golden_samples_are_answered_alike(
-    modality: Literal["camera", "microphone"],
+    modality: Modality,
     model: str,
     labels: list[str],
     tmp_path: Path,

@@ -556,7 +556,8 @@ def test_a_mounted_system_gets_store_keys_and_an_enabled_service(place: Workplac
 
 def test_a_receiver_for_bundles_takes_no_keys(place: Workplace) -> None:
     """So a key of authorized_keys that may flash cannot change whom the device trusts."""
-    from galago_edge.contract.flash_messages import Pipe, Provision, Refused
+    from galago_edge.contract.flash_messages import Provision, Refused
+    from galago_edge.intake.flash_pipe import Pipe
 
     root = place.device("device")
     command = [str(GALAGO), "receive", "--stdio", "--root", str(root)]

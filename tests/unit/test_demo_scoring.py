@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.records import EventRecord, GapRecord, encode_record
 from galago_workstation.demo.event_score import Score, bars, events_of, read_records, score
 from galago_workstation.demo.truth import TrueEvent
@@ -111,7 +112,7 @@ def hits(alarms: list[TrueEvent]) -> list[EventRecord]:
     return [event(alarm.label, alarm.complete_ns / S + 0.5) for alarm in alarms]
 
 
-def holds(modality: str, result: Score) -> list[bool]:
+def holds(modality: Modality, result: Score) -> list[bool]:
     return [bar.holds for bar in bars(modality, result)]
 
 

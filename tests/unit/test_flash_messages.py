@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galago_edge.contract import flash_messages
 from galago_edge.contract.errors import LinkError
-from galago_edge.contract.flash_messages import GREETING, End, Offer, Pipe, Ready, Refused, Start
+from galago_edge.contract.flash_messages import End, Offer, Ready, Refused, Start
+from galago_edge.intake import flash_pipe
+from galago_edge.intake.flash_pipe import GREETING, Pipe
 
 
 class Wire:
@@ -124,11 +125,11 @@ def test_silence_ends_after_a_time(wire: Wire) -> None:
 
 
 def test_a_link_that_takes_nothing_is_given_up(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flash_messages, "WRITE_S", 0.1)
+    monkeypatch.setattr(flash_pipe, "WRITE_S", 0.1)
     os.set_blocking(wire.down[1], False)
     with pytest.raises(LinkError, match="nothing could be sent"):
         for _ in range(100):
-            wire.workstation.send_data(bytes(flash_messages.CHUNK_BYTES))
+            wire.workstation.send_data(bytes(flash_pipe.CHUNK_BYTES))
 
 
 def test_a_newer_side_may_say_more(wire: Wire) -> None:

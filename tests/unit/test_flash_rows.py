@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from galago_edge.contract.flash_messages import Pipe, Step
+from galago_edge.contract.flash_messages import Step
+from galago_edge.intake.flash_pipe import Pipe
 from galago_workstation.flashing.device_session import Session
 from galago_workstation.flashing.order import Package, Wishes
 from galago_workstation.flashing.results import Result

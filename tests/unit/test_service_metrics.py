@@ -27,7 +27,8 @@ from galago_edge.contract.status import (
     StreamStatus,
     TrialStatus,
 )
-from galago_edge.service.metrics import ALARMS, coverage_share, render_metrics
+from galago_edge.service.metric_readers import ALARMS, coverage_share
+from galago_edge.service.metrics import render_metrics
 from test_kit import changed, make_service_status
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -120,7 +121,7 @@ def test_every_number_of_the_status_is_a_metric() -> None:
         numbers,
         name="door",
         source="yard",
-        modality="image",
+        modality="camera",
         bundle="digits",
         version="1.0.0",
         bundle_id="5b",

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import ImagePreprocess, Label, LabelName, Preprocess, Sha256
+from galago_edge.contract.modality import Modality
 from galago_workstation import training_config
 from galago_workstation.data.sample import PARTS, Part, Sample
 from galago_workstation.files import read_json
@@ -153,7 +154,7 @@ class Run:
         return self.config.preprocess
 
     @property
-    def modality(self) -> Literal["camera", "microphone"]:
+    def modality(self) -> Modality:
         """Which sense this model is for."""
         return "camera" if isinstance(self.preprocess, ImagePreprocess) else "microphone"
 

@@ -26,7 +26,7 @@ def receive(ctx: click.Context, root: Path, stdio: bool, mounted: bool, provisio
     Example:
       restrict,command="galago receive --stdio --root /var/lib/galago" ssh-ed25519 AAAA...
     """
-    from galago_edge.contract.flash_messages import Pipe
+    from galago_edge.intake.flash_pipe import Pipe
     from galago_edge.intake.session import Provisioning, Receiving
 
     out = os.dup(1)

@@ -1,8 +1,6 @@
-"""What a workstation and a device say to each other while a bundle is flashed, and how it goes over a pipe.
+"""What a workstation and a device say to each other while a bundle is flashed.
 
-A frame is one letter (``J`` a message as JSON, ``D`` bytes of the bundle), the length of what follows as
-four bytes, the most significant first, and that. Before the first frame the device writes ``GREETING``:
-what a login shell printed before it is skipped.
+How it goes over a pipe, bytes of the bundle (D) among the messages: ``galago_edge.intake.flash_pipe``.
 
 ::
 
@@ -20,26 +18,11 @@ what a login shell printed before it is skipped.
 
 from __future__ import annotations
 
-import os
-import select
-import struct
-import time
 from typing import Annotated, Literal
 
 import msgspec
 
-from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.manifest import Natural, Sha256
-
-GREETING = b"\ngalago-receive/1\n"
-CHUNK_BYTES = 64 << 10
-"""Bytes of the bundle in one frame."""
-WRITE_S = 60.0
-"""A link that takes no byte for so long is broken. Holds for a descriptor that does not block."""
-_FRAME_LIMIT_BYTES = 1 << 20  # a manifest of 256 KiB in base64, and what stands around it
-_NOISE_LIMIT_BYTES = 64 << 10  # of a login shell
-_HEADER = struct.Struct(">cI")
-_HINT = "run the same command again: it goes on where it stopped"
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -86,7 +69,7 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
     damaged: bool = False
     """The record is lost, so what is active is unknown until the next start or install makes a new one."""
     machine: str | None = None
-    """See ``service/machine_id.py``; None for a disk without a system."""
+    """See ``intake/machine_id.py``; None for a disk without a system."""
 
 
 class Offer(_Message, frozen=True, kw_only=True, tag="offer"):
@@ -174,138 +157,3 @@ class Refused(_Message, frozen=True, kw_only=True, tag="refused"):
 
 FromDevice = Hello | Ready | FlashProgress | Step | Done | Refused
 FromWorkstation = Offer | Start | End | Provision
-
-
-class Pipe:
-    """Frames over one descriptor to read and one to write. Neither is closed here."""
-
-    def __init__(self, incoming: int, outgoing: int) -> None:
-        self._in = incoming
-        self._out = outgoing
-        self._buffer = bytearray()
-        self.noise = b""
-        """What came before the greeting."""
-
-    def greet(self) -> None:
-        """Say that frames follow.
-
-        Raises:
-            LinkError: TRANSPORT; nobody reads any more.
-        """
-        self._write(GREETING)
-
-    def await_greeting(self, timeout_s: float) -> None:
-        """Skip everything up to the greeting and keep it as ``noise``.
-
-        Raises:
-            LinkError: TRANSPORT; it did not come.
-        """
-        until = time.monotonic() + timeout_s
-        while (at := self._buffer.find(GREETING)) < 0:
-            self.noise = bytes(self._buffer)
-            if len(self._buffer) > _NOISE_LIMIT_BYTES:
-                raise _broken("something else than galago answers there", "try ssh HOST galago status")
-            self._fill(until, timeout_s)
-        self.noise = bytes(self._buffer[:at])
-        del self._buffer[: at + len(GREETING)]
-
-    def send(self, message: FromDevice | FromWorkstation) -> None:
-        """Send one message.
-
-        Raises:
-            LinkError: TRANSPORT; nobody reads any more.
-        """
-        body = msgspec.json.encode(message)
-        self._write(_HEADER.pack(b"J", len(body)) + body)
-
-    def send_data(self, data: bytes) -> None:
-        """Send bytes of the bundle.
-
-        Raises:
-            LinkError: TRANSPORT; nobody reads any more.
-        """
-        self._write(_HEADER.pack(b"D", len(data)) + data)
-
-    def from_workstation(self, timeout_s: float) -> FromWorkstation | bytes:
-        """Return the next message, or bytes of the bundle.
-
-        Raises:
-            LinkError: TRANSPORT; the other side is gone, silent for ``timeout_s``, or talks nonsense.
-        """
-        kind, body = self._frame(timeout_s)
-        if kind == b"D":
-            return body
-        try:
-            asked: FromWorkstation = msgspec.json.decode(body, type=FromWorkstation)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _nonsense(error) from None
-        return asked
-
-    def from_device(self, timeout_s: float) -> FromDevice:
-        """Return the next message.
-
-        Raises:
-            LinkError: TRANSPORT; the other side is gone, silent for ``timeout_s``, or talks nonsense.
-        """
-        kind, body = self._frame(timeout_s)
-        try:
-            if kind != b"J":
-                raise msgspec.DecodeError("it sends bytes that nobody asked for")
-            said: FromDevice = msgspec.json.decode(body, type=FromDevice)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _nonsense(error) from None
-        return said
-
-    def has_more(self) -> bool:
-        """Whether something has come that was not returned yet: a message, a part of one, or the end."""
-        return bool(self._buffer) or bool(select.select([self._in], [], [], 0.0)[0])
-
-    def _frame(self, timeout_s: float) -> tuple[bytes, bytes]:
-        self._need(_HEADER.size, timeout_s)
-        kind, length = _HEADER.unpack(self._buffer[: _HEADER.size])
-        if kind not in (b"J", b"D") or length > _FRAME_LIMIT_BYTES:
-            raise _nonsense("that is no frame")
-        self._need(_HEADER.size + length, timeout_s)
-        body = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
-        del self._buffer[: _HEADER.size + length]
-        return kind, body
-
-    def _need(self, size: int, timeout_s: float) -> None:
-        """Read until ``size`` bytes are there. A slow link may take its time as long as something comes."""
-        while len(self._buffer) < size:
-            self._fill(time.monotonic() + timeout_s, timeout_s)
-
-    def _fill(self, until: float, timeout_s: float) -> None:
-        ready = select.select([self._in], [], [], max(until - time.monotonic(), 0.0))[0]
-        if not ready:
-            raise _broken(f"nothing came for {timeout_s:g} s", _HINT)
-        try:
-            piece = os.read(self._in, CHUNK_BYTES)
-        except OSError as error:
-            raise _broken(f"reading failed: {error.strerror}", _HINT) from None
-        if not piece:
-            raise _broken("the connection ended", _HINT)
-        self._buffer += piece
-
-    def _write(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            if not select.select([], [self._out], [], WRITE_S)[1]:
-                raise _broken(f"nothing could be sent for {WRITE_S:g} s", _HINT)
-            try:
-                rest = rest[os.write(self._out, rest) :]
-            except BlockingIOError:
-                continue  # less room than a whole frame needs; there will be some
-            except OSError as error:
-                raise _broken(f"the connection ended ({error.strerror})", _HINT) from None
-
-
-def _broken(text: str, hint: str) -> LinkError:
-    return LinkError(Reason.TRANSPORT, text, hint=hint)
-
-
-def _nonsense(error: object) -> LinkError:
-    return _broken(
-        f"the other side does not speak this version's protocol: {error}",
-        "use the same version of Galago on workstation and device",
-    )

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from galago_edge.contract.modality import Modality
+
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _SEGMENT = r"[a-z0-9._-]{0,63}[a-z0-9_-]"
 BundlePath = Annotated[str, msgspec.Meta(max_length=100, pattern=rf"^{_SEGMENT}(/{_SEGMENT}){{0,2}}\Z")]
@@ -322,7 +324,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
 
     schema: Literal["galago.bundle/1"] = SCHEMA
     bundle: BundleInfo
-    modality: Literal["camera", "microphone"]
+    modality: Modality
     compat: Compatibility
     model: Annotated[tuple[Model, ...], msgspec.Meta(min_length=1, max_length=4)]
     preprocess: PreprocessEntry

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from galago_edge.contract.modality import Modality
+
 Liveness = Literal["healthy", "alarmed", "recovering", "escalated", "failed"]
 
 
@@ -98,7 +100,7 @@ class StreamStatus(_Part, frozen=True, kw_only=True):
     name: str
     source: str
     """Name of its source."""
-    modality: str
+    modality: Modality
     bundle: str
     version: str
     bundle_id: str

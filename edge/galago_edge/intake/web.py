@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.client
-import io
-import math
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,6 +13,7 @@ from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
+from galago_edge.host.http_connection import Deadline, HttpConnection, HttpsConnection
 
 _ANSWER_S = 30.0
 _READ_BYTES = 64 << 10
@@ -48,7 +46,7 @@ class Server:
                 hint="https://host/folder/ with the index in it",
             )
         self.url = url if url.endswith("/") else url + "/"
-        self._deadline = _Deadline()
+        self._deadline = Deadline(_ANSWER_S)
         self._opener = urllib.request.build_opener(_SameHost, _Http(self._deadline), _Https(self._deadline))
 
     def small(self, name: str, limit: int, *, etag: str | None = None) -> Fetched:
@@ -95,10 +93,10 @@ class Server:
     @contextmanager
     def _open(self, name: str, headers: dict[str, str], deadline_s: float) -> Iterator[Any]:
         where = self._where(name)
-        self._deadline.until = time.monotonic() + deadline_s
+        self._deadline.begin(deadline_s)
         request = urllib.request.Request(where, headers={**headers, "Accept-Encoding": "identity"})
         try:
-            with self._opener.open(request, timeout=_ANSWER_S) as answer:
+            with self._opener.open(request) as answer:
                 if answer.headers.get("Content-Encoding", "identity") != "identity":
                     raise _broken(f"{where} was packed on the way, which nobody asked for")
                 yield answer
@@ -118,69 +116,24 @@ class Server:
             raise _broken(f"{where}: {error or type(error).__name__}") from None
 
 
-class _Deadline:
-    """When the request that goes on now has to be through, header and all."""
-
-    def __init__(self) -> None:
-        self.until = math.inf
-
-
-class _TimedReader(io.RawIOBase):
-    """What comes over a connection. A server that sends a byte now and then holds nobody up for ever."""
-
-    def __init__(self, connection: Any, deadline: _Deadline) -> None:
-        self._connection = connection
-        self._raw = connection.makefile("rb", buffering=0)
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        """Wait for the next bytes, not beyond the deadline."""
-        left = self._deadline.until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("takes too long")
-        self._connection.settimeout(min(left, _ANSWER_S))
-        came: int | None = self._raw.readinto(buffer)
-        return came
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._raw.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    def __init__(self, deadline: _Deadline, connection: Any, *args: Any, **options: Any) -> None:
-        super().__init__(connection, *args, **options)
-        self.fp.close()
-        self.fp = io.BufferedReader(_TimedReader(connection, deadline))
-
-
-class _Timed(urllib.request.AbstractHTTPHandler):
-    def __init__(self, deadline: _Deadline) -> None:
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, deadline: Deadline) -> None:
         super().__init__()
-        self._answers = functools.partial(_Response, deadline)
+        self._connection = functools.partial(HttpConnection, deadline=deadline)
 
-    def do_open(self, http_class: Any, req: urllib.request.Request, **options: Any) -> Any:
-        """Open a connection whose answers keep the deadline."""
-
-        def connect(*args: Any, **given: Any) -> http.client.HTTPConnection:
-            connection: Any = http_class(*args, **given)
-            connection.response_class = self._answers
-            return connection  # type: ignore[no-any-return]
-
-        return super().do_open(connect, req, **options)
+    def http_open(self, req: urllib.request.Request) -> Any:
+        """Open a connection that keeps the deadline."""
+        return self.do_open(self._connection, req)
 
 
-class _Http(_Timed, urllib.request.HTTPHandler):
-    pass
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__()
+        self._connection = functools.partial(HttpsConnection, deadline=deadline)
 
-
-class _Https(_Timed, urllib.request.HTTPSHandler):
-    pass
+    def https_open(self, req: urllib.request.Request) -> Any:
+        """Open a connection that keeps the deadline."""
+        return self.do_open(self._connection, req)
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):

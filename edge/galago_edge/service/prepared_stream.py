@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from galago_edge.bundle import Bundle
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason
 from galago_edge.contract.manifest import Manifest
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.settings import AcceleratorSettings, SourceSettings, StreamSettings
 from galago_edge.pipeline import LoadedBundle, Stream, load
@@ -16,7 +17,7 @@ from galago_edge.service.configuration import source_of
 from galago_edge.service.first_loads import ensure_first_load
 from galago_edge.service.slots import Slots
 from galago_edge.sources import Source, open_source, parse_source
-from galago_edge.sources.address import Address, Modality, hide_credentials
+from galago_edge.sources.address import Address, hide_credentials
 
 _LIVE_KINDS = ("camera", "microphone", "pipe")
 
@@ -199,5 +200,5 @@ def check_same_input(running: Manifest, new: Manifest) -> None:
         )
 
 
-def _words(modality: str, rate_hz: int | None) -> str:
+def _words(modality: Modality, rate_hz: int | None) -> str:
     return f"{modality} at {rate_hz} Hz" if rate_hz else modality

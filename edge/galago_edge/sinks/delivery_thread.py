@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from galago_edge.contract.errors import disk_error
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.status import SinkStatus
 from galago_edge.host.backoff import backoff_s
 from galago_edge.sinks.spool import Spool
@@ -92,7 +93,7 @@ class DeliveryThread:
         self._thread = threading.Thread(target=self._run, name=f"sink-{name}", daemon=True)
         # daemon: a name server that hangs must not hold the process when it ends
 
-    def describe(self, stream: str, modality: str, labels: tuple[str, ...]) -> None:
+    def describe(self, stream: str, modality: Modality, labels: tuple[str, ...]) -> None:
         """Learn which labels a stream can report. Most receivers need not know."""
 
     def start(self) -> None:

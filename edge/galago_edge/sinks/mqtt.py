@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.settings import MqttSettings
 from galago_edge.host.extras import import_extra
 from galago_edge.sinks.consumer import Delivery
@@ -50,7 +51,7 @@ class MqttSender(DeliveryThread):
         self._suspect = ""
         self._strikes = 0
 
-    def describe(self, stream: str, modality: str, labels: tuple[str, ...]) -> None:
+    def describe(self, stream: str, modality: Modality, labels: tuple[str, ...]) -> None:
         """Learn which labels a stream can report, for Home Assistant."""
         self._streams = self._streams | {stream: Described(modality, labels)}
         self._bell.ring()

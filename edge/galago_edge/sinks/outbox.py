@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.records import Record, ScoresRecord, encode_record
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
@@ -68,7 +69,7 @@ class Outbox:
         self._fault = ""
         self._writer = threading.Thread(target=self._write, name="outbox", daemon=True)
 
-    def describe(self, stream: str, modality: str, labels: Sequence[str]) -> None:
+    def describe(self, stream: str, modality: Modality, labels: Sequence[str]) -> None:
         """Say which labels a stream can report, for receivers that show things before they happen.
 
         May be called again when a bundle was replaced.

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.status import Liveness
 
 ONLINE, OFFLINE = b"online", b"offline"
@@ -29,7 +30,7 @@ class Message:
 class Described:
     """What a stream can report."""
 
-    modality: str
+    modality: Modality
     labels: tuple[str, ...]
 
 

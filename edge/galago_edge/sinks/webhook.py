@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import http.client
-import io
-import socket
 import ssl
-import time
-from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import WebhookSettings
+from galago_edge.host.http_connection import Deadline, connection_to, request_target
 from galago_edge.sinks.consumer import Delivery
 from galago_edge.sinks.delivery_thread import Backoff, DeliveryThread
 from galago_edge.sinks.spool import Spool
@@ -41,7 +38,7 @@ class WebhookSender(DeliveryThread):
         """
         super().__init__("webhook", spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
         self._settings = settings
-        self._address = _Address(settings.url)
+        self._url = _split(settings.url)
         self._headers = {
             "Content-Type": "application/json",
             "User-Agent": f"galago-edge/{version}",
@@ -49,7 +46,7 @@ class WebhookSender(DeliveryThread):
         } | settings.headers
         _check(self._headers)
         self._link: http.client.HTTPConnection | None = None
-        self._limit: _Deadline
+        self._deadline = Deadline()
         self._refused = (0, "")
         """How often the server has refused which record."""
 
@@ -71,14 +68,14 @@ class WebhookSender(DeliveryThread):
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._hang_up()
             hopeless = isinstance(error, ssl.SSLCertVerificationError)
-            self._troubled(f"{self._address.host}: {str(error) or type(error).__name__}", hopeless=hopeless)
+            self._troubled(f"{self._url.hostname}: {str(error) or type(error).__name__}", hopeless=hopeless)
             return False
         if 200 <= status < 300:
             self._spool.ack(self.name, delivery.token)
             self._backoff.reset()
             self._working()
             return True
-        answer = f"{self._address.host} answered {status} {reason}"
+        answer = f"{self._url.hostname} answered {status} {reason}"
         if status in _RECORD_REFUSED and self._refused_for_good(delivery):
             self._spool.ack(self.name, delivery.token, refused=True)
             self._troubled(f"{answer} to record {delivery.key} {_TRIES} times; it is given up")
@@ -100,17 +97,13 @@ class WebhookSender(DeliveryThread):
         Raises:
             OSError, HTTPException, ValueError: No answer, in time or at all.
         """
-        deadline = time.monotonic() + self._settings.timeout_s
+        self._deadline.begin(self._settings.timeout_s)
         if self._link is None or self._link.sock is None:  # the server may have closed it after its answer
-            self._link = self._address.connection(self._settings.timeout_s)
-            self._link.connect()
-            self._limit = _Deadline(self._link.sock)
-            self._link.sock = self._limit
+            self._link = connection_to(self._url, self._deadline)
         link = self._link
-        self._limit.until = deadline
         link.request(
             "POST",
-            self._address.path,
+            request_target(self._url),
             body=delivery.line,
             headers=self._headers | {"Idempotency-Key": delivery.key},
         )
@@ -126,71 +119,15 @@ class WebhookSender(DeliveryThread):
             link.close()
 
 
-class _Address:
-    """Where the webhook is."""
-
-    def __init__(self, url: str) -> None:
-        try:
-            parts = urlsplit(url)
-            self.host, self._port = parts.hostname or "", parts.port
-        except ValueError as error:
-            raise _bad(f"url is not one: {error}") from None
-        if not self.host or parts.username is not None:
-            raise _bad("url needs a host and takes no password; put it into headers")
-        self._secure = parts.scheme == "https"
-        self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-    def connection(self, timeout_s: float) -> http.client.HTTPConnection:
-        """Return a connection that is not open yet."""
-        if self._secure:
-            context = ssl.create_default_context()
-            return http.client.HTTPSConnection(self.host, self._port, timeout=timeout_s, context=context)
-        return http.client.HTTPConnection(self.host, self._port, timeout=timeout_s)
-
-
-class _Deadline:
-    """A socket whose every operation ends at one moment, however slowly the other side drips.
-
-    A socket's own timeout begins anew with every byte.
-    """
-
-    def __init__(self, sock: Any) -> None:
-        self._sock: socket.socket = sock
-        self.until = 0.0
-        """On the monotonic clock, in seconds."""
-
-    def sendall(self, data: Any) -> None:
-        self._sock.settimeout(self._left_s())
-        self._sock.sendall(data)
-
-    def recv_into(self, buffer: Any) -> int:
-        self._sock.settimeout(self._left_s())
-        return self._sock.recv_into(buffer)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self))
-
-    def close(self) -> None:
-        self._sock.close()
-
-    def _left_s(self) -> float:
-        left_s = self.until - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("no whole answer in time")
-        return left_s
-
-
-class _Reader(io.RawIOBase):
-    """The reading side of a :class:`_Deadline`; closing it leaves the connection open."""
-
-    def __init__(self, sock: _Deadline) -> None:
-        self._sock = sock
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._sock.recv_into(buffer)
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise _bad(f"url is not one: {error}") from None
+    if not host or parts.username is not None:
+        raise _bad("url needs a host and takes no password; put it into headers")
+    return parts
 
 
 def _asked_s(header: str) -> float:

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason, disk_error
+from galago_edge.contract.modality import Modality
 
 Kind = Literal["folder", "video", "audio", "pipe", "camera", "microphone"]
-Modality = Literal["camera", "microphone"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".webm"})

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice, samples_to_ns
 from galago_edge.host.extras import import_extra
-from galago_edge.sources.address import Modality
 from galago_edge.sources.sample_conversion import Converter, PcmFormat, Raw
 
 DEFAULT_BLOCK_SAMPLES = 16_384

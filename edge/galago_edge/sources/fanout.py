@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Preprocess
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.status import SourceStatus
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
-from galago_edge.sources.address import Modality
 from galago_edge.sources.live_buffer import ItemBuffer
 from galago_edge.sources.sample_conversion import Converter, PcmFormat
 from galago_edge.sources.supervised_source import Supervised

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
-from galago_edge.sources.address import IMAGE_SUFFIXES, Modality
+from galago_edge.sources.address import IMAGE_SUFFIXES
 from galago_edge.sources.opencv import import_cv2
 
 DEFAULT_RATE = Fraction(5)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Preprocess
-from galago_edge.sources.address import STDIN_TARGET, Address, Modality, parse_source
+from galago_edge.contract.modality import Modality
+from galago_edge.sources.address import STDIN_TARGET, Address, parse_source
 from galago_edge.sources.audio_file import DEFAULT_BLOCK_SAMPLES, AudioFile
 from galago_edge.sources.image_folder import ImageFolder
 from galago_edge.sources.source import Source

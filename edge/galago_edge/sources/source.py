@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Protocol
 
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item
-from galago_edge.sources.address import Modality
 
 
 class Source(Protocol):

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import GalagoError, InputError, LinkError, Reason, disk_error
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice, samples_to_ns
-from galago_edge.sources.address import Modality
 from galago_edge.sources.live_buffer import NewestBuffer
 from galago_edge.sources.sample_conversion import Converter, PcmFormat
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import Frame, Item
-from galago_edge.sources.address import Modality
 from galago_edge.sources.image_folder import frame_ns
 from galago_edge.sources.opencv import import_cv2
 

@@ -16,6 +16,7 @@ from galago_edge.contract.errors import (
     Reason,
     disk_error,
 )
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.profile import DeviceProfile, RuntimeInfo, this_arch
 from galago_edge.store import Store
 from galago_edge.store.state import Event, Slot, State
@@ -29,7 +30,7 @@ class SlotReport:
 
     name: str
     slot: Slot
-    modality: str | None
+    modality: Modality | None
     """None when the bundle cannot be opened."""
     fault: GalagoError | None
     """Why the next start would not load it; every byte of it was checked, and who signed it."""

@@ -38,6 +38,7 @@ from galago_edge.contract.manifest import (
     Resources,
     Tensor,
 )
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.profile import this_arch
 from galago_edge.contract.records import EventRecord
 from galago_edge.contract.status import (
@@ -75,7 +76,7 @@ def make_bundle(
     labels: Sequence[str | Label],
     *,
     preprocess: Preprocess | None = None,
-    modality: Literal["camera", "microphone"] = "camera",
+    modality: Modality = "camera",
     decision: Decision | None = None,
     gate: Gate | UnsetType = UNSET,
     golden: Mapping[str, bytes] | None = None,
@@ -354,7 +355,7 @@ def make_service_status(**fields: Any) -> ServiceStatus:
     door = StreamStatus(
         name="door",
         source="yard",
-        modality="image",
+        modality="camera",
         bundle="digits",
         version="1.4.0",
         bundle_id="5b" * 32,
@@ -380,7 +381,7 @@ def make_service_status(**fields: Any) -> ServiceStatus:
         door,
         name="hall",
         source="ceiling",
-        modality="audio",
+        modality="microphone",
         bundle="alarms",
         version="2.0.1",
         bundle_id="c4" * 32,

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from galago_edge.contract.errors import InputError, Reason, disk_error
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.records import EventRecord, Record, decode_record
 from galago_edge.contract.streams import NS_PER_S
 from galago_workstation.demo.truth import TrueEvent
@@ -121,7 +122,7 @@ def _during(what: TrueEvent, event: EventRecord) -> bool:
     return what.onset_ns <= event.end_ns <= what.deadline_ns
 
 
-def bars(modality: str, result: Score) -> tuple[Bar, ...]:
+def bars(modality: Modality, result: Score) -> tuple[Bar, ...]:
     """Return what the demo promises for a stream."""
     if modality == "microphone":
         return (

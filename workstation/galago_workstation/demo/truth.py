@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from galago_edge.contract.errors import InputError, Reason, disk_error
+from galago_edge.contract.modality import Modality
 
 TRUTH_FILE = "truth.json"
 
@@ -34,7 +35,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Everything that happens in one recording."""
 
     v: Literal[1] = 1
-    modality: Literal["camera", "microphone"]
+    modality: Modality
     recording: str
     """File name beside ``truth.json``."""
     seed: int

@@ -15,7 +15,6 @@ import msgspec
 
 from galago_edge.contract.errors import DeviceError, GalagoError, LinkError, Reason, disk_error
 from galago_edge.contract.flash_messages import (
-    CHUNK_BYTES,
     Done,
     End,
     FlashProgress,
@@ -27,6 +26,7 @@ from galago_edge.contract.flash_messages import (
     Start,
     Step,
 )
+from galago_edge.intake.flash_pipe import CHUNK_BYTES
 from galago_workstation.flashing.links import DeviceLink, open_link
 from galago_workstation.flashing.mounts import mount_of, settle
 from galago_workstation.flashing.order import Package, Wishes

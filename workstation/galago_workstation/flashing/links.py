@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
-from galago_edge.contract.flash_messages import Pipe
+from galago_edge.intake.flash_pipe import Pipe
 from galago_workstation.flashing.targets import Target, find_store
 
 CONNECT_S = 20

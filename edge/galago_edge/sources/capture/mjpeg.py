@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import math
 import os
 import re
 from typing import Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from galago_edge.contract.errors import LinkError, Reason
+from galago_edge.host.http_connection import Deadline, connection_to, request_target
 from galago_edge.sources.capture.capture_messages import SharedMemory
 from galago_edge.sources.capture.frame_server import ParentLink, serve
 
@@ -239,8 +241,7 @@ class _Request:
         self._home = self._url.hostname
         self._user, self._password = self._url.username, self._url.password
         self._authorization: str | None = None
-        self._connection: http.client.HTTPConnection | None = None
-        self._socket: Any = None
+        self._deadline = Deadline()
 
     def open(self) -> http.client.HTTPResponse:
         for _ in range(_MOST_REQUESTS):
@@ -254,19 +255,17 @@ class _Request:
         raise self._missing("sends from one address to the next")
 
     def wait_at_most(self, seconds: float) -> None:
-        self._socket.settimeout(seconds)
+        """Let the answer go on for ever, but no piece of it take longer."""
+        self._deadline.until, self._deadline.longest_wait_s = math.inf, seconds
 
     def _ask(self) -> http.client.HTTPResponse:
-        url = self._url
-        secure = url.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(url.hostname or "", url.port, timeout=self._open_s)
+        self._deadline.begin(self._open_s)
+        connection = connection_to(self._url, self._deadline)
         headers = {"Accept": "*/*", "User-Agent": "galago", "Connection": "close"}
         if self._authorization is not None:
             headers["Authorization"] = self._authorization
         try:
-            connection.request("GET", self._path(), headers=headers)
-            self._socket = connection.sock  # the connection lets go of it once the response is there
+            connection.request("GET", request_target(self._url), headers=headers)
             return connection.getresponse()
         except TimeoutError:
             connection.close()
@@ -300,11 +299,8 @@ class _Request:
             if scheme.lower() == "digest":
                 fields = {name.lower(): a or b for name, a, b in _FIELDS.findall(rest)}
                 if fields.get("algorithm", "MD5").upper() in _HASHES:
-                    return digest(fields, user, password, self._path(), os.urandom(8).hex())
+                    return digest(fields, user, password, request_target(self._url), os.urandom(8).hex())
         return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-    def _path(self) -> str:
-        return (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
 
     def _missing(self, what: str, hint: str = "check the address, its power and the network") -> LinkError:
         return LinkError(Reason.SOURCE_MISSING, f"camera {self._shown} {what}", hint=hint)

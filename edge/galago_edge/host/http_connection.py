@@ -1,0 +1,134 @@
+"""HTTP connections whose requests end at one moment, however slowly the other side drips.
+
+A socket's own timeout begins anew with every byte. Here a :class:`Deadline` is asked before every operation,
+so that connecting, sending and each piece of the answer share the time of their request. Who may be asked,
+what is followed and how much of an answer is read is for those who ask.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import math
+import socket
+import time
+from typing import Any
+from urllib.parse import SplitResult
+
+
+class Deadline:
+    """When the request that goes on now has to be through, header and all."""
+
+    def __init__(self, longest_wait_s: float = math.inf) -> None:
+        """Begin without an end; one operation of the socket takes at most ``longest_wait_s``."""
+        self.longest_wait_s = longest_wait_s
+        self.until = math.inf
+        """On the monotonic clock, in seconds."""
+
+    def begin(self, seconds: float) -> None:
+        """Give the request that begins now so much time."""
+        self.until = time.monotonic() + seconds
+
+    def wait_s(self) -> float | None:
+        """Return how long the next operation may take; None: for ever.
+
+        Raises:
+            TimeoutError: The time is over.
+        """
+        left_s = min(self.until - time.monotonic(), self.longest_wait_s)
+        if left_s <= 0:
+            raise TimeoutError("no whole answer in time")
+        return None if left_s == math.inf else left_s
+
+
+class HttpConnection(http.client.HTTPConnection):
+    """A connection that keeps a deadline."""
+
+    def __init__(self, host: str, port: int | None = None, *, deadline: Deadline, **options: Any) -> None:
+        """Prepare; nothing is connected yet. ``options``: those of ``http.client``."""
+        super().__init__(host, port, **options)
+        self._deadline = deadline
+
+    def connect(self) -> None:
+        """Connect.
+
+        Raises:
+            OSError: Nobody answers, in time or at all.
+        """
+        self.timeout = self._deadline.wait_s()
+        super().connect()
+        self.sock: Any = _TimedSocket(self.sock, self._deadline)
+
+
+class HttpsConnection(http.client.HTTPSConnection):
+    """The same over TLS, with the certificate checked."""
+
+    def __init__(self, host: str, port: int | None = None, *, deadline: Deadline, **options: Any) -> None:
+        """Prepare; nothing is connected yet. ``options``: those of ``http.client``."""
+        super().__init__(host, port, **options)
+        self._deadline = deadline
+
+    def connect(self) -> None:
+        """Connect and shake hands.
+
+        Raises:
+            OSError: Nobody answers, in time or at all, or its certificate is not to be trusted.
+        """
+        self.timeout = self._deadline.wait_s()
+        super().connect()
+        self.sock: Any = _TimedSocket(self.sock, self._deadline)
+
+
+def connection_to(url: SplitResult, deadline: Deadline) -> HttpConnection | HttpsConnection:
+    """Return a connection to the server of an ``http`` or ``https`` address; it is not open yet."""
+    kind = HttpsConnection if url.scheme == "https" else HttpConnection
+    return kind(url.hostname or "", url.port, deadline=deadline)
+
+
+def request_target(url: SplitResult) -> str:
+    """Return what the request line asks the server for.
+
+    >>> from urllib.parse import urlsplit
+    >>> request_target(urlsplit("http://host/way?to=it#here")), request_target(urlsplit("http://host"))
+    ('/way?to=it', '/')
+    """
+    return (url.path or "/") + (f"?{url.query}" if url.query else "")
+
+
+class _TimedSocket:
+    """What ``http.client`` uses of a socket, each operation within the deadline."""
+
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def sendall(self, data: Any) -> None:
+        self._sock.settimeout(self._deadline.wait_s())
+        self._sock.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._sock, self._deadline))
+
+    def close(self) -> None:
+        """Let go; an answer that is still read keeps the socket open until it is closed itself."""
+        self._sock.close()
+
+
+class _TimedReader(io.RawIOBase):
+    """What comes over a connection."""
+
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(self._deadline.wait_s())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
