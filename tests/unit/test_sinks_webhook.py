@@ -94,11 +94,14 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_module, "_FIRST_PAUSE_S", 0.01)
 
 
+def sender_of(spool: Spool, **settings: object) -> WebhookSender:
+    return WebhookSender(WebhookSettings(**settings), "porch", "1.2.3", spool)  # type: ignore[arg-type]
+
+
 @contextmanager
 def sending(spool: Spool, url: str, records: int = 1, **settings: object) -> Iterator[WebhookSender]:
     """A sender with so many records to deliver."""
-    given = {"url": url, "backoff_max_s": 0.02, "timeout_s": 30.0} | settings
-    sender = WebhookSender(WebhookSettings(**given), "porch", "1.2.3", spool)  # type: ignore[arg-type]
+    sender = sender_of(spool, **{"url": url, "backoff_max_s": 0.02, "timeout_s": 30.0} | settings)
     sender.start()
     add(spool, *range(records))
     try:
@@ -273,5 +276,5 @@ def test_what_cannot_be_an_address_or_a_header_is_refused_at_the_start(
     options: dict[str, object], said: str, spool: Spool
 ) -> None:
     with pytest.raises(CallerError, match=said) as caught:
-        WebhookSender(WebhookSettings(**options), "porch", "1.2.3", spool)  # type: ignore[arg-type]
+        sender_of(spool, **options)
     assert caught.value.reason is Reason.CONFIG_BAD
