@@ -178,3 +178,15 @@ def test_pushes_longer_than_what_is_computed_at_once_give_every_frame_in_its_tim
         at += len(part)
         before, complete = complete, max(0, (at - frame) // hop + 1)
         np.testing.assert_array_equal(frontend.push(part), alone[hop][before:complete])
+
+
+@pytest.mark.parametrize(
+    ("frame_samples", "values"),
+    [(16, 256 * 16), (480, 32 * 512), (600, 16 * 1_024), (2_048, 8 * 2_048), (4_096, 8 * 4_096)],
+)
+def test_what_is_computed_at_once_fits_a_small_cache_but_is_at_least_eight_frames(
+    frame_samples: int, values: int
+) -> None:
+    """At most 256 frames and 16384 values, unless eight frames are more."""
+    spec = AudioPreprocess(frame_samples=frame_samples, frame_hop_samples=frame_samples, mel_bands=1)
+    assert [len(scratch) for scratch in LogMelFrontend(spec)._scratch] == [values, values]
