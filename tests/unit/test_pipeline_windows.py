@@ -236,6 +236,17 @@ def test_what_lies_between_windows_is_never_computed_lazily() -> None:
     assert np.concatenate(frontend.given).tolist() == [int(sample) for sample in wanted]
 
 
+def test_a_stream_that_is_not_lazy_any_more_catches_up_at_once() -> None:
+    windows, frontend, _ = audio()
+    list(windows.feed(block(0, 1_000), lazy=True))
+    assert frontend.total == 0
+    list(windows.feed(block(1_000, 1_100)))
+    # the window that comes next begins with sample 320
+    assert np.concatenate(frontend.given).tolist() == SAMPLES[320:1_100].tolist()
+    list(windows.feed(block(1_100, 1_200)))
+    assert np.concatenate(frontend.given).tolist() == SAMPLES[320:1_200].tolist()
+
+
 @pytest.mark.parametrize("hop_frames", [2, 10])
 @pytest.mark.parametrize("fill", [True, False])
 def test_samples_that_no_later_window_needs_are_let_go(hop_frames: int, fill: bool) -> None:

@@ -145,3 +145,48 @@ def test_a_full_scale_sine_has_the_zero_decibel_code_at_least() -> None:
 def test_every_model_gets_the_same_input_scale() -> None:
     """Part of the format: models of this frontend version are quantized for it."""
     assert (FEATURE_SCALE, FEATURE_ZERO_POINT) == (1 / 64, 0)
+
+
+LONG = noise(100_000, seed=11)
+AT_ONCE = {DEFAULT.frame_hop_samples: 31 * 160 + 480, APART.frame_hop_samples: 255 * 170 + 40}
+"""By hop: samples of as many frames as are computed at once."""
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[int, np.ndarray]:
+    """By hop: every frame of LONG, computed from its own samples and nothing else."""
+    found = {}
+    for spec in (DEFAULT, APART):
+        frontend, frame, hop = LogMelFrontend(spec), spec.frame_samples, spec.frame_hop_samples
+        starts = range(0, len(LONG) - frame + 1, hop)
+        found[hop] = np.concatenate([log_mel(frontend, LONG[start : start + frame]) for start in starts])
+    return found
+
+
+@pytest.mark.parametrize("spec", [DEFAULT, APART], ids=["overlapping", "apart"])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_pushes_longer_than_what_is_computed_at_once_give_every_frame_in_its_time(
+    alone: dict[int, np.ndarray], spec: AudioPreprocess, data: st.DataObject
+) -> None:
+    frontend, frame, hop = LogMelFrontend(spec), spec.frame_samples, spec.frame_hop_samples
+    around = AT_ONCE[hop]
+    size = st.one_of(st.integers(0, 2 * hop), st.integers(around - 2 * hop, around + 2 * hop))
+    at = complete = 0
+    for count in data.draw(st.lists(size, max_size=8)):
+        part = LONG[at : at + count]
+        at += len(part)
+        before, complete = complete, max(0, (at - frame) // hop + 1)
+        np.testing.assert_array_equal(frontend.push(part), alone[hop][before:complete])
+
+
+@pytest.mark.parametrize(
+    ("frame_samples", "values"),
+    [(16, 256 * 16), (480, 32 * 512), (600, 16 * 1_024), (2_048, 8 * 2_048), (4_096, 8 * 4_096)],
+)
+def test_what_is_computed_at_once_fits_a_small_cache_but_is_at_least_eight_frames(
+    frame_samples: int, values: int
+) -> None:
+    """At most 256 frames and 16384 values, unless eight frames are more."""
+    spec = AudioPreprocess(frame_samples=frame_samples, frame_hop_samples=frame_samples, mel_bands=1)
+    assert [len(scratch) for scratch in LogMelFrontend(spec)._scratch] == [values, values]
