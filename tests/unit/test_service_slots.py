@@ -28,10 +28,10 @@ class Clock:
         return self.s
 
 
-def install(root: Path, version: int) -> str:
-    path = root.parent / f"levels-{version}.galago"
+def install(root: Path, version: int, name: str = "levels") -> str:
+    path = root.parent / f"{name}-{version}.galago"
     make_hollow_bundle(
-        path, b"model %d" % version, name="levels", version=f"{version}.0.0", release_counter=version
+        path, b"model %d" % version, name=name, version=f"{version}.0.0", release_counter=version
     )
     bundle = open_bundle(path)
     install_bundle(Store(root), bundle, Store(root).trusted(), lambda copy: {})
@@ -254,6 +254,50 @@ def test_a_bundle_that_hangs_is_recorded_before_the_process_ends(root: Path) -> 
     state = Store(root).state()
     assert state.slots["levels"].active.version == "1.0.0"
     assert state.history[-1].reason.startswith("HUNG")
+
+
+def test_live_and_on_recordings_are_asked_the_same() -> None:
+    def asked(kind: type) -> set[str]:
+        return {name for name in dir(kind) if not name.startswith("_")}
+
+    assert asked(LiveSlots) == asked(RecordingSlots) == asked(Slots)
+
+
+def test_every_name_has_a_trial_of_its_own(root: Path) -> None:
+    for number in (1, 2):
+        install(root, number, "other")
+    slots = loaded(root)
+    fail(slots)
+    (trial,) = slots.due()
+    assert trial.name == "levels" and slots.settle(trial)
+    assert version(slots) == "1.0.0" and slots.bundle("other").manifest.bundle.version == "2.0.0"
+    assert [(trial.name, trial.state) for trial in slots.status()] == [("other", "waiting")]
+    assert slots.due() == []
+    judge = slots.judge("door", slots.bundle("other"))
+    assert judge is not None
+    judge.passed = True
+    (trial,) = slots.due()
+    assert trial.name == "other" and not slots.settle(trial)
+    assert states(slots) == ["trial", "trial", "rolled_back", "committed"]
+
+
+def test_what_is_found_of_a_bundle_that_came_back_says_nothing_of_the_one_installed_since(root: Path) -> None:
+    slots = loaded(root)
+    fail(slots)
+    (trial,) = slots.due()
+    slots.settle(trial)
+    judge = slots.judge("door", slots.bundle("levels"))
+    assert judge is not None
+    judge.failed(BROKEN)
+    (after,) = slots.due()
+    install(root, 3)
+    slots.refresh()
+    assert not slots.settle(after)  # too late: another one runs
+    assert version(slots) == "3.0.0" and not any("no better" in line for line in slots.problems())
+    fail(slots)
+    (trial,) = slots.due()
+    assert trial.version == "3.0.0" and slots.settle(trial)
+    assert version(slots) == "1.0.0"
 
 
 @pytest.mark.parametrize("how", ["hung", "by hand", "crashed"])
