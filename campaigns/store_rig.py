@@ -282,7 +282,7 @@ def _littered(root: Path, versions: list[Path]) -> None:
     kept = root.with_name("kept")
     shutil.copytree(Store(root).folder(standing(root).staged or ""), kept)
     store = Store(root)
-    mark_bad(store, NAME, standing(root).staged or "")
+    mark_bad(store, NAME, bundle_id=standing(root).staged or "")
     litter = store.folder("0" * 64)
     shutil.copytree(kept, litter)
     shutil.rmtree(kept)

@@ -411,7 +411,7 @@ def judged(store: Store, verdict: str) -> bool:
         if verdict == "committed":
             commit(store, "eyes")
         else:
-            rollback(store, "eyes", "TOO_SLOW: p99 of 812 ms")
+            rollback(store, "eyes", reason="TOO_SLOW: p99 of 812 ms")
     except BusyError:
         return False
     return True

@@ -237,7 +237,7 @@ def test_who_finds_the_store_taken_says_what_is_active_now_and_not_what_was(
         """    if not again and b'hello' in data:
         from galago_edge.store import Store, rollback
         from galago_edge.store.filesystem import StoreFs
-        rollback(Store(root), "eyes", "by hand")
+        rollback(Store(root), "eyes", reason="by hand")
         lock = StoreFs().lock(root / "lock")
         flag.touch()
     os.write(1, data)

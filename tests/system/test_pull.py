@@ -159,7 +159,7 @@ def test_a_bundle_that_failed_here_is_not_fetched_again(place: Place) -> None:
     place.publish(2)
     place.pull()
     slot = Store(place.root).state().slots["eyes"]
-    mark_bad(Store(place.root), "eyes", slot.active.id)
+    mark_bad(Store(place.root), "eyes", bundle_id=slot.active.id)
     assert place.active == "1.0.0"
     result = place.pull()
     assert result["state"] == "up to date" and "failed here before" in result["note"]

@@ -202,7 +202,7 @@ def test_a_rollback_by_hand_and_a_commit_by_hand_end_a_trial(device: Device) -> 
         device.install(2, trial_s=600)
         device.hup()
         device.until(lambda: device.runs() == "2.0.0", "the new bundle")
-        rollback(Store(device.root), "levels", "by hand")
+        rollback(Store(device.root), "levels", reason="by hand")
         device.hup()
         device.until(lambda: device.runs() == "1.0.0" and device.trial() is None, "the old bundle")
         device.install(3, trial_s=600)

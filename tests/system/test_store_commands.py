@@ -219,7 +219,7 @@ def test_waiting_for_a_trial_ends_with_its_verdict(
             time.sleep(0.02)
         while True:
             with contextlib.suppress(BusyError):  # the installer may still hold the lock
-                rollback(store, "eyes", "HUNG")
+                rollback(store, "eyes", reason="HUNG")
                 return
             time.sleep(0.02)
 

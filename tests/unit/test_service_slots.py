@@ -135,7 +135,9 @@ def test_a_verdict_that_cannot_be_recorded_is_tried_again_and_a_bad_bundle_is_le
     assert not any("[LOCKED]" in problem for problem in slots.problems())
 
 
-@pytest.mark.parametrize("change", [commit, lambda store, name: rollback(store, name, "by hand"), None])
+@pytest.mark.parametrize(
+    "change", [commit, lambda store, name: rollback(store, name, reason="by hand"), None]
+)
 def test_a_verdict_on_what_somebody_else_has_replaced_changes_nothing(
     root: Path, change: Callable[[Store, str], object] | None
 ) -> None:
@@ -308,7 +310,7 @@ def test_the_bundle_that_came_back_is_watched_at_the_next_start_too_until_anothe
     if how == "hung":
         slots.leave_now(DeviceError(Reason.HUNG, "one window has taken 10 s"), slots.bundle("levels").id)
     elif how == "by hand":
-        rollback(Store(root), "levels", "seen by a person")
+        rollback(Store(root), "levels", reason="seen by a person")
     slots.close()
     for _ in range(3 if how == "crashed" else 1):
         slots = loaded(root)
@@ -327,7 +329,7 @@ def test_the_bundle_that_came_back_is_watched_at_the_next_start_too_until_anothe
 
 def test_a_rollback_by_hand_beside_the_service_has_the_old_bundle_watched(root: Path) -> None:
     slots = loaded(root)
-    rollback(Store(root), "levels", "seen by a person")
+    rollback(Store(root), "levels", reason="seen by a person")
     slots.refresh()
     judge = slots.judge("door", slots.bundle("levels"))
     assert version(slots) == "1.0.0" and judge is not None

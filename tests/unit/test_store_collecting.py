@@ -61,7 +61,7 @@ def test_a_commit_lets_go_of_what_it_replaced(root: Path) -> None:
 
 def test_what_failed_is_removed_and_what_is_needed_stays(root: Path) -> None:
     one, two = install(root, 1), install(root, 2)
-    rollback(Store(root), "tiny", "no")
+    rollback(Store(root), "tiny", reason="no")
     staged = install(root, 3, activate=False)
     removed = collect(Store(root))
     assert [gone.id for gone in removed] == [] and there(root) == {one.id, staged.id}  # by the install

@@ -169,8 +169,11 @@ def rotted(root: Path, one: Bundle, two: Bundle) -> None:
 CHANGES: dict[str, tuple[Callable[[Path, Bundle, Bundle], None], Callable[[Store], object]]] = {
     "activate": (staged, lambda store: activate(store, "tiny")),
     "commit": (on_trial, lambda store: commit(store, "tiny")),
-    "rollback": (on_trial, lambda store: rollback(store, "tiny", "no")),
-    "mark bad": (on_trial, lambda store: mark_bad(store, "tiny", store.state().slots["tiny"].active.id)),
+    "rollback": (on_trial, lambda store: rollback(store, "tiny", reason="no")),
+    "mark bad": (
+        on_trial,
+        lambda store: mark_bad(store, "tiny", bundle_id=store.state().slots["tiny"].active.id),
+    ),
     "gc": (on_trial, collect),
     "scrub": (rotted, lambda store: scrub(store, store.trusted())),
     "boot": (on_trial, lambda store: begin_boot(store, store.trusted())),

@@ -109,11 +109,11 @@ def test_the_floor_is_what_the_bundles_on_the_disk_prove(root: Path) -> None:
 def test_a_trial_that_fails_again_ends_on_the_bundle_before(root: Path) -> None:
     install(root, pack(root, 1), commit=True)
     install(root, pack(root, 2))
-    rollback(Store(root), "tiny", "deaf")
+    rollback(Store(root), "tiny", reason="deaf")
     spoil(root)
     boot(root)
     assert slot(root).active.version == "2.0.0"  # that it had failed is forgotten, so it is asked again
-    rollback(Store(root), "tiny", "deaf again")
+    rollback(Store(root), "tiny", reason="deaf again")
     assert slot(root).active.version == "1.0.0"
 
 
@@ -332,7 +332,7 @@ def test_what_nobody_asked_to_be_changed_by_guess_is_refused(root: Path) -> None
     spoil(root)
     store = Store(root)
     for change in (
-        lambda: rollback(store, "tiny", "?"),
+        lambda: rollback(store, "tiny", reason="?"),
         lambda: commit(store, "tiny"),
         lambda: collect(store),
     ):

@@ -17,6 +17,7 @@ from galago_edge.store import (
     BootChoice,
     Installation,
     Store,
+    Transition,
     TrialTerms,
     activate,
     begin_boot,
@@ -97,7 +98,7 @@ def test_the_first_bundle_is_committed_for_there_is_nothing_to_go_back_to(root: 
 def test_a_first_bundle_is_on_trial_where_the_factory_s_is_there(root: Path) -> None:
     given = factory(root, pack(root, 1))
     assert install(root, pack(root, 2)).phase == "on trial"
-    assert rollback(Store(root), "tiny", "HUNG").active.id == given.id
+    assert rollback(Store(root), "tiny", reason="HUNG").now.active.id == given.id
     assert Store(root).active("tiny").id == given.id
     assert loaded(boot(root)) == given.id
 
@@ -112,7 +113,7 @@ def test_a_bundle_on_trial_raises_no_floor_and_its_commit_does(
 ) -> None:
     one, two = on_trial
     assert slot(root).floor == 0 and slot(root).previous is not None
-    assert commit(Store(root), "tiny", bundle_id=two.id).trial is None
+    assert commit(Store(root), "tiny", bundle_id=two.id).now.trial is None
     assert slot(root).floor == 2
     assert slot(root).previous is not None and slot(root).previous.id == one.id
     before = (root / "state.a").read_bytes()
@@ -134,11 +135,13 @@ def test_a_rollback_returns_to_the_old_bundle_and_the_new_one_is_not_taken_again
     root: Path, on_trial: tuple[Bundle, Bundle]
 ) -> None:
     one, two = on_trial
-    done = rollback(Store(root), "tiny", "TOO_SLOW", bundle_id=two.id)
+    change = rollback(Store(root), "tiny", reason="TOO_SLOW", bundle_id=two.id)
+    done = change.now
+    assert change.name == "tiny" and change.before.active.id == two.id
     assert (done.active.id, done.trial, done.bad) == (one.id, None, (two.id,))
     event = Store(root).state().history[-1]
     assert (event.action, event.id, event.reason) == ("rollback", two.id, "TOO_SLOW")
-    assert rollback(Store(root), "tiny", "again", bundle_id=two.id) == done
+    assert rollback(Store(root), "tiny", reason="again", bundle_id=two.id) == Transition("tiny", done, done)
     with pytest.raises(DeviceError) as caught:
         install(root, two)
     assert caught.value.reason == Reason.TRIAL_FAILED and "--allow-bad" in caught.value.hint
@@ -152,7 +155,7 @@ def test_a_failed_trial_costs_nothing_of_what_was_there_before(root: Path) -> No
         install(root, bundle, commit=True)
     before = slot(root)
     install(root, three)
-    assert rollback(Store(root), "tiny", "no").previous is not None
+    assert rollback(Store(root), "tiny", reason="no").now.previous is not None
     assert slot(root).active.id == before.active.id
     assert slot(root).previous == before.previous
     assert Store(root).open(one.id)  # nobody removed it meanwhile
@@ -164,7 +167,7 @@ def test_a_bundle_that_replaces_one_on_trial_goes_back_to_what_was_proven(
     one, _ = on_trial
     install(root, pack(root, 3))
     assert slot(root).previous is not None and slot(root).previous.id == one.id
-    assert rollback(Store(root), "tiny", "no").active.id == one.id
+    assert rollback(Store(root), "tiny", reason="no").now.active.id == one.id
 
 
 def test_only_the_bundle_that_was_meant_is_committed_or_rolled_back(
@@ -173,7 +176,7 @@ def test_only_the_bundle_that_was_meant_is_committed_or_rolled_back(
     one, _ = on_trial
     for change in (
         lambda: commit(Store(root), "tiny", bundle_id=one.id),
-        lambda: rollback(Store(root), "tiny", "no", bundle_id=one.id),
+        lambda: rollback(Store(root), "tiny", reason="no", bundle_id=one.id),
     ):
         with pytest.raises(CallerError) as caught:
             change()
@@ -184,10 +187,10 @@ def test_only_the_bundle_that_was_meant_is_committed_or_rolled_back(
 def test_without_anything_to_go_back_to_a_rollback_is_refused(root: Path) -> None:
     install(root, pack(root, 1))
     with pytest.raises(DeviceError) as caught:
-        rollback(Store(root), "tiny", "no")
+        rollback(Store(root), "tiny", reason="no")
     assert caught.value.reason == Reason.NO_FALLBACK
     with pytest.raises(DeviceError) as caught:
-        rollback(Store(root), "other", "no")
+        rollback(Store(root), "other", reason="no")
     assert caught.value.reason == Reason.NO_BUNDLE
 
 
@@ -195,7 +198,7 @@ def test_a_committed_floor_holds_for_a_rollback_too(root: Path) -> None:
     install(root, pack(root, 1))
     install(root, pack(root, 2, floor=2), commit=True)
     with pytest.raises(DeviceError) as caught:
-        rollback(Store(root), "tiny", "no")
+        rollback(Store(root), "tiny", reason="no")
     assert caught.value.reason == Reason.DOWNGRADE and "floor is 2" in str(caught.value)
 
 
@@ -203,10 +206,10 @@ def test_a_damaged_way_back_is_passed_over(root: Path, on_trial: tuple[Bundle, B
     one, two = on_trial
     damage(root, one)
     with pytest.raises(DeviceError) as caught:
-        rollback(Store(root), "tiny", "no")
+        rollback(Store(root), "tiny", reason="no")
     assert caught.value.reason == Reason.NO_FALLBACK and slot(root).active.id == two.id
     given = factory(root, pack(root, 1, bundle__description="delivered"))
-    assert rollback(Store(root), "tiny", "no").active.id == given.id
+    assert rollback(Store(root), "tiny", reason="no").now.active.id == given.id
 
 
 def test_a_staged_bundle_waits_until_it_is_activated(root: Path) -> None:
@@ -217,10 +220,10 @@ def test_a_staged_bundle_waits_until_it_is_activated(root: Path) -> None:
     assert install(root, two, activate=False) == Installation(
         "already installed", root / "bundles" / two.id, "staged"
     )
-    done = activate(Store(root), "tiny", bundle_id=two.id)
+    done = activate(Store(root), "tiny", bundle_id=two.id).now
     assert (done.active.id, done.staged) == (two.id, None)
     assert done.trial is not None and done.trial.left == 3
-    assert activate(Store(root), "tiny", bundle_id=two.id) == done
+    assert activate(Store(root), "tiny", bundle_id=two.id) == Transition("tiny", done, done)
     assert actions(root) == ["install", "stage", "activate"]
 
 
@@ -261,9 +264,9 @@ def test_marking_as_bad_drops_a_bundle_wherever_it_is(root: Path) -> None:
     install(root, one)
     install(root, two, commit=True)
     install(root, three, activate=False)
-    assert mark_bad(Store(root), "tiny", three.id).staged is None
-    assert mark_bad(Store(root), "tiny", three.id).bad == (three.id,)
-    assert mark_bad(Store(root), "tiny", two.id).active.id == one.id
+    assert mark_bad(Store(root), "tiny", bundle_id=three.id).now.staged is None
+    assert mark_bad(Store(root), "tiny", bundle_id=three.id).now.bad == (three.id,)
+    assert mark_bad(Store(root), "tiny", bundle_id=two.id).now.active.id == one.id
     assert slot(root).bad == (three.id, two.id)
 
 
@@ -369,7 +372,7 @@ def test_an_exhausted_trial_whose_way_back_is_gone_is_better_than_a_dark_device(
     if how == "damaged":
         damage(root, one)
     else:
-        mark_bad(Store(root), "tiny", one.id)
+        mark_bad(Store(root), "tiny", bundle_id=one.id)
     before = slot(root)
     for _ in range(2):
         choice = boot(root)
@@ -447,9 +450,9 @@ def test_a_start_removes_what_broken_attempts_left(root: Path, on_trial: tuple[B
 def test_a_factory_s_bundle_that_failed_is_no_way_back(root: Path) -> None:
     given = factory(root, pack(root, 1))
     install(root, pack(root, 2), commit=True)
-    mark_bad(Store(root), "tiny", given.id)
+    mark_bad(Store(root), "tiny", bundle_id=given.id)
     with pytest.raises(DeviceError) as caught:
-        rollback(Store(root), "tiny", "no")
+        rollback(Store(root), "tiny", reason="no")
     assert caught.value.reason == Reason.NO_FALLBACK
     assert install(root, pack(root, 3)).phase == "on trial"  # back to 2.0.0
     damage(root, pack(root, 2))

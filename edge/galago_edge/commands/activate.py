@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from galago_edge.commands.cli import json_option
-from galago_edge.commands.store_options import (
-    given_id,
-    name_argument,
-    notify_service,
-    root_option,
-    slot_data,
-    telling_what_is_active,
-)
+from galago_edge.commands.store_options import change_slot, name_argument, root_option
+
+if TYPE_CHECKING:
+    from galago_edge.store import Store, Transition
 
 
 @click.command()
@@ -49,21 +45,19 @@ def activate(
       galago activate alarms --root /var/lib/galago
     """
     from galago_edge.store import TrialTerms, activate
-    from galago_edge.store.inventory import existing_store, only_name
 
-    store = existing_store(root)
-    name = only_name(store, name)
-    with telling_what_is_active(root):
-        slot = activate(
+    def change(store: Store, name: str, bundle_id: str | None) -> Transition:
+        return activate(
             store,
             name,
-            bundle_id=given_id(store, name, given),
+            bundle_id=bundle_id,
             commit=commit,
             allow_downgrade=allow_downgrade,
             trial=TrialTerms(trial_s=trial_s),
         )
-        told = notify_service(root)
-    if as_json:
-        click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))
-        return
-    click.echo(f"{name} {slot.active.version} is active{' on trial' if slot.trial else ''} in {root}")
+
+    def said(done: Transition) -> str:
+        on_trial = " on trial" if done.now.trial else ""
+        return f"{done.name} {done.now.active.version} is active{on_trial} in {root}"
+
+    change_slot(root, name, given, change, said, as_json=as_json)

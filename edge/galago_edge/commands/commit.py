@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from galago_edge.commands.cli import json_option
-from galago_edge.commands.store_options import (
-    given_id,
-    name_argument,
-    notify_service,
-    root_option,
-    slot_data,
-    telling_what_is_active,
-)
+from galago_edge.commands.store_options import change_slot, name_argument, root_option
+
+if TYPE_CHECKING:
+    from galago_edge.store import Store, Transition
 
 
 @click.command()
@@ -34,14 +30,11 @@ def commit(name: str | None, root: Path, given: str | None, as_json: bool) -> No
       galago commit alarms --root /var/lib/galago
     """
     from galago_edge.store import commit
-    from galago_edge.store.inventory import existing_store, only_name
 
-    store = existing_store(root)
-    name = only_name(store, name)
-    with telling_what_is_active(root):
-        slot = commit(store, name, bundle_id=given_id(store, name, given), reason="galago commit")
-        told = notify_service(root)
-    if as_json:
-        click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))
-        return
-    click.echo(f"{name} {slot.active.version} is committed in {root}")
+    def change(store: Store, name: str, bundle_id: str | None) -> Transition:
+        return commit(store, name, bundle_id=bundle_id, reason="galago commit")
+
+    def said(done: Transition) -> str:
+        return f"{done.name} {done.now.active.version} is committed in {root}"
+
+    change_slot(root, name, given, change, said, as_json=as_json)

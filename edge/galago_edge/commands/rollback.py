@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from galago_edge.commands.cli import json_option
-from galago_edge.commands.store_options import (
-    given_id,
-    name_argument,
-    notify_service,
-    root_option,
-    slot_data,
-    telling_what_is_active,
-)
+from galago_edge.commands.store_options import change_slot, name_argument, root_option
+
+if TYPE_CHECKING:
+    from galago_edge.store import Store, Transition
 
 
 @click.command()
@@ -43,17 +39,13 @@ def rollback(name: str | None, root: Path, given: str | None, why: str, as_json:
       galago rollback alarms --from 1.4.0 --root /var/lib/galago --why "too many false alarms"
     """
     from galago_edge.store import rollback
-    from galago_edge.store.inventory import existing_store, only_name
 
-    store = existing_store(root)
-    name = only_name(store, name)
-    bundle_id = given_id(store, name, given)
-    before = store.state().slots.get(name)
-    with telling_what_is_active(root):
-        slot = rollback(store, name, f"galago rollback{': ' if why else ''}{why}", bundle_id=bundle_id)
-        told = notify_service(root)
-    if as_json:
-        click.echo(json.dumps({**slot_data(name, slot), "service": told}, indent=2))
-        return
-    left = before is None or before.active.id != slot.active.id
-    click.echo(f"{name} {slot.active.version} is active {'again' if left else 'already'} in {root}")
+    def change(store: Store, name: str, bundle_id: str | None) -> Transition:
+        reason = f"galago rollback{': ' if why else ''}{why}"
+        return rollback(store, name, bundle_id=bundle_id, reason=reason)
+
+    def said(done: Transition) -> str:
+        left = done.before.active.id != done.now.active.id
+        return f"{done.name} {done.now.active.version} is active {'again' if left else 'already'} in {root}"
+
+    change_slot(root, name, given, change, said, as_json=as_json)

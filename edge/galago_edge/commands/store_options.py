@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -15,7 +16,7 @@ import click
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
 
 if TYPE_CHECKING:
-    from galago_edge.store import Store
+    from galago_edge.store import Store, Transition
     from galago_edge.store.state import Release, Slot
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -125,6 +126,36 @@ def notify_service(root: Path) -> int | None:
             os.kill(running.pid, signal.SIGHUP)
             return running.pid
     return None
+
+
+def change_slot(
+    root: Path,
+    name: str | None,
+    given: str | None,
+    change: Callable[[Store, str, str | None], Transition],
+    said: Callable[[Transition], str],
+    *,
+    as_json: bool,
+) -> None:
+    """Make one change to the bundles of ``name``, tell the running service, and print how they are then.
+
+    ``change`` is given the store, the name and the id of the bundle that ``given`` means; ``said`` returns
+    the line for people.
+
+    Raises:
+        GalagoError: What ``change`` raises, or there is no such store, name or bundle.
+    """
+    from galago_edge.store.inventory import existing_store, only_name
+
+    store = existing_store(root)
+    name = only_name(store, name)
+    with telling_what_is_active(root):
+        done = change(store, name, given_id(store, name, given))
+        told = notify_service(root)
+    if as_json:
+        click.echo(json.dumps({**slot_data(name, done.now), "service": told}, indent=2))
+    else:
+        click.echo(said(done))
 
 
 def await_verdict(store: Store, name: str, bundle_id: str, wait_s: float) -> tuple[int, Slot]:

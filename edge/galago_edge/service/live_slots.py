@@ -186,7 +186,7 @@ class LiveSlots:
         for trial in trials:
             if bundle_id in (None, trial.bundle_id):
                 trial.failed(failure)
-                rollback(self.store, trial.name, _reason(failure), bundle_id=trial.bundle_id)
+                rollback(self.store, trial.name, bundle_id=trial.bundle_id, reason=_reason(failure))
                 self._news.about(trial, "rolled_back", **_why(failure))
 
     def stopped(self) -> None:
@@ -248,7 +248,7 @@ class LiveSlots:
             chosen.end(trial)  # somebody has committed it by hand
             return False
         try:
-            rollback(self.store, trial.name, _reason(failure), bundle_id=trial.bundle_id)
+            rollback(self.store, trial.name, bundle_id=trial.bundle_id, reason=_reason(failure))
         except (BusyError, LinkError) as fault:
             chosen.cannot_end(trial, fault)
             return chosen.leave_unrecorded(self.store, trial)

@@ -7,7 +7,7 @@ from galago_edge.store.installation import Accept, Installation, install_bundle
 from galago_edge.store.integrity import Scrubbed, ScrubReport, scrub
 from galago_edge.store.store import Hold, Store
 from galago_edge.store.store_change import restore_record
-from galago_edge.store.transitions import activate, commit, mark_bad, rollback
+from galago_edge.store.transitions import Transition, activate, commit, mark_bad, rollback
 
 __all__ = [
     "Accept",
@@ -18,6 +18,7 @@ __all__ = [
     "ScrubReport",
     "Scrubbed",
     "Store",
+    "Transition",
     "TrialTerms",
     "activate",
     "begin_boot",

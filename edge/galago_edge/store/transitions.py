@@ -1,11 +1,16 @@
 """What may happen to a bundle after its install: activated, committed, rolled back, marked as bad.
 
-Each function writes the record once and returns the slot as it is then. Doing the same again is fine.
+All have one shape: the store, the name, which bundle is meant (``bundle_id``; without, whichever it is), one
+line for the history (``reason``) where there is one to give, and last what belongs to this change alone. Each
+writes the record once and returns what stood there before and what stands there now. Doing the same again is
+fine.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -14,6 +19,7 @@ from galago_edge.store.admission import TrialTerms, check_release, fallback_of, 
 from galago_edge.store.garbage import discard_unused
 from galago_edge.store.state import (
     Slot,
+    State,
     and_bad,
     with_active,
     with_commit,
@@ -24,6 +30,15 @@ from galago_edge.store.store import Store
 from galago_edge.store.store_change import StoreChange, changing, now_utc, slot_of
 
 
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The bundles of one name before and after a change; the same where nothing had to change."""
+
+    name: str
+    before: Slot
+    now: Slot
+
+
 def activate(
     store: Store,
     name: str,
@@ -32,7 +47,7 @@ def activate(
     commit: bool = False,
     allow_downgrade: bool = False,
     trial: TrialTerms | None = None,
-) -> Slot:
+) -> Transition:
     """Make the staged bundle of ``name`` the active one, on trial where there is something to go back to.
 
     Signature and every byte of what is installed are checked again first.
@@ -45,20 +60,12 @@ def activate(
         BundleError: What was installed is damaged, or its signer is not trusted any more.
         LinkError: The disk is full or failing.
     """
-    with _changing(store, "activate", name) as change:
-        state = store.state()
-        slot = slot_of(store, state, name)
+
+    def step(state: State, slot: Slot) -> State:
         if bundle_id is not None and slot.active.id == bundle_id:
-            return slot
+            return state
         if slot.staged is None or bundle_id not in (None, slot.staged.id):
-            met = f"{slot.staged.version} (id {slot.staged.id[:16]}…)" if slot.staged else "nothing"
-            raise CallerError(
-                Reason.TARGET_UNKNOWN,
-                f"{met} is staged under {name} in {store.root}"
-                + (f", not {bundle_id[:16]}…" if bundle_id else "")
-                + f"; {slot.active.version} is active",
-                hint=f"galago install BUNDLE --root {store.root} --stage-only",
-            )
+            raise _not_staged(store, name, slot, bundle_id)
         trusted = store.trusted()
         bundle = opened(store, slot.staged.id, trusted)
         overrides = check_release(bundle, slot, allow_downgrade=allow_downgrade, allow_bad=False)
@@ -69,11 +76,12 @@ def activate(
             state = with_event(
                 state, "override", release.since_utc, name=name, release=release, reason=override
             )
-        change.publish(state)
-        return state.slots[name]
+        return state
+
+    return _changed(store, name, "activate", step)
 
 
-def commit(store: Store, name: str, *, bundle_id: str | None = None, reason: str = "") -> Slot:
+def commit(store: Store, name: str, *, bundle_id: str | None = None, reason: str = "") -> Transition:
     """End the trial of ``name`` well: the bundle stays, its floor holds, and what it replaced may go.
 
     Raises:
@@ -82,19 +90,17 @@ def commit(store: Store, name: str, *, bundle_id: str | None = None, reason: str
         CallerError: TARGET_UNKNOWN; another bundle than ``bundle_id`` is active.
         LinkError: The disk is full or failing.
     """
-    with _changing(store, "commit", name) as change:
-        state = store.state()
-        slot = slot_of(store, state, name)
+
+    def step(state: State, slot: Slot) -> State:
         _check_active(store, name, slot, bundle_id)
-        if slot.trial is not None:
-            state = with_commit(state, name, now_utc(), reason)
-            change.publish(state)
-        with contextlib.suppress(OSError):  # committed it is; the next change removes them
-            discard_unused(change, state, keep=set())
-        return state.slots[name]
+        return state if slot.trial is None else with_commit(state, name, now_utc(), reason)
+
+    return _changed(store, name, "commit", step, afterwards=_discard_unused)
 
 
-def rollback(store: Store, name: str, reason: str, *, bundle_id: str | None = None, bad: bool = True) -> Slot:
+def rollback(
+    store: Store, name: str, *, bundle_id: str | None = None, reason: str, bad: bool = True
+) -> Transition:
     """Go back to the bundle before the active one, or to the factory's; the active one is bad from now on.
 
     With ``bundle_id`` only if that one is active; when it was rolled back already, nothing happens.
@@ -106,52 +112,90 @@ def rollback(store: Store, name: str, reason: str, *, bundle_id: str | None = No
         CallerError: TARGET_UNKNOWN; another bundle than ``bundle_id`` is active.
         LinkError: The disk is full or failing.
     """
-    with _changing(store, "roll back", name) as change:
-        slot = slot_of(store, store.state(), name)
+
+    def step(state: State, slot: Slot) -> State:
         if bundle_id is not None and bundle_id in slot.bad and slot.active.id != bundle_id:
-            return slot
+            return state
         _check_active(store, name, slot, bundle_id)
-        return _roll_back(change, name, reason, bad=bad)
+        return _gone_back(store, state, name, reason, bad=bad)
+
+    return _changed(store, name, "roll back", step)
 
 
-def mark_bad(store: Store, name: str, bundle_id: str) -> Slot:
+def mark_bad(store: Store, name: str, *, bundle_id: str) -> Transition:
     """Never take this bundle under ``name`` again; when it is the active one, go back.
 
     Raises:
         BusyError, DeviceError, LinkError: As :func:`rollback`.
     """
-    with _changing(store, "mark a bundle as bad of", name) as change:
-        state = store.state()
-        slot = slot_of(store, state, name)
+
+    def step(state: State, slot: Slot) -> State:
         if slot.active.id == bundle_id:
-            return _roll_back(change, name, "marked as bad", bad=True)
+            return _gone_back(store, state, name, "marked as bad", bad=True)
         if bundle_id in slot.bad:
-            return slot
-        gone = {part for part, release in slot.releases().items() if release.id == bundle_id}
-        trial = slot.trial
-        if trial is not None and "before" in gone:
-            trial = msgspec.structs.replace(trial, before=None)
+            return state
         release = next((known for known in slot.releases().values() if known.id == bundle_id), None)
-        slot = msgspec.structs.replace(
-            slot,
-            previous=None if "previous" in gone else slot.previous,
-            staged=None if "staged" in gone else slot.staged,
-            trial=trial,
-            bad=and_bad(slot.bad, bundle_id),
-        )
-        state = with_event(
+        slot = _without(slot, bundle_id)
+        return with_event(
             state, "mark-bad", now_utc(), name=name, release=release, reason=bundle_id, slot=slot
         )
-        change.publish(state)
-        return slot
+
+    return _changed(store, name, "mark a bundle as bad of", step)
 
 
-def _roll_back(change: StoreChange, name: str, reason: str, *, bad: bool) -> Slot:
-    store, state = change.store, change.store.state()
+def _changed(
+    store: Store,
+    name: str,
+    verb: str,
+    step: Callable[[State, Slot], State],
+    afterwards: Callable[[StoreChange, State], None] = lambda change, state: None,
+) -> Transition:
+    """Let ``step`` say what the record shall be, and write it where that is another one."""
+    doing = f"{verb} {name} in {store.root}"
+    with changing(store, doing, f"confirm on the disk that the change of {name} will stay") as change:
+        before = store.state()
+        slot = slot_of(store, before, name)
+        state = step(before, slot)
+        if state is not before:
+            change.publish(state)
+        afterwards(change, state)
+        return Transition(name, slot, state.slots[name])
+
+
+def _discard_unused(change: StoreChange, state: State) -> None:
+    with contextlib.suppress(OSError):  # committed it is; the next change removes them
+        discard_unused(change, state, keep=set())
+
+
+def _gone_back(store: Store, state: State, name: str, reason: str, *, bad: bool) -> State:
     target = release_of(fallback_of(store, name, state.slots[name], store.trusted()))
-    state = with_rollback(state, name, target, now_utc(), reason, bad=bad)
-    change.publish(state)
-    return state.slots[name]
+    return with_rollback(state, name, target, now_utc(), reason, bad=bad)
+
+
+def _without(slot: Slot, bundle_id: str) -> Slot:
+    """Return the slot without a bundle that is not its active one, and that is bad from now on."""
+    gone = {part for part, release in slot.releases().items() if release.id == bundle_id}
+    trial = slot.trial
+    if trial is not None and "before" in gone:
+        trial = msgspec.structs.replace(trial, before=None)
+    return msgspec.structs.replace(
+        slot,
+        previous=None if "previous" in gone else slot.previous,
+        staged=None if "staged" in gone else slot.staged,
+        trial=trial,
+        bad=and_bad(slot.bad, bundle_id),
+    )
+
+
+def _not_staged(store: Store, name: str, slot: Slot, bundle_id: str | None) -> CallerError:
+    met = f"{slot.staged.version} (id {slot.staged.id[:16]}…)" if slot.staged else "nothing"
+    return CallerError(
+        Reason.TARGET_UNKNOWN,
+        f"{met} is staged under {name} in {store.root}"
+        + (f", not {bundle_id[:16]}…" if bundle_id else "")
+        + f"; {slot.active.version} is active",
+        hint=f"galago install BUNDLE --root {store.root} --stage-only",
+    )
 
 
 def _check_active(store: Store, name: str, slot: Slot, bundle_id: str | None) -> None:
@@ -162,9 +206,3 @@ def _check_active(store: Store, name: str, slot: Slot, bundle_id: str | None) ->
             f"not {bundle_id[:16]}…",
             hint=f"galago status --root {store.root}",
         )
-
-
-def _changing(store: Store, verb: str, name: str) -> contextlib.AbstractContextManager[StoreChange]:
-    return changing(
-        store, f"{verb} {name} in {store.root}", f"confirm on the disk that the change of {name} will stay"
-    )

@@ -249,7 +249,7 @@ def _commit(world: World, store: Store) -> None:
 
 
 def _roll_back(world: World, store: Store) -> None:
-    rollback(store, NAME, "test", bundle_id=world.bundle(2).id)
+    rollback(store, NAME, reason="test", bundle_id=world.bundle(2).id)
 
 
 def _sign(world: World, store: Store) -> None:
@@ -354,7 +354,7 @@ SCENARIOS = (
     Scenario(
         "mark bad",
         _two_on_trial,
-        lambda world, store: mark_bad(store, NAME, world.bundle(2).id),
+        lambda world, store: mark_bad(store, NAME, bundle_id=world.bundle(2).id),
         _shows(1, bad=2),
     ),
     Scenario("gc", _three_and_no_need_for_one, lambda world, store: collect(store), _shows(3, floor=3)),
