@@ -45,6 +45,7 @@ from galago_edge.bundle.archive import BLOCK
 from galago_edge.bundle.keys import key_id
 from galago_edge.contract.errors import BundleError, GalagoError
 from galago_edge.contract.profile import PROFILE_FILE, this_arch
+from galago_edge.contract.wishes import Wishes
 from galago_edge.engine import check_model_file
 from galago_edge.intake.receiver import receive
 from galago_edge.store import Store
@@ -100,7 +101,7 @@ class Device:
         store = Store(self._template)
         revoke_key(store, key_id(OTHER_KEY), "its owner has left")
         set_channel(store, "stable")
-        receive(good, self._template, commit=True)
+        receive(good, self._template, wishes=Wishes(commit=True))
         self._restore()
 
     def give(self, kind: str, data: bytes, what: str) -> None:

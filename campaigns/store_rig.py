@@ -21,6 +21,7 @@ from typing import Any
 from campaigns import DATA
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.contract.errors import GalagoError, Reason
+from galago_edge.contract.wishes import Wishes
 from galago_edge.intake.receiver import receive
 from galago_edge.pipeline.golden_run import run_golden
 from galago_edge.store import (
@@ -72,7 +73,7 @@ def install(root: Path, path: Path, fs: StoreFs | None = None, **options: Any) -
     """
     store = Store(root, fs)
     trusted = store.trusted()
-    return install_bundle(store, open_bundle(path, trusted), trusted, golden_accept, **options)
+    return install_bundle(store, open_bundle(path, trusted), trusted, golden_accept, Wishes(**options))
 
 
 def make_device(root: Path) -> Path:
@@ -254,7 +255,7 @@ def _used_up(root: Path, versions: list[Path]) -> None:
 def _staged(root: Path, versions: list[Path]) -> None:
     """The third version is staged."""
     _two(root, versions)
-    install(root, versions[2], activate=False)
+    install(root, versions[2], stage_only=True)
 
 
 def _damaged(root: Path, versions: list[Path]) -> None:
@@ -313,7 +314,7 @@ SCENARIOS = {
         Scenario("first", _empty, _install(2)),
         Scenario("update", _two, _install(2)),
         Scenario("repair", _damaged, _install(1)),
-        Scenario("stage", _two, _install(2, activate=False)),
+        Scenario("stage", _two, _install(2, stage_only=True)),
         # by id, as programs do: then the same again is fine
         Scenario("activate", _staged, _change(activate, NAME, version=2)),
         Scenario("commit", _trial, _change(commit, NAME, version=2)),

@@ -17,6 +17,7 @@ from campaigns.trial_rig import DARK, DARKER, Device
 from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.profile import this_arch
 from galago_edge.contract.records import EventRecord
+from galago_edge.contract.wishes import Wishes
 from galago_edge.engine import runtime
 from galago_edge.intake.receiver import receive
 from galago_edge.service.crash_loop import ENDS, FILE
@@ -188,7 +189,7 @@ def test_a_bundle_for_other_boards_that_was_taken_all_the_same_is_judged_and_run
     assert caught.value.reason == Reason.PROFILE_MISMATCH
     with device.running():
         device.until(lambda: device.windows() > 3, "windows")  # one for others that was there before, too
-        receive(path, device.root, ignore_compatible=True)
+        receive(path, device.root, wishes=Wishes(ignore_compatible=True))
         device.hup()
         device.until(lambda: device.told("committed"), "the commit")
     with device.running():

@@ -18,6 +18,7 @@ from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BusyError
+from galago_edge.contract.wishes import Wishes
 from galago_edge.store import Store, install_bundle, rollback
 from galago_edge.store.filesystem import StoreFs
 from test_kit import OTHER_KEY, TEST_KEY, make_bundle, make_hollow_bundle, trust
@@ -46,7 +47,7 @@ def put(root: Path, counter: int, *, name: str = "tiny", **options: Any) -> Bund
     )
     store = Store(root)
     bundle = open_bundle(path)
-    install_bundle(store, bundle, store.trusted(), lambda _: {}, **options)
+    install_bundle(store, bundle, store.trusted(), lambda _: {}, Wishes(**options))
     return bundle
 
 
@@ -119,7 +120,7 @@ def test_a_bundle_is_named_by_a_version_that_the_device_knows(root: Path) -> Non
     refused(galago("rollback", "--root", root, "--from", "1.0.0"), "TARGET_UNKNOWN", 2)  # not the active one
     refused(galago("commit", "--root", root, "--id", "1.0.0"), "TARGET_UNKNOWN", 2)
     assert galago("commit", "--root", root, "--id", "2.0.0").exit_code == 0
-    put(root, 3, activate=False)
+    put(root, 3, stage_only=True)
     refused(galago("activate", "--root", root, "--id", "1.0.0"), "TARGET_UNKNOWN", 2)
     for _ in range(2):
         assert galago("activate", "--root", root, "--id", "3.0.0").exit_code == 0
@@ -250,7 +251,7 @@ def test_an_interrupted_change_says_what_is_active(
 ) -> None:
     put(root, 1)
     put(root, 2)
-    put(root, 3, activate=False)
+    put(root, 3, stage_only=True)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

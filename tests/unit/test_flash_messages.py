@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import LinkError
 from galago_edge.contract.flash_messages import End, Offer, Ready, Refused, Start
+from galago_edge.contract.wishes import Wishes
 from galago_edge.intake import flash_pipe
 from galago_edge.intake.flash_pipe import GREETING, Pipe
 
@@ -56,6 +57,34 @@ def test_a_workstation_that_knows_fewer_or_more_overrides_is_understood_and_they
         frame = msgspec.json.encode(body)
         os.write(wire.down[1], struct.pack(">cI", b"J", len(frame)) + frame)
         assert wire.device.from_workstation(1.0) == offer
+
+
+WISHES = Wishes(stage_only=True, allow_bad=True, trial_s=7)
+
+
+def test_an_offer_is_written_as_every_device_in_the_field_reads_it() -> None:
+    offer = Offer(manifest=b"m", signature=b"s", size=1, sha256="0" * 64, dry_run=True, wait_s=1.5)
+    assert msgspec.json.encode(offer.asking(WISHES)) == (
+        b'{"kind":"offer","manifest":"bQ==","signature":"cw==","size":1,"sha256":"' + 64 * b"0" + b'",'
+        b'"path":null,"dry_run":true,"stage_only":true,"allow_downgrade":false,"allow_bad":true,'
+        b'"ignore_compatible":false,"trial_s":7,"wait_s":1.5}'
+    )
+
+
+@pytest.mark.parametrize("name", ["stage_only", "allow_downgrade", "allow_bad", "ignore_compatible"])
+def test_what_a_workstation_wishes_is_what_the_device_is_asked(name: str) -> None:
+    offer = Offer(manifest=b"m", signature=b"s", size=1, sha256="0" * 64)
+    assert offer.wishes == Wishes()
+    for wishes in (Wishes(**{name: True}), Wishes(trial_s=7), WISHES):
+        assert offer.asking(wishes).wishes == wishes
+
+
+@pytest.mark.parametrize("wishes", [Wishes(commit=True), Wishes(trial_loads=1)])
+def test_what_only_a_command_on_the_device_may_ask_for_is_not_lost_on_the_way_but_refused(
+    wishes: Wishes,
+) -> None:
+    with pytest.raises(ValueError, match="on the device itself"):
+        Offer(manifest=b"m", signature=b"s", size=1, sha256="0" * 64).asking(wishes)
 
 
 @given(st.binary(max_size=500).filter(lambda noise: GREETING not in noise + GREETING[:-1]))

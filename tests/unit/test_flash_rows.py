@@ -12,7 +12,7 @@ from rich.console import Console
 from galago_edge.contract.flash_messages import Step
 from galago_edge.intake.flash_pipe import Pipe
 from galago_workstation.flashing.device_session import Session
-from galago_workstation.flashing.order import Package, Wishes
+from galago_workstation.flashing.order import FlashOptions, Package
 from galago_workstation.flashing.results import Result
 from galago_workstation.flashing.rows import LiveRows, LoggedRows, PlainRows, result_line
 from galago_workstation.flashing.targets import parse_target
@@ -52,7 +52,7 @@ def test_what_the_device_repeats_while_it_waits_is_one_line(tmp_path: Path, tiny
     incoming, outgoing = os.pipe()
     lines: list[str] = []
     package = Package.of(make_bundle(tmp_path / "eyes.galago", tiny_image_model, ["dark", "mid", "bright"]))
-    session = Session(parse_target("porch"), package, Wishes(), PlainRows(lines.append, 0))
+    session = Session(parse_target("porch"), package, FlashOptions(), PlainRows(lines.append, 0))
     device, link = Pipe(-1, outgoing), SimpleNamespace(pipe=Pipe(incoming, -1))
     steps = [Step(name="waiting", detail=f"{left} s more") for left in range(9, 0, -1)]
     for step in (*steps, Step(name="installing"), *steps):

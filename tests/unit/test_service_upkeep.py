@@ -10,6 +10,7 @@ import pytest
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.settings import StoreSettings
+from galago_edge.contract.wishes import Wishes
 from galago_edge.service.upkeep import Upkeep
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.filesystem import StoreFs
@@ -42,7 +43,7 @@ def install(root: Path, counter: int) -> str:
     path = root.parent / f"{counter}.galago"
     make_hollow_bundle(path, model=b"model %d" % counter, version=f"{counter}.0.0", release_counter=counter)
     bundle, store = open_bundle(path), Store(root)
-    install_bundle(store, bundle, store.trusted(), lambda _: {}, commit=True)
+    install_bundle(store, bundle, store.trusted(), lambda _: {}, Wishes(commit=True))
     return bundle.id
 
 
@@ -93,7 +94,9 @@ def test_damage_is_told_once_stays_a_problem_and_ends_when_it_is_repaired(root: 
     assert upkeep.scrub() == [] and upkeep.problems() == (problem,)
     assert not upkeep.due()
     store, bundle = Store(root), open_bundle(root.parent / "1.galago")
-    install_bundle(store, bundle, store.trusted(), lambda _: {}, activate=False, allow_downgrade=True)
+    install_bundle(
+        store, bundle, store.trusted(), lambda _: {}, Wishes(stage_only=True, allow_downgrade=True)
+    )
     upkeep.recheck()
     assert upkeep.due()
     assert [record.state for record in upkeep.scrub()] == ["whole"]

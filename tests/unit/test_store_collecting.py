@@ -14,6 +14,7 @@ import pytest
 
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.contract.errors import BusyError, GalagoError, Reason
+from galago_edge.contract.wishes import Wishes
 from galago_edge.intake.inbox import Upload
 from galago_edge.store import Store, collect, commit, install_bundle, rollback, scrub
 from galago_edge.store.filesystem import StoreFs
@@ -29,7 +30,7 @@ def install(root: Path, counter: int, **options: Any) -> Bundle:
     path = root.parent / f"{counter}.galago"
     make_hollow_bundle(path, model=b"model %d" % counter, version=f"{counter}.0.0", release_counter=counter)
     bundle, store = open_bundle(path), Store(root)
-    install_bundle(store, bundle, store.trusted(), lambda _: {}, **options)
+    install_bundle(store, bundle, store.trusted(), lambda _: {}, Wishes(**options))
     return bundle
 
 
@@ -62,7 +63,7 @@ def test_a_commit_lets_go_of_what_it_replaced(root: Path) -> None:
 def test_what_failed_is_removed_and_what_is_needed_stays(root: Path) -> None:
     one, two = install(root, 1), install(root, 2)
     rollback(Store(root), "tiny", reason="no")
-    staged = install(root, 3, activate=False)
+    staged = install(root, 3, stage_only=True)
     removed = collect(Store(root))
     assert [gone.id for gone in removed] == [] and there(root) == {one.id, staged.id}  # by the install
     assert two.id not in there(root)
@@ -199,7 +200,7 @@ def test_a_scrub_says_what_rotted_and_notes_it_once(root: Path) -> None:
 
 def test_a_damaged_staged_bundle_is_let_go(root: Path) -> None:
     install(root, 1)
-    damage(root, install(root, 2, activate=False))
+    damage(root, install(root, 2, stage_only=True))
     assert not scrub(Store(root), Store(root).trusted()).healthy
     assert Store(root).state().slots["tiny"].staged is None
     assert scrub(Store(root), Store(root).trusted()).healthy

@@ -14,10 +14,10 @@ import pytest
 
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.contract.errors import LinkError, Reason
+from galago_edge.contract.wishes import Wishes
 from galago_edge.store import (
     Installation,
     Store,
-    TrialTerms,
     activate,
     begin_boot,
     collect,
@@ -145,7 +145,7 @@ def test_a_fault_at_any_step_leaves_one_whole_active_bundle_and_one_line(
 
 def staged(root: Path, one: Bundle, two: Bundle) -> None:
     install(root, one)
-    install_bundle(Store(root), two, Store(root).trusted(), lambda _: {}, activate=False)
+    install_bundle(Store(root), two, Store(root).trusted(), lambda _: {}, Wishes(stage_only=True))
 
 
 def on_trial(root: Path, one: Bundle, two: Bundle) -> None:
@@ -156,7 +156,7 @@ def on_trial(root: Path, one: Bundle, two: Bundle) -> None:
 def used_up(root: Path, one: Bundle, two: Bundle) -> None:
     store = Store(root)
     install(root, one)
-    install_bundle(store, two, store.trusted(), lambda _: {}, trial=TrialTerms(loads=1))
+    install_bundle(store, two, store.trusted(), lambda _: {}, Wishes(trial_loads=1))
     begin_boot(store, store.trusted())
 
 

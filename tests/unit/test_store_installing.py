@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.contract.errors import BundleError, BusyError, DeviceError, LinkError, Reason
+from galago_edge.contract.wishes import Wishes
 from galago_edge.store import Installation, Store, install_bundle
 from galago_edge.store.filesystem import Free, StoreFs
 from galago_edge.store.state import decode_state, encode_state, with_active
@@ -36,9 +37,16 @@ def pack(root: Path, counter: int, **info: Any) -> Bundle:
     return open_bundle(path)
 
 
-def install(root: Path, bundle: Bundle, fs: StoreFs | None = None, **options: Any) -> Installation:
+def install(
+    root: Path,
+    bundle: Bundle,
+    fs: StoreFs | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    **options: Any,
+) -> Installation:
     store = Store(root, fs)
-    return install_bundle(store, bundle, store.trusted(), accept, **options)
+    return install_bundle(store, bundle, store.trusted(), accept, Wishes(**options), overrides=overrides)
 
 
 def refusal(root: Path, bundle: Bundle, **options: Any) -> tuple[Reason, str]:

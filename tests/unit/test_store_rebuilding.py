@@ -13,10 +13,10 @@ import pytest
 
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle, write_bundle
 from galago_edge.contract.errors import DeviceError, LinkError, Reason
+from galago_edge.contract.wishes import Wishes
 from galago_edge.store import (
     BootChoice,
     Store,
-    TrialTerms,
     begin_boot,
     collect,
     install_bundle,
@@ -47,7 +47,7 @@ def pack(root: Path, counter: int, **fields: Any) -> Bundle:
 
 def install(root: Path, bundle: Bundle, fs: StoreFs | None = None, **options: Any) -> str:
     store = Store(root, fs)
-    return install_bundle(store, bundle, store.trusted(), lambda _: {}, **options).phase
+    return install_bundle(store, bundle, store.trusted(), lambda _: {}, Wishes(**options)).phase
 
 
 def boot(root: Path, fs: StoreFs | None = None, **options: Any) -> dict[str, BootChoice]:
@@ -79,7 +79,7 @@ def test_a_start_makes_a_new_record_and_the_newest_bundle_proves_itself_again(ro
     bundles = [pack(root, counter) for counter in (1, 2, 3)]
     for bundle in bundles:
         install(root, bundle, commit=True)
-    install(root, pack(root, 4), trial=TrialTerms(loads=50))
+    install(root, pack(root, 4), trial_loads=50)
     spoil(root)
     choice = boot(root)["tiny"]
     assert choice.part == "active" and choice.bundle is not None and choice.trial is not None

@@ -13,12 +13,12 @@ import pytest
 
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle, write_bundle
 from galago_edge.contract.errors import BundleError, CallerError, DeviceError, LinkError, Reason
+from galago_edge.contract.wishes import Wishes
 from galago_edge.store import (
     BootChoice,
     Installation,
     Store,
     Transition,
-    TrialTerms,
     activate,
     begin_boot,
     commit,
@@ -47,7 +47,7 @@ def pack(root: Path, counter: int, *, floor: int = 0, **fields: Any) -> Bundle:
 
 def install(root: Path, bundle: Bundle, **options: Any) -> Installation:
     store = Store(root)
-    return install_bundle(store, bundle, store.trusted(), lambda _: {}, **options)
+    return install_bundle(store, bundle, store.trusted(), lambda _: {}, Wishes(**options))
 
 
 def factory(root: Path, bundle: Bundle) -> Bundle:
@@ -127,7 +127,7 @@ def test_a_trial_is_as_long_as_the_manifest_or_the_installer_says(root: Path) ->
     install(root, pack(root, 2, health__max_trials=5))
     assert slot(root).trial is not None and slot(root).trial.left == 5
     assert slot(root).trial.trial_s is None
-    install(root, pack(root, 3), trial=TrialTerms(loads=1, trial_s=7))
+    install(root, pack(root, 3), trial_loads=1, trial_s=7)
     assert (slot(root).trial.left, slot(root).trial.trial_s) == (1, 7)
 
 
@@ -215,9 +215,9 @@ def test_a_damaged_way_back_is_passed_over(root: Path, on_trial: tuple[Bundle, B
 def test_a_staged_bundle_waits_until_it_is_activated(root: Path) -> None:
     one, two = pack(root, 1), pack(root, 2)
     install(root, one)
-    assert install(root, two, activate=False).phase == "staged"
+    assert install(root, two, stage_only=True).phase == "staged"
     assert slot(root).active.id == one.id and slot(root).staged is not None
-    assert install(root, two, activate=False) == Installation(
+    assert install(root, two, stage_only=True) == Installation(
         "already installed", root / "bundles" / two.id, "staged"
     )
     done = activate(Store(root), "tiny", bundle_id=two.id).now
@@ -232,7 +232,7 @@ def test_nothing_else_than_what_is_staged_can_be_activated(root: Path) -> None:
     with pytest.raises(CallerError) as caught:
         activate(Store(root), "tiny")
     assert "nothing is staged" in str(caught.value)
-    install(root, pack(root, 2), activate=False)
+    install(root, pack(root, 2), stage_only=True)
     with pytest.raises(CallerError):
         activate(Store(root), "tiny", bundle_id="0" * 64)
     damage(root, pack(root, 2))
@@ -243,7 +243,7 @@ def test_nothing_else_than_what_is_staged_can_be_activated(root: Path) -> None:
 
 def test_what_was_staged_is_no_way_around_a_newer_release(root: Path) -> None:
     install(root, pack(root, 1))
-    install(root, pack(root, 2), activate=False)
+    install(root, pack(root, 2), stage_only=True)
     install(root, pack(root, 3), commit=True)
     with pytest.raises(DeviceError) as caught:
         activate(Store(root), "tiny")
@@ -252,10 +252,10 @@ def test_what_was_staged_is_no_way_around_a_newer_release(root: Path) -> None:
 
 def test_staging_alone_needs_something_that_runs_meanwhile(root: Path) -> None:
     with pytest.raises(DeviceError) as caught:
-        install(root, pack(root, 2), activate=False)
+        install(root, pack(root, 2), stage_only=True)
     assert caught.value.reason == Reason.NO_BUNDLE
     given = factory(root, pack(root, 1))
-    assert install(root, pack(root, 2), activate=False).phase == "staged"
+    assert install(root, pack(root, 2), stage_only=True).phase == "staged"
     assert slot(root).active.id == given.id
 
 
@@ -263,7 +263,7 @@ def test_marking_as_bad_drops_a_bundle_wherever_it_is(root: Path) -> None:
     one, two, three = (pack(root, counter) for counter in (1, 2, 3))
     install(root, one)
     install(root, two, commit=True)
-    install(root, three, activate=False)
+    install(root, three, stage_only=True)
     assert mark_bad(Store(root), "tiny", bundle_id=three.id).now.staged is None
     assert mark_bad(Store(root), "tiny", bundle_id=three.id).now.bad == (three.id,)
     assert mark_bad(Store(root), "tiny", bundle_id=two.id).now.active.id == one.id
@@ -492,7 +492,7 @@ def test_a_copy_that_cannot_be_opened_now_is_no_reason_to_forget_it(
 
 def test_an_exhausted_trial_goes_back_to_the_factory_s_bundle(root: Path) -> None:
     given = factory(root, pack(root, 1))
-    install(root, pack(root, 2), trial=TrialTerms(loads=1))
+    install(root, pack(root, 2), trial_loads=1)
     boot(root)
     assert boot(root).rolled_back == Reason.TRIAL_FAILED
     assert slot(root).active.id == given.id and loaded(boot(root)) == given.id

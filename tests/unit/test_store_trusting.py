@@ -13,6 +13,7 @@ from galago_edge.bundle import TrustedKeys, open_bundle
 from galago_edge.bundle.keys import key_id, public_line
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BundleError, BusyError, CallerError, GalagoError, LinkError, Reason
+from galago_edge.contract.wishes import Wishes
 from galago_edge.store import Store, begin_boot, install_bundle
 from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.trust_folder import find_key, revoke_key, set_channel, set_threshold, trust_key
@@ -244,7 +245,7 @@ def test_a_staged_bundle_gets_a_signature_that_comes_later_too(store: Store) -> 
     install(store, signed_by(store, TEST_KEY))
     for keys in ((TEST_KEY,), (TEST_KEY, OTHER_KEY)):
         bundle = open_bundle(signed_by(store, *keys, counter=2))
-        install_bundle(store, bundle, store.trusted(), lambda _: {}, activate=False)
+        install_bundle(store, bundle, store.trusted(), lambda _: {}, Wishes(stage_only=True))
     assert set(store.open(bundle.id).signers) == {OLD, NEW}
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from galago_edge.bundle import Bundle, write_bundle
 from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.wishes import Wishes
 from galago_edge.store import (
     Store,
-    TrialTerms,
     activate,
     begin_boot,
     collect,
@@ -86,17 +86,17 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> list[Bundle]:
 def step(store: Store, releases: list[Bundle], luck: random.Random) -> Callable[[], Any]:
     """Return something to do."""
     bundle, trusted = luck.choice(releases), store.trusted()
-    options: dict[str, Any] = {
-        "activate": luck.random() < 0.7,
-        "commit": luck.random() < 0.3,
-        "allow_downgrade": luck.random() < 0.5,
-        "allow_bad": luck.random() < 0.5,
-        "trial": TrialTerms(loads=luck.randint(1, 3)),
-    }
+    wishes = Wishes(
+        stage_only=luck.random() >= 0.7,
+        commit=luck.random() < 0.3,
+        allow_downgrade=luck.random() < 0.5,
+        allow_bad=luck.random() < 0.5,
+        trial_loads=luck.randint(1, 3),
+    )
     changes: list[Callable[[], Any]] = [
-        lambda: install_bundle(store, bundle, trusted, lambda _: {}, **options),
-        lambda: install_bundle(store, bundle, trusted, lambda _: {}, **options),
-        lambda: activate(store, "tiny", allow_downgrade=options["allow_downgrade"]),
+        lambda: install_bundle(store, bundle, trusted, lambda _: {}, wishes),
+        lambda: install_bundle(store, bundle, trusted, lambda _: {}, wishes),
+        lambda: activate(store, "tiny", wishes=Wishes(allow_downgrade=wishes.allow_downgrade)),
         lambda: commit(store, "tiny"),
         lambda: rollback(store, "tiny", reason="no", bad=luck.random() < 0.5),
         lambda: mark_bad(store, "tiny", bundle_id=bundle.id),

@@ -44,17 +44,13 @@ def activate(
     Example:
       galago activate alarms --root /var/lib/galago
     """
-    from galago_edge.store import TrialTerms, activate
+    from galago_edge.contract.wishes import Wishes
+    from galago_edge.store import activate
+
+    wishes = Wishes(commit=commit, allow_downgrade=allow_downgrade, trial_s=trial_s)
 
     def change(store: Store, name: str, bundle_id: str | None) -> Transition:
-        return activate(
-            store,
-            name,
-            bundle_id=bundle_id,
-            commit=commit,
-            allow_downgrade=allow_downgrade,
-            trial=TrialTerms(trial_s=trial_s),
-        )
+        return activate(store, name, bundle_id=bundle_id, wishes=wishes)
 
     def said(done: Transition) -> str:
         on_trial = " on trial" if done.now.trial else ""

@@ -71,6 +71,7 @@ def install(
     Example:
       galago install alarms-1.4.0.galago --root /var/lib/galago --wait 300
     """
+    from galago_edge.contract.wishes import Wishes
     from galago_edge.intake.receiver import receive
     from galago_edge.store import Store
 
@@ -80,12 +81,14 @@ def install(
         receipt = receive(
             bundle,
             root,
-            activate=not stage_only,
-            commit=commit,
-            allow_downgrade=allow_downgrade,
-            allow_bad=allow_bad,
-            ignore_compatible=ignore_compatible,
-            trial_s=trial_s,
+            wishes=Wishes(
+                stage_only=stage_only,
+                commit=commit,
+                allow_downgrade=allow_downgrade,
+                allow_bad=allow_bad,
+                ignore_compatible=ignore_compatible,
+                trial_s=trial_s,
+            ),
         )
         told = None
         if receipt.phase != "staged" and receipt.outcome != "already installed":

@@ -23,6 +23,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from galago_edge.contract.manifest import Natural, Sha256
+from galago_edge.contract.wishes import Wishes
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -90,6 +91,34 @@ class Offer(_Message, frozen=True, kw_only=True, tag="offer"):
     """How long the device's service shall judge it, where that differs from the manifest."""
     wait_s: Annotated[float, msgspec.Meta(ge=0, le=7 * 86_400)] = 0.0
     """How long to wait for the verdict of the device's service."""
+
+    @property
+    def wishes(self) -> Wishes:
+        """How the device is asked to take it."""
+        return Wishes(
+            stage_only=self.stage_only,
+            allow_downgrade=self.allow_downgrade,
+            allow_bad=self.allow_bad,
+            ignore_compatible=self.ignore_compatible,
+            trial_s=self.trial_s,
+        )
+
+    def asking(self, wishes: Wishes) -> Offer:
+        """Return the same offer with these wishes.
+
+        Raises:
+            ValueError: One of them is not for a workstation to ask for.
+        """
+        if wishes.commit or wishes.trial_loads is not None:
+            raise ValueError("commit and trial_loads are for a command on the device itself")
+        return msgspec.structs.replace(
+            self,
+            stage_only=wishes.stage_only,
+            allow_downgrade=wishes.allow_downgrade,
+            allow_bad=wishes.allow_bad,
+            ignore_compatible=wishes.ignore_compatible,
+            trial_s=wishes.trial_s,
+        )
 
 
 class Ready(_Message, frozen=True, kw_only=True, tag="ready"):

@@ -34,6 +34,7 @@ from galago_edge.contract.errors import (
     Reason,
     disk_error,
 )
+from galago_edge.contract.wishes import Wishes
 from galago_edge.host.backoff import backoff_s
 from galago_edge.host.file_replacement import Durable, replacement, write_new
 from galago_edge.intake.hello import known_state
@@ -186,7 +187,7 @@ class Puller:
         with Upload.open(self._store.root, entry.sha256, entry.size) as upload:
             self._download(entry, upload)
             try:
-                receipt = receive(upload.path, self._store.root, activate=not stage_only)
+                receipt = receive(upload.path, self._store.root, wishes=Wishes(stage_only=stage_only))
             except GalagoError as error:
                 if error.reason is not Reason.LOCKED:
                     upload.discard()

@@ -12,10 +12,11 @@ from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.bundle.compatibility import check_compat, check_runtime
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.profile import DeviceProfile, this_arch
+from galago_edge.contract.wishes import NO_WISHES, Wishes
 from galago_edge.engine import runtime
 from galago_edge.pipeline.golden_run import GoldenResult
 from galago_edge.pipeline.isolated_load import judge, note
-from galago_edge.store import Store, TrialTerms, install_bundle
+from galago_edge.store import Store, install_bundle
 from galago_edge.store.filesystem import StoreFs
 from galago_edge.store.installation import Phase
 from galago_edge.store.state import Slot
@@ -43,23 +44,16 @@ def receive(
     root: Path,
     fs: StoreFs | None = None,
     *,
-    activate: bool = True,
-    commit: bool = False,
-    allow_downgrade: bool = False,
-    allow_bad: bool = False,
-    ignore_compatible: bool = False,
-    trial_loads: int | None = None,
-    trial_s: int | None = None,
+    wishes: Wishes = NO_WISHES,
     mounted: bool = False,
 ) -> Receipt:
     """Install the bundle at ``path`` into the store at ``root`` and make it active, on trial where possible.
 
     Checked in this order, and nothing is written before the last line of it: signature by trusted keys,
     every byte, the manifest's own sense, board, machine, runtime, operators, release counter, space.
-    Then it is copied, read back, and its golden samples are run in a process of their own. The options are
-    those of ``galago_edge.store.install_bundle``; ``ignore_compatible`` takes a bundle that was built for
-    other boards, and the record says so; ``mounted``: the store is another machine's, on a disk that is
-    mounted here, so its profile tells what the machine is and no sample can be run.
+    Then it is copied, read back, and its golden samples are run in a process of their own. What of
+    ``wishes`` was needed stands in the record. ``mounted``: the store is another machine's, on a disk that
+    is mounted here, so its profile tells what the machine is and no sample can be run.
 
     Raises:
         BundleError: The bundle is wrong, or not from somebody this device trusts.
@@ -72,7 +66,7 @@ def receive(
     trusted = store.trusted()
     bundle = open_bundle(path, trusted)
     profile = store.profile()
-    overrides = _check_board(bundle, root, profile, mounted=mounted, ignore_compatible=ignore_compatible)
+    overrides = _check_board(bundle, root, profile, mounted=mounted, wishes=wishes)
     results: list[GoldenResult] = []
 
     def accept(copy: Bundle) -> Mapping[str, Any]:
@@ -82,18 +76,7 @@ def receive(
         results.extend(done.golden)
         return note(done, profile)
 
-    done = install_bundle(
-        store,
-        bundle,
-        trusted,
-        accept,
-        activate=activate,
-        commit=commit,
-        allow_downgrade=allow_downgrade,
-        allow_bad=allow_bad,
-        overrides=overrides,
-        trial=TrialTerms(trial_loads, trial_s),
-    )
+    done = install_bundle(store, bundle, trusted, accept, wishes, overrides=overrides)
     return Receipt(
         outcome=done.outcome,
         bundle=bundle,
@@ -106,7 +89,7 @@ def receive(
 
 
 def _check_board(
-    bundle: Bundle, root: Path, profile: DeviceProfile | None, *, mounted: bool, ignore_compatible: bool
+    bundle: Bundle, root: Path, profile: DeviceProfile | None, *, mounted: bool, wishes: Wishes
 ) -> list[str]:
     """Refuse a bundle that this board cannot run, or was not built for; return what was overridden."""
     if mounted and profile is None:
@@ -121,7 +104,7 @@ def _check_board(
         arch=arch,
         edge_version=galago_edge.__version__,
         profile=profile,
-        ignore_compatible=ignore_compatible,
+        ignore_compatible=wishes.ignore_compatible,
     )
     if not mounted:
         here = runtime()

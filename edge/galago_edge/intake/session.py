@@ -147,7 +147,7 @@ class Receiving:
             arch=arch,
             edge_version=galago_edge.__version__,
             profile=profile,
-            ignore_compatible=offer.ignore_compatible,
+            ignore_compatible=offer.wishes.ignore_compatible,
         )
         if profile is not None and not self._mounted:
             here = runtime()
@@ -156,7 +156,7 @@ class Receiving:
         state = known_state(self._store)
         slot = state.slots.get(wanted.name) if state is not None else None  # else the install checks it
         if slot is None or slot.active.id != wanted.id:
-            check_release(wanted, slot, allow_downgrade=offer.allow_downgrade, allow_bad=offer.allow_bad)
+            check_release(wanted, slot, offer.wishes)
         return wanted
 
     def _copy_of(self, wanted: _Wanted, offer: Offer) -> Path | None:
@@ -205,16 +205,7 @@ class Receiving:
     def _install(self, path: Path, offer: Offer, wanted: _Wanted) -> Done:
         """Install, tell the service, wait for its verdict; from here on nobody needs to listen."""
         _tell(self._pipe, Step(name="installing"))
-        receipt = receive(
-            path,
-            self._root,
-            activate=not offer.stage_only,
-            allow_downgrade=offer.allow_downgrade,
-            allow_bad=offer.allow_bad,
-            ignore_compatible=offer.ignore_compatible,
-            trial_s=offer.trial_s,
-            mounted=self._mounted,
-        )
+        receipt = receive(path, self._root, wishes=offer.wishes, mounted=self._mounted)
         slot = slot_state(wanted.name, receipt.slot)
         if receipt.phase == "staged":
             return Done(outcome="staged", slot=slot, detail="galago activate makes it the active one")

@@ -1,6 +1,5 @@
 """Where a device keeps its bundles, and how one gets in without ever hurting the one that runs."""
 
-from galago_edge.store.admission import TrialTerms
 from galago_edge.store.boot import BootChoice, begin_boot
 from galago_edge.store.garbage import Removed, collect
 from galago_edge.store.installation import Accept, Installation, install_bundle
@@ -19,7 +18,6 @@ __all__ = [
     "Scrubbed",
     "Store",
     "Transition",
-    "TrialTerms",
     "activate",
     "begin_boot",
     "collect",

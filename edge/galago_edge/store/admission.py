@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from galago_edge.bundle import Bundle, TrustedKeys, require_trust
 from galago_edge.contract.bundle_identity import BundleIdentity
 from galago_edge.contract.errors import BundleError, DeviceError, LinkError, Reason
+from galago_edge.contract.wishes import Wishes
 from galago_edge.store.state import Release, Slot, Trial
 from galago_edge.store.store import Store
 from galago_edge.store.store_change import now_utc
@@ -17,24 +17,12 @@ COUNTER_JUMP = 10**9
 """A release may be so far above the active one; one further away would leave hardly any above itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrialTerms:
-    """How a trial differs from what the bundle's manifest says of it; None: as it says."""
-
-    loads: int | None = None
-    """How often the bundle may be loaded before it has proved itself."""
-    trial_s: int | None = None
-    """How long it is judged."""
-
-
 def release_of(bundle: Bundle) -> Release:
     """Return what the record says of a bundle that changes its part now."""
     return Release.of(bundle.manifest, bundle.id, now_utc())
 
 
-def check_release(
-    bundle: BundleIdentity, slot: Slot | None, *, allow_downgrade: bool, allow_bad: bool
-) -> list[str]:
+def check_release(bundle: BundleIdentity, slot: Slot | None, wishes: Wishes) -> list[str]:
     """Refuse a bundle that must not follow what ``slot`` has; return the overrides that were needed.
 
     Raises:
@@ -45,14 +33,14 @@ def check_release(
     counter, active = bundle.manifest.bundle.release_counter, slot.active
     used = []
     if bundle.id in slot.bad:
-        if not allow_bad:
+        if not wishes.allow_bad:
             raise DeviceError(
                 Reason.TRIAL_FAILED,
                 f"{bundle} (id {bundle.id[:16]}…) failed on this device before",
                 hint="galago history says why; galago install --allow-bad takes it all the same",
             )
         used.append("allow-bad")
-    if counter < slot.floor or (counter < active.release_counter and not allow_downgrade):
+    if counter < slot.floor or (counter < active.release_counter and not wishes.allow_downgrade):
         raise DeviceError(
             Reason.DOWNGRADE,
             f"{bundle} has release counter {counter}; "
@@ -81,7 +69,7 @@ def check_release(
 
 
 def trial_of(
-    store: Store, bundle: Bundle, slot: Slot | None, trusted: TrustedKeys, terms: TrialTerms
+    store: Store, bundle: Bundle, slot: Slot | None, trusted: TrustedKeys, wishes: Wishes
 ) -> Trial | None:
     """Return the trial that ``bundle`` begins with; None when there is nothing whole to go back to.
 
@@ -94,7 +82,7 @@ def trial_of(
     if not any(fallback.id not in bad for fallback in _whole(store, trusted, name, releases)):
         return None
     health = bundle.manifest.health
-    return Trial(left=terms.loads or health.max_trials, since_utc=now_utc(), trial_s=terms.trial_s)
+    return Trial(left=wishes.trial_loads or health.max_trials, since_utc=now_utc(), trial_s=wishes.trial_s)
 
 
 def fallback_of(store: Store, name: str, slot: Slot, trusted: TrustedKeys) -> Bundle:

@@ -21,8 +21,9 @@ import msgspec
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
 from galago_edge.bundle.reader import ACCEPTED_NAME, MANIFEST_NAME, SIGNATURE_NAME
 from galago_edge.contract.errors import DeviceError, GalagoError, LinkError, Reason
+from galago_edge.contract.wishes import NO_WISHES, Wishes
 from galago_edge.store.added_signatures import adopt_signatures
-from galago_edge.store.admission import TrialTerms, check_release, factory_bundle, release_of, trial_of
+from galago_edge.store.admission import check_release, factory_bundle, release_of, trial_of
 from galago_edge.store.garbage import discard_unused
 from galago_edge.store.state import Release, Slot, State, with_active, with_commit, with_event, with_staged
 from galago_edge.store.store import Store
@@ -52,20 +53,15 @@ def install_bundle(
     bundle: Bundle,
     trusted: TrustedKeys,
     accept: Accept,
+    wishes: Wishes = NO_WISHES,
     *,
-    activate: bool = True,
-    commit: bool = False,
-    allow_downgrade: bool = False,
-    allow_bad: bool = False,
     overrides: Sequence[str] = (),
-    trial: TrialTerms | None = None,
 ) -> Installation:
     """Copy a bundle into the store, let ``accept`` judge the copy, and make it the active one.
 
-    It is on trial afterwards when there is something to go back to and ``commit`` is not given. Without
-    ``activate`` it is only staged: see ``galago_edge.store.activate``. ``allow_downgrade`` takes a release
-    below the active one (never below the floor), ``allow_bad`` one that failed here; the record says so,
-    and of ``overrides``: what the caller needed before, as it is written on the command line.
+    It is on trial afterwards when there is something to go back to, unless ``wishes`` say otherwise; what of
+    them was needed stands in the record, and so do ``overrides``: what the caller needed before, as it is
+    written on the command line.
     Where no copy of the record is whole, a new one is made first of what lies there.
 
     Raises:
@@ -78,20 +74,10 @@ def install_bundle(
     """
     doing = f"install {bundle} into {store.root}"
     # the truth is: it is active, but the disk has not confirmed it
-    done = (
-        f"confirm on the disk that {bundle}, {'active' if activate else 'staged'} in {store.root} now, "
-        + ("will stay so")
-    )
+    part = "staged" if wishes.stage_only else "active"
+    done = f"confirm on the disk that {bundle}, {part} in {store.root} now, will stay so"
     with changing(store, doing, done, restore=trusted) as change:
-        installer = _Installer(change, bundle, trusted, accept)
-        return installer.run(
-            activate=activate,
-            commit=commit,
-            allow_downgrade=allow_downgrade,
-            allow_bad=allow_bad,
-            overrides=overrides,
-            terms=trial or TrialTerms(),
-        )
+        return _Installer(change, bundle, trusted, accept).run(wishes, overrides)
 
 
 class _Installer:
@@ -108,30 +94,16 @@ class _Installer:
         self._aside: Path | None = None
         """Where a damaged folder was put out of the way."""
 
-    def run(
-        self,
-        *,
-        activate: bool,
-        commit: bool,
-        allow_downgrade: bool,
-        allow_bad: bool,
-        overrides: Sequence[str],
-        terms: TrialTerms,
-    ) -> Installation:
+    def run(self, wishes: Wishes, overrides: Sequence[str]) -> Installation:
         state = self._store.state()
         slot = state.slots.get(self._name)
         discard_unused(self._change, state, keep={self._bundle.id})
         if slot is not None and slot.active.id == self._bundle.id:
-            return self._again(state, slot, commit=commit, overrides=overrides)
-        needed = check_release(
-            self._bundle,
-            slot or self._delivered(),
-            allow_downgrade=allow_downgrade,
-            allow_bad=allow_bad,
-        )
+            return self._again(state, slot, commit=wishes.commit, overrides=overrides)
+        needed = check_release(self._bundle, slot or self._delivered(), wishes)
         folder = self._store.folder(self._bundle.id)
         whole = self._is_whole()
-        if not activate:
+        if wishes.stage_only:
             if slot is not None and slot.staged is not None and slot.staged.id == self._bundle.id and whole:
                 self._adopt_signatures()
                 return Installation("already installed", folder, "staged")
@@ -139,10 +111,12 @@ class _Installer:
         self._bring_in(folder, whole)
         release = release_of(self._bundle)
         phase: Phase = "staged"
-        if not activate:
+        if wishes.stage_only:
             state = with_staged(state, self._name, release)
         else:
-            judged = None if commit else trial_of(self._store, self._bundle, slot, self._trusted, terms)
+            judged = None
+            if not wishes.commit:
+                judged = trial_of(self._store, self._bundle, slot, self._trusted, wishes)
             state = with_active(state, self._name, release, judged)
             phase = "on trial" if judged is not None else "committed"
         self._publish(self._noted(state, release, [*overrides, *needed]))

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.store.admission import TrialTerms, check_release, fallback_of, opened, release_of, trial_of
+from galago_edge.contract.wishes import NO_WISHES, Wishes
+from galago_edge.store.admission import check_release, fallback_of, opened, release_of, trial_of
 from galago_edge.store.garbage import discard_unused
 from galago_edge.store.state import (
     Slot,
@@ -44,13 +45,12 @@ def activate(
     name: str,
     *,
     bundle_id: str | None = None,
-    commit: bool = False,
-    allow_downgrade: bool = False,
-    trial: TrialTerms | None = None,
+    wishes: Wishes = NO_WISHES,
 ) -> Transition:
     """Make the staged bundle of ``name`` the active one, on trial where there is something to go back to.
 
-    Signature and every byte of what is installed are checked again first.
+    Signature and every byte of what is installed are checked again first. Of ``wishes`` only those that are
+    about more than the copy count: ``commit``, ``allow_downgrade``, ``allow_bad`` and those of the trial.
 
     Raises:
         BusyError: LOCKED.
@@ -68,8 +68,8 @@ def activate(
             raise _not_staged(store, name, slot, bundle_id)
         trusted = store.trusted()
         bundle = opened(store, slot.staged.id, trusted)
-        overrides = check_release(bundle, slot, allow_downgrade=allow_downgrade, allow_bad=False)
-        judged = None if commit else trial_of(store, bundle, slot, trusted, trial or TrialTerms())
+        overrides = check_release(bundle, slot, wishes)
+        judged = None if wishes.commit else trial_of(store, bundle, slot, trusted, wishes)
         release = release_of(bundle)
         state = with_active(state, name, release, judged, action="activate")
         for override in overrides:

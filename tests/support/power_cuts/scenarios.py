@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle, write_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.bundle.trust import POLICY_FILE
+from galago_edge.contract.wishes import Wishes
 from galago_edge.store import Store, install_bundle, store_change
-from galago_edge.store.admission import TrialTerms
 from galago_edge.store.boot import BootChoice, begin_boot, give_back
 from galago_edge.store.garbage import collect
 from galago_edge.store.integrity import scrub
@@ -29,8 +29,8 @@ from test_kit import OTHER_KEY, TEST_KEY, changed, hollow_manifest, trust
 
 NAME = "tiny"
 """What the bundles are called."""
-_LONG = TrialTerms(loads=100)
-"""A trial that many starts do not use up."""
+_LONG = 100
+"""A trial that many starts do not use up: so many loads."""
 
 
 class World:
@@ -61,9 +61,9 @@ class World:
         store: Store,
         number: int,
         *,
-        activate: bool = True,
+        stage_only: bool = False,
         commit: bool = False,
-        trial: TrialTerms | None = None,
+        trial_loads: int = _LONG,
     ) -> None:
         """Install a bundle; the golden run is not what is tested here."""
         install_bundle(
@@ -71,9 +71,7 @@ class World:
             self.bundle(number),
             self.trusted,
             lambda _: {},
-            activate=activate,
-            commit=commit,
-            trial=trial or _LONG,
+            Wishes(stage_only=stage_only, commit=commit, trial_loads=trial_loads),
         )
 
 
@@ -154,7 +152,7 @@ def _two_on_trial(world: World, store: Store) -> None:
 
 def _two_staged(world: World, store: Store) -> None:
     _one(world, store)
-    world.install(store, 2, activate=False)
+    world.install(store, 2, stage_only=True)
 
 
 def _factory_and_two_on_trial(world: World, store: Store) -> None:
@@ -207,7 +205,7 @@ def _two_damaged(world: World, store: Store) -> None:
 def _two_on_trial_for(loads: int) -> Step:
     def prepare(world: World, store: Store) -> None:
         _one(world, store)
-        world.install(store, 2, trial=TrialTerms(loads=loads))
+        world.install(store, 2, trial_loads=loads)
 
     return prepare
 
@@ -259,7 +257,7 @@ def _sign(world: World, store: Store) -> None:
 
 def _sign_the_staged_one(world: World, store: Store) -> None:
     again = world.bundle(2, keys=(TEST_KEY, OTHER_KEY))
-    install_bundle(store, again, world.trusted, lambda _: {}, activate=False)
+    install_bundle(store, again, world.trusted, lambda _: {}, Wishes(stage_only=True))
 
 
 # what the store then shows
@@ -340,12 +338,14 @@ SCENARIOS = (
         _shows(3, floor=3),
     ),
     Scenario(
-        "stage", _one, lambda world, store: world.install(store, 2, activate=False), _shows(1, staged=2)
+        "stage", _one, lambda world, store: world.install(store, 2, stage_only=True), _shows(1, staged=2)
     ),
     Scenario(
         "activate",
         _two_staged,
-        lambda world, store: activate(store, NAME, bundle_id=world.bundle(2).id, trial=_LONG),
+        lambda world, store: activate(
+            store, NAME, bundle_id=world.bundle(2).id, wishes=Wishes(trial_loads=_LONG)
+        ),
         _shows(2, trial=True),
     ),
     Scenario("commit", _two_on_trial, _commit, _shows(2, floor=2)),

@@ -100,19 +100,22 @@ def flash(
       galago flash alarms-1.4.0.galago --retry-failed flash.json
       galago flash alarms-1.4.0.galago @barns --wait 600
     """
+    from galago_edge.contract.wishes import Wishes
     from galago_workstation.flashing.flash_run import Choice, run_flash
-    from galago_workstation.flashing.order import Package, Wishes
+    from galago_workstation.flashing.order import FlashOptions, Package
     from galago_workstation.flashing.rows import LoggedRows, result_line, shown
 
     package = Package.of(bundle)
-    wishes = Wishes(
+    options = FlashOptions(
         dry_run=dry_run,
-        stage_only=stage_only,
-        allow_downgrade=allow_downgrade,
-        allow_bad=allow_bad,
-        ignore_compatible=ignore_compatible,
-        trial_s=trial_s,
         wait_s=wait_s,
+        wishes=Wishes(
+            stage_only=stage_only,
+            allow_downgrade=allow_downgrade,
+            allow_bad=allow_bad,
+            ignore_compatible=ignore_compatible,
+            trial_s=trial_s,
+        ),
     )
     choice = Choice.of(
         targets,
@@ -127,7 +130,7 @@ def flash(
     names = [target.name for target in choice.targets]
     with shown(names, lambda line: click.echo(line, err=True), as_json=as_json) as rows:
         seen = rows if logs is None else LoggedRows(rows, logs)
-        report = run_flash(package, choice, wishes, seen, jobs=jobs, results=results, until=on_signals)
+        report = run_flash(package, choice, options, seen, jobs=jobs, results=results, until=on_signals)
     if as_json:
         import msgspec
 

@@ -29,7 +29,7 @@ from galago_edge.contract.flash_messages import (
 from galago_edge.intake.flash_pipe import CHUNK_BYTES
 from galago_workstation.flashing.links import DeviceLink, open_link
 from galago_workstation.flashing.mounts import mount_of, settle
-from galago_workstation.flashing.order import Package, Wishes
+from galago_workstation.flashing.order import FlashOptions, Package
 from galago_workstation.flashing.results import Result
 from galago_workstation.flashing.targets import Target, find_store
 
@@ -69,10 +69,10 @@ class Rows(Protocol):
 class Session:
     """One device, from the first question to the truth."""
 
-    def __init__(self, target: Target, package: Package, wishes: Wishes, rows: Rows) -> None:
+    def __init__(self, target: Target, package: Package, options: FlashOptions, rows: Rows) -> None:
         self._target = target
         self._package = package
-        self._wishes = wishes
+        self._options = options
         self._rows = rows
         self._link: DeviceLink | None = None
         self._stop = threading.Event()
@@ -150,7 +150,7 @@ class Session:
         self._check(hello)
         self._rows.step(self._target.name, _described(hello, self._package.name))
         local = str(self._package.path.resolve()) if self._target.kind == "folder" else None
-        wishes = self._wishes
+        options = self._options
         link.pipe.send(
             Offer(
                 manifest=self._package.manifest,
@@ -158,17 +158,12 @@ class Session:
                 size=self._package.size,
                 sha256=self._package.sha256,
                 path=local,
-                dry_run=wishes.dry_run,
-                stage_only=wishes.stage_only,
-                allow_downgrade=wishes.allow_downgrade,
-                allow_bad=wishes.allow_bad,
-                ignore_compatible=wishes.ignore_compatible,
-                trial_s=wishes.trial_s,
-                wait_s=wishes.wait_s,
-            )
+                dry_run=options.dry_run,
+                wait_s=options.wait_s,
+            ).asking(options.wishes)
         )
-        self._given = local is not None and not wishes.dry_run
-        answer = self._answer(link, _WORK_S + wishes.wait_s)
+        self._given = local is not None and not options.dry_run
+        answer = self._answer(link, _WORK_S + options.wait_s)
         if isinstance(answer, Ready):
             self._send(link, answer)
             self._given = True
@@ -233,7 +228,7 @@ class Session:
 
     def _verdict(self, link: DeviceLink) -> Done:
         """Return how it ended. A device that waits for a verdict says so every few seconds."""
-        until = time.monotonic() + _WORK_S + self._wishes.wait_s
+        until = time.monotonic() + _WORK_S + self._options.wait_s
         while True:
             answer = self._one(link, min(_WORK_S, max(until - time.monotonic(), 0.0)))
             if isinstance(answer, Done):
@@ -271,7 +266,7 @@ class Session:
     @property
     def _pending(self) -> int:
         """Exit code of a device that is still on trial: done, unless the end of it was to be waited for."""
-        return 4 if self._wishes.wait_s else 0
+        return 4 if self._options.wait_s else 0
 
     def _failed(self, error: GalagoError | _SaidNoError) -> Result:
         said = error.said if isinstance(error, _SaidNoError) else _told(error)

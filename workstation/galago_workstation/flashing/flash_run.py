@@ -12,7 +12,7 @@ from pathlib import Path
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.flashing.device_session import Rows
 from galago_workstation.flashing.fleet import fleet_targets, read_fleet
-from galago_workstation.flashing.order import Package, Wishes
+from galago_workstation.flashing.order import FlashOptions, Package
 from galago_workstation.flashing.results import Report, Result, left_over, worst, write_report
 from galago_workstation.flashing.rollout import Rollout
 from galago_workstation.flashing.targets import Target, parse_target
@@ -92,7 +92,7 @@ class Choice:
 def run_flash(
     package: Package,
     choice: Choice,
-    wishes: Wishes,
+    options: FlashOptions,
     rows: Rows,
     *,
     jobs: int = 16,
@@ -126,7 +126,7 @@ def run_flash(
             for target in choice.targets
         )
         write_report(results, report(waiting, 4))
-    rollout = Rollout(package, wishes, rows, jobs)
+    rollout = Rollout(package, options, rows, jobs)
     with until(rollout.interrupt):
         done = tuple(rollout.run(choice.targets, choice.canaries, choice.canary_wait_s))
     final = report(done, worst(done))

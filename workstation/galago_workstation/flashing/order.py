@@ -9,6 +9,7 @@ from pathlib import Path
 
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.errors import CallerError, Reason, disk_error
+from galago_edge.contract.wishes import NO_WISHES, Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,12 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """How the bundle shall be taken."""
+class FlashOptions:
+    """How devices shall be flashed."""
 
     dry_run: bool = False
-    stage_only: bool = False
-    allow_downgrade: bool = False
-    allow_bad: bool = False
-    ignore_compatible: bool = False
-    trial_s: int | None = None
+    """Only ask whether they would take it."""
     wait_s: float = 0.0
+    """Wait so many seconds for the end of each device's trial."""
+    wishes: Wishes = NO_WISHES
+    """How each shall take the bundle."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from galago_workstation.flashing.device_session import Rows, Session
-from galago_workstation.flashing.order import Package, Wishes
+from galago_workstation.flashing.order import FlashOptions, Package
 from galago_workstation.flashing.results import Result
 from galago_workstation.flashing.targets import Target
 
@@ -16,9 +16,9 @@ from galago_workstation.flashing.targets import Target
 class Rollout:
     """One run of ``galago flash``."""
 
-    def __init__(self, package: Package, wishes: Wishes, rows: Rows, jobs: int) -> None:
+    def __init__(self, package: Package, options: FlashOptions, rows: Rows, jobs: int) -> None:
         self._package = package
-        self._wishes = wishes
+        self._options = options
         self._rows = rows
         self._jobs = jobs
         self._sessions: list[Session] = []
@@ -41,11 +41,11 @@ class Rollout:
         first = [target for target in targets if target.name in canaries]
         rest = [target for target in targets if target.name not in canaries]
         done: dict[str, Result] = {}
-        if first and rest and not self._wishes.dry_run:
-            wishes = replace(self._wishes, wait_s=max(self._wishes.wait_s, canary_wait_s))
-            if wishes.stage_only:
-                wishes = self._wishes
-            done = self._flash(first, wishes)
+        if first and rest and not self._options.dry_run:
+            options = replace(self._options, wait_s=max(self._options.wait_s, canary_wait_s))
+            if options.wishes.stage_only:
+                options = self._options
+            done = self._flash(first, options)
             unwell = [result for result in done.values() if result.exit != 0]
             if unwell:
                 why = ", ".join(f"{result.target} is {result.outcome}" for result in unwell)
@@ -54,7 +54,7 @@ class Rollout:
                 rest = []
         else:
             rest = list(targets)
-        done |= self._flash(rest, self._wishes)
+        done |= self._flash(rest, self._options)
         return [done[target.name] for target in targets]
 
     def interrupt(self) -> None:
@@ -64,10 +64,10 @@ class Rollout:
             for session in self._sessions:
                 session.interrupt(at_once=self._interrupts > 1)
 
-    def _flash(self, targets: Sequence[Target], wishes: Wishes) -> dict[str, Result]:
+    def _flash(self, targets: Sequence[Target], options: FlashOptions) -> dict[str, Result]:
         if not targets:
             return {}
-        sessions = [Session(target, self._package, wishes, self._rows) for target in targets]
+        sessions = [Session(target, self._package, options, self._rows) for target in targets]
         with self._lock:
             self._sessions = sessions
             if self._interrupts:
