@@ -57,7 +57,7 @@ from galago_edge.service import prepared_stream
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BundleError, Reason
 
-load, kept = preparing.load, []
+load, kept = prepared_stream.load, []
 ways = {version: way for way, version in (case.split("=") for case in os.environ["MISBEHAVE"].split())}
 
 def misbehaving(bundle, **options):
@@ -80,7 +80,7 @@ def misbehaving(bundle, **options):
         engine.invoke = bad
     return loaded
 
-preparing.load = misbehaving
+prepared_stream.load = misbehaving
 main()
 """
 
