@@ -70,7 +70,7 @@ class Running:
     prepared: PreparedStream
     live: LiveStream
     capture: LiveSource | None
-    """None for a recording, which is read by this stream alone."""
+    """None for a recording and for standard input, which are read by this stream alone."""
     source: Source | None = None
     thread: threading.Thread | None = None
     ended: bool = False
@@ -536,9 +536,11 @@ class Service:
         Raises:
             Exception: It does not load.
         """
-        settings, accelerator = running.prepared.settings, self._settings.accelerator
+        prepared, accelerator = running.prepared, self._settings.accelerator
         try:
-            return build_of(settings, bundle, self._slots, accelerator, scores=self._scores)
+            return build_of(
+                prepared.settings, bundle, self._slots, accelerator, scores=self._scores, live=prepared.live
+            )
         except Exception as failure:
             self._slots.fail(bundle, as_failure(str(bundle), failure))
             raise
