@@ -100,7 +100,8 @@ def bundles(tmp_path: Path, tiny_image_model: bytes) -> list[Path]:
 
 def build(path: Path) -> Build:
     settings = StreamSettings(name="door", source="camera:0")
-    return build_of(settings, open_bundle(path), RecordingSlots(path.parent), None, scores=False)
+    slots = RecordingSlots(path.parent)
+    return build_of(settings, open_bundle(path), slots, None, scores=False, live=True)
 
 
 class Walk:
@@ -476,3 +477,15 @@ def test_what_a_camera_is_doubted_for_reaches_the_judge(bundles: list[Path]) -> 
     live.push(Notice("plausible", 20, 20 * STEP_NS, {"what": "frozen"}))
     textured(walk, 20)
     assert two.judge.inferences > 10
+
+
+def test_what_comes_faster_than_time_goes_by_is_shown_to_no_judge_again(bundles: list[Path]) -> None:
+    two = judged(bundles[1])
+    walk = Walk(LiveStream(two, coverage()))
+    walk.records += walk.live.push(Notice("ahead", 0, 0, {"ahead_s": 5.5}))
+    textured(walk, 20)
+    walk.live.push(Notice("plausible", 20, 20 * STEP_NS, {"what": "frozen"}))
+    textured(walk, 20)
+    assert two.judge is not None and two.judge.inferences == 0 and not two.judge.live
+    told = [record for record in walk.records if isinstance(record, StateRecord) and record.state == "ahead"]
+    assert [(record.subject, record.detail) for record in told] == [("source", {"ahead_s": 5.5})]

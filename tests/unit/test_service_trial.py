@@ -36,13 +36,20 @@ class Walk:
         self.number = 0
         self.judge.item(Frame(NOISE, 0, -STEP_NS))  # whether a camera shows anything takes two looks
 
-    def push(self, item: Item, logits: tuple[int, int] | None, took_ms: float = 1, **window: bool) -> None:
+    def push(
+        self,
+        item: Item,
+        logits: tuple[int, int] | None,
+        took_ms: float = 1,
+        step_ns: int = STEP_NS,
+        **window: bool,
+    ) -> None:
         window = {"skipped": False, "warm_up": False} | window
         self.judge.item(item)
         if logits is not None:
             self.judge.window(np.array(logits, np.int8), **window)
         self.judge.pushed(round(took_ms * MS))
-        self.clock.now_ns += STEP_NS
+        self.clock.now_ns += step_ns
 
     def frames(
         self,
@@ -62,7 +69,7 @@ class Walk:
                 pixels = np.full((24, 32, 3), level, np.uint8)
             code = self.number % 7 if answer is None else answer
             ns = self.number * step_ns
-            self.push(Frame(pixels, self.number, ns), (code, 0), took_ms, **window)
+            self.push(Frame(pixels, self.number, ns), (code, 0), took_ms, step_ns, **window)
             self.number += 1
 
 
@@ -130,6 +137,38 @@ def test_what_the_source_is_doubted_for_counts_only_where_it_hides_the_scene() -
     assert not walk.judge.live
     walk.judge.item(Frame(NOISE, 1, STEP_NS), frozenset({"rate", "offset"}))
     assert walk.judge.live
+
+
+class Sound(Walk):
+    """Lets a judge hear noise, five blocks a second of the stream and so many seconds of the clock."""
+
+    def blocks(self, count: int, clock_s: float, **how: Any) -> None:
+        for _ in range(count):
+            samples = RANDOM.integers(-5_000, 5_000, 3_200).astype(np.int16)
+            block = AudioBlock(samples, self.number * 3_200, self.number * STEP_NS, 16_000)
+            self.push(block, (self.number % 7, 0), step_ns=round(clock_s * NS_PER_S), **how)
+            self.number += 1
+
+
+def test_a_recording_that_runs_ahead_of_the_clock_does_not_end_a_trial_however_long_it_is() -> None:
+    walk = Sound(manifest(max_p99_ms=50))
+    walk.blocks(5 * 3_600, clock_s=0.0001, took_ms=40)  # an hour of sound in two seconds
+    assert not walk.judge.decided and walk.judge.live_s == 3_600
+
+
+def test_a_recording_that_runs_ahead_of_the_clock_finds_nobody_too_slow() -> None:
+    walk = Sound(manifest(max_p99_ms=50, min_inferences=40))
+    walk.blocks(5 * 3_600, clock_s=0.0001, took_ms=80)
+    assert not walk.judge.decided
+
+
+def test_what_a_recorder_had_buffered_counts_and_only_the_clock_ends_the_trial() -> None:
+    walk = Sound()
+    walk.blocks(15, clock_s=0)  # three seconds at once
+    walk.blocks(18, clock_s=0.2)
+    assert not walk.judge.decided and walk.judge.live_s > 6
+    walk.blocks(3, clock_s=0.2)
+    assert walk.judge.passed
 
 
 def test_time_without_a_source_does_not_count_and_time_that_the_model_lost_does() -> None:

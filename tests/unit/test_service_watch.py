@@ -53,14 +53,17 @@ def test_systemd_is_told_each_step(manager: socket.socket) -> None:
     supervisor.ready()
     supervisor.alive()
     supervisor.reloading(5_000_000)
-    supervisor.text("two streams")
+    supervisor.standstill(None)  # all is well at the start
+    for standstill in ("records are not written", "records are not written", None, None):
+        supervisor.standstill(standstill)
     supervisor.stopping()
-    told = [manager.recv(1_000).decode() for _ in range(5)]
+    told = [manager.recv(1_000).decode() for _ in range(6)]
     assert told == [
         "READY=1",
         "WATCHDOG=1",
         "RELOADING=1\nMONOTONIC_USEC=5000",
-        "STATUS=two streams",
+        "STATUS=records are not written",
+        "STATUS=running",
         "STOPPING=1",
     ]
 

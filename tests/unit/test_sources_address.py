@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
 from galago_edge.sources import open_source
-from galago_edge.sources.address import hide_credentials, parse_source
+from galago_edge.sources.address import STDIN, hide_credentials, parse_source
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,56 @@ def test_each_form_is_read(
         Path(name).touch()
     address = parse_source(text)
     assert (address.kind, address.modality, address.options) == (kind, modality, options)
+
+
+@contextmanager
+def standard_input(fd: int) -> Iterator[None]:
+    """Let ``fd`` be standard input."""
+    before = os.dup(STDIN)
+    os.dup2(fd, STDIN)
+    try:
+        yield
+    finally:
+        os.dup2(before, STDIN)
+        os.close(before)
+
+
+@pytest.mark.parametrize(
+    ("text", "live", "reopens"),
+    [
+        ("camera:0", True, True),
+        ("camera:rtsp://u:p@host/live", True, True),
+        ("microphone:default", True, True),
+        ("pipe:/run/hall", True, True),
+        ("pipe:/run/hall?live=no", True, True),
+        ("pipe:-", True, False),
+        ("pipe:-?live=yes", True, False),
+        ("pipe:-?live=no", False, False),
+        ("night.wav", False, False),
+        (".", False, False),
+    ],
+)
+def test_what_is_live_and_what_is_opened_anew(
+    text: str, live: bool, reopens: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("night.wav").touch()
+    read, write = os.pipe()
+    with standard_input(read):
+        address = parse_source(text)
+        assert (address.live, address.reopens) == (live, reopens)
+    os.close(read)
+    os.close(write)
+
+
+@pytest.mark.parametrize("text", ["pipe:-", "pipe:-?live=yes", "pipe:-?rate=8000&live=no"])
+def test_a_file_that_is_redirected_to_standard_input_is_a_recording_whatever_is_said(
+    text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "night.raw"
+    path.touch()
+    with path.open("rb") as file, standard_input(file.fileno()):
+        assert not parse_source(text).live
 
 
 def test_a_url_keeps_its_own_query() -> None:

@@ -147,11 +147,35 @@ def test_a_writer_that_is_ahead_of_the_clock_waits_and_loses_nothing(pipe: tuple
     source = PcmPipe(pipe[0], RATE_HZ, RATE_HZ, live=True, clock_ns=clock_ns)
     walk = iter(source)
     first = next(walk)
-    assert asked.acquire(timeout=20) and asked.acquire(timeout=20)  # the start, and: the buffer is full
+    for _ in range(253):  # the start, each block up to the notice ``ahead``, and: the buffer is full
+        assert asked.acquire(timeout=20)
     items = [first, *walk]
     writer.join()
     assert not [item for item in items if isinstance(item, Gap)]
     np.testing.assert_array_equal(samples_of(items), samples)
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(4, 0), (30, 1)], ids=["was buffered", "is a recording"])
+def test_a_writer_that_is_far_ahead_of_the_clock_hands_over_a_recording_which_is_said_once(
+    pipe: tuple[int, int], seconds: int, told: int
+) -> None:
+    samples = noise(seconds * RATE_HZ)
+    writer = write_and_close(pipe[1], samples.tobytes())
+    items = list(PcmPipe(pipe[0], RATE_HZ, RATE_HZ, live=True, clock_ns=lambda: 0))
+    writer.join()
+    notices = [item for item in items if isinstance(item, Notice)]
+    assert [notice.state for notice in notices] == ["ahead"] * told
+    assert all(notice.detail == {"ahead_s": 5.02} for notice in notices)
+    np.testing.assert_array_equal(samples_of(items), samples)
+
+
+def test_a_recorder_that_keeps_pace_with_the_clock_is_never_ahead(pipe: tuple[int, int]) -> None:
+    """A clock that every look moves by one block, as a recorder that gives one block after another would."""
+    writer = write_and_close(pipe[1], noise(30 * RATE_HZ).tobytes())
+    clock_ns = iter(range(0, 10**15, 20_000_000)).__next__
+    items = list(PcmPipe(pipe[0], RATE_HZ, RATE_HZ, live=True, clock_ns=clock_ns))
+    writer.join()
+    assert not [item for item in items if isinstance(item, Notice)]
 
 
 def test_the_buffer_keeps_the_newest_and_counts_the_rest() -> None:

@@ -13,10 +13,9 @@ import msgspec
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
 from galago_edge.host.toml_file import load_toml
-from galago_edge.sources.address import hide_credentials
+from galago_edge.sources.address import hide_credentials, names_device
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_LIVE = ("camera:", "microphone:", "pipe:")
 
 
 def read_config(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -119,7 +118,7 @@ def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any],
 def _address_from(address: str, folder: Path) -> str:
     if address.startswith("pipe:") and not address.startswith("pipe:-"):
         return f"pipe:{folder / address.removeprefix('pipe:')}"
-    if address.startswith(_LIVE) or "://" in address:
+    if names_device(address) or "://" in address:
         return address
     return str(folder / address)  # an absolute path stays what it is
 

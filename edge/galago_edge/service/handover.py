@@ -76,6 +76,10 @@ class Heartbeat:
         self._fds = [_opened(path) for path in self._paths]
         self._disk_due = 0.0
 
+    def down_ns(self) -> int | None:
+        """Return for how long nobody was alive before this process; None when it cannot be told."""
+        return between(self.last, now()) if self.last is not None else None
+
     def beat(self) -> None:
         """Write this moment, where it is due."""
         on_disk = time.monotonic() >= self._disk_due

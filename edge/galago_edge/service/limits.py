@@ -6,6 +6,9 @@ import ctypes
 import os
 from pathlib import Path
 
+from galago_edge.contract.errors import DeviceError, Reason
+from galago_edge.contract.settings import LimitsSettings
+
 _M_ARENA_MAX = -8  # malloc.h of glibc
 _ARENAS = 2
 _MB = 1_000_000
@@ -29,3 +32,15 @@ def resident_mb(process: Path = Path("/proc/self")) -> float:
     except (OSError, ValueError, IndexError):
         return 0.0
     return pages * os.sysconf("SC_PAGE_SIZE") / _MB
+
+
+def too_much_memory(limits: LimitsSettings) -> DeviceError | None:
+    """Return why the process must end before the device has no memory left; None when it need not."""
+    used, limit = resident_mb(), limits.memory_mb
+    if not limit or used <= limit:
+        return None
+    return DeviceError(
+        Reason.MEMORY_LIMIT,
+        f"the service uses {used:.0f} MB, limits.memory_mb allows {limit}",
+        hint="it ends so that systemd starts it anew; if that happens often, tell us how",
+    )

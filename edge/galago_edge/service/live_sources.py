@@ -13,8 +13,6 @@ from galago_edge.sources.capture import open_capture
 from galago_edge.sources.fanout import Fanout
 from galago_edge.sources.supervised_source import Supervised
 
-_LIVE_KINDS = ("camera", "microphone", "pipe")
-
 
 @dataclass(slots=True)
 class LiveSource:
@@ -33,13 +31,13 @@ class LiveSources:
         self._captures: dict[str, LiveSource] = {}
 
     def of(self, prepared: PreparedStream) -> LiveSource | None:
-        """Return the live source of a stream, made if it is the first; None for a recording.
+        """Return the live source of a stream, made if it is the first; None for what it reads alone.
 
         Raises:
             DeviceError: EXTRA_MISSING.
         """
         address, settings = prepared.address, prepared.source
-        if address is None or address.kind not in _LIVE_KINDS or address.target == "-":
+        if address is None or not address.reopens:
             return None
         if settings.address not in self._captures:
             spec = prepared.bundle.manifest.preprocess.spec

@@ -17,7 +17,7 @@ from galago_edge.pipeline import Stream
 from galago_edge.service.build import Build, Collector
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.successor import Successor
-from galago_edge.service.trial import end_of
+from galago_edge.service.trial import RECORDED, end_of
 from galago_edge.sources import Source
 
 _RETRY_NS = NS_PER_S
@@ -318,6 +318,8 @@ class _Outage:
 
 
 def _doubts_after(notice: Notice, doubts: frozenset[str]) -> frozenset[str]:
+    if notice.state == RECORDED:
+        return doubts | {RECORDED}
     if notice.state not in ("implausible", "plausible"):
         return doubts
     what = frozenset((str(notice.detail["what"]),))

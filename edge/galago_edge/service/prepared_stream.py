@@ -19,8 +19,6 @@ from galago_edge.service.slots import Slots
 from galago_edge.sources import Source, open_source, parse_source
 from galago_edge.sources.address import Address, hide_credentials
 
-_LIVE_KINDS = ("camera", "microphone", "pipe")
-
 
 @dataclass(frozen=True, slots=True)
 class PreparedStream:
@@ -34,6 +32,11 @@ class PreparedStream:
     build: Build
 
     @property
+    def live(self) -> bool:
+        """Whether its source gives what happens now. A recording judges no bundle."""
+        return _is_live(self.address)
+
+    @property
     def source_name(self) -> str:
         """Name of the source for people, without credentials."""
         named = self.source.address != self.settings.source
@@ -45,7 +48,7 @@ class PreparedStream:
         Raises:
             GalagoError: It is missing or cannot be read.
         """
-        return open_source(self.source.address, self.bundle.manifest.preprocess.spec, live=True)
+        return open_source(self.source.address, self.bundle.manifest.preprocess.spec, live=self.live)
 
 
 def prepare(
@@ -74,7 +77,7 @@ def prepare(
     while True:
         try:
             _check_modality(settings, bundle, address)
-            build = build_of(settings, bundle, slots, accelerator, scores=scores)
+            build = build_of(settings, bundle, slots, accelerator, scores=scores, live=_is_live(address))
         except Exception as failure:
             before = slots.reject(bundle, failure)
             if before is None:
@@ -85,13 +88,16 @@ def prepare(
 
 
 def is_live(settings: StreamSettings, sources: Mapping[str, SourceSettings]) -> bool:
-    """Tell whether a stream is on a camera, a microphone or a pipe, and not on a recording.
+    """Tell whether a stream is on a source that gives what happens now, and not on a recording.
 
     Raises:
         CallerError: CONFIG_BAD; no such form of source.
     """
-    address = _address(source_of(settings, sources))
-    return address is not None and address.kind in _LIVE_KINDS
+    return _is_live(_address(source_of(settings, sources)))
+
+
+def _is_live(address: Address | None) -> bool:
+    return address is not None and address.live  # a path that does not exist is no device
 
 
 def build_of(
@@ -101,15 +107,18 @@ def build_of(
     accelerator: AcceleratorSettings | None,
     *,
     scores: bool,
+    live: bool,
 ) -> Build:
     """Load ``bundle`` for a stream; its folder stays until the build is closed.
+
+    ``live``: the stream's source gives what happens now, so it judges a bundle that is on trial.
 
     Raises:
         CallerError, DeviceError, BundleError: As :func:`prepare`.
     """
     hold = slots.store.hold(bundle.id)
     try:
-        judge = slots.judge(settings.name, bundle)
+        judge = slots.judge(settings.name, bundle) if live else None
         profile = slots.profile()
         if slots.live:
             ensure_first_load(slots.store, bundle, profile)
@@ -121,7 +130,7 @@ def build_of(
     return Build(
         loaded,
         stream,
-        lambda: build_of(settings, bundle, slots, accelerator, scores=scores),
+        lambda: build_of(settings, bundle, slots, accelerator, scores=scores, live=live),
         judge,
         release=hold.close if hold is not None else lambda: None,
     )

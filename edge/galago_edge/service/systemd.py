@@ -12,6 +12,7 @@ import socket
 from collections.abc import Mapping
 
 _US_PER_S = 1_000_000
+_ALL_WELL = "running"
 
 
 class Supervisor:
@@ -23,6 +24,7 @@ class Supervisor:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog_s = _watchdog_s(environment)
         """Longest time between two signs of life; None when nobody watches."""
+        self._told = _ALL_WELL
 
     def ready(self) -> None:
         """Say that every stream has begun."""
@@ -40,9 +42,12 @@ class Supervisor:
         """Say that the end has begun."""
         self._send("STOPPING=1")
 
-    def text(self, line: str) -> None:
-        """Give one line for ``systemctl status``."""
-        self._send(f"STATUS={line}")
+    def standstill(self, what: str | None) -> None:
+        """Say what does not move, or that all is well, for ``systemctl status``; each change once."""
+        text = what or _ALL_WELL
+        if text != self._told:
+            self._told = text
+            self._send(f"STATUS={text}")
 
     def _send(self, *lines: str) -> None:
         if not self._address:

@@ -22,10 +22,13 @@ from galago_edge.contract.settings import PlausibilitySettings
 from galago_edge.contract.status import TrialStatus
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
 from galago_edge.sources.plausibility import FrameChecks
+from galago_edge.sources.source import AHEAD_NS
 
 _OWN_GAPS = ("drop", "overrun")
 """Gaps that come from a stream that does not keep up; that time counts."""
-_NOTHING_THERE = frozenset({"dark", "frozen", "flat"})
+RECORDED = "ahead"
+"""The source's notice that its stream runs ahead of the clock, as no live one can: it is a recording."""
+_NOTHING_THERE = frozenset({"dark", "frozen", "flat", RECORDED})
 """What makes input say nothing about a model; a wrong rate or an offset does not."""
 _AT_ONCE = PlausibilitySettings(frozen_s=1e-9, dark_s=1e-9)
 _LOOKED_NS = NS_PER_S // 5
@@ -67,6 +70,7 @@ class Judge:
         self._shown_ns: int | None = None  # since when pictures show something
         self._believed = False
         self._waiting_ns = 0  # live time since the last window
+        self._since_ns: int | None = None  # monotonic time at which the first believable item began
         self._run = self._warm = 0  # windows of the item that is being pushed
         self._slow = 0
         self._busy_ns = 0
@@ -125,6 +129,8 @@ class Judge:
             self._waiting_ns += max(0, end_ns - begin_ns)
         self._from_ns = end_ns
         self._live_at_ns = self._clock_ns()
+        if self._since_ns is None:
+            self._since_ns = self._live_at_ns - (end_ns - item.captured_ns)
         self._answers.item(item)
 
     def window(self, logits: npt.NDArray[np.int8], *, skipped: bool, warm_up: bool) -> None:
@@ -159,6 +165,10 @@ class Judge:
         self.failure = as_failure(self._subject, failure)
 
     def _decide(self) -> None:
+        # no time passes faster in a live stream than on the clock; what was buffered comes at once, though
+        passed_ns = 0 if self._since_ns is None else self._clock_ns() - self._since_ns
+        if passed_ns < min(self.live_ns - AHEAD_NS, self._trial_ns):
+            return
         enough = self.inferences >= self.needed
         if enough and self._slow > _allowed(self.inferences):
             self.failure = DeviceError(
@@ -175,7 +185,7 @@ class Judge:
                 f"{self.needed} were expected",
                 hint="build it with a smaller model, or lower health.live.min_inferences",
             )
-        elif enough and self.live_ns >= self._trial_ns:
+        elif enough and min(self.live_ns, passed_ns) >= self._trial_ns:
             self._end_of_trial()
 
     def _end_of_trial(self) -> None:

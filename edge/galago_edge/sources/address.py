@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,8 +24,12 @@ AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".
 STDIN_TARGET = "-"
 """Target of a pipe that is standard input; any other is the path of a FIFO."""
 
-LIVE_KINDS: frozenset[Kind] = frozenset({"pipe", "camera", "microphone"})
-"""What goes on and on and may come and go; the others are recordings."""
+STDIN = 0
+"""File descriptor of standard input."""
+
+_DEVICE_KINDS: frozenset[Kind] = frozenset({"pipe", "camera", "microphone"})
+"""What has no end by itself; the others are recordings."""
+_DEVICE_PREFIXES = ("camera:", "microphone:", "pipe:")
 
 _FORMS = (
     "a folder of images, a video (.avi .mp4 ...), sound (.wav .flac ...), camera:NAME, microphone:NAME, "
@@ -47,6 +53,27 @@ class Address:
     def modality(self) -> Modality:
         """What the source gives."""
         return "microphone" if self.kind in ("audio", "pipe", "microphone") else "camera"
+
+    @property
+    def live(self) -> bool:
+        """Whether it gives what happens now, so that a bundle may be judged by it; else it is a recording.
+
+        Cameras, microphones and named pipes are. Standard input is, unless ``live=no`` says otherwise or a
+        file is redirected there, whatever is said of it then.
+        """
+        if self.is_stdin:
+            return bool(self.options.get("live", True)) and not is_file(STDIN)
+        return self.kind in _DEVICE_KINDS
+
+    @property
+    def reopens(self) -> bool:
+        """Whether it is captured for all streams together and opened anew whenever it breaks."""
+        return self.kind in _DEVICE_KINDS and not self.is_stdin
+
+    @property
+    def is_stdin(self) -> bool:
+        """Whether it is standard input, which is read to its end, once."""
+        return self.kind == "pipe" and self.target == STDIN_TARGET
 
     @property
     def shown(self) -> str:
@@ -74,6 +101,19 @@ def parse_source(text: str) -> Address:
     path, query = (text, "") if _exists(Path(text)) else _cut(text)
     kind = _path_kind(Path(path))
     return Address(kind, path, _options(query, _OPTIONS[kind], text))
+
+
+def names_device(text: str) -> bool:
+    """Tell whether ``text`` is written as a device or a pipe, and not as a path of a recording."""
+    return text.startswith(_DEVICE_PREFIXES)
+
+
+def is_file(fd: int) -> bool:
+    """Tell whether ``fd`` is a regular file: a recording, whoever reads it. A closed one is none."""
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False
 
 
 def hide_credentials(text: str) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Preprocess
 from galago_edge.contract.modality import Modality
-from galago_edge.sources.address import STDIN_TARGET, Address, parse_source
+from galago_edge.sources.address import STDIN, Address, parse_source
 from galago_edge.sources.audio_file import DEFAULT_BLOCK_SAMPLES, AudioFile
 from galago_edge.sources.image_folder import ImageFolder
 from galago_edge.sources.source import Source
-from galago_edge.sources.standard_input import STDIN, PcmPipe
+from galago_edge.sources.standard_input import PcmPipe
 from galago_edge.sources.video_file import VideoFile
 
 
@@ -20,8 +20,8 @@ def open_source(
 ) -> Source:
     """Open the source that ``text`` names, for a bundle whose ``preprocess`` is given.
 
-    ``live`` says that a pipe may be fed by a recorder, which cannot wait. ``block_samples`` is the
-    length of audio blocks; it changes no answer.
+    ``live`` says that standard input may be fed by a recorder, which cannot wait, if it is live at all.
+    ``block_samples`` is the length of audio blocks; it changes no answer.
 
     Raises:
         CallerError: CONFIG_BAD; the text names no known form, or an option that it does not have.
@@ -30,8 +30,7 @@ def open_source(
         DeviceError: EXTRA_MISSING.
     """
     address = parse_source(text)
-    pipe_that_returns = address.kind == "pipe" and address.target != STDIN_TARGET
-    if address.kind in ("camera", "microphone") or pipe_that_returns:
+    if address.reopens:
         raise CallerError(
             Reason.CONFIG_BAD,
             f"{address.kind}:{address.shown} is live, expected a recording",
@@ -61,7 +60,7 @@ def _open_audio(address: Address, rate_hz: int, live: bool, block_samples: int |
     block = block_samples or DEFAULT_BLOCK_SAMPLES
     if address.kind == "audio":
         return AudioFile(Path(address.target), rate_hz, block)
-    live = bool(address.options.get("live", live))
+    live = live and address.live
     pipe_hz = int(address.options.get("rate", rate_hz))
     return PcmPipe(STDIN, pipe_hz, rate_hz, live=live, block_samples=None if live else block)
 

@@ -6,7 +6,11 @@ from collections.abc import Generator
 from typing import Any, Protocol
 
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item
+from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item
+
+AHEAD_NS = 5 * NS_PER_S
+"""How far stream time may be ahead of the monotonic clock in a live source: its recorder may hand over what
+it had buffered, and a pipe holds two seconds of sound. What is further ahead is a recording."""
 
 
 class Source(Protocol):
@@ -14,7 +18,10 @@ class Source(Protocol):
 
     modality: Modality
     live: bool
-    """Live sources keep the newest and lose the oldest when nobody keeps up; the others lose nothing."""
+    """Live sources keep the newest and lose the oldest when nobody keeps up; the others lose nothing.
+
+    What :attr:`galago_edge.sources.address.Address.live` says, of what was opened.
+    """
 
     def description(self) -> dict[str, Any]:
         """Return what is known before the first item, for the stream's first record.

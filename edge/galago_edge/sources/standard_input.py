@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import stat
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -16,16 +15,17 @@ import numpy.typing as npt
 from galago_edge.contract.errors import GalagoError, InputError, LinkError, Reason, disk_error
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice, samples_to_ns
+from galago_edge.sources.address import is_file
 from galago_edge.sources.live_buffer import NewestBuffer
 from galago_edge.sources.sample_conversion import Converter, PcmFormat
+from galago_edge.sources.source import AHEAD_NS
 
-STDIN = 0
 _BYTES = 2
 _READ_BYTES = 65_536  # what a pipe holds
 _LIVE_BLOCKS_PER_S = 50
 _BUFFER_S = 10
-_AHEAD_NS = 2 * NS_PER_S
-"""A recorder may hand over what it had buffered; beyond that, a writer ahead of the clock is no recorder."""
+_WAITS_NS = 2 * NS_PER_S
+"""A writer that is further ahead of the clock can wait for a reader that does not keep up."""
 _LOOK_AFTER_S = 0.25
 """How long a silent pipe may delay ``stop``."""
 
@@ -34,7 +34,8 @@ class PcmPipe:
     """Raw samples until end of file.
 
     A recorder cannot wait, so when nobody keeps up the oldest blocks are dropped and become a gap
-    ``overrun``. A writer that is ahead of the clock (``ffmpeg``, ``cat``) can wait and is made to.
+    ``overrun``. A writer that is ahead of the clock (``ffmpeg``, ``cat``) can wait and is made to; one that
+    is ahead by more than ``AHEAD_NS`` hands over a recording, which a notice ``ahead`` says once.
     """
 
     modality: Modality = "microphone"
@@ -62,14 +63,15 @@ class PcmPipe:
         self._clock_ns = clock_ns
         self._converter = Converter(PcmFormat("s16", 1, pipe_hz), rate_hz)
         try:
-            regular = stat.S_ISREG(os.fstat(fd).st_mode)
+            os.fstat(fd)
         except OSError:
             raise LinkError(
                 Reason.SOURCE_MISSING, "standard input is closed", hint="arecord ... | galago run ... pipe:-"
             ) from None
-        self.live = live and not regular  # a file that is redirected here loses nothing
+        self.live = live and not is_file(fd)  # a file that is redirected here loses nothing
         self._samples = 0
         self._odd_byte = False
+        self._ahead_ns: int | None = None
         self._buffer: NewestBuffer[AudioBlock] = NewestBuffer(_BUFFER_S * _LIVE_BLOCKS_PER_S)
         self._stopping = threading.Event()
 
@@ -82,12 +84,20 @@ class PcmPipe:
         return self._converter.declaration()
 
     def __iter__(self) -> Generator[Item, None, None]:
-        """Yield blocks until end of file, a gap for what was dropped, a notice about an odd last byte."""
+        """Yield blocks until end of file, a gap for what was dropped, and notices.
+
+        ``ahead``: a recording comes through the pipe; ``odd_byte``: half a sample came last.
+        """
         expected = 0
+        told = False
         for block in self._captured() if self.live else self._read():
             if block.first_sample > expected:
                 yield Gap(samples_to_ns(expected, self._rate_hz), block.captured_ns, "overrun")
             expected = block.first_sample + len(block.samples)
+            if self._ahead_ns is not None and not told:
+                told = True
+                detail = {"ahead_s": round(self._ahead_ns / NS_PER_S, 3)}
+                yield Notice("ahead", block.first_sample, block.captured_ns, detail)
             yield block
         if self._odd_byte:
             yield Notice("odd_byte", expected, samples_to_ns(expected, self._rate_hz), {"ignored_bytes": 1})
@@ -109,13 +119,15 @@ class PcmPipe:
     def _capture(self) -> None:
         start_ns = self._clock_ns()
 
-        def ahead() -> bool:
-            return self._samples * NS_PER_S // self._pipe_hz > self._clock_ns() - start_ns + _AHEAD_NS
+        def ahead_ns() -> int:
+            return self._samples * NS_PER_S // self._pipe_hz - (self._clock_ns() - start_ns)
 
         failure: GalagoError | None = None
         try:
             for block in self._read():
-                self._buffer.put(block, may_wait=ahead)
+                if self._ahead_ns is None and (now_ns := ahead_ns()) > AHEAD_NS:
+                    self._ahead_ns = now_ns
+                self._buffer.put(block, may_wait=lambda: ahead_ns() > _WAITS_NS)
         except GalagoError as error:
             failure = error
         finally:  # whatever happens here, the stream must not wait for ever

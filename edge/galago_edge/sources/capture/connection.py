@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.contract.settings import SourceSettings
-from galago_edge.sources.address import STDIN_TARGET, Address
+from galago_edge.sources.address import Address
 from galago_edge.sources.capture.capture_process import PROGRAM, Child
 from galago_edge.sources.capture.frame_capture import FrameCapture
 from galago_edge.sources.capture.pipe_capture import PipeCapture
@@ -21,14 +21,14 @@ def connect(
     address: Address, settings: SourceSettings, rate_hz: int | None, *, program: Sequence[str] = PROGRAM
 ) -> Capture:
     """Do what ``open_capture`` promises; ``program`` is what reads the device."""
-    if address.kind == "pipe" and address.target != STDIN_TARGET:
-        return PipeCapture(address, settings, rate_hz)
-    if address.kind not in ("camera", "microphone"):
+    if not address.reopens:
         raise CallerError(
             Reason.CONFIG_BAD,
             f"{address.shown} is a recording or standard input, expected what can be opened anew",
             hint="galago replay takes recordings",
         )
+    if address.kind == "pipe":
+        return PipeCapture(address, settings, rate_hz)
     child = Child(_order(address, settings, rate_hz), program)
     try:
         description = _opened(child, address, settings.open_s)

@@ -1,0 +1,176 @@
+"""The streams of a service: those that run, and those that cannot yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.records import StateRecord
+from galago_edge.contract.settings import Settings, StreamSettings
+from galago_edge.pipeline.threshold_overrides import override
+from galago_edge.preprocess.image import use_one_thread
+from galago_edge.recording import SampleCollector, SampleFolder
+from galago_edge.service.build import Build
+from galago_edge.service.coverage import Coverage, Days
+from galago_edge.service.live_sources import LiveSources
+from galago_edge.service.live_stream import LiveStream
+from galago_edge.service.outlet import Outlet
+from galago_edge.service.prepared_stream import PreparedStream, is_live
+from galago_edge.service.running_stream import Ended, RunningStream
+from galago_edge.service.watchdog import StreamProgress
+
+_JOIN_S = 10.0
+
+
+class StreamSet:
+    """Every stream of one service. Changed by the service's thread; asked by any."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        prepared: Iterable[PreparedStream],
+        absent: Mapping[str, GalagoError],
+        outlet: Outlet,
+        ended: Ended,
+        *,
+        samples: SampleFolder | None = None,
+        kept: Mapping[str, Days] | None = None,
+        down_ns: int | None = None,
+    ) -> None:
+        """Make a stream of each that is ``prepared``; nothing is opened or started yet.
+
+        ``absent``: streams that cannot run, and why. ``ended`` is told of each end. ``samples``: where they
+        keep samples; closed with them. ``kept``: what earlier processes watched, by stream; ``down_ns``:
+        for how long nobody has.
+
+        Raises:
+            DeviceError: EXTRA_MISSING; a source needs a library that is not installed.
+            InputError: SOURCE_MISMATCH; a bundle is for the other kind of source.
+        """
+        self.sources = LiveSources()
+        self._settings = settings
+        self._samples = samples
+        self._kept = kept or {}
+        self._absent = dict(absent)
+        self._outlet = outlet
+        self._ended = ended
+        self._running = [self._made(stream, down_ns) for stream in prepared]
+        self._left = len(self._running)
+        self._stopping = False
+
+    def __iter__(self) -> Iterator[RunningStream]:
+        """Yield those that run, and those that have ended, as they are now."""
+        return iter(list(self._running))
+
+    @property
+    def left(self) -> int:
+        """How many have not ended yet, as far as :meth:`ended` was told."""
+        return self._left
+
+    @property
+    def absent(self) -> dict[str, GalagoError]:
+        """Why streams do not run, by their name."""
+        return self._absent.copy()
+
+    def waiting(self) -> list[StreamSettings]:
+        """Return the streams that begin once there is a bundle for them: those on live sources."""
+        return [
+            stream
+            for stream in self._settings.stream
+            if stream.name in self._absent and is_live(stream, self._settings.source)
+        ]
+
+    def named(self, name: str) -> RunningStream | None:
+        """Return the stream of this name, if it runs or has run."""
+        return next((running for running in self if running.name == name), None)
+
+    def progress(self) -> list[StreamProgress]:
+        """Return what each that has not ended is doing."""
+        return [running.progress() for running in self if not running.ended]
+
+    def coverage(self) -> dict[str, Days]:
+        """Return what each has watched, for the next process."""
+        return {running.name: running.live.coverage.days() for running in self}
+
+    def start(self) -> None:
+        """Begin with everything; say of the others why not.
+
+        Raises:
+            GalagoError, OSError: That cannot be written.
+        """
+        for running in self:
+            running.start(self._outlet, self._ended)
+        self.sources.start()
+        for name, failure in self._absent.items():
+            detail = {"reason": str(failure.reason), "message": str(failure)}
+            self._outlet.deliver(
+                [StateRecord(stream=name, subject="stream", state="failed", index=0, ns=0, detail=detail)]
+            )
+
+    def begin(self, prepared: PreparedStream) -> None:
+        """Run a stream that had no bundle until now."""
+        name = prepared.settings.name
+        if self._stopping or name not in self._absent:
+            prepared.build.close()
+            return
+        if prepared.bundle.manifest.modality == "camera":
+            use_one_thread()
+        try:
+            running = self._made(prepared, None)
+        except GalagoError as failure:
+            prepared.build.close()
+            self.leave_absent(name, failure)
+            return
+        del self._absent[name]
+        self._running.append(running)
+        self._left += 1
+        running.start(self._outlet, self._ended)
+        self.sources.start()
+
+    def leave_absent(self, name: str, failure: GalagoError) -> None:
+        """Note why a stream cannot begin yet."""
+        self._absent[name] = failure
+
+    def ended(self) -> None:
+        """Take that one of them has ended."""
+        self._left -= 1
+
+    def stop(self) -> None:
+        """Let each finish what it has and end. Does not wait."""
+        self._stopping = True
+        self.sources.stop()
+        for running in self:
+            running.stop()
+
+    def close(self) -> None:
+        """Give back what the engines hold, and what keeps samples, when the sources have ended."""
+        self.sources.stop()
+        self.sources.join(_JOIN_S)
+        for running in self:
+            running.live.close()
+        if self._samples is not None:
+            self._samples.close()
+
+    def _made(self, prepared: PreparedStream, down_ns: int | None) -> RunningStream:
+        capture = self.sources.of(prepared)
+        spec = prepared.bundle.manifest.preprocess.spec
+        source = capture.fanout.subscribe(spec) if capture is not None else None
+        live = LiveStream(
+            prepared.build,
+            Coverage(time.time_ns, self._kept.get(prepared.settings.name)),
+            collect=self._collecting(prepared.settings),
+            down_ns=down_ns if capture is not None else None,
+        )
+        return RunningStream(prepared, live, capture, source)
+
+    def _collecting(self, settings: StreamSettings) -> Callable[[Build], SampleCollector] | None:
+        folder = self._samples
+        if folder is None:
+            return None
+
+        def collect(build: Build) -> SampleCollector:
+            labels, _ = override(build.loaded.manifest.labels, settings.overrides())
+            return SampleCollector(folder, settings.name, build.loaded, labels=labels)
+
+        return collect
