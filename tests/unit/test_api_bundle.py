@@ -1,4 +1,4 @@
-"""``galago_edge.open_bundle``: whose signature counts is always said."""
+"""``galago_edge.open_bundle``: whose signature counts is always said (galago_edge.api.trusted_bundle)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``galago_edge.Classifier``: exactly what ``galago classify`` says, with arrays and files."""
+"""``galago_edge.Classifier``: exactly what ``galago classify`` says, with arrays and files.
+
+The modules galago_edge.api.classifier, galago_edge.api.arrays and galago_edge.api.sole_user.
+"""
 
 from __future__ import annotations
 

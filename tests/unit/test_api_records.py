@@ -1,4 +1,7 @@
-"""``galago_edge.replay`` and ``galago_edge.read_records``: records as the commands write them, and back."""
+"""``galago_edge.replay`` and ``galago_edge.read_records``: records as the commands write them, and back.
+
+The modules galago_edge.api.replayed_recording and galago_edge.api.record_reader.
+"""
 
 from __future__ import annotations
 

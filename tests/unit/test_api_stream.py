@@ -1,4 +1,7 @@
-"""``galago_edge.Stream``: the pipeline itself, fed by a program."""
+"""``galago_edge.Stream``: the pipeline itself, fed by a program.
+
+The modules galago_edge.api.fed_stream, galago_edge.api.fed_items and galago_edge.api.sole_user.
+"""
 
 from __future__ import annotations
 
