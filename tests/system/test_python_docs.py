@@ -43,7 +43,7 @@ def prepare(folder: Path) -> None:
         labels = [Label(name=name, background=not number, policy=POLICY) for number, name in enumerate(names)]
         data = (ROOT / f"tests/data/{model}.tflite").read_bytes()
         modality = "microphone" if path == alarms else "camera"
-        make_bundle(path, data, labels, modality=modality, name=path.name.partition("-")[0])  # type: ignore[arg-type]
+        make_bundle(path, data, labels, modality=modality, name=path.name.partition("-")[0])
     cv2.imwrite(str(folder / "hall.png"), np.full((480, 640, 3), 230, np.uint8))
     (folder / "night.wav").write_bytes(wav_bytes(night(), RATE_HZ))
     lines: list[bytes] = []

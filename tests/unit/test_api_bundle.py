@@ -100,7 +100,7 @@ def test_a_threshold_out_of_range_is_refused(path: Path, tmp_path: Path, thresho
 def test_a_threshold_without_keys_is_refused(path: Path, tmp_path: Path) -> None:
     for way in ({"unverified": True}, {"root": trust(tmp_path)}):
         with pytest.raises(ValueError, match=r"more than 1 only with trusted"):
-            galago_edge.open_bundle(path, threshold=2, **way)  # type: ignore[arg-type]
+            galago_edge.open_bundle(path, threshold=2, **way)
 
 
 def test_what_is_not_there_is_an_unknown_target(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_the_order_of_colours_counts(tmp_path: Path, tiny_image_model: bytes) ->
     path = make_bundle(tmp_path / "cam.galago", tiny_image_model, ["dark", "mid", "bright"])
     with Classifier(galago_edge.open_bundle(path, unverified=True)) as classifier:
         for color in ("bgr", "rgb"):
-            classifier.classify_image(noise_picture(), color=color)  # type: ignore[arg-type]
+            classifier.classify_image(noise_picture(), color=color)
             seen.append(classifier._loaded.engine.input_view().copy())
     assert not np.array_equal(seen[0], seen[1])
     assert np.array_equal(seen[0], seen[1][..., ::-1])
@@ -108,7 +108,7 @@ def test_a_clip_is_what_the_command_says_as_file_and_as_array(
     with Classifier(microphone) as classifier:
         assert as_row(classifier.classify_file(path)) == expected
         assert as_row(classifier.classify_clip(samples, RATE_HZ)) == expected
-        assert as_row(classifier.classify_clip(np.repeat(samples, 2)[::2], np.int32(RATE_HZ))) == expected  # type: ignore[arg-type]
+        assert as_row(classifier.classify_clip(np.repeat(samples, 2)[::2], np.int32(RATE_HZ))) == expected
     assert expected["padded_samples"] == (1_920 if seconds == 0.1 else 0)
 
 
@@ -176,7 +176,7 @@ def test_a_wrong_clip_is_told_what_was_met_and_expected(
 
 def test_a_wrong_order_or_number_of_threads_is_a_value_error(camera: Bundle) -> None:
     with Classifier(camera) as classifier, pytest.raises(ValueError, match="color is 'RGB', expected 'bgr'"):
-        classifier.classify_image(noise_picture(), color="RGB")  # type: ignore[arg-type]
+        classifier.classify_image(noise_picture(), color="RGB")
     with pytest.raises(ValueError, match="threads is 0, expected at least 1"):
         Classifier(camera, threads=0)
 

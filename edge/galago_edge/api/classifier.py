@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
 
 from galago_edge.api.arrays import ColorOrder, checked_pixels, checked_rate, checked_samples
 from galago_edge.api.sole_user import SoleUser
@@ -54,7 +57,7 @@ class Classifier:
         with self._use():
             return classify(Path(path), self._loaded)
 
-    def classify_image(self, pixels: Any, *, color: ColorOrder = "bgr") -> Classification:
+    def classify_image(self, pixels: npt.NDArray[np.uint8], *, color: ColorOrder = "bgr") -> Classification:
         """Classify one image of any size.
 
         Args:
@@ -71,7 +74,7 @@ class Classifier:
         with self._use():
             return classify_image(checked, self._loaded)
 
-    def classify_clip(self, samples: Any, rate_hz: int) -> Classification:
+    def classify_clip(self, samples: npt.NDArray[np.int16], rate_hz: int) -> Classification:
         """Classify one clip of any length, window by window.
 
         Args:

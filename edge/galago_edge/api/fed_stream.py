@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
 
 from galago_edge.api.arrays import ColorOrder, checked_integer, checked_pixels, checked_rate, checked_samples
 from galago_edge.api.fed_items import FedFrames, FedSamples, FrameRate, frame_rate
@@ -92,7 +95,12 @@ class Stream:
                 self._end(error)
 
     def feed_frame(
-        self, pixels: Any, *, color: ColorOrder = "bgr", time_ns: int | None = None, index: int | None = None
+        self,
+        pixels: npt.NDArray[np.uint8],
+        *,
+        color: ColorOrder = "bgr",
+        time_ns: int | None = None,
+        index: int | None = None,
     ) -> list[EventRecord]:
         """Take the next frame; return the events that it leads to.
 
@@ -120,7 +128,9 @@ class Stream:
         with self._use():
             return self._push(feed.items(checked, when, at))
 
-    def feed_samples(self, samples: Any, *, first_sample: int | None = None) -> list[EventRecord]:
+    def feed_samples(
+        self, samples: npt.NDArray[np.int16], *, first_sample: int | None = None
+    ) -> list[EventRecord]:
         """Take the next samples, as many as there are; return the events that they lead to.
 
         Args:
