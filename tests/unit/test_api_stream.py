@@ -157,6 +157,10 @@ def test_the_rate_gives_times_from_the_start_that_was_given(camera: Bundle) -> N
     scored = [record for record in records if isinstance(record, ScoresRecord)]
     assert [record.start_index for record in scored] == [0, 4, 5]
     assert [record.start_ns for record in scored] == [10**9, 2 * 10**9, 2_250_000_000]
+    first, last = records[0], records[-1]
+    assert isinstance(first, StateRecord) and isinstance(last, StateRecord)
+    assert first.detail["source"] == {"kind": "frames", "fps": "4"}
+    assert last.detail["source"] == {"frames": 3}
 
 
 def test_both_orders_of_colours_are_taken(camera: Bundle) -> None:
