@@ -90,12 +90,18 @@ def test_an_image_is_what_the_command_says_as_file_and_as_array_in_both_orders(
 def test_the_order_of_colours_counts(tmp_path: Path, tiny_image_model: bytes) -> None:
     seen = []
     path = make_bundle(tmp_path / "cam.galago", tiny_image_model, ["dark", "mid", "bright"])
+    cv2.imwrite(str(tmp_path / "a.png"), noise_picture())
     with Classifier(galago_edge.open_bundle(path, unverified=True)) as classifier:
-        for color in ("bgr", "rgb"):
-            classifier.classify_image(noise_picture(), color=color)
+        for classify in (
+            lambda: classifier.classify_file(tmp_path / "a.png"),
+            lambda: classifier.classify_image(noise_picture()),
+            lambda: classifier.classify_image(noise_picture(), color="rgb"),
+        ):
+            classify()
             seen.append(classifier._loaded.engine.input_view().copy())
-    assert not np.array_equal(seen[0], seen[1])
-    assert np.array_equal(seen[0], seen[1][..., ::-1])
+    assert np.array_equal(seen[0], seen[1])
+    assert not np.array_equal(seen[1], seen[2])
+    assert np.array_equal(seen[1], seen[2][..., ::-1])
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.7, 3.3])

@@ -5,8 +5,10 @@ The modules galago_edge.api.replayed_recording and galago_edge.api.record_reader
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from galago_edge import (
     LinkError,
     Reason,
     Record,
+    Replay,
     encode_record,
     read_records,
     replay,
@@ -75,6 +78,12 @@ def test_a_replay_gives_the_bytes_of_the_command(scores: bool, recording: Path, 
     assert (found.events, found.gaps) == (sum(b'"event"' in line for line in result.stdout_bytes.split()), 0)
 
 
+def test_a_replay_tells_scores_only_when_asked(recording: Path, microphone: Bundle) -> None:
+    for found in (replay(recording, microphone), Replay(recording, microphone)):
+        assert {record.kind for record in found} == {"state", "event"}
+    assert "scores" in {record.kind for record in replay(recording, microphone, scores=True)}
+
+
 def test_a_damaged_recording_is_decided_first_and_told_then(recording: Path, microphone: Bundle) -> None:
     recording.write_bytes(recording.read_bytes()[:-20_000])
     records: list[Record] = []
@@ -100,12 +109,17 @@ def test_a_replay_is_walked_through_once(recording: Path, microphone: Bundle) ->
 
 
 def test_a_closed_replay_says_so_and_lets_go(recording: Path, microphone: Bundle) -> None:
+    gc.collect()  # what earlier tests left
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208
     with replay(recording, microphone) as found:
-        for _ in found:
-            break
-    found.close()
+        records = iter(found)
+        next(records)
+        next(records)
+        assert os.listdir("/proc/self/fd") != before  # noqa: PTH208
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
     with pytest.raises(ValueError, match="is closed"):
         next(iter(found))
+    found.close()
 
 
 def test_what_cannot_be_replayed_is_said_at_once(recording: Path, microphone: Bundle, tmp_path: Path) -> None:
@@ -152,8 +166,9 @@ def test_a_line_in_the_middle_that_a_power_cut_left_is_left_out_with_a_warning(
     records = list(read_records(log))
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(lines[0][:50] + filled + b"\n" + b"".join(lines))
-    with pytest.warns(CutRecordWarning, match="line 1 is cut off after 50 bytes and left out"):
+    with pytest.warns(CutRecordWarning, match="line 1 is cut off after 50 bytes and left out") as told:
         assert list(read_records(log)) == records
+    assert [warning.filename for warning in told] == [__file__]  # where the program asked for records
 
 
 def test_a_last_line_without_its_end_that_is_whole_counts(log: Path) -> None:
