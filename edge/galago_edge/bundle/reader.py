@@ -10,7 +10,7 @@ import stat
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 from galago_edge.bundle.archive import ArchiveReader, read_at
 from galago_edge.bundle.manifest_bytes import MANIFEST_LIMIT_BYTES, manifest_id, parse_manifest
@@ -18,6 +18,7 @@ from galago_edge.bundle.signature import SIGNATURE_LIMIT_BYTES, verify
 from galago_edge.bundle.trust import TrustedKeys
 from galago_edge.contract.errors import BundleError, CallerError, Reason, disk_error
 from galago_edge.contract.manifest import FileEntry, Manifest
+from galago_edge.contract.modality import Modality
 
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.sig"
@@ -95,7 +96,7 @@ class Bundle:
         return self.manifest.bundle.version
 
     @property
-    def modality(self) -> Literal["camera", "microphone"]:
+    def modality(self) -> Modality:
         """What it decides on."""
         return self.manifest.modality
 
