@@ -10,7 +10,7 @@ import stat
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from galago_edge.bundle.archive import ArchiveReader, read_at
 from galago_edge.bundle.manifest_bytes import MANIFEST_LIMIT_BYTES, manifest_id, parse_manifest
@@ -18,6 +18,7 @@ from galago_edge.bundle.signature import SIGNATURE_LIMIT_BYTES, verify
 from galago_edge.bundle.trust import TrustedKeys
 from galago_edge.contract.errors import BundleError, CallerError, Reason, disk_error
 from galago_edge.contract.manifest import FileEntry, Manifest
+from galago_edge.contract.modality import Modality
 
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.sig"
@@ -39,12 +40,15 @@ class _Container(Protocol):
 
     def read(self, entry: FileEntry) -> bytes: ...
 
+    def close(self) -> None: ...
+
 
 class Bundle:
     """A bundle whose signatures and files were all found good when it was opened.
 
     Keeps the file open, so that what is read is what was checked; ``read`` checks again, for
-    somebody may write to the file meanwhile.
+    somebody may write to the file meanwhile. Closed by ``with``, by :meth:`close`, or with the last
+    reference to it. Changes nothing after it was opened, so threads may share it.
     """
 
     def __init__(
@@ -55,19 +59,51 @@ class Bundle:
         manifest_bytes: bytes,
         signature_bytes: bytes,
         signers: tuple[str, ...],
+        trusted_signers: tuple[str, ...] = (),
     ) -> None:
         self.path = path
         self.manifest = manifest
+        """Everything that the bundle declares: docs/bundle-format.md."""
         self.manifest_bytes = manifest_bytes
         self.signature_bytes = signature_bytes
         self.signers = signers
         """Key ids, each with a valid signature. Whether they are trusted: :func:`require_trust`."""
+        self.trusted_signers = trusted_signers
+        """Those of ``signers`` that were trusted when it was opened; empty where nobody asked."""
         self.id = manifest_id(manifest_bytes)
+        """SHA-256 of the manifest, in hexadecimal: the bundle's identity."""
+        self._closed = False
         self._container = container
         self._entries = {entry.path: entry for entry in manifest.files}
 
     def __str__(self) -> str:
         return f"{self.manifest.bundle.name} {self.manifest.bundle.version}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """What the bundle is called, without its version."""
+        return self.manifest.bundle.name
+
+    @property
+    def version(self) -> str:
+        """Which version of that name it is."""
+        return self.manifest.bundle.version
+
+    @property
+    def modality(self) -> Modality:
+        """What it decides on."""
+        return self.manifest.modality
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names that its model tells apart, in the model's order."""
+        return tuple(label.name for label in self.manifest.labels)
 
     def read(self, path: str) -> bytes:
         """Return one file of the bundle, its hash checked.
@@ -75,8 +111,16 @@ class Bundle:
         Raises:
             BundleError: FILE_HASH or TRUNCATED; it was changed since the bundle was opened.
             KeyError: The manifest lists no such file.
+            ValueError: The bundle is closed.
         """
+        if self._closed:
+            raise ValueError(f"{self} is closed: read {path} before the end of its with block")
         return self._container.read(self._entries[path])
+
+    def close(self) -> None:
+        """Let go of the file; a second time is fine. What was loaded from it goes on working."""
+        self._closed = True
+        self._container.close()
 
 
 def open_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
@@ -100,7 +144,8 @@ def open_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
     if trusted is not None:
         trusted.require_channel(manifest.bundle.channel, where)
     container.check_files(manifest.files)
-    return Bundle(path, container, manifest, manifest_bytes, signature_bytes, signers)
+    believed = () if trusted is None else tuple(signer for signer in signers if signer in trusted)
+    return Bundle(path, container, manifest, manifest_bytes, signature_bytes, signers, believed)
 
 
 def require_trust(bundle: Bundle, trusted: TrustedKeys) -> None:
@@ -138,7 +183,7 @@ def _open(path: Path) -> tuple[_Container, str]:
 
 class _Archive:
     def __init__(self, fd: int, where: str) -> None:
-        weakref.finalize(self, _close, fd)
+        self.close = weakref.finalize(self, _close, fd)
         self._fd = fd
         self._where = where
         self._reader = ArchiveReader(fd, where)
@@ -163,7 +208,7 @@ class _Archive:
 
 class _Folder:
     def __init__(self, fd: int, where: str) -> None:
-        weakref.finalize(self, _close, fd)
+        self.close = weakref.finalize(self, _close, fd)
         self._fd = fd
         self._where = where
 

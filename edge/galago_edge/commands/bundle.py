@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import galago_edge
 from galago_edge.commands.cli import GalagoGroup, json_option
 from galago_edge.commands.options import opened_bundle
 
 if TYPE_CHECKING:
     from msgspec import UnsetType
 
-    from galago_edge.bundle import Bundle
+    from galago_edge import Bundle
     from galago_edge.contract.manifest import (
         Gate,
         Health,
@@ -82,7 +83,6 @@ def verify(path: Path, trusted: tuple[Path, ...], threshold: int, as_json: bool)
     Example:
       galago bundle verify alarms-1.4.0.galago --trust release.key.pub
     """
-    from galago_edge.bundle import TrustedKeys, open_bundle
     from galago_edge.contract.errors import CallerError, Reason
 
     if threshold > 1 and not trusted:
@@ -91,25 +91,23 @@ def verify(path: Path, trusted: tuple[Path, ...], threshold: int, as_json: bool)
             f"--threshold {threshold} counts keys that are trusted, and none is given",
             hint=f"give at least {threshold} keys with --trust PUB",
         )
-    keys = TrustedKeys.of(trusted, threshold) if trusted else None
-    opened = open_bundle(path, keys)
-    believed = [signer for signer in opened.signers if keys and signer in keys]
+    opened = galago_edge.open_bundle(path, trusted=trusted, threshold=threshold, unverified=not trusted)
     if as_json:
-        info = opened.manifest.bundle
         data = {
             "ok": True,
             "id": opened.id,
-            "name": info.name,
-            "version": info.version,
+            "name": opened.name,
+            "version": opened.version,
             "signers": list(opened.signers),
             "trust_checked": bool(trusted),
-            "trusted_signers": believed,
+            "trusted_signers": list(opened.trusted_signers),
         }
         click.echo(json.dumps(data, indent=2))
         return
     click.echo(f"{opened} is whole (id {opened.id[:16]}…)")
     for signer in opened.signers:
-        said = "trusted" if signer in believed else "not trusted" if trusted else "trust was not asked for"
+        believed = signer in opened.trusted_signers
+        said = "trusted" if believed else "not trusted" if trusted else "trust was not asked for"
         click.echo(f"signed by {signer} ({said})")
 
 

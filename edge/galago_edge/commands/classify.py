@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import galago_edge
 from galago_edge.commands.cli import json_option
 from galago_edge.commands.options import bundle_options, opened_bundle, own_opencv
 from galago_edge.contract.errors import InputError, LinkError
 
 if TYPE_CHECKING:
-    from galago_edge.bundle import Bundle
-    from galago_edge.pipeline import Classification, Ranked
+    from galago_edge import Bundle, Classification, RankedLabel
 
 _TOP = 3
 _NS_PER_S = 1e9
@@ -39,16 +39,14 @@ def classify(
     Example:
       galago classify --bundle digits-1.0.0.galago scans/*.png
     """
-    from galago_edge.pipeline import classify, load
-
     opened = opened_bundle(bundle, trusted)
-    own_opencv([opened.manifest.modality])
-    loaded = load(opened)
+    own_opencv([opened.modality])
+    classifier = galago_edge.Classifier(opened)
     rows: list[dict[str, Any]] = []
     failed = False
     for path in files:
         try:
-            found = classify(path, loaded)
+            found = classifier.classify_file(path)
         except (InputError, LinkError) as error:  # this file's own trouble: the others are still shown
             failed = True
             rows.append({"file": str(path), "error": error.as_data()})
@@ -83,7 +81,7 @@ def _row(path: Path, found: Classification) -> dict[str, Any]:
     return row
 
 
-def _ranked(entry: Ranked) -> dict[str, Any]:
+def _ranked(entry: RankedLabel) -> dict[str, Any]:
     return {
         "label": entry.label,
         "score": round(entry.score, 6),
@@ -93,5 +91,4 @@ def _ranked(entry: Ranked) -> dict[str, Any]:
 
 
 def _identity(bundle: Bundle) -> dict[str, str]:
-    info = bundle.manifest.bundle
-    return {"bundle": bundle.id, "name": info.name, "version": info.version}
+    return {"bundle": bundle.id, "name": bundle.name, "version": bundle.version}

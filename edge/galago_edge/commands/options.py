@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+import galago_edge
+
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
     from galago_edge.sinks import JsonlSink
@@ -41,11 +43,9 @@ def opened_bundle(path: Path, trusted: tuple[Path, ...]) -> Bundle:
     """Open the bundle that the options name.
 
     Raises:
-        GalagoError: See ``galago_edge.bundle.open_bundle``.
+        GalagoError: See ``galago_edge.open_bundle``.
     """
-    from galago_edge.bundle import TrustedKeys, open_bundle
-
-    return open_bundle(path, TrustedKeys.of(trusted) if trusted else None)
+    return galago_edge.open_bundle(path, trusted=trusted, unverified=not trusted)
 
 
 def own_opencv(modalities: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+import galago_edge
 from galago_edge.commands.options import bundle_options, opened_bundle, own_opencv, records_to
 from galago_edge.contract.errors import CallerError, Reason
 
@@ -46,21 +47,19 @@ def replay(
       galago replay "frames/?fps=10" --bundle digits-1.0.0.galago --scores --out events.jsonl
       ffmpeg -i night.ogg -f s16le -ac 1 -ar 16000 - | galago replay pipe:- --bundle alarms-1.0.0.galago
     """
-    from galago_edge.pipeline import Stream, drive, load
-    from galago_edge.sources import open_source, parse_source
+    from galago_edge.sources import parse_source
 
     if parse_source(source).kind == "camera":
         raise CallerError(
             Reason.CONFIG_BAD, "a camera cannot be replayed", hint="galago run decides on live cameras"
         )
     opened = opened_bundle(bundle, trusted)
-    recording = open_source(source, opened.manifest.preprocess.spec, block_samples=block_samples)
-    own_opencv([opened.manifest.modality])
-    stream = Stream(name, load(opened), scores=scores)
+    own_opencv([opened.modality])
+    recording = galago_edge.replay(source, opened, name=name, scores=scores, block_samples=block_samples)
     with records_to(out) as sink:
-        failure = drive(recording, stream, sink.emit)
+        failure = recording.write(sink.emit)
     if out is not None:
-        tally = stream.tally
-        click.echo(f"{opened}: {tally.windows} windows, {tally.events} events, {tally.gaps} gaps -> {out}")
+        told = f"{recording.windows} windows, {recording.events} events, {recording.gaps} gaps"
+        click.echo(f"{opened}: {told} -> {out}")
     if failure is not None:
         raise failure

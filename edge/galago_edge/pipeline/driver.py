@@ -37,19 +37,34 @@ def drive(source: Source, stream: Decides, emit: Emit) -> GalagoError | None:
     When the source or the stream fails half-way, what came before is decided, the failure becomes the
     stream's last record and is returned: the records are whole all the same.
     """
-    emit(stream.start(source))
-    failure: GalagoError | None = None
-    with closing(_decided(source, stream)) as batches:
+    with closing(batches(source, stream)) as walk:
         while True:
             try:
-                records = next(batches, None)
+                records = next(walk)
+            except StopIteration as end:
+                failure: GalagoError | None = end.value
+                return failure
+            emit(records)
+
+
+def batches(source: Source, stream: Decides) -> Generator[list[Record], None, GalagoError | None]:
+    """Yield the records that each item of ``source`` leads to; return the failure that ended them.
+
+    As :func:`drive`, for those who would rather pull.
+    """
+    yield stream.start(source)
+    failure: GalagoError | None = None
+    with closing(_decided(source, stream)) as decided:
+        while True:
+            try:
+                records = next(decided, None)
             except GalagoError as error:
                 failure = error
                 break
             if records is None:
                 break
-            emit(records)
-    emit(stream.finish(source, failure))
+            yield records
+    yield stream.finish(source, failure)
     return failure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,29 @@ from galago_edge.engine import BackendChange, runtime
 from galago_edge.pipeline.loaded_bundle import LoadedBundle
 from galago_edge.pipeline.threshold_overrides import Overrides, override
 from galago_edge.pipeline.windows import windows_of
-from galago_edge.sources import Source
 
 _SCORE_DIGITS = 6  # Q16 steps are 0.000015
+
+
+class SourceAccount(Protocol):
+    """What the records tell of a source: the part of :class:`~galago_edge.sources.Source` they need."""
+
+    @property
+    def live(self) -> bool:
+        """Whether a failure's message may be in the records; a recording's holds the path where it lies."""
+        ...
+
+    def description(self) -> dict[str, Any]:
+        """Return what is known before the first item."""
+        ...
+
+    def conversion(self) -> dict[str, Any] | None:
+        """Return how samples are converted to what the bundle needs; None when they are not."""
+        ...
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts that are known afterwards."""
+        ...
 
 
 @dataclass(slots=True)
@@ -109,7 +129,7 @@ class Stream:
         self.tally, self.every = before.tally, before.every
         before.observe = None
 
-    def start(self, source: Source) -> list[Record]:
+    def start(self, source: SourceAccount) -> list[Record]:
         """Return the first records: what this stream decides with, and on what."""
         manifest, ran_by = self._loaded.manifest, runtime()
         detail = {
@@ -157,7 +177,7 @@ class Stream:
         """Return the only record of a stream whose source could not be opened."""
         return [self._state("stream", "failed", _failure(failure))]
 
-    def finish(self, source: Source, failure: GalagoError | None = None) -> list[Record]:
+    def finish(self, source: SourceAccount, failure: GalagoError | None = None) -> list[Record]:
         """Return the last records: what the whole stream came to, and how it ended."""
         detail: dict[str, Any] = {
             "windows": self.tally.windows,
