@@ -11,6 +11,7 @@ import pytest
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.errors import DeviceError, InputError, LinkError, Reason
 from galago_edge.contract.manifest import Label
+from galago_edge.contract.streams import Span
 from galago_edge.pipeline import LoadedBundle, classify, load
 from test_kit import TINY_AUDIO, make_bundle, wav_bytes
 
@@ -55,6 +56,7 @@ def test_an_image_is_what_the_model_says(
         entry.score for entry in found.ranked
     ]
     assert (found.windows, found.padded_samples, found.conversion) == (1, 0, None)
+    assert [entry.span for entry in found.ranked] == [Span(0, 1, 0, 0)] * 3
 
 
 def test_a_short_tone_in_a_long_silence_is_found_where_it_is(

@@ -14,7 +14,7 @@ from galago_edge.contract.errors import BundleError, CallerError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.preprocess import FrontendTables, LogMelFrontend, log_mel
 from galago_edge.preprocess.matrices import build_matrices
-from galago_edge.preprocess.tables import BANK_BITS, LEVEL_BITS, TABLE_BITS
+from galago_edge.preprocess.tables import BANK_BITS, LEVEL_BITS, TABLE_BITS, magnitude_bits
 
 SPEC = AudioPreprocess()
 
@@ -199,3 +199,8 @@ def test_bands_that_cannot_work_are_refused(changes: dict[str, Any], message: st
         FrontendTables.build(AudioPreprocess(**changes))
     assert caught.value.reason is Reason.CONFIG_BAD
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("frame_samples", "bits"), [(16, 4), (1_024, 4), (1_025, 2), (4_096, 2)])
+def test_long_frames_keep_fewer_bits_of_a_magnitude(frame_samples: int, bits: int) -> None:
+    assert magnitude_bits(frame_samples) == bits
