@@ -22,6 +22,7 @@ from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.records import Record, StateRecord
 from galago_edge.contract.settings import Settings, StreamSettings
 from galago_edge.contract.status import ServiceStatus
+from galago_edge.host.wall_clock import clock_synced
 from galago_edge.pipeline.driver import drive
 from galago_edge.pipeline.threshold_overrides import override
 from galago_edge.preprocess.image import use_one_thread
@@ -48,7 +49,7 @@ from galago_edge.service.systemd import Supervisor
 from galago_edge.service.trial import LiveTrial, as_failure
 from galago_edge.service.upkeep import Upkeep
 from galago_edge.service.watchdog import Hang, StreamProgress, Watchdog
-from galago_edge.sinks import JsonlSink, clock_synced
+from galago_edge.sinks import JsonlSink
 from galago_edge.sinks.outbox import Outbox
 from galago_edge.sources import Source
 

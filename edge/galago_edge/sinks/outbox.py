@@ -9,6 +9,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+import msgspec
+
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.records import Record, ScoresRecord, encode_record
 from galago_edge.contract.settings import Settings
@@ -18,8 +20,8 @@ from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.jsonl import JsonlSink
 from galago_edge.sinks.rotating_log import RotatingLog
-from galago_edge.sinks.spool import Entry, Spool
-from galago_edge.sinks.wall_clock import stamped
+from galago_edge.sinks.spool import Spool
+from galago_edge.sinks.spool_writer import Entry
 
 QUEUE_RECORDS = 10_000
 """What may wait for the writing thread; only a disk that hangs lets it come to that."""
@@ -101,7 +103,7 @@ class Outbox:
         if not records:
             return
         with self._lock:
-            taken = stamped(records, self._clocks.wall_ns(), self._clocks.synced())
+            taken = _stamped(records, self._clocks.wall_ns(), self._clocks.synced())
             lines = [encode_record(record) for record in taken]
             if self._spool is not None or self._log is not None:
                 self._put(taken, lines)
@@ -240,6 +242,11 @@ class Outbox:
             self._fault = f"a fault of galago itself: {error!r}"
             return 1.0
         return due_s
+
+
+def _stamped(records: Sequence[Record], wall_ns: int, synced: bool) -> list[Record]:
+    """Return the records with the wall time, which is a label for people; nothing is decided by it."""
+    return [msgspec.structs.replace(record, wall_ns=wall_ns, clock_synced=synced) for record in records]
 
 
 def _log(settings: Settings, disk: Disk | None, clocks: Clocks) -> RotatingLog | None:
