@@ -9,10 +9,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-import msgspec
-
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.records import Record, ScoresRecord, encode_record
+from galago_edge.contract.records import Record, ScoresRecord, encode_record, stamped
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
 from galago_edge.sinks.clocks import Clocks
@@ -103,7 +101,7 @@ class Outbox:
         if not records:
             return
         with self._lock:
-            taken = _stamped(records, self._clocks.wall_ns(), self._clocks.synced())
+            taken = stamped(records, self._clocks.wall_ns(), self._clocks.synced())
             lines = [encode_record(record) for record in taken]
             if self._spool is not None or self._log is not None:
                 self._put(taken, lines)
@@ -242,11 +240,6 @@ class Outbox:
             self._fault = f"a fault of galago itself: {error!r}"
             return 1.0
         return due_s
-
-
-def _stamped(records: Sequence[Record], wall_ns: int, synced: bool) -> list[Record]:
-    """Return the records with the wall time, which is a label for people; nothing is decided by it."""
-    return [msgspec.structs.replace(record, wall_ns=wall_ns, clock_synced=synced) for record in records]
 
 
 def _log(settings: Settings, disk: Disk | None, clocks: Clocks) -> RotatingLog | None:
