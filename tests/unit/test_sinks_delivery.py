@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from galago_edge.sinks.consumer import Delivery
-from galago_edge.sinks.delivery_thread import Backoff, Bell, DeliveryThread
-from galago_edge.sinks.spool import Entry, Spool
+from galago_edge.host.backoff import Backoff
+from galago_edge.sinks.bell import Bell
+from galago_edge.sinks.delivery import Delivery
+from galago_edge.sinks.delivery_thread import DeliveryThread
+from galago_edge.sinks.spool import Spool
+from galago_edge.sinks.spool_writer import Entry
 from real_parts import wait_for
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.records import GapRecord, Record, decode_record, encode_record
-from galago_edge.sinks import JsonlSink, clock_synced, open_jsonl
+from galago_edge.host.wall_clock import clock_synced
+from galago_edge.sinks import JsonlSink, open_jsonl
 
 
 def gap(number: int) -> Record:

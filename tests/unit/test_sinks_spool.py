@@ -20,9 +20,10 @@ from galago_edge.contract.errors import BusyError, Reason
 from galago_edge.sinks import memory_tail
 from galago_edge.sinks import spool as spool_module
 from galago_edge.sinks.clocks import Clocks
-from galago_edge.sinks.consumer import Delivery
+from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.disk import Disk
-from galago_edge.sinks.spool import Entry, Spool
+from galago_edge.sinks.spool import Spool
+from galago_edge.sinks.spool_writer import Entry
 from galago_edge.sinks.stored_record import FRAME_BYTES, scan_frames
 from real_parts import small_disk
 
@@ -108,10 +109,10 @@ def opened(
 def killed(spool: Spool) -> None:
     """Let go of a spool as SIGKILL does: what was written stays, nothing else happens."""
     OPENED.remove(spool)
-    os.close(spool._lock_fd)
-    spool._segments.close()
-    for name in spool._consumers:
-        spool.consumer(name).cursor.close()
+    os.close(spool._writer._lock_fd)
+    spool._records.segments.close()
+    for consumer in spool._records.consumers:
+        consumer.cursor.close()
 
 
 def entry(number: int, kind: str = "event", size: int = 0) -> Entry:

@@ -8,6 +8,7 @@ only: the idempotency key, and the wall time by a clock that was right later in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -115,6 +116,11 @@ _KINDS: dict[str, type[EventRecord] | type[ScoresRecord] | type[GapRecord] | typ
 
 class _Kind(msgspec.Struct):
     kind: str
+
+
+def stamped(records: Sequence[Record], wall_ns: int, synced: bool) -> list[Record]:
+    """Return the records with the wall time, which is a label for people; nothing is decided by it."""
+    return [msgspec.structs.replace(record, wall_ns=wall_ns, clock_synced=synced) for record in records]
 
 
 def encode_record(record: Record) -> bytes:

@@ -207,7 +207,7 @@ def check_heat(case: Case) -> Iterator[Finding]:
 
 def check_clock(case: Case) -> Iterator[Finding]:
     """The wall clock can be believed. Nothing is decided by it, but people read it."""
-    from galago_edge.sinks.wall_clock import clock_synced
+    from galago_edge.host.wall_clock import clock_synced
 
     now = datetime.datetime.now(datetime.UTC)
     met = f"{now:%Y-%m-%d %H:%M:%S} UTC"

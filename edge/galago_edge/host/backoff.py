@@ -20,3 +20,23 @@ def backoff_s(
     """
     pause = min(first_s * 2.0 ** min(failures - 1, _DOUBLINGS), longest_s)
     return pause * (1.0 - _JITTER * draw())
+
+
+class Backoff:
+    """Pauses between attempts at one thing, until one succeeds."""
+
+    def __init__(self, first_s: float, max_s: float, *, draw: Callable[[], float] = random.random) -> None:
+        """``draw`` gives numbers in ``[0, 1)``."""
+        self._first_s = first_s
+        self._max_s = max_s
+        self._draw = draw
+        self._failures = 0
+
+    def pause_s(self) -> float:
+        """Return how long to wait now."""
+        self._failures += 1
+        return backoff_s(self._failures, self._first_s, self._max_s, self._draw)
+
+    def reset(self) -> None:
+        """Begin with the shortest pause again."""
+        self._failures = 0

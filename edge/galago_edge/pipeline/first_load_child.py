@@ -190,7 +190,7 @@ def _sharpened(error: GalagoError, request: Request) -> GalagoError:
 
 
 def _failed(error: GalagoError) -> Failed:
-    return Failed(kind=type(error).__name__, reason=error.reason, message=str(error), hint=error.hint)
+    return msgspec.convert({"kind": type(error).__name__, **error.as_data()}, Failed)
 
 
 def _peak_bytes() -> int:

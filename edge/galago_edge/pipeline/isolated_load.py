@@ -243,11 +243,10 @@ def _passed(line: bytes) -> Passed:
         told = msgspec.json.decode(line, type=Passed | Failed)
         if isinstance(told, Passed):
             return told
-        kind: type[GalagoError] = _KINDS[told.kind]
-        reason = Reason(told.reason)
+        failure: GalagoError = _KINDS[told.kind].from_data(msgspec.structs.asdict(told))
     except (msgspec.DecodeError, KeyError, ValueError):
         raise _crash(DeviceError, "ended without an answer") from None
-    raise kind(reason, told.message, hint=told.hint)
+    raise failure
 
 
 def _lost(code: int | None, stages: list[bytes], said: str, limits: Limits, *, late: bool) -> GalagoError:

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.host.wall_clock import clock_synced
 from galago_edge.service.coverage import Days
-from galago_edge.sinks.wall_clock import clock_synced
 
 ALIVE_FILE = "alive.json"
 COVERAGE_FILE = "coverage.json"

@@ -14,6 +14,7 @@ import galago_edge
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import ServiceStatus
+from galago_edge.host.wall_clock import clock_synced
 from galago_edge.recording import SampleFolder
 from galago_edge.service.control import Control
 from galago_edge.service.errands import Errands
@@ -34,7 +35,7 @@ from galago_edge.service.systemd import Supervisor
 from galago_edge.service.trial import LiveTrial
 from galago_edge.service.upkeep import Upkeep
 from galago_edge.service.watchdog import Watchdog
-from galago_edge.sinks import JsonlSink, clock_synced
+from galago_edge.sinks import JsonlSink
 from galago_edge.sinks.outbox import Outbox
 
 Report = Callable[[str, BaseException], None]

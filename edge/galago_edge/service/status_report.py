@@ -22,11 +22,11 @@ from galago_edge.contract.status import (
     StreamStatus,
 )
 from galago_edge.contract.streams import Frame
+from galago_edge.host.wall_clock import clock_synced
 from galago_edge.service.limits import resident_mb
 from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.slots import Slots
 from galago_edge.service.upkeep import Upkeep
-from galago_edge.sinks.wall_clock import clock_synced
 from galago_edge.sources.opencv import import_cv2
 
 _PREVIEW_WIDTH = 640

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from galago_edge.sinks.wall_clock import clock_synced
+from galago_edge.host.wall_clock import clock_synced
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

@@ -9,25 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from galago_edge.sinks.cursor import CursorFile, CursorPosition, new_identity
+from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.stored_record import KIND_CODES
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One record on its way to one receiver; handed out again until it is acknowledged."""
-
-    token: int
-    """For :meth:`Spool.ack`."""
-    seq: int
-    key: str
-    """Idempotency key: the same in every attempt, also after a restart; never used for another record."""
-    kind: str
-    line: bytes
-    """The record as one line of JSON, without the newline, with ``key`` and ``wall_corrected_ns`` added."""
-    lost: int = 0
-    """When not 0, this record tells that so many records are lost."""
-    told: int = 0
-    """How many of them the cursor keeps as untold until this is acknowledged."""
 
 
 @dataclass(slots=True)

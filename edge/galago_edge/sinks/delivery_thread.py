@@ -2,79 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import random
-import select
 import threading
 import time
-from collections.abc import Callable
 from typing import Literal
 
 from galago_edge.contract.errors import disk_error
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.status import SinkStatus
-from galago_edge.host.backoff import backoff_s
+from galago_edge.host.backoff import Backoff
+from galago_edge.sinks.bell import Bell
 from galago_edge.sinks.spool import Spool
 
 _STEADY_S = 30.0
 """A connection that lasts so long was a good one: the next pause is a short one again."""
-
-
-class Backoff:
-    """Pauses between attempts at one receiver, until one succeeds."""
-
-    def __init__(self, first_s: float, max_s: float, *, draw: Callable[[], float] = random.random) -> None:
-        """``draw`` gives numbers in ``[0, 1)``."""
-        self._first_s = first_s
-        self._max_s = max_s
-        self._draw = draw
-        self._failures = 0
-
-    def pause_s(self) -> float:
-        """Return how long to wait now."""
-        self._failures += 1
-        return backoff_s(self._failures, self._first_s, self._max_s, self._draw)
-
-    def reset(self) -> None:
-        """Begin with the shortest pause again."""
-        self._failures = 0
-
-
-class Bell:
-    """Wakes one thread that waits, alone or together with a socket."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def ring(self) -> None:
-        """Wake the waiter, or let its next wait return at once. Never blocks; harmless when closed."""
-        with contextlib.suppress(OSError):  # full: it has been rung often enough
-            os.write(self._write, b"!")
-
-    def wait(self, timeout_s: float) -> None:
-        """Wait until it rings, at most ``timeout_s``; what has rung is used up."""
-        poll = select.poll()
-        poll.register(self._read, select.POLLIN)
-        poll.poll(max(timeout_s, 0.0) * 1000)
-        self.silence()
-
-    def silence(self) -> None:
-        """Use up what has rung."""
-        with contextlib.suppress(BlockingIOError):
-            while os.read(self._read, 4_096):
-                pass
-
-    def fileno(self) -> int:
-        """Return the descriptor that is readable when it has rung."""
-        return self._read
-
-    def close(self) -> None:
-        """Give the descriptors back."""
-        fds, self._read, self._write = (self._read, self._write), -1, -1
-        for fd in fds:
-            if fd >= 0:
-                os.close(fd)
 
 
 class DeliveryThread:

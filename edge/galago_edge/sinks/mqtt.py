@@ -13,9 +13,11 @@ from typing import Any
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.settings import MqttSettings
+from galago_edge.host.backoff import Backoff
 from galago_edge.host.extras import import_extra
-from galago_edge.sinks.consumer import Delivery
-from galago_edge.sinks.delivery_thread import Backoff, Bell, DeliveryThread
+from galago_edge.sinks.bell import Bell
+from galago_edge.sinks.delivery import Delivery
+from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.spool import Spool
 from galago_edge.sinks.topics import OFFLINE, ONLINE, Described, Message, Topics
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.records import Record, ScoresRecord, encode_record
+from galago_edge.contract.records import Record, ScoresRecord, encode_record, stamped
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
 from galago_edge.sinks.clocks import Clocks
@@ -18,8 +18,8 @@ from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.jsonl import JsonlSink
 from galago_edge.sinks.rotating_log import RotatingLog
-from galago_edge.sinks.spool import Entry, Spool
-from galago_edge.sinks.wall_clock import stamped
+from galago_edge.sinks.spool import Spool
+from galago_edge.sinks.spool_writer import Entry
 
 QUEUE_RECORDS = 10_000
 """What may wait for the writing thread; only a disk that hangs lets it come to that."""

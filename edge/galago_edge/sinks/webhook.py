@@ -8,9 +8,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import WebhookSettings
+from galago_edge.host.backoff import Backoff
 from galago_edge.host.http_connection import Deadline, connection_to, request_target
-from galago_edge.sinks.consumer import Delivery
-from galago_edge.sinks.delivery_thread import Backoff, DeliveryThread
+from galago_edge.sinks.delivery import Delivery
+from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.spool import Spool
 
 _FIRST_PAUSE_S = 1.0

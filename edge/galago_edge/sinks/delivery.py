@@ -1,7 +1,8 @@
-"""What is added to a record on its way out, and the record that stands for those that are lost."""
+"""What goes out to a receiver: a record with its key and its times, or the one that stands for lost ones."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -9,6 +10,24 @@ import msgspec
 from galago_edge.contract.records import StateRecord
 from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.stored_record import StoredRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One record on its way to one receiver; handed out again until it is acknowledged."""
+
+    token: int
+    """For :meth:`Spool.ack`."""
+    seq: int
+    key: str
+    """Idempotency key: the same in every attempt, also after a restart; never used for another record."""
+    kind: str
+    line: bytes
+    """The record as one line of JSON, without the newline, with ``key`` and ``wall_corrected_ns`` added."""
+    lost: int = 0
+    """When not 0, this record tells that so many records are lost."""
+    told: int = 0
+    """How many of them the cursor keeps as untold until this is acknowledged."""
 
 
 def record_key(device: str, frame: StoredRecord) -> str:
