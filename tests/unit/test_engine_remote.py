@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from galago_edge.children.channel import Channel, channel_ends
 from galago_edge.contract.errors import Reason
 from galago_edge.contract.profile import Accelerator
 from galago_edge.engine import AcceleratorError, Engine, Fault, RemoteEngine, probe_delegate, remote
+from galago_edge.engine.worker_messages import Answer
 from real_parts import wait_for
 
 Start = Callable[..., RemoteEngine]
@@ -156,11 +158,30 @@ def test_a_process_that_is_not_the_worker_is_refused(start: Start, monkeypatch: 
     assert caught.value.fault is Fault.DELEGATE_CRASHED
 
 
-@pytest.mark.parametrize("answer", [b"no JSON", b'{"type":"failed","fault":"new","message":""}', b"{}"])
+@pytest.mark.parametrize(
+    "answer", [b"no JSON", b"no JSON\n", b'{"type":"failed","fault":"new","message":""}\n', b"{}\n"]
+)
 def test_an_answer_that_is_none_is_a_fault_and_no_traceback(start: Start, answer: bytes) -> None:
     engine = loaded(start())
-    with pytest.raises(AcceleratorError, match="no answer") as caught:
-        engine._decoded(answer)
+    ours, theirs = channel_ends()
+    engine._channel.close()
+    engine._channel = Channel(ours, Answer)
+    with theirs:
+        theirs.send(answer)
+        with pytest.raises(AcceleratorError, match="no answer") as caught:
+            engine.invoke()
+    assert caught.value.fault is Fault.WORKER_FAILED
+
+
+def test_an_answer_to_another_question_is_a_fault_too(start: Start) -> None:
+    engine = start()
+    ours, theirs = channel_ends()
+    engine._channel.close()
+    engine._channel = Channel(ours, Answer)
+    with theirs:
+        theirs.send(b'{"type":"done"}\n')
+        with pytest.raises(AcceleratorError, match="out of turn") as caught:
+            engine.load()
     assert caught.value.fault is Fault.WORKER_FAILED
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from galago_edge.children import stragglers
 from galago_edge.contract.errors import CallerError, DeviceError, LinkError, Reason
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import Frame
@@ -33,6 +34,7 @@ from pathlib import Path
 from galago_edge.contract.errors import DeviceError, LinkError, Reason
 from galago_edge.sources.capture import capture_child
 from galago_edge.sources.capture import frame_server
+from galago_edge.sources.capture.capture_messages import CameraDescription
 
 class Device:
     def __init__(self, folder):
@@ -60,9 +62,10 @@ class Device:
 def run(link):
     order = link.order()
     OPEN
-    device = Device(order["target"])
-    link.opened({"width": 8, "height": 8})
-    frame_server.serve(link, device, order["fps"])
+    device = Device(order.target)
+    device.link = link
+    link.opened(CameraDescription(name=order.shown, width=8, height=8))
+    frame_server.serve(link, device, order.fps)
 
 capture_child.run = run
 capture_child.main()
@@ -74,7 +77,7 @@ HANGS_HOLDING_EVERYTHING = "ctypes.PyDLL(None).sleep(1000)"  # the interpreter l
 def program(grab: str = "", open: str = "pass") -> tuple[str, ...]:
     """A child whose device does ``grab`` for every frame that it is given, and ``open`` before it opens."""
     script = DEVICE.replace("GRAB", f"self.wait(); {grab}").replace("OPEN", open)
-    return (sys.executable, "-P", "-c", script)
+    return ("-c", script)
 
 
 class Camera:
@@ -163,7 +166,8 @@ def test_a_frame_comes_over_whole_with_its_time(camera: Camera) -> None:
     assert before_ns <= frame.captured_ns <= time.monotonic_ns()
     assert frame.index == 0 and frame.encoded is None
     np.testing.assert_array_equal(frame.pixels, np.full((8, 8, 3), 1, np.uint8))
-    assert capture.description() == {"kind": "camera", "name": str(camera.folder), "width": 8, "height": 8}
+    described = {"kind": "camera", "name": str(camera.folder), "width": 8, "height": 8}
+    assert list(capture.description().items()) == list(described.items())  # a record begins with it
 
 
 def test_frames_of_changing_size_come_over_whole_and_stay_what_they_were(camera: Camera) -> None:
@@ -300,7 +304,7 @@ def test_credentials_are_in_no_argument_no_environment_no_message_and_no_chatter
     look = (
         "own = open('/proc/self/cmdline').read() + open('/proc/self/environ').read(); "
         f"Path({str(marker)!r}).write_text('leak' if 'hunt' 'er2' in own else 'clean'); "
-        "print(order['target'], file=sys.stderr); raise OSError(order['target'] + ' cannot be opened')"
+        "print(order.target, file=sys.stderr); raise OSError(order.target + ' cannot be opened')"
     )
     with pytest.raises(LinkError) as caught:
         connect(parse_source(f"camera:{url}"), SourceSettings(address="x"), None, program=program(open=look))
@@ -323,7 +327,7 @@ def test_opening_and_closing_leaves_nothing_behind(camera: Camera) -> None:
         capture.close()
         assert not is_there(capture.pid)
     assert left() == before
-    assert capture_process.reap() == 0
+    assert stragglers.reap() == 0
 
 
 def test_a_child_that_the_kernel_does_not_end_is_left_and_looked_after_later(
@@ -333,13 +337,14 @@ def test_a_child_that_the_kernel_does_not_end_is_left_and_looked_after_later(
     monkeypatch.setattr(capture_process, "_KILLED_S", 0.01)
     capture = camera.open(grab=HANGS)
     camera.give()
-    monkeypatch.setattr(capture._child._process, "kill", lambda: None)  # as if stuck inside a driver
+    process = capture._process._child._process
+    monkeypatch.setattr(process, "kill", lambda: None)  # as if stuck inside a driver
     # its lifeline must not end it either
-    stdin, capture._child._process.stdin = capture._child._process.stdin, None
+    stdin, process.stdin = process.stdin, None
     capture.close()
-    assert capture_process.reap() == 1
+    assert stragglers.reap() == 1
     os.kill(capture.pid, signal.SIGKILL)
-    wait_until(lambda: capture_process.reap() == 0, "the child is not looked after")
+    wait_until(lambda: stragglers.reap() == 0, "the child is not looked after")
     assert stdin is not None
     stdin.close()
 
@@ -352,9 +357,9 @@ import galago_edge.sources.capture.{part}
 print(*(name.partition(".")[0] for name in sys.modules))
 """
     for part, heavy in (
-        ("mjpeg", {"numpy", "cv2", "msgspec", "sounddevice"}),
-        ("microphone", {"numpy", "cv2", "msgspec"}),
-        ("camera", {"msgspec", "cryptography", "ai_edge_litert", "sounddevice"}),
+        ("mjpeg", {"numpy", "cv2", "cryptography", "ai_edge_litert", "click", "sounddevice"}),
+        ("microphone", {"numpy", "cv2", "cryptography", "ai_edge_litert", "click"}),
+        ("camera", {"cryptography", "ai_edge_litert", "click", "sounddevice"}),
     ):
         out = subprocess.check_output([sys.executable, "-c", code.format(part=part)], text=True)
         assert not heavy & set(out.split()), part
@@ -399,7 +404,9 @@ def test_what_ends_for_good_is_no_live_source(
     assert caught.value.reason is Reason.CONFIG_BAD
 
 
-@pytest.mark.parametrize("device", ["987", "/dev/no-such-camera", "/dev/null"])
+@pytest.mark.parametrize(
+    "device", ["987", "/dev/no-such-camera", "/dev/null", pytest.param("/dev/\udcff", id="no UTF-8")]
+)
 def test_a_device_that_is_no_camera_is_a_missing_source(
     device: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -408,3 +415,19 @@ def test_a_device_that_is_no_camera_is_a_missing_source(
     assert caught.value.reason is Reason.SOURCE_MISSING
     assert caught.value.hint
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("said", [b"nonsense\n", b'{"type":"overrun","from_ns":1,"to_ns":2}\n'])
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_child_that_says_what_makes_no_sense_is_a_lost_source(
+    said: bytes, opened: bool, camera: Camera
+) -> None:
+    say = f"link._channel._link.send({said!r})"
+    with pytest.raises(LinkError, match="said what makes no sense") as caught:
+        if opened:
+            capture = camera.open(grab=f"self.{say}")
+            camera.give()
+            capture.read(FOREVER_S)
+        else:
+            camera.open(open=say)
+    assert caught.value.reason is (Reason.SOURCE_LOST if opened else Reason.SOURCE_MISSING)

@@ -13,7 +13,8 @@ import pytest
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.sources.capture.camera import OpenCvCamera
-from galago_edge.sources.capture.capture_messages import Message, SharedMemory, SharedView
+from galago_edge.sources.capture.capture_messages import CameraDescription, Order
+from galago_edge.sources.capture.frame_memory import SharedMemory, SharedView
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -75,7 +76,16 @@ def device(tmp_path: Path) -> str:
 
 
 def opened(capture: FakeCapture, device: str, **options: int) -> OpenCvCamera:
-    order = {"target": device, "shown": device, "options": options, "open_s": 10.0, "stall_s": 5.0}
+    order = Order(
+        kind="camera",
+        target=device,
+        shown=device,
+        options=options,
+        fps=None,
+        rate_hz=None,
+        open_s=10.0,
+        stall_s=5.0,
+    )
     return OpenCvCamera(FakeCv2(capture), order)
 
 
@@ -85,7 +95,7 @@ def seen(memory: SharedMemory, taken: tuple[list[int] | None, int] | None) -> tu
     shape, encoded = taken
     view = SharedView()
     fds = memory.fds() or (memory._fd,)
-    view.adopt(Message({}, fds=tuple(os.dup(fd) for fd in fds)))
+    view.adopt([os.dup(fd) for fd in fds])
     size = int(np.prod(shape))
     read = view.read(0, size), view.read(size, encoded)
     assert read[0] is not None and read[1] is not None
@@ -103,7 +113,9 @@ def scene(height: int, width: int, seed: int = 0) -> Pixels:
 def test_a_camera_that_sends_jpeg_is_asked_for_it_and_its_own_bytes_are_kept(device: str) -> None:
     capture = FakeCapture(mjpg=True)
     camera = opened(capture, device, width=64, height=48, fps=10)
-    assert camera.description() == {"width": 64, "height": 48, "fps": 10.0, "encoding": "jpeg"}
+    assert camera.description() == CameraDescription(
+        name=device, width=64, height=48, fps=10.0, encoding="jpeg"
+    )
     assert capture.properties[cv2.CAP_PROP_CONVERT_RGB] == 0
     # the format decides which sizes there are, so it is chosen first
     assert capture.log[:3] == [
@@ -131,7 +143,7 @@ def test_a_damaged_jpeg_is_no_frame(data: bytes, device: str) -> None:
 def test_a_camera_without_jpeg_is_taken_as_opencv_gives_it(device: str) -> None:
     capture = FakeCapture(mjpg=False)
     camera = opened(capture, device)
-    assert camera.description()["encoding"] == "raw"
+    assert camera.description().encoding == "raw"
     assert cv2.CAP_PROP_CONVERT_RGB not in capture.properties
     memory = SharedMemory()
     for seed, (height, width) in enumerate([(48, 64), (48, 64), (96, 128), (24, 32), (48, 64)]):
@@ -185,6 +197,6 @@ def test_a_network_camera_is_watched_before_it_opens_only_when_it_does_not_say_i
     capture = FakeCapture(mjpg=False) if says else Terse(mjpg=False)
     capture.properties[cv2.CAP_PROP_FRAME_WIDTH] = 640.0
     url = "rtsp://127.0.0.1/live"
-    assert opened(capture, url).description()["width"] == 640
+    assert opened(capture, url).description().width == 640
     assert [line for line in capture.log if line.startswith("open")] == [f"open {url}"] * opens
     assert capture.log.count("release") == opens - 1

@@ -12,12 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from galago_edge.children.channel import Channel, Packet, channel_ends
 from galago_edge.contract.errors import DeviceError, LinkError, Reason
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import AudioBlock, Gap
 from galago_edge.sources.address import Address
 from galago_edge.sources.capture import microphone
-from galago_edge.sources.capture.capture_messages import Message, Receiver, socket_pair
+from galago_edge.sources.capture.capture_messages import (
+    Captured,
+    FromChild,
+    MicrophoneDescription,
+    Opened,
+    Order,
+)
 from galago_edge.sources.capture.frame_server import ParentGoneError, ParentLink
 from galago_edge.sources.capture.microphone import Input, Recorder, pick
 from galago_edge.sources.capture.sound_capture import SoundCapture
@@ -66,6 +73,19 @@ def test_without_any_microphone_default_is_missing() -> None:
         pick("default", [])
 
 
+def order(rate_hz: int | None, options: dict[str, int]) -> Order:
+    return Order(
+        kind="microphone",
+        target="mic",
+        shown="mic",
+        options=options,
+        fps=None,
+        rate_hz=rate_hz,
+        open_s=10.0,
+        stall_s=5.0,
+    )
+
+
 class FakeSounddevice:
     """Takes the given rates and numbers of channels."""
 
@@ -95,15 +115,13 @@ def test_the_bundles_rate_and_one_channel_are_taken_where_the_device_can(
     takes: set[tuple[int, int]], options: dict[str, int], wanted: int | None, chosen: tuple[int, int]
 ) -> None:
     device = Input(0, "mic", 6, 48_000)
-    assert (
-        microphone._format(FakeSounddevice(takes), device, {"options": options, "rate_hz": wanted}) == chosen
-    )
+    assert microphone._format(FakeSounddevice(takes), device, order(wanted, options)) == chosen
 
 
 def test_a_declared_rate_that_the_device_cannot_is_refused() -> None:
-    order = {"options": {"rate": 44_100}, "rate_hz": 16_000}
+    declared = order(16_000, {"rate": 44_100})
     with pytest.raises(LinkError, match=r"cannot be opened with rate 44100 \(Invalid sample rate\)"):
-        microphone._format(FakeSounddevice({(48_000, 1)}), Input(0, "mic", 1, 48_000), order)
+        microphone._format(FakeSounddevice({(48_000, 1)}), Input(0, "mic", 1, 48_000), declared)
 
 
 def test_a_missing_portaudio_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,10 +138,10 @@ class Ears:
     """A recorder whose device is played by the test, and the parent that listens to it."""
 
     def __init__(self, channels: int = 1) -> None:
-        ours, theirs = socket_pair()
+        ours, theirs = channel_ends()
         self.recorder = Recorder(1_000, channels)
         self.link, self.ours, self.theirs = ParentLink(theirs), ours, theirs
-        self.receiver = Receiver(ours)
+        self.channel: Channel[FromChild] = Channel(ours, FromChild)
         self.channels = channels
 
     def hear(self, first: int, frames: int, *, overflow: bool = False) -> None:
@@ -135,7 +153,8 @@ class Ears:
         """What the parent gets, up to the device's stop."""
         sender = threading.Thread(target=self._send)
         sender.start()
-        capture = SoundCapture(self, {"rate_hz": 1_000, "channels": self.channels})  # type: ignore[arg-type]
+        described = MicrophoneDescription(name="mic", rate_hz=1_000, channels=self.channels)
+        capture = SoundCapture(self, described)  # type: ignore[arg-type]
         items: list[AudioBlock | Gap] = []
         with pytest.raises(EOFError):
             while True:
@@ -151,12 +170,11 @@ class Ears:
             self.recorder.send(self.link, lambda: False, "mic")
         self.theirs.close()
 
-    def receive(self, timeout_s: float) -> Message:
+    def receive(self, timeout_s: float) -> Packet[Opened | Captured]:
         """As a child gives it."""
-        message = self.receiver.receive()
-        if message is None:
-            raise EOFError
-        return message
+        packet = self.channel.receive()
+        assert isinstance(packet.message, Opened | Captured)
+        return Packet(packet.message, packet.payload, packet.fds)
 
 
 def test_samples_arrive_in_order_with_the_time_of_the_first() -> None:

@@ -1,4 +1,4 @@
-"""What a process may no longer do once it is about to run something that may harm the device.
+"""What a child may no longer do once it is about to run something that may harm the device.
 
 For processes made for one such thing: nothing here can be taken back.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
-import os
 import platform
 import resource
 import signal
@@ -20,7 +19,6 @@ _FILE_BYTES = 1 << 20
 """The runtimes write no files; what they print is held back in one of these."""
 _CPU_SPARE_S = 5
 """Where soft and hard limit are the same the kernel sends SIGKILL at once, which tells nothing."""
-_LIKELY_VICTIM = "1000"
 _SOCKET_CALLS = {
     "x86_64": (0xC000_003E, 317, 41),
     "aarch64": (0xC000_00B7, 277, 198),
@@ -28,7 +26,6 @@ _SOCKET_CALLS = {
 }
 """By machine: its name in linux/audit.h, the numbers of the system calls seccomp and socket."""
 _NO_NEW_PRIVS = 38
-_DEATH_SIGNAL = 1
 _FILTER_MODE, _FILTER_ALL_THREADS = 1, 1
 _LOAD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06  # linux/bpf_common.h
 _ALLOW, _REFUSE = 0x7FFF_0000, 0x0005_000D  # linux/seccomp.h; the errno is EACCES
@@ -46,30 +43,36 @@ class Confinement:
     """Processor time of all its threads; then it ends by SIGXCPU."""
 
 
-def die_with_parent(parent: int) -> None:
-    """End this process when ``parent``, which started it, ends, however that ends; now, if it is gone."""
-    _c_library().prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
 def confine(confinement: Confinement) -> None:
     """Let this process from here on only compute, within bounds, and be the first to go.
 
     No core file onto an SD card, no file above 1 MB, no socket where the kernel can refuse them.
     """
-    for number in (signal.SIGALRM, signal.SIGXCPU):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_LIKELY_VICTIM, encoding="ascii")
+    obey_timers()
+    give_way(1000)
     _refuse_sockets()
     used_s = time_used_s()
-    _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, _FILE_BYTES)
     _limit(resource.RLIMIT_CPU, math.ceil(used_s + confinement.cpu_seconds), spare=_CPU_SPARE_S)
     _limit(resource.RLIMIT_AS, address_space_bytes() + confinement.memory_bytes)
     signal.setitimer(signal.ITIMER_REAL, confinement.seconds)
+
+
+def obey_timers() -> None:
+    """Let a timer of the kernel's end this process, whatever it is doing and its parent did about signals."""
+    for number in (signal.SIGALRM, signal.SIGXCPU):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def give_way(likelihood: int) -> None:
+    """Be a process that the system can do without: it writes no core file onto an SD card when it crashes.
+
+    Where memory runs out, it is the one to lose the more likely, the nearer ``likelihood`` is to 1000.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(likelihood), encoding="ascii")
+    _limit(resource.RLIMIT_CORE, 0)
 
 
 def address_space_bytes() -> int:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.settings import MqttSettings, StreamSettings
-from galago_edge.doctor.children import run_python
 from galago_edge.doctor.findings import Case, Finding, fail, ok, warn
+from galago_edge.doctor.probes import run_python
 
 _CONNECT_S = 5.0
 _CLEAN_SESSION, _WITH_PASSWORD, _WITH_USER = 0x02, 0x40, 0x80

@@ -1,7 +1,8 @@
-"""Lets an installed bundle answer its golden samples: ``python -m ...service.doctor.golden ROOT NAME``.
+"""Lets an installed bundle answer its golden samples.
 
-In a process of its own, because a runtime that does not fit this machine may crash. The last line on standard
-output is a sentence; exit 1 when an answer is wrong.
+``python -m galago_edge.doctor.golden_child ROOT NAME``: in a process of its own, because a runtime that does
+not fit this machine may crash. The last line on standard output is a sentence; exit 1 when an answer is
+wrong.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from galago_edge.children.lifeline import die_with_parent
 from galago_edge.contract.errors import GalagoError
 from galago_edge.pipeline.golden_run import run_golden
 from galago_edge.store import Store
@@ -32,4 +34,5 @@ def main(root: str, name: str) -> int:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     sys.exit(main(*sys.argv[1:]))

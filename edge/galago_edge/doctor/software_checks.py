@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import galago_edge
 from galago_edge.contract.profile import this_arch
-from galago_edge.doctor.children import Outcome, run_python
 from galago_edge.doctor.findings import Case, Finding, fail, ok, warn
+from galago_edge.doctor.probes import ProbeResult, run_python
 
 _OLDEST_PYTHON = (3, 11)
 _VERSION = """
@@ -112,7 +112,7 @@ def check_extras(case: Case) -> Iterator[Finding]:
         yield _extra(extra, {pair: outcomes[pair] for pair in pairs}, needs.get(extra))
 
 
-def _extra(extra: str, outcomes: dict[tuple[str, str], Outcome], need: str | None) -> Finding:
+def _extra(extra: str, outcomes: dict[tuple[str, str], ProbeResult], need: str | None) -> Finding:
     name = f"extra {extra}"
     install = f'pip install "galago-edge[{extra}]"'
     bad = {pair: outcome for pair, outcome in outcomes.items() if outcome.fault}
@@ -129,7 +129,7 @@ def _extra(extra: str, outcomes: dict[tuple[str, str], Outcome], need: str | Non
     return fail(name, f"{met}; needed by {need}", fix) if need else warn(name, met, fix)
 
 
-def _is_missing(module: str, outcome: Outcome) -> bool:
+def _is_missing(module: str, outcome: ProbeResult) -> bool:
     """Tell whether the module itself is not installed; something that it needs may be missing too."""
     return f"ModuleNotFoundError: No module named '{module.partition('.')[0]}'" in outcome.said
 
@@ -152,14 +152,14 @@ def _needs(case: Case) -> dict[str, str]:
     return needs
 
 
-def _needed(case: Case, name: str, outcome: Outcome, install: str) -> Finding:
+def _needed(case: Case, name: str, outcome: ProbeResult, install: str) -> Finding:
     if not outcome.fault:
         return ok(name, outcome.answer)
     case.broken.add(name)
     return fail(name, outcome.fault, _known_fix(outcome) or install)
 
 
-def _known_fix(outcome: Outcome) -> str | None:
+def _known_fix(outcome: ProbeResult) -> str | None:
     text = f"{outcome.fault}\n{outcome.said}"
     for sign, fix in _KNOWN_FAULTS:
         if sign in text:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.contract.profile import PROFILE_FILE, this_arch
-from galago_edge.doctor.children import run_module
 from galago_edge.doctor.findings import Case, Finding, fail, ok, warn
+from galago_edge.doctor.probes import run_module
 
 PUBLISHED_KEYS = frozenset(
     {

@@ -1,7 +1,7 @@
 """A model on an accelerator, run in a process of its own that may crash, hang or be killed.
 
 The process is ``galago_edge.engine.worker``. Input and logits lie in memory that both share; for each run one
-byte goes there and one comes back, and every wait has an end. When the process is lost the input is still
+message goes there and one comes back, and every wait has an end. When the process is lost the input is still
 here, for another backend to decide the same window.
 """
 
@@ -12,28 +12,22 @@ import enum
 import fcntl
 import mmap
 import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.children.channel import Channel, channel_ends
+from galago_edge.children.child import KILLED_S, Child
+from galago_edge.children.output import Output
 from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.profile import Accelerator
 from galago_edge.engine.backend import BackendChange, TensorInfo
-from galago_edge.engine.worker_messages import MAX_MESSAGE, OK, RUN, Answer, Loaded, Request
+from galago_edge.engine.worker_messages import Answer, Done, Failed, Loaded, Request, Run
 
 _WORKER = "galago_edge.engine.worker"
-_KILLED_S = 2.0
-"""A killed process that is still there after this hangs in a driver, and nothing can be done."""
-_STDERR_BYTES = 4096
+_RUN = Run()
 
 
 class Fault(enum.StrEnum):
@@ -117,7 +111,6 @@ class RemoteEngine:
         self._name = backend
         self._invoke_s, self._probe_s = invoke_s, probe_s
         self._ready: _Ready | None = None
-        self._ending = threading.Lock()
         request = Request(
             library=accelerator.library,
             options=accelerator.options,
@@ -128,45 +121,34 @@ class RemoteEngine:
         with contextlib.ExitStack() as stack:
             try:
                 self._start(model, stack)
-                self._control.send(msgspec.json.encode(request))
+                self._channel.send(request)
             except OSError as error:
                 raise self._error(Fault.WORKER_FAILED, f"its process does not start: {error}") from None
             stack.pop_all()
 
     def _start(self, model: bytes, stack: contextlib.ExitStack) -> None:
         """Open what both processes share and start the other one; ``stack`` undoes it."""
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        stack.enter_context(self._control)
+        ours, theirs = channel_ends()
+        self._channel: Channel[Answer] = Channel(ours, Answer)
+        stack.callback(self._channel.close)
         self._tensors = os.memfd_create("galago-tensors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         stack.callback(os.close, self._tensors)
-        self._stderr = os.memfd_create("galago-stderr", os.MFD_CLOEXEC)
-        stack.callback(os.close, self._stderr)
+        self._stderr = stack.enter_context(Output("galago-stderr"))
         with theirs, os.fdopen(os.memfd_create("galago-model", os.MFD_CLOEXEC), "wb") as file:
             file.write(model)
             file.seek(0)
             shared = (theirs.fileno(), file.fileno(), self._tensors)
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _WORKER, *map(str, shared)],
-                pass_fds=shared,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._stderr,
-                start_new_session=True,  # a Ctrl-C at the terminal is for the runtime
-            )
-        stack.callback(self.kill)
+            self._child = Child(("-m", _WORKER), shared=shared, stderr=self._stderr.fileno())
+        stack.callback(self._child.close)
 
     @property
     def pid(self) -> int:
         """Process id of the worker."""
-        return self._process.pid
+        return self._child.pid
 
     def rss_bytes(self) -> int:
         """Return the resident memory of the worker; 0 when it has ended."""
-        try:
-            pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
-        except (OSError, IndexError):
-            return 0
-        return int(pages) * mmap.PAGESIZE
+        return self._child.rss_bytes()
 
     @property
     def parts(self) -> int | None:
@@ -223,12 +205,10 @@ class RemoteEngine:
             AcceleratorError: DELEGATE_CRASHED, DELEGATE_HUNG or INVOKE_FAILED; ``input_view`` is as it was.
         """
         try:
-            self._control.send(RUN)
+            self._channel.send(_RUN)
         except OSError:  # it died between two windows
             raise self._lost("running") from None
-        answer = self._answer(self._invoke_s, "running")
-        if answer != OK:
-            self._decoded(answer)
+        if not isinstance(self._answer(self._invoke_s, "running"), Done):
             raise self._error(Fault.INVOKE_FAILED, "its process answered out of turn")
 
     def logits(self) -> npt.NDArray[np.int8]:
@@ -241,26 +221,24 @@ class RemoteEngine:
 
     def kill(self) -> None:
         """End the process without waiting; whoever waits for it gets DELEGATE_CRASHED. Any thread may."""
-        with self._ending:
-            self._process.send_signal(signal.SIGKILL)  # harmless when it has ended and was seen to
+        self._child.kill()
 
     def close(self) -> None:
         """End the process and give back everything but the memory that views still show.
 
         Raises nothing. :attr:`gone` tells whether the process really ended.
         """
-        self._control.close()
-        self.kill()
-        self._wait(_KILLED_S)
-        for descriptor in (self._tensors, self._stderr):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self._tensors = self._stderr = -1
+        self._channel.close()
+        self._child.close()
+        self._stderr.close()
+        with contextlib.suppress(OSError):
+            os.close(self._tensors)
+        self._tensors = -1
 
     @property
     def gone(self) -> bool:
         """Whether the process has ended; one that hangs in a driver outlives even SIGKILL."""
-        return self._wait(0)
+        return self._child.ending is not None
 
     @property
     def _loaded(self) -> _Ready:
@@ -269,65 +247,40 @@ class RemoteEngine:
         return self._ready
 
     def _loading(self) -> Loaded:
-        return self._decoded(self._answer(self._probe_s, "loading"))
+        answer = self._answer(self._probe_s, "loading")
+        if not isinstance(answer, Loaded):
+            raise self._error(Fault.WORKER_FAILED, "its process answered out of turn")
+        return answer
 
-    def _answer(self, seconds: float, doing: str) -> bytes:
+    def _answer(self, seconds: float, doing: str) -> Loaded | Done:
         """Wait for the worker's answer."""
         try:
-            self._control.settimeout(seconds)
-            answer = self._control.recv(MAX_MESSAGE)
+            answer = self._channel.receive(seconds).message
+            fault = Fault(answer.fault) if isinstance(answer, Failed) else None
         except TimeoutError:
             self.kill()
             raise self._error(Fault.DELEGATE_HUNG, f"no answer for {seconds:g} s of {doing}") from None
-        except OSError:
-            answer = b""
-        if not answer:
-            raise self._lost(doing)
-        return answer
-
-    def _decoded(self, answer: bytes) -> Loaded:
-        try:
-            told = msgspec.json.decode(answer, type=Answer)
-            fault = Fault.WORKER_FAILED if isinstance(told, Loaded) else Fault(told.fault)
-        except (msgspec.DecodeError, ValueError):
+        except EOFError:
+            raise self._lost(doing) from None
+        except ValueError:
             raise self._error(Fault.WORKER_FAILED, "its process answered what is no answer") from None
-        if isinstance(told, Loaded):
-            return told
-        raise self._error(fault, told.message or self._chatter() or "it gives no reason")
+        if isinstance(answer, Failed):
+            told = answer.message or self._stderr.last_line() or "it gives no reason"
+            raise self._error(fault or Fault.WORKER_FAILED, told)
+        return answer
 
     def _lost(self, doing: str) -> AcceleratorError:
         """Return what became of the process."""
-        if not self._wait(_KILLED_S):
+        ending = self._child.wait(KILLED_S)
+        if ending is None:
             self.kill()
             return self._error(Fault.DELEGATE_CRASHED, f"its process went silent while {doing}")
-        code = self._process.returncode
-        if code < 0:
-            how = f"its process was ended by {_signal_name(-code)} while {doing}"
-        else:
-            how = f"its process ended with exit code {code} while {doing}"
-        last = self._chatter()
+        how = f"its process {ending} while {doing}"
+        last = self._stderr.last_line()
         return self._error(Fault.DELEGATE_CRASHED, f"{how} ({last})" if last else how)
 
     def _error(self, fault: Fault, message: str) -> AcceleratorError:
         return AcceleratorError(fault, f"{self._name}: {message}")
-
-    def _chatter(self) -> str:
-        """Return the last line that the delegate wrote to standard error while it was loaded."""
-        try:
-            size = os.fstat(self._stderr).st_size
-            text = os.pread(self._stderr, _STDERR_BYTES, max(0, size - _STDERR_BYTES))
-        except OSError:
-            return ""
-        lines = [line.strip() for line in text.decode(errors="replace").splitlines()]
-        told = [line for line in lines if line and not line.startswith("INFO:")]
-        return told[-1][:200] if told else ""
-
-    def _wait(self, seconds: float) -> bool:
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
 
 
 def probe_delegate(backend: str, accelerator: Accelerator, *, probe_s: float = 30.0) -> None:
@@ -345,10 +298,3 @@ def probe_delegate(backend: str, accelerator: Accelerator, *, probe_s: float = 3
 
 def _size(tensor: TensorInfo) -> int:
     return int(np.prod(tensor.shape)) * np.dtype(tensor.dtype).itemsize
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -1,15 +1,17 @@
 """The process that runs an accelerated model: ``python -m galago_edge.engine.worker SOCKET MODEL TENSORS``.
 
 A delegate is foreign code that may fail, crash, hang or leak. Here it does so alone: the runtime is another
-process (``galago_edge.engine.remote``) and holds the other end of ``SOCKET``, a sequenced-packet socket.
+process (``galago_edge.engine.remote``) and holds the other end of ``SOCKET``
+(``galago_edge.children.channel``).
 
-1. It sends the request as JSON (:class:`Request`). ``MODEL`` is a file of the model's bytes.
+1. It sends a ``Request``. ``MODEL`` is a file of the model's bytes.
 2. The worker loads the model with the delegate, runs it once, gives the file ``TENSORS`` its size (the input
    at 0, the output behind it on a page of its own) and answers with ``Loaded`` or ``Failed``.
-3. For every ``RUN`` the model is run on what ``TENSORS`` holds. The answer is ``OK`` or ``Failed``.
+3. For every ``Run`` the model is run on what ``TENSORS`` holds. The answer is ``Done`` or ``Failed``.
 
-An empty model asks only for the delegate to be loaded. The worker ends with the other end of the socket; work
-that takes longer than it may ends it too, by a signal that needs no Python, whatever the delegate is doing.
+An empty model asks only for the delegate to be loaded. The worker ends with the other end of the socket and
+with the runtime; work that takes longer than it may ends it too. Both by a signal that needs no Python,
+whatever the delegate is doing.
 """
 
 from __future__ import annotations
@@ -17,25 +19,27 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import resource
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.children.channel import Channel
+from galago_edge.children.confinement import give_way, obey_timers
+from galago_edge.children.lifeline import die_with_parent, leave_signals_to_parent
 from galago_edge.contract.errors import GalagoError
 from galago_edge.engine.backend import TensorInfo
 from galago_edge.engine.runtime import interpreter_class, load_delegate
 from galago_edge.engine.tensors import delegated, described
-from galago_edge.engine.worker_messages import MAX_MESSAGE, MAX_TEXT, OK, RUN, Failed, Loaded, Request
+from galago_edge.engine.worker_messages import MAX_TEXT, Done, Failed, Loaded, Question, Request, Run
 
+_LIKELIHOOD = 800
+"""Where memory runs out, this process is the one to lose, unless a first load is there too."""
 _GRACE_S = 1.0
 """The other end notices that time is up and ends this process; this one does it only if nobody is there."""
 
@@ -97,30 +101,41 @@ class _Tensors:
 
 def main(arguments: list[str]) -> None:
     """Serve until the other end is closed."""
+    die_with_parent()
+    leave_signals_to_parent()
+    obey_timers()
+    give_way(_LIKELIHOOD)
     control_fd, model_fd, tensors_fd = map(int, arguments)
-    _settle()
-    with socket.socket(fileno=control_fd) as control:
-        request = msgspec.json.decode(control.recv(MAX_MESSAGE), type=Request)
-        with os.fdopen(model_fd, "rb") as file:
-            model = file.read()
+    channel: Channel[Question] = Channel(socket.socket(fileno=control_fd), Question)
+    with contextlib.suppress(EOFError, OSError):  # the runtime is not there any more
+        _serve(channel, model_fd, tensors_fd)
+
+
+def _serve(channel: Channel[Question], model_fd: int, tensors_fd: int) -> None:
+    request = channel.receive().message
+    if not isinstance(request, Request):
+        return
+    with os.fdopen(model_fd, "rb") as file:
+        model = file.read()
+    try:
+        with _limited(request.load_s):
+            loaded, accelerated, tensors = _load(request, model, tensors_fd)
+    except _FailedError as failure:
+        channel.send(failure.answer)
+        return
+    channel.send(loaded)
+    _silence()
+    if accelerated is None or tensors is None:
+        return
+    done = Done()
+    while isinstance(channel.receive().message, Run):
         try:
-            with _limited(request.load_s):
-                loaded, accelerated, tensors = _load(request, model, tensors_fd)
+            with _limited(request.run_s):
+                accelerated.run(tensors.given, tensors.answer)
         except _FailedError as failure:
-            control.send(msgspec.json.encode(failure.answer))
-            return
-        control.send(msgspec.json.encode(loaded))
-        _silence()
-        if accelerated is None or tensors is None:
-            return
-        while control.recv(MAX_MESSAGE) == RUN:
-            try:
-                with _limited(request.run_s):
-                    accelerated.run(tensors.given, tensors.answer)
-            except _FailedError as failure:
-                control.send(msgspec.json.encode(failure.answer))
-            else:
-                control.send(OK)
+            channel.send(failure.answer)
+        else:
+            channel.send(done)
 
 
 def _load(
@@ -159,21 +174,6 @@ def _size(tensor: TensorInfo) -> int:
 
 def _array(memory: mmap.mmap, tensor: TensorInfo) -> npt.NDArray[Any]:
     return np.frombuffer(memory, tensor.dtype).reshape(tensor.shape)
-
-
-def _settle() -> None:
-    """Leave signals to the runtime, whose end this process sees; write no core file onto an SD card.
-
-    Where memory runs out, this process is the one to lose.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("800")
 
 
 def _silence() -> None:

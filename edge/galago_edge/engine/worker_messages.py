@@ -9,17 +9,11 @@ import msgspec
 
 from galago_edge.engine.backend import TensorInfo
 
-OK = b"\0"
-"""Answer to a run that went well."""
-RUN = b"\0"
-"""Asks for one run."""
-MAX_MESSAGE = 65_536
-"""Bytes of one message."""
 MAX_TEXT = 400
 """Characters of an explanation."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True, kw_only=True, tag="request"):
     """What to load, and how long that and one run may take."""
 
     library: str
@@ -27,6 +21,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     load_s: float
     run_s: float
+
+
+class Run(msgspec.Struct, frozen=True, tag="run"):
+    """Asks for one run."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
@@ -41,6 +39,10 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
     """So many parts of the model the delegate runs, if the runtime tells."""
 
 
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """A run went well."""
+
+
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     """It did not work."""
 
@@ -50,4 +52,5 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     """Empty when the delegate gave no reason; standard error may have one then."""
 
 
-Answer = Loaded | Failed
+Question = Request | Run
+Answer = Loaded | Done | Failed

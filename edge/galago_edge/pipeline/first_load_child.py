@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from galago_edge.bundle import Bundle, open_bundle
-from galago_edge.children.confinement import Confinement, confine, die_with_parent
+from galago_edge.children.confinement import Confinement, confine
+from galago_edge.children.lifeline import die_with_parent
 from galago_edge.contract.errors import BundleError, DeviceError, GalagoError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Manifest
 from galago_edge.engine import interpreter_class
@@ -40,8 +41,6 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Request(_Message, frozen=True, kw_only=True):
     """What is to be loaded, and what it may take."""
 
-    parent: int
-    """Process id; when that process ends this one does."""
     bundle_id: str
     threads: int
     memory_bytes: int
@@ -82,9 +81,9 @@ class Failed(_Message, frozen=True, kw_only=True):
 
 def main(arguments: list[str]) -> None:
     """Load, time and ask one bundle; write the answer."""
+    die_with_parent()
     answer, path = int(arguments[0]), Path(arguments[1])
     request = msgspec.json.decode(arguments[2], type=Request)
-    die_with_parent(request.parent)  # the thread there waits for this process, so it cannot end before
     try:
         said: _Message = _first_load(answer, path, request)
     except MemoryError:

@@ -8,11 +8,7 @@ and nothing that it could take along.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +17,10 @@ import msgspec
 
 import galago_edge
 from galago_edge.bundle import Bundle
+from galago_edge.children.child import Child
+from galago_edge.children.ending import Ending
+from galago_edge.children.environment import FEW_RESERVES
+from galago_edge.children.output import Output
 from galago_edge.contract.errors import (
     BundleError,
     CallerError,
@@ -43,11 +43,7 @@ _START_S = 60.0
 _GRACE_S = 2.0
 """The process ends itself when its time is up; this one only helps."""
 _KILLED_S = 5.0
-_ANSWER_BYTES = 1 << 20
-_STDERR_BYTES = 4096
 _KINDS = {kind.__name__: kind for kind in (BundleError, DeviceError, LinkError, InputError, CallerError)}
-_FEW_RESERVES = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-"""Threads, and arenas of malloc, reserve address space, which is bounded there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +116,6 @@ def first_load(bundle: Bundle, limits: Limits) -> FirstLoad:
     """
     check_model_file(bundle.read(bundle.manifest.model[0].file))  # what can be told without a process
     request = Request(
-        parent=os.getpid(),
         bundle_id=bundle.id,
         threads=limits.threads,
         memory_bytes=limits.memory_bytes,
@@ -203,39 +198,22 @@ def _period_ms(manifest: Manifest) -> float:
 
 
 def _run(bundle: Bundle, request: Request, limits: Limits) -> Passed:
-    with contextlib.ExitStack() as stack:
-        answer = os.memfd_create("galago-answer", os.MFD_CLOEXEC)
-        stack.callback(os.close, answer)
-        stderr = os.memfd_create("galago-stderr", os.MFD_CLOEXEC)
-        stack.callback(os.close, stderr)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _CHILD, str(answer), bundle.path, msgspec.json.encode(request)],
-            pass_fds=(answer,),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            env=os.environ | _FEW_RESERVES,
-            start_new_session=True,  # a Ctrl-C at the terminal is for this process, which then ends that one
+    with Output("galago-answer") as answer, Output("galago-stderr") as stderr:
+        child = Child(
+            ("-m", _CHILD),
+            (str(bundle.path), msgspec.json.encode(request)),
+            shared=(answer.fileno(),),
+            more_environment=FEW_RESERVES,  # address space is bounded there
+            stderr=stderr.fileno(),
         )
-        stack.callback(_end, process)
-        late = False
         try:
-            process.wait(_START_S + limits.seconds + _GRACE_S)
-        except subprocess.TimeoutExpired:
-            late = True
-            _end(process)
-        *stages, last = os.pread(answer, _ANSWER_BYTES, 0).splitlines() or [b""]
-        if process.returncode == 0 and not late:
+            ending = child.wait(_START_S + limits.seconds + _GRACE_S)
+        finally:
+            child.close(killed_s=_KILLED_S)
+        *stages, last = answer.read().splitlines() or [b""]
+        if ending is not None and ending.exit_code == 0:
             return _passed(last)
-        raise _lost(process.returncode, [*stages, last], _last_line(stderr), limits, late=late)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process if it is still there; one that hangs in the kernel outlives even SIGKILL."""
-    if process.poll() is None:
-        process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_KILLED_S)
+        raise _lost(ending, [*stages, last], stderr.last_line(), limits)
 
 
 def _passed(line: bytes) -> Passed:
@@ -249,29 +227,26 @@ def _passed(line: bytes) -> Passed:
     raise failure
 
 
-def _lost(code: int | None, stages: list[bytes], said: str, limits: Limits, *, late: bool) -> GalagoError:
-    """Return what became of a process that gave no answer."""
+def _lost(ending: Ending | None, stages: list[bytes], said: str, limits: Limits) -> GalagoError:
+    """Return what became of a process that gave no answer; ``ending`` is None when it took too long."""
     doing = "starting" if stages == [b""] else "running" if RUNNING in stages else "loading"
-    if late and doing == "starting":
+    if ending is None and doing == "starting":
         return DeviceError(
             Reason.LOAD_TIMEOUT,
             f"the process of the first load had not even started after {_START_S:g} s",
             hint="look at the load and the disk of this device, then run the command again",
         )
-    if late or code in (-signal.SIGALRM, -signal.SIGXCPU):
+    if ending is None or ending.signal in ("SIGALRM", "SIGXCPU"):
         return BundleError(
             Reason.LOAD_TIMEOUT,
             f"the model was still {doing} after {limits.seconds:.3g} s, when its process was ended",
             hint="use a smaller model, or look for a loop in it that does not end",
         )
-    if code == -signal.SIGKILL:  # not by us: the system was out of memory and took the likeliest
+    if ending.signal == "SIGKILL":  # not by us: the system was out of memory and took the likeliest
         return memory_error(limits.memory_bytes, f"the system ended its process while {doing}")
     if "alloc" in said.lower():
         return memory_error(limits.memory_bytes, said)
-    if code is not None and code < 0:
-        how = f"was ended by {_signal_name(-code)} while {doing} the model"
-    else:
-        how = f"ended with exit code {code} while {doing}"
+    how = f"{ending} while {doing}" + (" the model" if ending.signal else "")
     # before the model was touched only this installation can be at fault
     return _crash(DeviceError if doing == "starting" else BundleError, f"{how} ({said})" if said else how)
 
@@ -282,17 +257,3 @@ def _crash(kind: type[GalagoError], how: str) -> GalagoError:
     else:
         hint = "galago doctor checks this installation"
     return kind(Reason.LOAD_CRASH, f"the process of the first load {how}", hint=hint)
-
-
-def _last_line(stderr: int) -> str:
-    size = os.fstat(stderr).st_size
-    text = os.pread(stderr, _STDERR_BYTES, max(0, size - _STDERR_BYTES)).decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("INFO:")]
-    return lines[-1][:200] if lines else ""
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

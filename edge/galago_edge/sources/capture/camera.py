@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import LinkError, Reason
-from galago_edge.sources.capture.capture_messages import SharedMemory
+from galago_edge.sources.capture.capture_messages import CameraDescription, Order
+from galago_edge.sources.capture.frame_memory import SharedMemory
 from galago_edge.sources.capture.frame_server import ParentLink, serve
 from galago_edge.sources.opencv import import_cv2
 
@@ -27,7 +28,7 @@ _MOST_THREADS = 2
 """More decoders side by side only add delay: each of them holds a frame back."""
 
 
-def run(link: ParentLink, order: dict[str, Any]) -> None:
+def run(link: ParentLink, order: Order) -> None:
     """Open the camera that ``order`` names and serve its frames.
 
     Raises:
@@ -38,7 +39,7 @@ def run(link: ParentLink, order: dict[str, Any]) -> None:
     camera = OpenCvCamera(import_cv2("a camera"), order)
     try:
         link.opened(camera.description())
-        serve(link, camera, order["fps"])
+        serve(link, camera, order.fps)
     finally:
         camera.close()
 
@@ -46,23 +47,22 @@ def run(link: ParentLink, order: dict[str, Any]) -> None:
 class OpenCvCamera:
     """An open ``cv2.VideoCapture``."""
 
-    def __init__(self, cv2: Any, order: dict[str, Any]) -> None:
-        """Open ``order["target"]``: a path such as ``/dev/v4l/by-id/...``, a number, or a URL.
+    def __init__(self, cv2: Any, order: Order) -> None:
+        """Open ``order.target``: a path such as ``/dev/v4l/by-id/...``, a number, or a URL.
 
         Raises:
             LinkError: SOURCE_MISSING.
         """
         self._cv2 = cv2
-        self._shown: str = order["shown"]
-        target: str = order["target"]
+        self._shown, target = order.shown, order.target
         self._own_jpeg = False
         if "://" in target:
             self._capture = self._stream(target, order)
         else:
-            self._capture = self._device(target, order["options"])
+            self._capture = self._device(target, order.options)
         self._view: npt.NDArray[np.uint8] | None = None
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> CameraDescription:
         """Return what the camera promises."""
         width, height, fps = (
             self._capture.get(name)
@@ -72,12 +72,13 @@ class OpenCvCamera:
                 self._cv2.CAP_PROP_FPS,
             )
         )
-        return {
-            "width": int(width),
-            "height": int(height),
-            "fps": round(fps, 3) if 0 < fps <= 1_000 else None,
-            "encoding": "jpeg" if self._own_jpeg else "raw",
-        }
+        return CameraDescription(
+            name=self._shown,
+            width=int(width),
+            height=int(height),
+            fps=round(fps, 3) if 0 < fps <= 1_000 else None,
+            encoding="jpeg" if self._own_jpeg else "raw",
+        )
 
     def grab(self) -> None:
         """Wait for the next frame.
@@ -135,12 +136,12 @@ class OpenCvCamera:
         np.copyto(view, pixels)
         return view
 
-    def _stream(self, url: str, order: dict[str, Any]) -> Any:
+    def _stream(self, url: str, order: Order) -> Any:
         cv2 = self._cv2
         wanted = [
-            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(order["open_s"] * 1_000)),
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(order.open_s * 1_000)),
             # whoever waits gives up after stall_s; FFmpeg must not give a frame that it held back just then
-            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(order["stall_s"] * 2_000)),
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(order.stall_s * 2_000)),
         ]
         if hasattr(cv2, "CAP_PROP_N_THREADS"):  # since 4.6
             wanted += [cv2.CAP_PROP_N_THREADS, min(_MOST_THREADS, os.cpu_count() or 1)]
@@ -155,7 +156,7 @@ class OpenCvCamera:
             capture.release()  # its description did not say the size: watch for it
         return self._opened(capture, "is on and can be reached")
 
-    def _device(self, target: str, options: dict[str, Any]) -> Any:
+    def _device(self, target: str, options: dict[str, int]) -> Any:
         cv2 = self._cv2
         path = Path(f"/dev/video{target}" if target.isdigit() else target)
         if not path.exists():

@@ -1,31 +1,25 @@
 """``python -m galago_edge.sources.capture.capture_child FD``: reads one device for its parent.
 
 The order comes over the socket FD, not as an argument: it may hold credentials, and arguments are shown to
-everybody. Standard input is a pipe that nobody writes to: when it closes, the parent is gone.
+everybody.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import select
-import signal
 import socket
 import sys
 
+from galago_edge.children.lifeline import die_with_parent, leave_signals_to_parent
 from galago_edge.contract.errors import GalagoError, LinkError, Reason
 from galago_edge.sources.capture.frame_server import ParentGoneError, ParentLink
-
-_LIFELINE = 0
 
 
 def main() -> None:
     """Do what the first message orders, until the parent is gone or the device is."""
     die_with_parent()
-    # who wants this process to end closes its end of the socket; signals to the whole group are not for us
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    leave_signals_to_parent()
     link = ParentLink(socket.socket(fileno=int(sys.argv[1])))
     try:
         run(link)
@@ -47,11 +41,11 @@ def run(link: ParentLink) -> None:
         GalagoError: The device cannot be opened, or gives no more.
     """
     order = link.order()
-    if order["kind"] == "camera":
+    if order.kind == "camera":
         from galago_edge.sources.capture import camera
 
         camera.run(link, order)
-    elif order["kind"] == "mjpeg":
+    elif order.kind == "mjpeg":
         from galago_edge.sources.capture import mjpeg
 
         mjpeg.run(link, order)
@@ -59,20 +53,6 @@ def run(link: ParentLink) -> None:
         from galago_edge.sources.capture import microphone
 
         microphone.run(link, order)
-
-
-def die_with_parent() -> None:
-    """Let the kernel end this process when standard input closes, whatever it hangs in by then.
-
-    The system's own parent-death signal is bound to the thread that started a process, not to its process.
-    """
-    fcntl.fcntl(_LIFELINE, fcntl.F_SETOWN, os.getpid())
-    flags = fcntl.fcntl(_LIFELINE, fcntl.F_GETFL)
-    fcntl.fcntl(_LIFELINE, fcntl.F_SETFL, flags | os.O_ASYNC)  # SIGIO, which ends a process
-    poll = select.poll()
-    poll.register(_LIFELINE, 0)
-    if poll.poll(0):  # it closed before the kernel was asked to tell
-        os._exit(0)
 
 
 def _last_word(link: ParentLink, error: GalagoError) -> None:

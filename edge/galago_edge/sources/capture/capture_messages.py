@@ -1,151 +1,104 @@
-"""What a capture child and its parent say to each other: packets over a socket pair, pixels in shared memory.
+"""What a capture child and its parent say to each other, over a ``galago_edge.children.channel``.
 
-A packet is the length of its head (4 bytes, little-endian), the head as JSON, and a payload. The child is
-given its order in the first one; what follows is described where it is sent (``serving``, ``microphone``).
+The parent begins with an ``Order``. The child answers with ``Opened``, then gives what it captures; whatever
+goes wrong, ``Failed`` is its last word. Who asks for what, and when, is told where it is served:
+``frame_server`` for cameras, ``microphone`` for microphones.
 """
 
 from __future__ import annotations
 
-import array
-import contextlib
-import fcntl
-import json
-import mmap
-import os
-import socket
-import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-_LENGTH = struct.Struct("<I")
-_MAX_PACKET = 192 * 1024
-"""What a socket takes at once without being asked to take more."""
-MAX_PAYLOAD = 160 * 1024
-_MAX_FDS = 1
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from galago_edge.contract.errors import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One packet."""
+class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
+    """What to capture."""
 
-    head: dict[str, Any]
-    payload: bytes = b""
-    fds: tuple[int, ...] = ()
-    """Open file descriptors; they belong to whoever received the message."""
+    kind: Literal["camera", "mjpeg", "microphone"]
+    target: str
+    """A device or a URL; may hold credentials, and is told to nobody."""
+    shown: str
+    """What to call it in messages."""
+    options: dict[str, int]
+    """What its address declares: ``width``, ``height``, ``fps``; ``rate``, ``channels``."""
+    fps: float | None
+    """At most so many frames a second count; None for all."""
+    rate_hz: int | None
+    """The rate that its bundles want of a microphone."""
+    open_s: float
+    stall_s: float
+    """How long the parent waits for it to open, and for anything to come afterwards."""
 
 
-def socket_pair() -> tuple[socket.socket, socket.socket]:
-    """Return both ends of a connection that keeps packets apart."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+class Ask(msgspec.Struct, frozen=True, tag="ask"):
+    """Asks a camera for its newest frame; the first one is asked for by the order."""
 
 
-def send(link: socket.socket, head: dict[str, Any], payload: bytes = b"", fds: Sequence[int] = ()) -> None:
-    """Send one message.
+class CameraDescription(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="camera"):
+    """What a camera promises; what it does not say is unset."""
 
-    Raises:
-        OSError: The other side is gone.
+    name: str
+    width: int | UnsetType = UNSET
+    height: int | UnsetType = UNSET
+    fps: float | UnsetType | None = UNSET
+    """None when it says nothing sensible."""
+    encoding: Literal["jpeg", "raw"] | UnsetType = UNSET
+
+
+class MicrophoneDescription(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="microphone"):
+    """How a microphone was opened."""
+
+    name: str
+    rate_hz: int
+    channels: int
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """The device is open."""
+
+    description: CameraDescription | MicrophoneDescription
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+    """There is nothing, or nothing more."""
+
+    reason: Reason
+    message: str
+    hint: str
+
+
+class FrameReady(msgspec.Struct, frozen=True, kw_only=True, tag="frame"):
+    """A frame lies in the shared memory: its pixels, and behind them the bytes as the camera sent them.
+
+    The memory's file comes along when it is a new one.
     """
-    encoded = json.dumps(head).encode()
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    link.sendmsg([_LENGTH.pack(len(encoded)), encoded, payload], rights, socket.MSG_NOSIGNAL)
+
+    index: int
+    captured_ns: int
+    shape: list[int] | None
+    """Of the pixels, uint8; None when there are none."""
+    encoded: int
+    """So many bytes."""
 
 
-class Receiver:
-    """The receiving half of one end. Used by one thread."""
+class Sound(msgspec.Struct, frozen=True, kw_only=True, tag="sound"):
+    """Interleaved int16 samples, which are the payload."""
 
-    def __init__(self, link: socket.socket) -> None:
-        """Receive from ``link``."""
-        self._link = link
-        self._room = bytearray(_MAX_PACKET)  # once, and only what arrives is ever touched
-        self._rights = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
-
-    def receive(self, *, wait: bool = True) -> Message | None:
-        """Return the next message, or None when the other side is gone.
-
-        Raises:
-            BlockingIOError: There is none yet, and ``wait`` is false.
-        """
-        flags = socket.MSG_CMSG_CLOEXEC | (0 if wait else socket.MSG_DONTWAIT)
-        try:
-            size, rights, _, _ = self._link.recvmsg_into([self._room], self._rights, flags)
-        except ConnectionResetError:  # it left without reading all of ours; what it said before still waits
-            size, rights, _, _ = self._link.recvmsg_into([self._room], self._rights, flags)
-        fds = array.array("i")
-        for level, kind, content in rights:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                fds.frombytes(content[: len(content) // fds.itemsize * fds.itemsize])
-        if not size:
-            return None
-        (length,) = _LENGTH.unpack_from(self._room)
-        body = _LENGTH.size + length
-        head = json.loads(self._room[_LENGTH.size : body])
-        return Message(head, bytes(memoryview(self._room)[body:size]), tuple(fds))
+    first_sample: int
+    captured_ns: int
 
 
-class SharedMemory:
-    """The child's side of the memory that frames are handed over in. It only ever grows, in a new file."""
+class Overrun(msgspec.Struct, frozen=True, kw_only=True, tag="overrun"):
+    """The samples that come next do not follow on those before."""
 
-    def __init__(self) -> None:
-        self._fd = -1
-        self._new = False
-        self._map: mmap.mmap | None = None
-
-    def room(self, size: int) -> mmap.mmap:
-        """Return at least ``size`` writable bytes; what was in them is still there if they were enough."""
-        if self._map is None or len(self._map) < size:
-            self.close()
-            whole = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-            self._fd = os.memfd_create("galago-frame", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            os.ftruncate(self._fd, whole)
-            # a mapping whose file shrinks kills whoever reads it: nobody can shrink this one
-            fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-            self._map = mmap.mmap(self._fd, whole)
-            self._new = True
-        return self._map
-
-    def fds(self) -> tuple[int, ...]:
-        """Return the file that the other side does not have yet, for the next message."""
-        new, self._new = self._new, False
-        return (self._fd,) if new else ()
-
-    def close(self) -> None:
-        """Give up the memory; what looks into it keeps it until it is gone itself."""
-        if self._map is not None:
-            with contextlib.suppress(BufferError):
-                self._map.close()
-            os.close(self._fd)
-            self._map = None
+    from_ns: int
+    to_ns: int
 
 
-class SharedView:
-    """The parent's side of it, read-only."""
-
-    def __init__(self) -> None:
-        self._map: mmap.mmap | None = None
-
-    def adopt(self, message: Message) -> None:
-        """Take over the memory that came with ``message``, if any did.
-
-        Raises:
-            OSError: It cannot be mapped.
-        """
-        for fd in message.fds:
-            try:
-                mapped = mmap.mmap(fd, os.fstat(fd).st_size, prot=mmap.PROT_READ)
-            finally:
-                os.close(fd)
-            self.close()
-            self._map = mapped
-
-    def read(self, start: int, size: int) -> memoryview | None:
-        """Return what stands there, to be copied at once; None when there is less."""
-        if self._map is None or start < 0 or size < 0 or start + size > len(self._map):
-            return None
-        return memoryview(self._map)[start : start + size]
-
-    def close(self) -> None:
-        """Give up the memory."""
-        if self._map is not None:
-            self._map.close()
-            self._map = None
+FromParent = Order | Ask
+Captured = FrameReady | Sound | Overrun
+FromChild = Opened | Captured | Failed

@@ -6,13 +6,16 @@ import math
 import time
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.children.channel import Packet
 from galago_edge.contract.errors import InputError, LinkError, Reason
 from galago_edge.contract.streams import Frame
-from galago_edge.sources.capture.capture_messages import Message, SharedView
-from galago_edge.sources.capture.capture_process import Child
+from galago_edge.sources.capture.capture_messages import CameraDescription, Captured, FrameReady, Opened
+from galago_edge.sources.capture.capture_process import CaptureProcess
+from galago_edge.sources.capture.frame_memory import SharedView
 from galago_edge.sources.image_folder import decode_image
 
 
@@ -22,9 +25,9 @@ class FrameCapture:
     ``Frame.captured_ns`` is the system's monotonic clock (``time.monotonic_ns``) when the frame had arrived.
     """
 
-    def __init__(self, child: Child, description: dict[str, Any]) -> None:
-        """Take over an open child."""
-        self._child = child
+    def __init__(self, process: CaptureProcess, description: CameraDescription) -> None:
+        """Take over a process whose camera is open."""
+        self._process = process
         self._description = description
         self._memory = SharedView()
         self._asked = True  # by the order: the first frame must not wait for the second
@@ -32,11 +35,12 @@ class FrameCapture:
     @property
     def pid(self) -> int:
         """Process id of the child."""
-        return self._child.pid
+        return self._process.pid
 
     def description(self) -> dict[str, Any]:
         """Return name, size and rate as the camera promises them; no credentials."""
-        return self._description
+        described: dict[str, Any] = msgspec.to_builtins(self._description)
+        return described
 
     def read(self, timeout_s: float) -> Frame | None:
         """Return the newest frame, or None when none came in time.
@@ -48,34 +52,36 @@ class FrameCapture:
         deadline = time.monotonic() + timeout_s
         while True:
             if not self._asked:
-                self._child.ask({})
+                self._process.ask()
                 self._asked = True
-            message = self._child.receive(max(0.0, deadline - time.monotonic()))
-            if message is None:
+            packet = self._process.receive(max(0.0, deadline - time.monotonic()))
+            if packet is None:
                 return None
             self._asked = False
-            frame = self._frame(message)
+            frame = self._frame(packet)
             if frame is not None:
                 return frame
 
     def close(self) -> None:
         """End the child, by force if it hangs."""
-        self._child.close()
+        self._process.close()
         self._memory.close()
 
-    def _frame(self, message: Message) -> Frame | None:
-        self._memory.adopt(message)
-        head = message.head
-        size = math.prod(head["shape"]) if head["shape"] else 0
-        encoded = self._read(size, head["encoded"]).tobytes() if head["encoded"] else None
-        if head["shape"]:
-            pixels = self._read(0, size).reshape(head["shape"])
+    def _frame(self, packet: Packet[Opened | Captured]) -> Frame | None:
+        self._memory.adopt(packet.fds)
+        ready = packet.message
+        if not isinstance(ready, FrameReady):
+            raise self._process.confused()
+        size = math.prod(ready.shape) if ready.shape else 0
+        encoded = self._read(size, ready.encoded).tobytes() if ready.encoded else None
+        if ready.shape:
+            pixels = self._read(0, size).reshape(ready.shape)
         else:
             try:
-                pixels = decode_image(encoded or b"", str(self._description["name"]))
+                pixels = decode_image(encoded or b"", self._description.name)
             except InputError:  # damaged on the way: the next one may be whole
                 return None
-        return Frame(pixels, head["index"], head["ns"], encoded)
+        return Frame(pixels, ready.index, ready.captured_ns, encoded)
 
     def _read(self, start: int, size: int) -> npt.NDArray[np.uint8]:
         """Return a copy of what the child wrote there."""
@@ -83,7 +89,7 @@ class FrameCapture:
         if view is None:
             raise LinkError(
                 Reason.SOURCE_LOST,
-                f"the capture process of {self._description['name']} promised a frame that it did not write",
+                f"the capture process of {self._description.name} promised a frame that it did not write",
                 hint="it is started anew",
             )
         with view:

@@ -1,19 +1,29 @@
 """The child's side of a camera: takes every frame, hands over the newest one when the parent asks.
 
-The order asks for the first frame, ``{}`` from the parent for one more. The child answers with
-``{"t": "frame", "index", "ns", "shape", "encoded"}``; in shared memory stand the pixels (``shape``, uint8;
-none when it is null) and behind them ``encoded`` bytes as the camera sent them. One request is out at a
-time, so the memory is never written while it is read.
+The order asks for the first frame, ``Ask`` for one more; ``FrameReady`` answers. One request is out at a
+time, so the memory that frames lie in is never written while it is read.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
+import msgspec
+
+from galago_edge.children.channel import Channel
 from galago_edge.contract.errors import GalagoError
-from galago_edge.sources.capture.capture_messages import Message, Receiver, SharedMemory, send
+from galago_edge.sources.capture.capture_messages import (
+    CameraDescription,
+    Failed,
+    FrameReady,
+    FromParent,
+    MicrophoneDescription,
+    Opened,
+    Order,
+)
+from galago_edge.sources.capture.frame_memory import SharedMemory
 
 _NS_PER_S = 1_000_000_000
 _EARLY = 8
@@ -28,34 +38,36 @@ class ParentLink:
     """The child's connection to its parent."""
 
     def __init__(self, link: socket.socket) -> None:
-        self._link = link
-        self._receiver = Receiver(link)
+        self._channel: Channel[FromParent] = Channel(link, FromParent)
         self._asked = True
 
-    def order(self) -> dict[str, Any]:
+    def order(self) -> Order:
         """Return what the parent wants to be captured.
 
         Raises:
             ParentGoneError: It is gone.
         """
-        return self._checked(self._receiver.receive()).head
+        message = self._received(None)
+        if not isinstance(message, Order):
+            raise ParentGoneError
+        return message
 
-    def opened(self, description: dict[str, Any]) -> None:
+    def opened(self, description: CameraDescription | MicrophoneDescription) -> None:
         """Say that the device is open."""
-        self.tell({"t": "opened", "description": description})
+        self.tell(Opened(description))
 
     def failed(self, error: GalagoError) -> None:
         """Say why there is nothing, or nothing more."""
-        self.tell({"t": "failed", "reason": error.reason, "message": str(error), "hint": error.hint})
+        self.tell(Failed(reason=error.reason, message=str(error), hint=error.hint))
 
-    def tell(self, head: dict[str, Any], payload: bytes = b"", fds: tuple[int, ...] = ()) -> None:
+    def tell(self, message: msgspec.Struct, payload: bytes = b"", fds: tuple[int, ...] = ()) -> None:
         """Send one message.
 
         Raises:
             ParentGoneError: Nobody takes it.
         """
         try:
-            send(self._link, head, payload, fds)
+            self._channel.send(message, payload, fds)
         except OSError:
             raise ParentGoneError from None
 
@@ -67,21 +79,21 @@ class ParentLink:
         """
         while True:
             try:
-                self._checked(self._receiver.receive(wait=False))
-            except BlockingIOError:
+                self._received(0)
+            except TimeoutError:
                 return self._asked
             self._asked = True
 
-    def answer(self, head: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+    def answer(self, message: msgspec.Struct, fds: tuple[int, ...] = ()) -> None:
         """Give the parent what it asked for."""
         self._asked = False
-        self.tell(head, fds=fds)
+        self.tell(message, fds=fds)
 
-    @staticmethod
-    def _checked(message: Message | None) -> Message:
-        if message is None:
-            raise ParentGoneError
-        return message
+    def _received(self, timeout_s: float | None) -> FromParent:
+        try:
+            return self._channel.receive(timeout_s).message
+        except EOFError:
+            raise ParentGoneError from None
 
 
 class FrameDevice(Protocol):
@@ -150,6 +162,6 @@ def serve(link: ParentLink, device: FrameDevice, fps: float | None) -> None:
         taken = device.retrieve(memory)
         if taken is not None:
             shape, encoded = taken
-            head = {"t": "frame", "index": index, "ns": captured_ns, "shape": shape, "encoded": encoded}
-            link.answer(head, memory.fds())
+            ready = FrameReady(index=index, captured_ns=captured_ns, shape=shape, encoded=encoded)
+            link.answer(ready, memory.fds())
             waiting = False

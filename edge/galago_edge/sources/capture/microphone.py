@@ -1,7 +1,6 @@
 """A microphone through PortAudio, in the child.
 
-Child: ``{"t": "sound", "first", "ns"}`` with interleaved int16 samples as payload, sent as they come, and
-``{"t": "overrun", "from", "to"}`` before samples that do not follow on those before.
+The child sends ``Sound`` as it comes, and ``Overrun`` before samples that do not follow on those before.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from galago_edge.children.channel import MAX_PAYLOAD
 from galago_edge.contract.errors import DeviceError, LinkError, Reason
 from galago_edge.host.extras import import_extra
-from galago_edge.sources.capture.capture_messages import MAX_PAYLOAD
+from galago_edge.sources.capture.capture_messages import MicrophoneDescription, Order, Overrun, Sound
 from galago_edge.sources.capture.frame_server import ParentLink
 from galago_edge.sources.hardware import alsa_card
 
@@ -29,7 +29,7 @@ _USUAL_RATES_HZ = (48_000, 44_100, 16_000, 32_000, 96_000, 8_000)
 _DEFAULT = "default"
 
 
-def run(link: ParentLink, order: dict[str, Any]) -> None:
+def run(link: ParentLink, order: Order) -> None:
     """Open the microphone that ``order`` names and send its samples.
 
     Raises:
@@ -38,7 +38,7 @@ def run(link: ParentLink, order: dict[str, Any]) -> None:
         DeviceError: EXTRA_MISSING.
     """
     sounddevice = _import_sounddevice()
-    name: str = order["target"]
+    name = order.target
     try:
         device = pick(name, _inputs(sounddevice))
         rate_hz, channels = _format(sounddevice, device, order)
@@ -60,7 +60,7 @@ def run(link: ParentLink, order: dict[str, Any]) -> None:
     except sounddevice.PortAudioError as error:
         raise _missing(name, f"cannot be opened ({_first_line(error)})") from None
     try:
-        link.opened({"name": device.name, "rate_hz": rate_hz, "channels": channels})
+        link.opened(MicrophoneDescription(name=device.name, rate_hz=rate_hz, channels=channels))
         recorder.send(link, lambda: bool(stream.active), name)
     finally:
         stream.abort(ignore_errors=True)
@@ -154,11 +154,11 @@ class Recorder:
                     Reason.SOURCE_LOST, f"microphone {name} stopped", hint="check its cable"
                 ) from None
             if first > expected:
-                link.tell({"t": "overrun", "from": end_ns, "to": max(end_ns, captured_ns)})
+                link.tell(Overrun(from_ns=end_ns, to_ns=max(end_ns, captured_ns)))
             for at in range(0, len(data), most):
                 skipped = at // frame_bytes
                 ns = captured_ns + skipped * _NS_PER_S // self._rate_hz
-                link.tell({"t": "sound", "first": first + skipped, "ns": ns}, data[at : at + most])
+                link.tell(Sound(first_sample=first + skipped, captured_ns=ns), data[at : at + most])
             expected = first + len(data) // frame_bytes
             end_ns = captured_ns + (expected - first) * _NS_PER_S // self._rate_hz
 
@@ -189,11 +189,11 @@ def _inputs(sounddevice: Any) -> list[Input]:
     ]
 
 
-def _format(sounddevice: Any, device: Input, order: dict[str, Any]) -> tuple[int, int]:
+def _format(sounddevice: Any, device: Input, order: Order) -> tuple[int, int]:
     """Return rate and channels: those that are declared, else the bundle's rate and one channel if it can."""
-    declared = order["options"]
-    rates = [declared.get("rate"), order["rate_hz"], device.rate_hz, *_USUAL_RATES_HZ]
-    rates = [declared["rate"]] if "rate" in declared else [rate for rate in rates if rate]
+    declared = order.options
+    usual = (order.rate_hz, device.rate_hz, *_USUAL_RATES_HZ)
+    rates = [declared["rate"]] if "rate" in declared else [rate for rate in usual if rate]
     channels = [declared["channels"]] if "channels" in declared else sorted({1, 2, device.channels})
     problem = ""
     for rate_hz in dict.fromkeys(rates):

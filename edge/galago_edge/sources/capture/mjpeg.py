@@ -17,7 +17,8 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.host.http_connection import Deadline, connection_to, request_target
-from galago_edge.sources.capture.capture_messages import SharedMemory
+from galago_edge.sources.capture.capture_messages import CameraDescription, Order
+from galago_edge.sources.capture.frame_memory import SharedMemory
 from galago_edge.sources.capture.frame_server import ParentLink, serve
 
 _READ_BYTES = 65_536
@@ -35,7 +36,7 @@ _MOST_REQUESTS = 6
 _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 
 
-def run(link: ParentLink, order: dict[str, Any]) -> None:
+def run(link: ParentLink, order: Order) -> None:
     """Open the stream that ``order`` names and serve its frames.
 
     Raises:
@@ -44,8 +45,8 @@ def run(link: ParentLink, order: dict[str, Any]) -> None:
     """
     camera = MjpegCamera(order)
     try:
-        link.opened({"encoding": "jpeg"})
-        serve(link, camera, order["fps"])
+        link.opened(CameraDescription(name=order.shown, encoding="jpeg"))
+        serve(link, camera, order.fps)
     finally:
         camera.close()
 
@@ -53,16 +54,16 @@ def run(link: ParentLink, order: dict[str, Any]) -> None:
 class MjpegCamera:
     """A response that goes on and on."""
 
-    def __init__(self, order: dict[str, Any]) -> None:
-        """Ask for ``order["target"]``; user and password in it are given when the camera asks for them.
+    def __init__(self, order: Order) -> None:
+        """Ask for ``order.target``; user and password in it are given when the camera asks for them.
 
         Raises:
             LinkError: SOURCE_MISSING, or SOURCE_MISMATCH when what answers is no MJPEG stream.
         """
-        self._shown: str = order["shown"]
-        request = _Request(order["target"], self._shown, order["open_s"])
+        self._shown = order.shown
+        request = _Request(order.target, self._shown, order.open_s)
         self._response = request.open()
-        request.wait_at_most(order["stall_s"])
+        request.wait_at_most(order.stall_s)
         self._parts = PartReader(self._read, self._boundary())
         self._picture = b""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from galago_edge.contract.streams import AudioBlock, Gap
-from galago_edge.sources.capture.capture_process import Child
+from galago_edge.sources.capture.capture_messages import MicrophoneDescription, Overrun, Sound
+from galago_edge.sources.capture.capture_process import CaptureProcess
 from galago_edge.sources.sample_conversion import to_mono
 
 
@@ -18,21 +20,20 @@ class SoundCapture:
     Samples are int16, the mean of the channels (step 2 of the conversion), at the device's rate.
     """
 
-    def __init__(self, child: Child, description: dict[str, Any]) -> None:
-        """Take over an open child."""
-        self._child = child
+    def __init__(self, process: CaptureProcess, description: MicrophoneDescription) -> None:
+        """Take over a process whose microphone is open."""
+        self._process = process
         self._description = description
-        self._rate_hz = int(description["rate_hz"])
-        self._channels = int(description["channels"])
 
     @property
     def pid(self) -> int:
         """Process id of the child."""
-        return self._child.pid
+        return self._process.pid
 
     def description(self) -> dict[str, Any]:
         """Return name, rate and channels of the device."""
-        return self._description
+        described: dict[str, Any] = msgspec.to_builtins(self._description)
+        return described
 
     def read(self, timeout_s: float) -> AudioBlock | Gap | None:
         """Return the next samples, a Gap ``overrun`` where some were lost, or None when none came in time.
@@ -40,16 +41,18 @@ class SoundCapture:
         Raises:
             LinkError: SOURCE_LOST.
         """
-        message = self._child.receive(timeout_s)
-        if message is None:
+        packet = self._process.receive(timeout_s)
+        if packet is None:
             return None
-        head = message.head
-        if head["t"] == "overrun":
-            return Gap(head["from"], head["to"], "overrun")
-        raw = np.frombuffer(message.payload, "<i2").astype(np.int16, copy=False)
-        samples = to_mono(raw.reshape(-1, self._channels))
-        return AudioBlock(samples, head["first"], head["ns"], self._rate_hz)
+        message = packet.message
+        if isinstance(message, Overrun):
+            return Gap(message.from_ns, message.to_ns, "overrun")
+        if not isinstance(message, Sound):
+            raise self._process.confused()
+        raw = np.frombuffer(packet.payload, "<i2").astype(np.int16, copy=False)
+        samples = to_mono(raw.reshape(-1, self._description.channels))
+        return AudioBlock(samples, message.first_sample, message.captured_ns, self._description.rate_hz)
 
     def close(self) -> None:
         """End the child, by force if it hangs."""
-        self._child.close()
+        self._process.close()
