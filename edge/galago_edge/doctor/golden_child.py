@@ -24,7 +24,7 @@ def main(root: str, name: str) -> int:
     try:
         results = run_golden(store.active(name))
     except GalagoError as error:
-        sys.stderr.write(f"{error} [{error.reason}]\n")
+        sys.stderr.write(f"{error.line}\n")
         return 1
     worst = max(result.largest_difference for result in results)
     seconds = (time.monotonic_ns() - start_ns) / 1e9

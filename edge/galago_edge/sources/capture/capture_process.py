@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
+import msgspec
+
 from galago_edge.children.channel import Channel, Packet, channel_ends
 from galago_edge.children.child import Child
 from galago_edge.children.child_environment import FEW_RESERVES
@@ -109,8 +111,8 @@ class CaptureProcess:
         )
 
     def _failure(self, failed: Failed) -> GalagoError:
-        kind = _RAISED.get(failed.reason, LinkError)
-        return kind(failed.reason, self._hidden(failed.message), hint=self._hidden(failed.hint))
+        hidden = {"message": self._hidden(failed.message), "hint": self._hidden(failed.hint)}
+        return _RAISED.get(failed.reason, LinkError).from_data(msgspec.structs.asdict(failed) | hidden)
 
     def _hidden(self, text: str) -> str:
         return " ".join(text.replace(self._secret, self._shown).split())

@@ -58,7 +58,7 @@ class ParentLink:
 
     def failed(self, error: GalagoError) -> None:
         """Say why there is nothing, or nothing more."""
-        self.tell(Failed(reason=error.reason, message=str(error), hint=error.hint))
+        self.tell(msgspec.convert(error.as_data(), Failed))
 
     def tell(self, message: msgspec.Struct, payload: bytes = b"", fds: tuple[int, ...] = ()) -> None:
         """Send one message.
