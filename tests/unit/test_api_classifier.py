@@ -21,6 +21,7 @@ import galago_edge
 from galago_edge import Bundle, Classification, Classifier, DeviceError, InputError, LinkError, Reason
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label
+from galago_edge.pipeline import LoadedBundle
 from test_kit import make_bundle, wav_bytes
 
 RATE_HZ = 16_000
@@ -223,9 +224,27 @@ def test_another_rate_without_its_library_names_the_extra(
 def test_a_closed_classifier_says_so(use: Callable[[Classifier], object], camera: Bundle) -> None:
     with Classifier(camera) as classifier:
         pass
-    classifier.close()
     with pytest.raises(ValueError, match=r"the classifier of tiny 1\.0\.0 is closed"):
         use(classifier)
+    classifier.close()
+
+
+def test_what_was_loaded_is_closed_once_by_everything_that_loads(
+    microphone: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[LoadedBundle] = []
+    monkeypatch.setattr(LoadedBundle, "close", lambda loaded: closed.append(loaded))
+    (tmp_path / "a.wav").write_bytes(wav_bytes(tone(), RATE_HZ))
+    for user in (
+        Classifier(microphone),
+        galago_edge.Stream(microphone),
+        galago_edge.replay(tmp_path / "a.wav", microphone),
+    ):
+        with user:
+            assert closed == []
+        user.close()
+        assert closed.pop() is user._loaded
+        assert closed == []
 
 
 def test_a_second_thread_in_the_middle_of_a_call_is_refused(camera: Bundle) -> None:
