@@ -26,11 +26,12 @@ TRUSTED = TrustedKeys({key_id(TEST_KEY): "test"})
 TRIAL = Trial(left=3, since_utc="2026-01-01T00:00:00Z")
 
 
-@pytest.fixture
-def bundles(tmp_path: Path) -> dict[int, Bundle]:
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Bundle]:
     """Bundles of one name by release counter, 1 to 6."""
+    folder = tmp_path_factory.mktemp("bundles")
     return {
-        counter: open_bundle(make_hollow_bundle(tmp_path / f"{counter}.galago", release_counter=counter))
+        counter: open_bundle(make_hollow_bundle(folder / f"{counter}.galago", release_counter=counter))
         for counter in range(1, 7)
     }
 
