@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from galago_edge.bundle.comparison import Difference, MovedLabel, compare_bundles
+from galago_edge.bundle.comparison import Difference, MovedLabel, compare_bundles, objections
 from galago_edge.bundle.manifest_bytes import manifest_id
+from galago_edge.contract.errors import Reason
 from galago_edge.contract.manifest import (
     Label,
     LabelPolicy,
@@ -173,3 +174,66 @@ def test_no_value_of_a_manifest_can_change_unseen(other: dict[str, Any]) -> None
 def test_every_change_is_data() -> None:
     difference = compare(manifest("a", "b"), manifest("b", "c", gate=MotionGate()))
     assert json.loads(json.dumps([[change.old, change.new] for change in difference.changes]))
+
+
+# ---- what a device would object to
+
+
+def objected(
+    old: Manifest | Opened, new: Manifest | Opened, counter_jump: int = 10
+) -> list[tuple[Reason, str]]:
+    sides: list[Any] = [side if isinstance(side, Opened) else Opened(side) for side in (old, new)]
+    return [(each.reason, each.text) for each in objections(*sides, counter_jump)]
+
+
+def test_a_device_objects_neither_to_what_it_has_nor_to_another_name() -> None:
+    base = manifest(bundle__release_counter=5)
+    assert objected(base, base) == []
+    other = changed(base, bundle__name="other", bundle__release_counter=1, bundle__channel="beta")
+    assert objected(base, Opened(other, ("0b" * 32,))) == []
+
+
+@pytest.mark.parametrize(
+    ("counter", "objection"),
+    [
+        (2, (Reason.DOWNGRADE, "the release counter is 3 lower")),
+        (4, (Reason.DOWNGRADE, "the release counter is 1 lower")),
+        (5, (Reason.REPLAY, "it has the same release counter and is another bundle")),
+        (6, None),
+        (15, None),
+        (16, (Reason.COUNTER_JUMP, "the release counter is 11 higher, 10 are allowed")),
+    ],
+)
+def test_a_device_takes_what_is_ahead_but_not_too_far(
+    counter: int, objection: tuple[Reason, str] | None
+) -> None:
+    new = manifest(bundle__release_counter=counter, bundle__version="9.9.9")
+    assert objected(manifest(bundle__release_counter=5), new) == ([] if objection is None else [objection])
+
+
+def test_a_device_objects_to_boards_machines_and_channels_that_are_gone() -> None:
+    base = manifest(bundle__release_counter=5, compat__arch=("aarch64", "x86_64"))
+    new = changed(
+        base,
+        bundle__release_counter=6,
+        bundle__channel="beta",
+        compat__device_profiles=("generic-x86-64", "another"),
+        compat__arch=("armv7l",),
+    )
+    assert objected(base, new) == [
+        (Reason.PROFILE_MISMATCH, "on the board generic-arm64, which it does not name"),
+        (Reason.ARCH, "on the machine aarch64, x86_64, which it does not name"),
+        (Reason.CHANNEL_MISMATCH, "where the device follows the channel stable"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("signers", "objects"),
+    [(("0a" * 32,), False), (("0a" * 32, "0b" * 32), False), (("0b" * 32,), True), ((), True)],
+)
+def test_one_signer_of_the_old_bundle_must_have_signed_the_new_one(
+    signers: tuple[str, ...], objects: bool
+) -> None:
+    new = Opened(manifest(bundle__release_counter=6), signers)
+    text = "where the device trusts the keys that signed OLD and no other"
+    assert objected(manifest(bundle__release_counter=5), new) == [(Reason.KEY_UNKNOWN, text)] * objects

@@ -133,3 +133,57 @@ def test_labels_that_may_not_stand_in_a_topic_get_names_that_may_and_differ() ->
     assert len(set(found)) == len(names)
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in found)
     assert plain("smoke_alarm-2.0") == "smoke_alarm-2.0"
+
+
+BASE = "galago/porch/hall"
+
+
+@pytest.mark.parametrize(
+    ("record", "others"),
+    [
+        (event(), [("label/smoke", b"ON"), ("backend", b"edgetpu")]),
+        (event("glass break"), [("label/glass-break-a006bd7a", b"ON"), ("backend", b"edgetpu")]),
+        (state("label:smoke", "off"), [("label/smoke", b"OFF")]),
+        (state("label:smoke", "on"), []),
+        (state("source", "failed"), [("source", b"failed")]),
+        (state("source", "implausible"), []),
+        (state("backend", "fallback", backend="cpu"), [("backend", b"cpu")]),
+        (state("backend", "failed"), []),
+        (
+            state("stream", "started", backend="cpu"),
+            [("label/smoke", b"OFF"), ("label/glass-break-a006bd7a", b"OFF"), ("backend", b"cpu")],
+        ),
+        (state("stream", "ended"), [("label/smoke", b"OFF"), ("label/glass-break-a006bd7a", b"OFF")]),
+        (state("gate", "open", backend="cpu"), []),
+        (GapRecord(stream="hall", from_ns=0, to_ns=1, cause="drop"), []),
+    ],
+    ids=lambda value: "-".join(value.subject.split(":")) if isinstance(value, StateRecord) else None,
+)
+def test_beside_the_record_the_entities_that_it_changes_are_told_and_kept(
+    record: Record, others: list[tuple[str, bytes]]
+) -> None:
+    found = Topics("galago", "porch", "1", "homeassistant").of_record(encode_record(record).rstrip(), STREAMS)
+    assert found[1:] == [Message(f"{BASE}/{topic}", payload, retain=True) for topic, payload in others]
+    assert not found[0].retain
+
+
+def test_of_a_stream_that_nobody_described_only_the_backend_of_an_event_is_known() -> None:
+    topics = Topics("galago", "porch", "1", "homeassistant")
+    started = topics.of_record(encode_record(state("stream", "started", backend="cpu")).rstrip(), {})
+    assert [message.topic for message in started] == [f"{BASE}/state"]
+    assert len(topics.of_record(encode_record(event()).rstrip(), {})) == 3
+
+
+def test_a_record_of_the_device_changes_no_entity() -> None:
+    found = list(messages(state("backend", "fallback", stream="", backend="cpu")))
+    assert found == ["galago/porch/state"]
+
+
+def test_what_was_lost_is_a_figure_that_is_kept() -> None:
+    assert Topics("galago", "porch", "1", "").of_lost(17) == Message("galago/porch/lost", b"17", retain=True)
+
+
+def test_only_the_labels_of_a_microphone_are_sounds() -> None:
+    entities = config()[1]["components"]
+    assert entities["hall-label-smoke"]["device_class"] == "sound"
+    assert "device_class" not in entities["door-label-person"]

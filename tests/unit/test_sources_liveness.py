@@ -4,7 +4,7 @@ import pytest
 
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import NS_PER_S
-from galago_edge.sources.liveness import LivenessMachine
+from galago_edge.sources.liveness import LivenessChange, LivenessMachine
 
 SETTINGS = SourceSettings(address="camera:0", retries=3, breaker=5, steady_s=5.0)
 
@@ -79,3 +79,82 @@ def test_failures_are_counted_anew_after_health() -> None:
 def test_the_time_of_a_state_begins_with_it() -> None:
     source = Source().does("item", 3).does("lost", 8)
     assert (source.machine.state, source.machine.since_ns) == ("alarmed", 8 * NS_PER_S)
+
+
+S = 1_000_000_000
+
+
+def fresh(start_ns: int = 7 * S) -> LivenessMachine:
+    """Retries 3, breaker 5, steady for 10 s."""
+    settings = SourceSettings(address="camera:0", retries=3, breaker=5, steady_s=10.0)
+    return LivenessMachine(settings, start_ns)
+
+
+def change(found: LivenessChange | None) -> tuple[str, dict[str, object]] | None:
+    return None if found is None else (found.state, found.detail)
+
+
+def test_the_first_item_of_a_new_source_says_nothing_of_a_loss() -> None:
+    machine = fresh()
+    assert (machine.state, machine.since_ns, machine.failures, machine.fault) == ("recovering", 7 * S, 0, "")
+    assert change(machine.item(8 * S)) == ("healthy", {})
+    assert machine.since_ns == 8 * S
+    assert machine.item(9 * S) is None
+
+
+def test_each_step_says_what_was_wrong_and_how_often() -> None:
+    machine = fresh()
+    machine.item(8 * S)
+    assert change(machine.lost(9 * S, "gone")) == ("alarmed", {"fault": "gone", "failures": 0})
+    found = [change(machine.lost((10 + number) * S, f"no {number}")) for number in range(1, 7)]
+    assert found == [
+        ("recovering", {"fault": "no 1", "failures": 1}),
+        None,
+        ("escalated", {"fault": "no 3", "failures": 3}),
+        None,
+        ("failed", {"fault": "no 5", "failures": 5}),
+        None,
+    ]
+    assert (machine.fault, machine.failures, machine.since_ns) == ("no 6", 6, 15 * S)
+
+
+def test_a_new_source_that_fails_counts_its_first_failure() -> None:
+    machine = fresh()
+    assert change(machine.lost(8 * S, "none")) == ("alarmed", {"fault": "none", "failures": 1})
+
+
+def test_health_comes_back_when_items_have_flowed_for_exactly_steady_s() -> None:
+    machine = fresh()
+    machine.item(8 * S)
+    machine.lost(9 * S, "gone")
+    machine.lost(10 * S, "still gone")
+    assert machine.item(20 * S) is None  # recovering already
+    assert machine.item(30 * S - 1) is None
+    assert change(machine.item(30 * S)) == (
+        "healthy",
+        # it was lost at 9 s, and flowed again from 20 s on
+        {"fault": "still gone", "failures": 1, "lost_s": 11.0},
+    )
+    assert (machine.fault, machine.failures, machine.since_ns) == ("", 0, 30 * S)
+
+
+def test_an_item_after_an_alarm_is_a_recovery_that_is_told() -> None:
+    machine = fresh()
+    machine.item(8 * S)
+    machine.lost(9 * S, "gone")
+    assert change(machine.item(9 * S + 1)) == ("recovering", {"fault": "gone", "failures": 0})
+    assert machine.item(9 * S + 2) is None
+
+
+def test_another_loss_begins_the_steady_time_anew() -> None:
+    machine = fresh()
+    machine.item(8 * S)
+    machine.lost(9 * S, "gone")
+    machine.item(10 * S)
+    machine.lost(19 * S, "gone again")
+    machine.item(21 * S)
+    assert machine.item(30 * S) is None
+    assert change(machine.item(31 * S)) == (
+        "healthy",
+        {"fault": "gone again", "failures": 1, "lost_s": 12.0},
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from galago_edge.contract.wishes import Wishes
 from galago_edge.intake.inbox import Upload
 from galago_edge.store import Store, collect, commit, install_bundle, rollback, scrub
 from galago_edge.store.filesystem import StoreFs
+from galago_edge.store.garbage import Removed
 from test_kit import make_hollow_bundle, trust
 
 
@@ -68,6 +70,43 @@ def test_what_failed_is_removed_and_what_is_needed_stays(root: Path) -> None:
     assert [gone.id for gone in removed] == [] and there(root) == {one.id, staged.id}  # by the install
     assert two.id not in there(root)
     assert Store(root).active("tiny").id == one.id
+
+
+def leftover(root: Path, name: str) -> Path:
+    """A folder with ten bytes that nobody needs."""
+    folder = root / "bundles" / name
+    (folder / "golden").mkdir(parents=True)
+    (folder / "model.tflite").write_bytes(b"1234567")
+    (folder / "golden" / "0.png").write_bytes(b"123")
+    return folder
+
+
+def test_what_was_removed_is_told_with_the_size_of_its_plain_files(root: Path) -> None:
+    install(root, 1)
+    (leftover(root, "a" * 64) / "link").symlink_to(root.parent / "1.galago")
+    assert collect(Store(root)) == [Removed("a" * 64, 10)]
+    assert (root.parent / "1.galago").exists()
+    last = Store(root).state().history[-1]
+    assert (last.action, last.reason) == ("gc", "1 bundles, 10 bytes")
+
+
+def test_a_link_and_a_file_among_the_bundles_are_removed_as_they_are(root: Path) -> None:
+    one = install(root, 1)
+    (root / "bundles" / "link").symlink_to(root / "bundles" / one.id)
+    (root / "bundles" / "file").write_bytes(b"12345")
+    assert collect(Store(root)) == [Removed("file", 5), Removed("link", 0)]
+    assert there(root) == {one.id}
+    assert Store(root).active("tiny").id == one.id
+
+
+def test_collecting_leaves_no_descriptor_open(root: Path) -> None:
+    install(root, 1)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for letter in "abcdef":
+        leftover(root, letter * 64)
+    assert len(collect(Store(root))) == 6
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_what_a_runtime_holds_is_not_removed(root: Path) -> None:

@@ -166,6 +166,15 @@ def test_beside_a_factory_bundle_a_single_one_is_on_trial(root: Path) -> None:
     assert boot(root)["tiny"].trial is not None
 
 
+def test_the_factory_s_bundle_proves_a_floor_too(root: Path) -> None:
+    install(root, pack(root, 2))
+    (root / "factory").mkdir()
+    shutil.copy(pack(root, 5).path, root / "factory" / "tiny.galago")
+    spoil(root)
+    boot(root)
+    assert slot(root).floor == 5
+
+
 def test_with_nothing_whole_the_factory_s_runs_and_the_damaged_one_can_be_repaired(root: Path) -> None:
     install(root, pack(root, 2))
     rot(root, pack(root, 2))

@@ -76,5 +76,7 @@ def _claimed(change: StoreChange, folder: Path) -> Iterator[bool]:
 
 
 def _size(folder: Path) -> int:
+    if folder.is_symlink():  # what lies behind it stays
+        return 0
     paths = (folder, *folder.rglob("*"))
     return sum(path.lstat().st_size for path in paths if path.is_file() and not path.is_symlink())
