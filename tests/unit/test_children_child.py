@@ -17,8 +17,8 @@ import pytest
 
 from galago_edge.children import stragglers
 from galago_edge.children.child import Child
+from galago_edge.children.child_environment import FEW_RESERVES
 from galago_edge.children.ending import Ending
-from galago_edge.children.environment import FEW_RESERVES
 from galago_edge.children.output import Output
 from real_parts import wait_for
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from galago_edge.children import stragglers
+from galago_edge.children.child_environment import environment
 from galago_edge.children.ending import Ending
-from galago_edge.children.environment import environment
 
 KILLED_S = 2.0
 """A killed process that is still there after this hangs in a driver, and nothing can be done."""

@@ -18,8 +18,8 @@ import msgspec
 import galago_edge
 from galago_edge.bundle import Bundle
 from galago_edge.children.child import Child
+from galago_edge.children.child_environment import FEW_RESERVES
 from galago_edge.children.ending import Ending
-from galago_edge.children.environment import FEW_RESERVES
 from galago_edge.children.output import Output
 from galago_edge.contract.errors import (
     BundleError,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from galago_edge.children.channel import Channel, Packet, channel_ends
 from galago_edge.children.child import Child
-from galago_edge.children.environment import FEW_RESERVES
+from galago_edge.children.child_environment import FEW_RESERVES
 from galago_edge.contract.errors import (
     CallerError,
     DeviceError,
