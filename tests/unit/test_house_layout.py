@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 import runpy
@@ -94,6 +95,24 @@ def test_a_module_name_says_which_one_is_meant() -> None:
             if path.name not in MANY and path.parent.name != "commands":
                 homes.setdefault(path.name, []).append(str(path.relative_to(ROOT)))
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+LONGEST_CLASS, MOST_METHODS = 350, 25
+"""What a reader can still hold in mind at once."""
+
+
+def test_no_class_of_the_product_does_too_much() -> None:
+    seen = 0
+    for package in (galago_edge, galago_workstation, galago_converters, galago_devices):
+        for path in Path(package.__path__[0]).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    seen += 1
+                    lines = (node.end_lineno or 0) - node.lineno + 1
+                    methods = sum(isinstance(part, ast.FunctionDef) for part in node.body)
+                    assert lines <= LONGEST_CLASS, f"{path}: {node.name} has {lines} lines"
+                    assert methods <= MOST_METHODS, f"{path}: {node.name} has {methods} methods"
+    assert seen > 300
 
 
 def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, click.Command]]:
