@@ -144,14 +144,21 @@ def test_a_child_dies_with_its_parent_whatever_both_do(hang: str, number: signal
         assert is_there(pid)
         parent.send_signal(number)
         parent.wait(FOREVER_S)
-    wait_for(lambda: not is_there(pid), "the child outlives its parent")
+    try:
+        wait_for(lambda: not is_there(pid), "the child outlives its parent")
+    except AssertionError:
+        os.kill(pid, signal.SIGKILL)
+        raise
 
 
 def test_a_child_whose_parent_went_before_it_was_tied_ends_at_once() -> None:
     with subprocess.Popen([sys.executable, "-c", f"{TIED}{HANGS}"], stdin=subprocess.PIPE) as orphan:
         assert orphan.stdin is not None
         orphan.stdin.close()
-        assert orphan.wait(FOREVER_S) in (1, -signal.SIGKILL)
+        try:
+            assert orphan.wait(FOREVER_S) in (1, -signal.SIGKILL)
+        finally:
+            orphan.kill()
 
 
 def test_a_child_outlives_the_thread_that_started_it() -> None:
