@@ -68,8 +68,8 @@ def _camera(keras: Any) -> Any:
 
 
 def _microphone(keras: Any) -> Any:
-    from galago_workstation.training.networks import build_network
-    from galago_workstation.training_config import DsCnn
+    from galago_workstation.training.network_kind import build_network
+    from galago_workstation.training.networks.ds_cnn import DsCnn
 
     layers = keras.layers
     network = build_network(DsCnn(filters=64, dropout=0.0), (98, 40), 3, seed=1)

@@ -8,7 +8,8 @@ import pytest
 
 from galago_edge.contract.profile import Accelerator, DeviceProfile, Runtime, this_arch
 from galago_edge.contract.status import ServiceStatus
-from galago_edge.doctor import Case, Finding, configuration_checks, examine, machine_checks
+from galago_edge.doctor import Case, Finding, examine, machine_checks
+from galago_edge.doctor.check_list import own_checks
 from galago_edge.service.control import Control
 from real_parts import Broker, MjpegServer, WebhookServer
 
@@ -16,18 +17,9 @@ from real_parts import Broker, MjpegServer, WebhookServer
 def found(config: Path, name: str, text: str) -> Finding:
     """Write the configuration and return the last finding of one check."""
     config.write_text(f'{text}\n[[stream]]\nname = "door"\nsource = "camera:0"\n', encoding="utf-8")
-    checks = {
-        "mqtt": configuration_checks.check_broker,
-        "webhook": configuration_checks.check_webhook,
-        "sources": configuration_checks.check_sources,
-    }
-    every = [
-        *examine(
-            config.parent,
-            config,
-            checks=(("config", configuration_checks.check_config), (name, checks[name])),
-        )
-    ]
+    checks = [check for check in own_checks() if check.name in ("config", name)]
+    assert len(checks) == 2
+    every = [*examine(config.parent, config, checks=checks)]
     assert every[0].level == "ok", every[0]
     assert all(finding.fix for finding in every if finding.level != "ok")
     return every[1]
@@ -36,27 +28,27 @@ def found(config: Path, name: str, text: str) -> Finding:
 def test_a_broker_takes_us_refuses_us_or_is_not_there(tmp_path: Path, broker: Broker) -> None:
     config = tmp_path / "galago.toml"
     table = f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n'
-    assert found(config, "mqtt", table).level == "ok"
+    assert found(config, "sinks", table).level == "ok"
     broker.stop()
-    absent = found(config, "mqtt", table)
+    absent = found(config, "sinks", table)
     assert absent.level == "fail" and "refused" in absent.met
     broker.accept_only("galago", "right")
     broker.start()
-    wrong = found(config, "mqtt", f'{table}username = "galago"\npassword = "wr0ng"\n')
+    wrong = found(config, "sinks", f'{table}username = "galago"\npassword = "wr0ng"\n')
     assert wrong.level == "fail" and "refuses us" in wrong.met and "wr0ng" not in wrong.met
-    assert found(config, "mqtt", f'{table}username = "galago"\npassword = "right"\n').level == "ok"
-    assert found(config, "mqtt", f"{table}tls = true\n").level == "fail"
-    nowhere = found(config, "mqtt", '[mqtt]\nhost = "broker.invalid"\n')
+    assert found(config, "sinks", f'{table}username = "galago"\npassword = "right"\n').level == "ok"
+    assert found(config, "sinks", f"{table}tls = true\n").level == "fail"
+    nowhere = found(config, "sinks", '[mqtt]\nhost = "broker.invalid"\n')
     assert nowhere.level == "fail" and "resolved" in nowhere.met
 
 
 def test_a_webhook_is_asked_without_posting(tmp_path: Path, webhook: WebhookServer) -> None:
     config = tmp_path / "galago.toml"
-    assert found(config, "webhook", f'[webhook]\nurl = "{webhook.url}"\n').level == "ok"
+    assert found(config, "sinks", f'[webhook]\nurl = "{webhook.url}"\n').level == "ok"
     assert not webhook.requests
     webhook.stop()
-    assert found(config, "webhook", f'[webhook]\nurl = "{webhook.url}"\n').level == "fail"
-    unknown = found(config, "webhook", '[webhook]\nurl = "https://u:pw@hook.invalid/x?key=1"\n')
+    assert found(config, "sinks", f'[webhook]\nurl = "{webhook.url}"\n').level == "fail"
+    unknown = found(config, "sinks", '[webhook]\nurl = "https://u:pw@hook.invalid/x?key=1"\n')
     assert unknown.level == "fail" and "pw" not in unknown.met and "key" not in unknown.met
 
 

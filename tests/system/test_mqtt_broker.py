@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import paho.mqtt.client as paho
 import pytest
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.records import EventRecord, decode_record
-from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
-from galago_edge.sinks import Outbox, mqtt
+from galago_edge.sinks import Outbox
+from galago_edge.sinks.kinds import mqtt_sink
+from galago_edge.sinks.sink_tables import settings_of
 from real_parts import Broker, missing_part, wait_for
 from real_parts.processes import free_port
 
@@ -35,7 +35,7 @@ def outbox(tmp_path: Path) -> Iterator[OpenOutbox]:
     def start(port: int, *, max_mb: int = 4, **options: Any) -> Outbox:
         given = {"host": "127.0.0.1", "port": port, "backoff_max_s": 0.5} | options
         tables = {"stream": [{"name": "hall", "source": "x"}], "mqtt": given, "spool": {"max_mb": max_mb}}
-        box = Outbox(msgspec.convert(tables, Settings), tmp_path, "porch", version="1.2.3")
+        box = Outbox(settings_of(tables), tmp_path, "porch", version="1.2.3")
         box.describe("hall", "microphone", ("smoke",))
         box.start()
         opened.append(box)
@@ -130,7 +130,7 @@ def test_records_arrive_in_order_with_presence_and_entities(broker: Broker, outb
 def test_a_device_that_vanishes_is_announced_by_its_last_will(
     broker: Broker, outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt._Link, "say_goodbye", lambda *_: None)  # dies without a word
+    monkeypatch.setattr(mqtt_sink._Link, "say_goodbye", lambda *_: None)  # dies without a word
     with listening(broker) as listener:
         box = outbox(broker.port)
         wait_for(lambda: listener.payloads("galago/porch/availability") == [b"online"], "presence")
@@ -143,8 +143,8 @@ def test_a_second_life_is_online_although_the_last_will_of_the_first_comes_late(
 ) -> None:
     """After a power cut the broker still holds the old connection; the new one must end it."""
     kept = []
-    monkeypatch.setattr(mqtt._Link, "say_goodbye", lambda *_: None)
-    monkeypatch.setattr(mqtt._Link, "close", kept.append)
+    monkeypatch.setattr(mqtt_sink._Link, "say_goodbye", lambda *_: None)
+    monkeypatch.setattr(mqtt_sink._Link, "close", kept.append)
     with listening(broker) as listener:
         first = outbox(broker.port)
         wait_for(lambda: listener.payloads("galago/porch/availability") == [b"online"], "presence")
@@ -181,7 +181,7 @@ def test_a_broker_that_is_absent_at_the_start_gets_everything_when_it_comes(
 def test_a_broker_that_goes_away_and_comes_back_gets_every_event(
     broker: Broker, outbox: OpenOutbox, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt, "_ANSWER_S", 1.0)
+    monkeypatch.setattr(mqtt_sink, "_ANSWER_S", 1.0)
     seen: list[int] = []
     box = outbox(broker.port)
     with listening(broker) as listener:
@@ -323,7 +323,7 @@ def test_a_record_on_which_the_broker_hangs_up_is_given_up_and_the_others_go_on(
 def test_a_server_that_takes_the_connection_and_says_nothing_is_left_in_time(
     outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt, "_ANSWER_S", 0.3)
+    monkeypatch.setattr(mqtt_sink, "_ANSWER_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         box = outbox(server.getsockname()[1])
         wait_for(lambda: "did not answer" in status(box).fault, "patience to end")
@@ -333,16 +333,16 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_left_in_time(
 def test_hundreds_of_failed_connections_leave_nothing_behind(
     outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(mqtt, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(mqtt_sink, "_FIRST_PAUSE_S", 0.001)
     attempts = 0
-    original = mqtt._Link.open
+    original = mqtt_sink._Link.open
 
     def counted(link: Any, bell: Any) -> None:
         nonlocal attempts
         attempts += 1
         original(link, bell)
 
-    monkeypatch.setattr(mqtt._Link, "open", counted)
+    monkeypatch.setattr(mqtt_sink._Link, "open", counted)
     stopping = threading.Event()
 
     def hang_up(server: socket.socket) -> None:

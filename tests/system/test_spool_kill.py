@@ -22,21 +22,19 @@ KILLS = 12
 DEVICE = """
 import sys, time
 from pathlib import Path
-import msgspec
 from galago_edge.contract.records import EventRecord
-from galago_edge.contract.settings import Settings
 from galago_edge.sinks import Outbox
+from galago_edge.sinks.sink_tables import settings_of
 
 folder, url, first, pause_s = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 box = Outbox(
-    msgspec.convert(
+    settings_of(
         {
             "stream": [{"name": "hall", "source": "x"}],
             "log": {"path": str(folder / "log.jsonl")},
             "webhook": {"url": url, "backoff_max_s": 0.2, "timeout_s": 5.0},
             "spool": {"max_mb": 4, "sync_s": 0.5},
-        },
-        Settings,
+        }
     ),
     folder,
     "porch",

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.records import EventRecord, GapRecord
-from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
 from galago_edge.sinks import Outbox
-from galago_edge.sinks import webhook as webhook_module
+from galago_edge.sinks.kinds import webhook_sink as webhook_module
+from galago_edge.sinks.sink_tables import settings_of
 from real_parts import Broker, WebhookServer, wait_for
 
 OpenOutbox = Callable[..., Outbox]
@@ -32,7 +31,7 @@ def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenOutb
     def start(url: str, *, mqtt: dict[str, Any] | None = None, **options: Any) -> Outbox:
         given = {"url": url, "backoff_max_s": 0.1} | options
         tables: dict[str, Any] = {"stream": [{"name": "hall", "source": "x"}], "webhook": given}
-        box = Outbox(msgspec.convert(tables | ({"mqtt": mqtt} if mqtt else {}), Settings), tmp_path, "porch")
+        box = Outbox(settings_of(tables | ({"mqtt": mqtt} if mqtt else {})), tmp_path, "porch")
         box.start()
         opened.append(box)
         return box

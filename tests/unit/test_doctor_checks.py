@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import grp
 import json
 import os
@@ -19,10 +20,11 @@ from click.testing import CliRunner
 from galago_edge.bundle import open_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.commands.cli import main
+from galago_edge.contract.findings import fail, ok
 from galago_edge.contract.profile import this_arch
 from galago_edge.doctor import (
-    CHECKS,
     Case,
+    DoctorCheck,
     Finding,
     configuration_checks,
     examine,
@@ -30,7 +32,9 @@ from galago_edge.doctor import (
     software_checks,
     store_checks,
 )
-from galago_edge.doctor.findings import Account, Check, fail, ok
+from galago_edge.doctor.case import Account, Check
+from galago_edge.doctor.check_list import in_order, own_checks
+from galago_edge.doctor.software_checks import known_extras
 from galago_edge.intake.receiver import receive
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.trust_folder import revoke_key
@@ -91,6 +95,12 @@ def looked(case: Case, *checks: Check) -> dict[str, Finding]:
     return found
 
 
+def own(*names: str) -> list[DoctorCheck]:
+    found = [check for check in own_checks() if check.name in names]
+    assert len(found) == len(names)
+    return found
+
+
 def levels(found: dict[str, Finding]) -> dict[str, str]:
     return {name: finding.level for name, finding in found.items()}
 
@@ -120,7 +130,8 @@ def test_a_check_that_fails_hangs_or_has_a_mistake_is_itself_a_finding(tmp_path:
     def fine(case: Case) -> Iterator[Finding]:
         yield ok("fine", "in the end")
 
-    checks = (("mistaken", mistaken), ("hanging", hanging), ("fine", fine))
+    looks = {"mistaken": mistaken, "hanging": hanging, "fine": fine}
+    checks = [DoctorCheck(name, look) for name, look in looks.items()]
     found = list(examine(tmp_path, checks=checks, check_s=0.2))
     go_on.set()
     assert [(finding.name, finding.level) for finding in found] == [
@@ -136,6 +147,57 @@ def test_a_device_without_anything_is_looked_at_to_the_end(tmp_path: Path) -> No
     assert "does not exist" in by_name["config"].met
     assert by_name["python"].level == by_name["interpreter"].level == "ok"
     assert all(finding.level == "ok" or finding.fix for finding in found)
+
+
+# the list of checks
+
+
+def nothing(case: Case) -> Iterator[Finding]:
+    yield from ()
+
+
+def test_checks_stand_by_their_place_and_run_behind_what_they_need() -> None:
+    checks = [
+        DoctorCheck("c", nothing, place=30),
+        DoctorCheck("a", nothing, place=10, needs=("d", "not there")),
+        DoctorCheck("b", nothing, place=20),
+        DoctorCheck("d", nothing, place=40, needs=("b",)),
+    ]
+    assert [check.name for check in in_order(checks)] == ["b", "d", "a", "c"]
+
+
+def test_what_checks_need_is_there_and_stands_before_them() -> None:
+    names = [check.name for check in own_checks()]
+    assert len(names) == len(set(names))
+    for number, check in enumerate(own_checks()):
+        assert set(check.needs) <= set(names[:number]), check.name
+
+
+def test_a_check_may_hand_out_checks_that_stand_alone(tmp_path: Path) -> None:
+    def mistaken(case: Case) -> Iterator[Finding]:
+        raise KeyError("mistake")
+
+    def several(case: Case) -> Iterator[Finding | DoctorCheck]:
+        yield ok("first", "well")
+        yield DoctorCheck("second", mistaken)
+        yield DoctorCheck("third", lambda case: iter([ok("third", "well")]))
+
+    found = [*examine(tmp_path, checks=(DoctorCheck("several", several),))]
+    assert [(one.name, one.level) for one in found] == [("first", "ok"), ("second", "fail"), ("third", "ok")]
+
+
+def test_every_extra_is_the_one_that_its_description_names() -> None:
+    """Sinks, sources and the page say which libraries they need, setup.cfg what is installed for them."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "edge/setup.cfg", encoding="utf-8")
+    extras = {
+        name: {line.split()[0] for line in text.splitlines() if line}
+        for name, text in parser["options.extras_require"].items()
+    }
+    everything = extras.pop("all")
+    described = {extra.name: {one.distribution for one in extra.libraries} for extra in known_extras()}
+    assert described == extras
+    assert everything == set().union(*extras.values())
 
 
 # libraries
@@ -233,7 +295,8 @@ def test_extras_matter_when_something_needs_them(
 
 def test_a_healthy_installation_names_every_version() -> None:
     found = looked(
-        Case(Path("/")), *(check for name, check in CHECKS if name in ("python", "interpreter", "numpy"))
+        Case(Path("/")),
+        *(check.look for check in own_checks() if check.name in ("python", "interpreter", "numpy")),
     )
     assert set(levels(found).values()) == {"ok"}
     assert found["interpreter"].met.split()[0] in ("ai-edge-litert", "tflite-runtime")
@@ -270,9 +333,7 @@ def test_each_fault_of_the_store_is_one_finding_and_the_others_are_still_looked_
     model.write_bytes(content)
     (device / "profile.toml").write_text("id = 'x'\n")
     (device / "trust" / "bad.pub").write_text("no key\n")
-    checks = tuple(
-        (name, check) for name, check in CHECKS if name in ("store", "profile", "keys", "bundles", "answers")
-    )
+    checks = own("store", "profile", "keys", "bundles", "answers")
     found = {finding.name: finding for finding in examine(device, checks=checks)}
     assert levels(found) == {
         "store": "warn",
@@ -293,7 +354,8 @@ def test_a_profile_of_another_board_or_a_newer_runtime_fails(device: Path) -> No
     profile.write_text(text.replace(f'"{this_arch()}"', '"riscv64"'), encoding="utf-8")
     assert "riscv64" in looked(case, store_checks.check_board)["profile"].met
     profile.write_text(text.replace('min_version = "2.1.0"', 'min_version = "99.0.0"'), encoding="utf-8")
-    (finding,) = examine(device, checks=(("runtime", lambda c: store_checks.check_board(with_runtime(c))),))
+    check = DoctorCheck("runtime", lambda case: store_checks.check_board(with_runtime(case)))
+    (finding,) = examine(device, checks=(check,))
     assert finding.level == "fail" and "99.0.0" in finding.met and "pip install" in finding.fix
     profile.unlink()
     assert looked(case, store_checks.check_board)["profile"].level == "warn"
@@ -605,14 +667,14 @@ def test_a_broken_configuration_is_one_finding_and_nothing_else_is_held_back(
     tmp_path: Path, device: Path
 ) -> None:
     config = write(tmp_path, "[mqtt]\nhost = 5\n")
-    checks = tuple((name, check) for name, check in CHECKS if name not in ("extras", "answers"))
+    checks = tuple(check for check in own_checks() if check.name not in ("extras", "answers"))
     found = {finding.name: finding for finding in examine(device, config, checks=checks)}
     assert found["config"].level == "fail" and "$.mqtt.host" in found["config"].met
     assert found["bundle light"].level == "ok" and "mqtt" not in found
 
 
 def test_the_pages_port_must_be_free_and_the_page_not_open_to_strangers(tmp_path: Path, device: Path) -> None:
-    checks = (("config", configuration_checks.check_config), ("page", configuration_checks.check_page))
+    checks = own("config", "page")
 
     def page(text: str) -> Finding:
         return list(examine(device, write(tmp_path, f"[page]\n{text}\n"), checks=checks))[-1]
@@ -636,7 +698,7 @@ def test_the_command_prints_findings_and_fails_when_one_does(
         yield ok("python", "3.11.7")
         yield fail("disk store", "full", "make room")
 
-    monkeypatch.setattr("galago_edge.doctor.CHECKS", (("short", short),))
+    monkeypatch.setattr("galago_edge.doctor.all_checks", lambda: (DoctorCheck("short", short),))
     text = CliRunner().invoke(main, ["doctor", "--root", str(device)])
     assert text.exit_code == 1
     assert text.output == (
@@ -665,4 +727,6 @@ def test_a_whole_device_passes_the_real_command(device: Path) -> None:
 def test_the_page_in_the_documents_names_every_check() -> None:
     text = (ROOT / "docs/doctor.md").read_text(encoding="utf-8")
     rows = [line.partition("|")[2].partition("|")[0] for line in text.splitlines() if line.startswith("| `")]
-    assert [name for row in rows for name in row.replace("`", "").split()] == [name for name, _ in CHECKS]
+    assert [name for row in rows for name in row.replace("`", "").split()] == [
+        check.name for check in own_checks()
+    ]

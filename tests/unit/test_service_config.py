@@ -9,8 +9,9 @@ from msgspec import UNSET
 
 import galago_edge.contract.settings as settings_module
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.settings import SourceSettings, StreamSettings
+from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
 from galago_edge.service.configuration import checked, read_config, read_option, source_of
+from galago_edge.sinks.sink_kind import SINKS
 
 
 def test_a_config_file_is_read(tmp_path: Path) -> None:
@@ -171,8 +172,8 @@ def test_secrets_come_from_the_environment_and_never_stand_in_the_file(tmp_path:
     path.write_text(WHOLE)
     settings = read_config(path, {"CAM_USER": "anna", "CAM_PASSWORD": 'p"${CAM_USER}\\'})
     assert settings.source["cam"].address == 'camera:rtsp://anna:p"${CAM_USER}\\@10.0.0.7/live'
-    assert settings.mqtt is not None and settings.mqtt.password == 'p"${CAM_USER}\\'
-    assert settings.webhook is not None and settings.webhook.url == "https://example.org/anna"
+    assert settings.sinks["mqtt"].password == 'p"${CAM_USER}\\'
+    assert settings.sinks["webhook"].url == "https://example.org/anna"
 
 
 def test_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ def test_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     path.write_text(WHOLE.replace("${CAM_USER}", "u").replace("${CAM_PASSWORD}", "p"))
     settings = read_config(path, {})
     assert settings.spool.dir == str(tmp_path / "spool")
-    assert settings.log is not None and settings.log.path == str(tmp_path / "log/events.jsonl")
+    assert settings.sinks["log"].path == str(tmp_path / "log/events.jsonl")
     assert settings.samples is not None and settings.samples.dir == "/data/samples"
 
 
@@ -208,8 +209,10 @@ def test_a_named_pipe_starts_at_the_folder_of_the_file_and_standard_input_does_n
 def test_the_document_names_every_table_and_every_key() -> None:
     text = (Path(__file__).parents[2] / "docs/configuration.md").read_text(encoding="utf-8")
     tables = [kind for kind in vars(settings_module).values() if isinstance(kind, type)]
+    tables += [kind.settings for name in SINKS.own() if (kind := SINKS.find(name))]
     structs = [kind for kind in tables if issubclass(kind, msgspec.Struct) and kind.__struct_fields__]
     assert len(structs) > 10
+    structs.remove(Settings)  # OwnTables, and the sinks of any name
     for kind in structs:
         for name in kind.__struct_fields__:
             assert re.search(rf"[`.\[\]]{name}\b", text) or f"\n{name} = " in text, f"{kind.__name__}.{name}"

@@ -12,12 +12,12 @@ import pytest
 
 from galago_edge.contract.errors import BusyError, LinkError, Reason
 from galago_edge.contract.records import EventRecord, Record, ScoresRecord, StateRecord, decode_record
-from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
 from galago_edge.sinks import JsonlSink, Outbox
 from galago_edge.sinks import outbox as outbox_module
 from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.disk import Disk
+from galago_edge.sinks.sink_tables import settings_of
 from real_parts import WebhookServer, wait_for
 
 
@@ -41,7 +41,7 @@ def outbox(tmp_path: Path) -> Iterator[OpenOutbox]:
     opened: list[Outbox] = []
 
     def start(tables: dict[str, Any], **options: Any) -> Outbox:
-        settings = msgspec.convert({"stream": [{"name": "hall", "source": "x"}]} | tables, Settings)
+        settings = settings_of({"stream": [{"name": "hall", "source": "x"}]} | tables)
         box = Outbox(settings, tmp_path, "porch", **options)
         box.start()
         opened.append(box)
@@ -223,14 +223,31 @@ def test_a_fault_of_our_own_is_shown_and_the_writing_goes_on(
     tmp_path: Path, outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch, webhook: WebhookServer
 ) -> None:
     box = outbox(log_table(tmp_path) | webhook_table(webhook))
-    original = box._log.write  # type: ignore[union-attr]
-    monkeypatch.setattr(box._log, "write", lambda lines: 1 / 0)
+    original = box._spool.append  # type: ignore[union-attr]
+    monkeypatch.setattr(box._spool, "append", lambda entries: 1 / 0)
     box.emit([event(0)])
     wait_for(lambda: "ZeroDivisionError" in status(box, "spool").fault, "the fault")
-    monkeypatch.setattr(box._log, "write", original)
+    monkeypatch.setattr(box._spool, "append", original)
     box.emit([event(1)])
-    webhook.wait_for(2)
+    webhook.wait_for(1)
     wait_for(lambda: logged(tmp_path), "the log")
+
+
+def test_a_mistake_of_one_writer_is_shown_at_it_counted_and_holds_up_nobody(
+    tmp_path: Path, outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch, webhook: WebhookServer
+) -> None:
+    box = outbox(log_table(tmp_path) | webhook_table(webhook))
+    writer = box._sinks.writers[0]._writer
+    original = writer.write
+    monkeypatch.setattr(writer, "write", lambda lines: 1 / 0)
+    box.emit([event(0), event(1)])
+    wait_for(lambda: "ZeroDivisionError" in status(box, "log").fault, "the fault")
+    webhook.wait_for(2)
+    assert (status(box, "log").lost, status(box, "spool").fault) == (2, "")
+    monkeypatch.setattr(writer, "write", original)
+    box.emit([event(2)])
+    wait_for(lambda: logged(tmp_path), "the log")
+    wait_for(lambda: status(box, "log").state == "ok", "the log to be well")
 
 
 def test_two_services_never_share_a_spool(outbox: OpenOutbox, webhook: WebhookServer) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.settings import WebhookSettings
-from galago_edge.sinks import webhook as webhook_module
+from galago_edge.sinks.kinds import webhook_sink as webhook_module
+from galago_edge.sinks.kinds.webhook_sink import WebhookSender, WebhookSettings
+from galago_edge.sinks.sink_kind import ReceiverParts
 from galago_edge.sinks.spool import Entry, Spool
-from galago_edge.sinks.webhook import WebhookSender
 from real_parts import wait_for
 
 ANY_BODY = 65_536
@@ -95,7 +95,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sender_of(spool: Spool, **settings: object) -> WebhookSender:
-    return WebhookSender(WebhookSettings(**settings), "porch", "1.2.3", spool)  # type: ignore[arg-type]
+    parts = ReceiverParts("webhook", "porch", "1.2.3", spool)
+    return WebhookSender(WebhookSettings(**settings), parts)  # type: ignore[arg-type]
 
 
 @contextmanager

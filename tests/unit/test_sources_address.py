@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
+from galago_edge.host.urls import hide_credentials
 from galago_edge.sources import open_source
-from galago_edge.sources.address import STDIN, hide_credentials, parse_source
+from galago_edge.sources.address import STDIN, parse_source
 
 
 @pytest.mark.parametrize(

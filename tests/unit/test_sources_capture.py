@@ -19,11 +19,11 @@ from galago_edge.contract.errors import CallerError, DeviceError, LinkError, Rea
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import Frame
 from galago_edge.sources import open_capture, parse_source
-from galago_edge.sources.address import Address
 from galago_edge.sources.capture import capture_process
 from galago_edge.sources.capture.connection import connect
 from galago_edge.sources.capture.frame_capture import FrameCapture
 from galago_edge.sources.capture.frame_server import Turns
+from galago_edge.sources.source_kind import Address
 
 FOREVER_S = 60.0
 """A deadline that is met only when something is broken."""
@@ -226,7 +226,7 @@ def test_a_child_dies_with_its_parent_whatever_it_hangs_in(hang: str, camera: Ca
     opener = """
 import os, sys
 from galago_edge.contract.settings import SourceSettings
-from galago_edge.sources.address import Address
+from galago_edge.sources.source_kind import Address
 from galago_edge.sources.capture.connection import connect
 folder, *program = sys.argv[1:]
 capture = connect(Address("camera", folder, {}), SourceSettings(address="x"), None, program=program)

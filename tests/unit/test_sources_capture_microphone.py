@@ -16,7 +16,6 @@ from galago_edge.children.channel import Channel, Packet, channel_ends
 from galago_edge.contract.errors import DeviceError, LinkError, Reason
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import AudioBlock, Gap
-from galago_edge.sources.address import Address
 from galago_edge.sources.capture import microphone
 from galago_edge.sources.capture.capture_messages import (
     Captured,
@@ -28,6 +27,7 @@ from galago_edge.sources.capture.capture_messages import (
 from galago_edge.sources.capture.frame_server import ParentGoneError, ParentLink
 from galago_edge.sources.capture.microphone import Input, Recorder, pick
 from galago_edge.sources.capture.sound_capture import SoundCapture
+from galago_edge.sources.source_kind import Address
 
 INPUTS = [
     Input(0, "bcm2835 Headphones: - (hw:0,0)", 2, 44_100),

@@ -10,6 +10,7 @@ import pytest
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess, LabelPolicy
 from galago_workstation import training_config
+from galago_workstation.training.network_kind import NETWORKS
 from galago_workstation.training_config import AudioConfig, ImageConfig, label_specs, read_config
 
 IMAGES = """
@@ -134,7 +135,8 @@ def test_every_key_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`([a-z_0-9]+)`", page))
     found: set[type[msgspec.Struct]] = set()
-    for type_ in (ImageConfig, AudioConfig, LabelPolicy):
+    options = [kind.options for name in NETWORKS.own() if (kind := NETWORKS.find(name))]
+    for type_ in (ImageConfig, AudioConfig, LabelPolicy, *options):
         structs(msgspec.inspect.type_info(type_), found)
     assert len(found) >= 14
     keys = {field for struct in found for field in struct.__struct_fields__}

@@ -24,12 +24,10 @@ from galago_edge.contract.manifest import (
     MotionGate,
 )
 from galago_edge.host.toml_file import load_toml
+from galago_workstation.training.network_kind import NETWORKS, Input, NetworkOptions
 
 Share = Annotated[float, msgspec.Meta(ge=0.01, le=0.5)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-Width = Annotated[float, msgspec.Meta(ge=0.1, le=2.0)]
-Dropout = Annotated[float, msgspec.Meta(ge=0.0, le=0.9)]
-Activation = Literal["relu", "relu6"]
 
 DOCS = "docs/training.md"
 
@@ -73,41 +71,6 @@ class IdxFiles(_Table, frozen=True, kw_only=True, tag_field="kind", tag="idx"):
     validation_share: Share = 0.15
     test_share: Share = 0.15
     background: tuple[LabelName, ...] = ()
-
-
-class MobileNetV1(_Table, frozen=True, kw_only=True, tag_field="kind", tag="mobilenet_v1"):
-    """Depthwise separable blocks (arXiv:1704.04861, table 1) without the fully connected top."""
-
-    width: Width = 0.25
-    """Multiplier of all channel counts (32 to 1024), rounded to multiples of 8."""
-    depth: Annotated[int, msgspec.Meta(ge=0, le=5)] = 5
-    """How many of the five equal blocks in the middle are kept."""
-    activation: Activation = "relu6"
-    dropout: Dropout = 0.0
-
-
-class ResNet(_Table, frozen=True, kw_only=True, tag_field="kind", tag="resnet"):
-    """Small residual network for 28 to 64 pixels, or for log-mel windows whose rhythm matters; the defaults
-    are MLPerf Tiny's ResNet8. Its strides let every output see the whole window."""
-
-    filters: Annotated[int, msgspec.Meta(ge=4, le=256)] = 16
-    """Channels of the first stage; each further stage doubles them."""
-    stages: Annotated[int, msgspec.Meta(ge=1, le=5)] = 3
-    blocks: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
-    """Residual blocks per stage; 2 with three stages is ResNet14."""
-    stem_stride: Annotated[int, msgspec.Meta(ge=1, le=2)] = 1
-    """2 halves the picture before the first stage: about a quarter of the work."""
-    activation: Activation = "relu"
-    dropout: Dropout = 0.0
-
-
-class DsCnn(_Table, frozen=True, kw_only=True, tag_field="kind", tag="ds_cnn"):
-    """Depthwise separable network for log-mel windows (arXiv:1711.07128)."""
-
-    filters: Annotated[int, msgspec.Meta(ge=4, le=512)] = 64
-    blocks: Annotated[int, msgspec.Meta(ge=1, le=12)] = 4
-    activation: Activation = "relu"
-    dropout: Dropout = 0.2
 
 
 class ImageAugment(_Table, frozen=True, kw_only=True):
@@ -209,7 +172,7 @@ class ImageConfig(_Config, frozen=True, kw_only=True):
 
     data: ImageFolders | IdxFiles
     preprocess: ImagePreprocess
-    model: MobileNetV1 | ResNet
+    model: NetworkOptions
     augment: ImageAugment = ImageAugment()
     gate: MotionGate | UnsetType = UNSET
     """Goes into the manifest as it is: the device runs the model only while something moves."""
@@ -220,7 +183,7 @@ class AudioConfig(_Config, frozen=True, kw_only=True):
 
     data: AudioFolders
     preprocess: AudioPreprocess
-    model: DsCnn | ResNet | MobileNetV1
+    model: NetworkOptions
     augment: AudioAugment = AudioAugment()
     gate: LevelGate | UnsetType = UNSET
     """Goes into the manifest as it is: the device runs the model only while it is loud enough."""
@@ -243,20 +206,51 @@ def read_config(path: Path) -> Config:
     Raises:
         CallerError: CONFIG_BAD; the file is missing, is not TOML, has an unknown key, a value out of
             bounds, or two keys that contradict each other.
+        DeviceError: PLUGIN_BAD; the network is another distribution's, and cannot be used.
         LinkError: The file cannot be read.
     """
-    # the kind of data decides which of the two types the file must have, so that errors name one table
-    kind = load_toml(path, _Kind, docs=DOCS).data.kind
-    config: Config
-    if kind == "audio":
-        config = load_toml(path, AudioConfig, docs=DOCS)
-    else:
-        config = load_toml(path, ImageConfig, docs=DOCS)
+    tables = load_toml(path, dict[str, Any], docs=DOCS)
+    try:
+        config = _config_of(tables)
+    except msgspec.ValidationError as error:
+        raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=f"see {DOCS} for every key") from None
     try:
         _check(config)
     except CallerError as error:
         raise CallerError(error.reason, f"{path}: {error}", hint=error.hint) from None
     return config
+
+
+def _config_of(tables: dict[str, Any]) -> Config:
+    """Return what plain tables say.
+
+    Raises:
+        msgspec.ValidationError: The key, and what was expected there.
+    """
+    # the kind of data decides which of the two types the file must have, so that errors name one table
+    kind = msgspec.convert(tables, _Kind).data.kind
+    whole: type[Config] = AudioConfig if kind == "audio" else ImageConfig
+    options = _options_type(tables.get("model"), "audio" if kind == "audio" else "image")
+    fields = [] if options is None else [("model", options)]
+    exact = msgspec.defstruct(
+        "Tables", fields, bases=(whole,), frozen=True, kw_only=True, forbid_unknown_fields=True
+    )
+    read = msgspec.convert(tables, exact)
+    return whole(**{name: getattr(read, name) for name in whole.__struct_fields__})
+
+
+def _options_type(model: Any, takes: Input) -> type[NetworkOptions] | None:
+    """Return the type of the table ``[model]``; None for what is not even a table with a kind."""
+    name = model.get("kind") if isinstance(model, dict) else None
+    if not isinstance(name, str):
+        return None
+    network = NETWORKS.find(name)
+    if network is not None and takes in network.inputs:
+        return network.options
+    if network is not None:
+        raise msgspec.ValidationError(f"{name} takes no {takes} - at `$.model.kind`")
+    known = ", ".join(NETWORKS.names())
+    raise msgspec.ValidationError(f"Invalid value {name!r}, expected one of {known} - at `$.model.kind`")
 
 
 def label_specs(config: Config, names: tuple[str, ...]) -> tuple[Label, ...]:

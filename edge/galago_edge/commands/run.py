@@ -12,7 +12,7 @@ import click
 
 from galago_edge.commands.cli import show_error
 from galago_edge.commands.options import own_opencv, records_to
-from galago_edge.contract.errors import CallerError, GalagoError, Reason
+from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.contract.settings import Settings
@@ -81,7 +81,7 @@ def run(
     own_opencv(stream.bundle.manifest.modality for stream in streams)
     with contextlib.ExitStack() as stack:
         sink: JsonlSink | None = None
-        if out is not None or settings.log is None:
+        if out is not None or "log" not in settings.sinks:
             sink = stack.enter_context(records_to(out, append=True))
         service = Service(settings, root, streams, out=sink, scores=scores, absent=absent, slots=slots)
         stack.enter_context(_signals(service.stop, service.reload))
@@ -103,9 +103,23 @@ def _configured(options: tuple[str, ...], config: Path | None) -> Settings:
             hint="give either --stream NAME=SOURCE or --config FILE",
         )
     if config is not None:
-        return read_config(config)
+        settings = read_config(config)
+        _tell_unusable(settings)
+        return settings
     # nobody starts a command anew that ends itself
     return Settings(stream=checked(map(read_option, options)), limits=LimitsSettings(memory_mb=0))
+
+
+def _tell_unusable(settings: Settings) -> None:
+    """Say which sinks the service goes on without; its status goes on saying so."""
+    from galago_edge.sinks.sink_kind import SINKS
+
+    for name, table in settings.sinks.items():
+        if table is None:
+            try:
+                SINKS.find(name)
+            except DeviceError as failure:
+                show_error(failure)
 
 
 def _prepared(

@@ -57,6 +57,7 @@ class Reason(enum.StrEnum):
     RUNTIME_MISSING = enum.auto()
     OP_UNSUPPORTED = enum.auto()
     EXTRA_MISSING = enum.auto()
+    PLUGIN_BAD = enum.auto()
     ACCELERATOR_FAILED = enum.auto()
     DOWNGRADE = enum.auto()
     REPLAY = enum.auto()

@@ -6,7 +6,7 @@ file is read.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -19,18 +19,18 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Megabytes = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every table."""
 
 
-class Thresholds(_Table, frozen=True, kw_only=True):
+class Thresholds(Table, frozen=True, kw_only=True):
     """What this device changes in one label's policy."""
 
     on: Probability | UnsetType = UNSET
     off: Probability | UnsetType = UNSET
 
 
-class PlausibilitySettings(_Table, frozen=True, kw_only=True):
+class PlausibilitySettings(Table, frozen=True, kw_only=True):
     """``[source.NAME.plausibility]``: when input that arrives is not believed; 0 s means never."""
 
     frozen_s: Annotated[float, msgspec.Meta(ge=0.0)] = 30.0
@@ -47,7 +47,7 @@ class PlausibilitySettings(_Table, frozen=True, kw_only=True):
     """Over so long, more than 2 % more or fewer samples than the declared rate promises."""
 
 
-class SourceSettings(_Table, frozen=True, kw_only=True):
+class SourceSettings(Table, frozen=True, kw_only=True):
     """``[source.NAME]``: a camera or microphone, and when it counts as lost."""
 
     address: Annotated[str, msgspec.Meta(min_length=1)]
@@ -73,7 +73,7 @@ class SourceSettings(_Table, frozen=True, kw_only=True):
     plausibility: PlausibilitySettings = PlausibilitySettings()
 
 
-class StreamSettings(_Table, frozen=True, kw_only=True):
+class StreamSettings(Table, frozen=True, kw_only=True):
     """One ``[[stream]]``."""
 
     name: Name
@@ -88,7 +88,7 @@ class StreamSettings(_Table, frozen=True, kw_only=True):
         return {label: msgspec.to_builtins(given) for label, given in self.thresholds.items()}
 
 
-class SpoolSettings(_Table, frozen=True, kw_only=True):
+class SpoolSettings(Table, frozen=True, kw_only=True):
     """``[spool]``: where events wait for delivery."""
 
     dir: str = ""
@@ -99,46 +99,7 @@ class SpoolSettings(_Table, frozen=True, kw_only=True):
     """Longest time that a record may be lost by a power cut; 0 syncs every batch. Spares the SD card."""
 
 
-class LogSettings(_Table, frozen=True, kw_only=True):
-    """``[log]``: records as a JSONL file."""
-
-    path: Annotated[str, msgspec.Meta(min_length=1)]
-    max_mb: Megabytes = 8
-    """The file is renamed to ``.1`` when it has reached this size, ``.1`` to ``.2`` ..."""
-    keep: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 4
-    """So many renamed files."""
-
-
-class MqttSettings(_Table, frozen=True, kw_only=True):
-    """``[mqtt]``: records to a broker, QoS 1."""
-
-    host: Annotated[str, msgspec.Meta(min_length=1)]
-    port: Port = 1883
-    username: str = ""
-    password: str = ""
-    tls: bool = False
-    ca_file: str = ""
-    """PEM file of the authority that signed the broker's certificate; the system's when empty."""
-    topic: Annotated[str, msgspec.Meta(pattern=r"^[^+#\x00]{1,200}\Z")] = "galago"
-    """Records go to ``TOPIC/DEVICE/STREAM/KIND``, presence to ``TOPIC/DEVICE/availability``."""
-    discovery: str = "homeassistant"
-    """Prefix of Home Assistant's discovery; empty for none."""
-    keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3_600)] = 30
-    backoff_max_s: Seconds = 8.0
-
-
-class WebhookSettings(_Table, frozen=True, kw_only=True):
-    """``[webhook]``: records as POST requests."""
-
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
-    headers: dict[str, str] = {}
-    timeout_s: Seconds = 10.0
-    backoff_max_s: Seconds = 60.0
-    kinds: tuple[Literal["event", "state", "gap"], ...] = ("event",)
-    """Which kinds of records are sent."""
-
-
-class PageSettings(_Table, frozen=True, kw_only=True):
+class PageSettings(Table, frozen=True, kw_only=True):
     """``[page]``: status page and ``/metrics``."""
 
     host: str = "127.0.0.1"
@@ -148,7 +109,7 @@ class PageSettings(_Table, frozen=True, kw_only=True):
     """Must be given by every visitor; without one only a loopback ``host`` is allowed."""
 
 
-class SamplesSettings(_Table, frozen=True, kw_only=True):
+class SamplesSettings(Table, frozen=True, kw_only=True):
     """``[samples]``: keeps what a human should label. Nothing is kept without this table."""
 
     dir: Annotated[str, msgspec.Meta(min_length=1)]
@@ -171,7 +132,7 @@ class SamplesSettings(_Table, frozen=True, kw_only=True):
     min_interval_s: Annotated[float, msgspec.Meta(ge=0.0)] = 10.0
 
 
-class GovernorSettings(_Table, frozen=True, kw_only=True):
+class GovernorSettings(Table, frozen=True, kw_only=True):
     """``[governor]``: what a hot or under-powered device does less of."""
 
     ladder: Annotated[
@@ -188,7 +149,7 @@ class GovernorSettings(_Table, frozen=True, kw_only=True):
     """Types of thermal zones to believe (``cpu-thermal``); a list of known ones when empty."""
 
 
-class LimitsSettings(_Table, frozen=True, kw_only=True):
+class LimitsSettings(Table, frozen=True, kw_only=True):
     """``[limits]``: when the service gives itself up, to be started anew."""
 
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 512
@@ -199,7 +160,7 @@ class LimitsSettings(_Table, frozen=True, kw_only=True):
     """How long the end may wait for delivery; what is left waits in the spool."""
 
 
-class AcceleratorSettings(_Table, frozen=True, kw_only=True):
+class AcceleratorSettings(Table, frozen=True, kw_only=True):
     """``[accelerator]``: how hard an accelerator is tried."""
 
     enabled: bool = True
@@ -219,33 +180,40 @@ class AcceleratorSettings(_Table, frozen=True, kw_only=True):
     """Resident memory of its process beyond which it leaks; looked at every ``recheck_s``."""
 
 
-class StoreSettings(_Table, frozen=True, kw_only=True):
+class StoreSettings(Table, frozen=True, kw_only=True):
     """``[store]``: how the service looks after it."""
 
     scrub_every_s: Annotated[float, msgspec.Meta(ge=0.0)] = 86_400.0
     """Every byte of every bundle is read again so often; 0 leaves that to ``galago scrub``."""
 
 
-class DeviceSettings(_Table, frozen=True, kw_only=True):
+class DeviceSettings(Table, frozen=True, kw_only=True):
     """``[device]``."""
 
     name: Name | None = None
     """Stands in topics and keys; the host's name when left out."""
 
 
-class Settings(_Table, frozen=True, kw_only=True):
-    """The whole ``galago.toml``."""
+class OwnTables(Table, frozen=True, kw_only=True):
+    """The tables of ``galago.toml`` that are not a sink's."""
 
     device: DeviceSettings = DeviceSettings()
     source: dict[Name, SourceSettings] = {}
     stream: Annotated[tuple[StreamSettings, ...], msgspec.Meta(min_length=1)]
     spool: SpoolSettings = SpoolSettings()
-    log: LogSettings | None = None
-    mqtt: MqttSettings | None = None
-    webhook: WebhookSettings | None = None
     page: PageSettings | None = None
     samples: SamplesSettings | None = None
     governor: GovernorSettings = GovernorSettings()
     limits: LimitsSettings = LimitsSettings()
     accelerator: AcceleratorSettings = AcceleratorSettings()
     store: StoreSettings = StoreSettings()
+
+
+class Settings(OwnTables, frozen=True, kw_only=True):
+    """The whole ``galago.toml``."""
+
+    sinks: dict[str, Any] = {}
+    """The settings of each sink, by the name of its table; None for one whose plug-in cannot be used.
+
+    Each is of its sink's own type: ``galago_edge.sinks.sink_kind``.
+    """

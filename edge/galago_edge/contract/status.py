@@ -24,7 +24,7 @@ class SourceStatus(_Part, frozen=True, kw_only=True):
     name: str
     """Name of ``[source.NAME]``, or the address without credentials."""
     kind: str
-    """``camera``, ``microphone``, ``pipe`` ..."""
+    """``camera``, ``microphone``, ``pipe``, or a plug-in's name."""
     liveness: Liveness
     for_s: float
     """Seconds since ``liveness`` last changed."""

@@ -15,7 +15,8 @@ from importlib import resources
 from pathlib import Path
 
 from galago_edge.contract.errors import GalagoError, LinkError
-from galago_edge.doctor.findings import Case, Finding, account_of, fail, ok, warn
+from galago_edge.contract.findings import Finding, fail, ok, warn
+from galago_edge.doctor.case import Case, DoctorCheck, account_of
 
 UNIT = "galago.service"
 _UNIT_FOLDERS = (
@@ -288,3 +289,15 @@ def _accelerator_fix(fault: str, library: str) -> str:
     if fault in ("delegate_hung", "delegate_crashed"):
         return "take the device off its power and plug it in again; dmesg shows what the kernel says"
     return f"update {library} and the TFLite runtime together"
+
+
+CHECKS = (
+    DoctorCheck("unit", check_unit, place=50),
+    DoctorCheck("accelerators", check_accelerators, place=120, needs=("config", "profile", "bundles")),
+    DoctorCheck("cameras", check_cameras, place=130, needs=("unit",)),
+    DoctorCheck("microphones", check_microphones, place=140, needs=("unit",)),
+    DoctorCheck("service", check_service, place=150),
+    DoctorCheck("memory", check_memory, place=210),
+    DoctorCheck("heat", check_heat, place=220, needs=("config",)),
+    DoctorCheck("clock", check_clock, place=230),
+)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import galago_edge
+from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.contract.profile import this_arch
-from galago_edge.doctor.findings import Case, Finding, fail, ok, warn
+from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.doctor.probes import ProbeResult, run_python
+from galago_edge.host.extras import Extra, Library
+
+if TYPE_CHECKING:
+    from galago_edge.sinks.sink_kind import SinkKind
+    from galago_edge.sources.source_kind import SourceKind
 
 _OLDEST_PYTHON = (3, 11)
 _VERSION = """
@@ -28,15 +36,10 @@ print(found.package, found.version)
 """
 _NUMPY_ABI = ("_ARRAY_API not found", "numpy.core.multiarray failed", "compiled using NumPy 1.x")
 
-_EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
-    "camera": (("cv2", "opencv-python-headless"),),
-    "microphone": (("sounddevice", "sounddevice"), ("soxr", "soxr")),
-    "recording": (("soundfile", "soundfile"), ("soxr", "soxr")),
-    "mqtt": (("paho.mqtt.client", "paho-mqtt"),),
-    "metrics": (("prometheus_client", "prometheus-client"),),
-    "web": (("waitress", "waitress"),),
-}
-"""Module and distribution by extra of galago-edge."""
+_PAGE_EXTRAS = (
+    Extra("metrics", (Library("prometheus_client", "prometheus-client"),)),
+    Extra("web", (Library("waitress", "waitress"),)),
+)
 
 _KNOWN_FAULTS = (
     ("libGL.so", "pip uninstall opencv-python; pip install opencv-python-headless"),
@@ -103,27 +106,43 @@ def check_cryptography(case: Case) -> Iterator[Finding]:
 def check_extras(case: Case) -> Iterator[Finding]:
     """The optional libraries: those that something here needs must be there."""
     needs = _needs(case)
-    modules = sorted({pair for pairs in _EXTRAS.values() for pair in pairs})
+    extras = known_extras()
+    libraries = list({library: None for extra in extras for library in extra.libraries})
     with ThreadPoolExecutor(4) as pool:
-        outcomes = dict(
-            zip(modules, pool.map(lambda pair: run_python(_VERSION, *pair), modules), strict=True)
-        )
-    for extra, pairs in _EXTRAS.items():
-        yield _extra(extra, {pair: outcomes[pair] for pair in pairs}, needs.get(extra))
+        done = pool.map(lambda one: run_python(_VERSION, one.module, one.distribution), libraries)
+        outcomes = dict(zip(libraries, done, strict=True))
+    for extra in extras:
+        yield _extra(extra.name, {one: outcomes[one] for one in extra.libraries}, needs.get(extra.name))
 
 
-def _extra(extra: str, outcomes: dict[tuple[str, str], ProbeResult], need: str | None) -> Finding:
+def known_extras() -> tuple[Extra, ...]:
+    """Return the extras of galago-edge: those of its sources, of its sinks and of the page."""
+    from galago_edge.sinks.sink_kind import SINKS
+    from galago_edge.sources.source_kind import SOURCES
+
+    of_sources = {extra.name: extra for name in SOURCES.own() if (extra := _extra_of(SOURCES.find(name)))}
+    of_sinks = {extra.name: extra for name in SINKS.own() if (extra := _extra_of(SINKS.find(name)))}
+    return (*(of_sources[name] for name in sorted(of_sources)), *of_sinks.values(), *_PAGE_EXTRAS)
+
+
+def _extra_of(kind: SourceKind | SinkKind | None) -> Extra | None:
+    return kind.extra if kind is not None else None
+
+
+def _extra(extra: str, outcomes: dict[Library, ProbeResult], need: str | None) -> Finding:
     name = f"extra {extra}"
     install = f'pip install "galago-edge[{extra}]"'
-    bad = {pair: outcome for pair, outcome in outcomes.items() if outcome.fault}
+    bad = {one: outcome for one, outcome in outcomes.items() if outcome.fault}
     if not bad:
-        return ok(name, ", ".join(f"{package} {done.answer}" for (_, package), done in outcomes.items()))
-    missing = [pair[1] for pair, outcome in bad.items() if _is_missing(pair[0], outcome)]
+        return ok(name, ", ".join(f"{one.distribution} {done.answer}" for one, done in outcomes.items()))
+    missing = [one.distribution for one, outcome in bad.items() if _is_missing(one.module, outcome)]
     if len(missing) == len(bad):
         if need is None:
             return ok(name, f"not installed, and nothing here needs it ({', '.join(missing)})")
         return fail(name, f"{', '.join(missing)} not installed, needed by {need}", install)
-    package, outcome = next((pair[1], outcome) for pair, outcome in bad.items() if pair[1] not in missing)
+    package, outcome = next(
+        (one.distribution, outcome) for one, outcome in bad.items() if one.distribution not in missing
+    )
     met = f"{package} cannot be imported: {outcome.fault}"
     fix = _known_fix(outcome) or f"{install} --force-reinstall"
     return fail(name, f"{met}; needed by {need}", fix) if need else warn(name, met, fix)
@@ -136,19 +155,30 @@ def _is_missing(module: str, outcome: ProbeResult) -> bool:
 
 def _needs(case: Case) -> dict[str, str]:
     """Return what needs each extra."""
+    from galago_edge.sources.source_kind import SOURCES
+
     needs: dict[str, str] = {}
     for name, manifest in case.bundles.items():
         if manifest.modality == "camera":
             needs.setdefault("camera", f"bundle {name}")
-    kinds = case.kinds()
-    for kind in ("camera", "microphone"):
-        if kind in kinds:
-            needs[kind] = f"a {kind} in {case.config}"
+    for name in sorted(case.kinds()):
+        if extra := _extra_of(SOURCES.find(name) if name in SOURCES.own() else None):
+            needs[extra.name] = f"a {name} in {case.config}"
     if case.settings is not None:
-        if case.settings.mqtt is not None:
-            needs["mqtt"] = f"[mqtt] in {case.config}"
+        needs |= _sink_needs(case.settings.sinks, case.config)
         if case.settings.page is not None:
-            needs |= dict.fromkeys(("metrics", "web"), f"[page] in {case.config}")
+            needs |= {extra.name: f"[page] in {case.config}" for extra in _PAGE_EXTRAS}
+    return needs
+
+
+def _sink_needs(sinks: Mapping[str, object], config: Path | None) -> dict[str, str]:
+    from galago_edge.sinks.sink_kind import SINKS
+
+    needs: dict[str, str] = {}
+    for name, table in sinks.items():
+        kind = SINKS.find(name) if table is not None else None
+        if kind is not None and kind.extra is not None:
+            needs[kind.extra.name] = f"[{name}] in {config}"
     return needs
 
 
@@ -165,3 +195,12 @@ def _known_fix(outcome: ProbeResult) -> str | None:
         if sign in text:
             return fix.format(arch=this_arch())
     return None
+
+
+CHECKS = (
+    DoctorCheck("python", check_python, place=10),
+    DoctorCheck("numpy", check_numpy, place=20),
+    DoctorCheck("interpreter", check_interpreter, place=30, needs=("numpy",)),
+    DoctorCheck("cryptography", check_cryptography, place=40),
+    DoctorCheck("extras", check_extras, place=100, needs=("config", "bundles")),
+)

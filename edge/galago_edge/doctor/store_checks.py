@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from galago_edge.contract.errors import GalagoError, disk_error
+from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.contract.profile import PROFILE_FILE, this_arch
-from galago_edge.doctor.findings import Case, Finding, fail, ok, warn
+from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.doctor.probes import run_module
 
 PUBLISHED_KEYS = frozenset(
@@ -165,10 +166,11 @@ def _folders(case: Case) -> dict[str, Path]:
     folders = {"store": case.root} if case.root.is_dir() else {}  # else check_store has said so
     settings = case.settings
     if settings is not None:
+        from galago_edge.sinks.sink_kind import sink_files
+
         if settings.spool.dir:
             folders["spool"] = Path(settings.spool.dir)
-        if settings.log is not None:
-            folders["log"] = Path(settings.log.path).parent
+        folders |= {name: file.parent for name, file in sink_files(settings.sinks).items()}
         if settings.samples is not None:
             folders["samples"] = Path(settings.samples.dir)
     return folders
@@ -232,3 +234,13 @@ def _writing_fix(case: Case, folder: Path, error: OSError) -> str:
 
 def _chown(case: Case, folder: Path) -> str:
     return f"sudo chown {case.account.name} {folder}"
+
+
+CHECKS = (
+    DoctorCheck("store", check_store, place=70, needs=("numpy", "cryptography")),
+    DoctorCheck("profile", check_board, place=75, needs=("store", "interpreter")),
+    DoctorCheck("keys", check_keys, place=80, needs=("store",)),
+    DoctorCheck("bundles", check_bundles, place=90, needs=("store",)),
+    DoctorCheck("answers", check_answers, place=110, needs=("interpreter", "bundles")),
+    DoctorCheck("disk", check_disks, place=200, needs=("config", "unit")),
+)

@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from types import ModuleType
 
 from galago_edge.contract.errors import DeviceError, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One optional library."""
+
+    module: str
+    """As it is imported: ``paho.mqtt.client``."""
+    distribution: str
+    """As it is installed: ``paho-mqtt``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What ``galago-edge[name]`` installs."""
+
+    name: str
+    libraries: tuple[Library, ...]
 
 
 def import_extra(module: str, extra: str, need: str) -> ModuleType:

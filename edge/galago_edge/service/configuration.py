@@ -13,9 +13,12 @@ import msgspec
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
 from galago_edge.host.toml_file import load_toml
-from galago_edge.sources.address import hide_credentials, names_device
+from galago_edge.host.urls import hide_credentials
+from galago_edge.sinks.sink_tables import anchored, settings_of
+from galago_edge.sources.address import anchored_source
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+DOCS = "docs/configuration.md"
 
 
 def read_config(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -25,23 +28,29 @@ def read_config(path: Path, environment: Mapping[str, str] = os.environ) -> Sett
         CallerError: CONFIG_BAD; no such file, an unknown key, a bad value, a variable that is not set, or
             streams that cannot run side by side.
     """
-    settings = load_toml(path, Settings, edit=_substituting(environment, path))
+    tables = load_toml(path, dict[str, Any], edit=_substituting(environment, path))
+    try:
+        settings = settings_of(tables)
+    except msgspec.ValidationError as error:
+        raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=f"see {DOCS} for every key") from None
     folder = path.parent
     named = {
-        name: msgspec.structs.replace(source, address=_address_from(source.address, folder))
+        name: msgspec.structs.replace(source, address=anchored_source(source.address, folder))
         for name, source in settings.source.items()
     }
     streams = tuple(
         stream
         if stream.source in named
-        else msgspec.structs.replace(stream, source=_address_from(stream.source, folder))
+        else msgspec.structs.replace(stream, source=anchored_source(stream.source, folder))
         for stream in settings.stream
     )
-    changes: dict[str, Any] = {"source": named, "stream": checked(streams, named)}
+    changes: dict[str, Any] = {
+        "source": named,
+        "stream": checked(streams, named),
+        "sinks": anchored(settings.sinks, folder),
+    }
     if settings.spool.dir:
         changes["spool"] = msgspec.structs.replace(settings.spool, dir=str(folder / settings.spool.dir))
-    if settings.log is not None:
-        changes["log"] = msgspec.structs.replace(settings.log, path=str(folder / settings.log.path))
     if settings.samples is not None:
         changes["samples"] = msgspec.structs.replace(settings.samples, dir=str(folder / settings.samples.dir))
     return msgspec.structs.replace(settings, **changes)
@@ -113,14 +122,6 @@ def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any],
         return [value(inner) for inner in old] if isinstance(old, list) else old
 
     return value
-
-
-def _address_from(address: str, folder: Path) -> str:
-    if address.startswith("pipe:") and not address.startswith("pipe:-"):
-        return f"pipe:{folder / address.removeprefix('pipe:')}"
-    if names_device(address) or "://" in address:
-        return address
-    return str(folder / address)  # an absolute path stays what it is
 
 
 def _bad(text: str) -> CallerError:

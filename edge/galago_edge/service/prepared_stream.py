@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from galago_edge.bundle import Bundle
-from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason
+from galago_edge.contract.errors import CallerError, DeviceError, InputError, LinkError, Reason
 from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.settings import AcceleratorSettings, SourceSettings, StreamSettings
+from galago_edge.host.urls import hide_credentials
 from galago_edge.pipeline import LoadedBundle, Stream, load
 from galago_edge.service.build import Build
 from galago_edge.service.configuration import source_of
 from galago_edge.service.first_loads import ensure_first_load
 from galago_edge.service.slots import Slots
 from galago_edge.sources import Source, open_source, parse_source
-from galago_edge.sources.address import Address, hide_credentials
+from galago_edge.sources.source_kind import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,10 @@ def is_live(settings: StreamSettings, sources: Mapping[str, SourceSettings]) -> 
     Raises:
         CallerError: CONFIG_BAD; no such form of source.
     """
-    return _is_live(_address(source_of(settings, sources)))
+    try:
+        return _is_live(_address(source_of(settings, sources)))
+    except DeviceError:
+        return False  # a plug-in that cannot be used gives nothing; preparing its stream says why
 
 
 def _is_live(address: Address | None) -> bool:

@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from galago_edge.contract.modality import Modality
@@ -14,18 +14,13 @@ from galago_edge.contract.records import Record, ScoresRecord, encode_record, st
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
 from galago_edge.sinks.clocks import Clocks
-from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.jsonl import JsonlSink
-from galago_edge.sinks.rotating_log import RotatingLog
-from galago_edge.sinks.spool import Spool
+from galago_edge.sinks.sink_set import build_sinks
 from galago_edge.sinks.spool_writer import Entry
 
 QUEUE_RECORDS = 10_000
 """What may wait for the writing thread; only a disk that hangs lets it come to that."""
-_MEGABYTE = 1_000_000
-SPOOLED_KINDS = ("event", "state", "gap")
-"""Scores are not delivered: they go to the log."""
 
 Listener = Callable[[Record], None]
 _Queued = tuple[float, Record, bytes]
@@ -33,7 +28,7 @@ _Queued = tuple[float, Record, bytes]
 
 
 class Outbox:
-    """Spool, log, MQTT and webhook behind one ``emit`` that neither waits for them nor fails with them.
+    """Spool, log and every other sink behind one ``emit`` that neither waits for them nor fails with them.
 
     Order of writing: the spool first, then the log, so that what stands in the log will be delivered.
     """
@@ -63,9 +58,8 @@ class Outbox:
         self._overflow: Counter[str] = Counter()
         self._stopping = False
         self._busy_since: float | None = None
-        self._log = _log(settings, disk, self._clocks)
-        self._spool = _spool(settings, root, device, disk, self._clocks)
-        self._senders = _senders(settings, device, version, self._spool) if self._spool is not None else []
+        self._sinks = build_sinks(settings, root, device, version, disk=disk, clocks=self._clocks)
+        self._spool = self._sinks.spool
         self._fault = ""
         self._writer = threading.Thread(target=self._write, name="outbox", daemon=True)
 
@@ -74,8 +68,7 @@ class Outbox:
 
         May be called again when a bundle was replaced.
         """
-        for sender in self._senders:
-            sender.describe(stream, modality, tuple(labels))
+        self._sinks.describe(stream, modality, tuple(labels))
 
     def add_listener(self, listener: Listener) -> None:
         """Call ``listener`` with every record, stamped, in the emitting thread. It must be quick."""
@@ -89,7 +82,7 @@ class Outbox:
         """
         if self._spool is not None:
             self._spool.lock()
-        if self._spool is not None or self._log is not None:
+        if not self._sinks.empty:
             self._writer.start()
 
     def emit(self, records: Sequence[Record]) -> None:
@@ -103,7 +96,7 @@ class Outbox:
         with self._lock:
             taken = stamped(records, self._clocks.wall_ns(), self._clocks.synced())
             lines = [encode_record(record) for record in taken]
-            if self._spool is not None or self._log is not None:
+            if not self._sinks.empty:
                 self._put(taken, lines)
             if self._out is not None:
                 self._out.write(b"".join(lines))
@@ -113,19 +106,9 @@ class Outbox:
 
     def status(self) -> tuple[SinkStatus, ...]:
         """Return where every way out stands. Never waits for a disk or a network."""
-        found = []
-        if self._log is not None:
-            found.append(
-                SinkStatus(
-                    name="log",
-                    state="retrying" if self._log.fault else "ok",
-                    fault=self._log.fault,
-                    delivered=self._log.written,
-                    lost=self._log.lost,
-                )
-            )
+        found = [writer.status() for writer in self._sinks.writers]
         if self._spool is not None:
-            senders = [sender.status() for sender in self._senders]
+            senders = [sender.status() for sender in self._sinks.senders]
             fault = self._fault or self._spool.fault
             found.append(
                 SinkStatus(
@@ -161,17 +144,17 @@ class Outbox:
             self._news.notify()
         if self._writer.ident is not None:
             self._writer.join(max(drain_s, 1.0))
-        for sender in self._senders:
+        for sender in self._sinks.senders:
             while sender.works and sender.status().pending and time.monotonic() < deadline:
                 time.sleep(0.02)
-        for sender in self._senders:
+        for sender in self._sinks.senders:
             sender.stop(max(deadline - time.monotonic(), 1.0))
         if self._writer.is_alive():
             return  # a disk that hangs: the process is about to end, which closes everything
         if self._spool is not None:
             self._spool.close()
-        if self._log is not None:
-            self._log.close()
+        for writer in self._sinks.writers:
+            writer.close()
 
     def _put(self, records: Sequence[Record], lines: Sequence[bytes]) -> None:
         now = self._clocks.monotonic()
@@ -201,7 +184,7 @@ class Outbox:
     def _load(self) -> None:
         assert self._spool is not None
         self._spool.load()
-        for sender in self._senders:
+        for sender in self._sinks.senders:
             sender.start()
 
     def _take(self, wait_s: float | None) -> list[_Queued] | None:
@@ -228,8 +211,10 @@ class Outbox:
             ]
             if spooled:
                 self._spool.append(spooled)
-        if self._log is not None and batch:
-            self._log.write(b"".join(line for _, _, line in batch))
+        if batch and self._sinks.writers:
+            lines = b"".join(line for _, _, line in batch)
+            for writer in self._sinks.writers:
+                writer.write(lines)
         return self._spool.tick() if self._spool is not None else None
 
     def _guarded(self, work: Callable[[], float | None]) -> float | None:
@@ -240,49 +225,3 @@ class Outbox:
             self._fault = f"a fault of galago itself: {error!r}"
             return 1.0
         return due_s
-
-
-def _log(settings: Settings, disk: Disk | None, clocks: Clocks) -> RotatingLog | None:
-    if settings.log is None:
-        return None
-    return RotatingLog(
-        Path(settings.log.path),
-        max_bytes=settings.log.max_mb * _MEGABYTE,
-        keep=settings.log.keep,
-        disk=disk,
-        monotonic=clocks.monotonic,
-        wall_ns=clocks.wall_ns,
-    )
-
-
-def _spool(settings: Settings, root: Path, device: str, disk: Disk | None, clocks: Clocks) -> Spool | None:
-    """Return the spool, None when nobody is there to deliver to."""
-    receivers: dict[str, Collection[str]] = {}
-    if settings.mqtt is not None:
-        receivers["mqtt"] = SPOOLED_KINDS
-    if settings.webhook is not None:
-        receivers["webhook"] = settings.webhook.kinds
-    if not receivers:
-        return None
-    return Spool(
-        root / (settings.spool.dir or "spool"),
-        device,
-        receivers,
-        max_bytes=settings.spool.max_mb * _MEGABYTE,
-        sync_s=settings.spool.sync_s,
-        disk=disk,
-        clocks=clocks,
-    )
-
-
-def _senders(settings: Settings, device: str, version: str, spool: Spool | None) -> list[DeliveryThread]:
-    senders: list[DeliveryThread] = []
-    if settings.mqtt is not None and spool is not None:
-        from galago_edge.sinks.mqtt import MqttSender
-
-        senders.append(MqttSender(settings.mqtt, device, version, spool))
-    if settings.webhook is not None and spool is not None:
-        from galago_edge.sinks.webhook import WebhookSender
-
-        senders.append(WebhookSender(settings.webhook, device, version, spool))
-    return senders

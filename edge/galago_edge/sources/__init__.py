@@ -10,12 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from galago_edge.sources.address import Address, parse_source
+    from galago_edge.sources.address import parse_source
     from galago_edge.sources.audio_file import AudioFile, read_audio
     from galago_edge.sources.capture import open_capture
     from galago_edge.sources.image_folder import ImageFolder, decode_image, read_image
     from galago_edge.sources.recordings import open_source
     from galago_edge.sources.source import Capture, Source
+    from galago_edge.sources.source_kind import Address
     from galago_edge.sources.standard_input import PcmPipe
     from galago_edge.sources.video_file import VideoFile
 
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Address": "address",
+    "Address": "source_kind",
     "AudioFile": "audio_file",
     "Capture": "source",
     "ImageFolder": "image_folder",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from galago_edge.host.extras import import_extra
+from galago_edge.host.extras import Extra, Library, import_extra
 
+CAMERA_EXTRA = Extra("camera", (Library("cv2", "opencv-python-headless"),))
+"""What decodes pictures needs."""
 _FFMPEG_QUIET = "-8"  # AV_LOG_QUIET
 _OPENCV_SILENT = 0  # cv::utils::logging::LOG_LEVEL_SILENT
 

@@ -14,7 +14,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.status import SourceStatus
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice
-from galago_edge.sources.address import hide_credentials
+from galago_edge.host.urls import hide_credentials
 from galago_edge.sources.background_open import Connecting
 from galago_edge.sources.continuity import Continuity, FrameContinuity, SampleContinuity
 from galago_edge.sources.liveness import LivenessChange, LivenessMachine

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, show_error
+from galago_edge.contract.errors import DeviceError
 
 
 @click.group()
@@ -23,7 +24,12 @@ def list_(as_json: bool) -> None:
 
     from galago_devices import names, profile
 
-    profiles = [profile(name) for name in names()]
+    profiles = []
+    for name in names():
+        try:
+            profiles.append(profile(name))
+        except DeviceError as error:  # another distribution's; the others are listed all the same
+            show_error(error)
     if as_json:
         click.echo(json.dumps([msgspec.to_builtins(found) for found in profiles], indent=2))
         return

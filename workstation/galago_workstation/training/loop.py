@@ -18,7 +18,7 @@ from galago_workstation.data.sample import Part, Sample
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inputs, real_inputs
 from galago_workstation.run_folder import METRICS_FILE
 from galago_workstation.training.curves import Epoch, write_metrics
-from galago_workstation.training.networks import build_network
+from galago_workstation.training.network_kind import build_network
 from galago_workstation.training.progress import TrainingProgress
 from galago_workstation.training_config import Config, ImageConfig, TrainOptions
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from galago_edge.contract.errors import CallerError, Reason
+
 if TYPE_CHECKING:
     from galago_edge.contract.settings import SourceSettings
-    from galago_edge.sources.address import Address
     from galago_edge.sources.source import Capture
+    from galago_edge.sources.source_kind import Address
 
 
 def open_capture(address: Address, settings: SourceSettings, *, rate_hz: int | None = None) -> Capture:
@@ -26,6 +28,11 @@ def open_capture(address: Address, settings: SourceSettings, *, rate_hz: int | N
         DeviceError: EXTRA_MISSING; a library is not installed.
         CallerError: CONFIG_BAD; ``address`` is a recording or standard input, or a pipe's rate is not known.
     """
-    from galago_edge.sources.capture.connection import connect
-
-    return connect(address, settings, rate_hz)
+    capture = address.described.capture
+    if capture is None or not address.reopens:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"{address.shown} is a recording or standard input, expected what can be opened anew",
+            hint="galago replay takes recordings",
+        )
+    return capture(address, settings, rate_hz)

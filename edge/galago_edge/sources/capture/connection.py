@@ -1,4 +1,4 @@
-"""Which capture serves which address."""
+"""Cameras and microphones, each read in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from galago_edge.contract.errors import CallerError, LinkError, Reason
+from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.settings import SourceSettings
-from galago_edge.sources.address import Address
 from galago_edge.sources.capture.capture_messages import (
     CameraDescription,
     MicrophoneDescription,
@@ -17,23 +16,15 @@ from galago_edge.sources.capture.capture_messages import (
 )
 from galago_edge.sources.capture.capture_process import PROGRAM, CaptureProcess
 from galago_edge.sources.capture.frame_capture import FrameCapture
-from galago_edge.sources.capture.pipe_capture import PipeCapture
 from galago_edge.sources.capture.sound_capture import SoundCapture
 from galago_edge.sources.source import Capture
+from galago_edge.sources.source_kind import Address
 
 
 def connect(
     address: Address, settings: SourceSettings, rate_hz: int | None, *, program: Sequence[str] = PROGRAM
 ) -> Capture:
-    """Do what ``open_capture`` promises; ``program`` is what the interpreter runs to read it."""
-    if not address.reopens:
-        raise CallerError(
-            Reason.CONFIG_BAD,
-            f"{address.shown} is a recording or standard input, expected what can be opened anew",
-            hint="galago replay takes recordings",
-        )
-    if address.kind == "pipe":
-        return PipeCapture(address, settings, rate_hz)
+    """Do what ``open_capture`` promises for a camera or microphone; ``program`` is what reads the device."""
     process = CaptureProcess(_order(address, settings, rate_hz), program)
     try:
         description = _opened(process, address, settings.open_s)

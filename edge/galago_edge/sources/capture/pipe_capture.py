@@ -15,7 +15,7 @@ import numpy as np
 from galago_edge.contract.errors import CallerError, LinkError, Reason, disk_error
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, samples_to_ns
-from galago_edge.sources.address import Address
+from galago_edge.sources.source_kind import Address
 from galago_edge.sources.standard_input import check_raw
 
 _BYTES = 2

@@ -1,18 +1,24 @@
-"""Records as POST requests, one after the other, with an idempotency key."""
+"""``[webhook]``: records as POST requests, one after the other, with an idempotency key."""
 
 from __future__ import annotations
 
 import http.client
 import ssl
+from collections.abc import Iterator
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
+import msgspec
+
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.settings import WebhookSettings
+from galago_edge.contract.findings import Finding, fail, ok
+from galago_edge.contract.settings import Seconds, Table
 from galago_edge.host.backoff import Backoff
 from galago_edge.host.http_connection import Deadline, connection_to, request_target
+from galago_edge.host.urls import hide_credentials, server_fault
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.delivery_thread import DeliveryThread
-from galago_edge.sinks.spool import Spool
+from galago_edge.sinks.sink_kind import ReceiverKind, ReceiverParts
 
 _FIRST_PAUSE_S = 1.0
 _IDLE_S = 60.0
@@ -28,24 +34,35 @@ _HOPELESS = {301, 302, 303, 307, 308, 401, 403, 404, 405, 410}
 """The address or the password is wrong: all records wait until a person has mended it."""
 
 
+class WebhookSettings(Table, frozen=True, kw_only=True):
+    """``[webhook]``: records as POST requests."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    timeout_s: Seconds = 10.0
+    backoff_max_s: Seconds = 60.0
+    kinds: tuple[Literal["event", "state", "gap"], ...] = ("event",)
+    """Which kinds of records are sent."""
+
+
 class WebhookSender(DeliveryThread):
     """Keeps one connection open. 2xx acknowledges; everything else is tried again, with growing pauses."""
 
-    def __init__(self, settings: WebhookSettings, device: str, version: str, spool: Spool) -> None:
+    def __init__(self, settings: WebhookSettings, parts: ReceiverParts) -> None:
         """Prepare; nothing is connected yet.
 
         Raises:
             CallerError: CONFIG_BAD; the address has no host, or a header cannot be one.
         """
-        super().__init__("webhook", spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
+        super().__init__(parts.name, parts.spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
         self._settings = settings
         self._url = _split(settings.url)
         self._headers = {
             "Content-Type": "application/json",
-            "User-Agent": f"galago-edge/{version}",
-            "Galago-Device": device,
+            "User-Agent": f"galago-edge/{parts.version}",
+            "Galago-Device": parts.device,
         } | settings.headers
-        _check(self._headers)
+        _check_headers(self._headers)
         self._link: http.client.HTTPConnection | None = None
         self._deadline = Deadline()
         self._refused = (0, "")
@@ -136,7 +153,7 @@ def _asked_s(header: str) -> float:
     return min(float(header), _PATIENCE_S) if header.isascii() and header.isdigit() else 0.0
 
 
-def _check(headers: dict[str, str]) -> None:
+def _check_headers(headers: dict[str, str]) -> None:
     probe = http.client.HTTPConnection("localhost")
     probe.putrequest("POST", "/")
     try:
@@ -148,3 +165,20 @@ def _check(headers: dict[str, str]) -> None:
 
 def _bad(text: str) -> CallerError:
     return CallerError(Reason.CONFIG_BAD, f"[webhook] {text}", hint="see docs/delivery.md")
+
+
+def _check(settings: WebhookSettings) -> Iterator[Finding]:
+    """The server answers; nothing is posted."""
+    shown = hide_credentials(settings.url)
+    fault = server_fault(settings.url)
+    if fault:
+        yield fail("webhook", f"{shown}: {fault}", "check [webhook] url, the network and the server")
+    else:
+        yield ok("webhook", f"{shown}: the server answers (nothing was posted)")
+
+
+def _records(settings: WebhookSettings) -> tuple[str, ...]:
+    return settings.kinds
+
+
+SINK = ReceiverKind(settings=WebhookSettings, build=WebhookSender, records=_records, check=_check)

@@ -1,4 +1,4 @@
-"""What a check is given and what it gives: findings, each with the line that fixes it."""
+"""What a check of the doctor is given, the device and what earlier checks left, and how it is described."""
 
 from __future__ import annotations
 
@@ -9,43 +9,11 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-import msgspec
-
+from galago_edge.contract.findings import Finding
 from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.settings import Settings
-
-Level = Literal["ok", "warn", "fail"]
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at."""
-
-    name: str
-    """``python``, ``camera:/dev/v4l/by-id/...``, ``stream:door`` ..."""
-    level: Level
-    """``warn``: it runs, but not as it should, or not for ever. ``fail``: something does not run."""
-    met: str
-    """What is so, in one line."""
-    fix: str = ""
-    """The command, or what else to do; empty only when ``ok``."""
-
-
-def ok(name: str, met: str) -> Finding:
-    """Return a finding that needs nothing."""
-    return Finding(name=name, level="ok", met=met)
-
-
-def warn(name: str, met: str, fix: str) -> Finding:
-    """Return a finding that somebody should see to."""
-    return Finding(name=name, level="warn", met=met, fix=fix)
-
-
-def fail(name: str, met: str, fix: str) -> Finding:
-    """Return a finding that keeps something from running."""
-    return Finding(name=name, level="fail", met=met, fix=fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +75,7 @@ class Case:
 
     def addresses(self) -> dict[str, str]:
         """Return the sources of the configuration: name, or address without credentials, to address."""
-        from galago_edge.sources.address import hide_credentials
+        from galago_edge.host.urls import hide_credentials
 
         if self.settings is None:
             return {}
@@ -119,7 +87,21 @@ class Case:
         }
 
 
-Check = Callable[[Case], Iterator[Finding]]
+Check = Callable[[Case], Iterator["Finding | DoctorCheck"]]
+"""Looks at something and says what it found, or which check stands alone beside it. An error is a finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorCheck:
+    """What a check says of itself."""
+
+    name: str
+    """Stands in the finding of a check that fails altogether, and in docs/doctor.md."""
+    look: Check
+    place: int = 500
+    """Where its findings stand in the report, lowest first."""
+    needs: tuple[str, ...] = ()
+    """Checks whose results in the case it uses: they run before it, wherever it stands."""
 
 
 def account_of(uid: int, more_groups: tuple[str, ...] = ()) -> Account:

@@ -1,4 +1,4 @@
-"""Records to an MQTT broker: QoS 1, presence by last will, entities for Home Assistant."""
+"""``[mqtt]``: records to a broker, QoS 1, presence by last will, entities for Home Assistant."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ import hashlib
 import select
 import ssl
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.findings import Finding, fail, ok
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.settings import MqttSettings
+from galago_edge.contract.settings import Port, Seconds, Table
 from galago_edge.host.backoff import Backoff
-from galago_edge.host.extras import import_extra
+from galago_edge.host.extras import Extra, Library, import_extra
 from galago_edge.sinks.bell import Bell
+from galago_edge.sinks.broker_probe import broker_fault
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.delivery_thread import DeliveryThread
-from galago_edge.sinks.spool import Spool
+from galago_edge.sinks.sink_kind import ReceiverKind, ReceiverParts
 from galago_edge.sinks.topics import OFFLINE, ONLINE, Described, Message, Topics
 
 _WINDOW = 20
@@ -33,22 +37,40 @@ _STRIKES = 5
 _FIRST_PAUSE_S = 0.5
 
 
+class MqttSettings(Table, frozen=True, kw_only=True):
+    """``[mqtt]``: records to a broker, QoS 1."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1)]
+    port: Port = 1883
+    username: str = ""
+    password: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    """PEM file of the authority that signed the broker's certificate; the system's when empty."""
+    topic: Annotated[str, msgspec.Meta(pattern=r"^[^+#\x00]{1,200}\Z")] = "galago"
+    """Records go to ``TOPIC/DEVICE/STREAM/KIND``, presence to ``TOPIC/DEVICE/availability``."""
+    discovery: str = "homeassistant"
+    """Prefix of Home Assistant's discovery; empty for none."""
+    keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3_600)] = 30
+    backoff_max_s: Seconds = 8.0
+
+
 class MqttSender(DeliveryThread):
     """One connection after the other. A record is acknowledged in the spool when the broker has said so."""
 
-    def __init__(self, settings: MqttSettings, device: str, version: str, spool: Spool) -> None:
+    def __init__(self, settings: MqttSettings, parts: ReceiverParts) -> None:
         """Prepare; nothing is connected yet.
 
         Raises:
             DeviceError: EXTRA_MISSING.
             CallerError: CONFIG_BAD; ``ca_file`` is no certificate.
         """
-        super().__init__("mqtt", spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
+        super().__init__(parts.name, parts.spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
         self._paho = import_extra("paho.mqtt.client", "mqtt", "sending to an MQTT broker")
         self._settings = settings
-        self._device = device
+        self._device = parts.device
         self._tls = _tls(settings)
-        self._topics = Topics(settings.topic, device, version, settings.discovery)
+        self._topics = Topics(settings.topic, parts.device, parts.version, settings.discovery)
         self._streams: dict[str, Described] = {}
         self._suspect = ""
         self._strikes = 0
@@ -281,3 +303,23 @@ def _tls(settings: MqttSettings) -> ssl.SSLContext | None:
             f"[mqtt] ca_file {settings.ca_file} is no certificate: {error.strerror or error}",
             hint="give the PEM file of the authority that signed the broker's certificate",
         ) from None
+
+
+def _check(settings: MqttSettings) -> Iterator[Finding]:
+    """The broker takes us."""
+    where = f"{settings.host}:{settings.port}"
+    fault = broker_fault(settings)
+    if fault:
+        yield fail(
+            "mqtt", f"{where}: {fault}", "check [mqtt] and the broker; events wait in the spool meanwhile"
+        )
+    else:
+        yield ok("mqtt", f"{where} takes us")
+
+
+SINK = ReceiverKind(
+    settings=MqttSettings,
+    build=MqttSender,
+    extra=Extra("mqtt", (Library("paho.mqtt.client", "paho-mqtt"),)),
+    check=_check,
+)

@@ -1,0 +1,35 @@
+"""The sinks of the configuration: each says itself whether its receiver is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from galago_edge.contract.findings import Finding, fail
+from galago_edge.doctor.case import Case, DoctorCheck
+
+
+def check_sinks(case: Case) -> Iterator[DoctorCheck]:
+    """Every sink's receiver takes us, each looked at alone."""
+    if case.settings is None:
+        return
+    for name in case.settings.sinks:
+        yield DoctorCheck(name, partial(_sink, name))
+
+
+def _sink(name: str, case: Case) -> Iterator[Finding]:
+    from galago_edge.contract.errors import DeviceError
+    from galago_edge.sinks.sink_kind import SINKS
+
+    assert case.settings is not None
+    try:
+        kind = SINKS.find(name)
+    except DeviceError as error:
+        yield fail(name, error.line, f"{error.hint}; its records wait in the spool")
+        return
+    table = case.settings.sinks[name]
+    if kind is not None and kind.check is not None and isinstance(table, kind.settings):
+        yield from kind.check(table)
+
+
+CHECKS = (DoctorCheck("sinks", check_sinks, place=180, needs=("config",)),)

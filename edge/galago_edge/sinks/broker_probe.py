@@ -1,0 +1,102 @@
+"""Asks an MQTT broker whether it takes us, without a library and without disturbing a running service."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import ssl
+import struct
+from typing import Protocol
+
+from galago_edge.host.urls import CONNECT_S
+
+_CLEAN_SESSION, _WITH_PASSWORD, _WITH_USER = 0x02, 0x40, 0x80
+_CONNACK_BYTES = 4
+_REFUSALS = {
+    1: "another version of MQTT is wanted",
+    2: "the client's name is not allowed",
+    3: "it is not available",
+    4: "bad user name or password",
+    5: "not authorized",
+}
+
+
+class BrokerAccount(Protocol):
+    """Where a broker is and who we are there."""
+
+    @property
+    def host(self) -> str:
+        """Name or address."""
+
+    @property
+    def port(self) -> int:
+        """TCP."""
+
+    @property
+    def username(self) -> str:
+        """Empty for none."""
+
+    @property
+    def password(self) -> str:
+        """Empty for none."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether the broker speaks TLS."""
+
+    @property
+    def ca_file(self) -> str:
+        """PEM file; the system's authorities when empty."""
+
+    @property
+    def keepalive_s(self) -> int:
+        """What the connection promises."""
+
+
+def broker_fault(account: BrokerAccount) -> str:
+    """Return why the broker does not take us; empty when it does. Says no password."""
+    try:
+        with socket.create_connection((account.host, account.port), CONNECT_S) as plain:
+            if not account.tls:
+                return _connect_fault(plain, account)
+            context = ssl.create_default_context(cafile=account.ca_file or None)
+            with context.wrap_socket(plain, server_hostname=account.host) as secured:
+                return _connect_fault(secured, account)
+    except socket.gaierror as error:
+        return f"the name cannot be resolved: {error.strerror}"
+    except ssl.SSLError as error:
+        return f"TLS: {getattr(error, 'verify_message', '') or error.reason or error}"
+    except TimeoutError:
+        return f"no answer for {CONNECT_S:g} s"
+    except OSError as error:  # no connection, or no such ca_file
+        return error.strerror or str(error)
+
+
+def _connect_fault(connection: socket.socket, account: BrokerAccount) -> str:
+    """Send MQTT 3.1.1's CONNECT under a name of our own, so that a running service keeps its connection."""
+    texts = [f"galago-doctor-{secrets.token_hex(4)}"]
+    flags = _CLEAN_SESSION
+    if account.username:
+        flags |= _WITH_USER | _WITH_PASSWORD
+        texts += [account.username, account.password]
+    body = b"\x00\x04MQTT\x04" + struct.pack(">BH", flags, account.keepalive_s)
+    for text in texts:
+        encoded = text.encode()
+        body += struct.pack(">H", len(encoded)) + encoded
+    length, head = len(body), bytearray(b"\x10")
+    while length >= 0x80:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    connection.sendall(bytes(head) + bytes([length]) + body)
+    answer = b""
+    while len(answer) < _CONNACK_BYTES:
+        more = connection.recv(_CONNACK_BYTES - len(answer))
+        if not more:
+            return "closes the connection without an answer"
+        answer += more
+    if not answer.startswith(b"\x20\x02"):
+        return "answers, but is no MQTT broker"
+    if answer[3]:
+        return f"refuses us: {_REFUSALS.get(answer[3], f'code {answer[3]}')}"
+    connection.sendall(b"\xe0\x00")  # DISCONNECT
+    return ""

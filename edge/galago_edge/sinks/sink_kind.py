@@ -1,0 +1,132 @@
+"""What a sink says of itself, and all sinks there are.
+
+A sink is one module: its settings, which are its table in ``galago.toml``, and a description under the name
+``SINK``. Ours stand in ``galago_edge.sinks.kinds``; other distributions bring theirs through the
+entry-point group ``galago.sinks``, under the name of the table. How to add one: docs/extending.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from galago_edge.contract.findings import Finding
+from galago_edge.host.extras import Extra
+from galago_edge.host.plugins import Registry
+from galago_edge.sinks.clocks import Clocks
+from galago_edge.sinks.delivery_thread import DeliveryThread
+from galago_edge.sinks.disk import Disk
+from galago_edge.sinks.spool import Spool
+
+SPOOLED_KINDS = ("event", "state", "gap")
+"""Kinds of records that are delivered. Scores are not: they go to the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverParts:
+    """What a sink that delivers from the spool is built with."""
+
+    name: str
+    """Its own: in the spool, in the status and as a table of ``galago.toml``."""
+    device: str
+    version: str
+    """Of galago-edge, for receivers that show it."""
+    spool: Spool
+
+
+@dataclass(frozen=True, slots=True)
+class WriterParts:
+    """What a sink that writes at once is built with."""
+
+    disk: Disk | None
+    clocks: Clocks
+
+
+class RecordWriter(Protocol):
+    """Takes every record as soon as it is in the spool. Used by one thread; must not wait for anybody."""
+
+    fault: str
+    """What is wrong, in one line; empty while everything is taken."""
+    written: int
+    """Lines, since the start; as ``lost``."""
+    lost: int
+
+    def write(self, lines: bytes) -> None:
+        """Take whole lines, or count those that cannot be taken."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkKind:
+    """What every sink says of itself."""
+
+    settings: type[msgspec.Struct]
+    """Its table: a frozen struct that forbids unknown fields."""
+    extra: Extra | None = None
+    """The extra of galago-edge that it needs; a plug-in requires what it needs itself."""
+    check: Callable[[Any], Iterator[Finding]] | None = None
+    """Given the settings, what ``galago doctor`` says about it; the findings bear the sink's name."""
+    paths: tuple[str, ...] = ()
+    """Settings that are files it writes: relative ones start at the folder of ``galago.toml``."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that would let a misspelt key pass.
+
+        Raises:
+            ValueError: ``settings`` is no struct that forbids unknown fields.
+        """
+        if not issubclass(self.settings, msgspec.Struct) or not (
+            self.settings.__struct_config__.forbid_unknown_fields
+        ):
+            raise ValueError(f"{self.settings.__name__} is no msgspec.Struct with forbid_unknown_fields=True")
+
+
+def every_kind(settings: Any) -> Collection[str]:
+    """Want every kind of record that is delivered, whatever the settings."""
+    return SPOOLED_KINDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverKind(SinkKind):
+    """A sink that is delivered to: at least once, from the spool, by a thread of its own."""
+
+    build: Callable[[Any, ReceiverParts], DeliveryThread]
+    """Prepare it for its settings; connect later. A GalagoError that it raises ends ``galago run``."""
+    records: Callable[[Any], Collection[str]] = every_kind
+    """Which kinds of records it wants: some of ``event``, ``state``, ``gap``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterKind(SinkKind):
+    """A sink that takes every record at once, scores too, behind the spool."""
+
+    build: Callable[[Any, WriterParts], RecordWriter]
+
+
+SINKS: Registry[SinkKind] = Registry(
+    what="sink",
+    group="galago.sinks",
+    package="galago_edge.sinks.kinds",
+    suffix="_sink",
+    attribute="SINK",
+    type=SinkKind,
+)
+
+
+def sink_files(tables: dict[str, Any]) -> dict[str, Path]:
+    """Return the file that each of these sinks writes, by the sink's name."""
+    found: dict[str, Path] = {}
+    for name, settings in tables.items():
+        kind = SINKS.find(name) if settings is not None else None
+        for key in kind.paths if kind is not None else ():
+            if getattr(settings, key):
+                found[name] = Path(getattr(settings, key))
+    return found

@@ -1,0 +1,176 @@
+"""The sinks that the settings ask for, built: what delivers from the spool, and what writes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from galago_edge.contract.errors import DeviceError, GalagoError, Reason
+from galago_edge.contract.modality import Modality
+from galago_edge.contract.settings import Settings
+from galago_edge.contract.status import SinkStatus
+from galago_edge.host.plugins import fault_of
+from galago_edge.sinks.clocks import Clocks
+from galago_edge.sinks.delivery_thread import DeliveryThread
+from galago_edge.sinks.disk import Disk
+from galago_edge.sinks.sink_kind import (
+    SINKS,
+    SPOOLED_KINDS,
+    ReceiverKind,
+    ReceiverParts,
+    RecordWriter,
+    SinkKind,
+    WriterKind,
+    WriterParts,
+)
+from galago_edge.sinks.spool import Spool
+from galago_edge.sinks.unusable_sink import UnusableSink, UnusableWriter
+
+_MEGABYTE = 1_000_000
+
+
+class NamedWriter:
+    """A writer under its name, whose mistakes end with it."""
+
+    def __init__(self, name: str, writer: RecordWriter, *, hopeless: bool = False) -> None:
+        """Guard ``writer``; ``hopeless`` when it will never write."""
+        self._name = name
+        self._hopeless = hopeless
+        self._writer = writer
+        self._mistake = ""
+        self._lost = 0
+
+    def write(self, lines: bytes) -> None:
+        """Hand whole lines over."""
+        try:
+            self._writer.write(lines)
+        except Exception as error:  # noqa: BLE001 (a device outlives any fault of one way out)
+            self._lost += lines.count(b"\n")
+            self._mistake = fault_of(error)
+        else:
+            self._mistake = ""
+
+    def status(self) -> SinkStatus:
+        """Return where it stands."""
+        fault = self._mistake or self._writer.fault
+        return SinkStatus(
+            name=self._name,
+            state="failed" if self._hopeless else "retrying" if fault else "ok",
+            fault=fault,
+            delivered=self._writer.written,
+            lost=self._writer.lost + self._lost,
+        )
+
+    def close(self) -> None:
+        """Give back what is held."""
+        try:
+            self._writer.close()
+        except Exception as error:  # noqa: BLE001 (the others have to be closed too)
+            self._mistake = fault_of(error)
+
+
+@dataclass(slots=True)
+class SinkSet:
+    """Everything that takes records, not started."""
+
+    spool: Spool | None = None
+    """None when nobody is there to deliver to."""
+    senders: list[DeliveryThread] = field(default_factory=list)
+    writers: list[NamedWriter] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody asked for records."""
+        return self.spool is None and not self.writers
+
+    def describe(self, stream: str, modality: Modality, labels: tuple[str, ...]) -> None:
+        """Say which labels a stream can report."""
+        for sender in self.senders:
+            sender.describe(stream, modality, labels)
+
+
+def build_sinks(
+    settings: Settings,
+    root: Path,
+    device: str,
+    version: str,
+    *,
+    disk: Disk | None,
+    clocks: Clocks,
+) -> SinkSet:
+    """Build what ``settings`` ask for; ``root`` is the store's folder.
+
+    A receiver whose plug-in cannot be used is there all the same: it says so, and its records wait.
+
+    Raises:
+        CallerError: CONFIG_BAD; a sink cannot work with its settings.
+        DeviceError: EXTRA_MISSING.
+    """
+    built = SinkSet()
+    receivers: dict[str, Collection[str]] = {}
+    for name, table in settings.sinks.items():
+        kind = _found(name, table)
+        if isinstance(kind, WriterKind):
+            built.writers.append(_writer(name, kind, table, WriterParts(disk, clocks)))
+        else:
+            receivers[name] = _wanted(kind, table)
+    if not receivers:
+        return built
+    built.spool = spool = Spool(
+        root / (settings.spool.dir or "spool"),
+        device,
+        receivers,
+        max_bytes=settings.spool.max_mb * _MEGABYTE,
+        sync_s=settings.spool.sync_s,
+        disk=disk,
+        clocks=clocks,
+    )
+    built.senders += [
+        _sender(ReceiverParts(name, device, version, spool), settings.sinks[name]) for name in receivers
+    ]
+    return built
+
+
+def _found(name: str, table: Any) -> SinkKind | str:
+    """Return a sink's description, or why there is none."""
+    try:
+        kind = SINKS.find(name)
+    except DeviceError as error:
+        return error.line
+    if kind is None or not isinstance(table, kind.settings):
+        return f"sink {name} was not there when the settings were read [{Reason.PLUGIN_BAD}]"
+    return kind
+
+
+def _wanted(kind: SinkKind | str, table: Any) -> Collection[str]:
+    """Return the kinds of records that a sink wants: all, when it cannot say so itself."""
+    if not isinstance(kind, ReceiverKind):
+        return SPOOLED_KINDS
+    try:
+        return frozenset(kind.records(table)) & frozenset(SPOOLED_KINDS)
+    except Exception:  # noqa: BLE001 (a plug-in's own code; building it will say more)
+        return SPOOLED_KINDS
+
+
+def _writer(name: str, kind: WriterKind, table: Any, parts: WriterParts) -> NamedWriter:
+    try:
+        return NamedWriter(name, kind.build(table, parts))
+    except GalagoError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a device outlives any fault of one way out)
+        writer = UnusableWriter(f"{fault_of(error)} [{Reason.PLUGIN_BAD}]")
+        return NamedWriter(name, writer, hopeless=True)
+
+
+def _sender(parts: ReceiverParts, table: Any) -> DeliveryThread:
+    kind = _found(parts.name, table)
+    if not isinstance(kind, ReceiverKind):
+        return UnusableSink(parts.name, parts.spool, str(kind))
+    try:
+        return kind.build(table, parts)
+    except GalagoError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a device outlives any fault of one way out)
+        return UnusableSink(parts.name, parts.spool, f"{fault_of(error)} [{Reason.PLUGIN_BAD}]")

@@ -1,0 +1,62 @@
+"""``galago.toml`` as tables, and the settings that they say: each sink's table is of that sink's own type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from galago_edge.contract.errors import DeviceError
+from galago_edge.contract.settings import OwnTables, Settings
+from galago_edge.sinks.sink_kind import SINKS, SinkKind
+
+
+def settings_of(tables: Mapping[str, Any]) -> Settings:
+    """Return the settings that plain tables say.
+
+    A sink whose plug-in cannot be used has None in ``Settings.sinks``: the device goes on without it.
+
+    Raises:
+        msgspec.ValidationError: A table or a key that nobody knows, or a value out of bounds.
+    """
+    kinds: dict[str, SinkKind] = {}
+    unusable: set[str] = set()
+    for name in tables:
+        if name in OwnTables.__struct_fields__:
+            continue
+        try:
+            kind = SINKS.find(name)
+        except DeviceError:
+            unusable.add(name)
+        else:
+            if kind is not None:
+                kinds[name] = kind
+    whole = msgspec.defstruct(
+        "Tables",
+        [(name, kind.settings) for name, kind in kinds.items()],
+        bases=(OwnTables,),
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+    read = msgspec.convert({name: table for name, table in tables.items() if name not in unusable}, whole)
+    own = {name: getattr(read, name) for name in OwnTables.__struct_fields__}
+    sinks = {name: getattr(read, name, None) for name in sorted(tables) if name in kinds or name in unusable}
+    return Settings(**own, sinks=sinks)
+
+
+def anchored(sinks: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the sinks' settings with relative paths that start at ``folder``."""
+    return {name: _anchored(name, settings, folder) for name, settings in sinks.items()}
+
+
+def _anchored(name: str, settings: Any, folder: Path) -> Any:
+    kind = SINKS.find(name) if settings is not None else None
+    if kind is None or not kind.paths:
+        return settings
+    given = {key: getattr(settings, key) for key in kind.paths}
+    return msgspec.structs.replace(
+        settings, **{key: str(folder / path) for key, path in given.items() if path}
+    )

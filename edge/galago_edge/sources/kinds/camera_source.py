@@ -1,0 +1,79 @@
+"""``camera:NAME``: a USB or CSI camera by its device, or a network camera by its URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.findings import Finding, fail, ok, warn
+from galago_edge.host.urls import server_fault
+from galago_edge.sources.address_options import integer
+from galago_edge.sources.opencv import CAMERA_EXTRA
+from galago_edge.sources.source_kind import Address, Site, SourceKind, split_query
+
+if TYPE_CHECKING:
+    from galago_edge.contract.settings import SourceSettings
+    from galago_edge.sources.source import Capture
+
+
+def _split(rest: str) -> tuple[str, str]:
+    # everything after camera: belongs to a URL, its query too
+    device, query = (rest, "") if "://" in rest else split_query(rest)
+    if not device:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            "camera: names no device",
+            hint="camera:/dev/video0, camera:0 or camera:rtsp://...",
+        )
+    return device, query
+
+
+def _capture(address: Address, settings: SourceSettings, rate_hz: int | None) -> Capture:
+    from galago_edge.sources.capture.connection import connect
+
+    return connect(address, settings, rate_hz)
+
+
+def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
+    """A server that answers, or a device that is there, may be opened, and has a name that stays."""
+    if "://" not in address.target:
+        yield _device(name, address.target, site)
+    elif fault := server_fault(address.target):
+        yield fail(name, fault, "check its address, power and network: ping it from here")
+    else:
+        yield ok(name, "its server answers")
+
+
+def _device(name: str, device: str, site: Site) -> Finding:
+    from galago_edge.sources.hardware import list_cameras
+
+    path = Path(f"/dev/video{device}" if device.isdigit() else device)
+    real = site.system / path.relative_to("/") if path.is_absolute() else path
+    cameras = list_cameras(site.system)
+    if not real.exists():
+        there = ", ".join(camera.id for camera in cameras) or "none"
+        return fail(
+            name, f"there is no {path} (cameras here: {there})", "check its cable, or name one of those"
+        )
+    if not site.may_use(real):
+        return fail(name, f"user {site.user} may not open {path}", f"sudo usermod -aG video {site.user}")
+    stable = next((c.id for c in cameras if c.device == str(path) and c.id != c.device), None)
+    if stable is not None:
+        return warn(
+            name, f"{path} may be another camera after the next start", f'address = "camera:{stable}"'
+        )
+    return ok(name, "is there and may be opened")
+
+
+SOURCE = SourceKind(
+    modality="camera",
+    what="a camera",
+    form="camera:NAME",
+    options={"width": integer(1, 16_384), "height": integer(1, 16_384), "fps": integer(1, 1_000)},
+    split=_split,
+    capture=_capture,
+    extra=CAMERA_EXTRA,
+    check=_check,
+)

@@ -1,0 +1,89 @@
+"""``pipe:-`` and ``pipe:PATH``: raw samples on standard input or from a named pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.findings import Finding, fail, ok
+from galago_edge.sources.address import STDIN, is_file
+from galago_edge.sources.address_options import integer, yes_no
+from galago_edge.sources.source_kind import Address, Opening, Site, SourceKind, split_query
+
+if TYPE_CHECKING:
+    from galago_edge.contract.settings import SourceSettings
+    from galago_edge.sources.source import Capture, Source
+
+_STDIN_TARGET = "-"
+
+
+def _split(rest: str) -> tuple[str, str]:
+    target, query = split_query(rest)
+    if not target:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            "pipe: names no pipe",
+            hint="pipe:-?rate=16000 for standard input, pipe:/run/galago/hall?rate=16000 for a FIFO",
+        )
+    return target, query
+
+
+def _is_stdin(address: Address) -> bool:
+    return address.target == _STDIN_TARGET
+
+
+def _is_fifo(address: Address) -> bool:
+    return not _is_stdin(address)
+
+
+def _is_path(rest: str) -> bool:
+    return not rest.startswith(_STDIN_TARGET)
+
+
+def _live(address: Address) -> bool:
+    """A named pipe is live; standard input is, unless it is a file or ``live=no`` says otherwise."""
+    return not _is_stdin(address) or (bool(address.options.get("live", True)) and not is_file(STDIN))
+
+
+def _open(address: Address, opening: Opening) -> Source:
+    from galago_edge.sources.audio_file import DEFAULT_BLOCK_SAMPLES
+    from galago_edge.sources.standard_input import PcmPipe
+
+    assert opening.rate_hz is not None
+    live = opening.live and address.live
+    block = None if live else opening.block_samples or DEFAULT_BLOCK_SAMPLES
+    pipe_hz = int(address.options.get("rate", opening.rate_hz))
+    return PcmPipe(STDIN, pipe_hz, opening.rate_hz, live=live, block_samples=block)
+
+
+def _capture(address: Address, settings: SourceSettings, rate_hz: int | None) -> Capture:
+    from galago_edge.sources.capture.pipe_capture import PipeCapture
+
+    return PipeCapture(address, settings, rate_hz)
+
+
+def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
+    """Standard input, or a pipe that is there."""
+    if _is_stdin(address):
+        yield ok(name, "standard input")
+    elif Path(address.target).exists():
+        yield ok(name, "is there")
+    else:
+        yield fail(name, f"there is no {address.target}", f"mkfifo {address.target}")
+
+
+SOURCE = SourceKind(
+    modality="microphone",
+    what="raw sound on standard input",
+    form="pipe:-?rate=16000",
+    options={"rate": integer(4_000, 192_000), "live": yes_no},
+    split=_split,
+    path_target=_is_path,
+    open=_open,
+    capture=_capture,
+    live=_live,
+    captured=_is_fifo,
+    check=_check,
+)

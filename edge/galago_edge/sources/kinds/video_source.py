@@ -1,0 +1,30 @@
+"""A video file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from galago_edge.sources.address_options import frame_rate
+from galago_edge.sources.opencv import CAMERA_EXTRA
+from galago_edge.sources.source_kind import Address, Opening, SourceKind
+
+if TYPE_CHECKING:
+    from galago_edge.sources.source import Source
+
+
+def _open(address: Address, opening: Opening) -> Source:
+    from galago_edge.sources.video_file import VideoFile
+
+    return VideoFile(Path(address.target), address.options.get("fps"))
+
+
+SOURCE = SourceKind(
+    modality="camera",
+    what="a video",
+    form="a video (.avi .mp4 ...)",
+    options={"fps": frame_rate},
+    suffixes=frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".webm"}),
+    open=_open,
+    extra=CAMERA_EXTRA,
+)

@@ -1,0 +1,1 @@
+"""The boards that this distribution knows: one TOML file each."""

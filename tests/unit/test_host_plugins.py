@@ -1,0 +1,253 @@
+"""What other distributions bring is found by name, and what is wrong with it is one line."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from galago_edge.contract.errors import DeviceError, Reason
+from galago_edge.contract.records import GapRecord
+from galago_edge.contract.settings import Settings
+from galago_edge.doctor import Case, DoctorCheck
+from galago_edge.host.plugins import Registry
+from galago_edge.sinks import Outbox
+from galago_edge.sinks.sink_kind import SINKS, SinkKind
+from galago_edge.sinks.sink_tables import settings_of
+from galago_edge.sources.address import anchored_source, parse_source
+from galago_edge.sources.source_kind import Address, Opening, SourceKind
+from galago_workstation.training.network_kind import NetworkKind
+from real_parts import wait_for
+
+STREAM = {"stream": [{"name": "hall", "source": "x"}]}
+Bring = Callable[..., str]
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bring:
+    """Returns what makes a distribution with one module of this code, and the name of that module."""
+
+    def make(code: str, group: str, *names: str, distribution: str = "strange") -> str:
+        module = f"strange_{next(_numbers)}"
+        site = tmp_path / module
+        info = site / f"{distribution}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (site / f"{module}.py").write_text(code, encoding="utf-8")
+        metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
+        (info / "METADATA").write_text(metadata, encoding="utf-8")
+        lines = "".join(f"{name} = {module}:THING\n" for name in names)
+        (info / "entry_points.txt").write_text(f"[{group}]\n{lines}", encoding="utf-8")
+        monkeypatch.syspath_prepend(site)
+        return module
+
+    return make
+
+
+SINK = """
+import msgspec
+from galago_edge.sinks.sink_kind import ReceiverKind, WriterKind
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    size: int = 1
+def build(settings, parts):
+    raise RuntimeError("no such thing")
+THING = ReceiverKind(settings=Settings, build=build)
+"""
+LOOSE = SINK.replace(", forbid_unknown_fields=True", "")
+
+
+def test_names_are_known_without_an_import(bring: Bring) -> None:
+    bring("raise RuntimeError('imported')\n", "galago.sinks", "tidings", "alarm")
+    assert SINKS.names() == ("log", "mqtt", "webhook", "alarm", "tidings")
+    assert SINKS.own() == ("log", "mqtt", "webhook")
+
+
+def test_what_is_brought_is_found_by_its_name(bring: Bring) -> None:
+    bring(SINK, "galago.sinks", "tidings")
+    found = SINKS.find("tidings")
+    assert found is not None and found.settings.__struct_fields__ == ("size",)
+    assert SINKS.find("nothing") is None
+
+
+def test_our_own_win_over_their_namesakes(bring: Bring) -> None:
+    bring("raise RuntimeError('imported')\n", "galago.sinks", "mqtt")
+    found = SINKS.find("mqtt")
+    assert found is not None and found.settings.__name__ == "MqttSettings"
+    assert SINKS.offered() == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("import nothing_of_this_name\n", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("", "AttributeError"),
+        ("def broken(:\n", "SyntaxError"),
+        ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
+        ("raise RuntimeError('one\\n  two')\n", "RuntimeError: one two"),
+        ("THING = 'text'\n", "it is a str, expected a SinkKind"),
+        (LOOSE, "ValueError: Settings is no msgspec.Struct with forbid_unknown_fields=True"),
+        (
+            "from galago_edge.sinks.sink_kind import ReceiverKind as THING\n",
+            "it is a type, expected a SinkKind",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_with_a_code(bring: Bring, code: str, fault: str) -> None:
+    module = bring(code, "galago.sinks", "tidings")
+    with pytest.raises(DeviceError) as caught:
+        SINKS.find("tidings")
+    assert caught.value.reason is Reason.PLUGIN_BAD
+    assert str(caught.value).startswith(f"sink tidings of strange ({module}:THING) cannot be used: {fault}")
+    assert "\n" not in str(caught.value) and "strange" in caught.value.hint
+
+
+def test_two_distributions_with_one_name_are_refused_because_nobody_knows_which_is_meant(
+    bring: Bring,
+) -> None:
+    bring(SINK, "galago.sinks", "tidings")
+    bring(SINK, "galago.sinks", "tidings", distribution="other")
+    with pytest.raises(DeviceError, match="other and strange bring one of this name"):
+        SINKS.find("tidings")
+
+
+def test_a_name_that_no_table_can_have_is_refused(bring: Bring) -> None:
+    bring(SINK, "galago.sinks", "My-Sink")
+    with pytest.raises(DeviceError, match="small letters, digits and _"):
+        SINKS.find("My-Sink")
+
+
+@pytest.mark.parametrize(
+    ("tables", "met"),
+    [
+        ({"tidings": {"size": "2"}}, r"Expected `int`, got `str` - at `\$.tidings.size`"),
+        ({"tidings": {"seize": 2}}, r"unknown field `seize` - at `\$.tidings`"),
+        ({"tidigns": {}}, "unknown field `tidigns`"),
+        ({"tidings": 5}, r"at `\$.tidings`"),
+    ],
+)
+def test_a_table_is_checked_by_its_sinks_own_type_and_an_unknown_one_is_refused(
+    bring: Bring, tables: dict[str, Any], met: str
+) -> None:
+    bring(SINK, "galago.sinks", "tidings")
+    with pytest.raises(msgspec.ValidationError, match=met):
+        settings_of(STREAM | tables)
+
+
+def test_no_plugin_takes_the_name_of_a_table_that_is_there(bring: Bring) -> None:
+    bring(SINK, "galago.sinks", "limits", "stream")
+    assert settings_of(STREAM | {"limits": {"hang_s": 3.0}}).limits.hang_s == 3.0
+
+
+def test_a_table_whose_sink_cannot_be_used_keeps_its_place(bring: Bring) -> None:
+    bring("1 / 0\n", "galago.sinks", "tidings")
+    assert settings_of(STREAM | {"tidings": {"anything": 5}}).sinks == {"tidings": None}
+
+
+def status(settings: Settings, folder: Path) -> dict[str, tuple[str, str]]:
+    box = Outbox(settings, folder, "porch")
+    box.start()
+    wait_for(lambda: box.status(), "the status")
+    found = {one.name: (one.state, one.fault) for one in box.status()}
+    box.stop(0.0)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("1 / 0\n", "ZeroDivisionError"),
+        (SINK, "RuntimeError: no such thing [PLUGIN_BAD]"),
+        (SINK.replace("build=build", "build=build, records=len"), "RuntimeError: no such thing [PLUGIN_BAD]"),
+    ],
+    ids=["import", "build", "records"],
+)
+def test_the_outbox_goes_on_without_a_sink_that_cannot_be_used_and_says_so(
+    bring: Bring, tmp_path: Path, code: str, fault: str
+) -> None:
+    bring(code, "galago.sinks", "tidings")
+    log = {"log": {"path": str(tmp_path / "log.jsonl")}}
+    found = status(settings_of(STREAM | log | {"tidings": {}}), tmp_path)
+    assert found["log"] == found["spool"] == ("ok", "")
+    assert found["tidings"][0] == "failed" and fault in found["tidings"][1]
+
+
+def test_a_writer_that_cannot_be_built_counts_what_it_does_not_write(bring: Bring, tmp_path: Path) -> None:
+    bring(SINK.replace("ReceiverKind(", "WriterKind("), "galago.sinks", "tidings")
+    log = {"log": {"path": str(tmp_path / "log.jsonl")}}
+    box = Outbox(settings_of(STREAM | log | {"tidings": {}}), tmp_path, "porch")
+    box.start()
+    gap = GapRecord(stream="hall", from_ns=0, to_ns=1, cause="drop")
+    box.emit([gap, gap])
+    wait_for(lambda: all(one.delivered or one.lost for one in box.status()), "the records")
+    box.stop(0.0)
+    log_status, tidings = box.status()
+    assert (log_status.name, log_status.delivered, log_status.fault) == ("log", 2, "")
+    assert (tidings.state, tidings.lost) == ("failed", 2)
+    assert tidings.fault == "RuntimeError: no such thing [PLUGIN_BAD]"
+
+
+def test_a_registry_finds_its_own_by_the_names_of_its_modules() -> None:
+    sinks: Registry[SinkKind] = Registry(
+        what="sink", group="galago.none", package="galago_edge.sinks.kinds", suffix="_sink",
+        attribute="SINK", type=SinkKind,
+    )  # fmt: skip
+    assert sinks.names() == SINKS.own()
+    assert all(isinstance(sinks.find(name), SinkKind) for name in sinks.own())
+
+
+def blocks() -> dict[str, str]:
+    """The Python examples of docs/extending.md, by what they describe."""
+    text = (Path(__file__).parents[2] / "docs/extending.md").read_text(encoding="utf-8")
+    found = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return {re.findall(r"^([A-Z]+) = ", block, re.MULTILINE)[-1]: block for block in found}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("SINK", SinkKind), ("SOURCE", SourceKind), ("CHECK", DoctorCheck), ("NETWORK", NetworkKind)],
+)
+def test_the_examples_of_the_page_are_what_they_say(name: str, kind: type) -> None:
+    module: dict[str, Any] = {"__name__": "example"}
+    exec(compile(blocks()[name], name, "exec"), module)
+    described = module[name]
+    assert isinstance(described, kind)
+    if isinstance(described, SourceKind):
+        source = described.open(Address("counter", "3", {"fps": 5}), Opening(None))
+        assert [item.captured_ns for item in source] == [0, 200_000_000, 400_000_000]
+    if isinstance(described, DoctorCheck):
+        assert [finding.name for finding in described.look(Case(Path("/")))] == ["load"]
+
+
+def test_a_file_of_a_brought_kind_is_found_by_its_ending(bring: Bring, tmp_path: Path) -> None:
+    code = (
+        "from galago_edge.sources.source_kind import SourceKind\n"
+        "THING = SourceKind(modality='camera', what='x', form='x', suffixes=frozenset({'.tape'}))\n"
+    )
+    bring(code, "galago.sources", "tape")
+    (tmp_path / "night.tape").touch()
+    address = parse_source(str(tmp_path / "night.tape"))
+    assert (address.kind, address.modality, address.live, address.reopens) == ("tape", "camera", False, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "anchored"),
+    [
+        ("tape:reel", "tape:/etc/galago/reel"),
+        ("reel:5", "reel:5"),
+        ("night.wav", "/etc/galago/night.wav"),
+        ("strange:x", "/etc/galago/strange:x"),
+        ("/data/strange:x", "/data/strange:x"),
+    ],
+)
+def test_only_what_is_written_as_a_path_starts_at_the_folder(bring: Bring, text: str, anchored: str) -> None:
+    code = (
+        "from galago_edge.sources.source_kind import SourceKind\n"
+        "THING = SourceKind(modality='camera', what='x', form='x', path_target=lambda rest: rest == 'reel')\n"
+    )
+    bring(code, "galago.sources", "tape", "reel")
+    assert anchored_source(text, Path("/etc/galago")) == anchored

@@ -1,0 +1,61 @@
+"""The layers that networks are made of, initialised from one sequence of seeds.
+
+Padding is "same" inside the convolutions, so no PAD operator appears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+BATCH_NORM_MOMENTUM = 0.9
+"""Keras' own 0.99 needs several hundred steps before validation means anything; small sets have fewer."""
+
+
+@dataclass(slots=True)
+class Layers:
+    """Makes layers that are initialised from one sequence of seeds."""
+
+    keras: Any
+    seeds: Iterator[int]
+    activation: str
+
+    def conv(
+        self,
+        x: Any,
+        channels: int,
+        *,
+        kernel: int | tuple[int, int] = 3,
+        stride: int = 1,
+        activate: bool = True,
+    ) -> Any:
+        """Return a convolution of ``x``, batch-normed, with the activation unless told otherwise."""
+        x = self.keras.layers.Conv2D(
+            channels, kernel, stride, padding="same", use_bias=False, kernel_initializer=self._he_normal()
+        )(x)
+        return self._norm(x, activate)
+
+    def depthwise(self, x: Any, *, stride: int = 1) -> Any:
+        """Return a 3 x 3 depthwise convolution of ``x``, batch-normed, with the activation."""
+        x = self.keras.layers.DepthwiseConv2D(
+            3, stride, padding="same", use_bias=False, depthwise_initializer=self._he_normal()
+        )(x)
+        return self._norm(x, activate=True)
+
+    def dense(self, x: Any, units: int) -> Any:
+        """Return the logits: one for each label."""
+        glorot = self.keras.initializers.GlorotUniform(seed=next(self.seeds))
+        return self.keras.layers.Dense(units, kernel_initializer=glorot, name="logits")(x)
+
+    def activate(self, x: Any) -> Any:
+        """Return the activation of ``x``."""
+        # ReLU and ReLU6 fuse into the operator before them
+        return self.keras.layers.ReLU(6.0 if self.activation == "relu6" else None)(x)
+
+    def _norm(self, x: Any, activate: bool) -> Any:
+        x = self.keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+        return self.activate(x) if activate else x
+
+    def _he_normal(self) -> Any:
+        return self.keras.initializers.HeNormal(seed=next(self.seeds))
