@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import shutil
 import subprocess
@@ -25,13 +26,15 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/python.md"
 RATE_HZ = 16_000
 POLICY = LabelPolicy(on=0.7, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=1_000)
-EXAMPLES = re.findall(
-    r"^```python\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", PAGE.read_text(encoding="utf-8"), re.M | re.S
-)
+TEXT = PAGE.read_text(encoding="utf-8")
+FILES = dict(re.findall(r"^```\w+\n# ([\w.]+)\n(.*?)^```\n", TEXT, re.M | re.S))
+"""What the page shows as a file that the examples behind it need."""
+EXAMPLES = re.findall(r"^```python\n(?!# \w)(.*?)^```\n(?:```text\n(.*?)^```\n)?", TEXT, re.M | re.S)
 
 
 def prepare(folder: Path) -> None:
     """Put everything that the examples name into ``folder``."""
+    install(folder)
     for name, key in (("release", TEST_KEY), ("other", OTHER_KEY)):
         (folder / f"{name}.key.pub").write_text(public_line(key_id(key), name))
     trust(folder / "device")
@@ -54,6 +57,19 @@ def prepare(folder: Path) -> None:
         lambda records: lines.extend(map(encode_record, records)),
     )
     (folder / "events.jsonl").write_bytes(b"".join(lines)[:-40])
+
+
+def install(folder: Path) -> None:
+    """Install the page's own distribution where programs in ``folder`` find it, as pip would."""
+    written = configparser.ConfigParser()
+    written.read_string(FILES["setup.cfg"])
+    options, name = written["options"], written["metadata"]["name"]
+    (folder / f"{options['py_modules']}.py").write_text(FILES[f"{options['py_modules']}.py"])
+    info = folder / f"{name}-{written['metadata']['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    groups = [f"[{group}]{points}\n" for group, points in written["options.entry_points"].items()]
+    (info / "entry_points.txt").write_text("".join(groups))
 
 
 def night() -> npt.NDArray[np.int16]:
@@ -102,6 +118,5 @@ def test_the_page_has_its_examples_and_the_first_ones_are_short() -> None:
 def test_the_page_names_everything_that_is_public() -> None:
     import galago_edge
 
-    text = PAGE.read_text(encoding="utf-8")
-    missing = {name for name in galago_edge.__all__ if name not in text} - {"__version__", "Span", "Reason"}
+    missing = {name for name in galago_edge.__all__ if name not in TEXT} - {"__version__", "Span", "Reason"}
     assert missing <= {"Classification", "RankedLabel", "Record"}, missing
