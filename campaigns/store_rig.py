@@ -294,11 +294,11 @@ def _install(version: int, **options: Any) -> Callable[[Path, list[Path], StoreF
 
 
 def _change(
-    change: Callable[..., object], *args: Any, version: int | None = None
+    change: Callable[..., object], *args: Any, version: int | None = None, **options: Any
 ) -> Callable[[Path, list[Path], StoreFs | None], object]:
     def act(root: Path, versions: list[Path], fs: StoreFs | None) -> object:
         named = {} if version is None else {"bundle_id": open_bundle(versions[version]).id}
-        return change(Store(root, fs), *args, **named)
+        return change(Store(root, fs), *args, **named, **options)
 
     return act
 
@@ -318,7 +318,7 @@ SCENARIOS = {
         # by id, as programs do: then the same again is fine
         Scenario("activate", _staged, _change(activate, NAME, version=2)),
         Scenario("commit", _trial, _change(commit, NAME, version=2)),
-        Scenario("rollback", _trial, _change(rollback, NAME, "TRIAL_FAILED", version=2)),
+        Scenario("rollback", _trial, _change(rollback, NAME, version=2, reason="TRIAL_FAILED")),
         Scenario("collect", _littered, _change(collect)),
         Scenario("scrub", _damaged, _scrub),
         Scenario("rebuild", _lost, _scrub),

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.records import Record
 from galago_edge.contract.streams import AudioBlock, Frame, Item, WindowSeen
 from galago_edge.pipeline import LoadedBundle, Stream
+from galago_edge.pipeline.failover import FailoverEngine
 from galago_edge.service.trial import Judge
 
 
@@ -47,6 +49,16 @@ class Build:
         """Sha256 of the manifest."""
         return self.loaded.id
 
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself."""
+        return self.loaded.manifest
+
+    @property
+    def engine(self) -> FailoverEngine:
+        """What runs the model."""
+        return self.loaded.engine
+
     def push(
         self,
         item: Item,
@@ -75,7 +87,7 @@ class Build:
 
     def observe(self, collector: Collector | None = None) -> None:
         """Show each window to the judge, and to ``collector``: what keeps samples of what really decides."""
-        judge, engine = self.judge, self.loaded.engine
+        judge, engine = self.judge, self.engine
 
         def seen(window: WindowSeen) -> None:
             if collector is not None:

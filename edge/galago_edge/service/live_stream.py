@@ -74,7 +74,7 @@ class LiveStream:
     @property
     def manifest(self) -> Manifest:
         """The manifest that decides now."""
-        return self.build.loaded.manifest
+        return self.build.manifest
 
     @property
     def bundle_id(self) -> str:
@@ -239,7 +239,7 @@ class LiveStream:
             before.stream.tally.gaps += 1
             records.append(GapRecord(stream=self.name, from_ns=gap.from_ns, to_ns=gap.to_ns, cause=gap.cause))
         records += before.stream.finish(self._walked())
-        version = candidate.loaded.manifest.bundle.version
+        version = candidate.manifest.bundle.version
         detail = {"from": before.bundle_id, "to": candidate.bundle_id, "version": version}
         records.append(self._position.state("bundle", "reloaded", detail))
         self._successor.taken()

@@ -89,7 +89,7 @@ def stream_status(
 
 def backend_status(live: LiveStream) -> BackendStatus:
     """Return what runs the model."""
-    engine = live.build.loaded.engine
+    engine = live.build.engine
     told = getattr(engine, "status", None)
     if told is None:
         return BackendStatus(backend=engine.backend, reason=engine.reason)

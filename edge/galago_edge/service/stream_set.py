@@ -170,7 +170,7 @@ class StreamSet:
             return None
 
         def collect(build: Build) -> SampleCollector:
-            labels, _ = override(build.loaded.manifest.labels, settings.overrides())
+            labels, _ = override(build.manifest.labels, settings.overrides())
             return SampleCollector(folder, settings.name, build.loaded, labels=labels)
 
         return collect
