@@ -272,3 +272,77 @@ def test_losses_alone_are_no_wrong_rate() -> None:
         shift += 1.5 * (number % 150 == 149)  # every 15 s a second and a half is lost
         late = AudioBlock(block.samples, block.first_sample, block.captured_ns + ns(shift), RATE_HZ)
         assert checks.arrived(late) == []
+
+
+# ---- at the limits
+
+
+def pictures_of(*pixels: Pixels) -> list[str]:
+    """What a camera that gives each picture for a minute and a half, and no other, is suspected of."""
+    told: list[str] = []
+    for each in pixels:
+        checks = FrameChecks(PlausibilitySettings(frozen_s=0), CLEAR_S)
+        told.append("+".join(what for _, what, _ in watch(checks, lambda picture=each: picture, 0, 90)))
+    return told
+
+
+def coloured(blue: int, green: int, red: int, share: float = 1.0) -> Pixels:
+    """A picture of one colour, of which the last ``share`` of the rows is left and the rest is white."""
+    picture = np.full((48, 40, 3), 255, np.uint8)
+    picture[48 - round(48 * share) :] = (blue, green, red)
+    return picture
+
+
+def test_a_coloured_cap_is_one_even_colour() -> None:
+    assert pictures_of(coloured(200, 10, 90)) == ["dark"]
+
+
+def test_every_channel_must_be_black() -> None:
+    low_noise = np.zeros((48, 40, 3), np.uint8)
+    low_noise[::2] = 15  # not even, but black
+    bright_red = low_noise.copy()
+    bright_red[::2, :, 2] = 16
+    assert pictures_of(low_noise, bright_red) == ["dark", ""]
+
+
+@pytest.mark.parametrize(("apart", "dark"), [(8, True), (9, False)])
+def test_even_is_what_lies_within_eight_levels(apart: int, dark: bool) -> None:
+    picture = np.full((48, 40, 3), 100, np.uint8)
+    picture[::2] = 100 + apart
+    assert pictures_of(picture) == ["dark" if dark else ""]
+
+
+def test_five_percent_of_the_pixels_may_be_a_lamp_and_no_more() -> None:
+    """96 of 1920 pixels are five percent; two and a half rows."""
+    few, more = coloured(0, 0, 0, 46 / 48), coloured(0, 0, 0, 45 / 48)
+    assert pictures_of(few, more) == ["dark", ""]
+
+
+def test_a_silence_that_was_interrupted_begins_anew() -> None:
+    checks = microphones()
+    silence = np.zeros(9 * RATE_HZ, np.int16)
+    assert hear(checks, silence, 0) == []
+    assert checks.level_dbfs == SILENCE_DBFS
+    checks.interrupted()
+    assert checks.level_dbfs is None
+    assert hear(checks, silence, 9) == []
+    assert hear(checks, silence[:RATE_HZ], 18) == [(19.0, "flat", True)]
+
+
+@pytest.mark.parametrize(("value", "told"), [(3_276, []), (3_277, ["offset"])])
+def test_an_offset_is_more_than_a_tenth_of_full_scale(value: int, told: list[str]) -> None:
+    samples = np.full(15 * RATE_HZ, value, np.int16)
+    samples[::2] += 1
+    samples[1::2] -= 1
+    assert [what for _, what, _ in hear(microphones(), samples, 0)] == told
+
+
+@pytest.mark.parametrize(("clipped", "told"), [(160, []), (161, ["clipped"])])
+@pytest.mark.parametrize("value", [32_700, -32_700])
+def test_clipped_is_more_than_one_percent_of_a_second(clipped: int, value: int, told: list[str]) -> None:
+    second = noise(1.0)
+    second[:clipped] = value
+    samples = np.tile(second, 15)
+    assert [what for _, what, _ in hear(microphones(), samples, 0)] == told
+    just_below = np.where(np.abs(samples) == 32_700, samples - np.sign(samples), samples).astype(np.int16)
+    assert hear(microphones(), just_below, 0) == []
