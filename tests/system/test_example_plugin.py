@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -142,6 +143,9 @@ def test_a_device_of_another_distribution_is_captured_and_watched_as_ours_are(
         status = json.loads(galago(site, "status", "--root", root, "--json").stdout)
         (source,) = status["service"]["sources"]
         assert (source["kind"], source["liveness"]) == ("counter", "healthy")
+        assert re.search(
+            r"counter:live.* \(counter\): healthy .* fps", galago(site, "status", "--root", root).stdout
+        )
     finally:
         service.end()
     assert "Traceback" not in service.said()

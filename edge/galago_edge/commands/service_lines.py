@@ -67,7 +67,8 @@ def _service(status: ServiceStatus) -> str:
 
 
 def _source(source: SourceStatus) -> list[str]:
-    unit = "fps" if source.kind == "camera" else "Hz"
+    sound = source.level_dbfs is not None or source.kind in ("microphone", "pipe")
+    unit = "Hz" if sound else "fps"  # of a plug-in's kind only the level says what it is
     facts = [f"{source.liveness} for {duration(source.for_s)}", f"{source.rate_hz:.1f} {unit}"]
     if source.level_dbfs is not None:
         facts.append(f"{source.level_dbfs:.0f} dBFS")
