@@ -177,3 +177,42 @@ def test_the_record_tells_tensors_apart() -> None:
     other = inputs.copy()
     other[1, 0, 0, 0] += 1
     assert record(samples, inputs).tensor_sha256 != record(samples, other).tensor_sha256
+
+
+def test_one_sample_with_its_first_and_last_value_at_the_extremes_is_added() -> None:
+    inputs = np.full((3, *SPEC.shape), 100, np.uint8)
+    inputs[1:] = 50
+    found = calibration.representative(inputs, SPEC)
+    assert found.shape == (4, *SPEC.shape)
+    np.testing.assert_array_equal(found[:3], inputs)
+    assert found[3].ravel().tolist() == [0, *[100] * (inputs[0].size - 2), 255]
+
+
+def test_a_part_is_told_by_its_contents_whatever_their_order() -> None:
+    samples = pool(2, 2, 2)
+    others = pool(1, 1, 1, mark="v")
+    (part,) = record(samples, validation=others).disjoint_from
+    contents = b"".join(sorted(bytes.fromhex(other.sha256) for other in others))
+    assert (part.part, part.samples) == ("validation", 3)
+    assert part.sha256 == hashlib.sha256(contents).hexdigest()
+    assert record(samples, validation=others[::-1]).disjoint_from == (part,)
+    assert record(samples, test=[]).disjoint_from[0].sha256 == hashlib.sha256(b"").hexdigest()
+
+
+def test_at_most_five_labels_without_a_sample_are_named() -> None:
+    names = [f"label{number}" for number in range(8)]
+    with pytest.raises(ModelError) as caught:
+        calibration.record(
+            [Sample("a.png", 0, "a"), Sample("b.png", 1, "b")],
+            codes(2),
+            labels=names,
+            seed=7,
+            requested=300,
+            preprocess_sha256="ab" * 32,
+            held_out={},
+        )
+    assert caught.value.reason is Reason.CALIBRATION_BAD
+    assert str(caught.value) == (
+        "calibration has no sample of label2, label3, label4, label5, label6:"
+        " 2 samples of 2 labels, expected every one of 8"
+    )

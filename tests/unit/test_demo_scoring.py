@@ -165,3 +165,19 @@ def test_a_torn_line_is_refused_with_its_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"events\.jsonl") as caught:
         read_records(path)
     assert caught.value.reason is Reason.DATA_BAD
+
+
+def test_of_two_alarms_that_one_event_could_find_the_later_one_is_found() -> None:
+    """The least delay counts: 2 s behind the second onset, 7 s behind the first."""
+    alarms = [true("smoke", 0, 1, 10, 10), true("smoke", 5, 6, 15, 15)]
+    result = score(alarms, [event("smoke", 7)])
+    assert [outcome.event is not None for outcome in result.outcomes] == [False, True]
+    assert result.delay_s_p50 == 1.0
+    assert (result.expected, result.found, result.exactly_one) == (2, 1, 1)
+
+
+def test_the_summary_tells_the_delay_to_a_millisecond() -> None:
+    found = score([SMOKE], [event("smoke", 13.1234)]).summary("a.wav", "b.galago")
+    assert found["delay_s_p50"] == 0.623
+    missed = score([SMOKE], []).summary("a.wav", "b.galago")
+    assert (missed["delay_s_p50"], missed["missed"]) == (None, 1)

@@ -20,6 +20,8 @@ ADDRESSES = {
     "porch": ("ssh", "porch", None, "/var/lib/galago"),
     "pi@porch:/data/galago": ("ssh", "pi@porch", None, "/data/galago"),
     "ssh://pi@porch:2222/data": ("ssh", "pi@porch", 2222, "/data"),
+    "ssh://porch:1": ("ssh", "porch", 1, "/var/lib/galago"),
+    "ssh://porch:65535": ("ssh", "porch", 65_535, "/var/lib/galago"),
     "ssh://porch": ("ssh", "porch", None, "/var/lib/galago"),
     "ssh://[fe80::1%eth0]:22": ("ssh", "fe80::1%eth0", 22, "/var/lib/galago"),
     "/media/card": ("folder", "", None, "/media/card"),
@@ -47,6 +49,8 @@ WRONG = [
     "porch:/data dir",
     "pi@porch:2222",
     "ssh://porch:99999",
+    "ssh://porch:65536",
+    "ssh://porch:0",
     "ssh://porch/data'",
 ]
 

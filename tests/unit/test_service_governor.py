@@ -82,6 +82,29 @@ def test_zones_that_the_configuration_names_are_the_only_ones_believed(board: Bo
     assert Zone("acpitz", 102.8, False) in found
 
 
+@pytest.mark.parametrize(
+    ("temp", "celsius"), [("-40000", -40.0), ("125000", 125.0), ("48350", 48.4), ("0", 0.0)]
+)
+def test_what_a_board_may_have_is_believed_to_a_tenth(temp: str, celsius: float, board: Board) -> None:
+    board.zones({"cpu-thermal": temp})
+    assert read_zones(board.root) == [Zone("cpu-thermal", celsius, True)]
+
+
+@pytest.mark.parametrize(
+    ("celsius", "steps"), [(80.0, [2, 4]), (79.9, []), (70.0, [])], ids=["hot", "below hot", "cool_c itself"]
+)
+def test_the_limits_themselves_are_hot_and_not_cool(celsius: float, steps: list[int], board: Board) -> None:
+    governor = board.governor()
+    board.heat(celsius)
+    assert [step.every for step in (board.after(10, governor) for _ in range(3)) if step] == steps
+    governor = board.governor()
+    board.heat(90)
+    governor.look()
+    board.heat(69.9)
+    assert board.after(9.999, governor) is None
+    assert board.after(0.001, governor) == GovernorStep(1, 2, ("cool",), 69.9)
+
+
 @pytest.mark.parametrize("temp", ["-87900", "125001", "-40001", "", "n/a", "2147483647"])
 def test_an_absurd_temperature_is_none(temp: str, board: Board) -> None:
     board.zones({"cpu-thermal": temp})

@@ -169,6 +169,29 @@ def test_a_gap_over_midnight_belongs_to_both_days() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("after_ns", "length_ns", "days"),
+    [
+        (0, 1, {"2024-10-04": 1}),
+        (1, 1, {"2024-10-05": 1}),
+        (1, 2, {"2024-10-04": 1, "2024-10-05": 1}),
+        (2, 2, {"2024-10-05": 2}),
+        (0, DAY_S * NS_PER_S + 1, {"2024-10-03": 1, "2024-10-04": DAY_S * NS_PER_S}),
+    ],
+)
+def test_a_day_ends_at_midnight_to_the_nanosecond(
+    after_ns: int, length_ns: int, days: dict[str, int]
+) -> None:
+    midnight = NOON + DAY_S // 2 * NS_PER_S
+    watched, missed = (Coverage(lambda: midnight + after_ns) for _ in range(2))
+    watched.watched(length_ns)
+    missed.gap(Gap(0, length_ns, "drop"))
+    assert {name: day.watched_ns for name, day in watched.days().items()} == days
+    assert {name: day.gap_ns for name, day in missed.days().items()} == {
+        name: {"drop": share} for name, share in days.items()
+    }
+
+
 @pytest.mark.parametrize("jump_s", [366 * DAY_S, -366 * DAY_S, -60 * 366 * DAY_S])
 def test_a_clock_that_jumps_loses_no_second_of_the_sums(jump_s: int) -> None:
     wall = NOON

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.sinks.consumer import Delivery
 from galago_edge.sinks.kinds import webhook_sink as webhook_module
 from galago_edge.sinks.kinds.webhook_sink import WebhookSender, WebhookSettings
 from galago_edge.sinks.sink_kind import ReceiverParts
@@ -155,6 +156,27 @@ def test_one_connection_carries_all_records(spool: Spool) -> None:
         add(spool, 20)  # and one that comes later
         delivered(sender, 21)
         assert server.connections == 1
+
+
+def test_a_sender_that_has_nothing_to_send_does_not_ask_again_and_again(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    read = spool.read
+
+    def counted(name: str, limit: int) -> list[Delivery]:
+        asked.append(limit)
+        return read(name, limit)
+
+    monkeypatch.setattr(spool, "read", counted)
+    with Server().running() as server, sending(spool, server.url, records=2) as sender:
+        delivered(sender, 2)
+        threading.Event().wait(0.1)  # however long: it sleeps until the bell rings
+        add(spool, 2)
+        delivered(sender, 3)
+    # one by one; after each of the two times that nothing was left, and for bells that had rung before
+    assert len(asked) <= 12
+    assert set(asked) == {1}
 
 
 def test_a_server_that_closes_after_each_answer_is_connected_to_again_without_a_fault(spool: Spool) -> None:
