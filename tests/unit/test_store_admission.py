@@ -11,9 +11,9 @@ import pytest
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.contract.errors import BundleError, DeviceError, GalagoError, LinkError, Reason
+from galago_edge.contract.wishes import NO_WISHES, Wishes
 from galago_edge.store.admission import (
     COUNTER_JUMP,
-    TrialTerms,
     check_release,
     fallback_of,
     release_of,
@@ -84,7 +84,7 @@ def offered(like: Bundle, counter: int) -> Offered:
 
 
 def asked(offer: Any, where: Slot | None, **allowed: bool) -> list[str]:
-    return check_release(offer, where, **({"allow_downgrade": False, "allow_bad": False} | allowed))
+    return check_release(offer, where, Wishes(**allowed))
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_an_override_that_was_not_needed_is_not_told(bundles: dict[int, Bundle])
 # ---- whether there is a trial
 
 
-def trial(shelf: Shelf, bundle: Bundle, where: Slot | None, terms: TrialTerms | None = None) -> Trial | None:
+def trial(shelf: Shelf, bundle: Bundle, where: Slot | None, wishes: Wishes = NO_WISHES) -> Trial | None:
     faked: Any = shelf
-    return trial_of(faked, bundle, where, TRUSTED, terms or TrialTerms())
+    return trial_of(faked, bundle, where, TRUSTED, wishes)
 
 
 def test_the_first_bundle_has_no_trial_unless_the_factory_left_one(bundles: dict[int, Bundle]) -> None:
@@ -182,7 +182,7 @@ def test_a_bad_or_distrusted_or_unreadable_bundle_is_no_way_back(bundles: dict[i
     everything = list(bundles.values())
     assert trial(Shelf(everything), bundles[3], slot(bundles[2], bad=(bundles[2].id,))) is None
     faked: Any = Shelf(everything, factory=bundles[1])
-    assert trial_of(faked, bundles[3], slot(bundles[2]), TrustedKeys({}), TrialTerms()) is None
+    assert trial_of(faked, bundles[3], slot(bundles[2]), TrustedKeys({}), NO_WISHES) is None
     away: dict[str, GalagoError] = {bundles[2].id: LinkError(Reason.IO, "the disk")}
     assert trial(Shelf(everything, faults=away), bundles[3], slot(bundles[2])) is None
 
@@ -192,7 +192,7 @@ def test_a_trial_has_the_loads_and_the_time_that_are_asked_for(bundles: dict[int
     plain = trial(shelf, bundles[3], slot(bundles[2]))
     assert plain is not None
     assert (plain.left, plain.trial_s) == (bundles[3].manifest.health.max_trials, None)
-    given = trial(shelf, bundles[3], slot(bundles[2]), TrialTerms(loads=9, trial_s=7))
+    given = trial(shelf, bundles[3], slot(bundles[2]), Wishes(trial_loads=9, trial_s=7))
     assert given is not None and (given.left, given.trial_s, given.boots) == (9, 7, 0)
 
 
