@@ -38,9 +38,9 @@ CONFIG = """
 name = "porch"
 [source.cam]
 address = "camera:{url}"
-stall_s = 60.0
+stall_s = {stall_s}
 open_s = 60.0
-gap_ms = 60_000
+gap_ms = {gap_ms}
 backoff_s = 0.1
 backoff_max_s = 0.5
 steady_s = 0.2
@@ -99,7 +99,7 @@ class Device:
         self.log = folder / "events.jsonl"
         self.label = "bright"
         self.memory_mb = 0
-        self.hang_s = PATIENT_S
+        self.stall_s = self.hang_s = PATIENT_S
         self.process: subprocess.Popen[bytes]
         self.ids: dict[str, str] = {}
         self.install(1)
@@ -129,7 +129,8 @@ class Device:
     def running(self, misbehave: str = "") -> Iterator[Device]:
         """Run the service; ``misbehave``: what it does in the place of models, as ``WAY=VERSION``."""
         config = self.folder / "galago.toml"
-        limits = {"memory_mb": self.memory_mb, "hang_s": self.hang_s}
+        limits = {"stall_s": self.stall_s, "gap_ms": int(self.stall_s * 1_000), "hang_s": self.hang_s}
+        limits["memory_mb"] = self.memory_mb
         config.write_text(CONFIG.format(url=self.camera.url, label=self.label, **limits))
         command = [sys.executable, "-c", PROGRAM, "run", "--root", str(self.root), "--config", str(config)]
         environment = {**os.environ, "MISBEHAVE": misbehave}

@@ -293,7 +293,7 @@ def test_a_device_by_ssh_verifies_for_itself_and_tells_the_truth(place: Workplac
 
 
 def cable_to(sshd: SshServer, real_part: RealPart) -> Cable:
-    """Return a cable on which a big bundle cannot arrive whole: it holds back what comes after its beginning."""
+    """Return a cable on which a big bundle cannot arrive whole: all but its beginning is held back."""
     return real_part(Cable, sshd.port, hold_after_bytes=EARLY).start()
 
 

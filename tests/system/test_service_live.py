@@ -53,8 +53,8 @@ path = "events.jsonl"
 [page]
 port = 0
 """
-"""A camera that goes closes its connections, which is noticed at once; one that is well has no gap, however busy
-this machine is with something else."""
+"""A camera that goes closes its connections, which is noticed at once; one that is well has no gap, however
+busy this machine is with something else."""
 
 
 def install(root: Path, path: Path) -> str:
@@ -170,7 +170,8 @@ def test_a_camera_that_goes_and_returns_is_told_counted_and_watched_again(
         running.until(lambda: running.status().state == "ok", "health")
         camera.level = 225
         running.until(
-            lambda: all(len(running.events(stream)) >= 2 for stream in ("door", "door-again")), "another event"
+            lambda: all(len(running.events(stream)) >= 2 for stream in ("door", "door-again")),
+            "another event",
         )
         assert camera.connections == running.status().sources[0].connects == 2  # captured once ...
         code, errors = running.terminate()

@@ -267,7 +267,8 @@ def test_children_that_came_and_went_leave_nothing_behind() -> None:
         child.close()
         child.close()
         assert not is_there(child.pid)
-    assert (open_files(), threading.active_count()) == (files, threads)
+    assert open_files() <= files  # tests before this one may have left what ends meanwhile
+    wait_for(lambda: threading.active_count() <= threads, "as few threads")
     assert stragglers.reap() == 0
 
 

@@ -31,11 +31,11 @@ def start(delegate_library: Path, tiny_image_model: bytes) -> Iterator[Start]:
     """Returns what starts an engine whose delegate has these options; all are closed after the test."""
     engines = []
 
-    def make(model: bytes | None = None, *, invoke_s: float = 30.0, **options: Any) -> RemoteEngine:
+    def make(model: bytes | None = None, *, invoke_s: float = 600.0, **options: Any) -> RemoteEngine:
         accelerator = Accelerator(
             library=str(delegate_library), options={name: str(value) for name, value in options.items()}
         )
-        engine = RemoteEngine("test", model or tiny_image_model, accelerator, probe_s=30, invoke_s=invoke_s)
+        engine = RemoteEngine("test", model or tiny_image_model, accelerator, probe_s=600, invoke_s=invoke_s)
         engines.append(engine)
         return engine
 
@@ -146,7 +146,7 @@ def test_loading_can_be_broken_off_from_another_thread(start: Start) -> None:
     timer = threading.Timer(0.3, engine.kill)
     timer.start()
     with pytest.raises(AcceleratorError) as caught:
-        engine.load()  # would wait 30 s
+        engine.load()  # would wait ten minutes
     timer.join()
     assert caught.value.fault is Fault.DELEGATE_CRASHED
 

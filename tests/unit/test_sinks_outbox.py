@@ -57,7 +57,7 @@ def log_table(tmp_path: Path) -> dict[str, Any]:
 
 
 def webhook_table(webhook: WebhookServer, **options: Any) -> dict[str, Any]:
-    return {"webhook": {"url": webhook.url, "backoff_max_s": 0.1} | options}
+    return {"webhook": {"url": webhook.url, "backoff_max_s": 0.1, "timeout_s": 60.0} | options}
 
 
 def status(box: Outbox, name: str) -> SinkStatus:
