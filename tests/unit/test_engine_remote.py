@@ -260,8 +260,8 @@ def test_engines_that_came_and_went_leave_nothing_behind(
         assert engine.gone
         assert not alive(engine.pid)
     del engine  # the mapped memory goes with the object, because views may still show it
-    assert len(open_files()) == files
-    assert threading.active_count() == threads
+    assert len(open_files()) <= files  # what earlier tests left may end meanwhile
+    wait_for(lambda: threading.active_count() <= threads, "as few threads")
 
 
 def test_a_delegate_can_be_tried_without_a_model(delegate_library: Path) -> None:
