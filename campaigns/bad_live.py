@@ -33,6 +33,8 @@ from real_parts import MjpegServer
 from test_kit import set_numbers
 
 LIMIT_S = 120.0
+STALL_S, HANG_S = 1.0, 1.5
+"""A short silence is told here, and a model hangs soon: this machine is expected to do nothing else."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def run(case: Case, folder: Path) -> Row:
     try:
         device = Device(folder, camera)
         device.memory_mb = case.memory_mb
+        device.stall_s, device.hang_s = STALL_S, HANG_S
         return _run(case, device)
     finally:
         camera.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from real_parts import (
     Broker,
@@ -23,7 +23,8 @@ from real_parts import (
     open_browser,
 )
 
-settings.register_profile("galago", deadline=None)  # a busy machine is not a failed promise
+# a busy machine is not a failed promise
+settings.register_profile("galago", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("galago")
 
 DATA = Path(__file__).parent / "data"

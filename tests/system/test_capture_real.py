@@ -234,7 +234,8 @@ def test_a_microphone_that_vanishes_is_lost_and_there_again_when_it_is_back(
     end_of(capture)
     missing(opened, "microphone:galago")
     ears.plug_in()
-    assert block_of(opened("microphone:galago")).first_sample == 0
+    first = opened("microphone:galago").read(FOREVER_S)
+    assert isinstance(first, Gap) or (isinstance(first, AudioBlock) and first.first_sample == 0)
 
 
 def test_a_sound_server_that_hangs_is_waited_for_no_longer_than_asked(

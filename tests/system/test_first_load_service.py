@@ -12,6 +12,7 @@ from galago_edge.intake.receiver import receive
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.running_service import ask_status
 from real_parts import MjpegServer, wait_for
+from real_parts.processes import DEADLINE_S
 from test_kit import make_bundle, trust, with_model
 
 CONFIG = """
@@ -45,11 +46,11 @@ def test_a_model_that_would_take_the_service_down_takes_only_its_own_process(
 
             def decides() -> bool:
                 assert service.poll() is None
-                status = ask_status(root)
+                status = ask_status(root, timeout_s=DEADLINE_S)
                 return bool(status and status.streams and status.streams[0].windows > 3)
 
             wait_for(decides, "windows")
-            status = ask_status(root)
+            status = ask_status(root, timeout_s=DEADLINE_S)
             assert status is not None and status.streams[0].version == "1.0.0"
         finally:
             service.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -9,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from galago_edge.service.control import Control
 from galago_edge.store import Store, commit, rollback
 from galago_edge.store.filesystem import StoreFs
 from real_parts import Cable, SshServer, small_disk, wait_for
+from real_parts.processes import DEADLINE_S
 from test_kit import OTHER_KEY, make_bundle, make_service_status, trust
 
 LABELS = ["dark", "mid", "bright"]
@@ -91,7 +94,7 @@ class Flash:
         self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE)
 
     def said(self) -> bytes:
-        return self.process.communicate(timeout=120)[0]
+        return self.process.communicate(timeout=DEADLINE_S)[0]
 
     def stop(self) -> None:
         with self.process:
@@ -109,6 +112,11 @@ def active(root: Path) -> str | None:
 
 def inbox(root: Path) -> list[Path]:
     return sorted((root / "inbox").glob("*"))
+
+
+def arrived(root: Path) -> bool:
+    """Whether there is a beginning of a bundle."""
+    return any(path.stat().st_size for path in inbox(root))
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +292,27 @@ def test_a_device_by_ssh_verifies_for_itself_and_tells_the_truth(place: Workplac
     assert open_bundle(Store(root).active("eyes").path).id == open_bundle(place.bundle(1)).id
 
 
+def cable_to(sshd: SshServer, real_part: RealPart) -> Cable:
+    """Return a cable on which a big bundle cannot arrive whole: all but its beginning is held back."""
+    return real_part(Cable, sshd.port, hold_after_bytes=EARLY).start()
+
+
+@contextlib.contextmanager
+def cut_on_the_way(cable: Cable, root: Path) -> Iterator[None]:
+    """Cut the cable as soon as the device has written something."""
+
+    def cut() -> None:
+        wait_for(lambda: arrived(root), "the first bytes")
+        cable.cut()
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    try:
+        yield
+    finally:
+        cutter.join()
+
+
 def left_behind(root: Path) -> Path:
     """Return what a broken transfer left, when the device's end of it has gone."""
     (part,) = inbox(root)
@@ -306,8 +335,9 @@ def test_a_connection_that_is_cut_on_the_way_goes_on_where_it_stopped(
     root = place.device("device", has=place.bundle(1))
     bundle = place.bundle(2, big=True)
     size = bundle.stat().st_size
-    cable = real_part(Cable, sshd.port, cut_after_bytes=EARLY, bytes_per_s=1_000_000).start()
-    cut = place.one(bundle, f"ssh://porch:{cable.port}{root}", *by_ssh(sshd), exit_code=3)
+    cable = cable_to(sshd, real_part)
+    with cut_on_the_way(cable, root):
+        cut = place.one(bundle, f"ssh://porch:{cable.port}{root}", *by_ssh(sshd), exit_code=3)
     assert (cut["outcome"], cut["reason"]) == ("failed", "TRANSPORT")
     assert (cut["active"], cut["known"]) == ("1.0.0", True)
     there = left_behind(root).stat().st_size
@@ -322,8 +352,9 @@ def test_what_rotted_in_the_inbox_is_sent_again(
 ) -> None:
     root = place.device("device")
     bundle = place.bundle(2, big=True)
-    cable = real_part(Cable, sshd.port, cut_after_bytes=EARLY, bytes_per_s=1_000_000).start()
-    place.one(bundle, f"ssh://porch:{cable.port}{root}", *by_ssh(sshd), exit_code=3)
+    cable = cable_to(sshd, real_part)
+    with cut_on_the_way(cable, root):
+        place.one(bundle, f"ssh://porch:{cable.port}{root}", *by_ssh(sshd), exit_code=3)
     with left_behind(root).open("r+b") as file:
         file.seek(4_096)
         file.write(bytes(4_096))  # as after a power cut
@@ -375,14 +406,15 @@ def test_a_disk_that_fills_up_meanwhile_ends_the_transfer_and_is_not_left_full(
     bundle = place.bundle(2, big=True)
     with small_disk(place.folder / "small", "20m") as disk:
         shutil.copytree(place.device("device"), disk / "store")
-        cable = real_part(Cable, sshd.port, bytes_per_s=1_500_000).start()
+        cable = cable_to(sshd, real_part)
         target = f"ssh://porch:{cable.port}{disk}/store"
         command = [GALAGO, "flash", bundle, target, *by_ssh(sshd), "--json"]
         flash = real_part(Flash, *command)
-        wait_for(lambda: [path for path in inbox(disk / "store") if path.stat().st_size], "the first bytes")
+        wait_for(lambda: arrived(disk / "store"), "the first bytes")
         with (disk / "other").open("wb", buffering=0) as other, pytest.raises(OSError, match="No space"):
             while True:
                 other.write(bytes(1 << 16))
+        cable.release()
         (result,) = json.loads(flash.said())["devices"]
         assert (flash.process.returncode, result["reason"], result["active"]) == (3, "NO_SPACE", None)
         assert inbox(disk / "store") == []
@@ -393,11 +425,11 @@ def test_who_ends_it_while_sending_hears_that_the_old_bundle_is_active(
     place: Workplace, sshd: SshServer, real_part: RealPart, number: signal.Signals
 ) -> None:
     root = place.device("device", has=place.bundle(1))
-    cable = real_part(Cable, sshd.port, bytes_per_s=500_000).start()
+    cable = cable_to(sshd, real_part)
     target = f"ssh://porch:{cable.port}{root}"
     command = [GALAGO, "flash", place.bundle(2, big=True), target, *by_ssh(sshd), "--json"]
     flash = real_part(Flash, *command)
-    wait_for(lambda: [path for path in inbox(root) if path.stat().st_size], "the first bytes")
+    wait_for(lambda: arrived(root), "the first bytes")
     flash.process.send_signal(number)
     (result,) = json.loads(flash.said())["devices"]
     assert result["message"] == "interrupted here"
@@ -420,7 +452,7 @@ def judged(store: Store, verdict: str) -> bool:
 @pytest.mark.parametrize("verdict", ["committed", "rolled back"])
 def test_whoever_waits_hears_how_the_trial_ended(place: Workplace, real_part: RealPart, verdict: str) -> None:
     card = place.device("card", has=place.bundle(1))
-    command = [GALAGO, "flash", place.bundle(2), card, "--wait", "60", "--json"]
+    command = [GALAGO, "flash", place.bundle(2), card, "--wait", "600", "--json"]
     flash = real_part(Flash, *command)
     wait_for(lambda: active(card) == "2.0.0", "the trial")
     wait_for(lambda: judged(Store(card), verdict), "the lock")

@@ -15,9 +15,10 @@ from galago_devices import profile_text
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.profile import this_arch
+from galago_edge.contract.status import ServiceStatus
 from galago_edge.store.running_service import ask_status
 from real_parts import MjpegServer, SshServer, wait_for
-from real_parts.processes import Child
+from real_parts.processes import DEADLINE_S, Child
 from test_kit import make_bundle, trust
 
 LABELS = ["dark", "mid", "bright"]
@@ -28,6 +29,10 @@ BOARD = {"x86_64": "generic-x86-64", "aarch64": "generic-arm64"}.get(this_arch()
 
 def run(*args: object) -> Result:
     return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def asked(root: Path) -> ServiceStatus | None:
+    return ask_status(root, timeout_s=DEADLINE_S)
 
 
 @pytest.mark.skipif(not BOARD, reason=f"the catalogue has no board for {this_arch()}")
@@ -54,7 +59,7 @@ def test_a_live_service_commits_what_was_flashed_and_the_row_says_so(
     config = tmp_path / "galago.toml"
     config.write_text(
         '[device]\nname = "porch"\n'
-        f'[source.yard]\naddress = "camera:{camera.url}"\n'
+        f'[source.yard]\naddress = "camera:{camera.url}"\nstall_s = 60.0\nopen_s = 60.0\ngap_ms = 60_000\n'
         '[[stream]]\nname = "door"\nsource = "yard"\n'
         f'[log]\npath = "{tmp_path}/events.jsonl"\nmax_mb = 10\n'
     )
@@ -62,16 +67,16 @@ def test_a_live_service_commits_what_was_flashed_and_the_row_says_so(
     service = Child(command, tmp_path / "service.log")
     try:
         service.wait_until(
-            lambda: (status := ask_status(root)) is not None and status.streams[0].windows > 0, "the service"
+            lambda: (status := asked(root)) is not None and status.streams[0].windows > 0, "the service"
         )
         options = ["--galago", GALAGO, "--ssh-config", sshd.client_config, "--json"]
-        flashed = run("flash", new, f"porch:{root}", *options, "--wait", 40, "--trial-s", 3)
+        flashed = run("flash", new, f"porch:{root}", *options, "--wait", 600, "--trial-s", 3)
         assert flashed.exit_code == 0, flashed.output
         (device,) = json.loads(flashed.stdout)["devices"]
         assert (device["outcome"], device["before"], device["active"]) == ("committed", "1.0.0", "2.0.0")
 
         def runs() -> bool:
-            status = ask_status(root)
+            status = asked(root)
             return status is not None and status.streams[0].version == "2.0.0"
 
         wait_for(runs, "the new bundle in the service")

@@ -30,6 +30,7 @@ from galago_workstation.flashing import device_session
 from galago_workstation.flashing.links import DeviceLink, open_link
 from galago_workstation.flashing.targets import Target
 from real_parts import SshServer, wait_for
+from real_parts.processes import DEADLINE_S
 from test_kit import make_bundle, trust
 
 LABELS = ["dark", "mid", "bright"]
@@ -216,7 +217,7 @@ def test_who_ends_everything_is_not_told_more_than_is_known_and_the_device_goes_
             wait_for((place.folder / "flag").exists, "the installation")
             flash.send_signal(signal.SIGINT)  # it waits for the device
             flash.send_signal(signal.SIGTERM)
-            (result,) = devices(flash.communicate(timeout=60)[0])
+            (result,) = devices(flash.communicate(timeout=DEADLINE_S)[0])
         finally:
             flash.kill()
     os.kill(int((place.folder / "flag").read_text()), signal.SIGCONT)

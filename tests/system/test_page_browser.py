@@ -36,7 +36,7 @@ from galago_workstation.demo.scenes import Light, Pose, Room, digit_card
 from real_parts.browser import open_browser, resize_browser
 from real_parts.missing import missing_part
 from real_parts.mjpeg import MjpegServer
-from real_parts.processes import Child, MissingPartError, wait_for
+from real_parts.processes import DEADLINE_S, Child, MissingPartError, wait_for
 from test_kit import changed, make_bundle, make_service_status, trust
 
 DESK, PHONE = (1280, 860), (390, 844)
@@ -590,14 +590,13 @@ def test_a_running_service_shows_its_camera_its_events_and_its_troubles(
         wait_for(lambda: abs(pixel(browser)[0] - 220) <= 45, "the bright picture")
         mjpeg_camera.stop()
         shows(browser, "#problems", "source yard is")
-        assert (
-            visible(browser, ".picture.old") and text_of(browser, "#streams .chip") == "waits for its source"
-        )
+        shows(browser, "#streams .chip", "^waits for its source$")
+        wait_for(lambda: visible(browser, ".picture.old"), "the picture to be an old one")
         mjpeg_camera.start()
         shows(browser, "#sources .chip", "healthy")
         service.signal(signal.SIGTERM)
         shows(browser, "#gone", "does not answer")
-        assert service.process.wait(30) == 0, service.said()
+        assert service.process.wait(DEADLINE_S) == 0, service.said()
     finally:
         service.kill()
 

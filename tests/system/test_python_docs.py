@@ -96,7 +96,7 @@ def test_an_example_prints_what_the_page_shows(
     folder = shutil.copytree(prepared, tmp_path / "here")
     (folder / "example.py").write_text(code, encoding="utf-8")
     command = [sys.executable, "-W", "error", "-W", "default::UserWarning", "example.py"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == output
     if "read_records" in code:

@@ -124,6 +124,9 @@ def test_a_config_file_runs_streams_with_this_devices_thresholds(
     config = tmp_path / "galago.toml"
     config.write_text(
         f"""
+        [limits]
+        memory_mb = 0  # it runs in this process, which may hold anything that other tests have loaded
+
         [[stream]]
         name = "hall"
         source = "{recording.name}"

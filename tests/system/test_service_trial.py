@@ -24,6 +24,7 @@ from galago_edge.service.crash_loop import ENDS, FILE
 from galago_edge.store import Store
 from galago_edge.store.transitions import commit, rollback
 from real_parts import MjpegServer
+from real_parts.processes import DEADLINE_S
 from test_kit import set_numbers
 
 
@@ -108,6 +109,7 @@ def test_a_bundle_that_crashes_when_it_is_loaded_is_left_at_the_start(device: De
 
 def test_a_bundle_that_hangs_live_ends_the_process_and_the_next_one_runs_the_old(device: Device) -> None:
     hangs = set_numbers((DATA / "bad_loop.tflite").read_bytes(), turns_bright=1_000_000_000)
+    device.hang_s = 5.0
     with device.running():
         device.until(lambda: device.windows() > 3, "windows")
         device.install(2, hangs, trial_s=60)
@@ -224,7 +226,7 @@ def test_a_trial_is_not_used_up_by_signals_or_by_a_second_service(device: Device
             device.hup()
         command = [sys.executable, "-m", "galago_edge", "run", "--stream", "x=camera:9"]
         command += ["--root", str(device.root)]
-        second = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        second = subprocess.run(command, capture_output=True, timeout=DEADLINE_S, check=False)
         assert second.returncode == 5
         before = device.windows()
         device.until(lambda: device.windows() > before + 5, "windows")

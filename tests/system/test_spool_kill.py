@@ -32,7 +32,7 @@ box = Outbox(
         {
             "stream": [{"name": "hall", "source": "x"}],
             "log": {"path": str(folder / "log.jsonl")},
-            "webhook": {"url": url, "backoff_max_s": 0.2, "timeout_s": 5.0},
+            "webhook": {"url": url, "backoff_max_s": 0.2, "timeout_s": 60.0},
             "spool": {"max_mb": 4, "sync_s": 0.5},
         }
     ),

@@ -25,13 +25,16 @@ from real_parts import MjpegServer, RtspServer, SoundPipe, SoundServer, silence,
 from test_kit import TINY_AUDIO, TINY_IMAGE
 
 QUICK = {
-    "stall_s": 3.0,
+    "stall_s": 60.0,  # a busy machine is no lost camera
+    "open_s": 60.0,
+    "gap_ms": 10_000,
     "backoff_s": 0.1,
     "backoff_max_s": 0.5,
     "breaker": 1_000,
     "steady_s": 0.5,
-    "gap_ms": 2_500,  # a busy machine is no lost camera
 }
+IMPATIENT = {"stall_s": 3.0, "gap_ms": 2_500}
+"""For what falls silent: a busy machine may make more gaps of it."""
 STREAM = TINY_AUDIO.sample_rate_hz
 
 
@@ -102,17 +105,18 @@ def watch() -> Iterator[Callable[..., Watch]]:
         one.stop()
 
 
-def accounted(items: list[Item], longest_s: float = 2.5) -> None:
+def accounted(seen: Watch) -> None:
     """Check that time and index go on, and that every moment is watched or in a gap."""
+    longest_ns = seen.settings.gap_ms * 1_000_000
     at_ns = index = 0
-    for item in items:
+    for item in seen.items:
         if isinstance(item, Gap):
             assert at_ns <= item.from_ns <= item.to_ns
-            assert item.from_ns - at_ns < longest_s * NS_PER_S
+            assert item.from_ns - at_ns < longest_ns
             at_ns = item.to_ns
         elif isinstance(item, Frame):
             assert item.index >= index
-            assert 0 <= item.captured_ns - at_ns < longest_s * NS_PER_S
+            assert 0 <= item.captured_ns - at_ns < longest_ns
             at_ns, index = item.captured_ns, item.index + 1
         elif isinstance(item, AudioBlock):
             assert item.first_sample >= index
@@ -135,7 +139,7 @@ def test_an_rtsp_camera_that_is_switched_off_and_on_again(
     seen.stop()
     assert seen.causes() == ["connecting", "disconnect"]
     assert seen.told() == ["healthy", "alarmed", "recovering", "escalated", "healthy"]
-    accounted(seen.items)
+    accounted(seen)
 
 
 def test_an_rtsp_camera_that_is_not_there_at_start(
@@ -151,14 +155,14 @@ def test_an_rtsp_camera_that_is_not_there_at_start(
     seen.stop()
     assert seen.causes() == ["connecting"]
     assert seen.gaps()[0].from_ns == 0
-    accounted(seen.items)
+    accounted(seen)
 
 
 @pytest.mark.parametrize("fault", ["stall", "hang"])
 def test_an_rtsp_camera_that_falls_silent_without_closing(
     fault: str, rtsp_camera: RtspServer, watch: Callable[..., Watch]
 ) -> None:
-    seen = watch(f"camera:{rtsp_camera.url}")
+    seen = watch(f"camera:{rtsp_camera.url}", **IMPATIENT)
     seen.wait_for_more()
     getattr(rtsp_camera, fault)()
     wait_for(lambda: "alarmed" in seen.told(), "the alarm")
@@ -166,10 +170,10 @@ def test_an_rtsp_camera_that_falls_silent_without_closing(
     seen.wait_until("healthy")
     seen.wait_for_more()
     seen.stop()
-    assert seen.causes() == ["connecting", "stall"]
-    gap = seen.gaps()[1]
-    assert gap.to_ns - gap.from_ns >= 1.5 * NS_PER_S
-    accounted(seen.items)
+    first, *others = seen.gaps()
+    assert first.cause == "connecting" and {gap.cause for gap in others} == {"stall"}
+    assert max(gap.to_ns - gap.from_ns for gap in others) >= 1.5 * NS_PER_S
+    accounted(seen)
 
 
 @pytest.mark.parametrize("codec", ["h264", "jpeg"])
@@ -185,7 +189,7 @@ def test_a_camera_that_changes_its_resolution_goes_on(
     expected = (480, 640, 3) if codec == "jpeg" else (240, 320, 3)
     wait_for(lambda: (latest := seen.fanout.latest()) and latest.pixels.shape == expected, "the new size")
     seen.stop()
-    accounted(seen.items)
+    accounted(seen)
 
 
 def test_a_picture_that_stands_still_is_told_and_its_end_too(
@@ -216,7 +220,7 @@ def test_an_mjpeg_stream_that_breaks_in_the_middle_of_a_frame(
     frames = [item for item in seen.items if isinstance(item, Frame)]
     assert {frame.pixels.shape for frame in frames} == {(240, 320, 3)}
     assert all(abs(float(frame.pixels[:, :, 0].mean()) - 128) < 16 for frame in frames)  # none is half gray
-    accounted(seen.items)
+    accounted(seen)
 
 
 def test_a_microphone_that_vanishes_and_returns(
@@ -225,7 +229,7 @@ def test_a_microphone_that_vanishes_and_returns(
     for name, value in microphone.environment.items():
         monkeypatch.setenv(name, value)
     microphone.sound = tone(1_000)
-    seen = watch("microphone:default?rate=48000", TINY_AUDIO)
+    seen = watch("microphone:default?rate=48000", TINY_AUDIO, **IMPATIENT)
     seen.wait_for_more(20)
     wait_for(lambda: (seen.source.status().level_dbfs or -120.0) > -30.0, "the tone")
     microphone.unplug()
@@ -240,7 +244,7 @@ def test_a_microphone_that_vanishes_and_returns(
     assert told[-1] == "healthy"
     assert set(seen.causes()) <= {"connecting", "disconnect", "stall", "overrun"}
     assert set(seen.causes()) & {"disconnect", "stall"}
-    accounted(seen.items)
+    accounted(seen)
 
 
 def test_a_pipe_whose_writer_ends_and_another_begins(
@@ -258,7 +262,7 @@ def test_a_pipe_whose_writer_ends_and_another_begins(
     seen.stop()
     assert seen.causes()[:2] == ["connecting", "disconnect"]
     assert seen.source.status().connects >= 2
-    accounted(seen.items)
+    accounted(seen)
 
 
 def test_a_microphone_that_gives_zeros_only_is_told(
@@ -285,7 +289,7 @@ def test_a_recorder_of_another_rate_than_declared_is_told(
     wait_for(lambda: seen.source.status().alarms == ("rate",), "the alarm")
     seen.stop()
     (doubt,) = [item for item in seen.items if isinstance(item, Notice) and item.state == "implausible"]
-    assert doubt.detail["measured_hz"] == pytest.approx(14_000, rel=0.05)
+    assert abs(doubt.detail["measured_hz"] - 14_000) < 1_000  # seen from a machine that may be busy
 
 
 def children() -> list[str]:
@@ -319,10 +323,13 @@ def test_reconnects_leave_no_process_no_thread_and_no_descriptor(
     reconnect(3)
     first = held()
     reconnect(20)
-    last = held()
+
+    def as_before() -> bool:  # what has just ended may still be there for a moment
+        return all(after <= before + 1 for before, after in zip(first, held(), strict=True))
+
+    wait_for(as_before, f"as little to be held as before: {first}, not {held()}")
     seen.stop()
     assert seen.source.status().connects >= 23
-    assert len(children()) < first[2]  # the capture's has ended
-    assert all(after <= before + 1 for before, after in zip(first, last, strict=True)), (first, last)
+    wait_for(lambda: len(children()) < first[2], "the end of the capture's process")
     for one, other in pairwise(seen.gaps()):
         assert one.to_ns <= other.from_ns

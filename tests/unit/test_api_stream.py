@@ -79,7 +79,7 @@ def kinds(records: Sequence[Record]) -> list[str]:
     return [record.state if record.kind == "state" else record.kind for record in records]
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(cuts=st.lists(st.integers(0, 6 * RATE_HZ), max_size=12))
 def test_samples_in_any_pieces_give_the_records_of_a_replay(
     cuts: list[int], microphone: Bundle, tmp_path_factory: pytest.TempPathFactory

@@ -44,4 +44,4 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path: Path) -> None:
 
 def galago(stdout: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "galago_edge", *arguments]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=300)

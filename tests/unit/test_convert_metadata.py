@@ -117,7 +117,7 @@ def test_contradictions_are_refused(embedded: bytes, tiny_audio_model: bytes) ->
     assert caught.value.reason is Reason.PREPROCESS_MISMATCH
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
 def test_damaged_metadata_is_read_or_refused(embedded: bytes, place: float, value: int) -> None:
     report = schema.Model.GetRootAs(embedded, 0)

@@ -31,11 +31,11 @@ def start(delegate_library: Path, tiny_image_model: bytes) -> Iterator[Start]:
     """Returns what starts an engine whose delegate has these options; all are closed after the test."""
     engines = []
 
-    def make(model: bytes | None = None, *, invoke_s: float = 30.0, **options: Any) -> RemoteEngine:
+    def make(model: bytes | None = None, *, invoke_s: float = 600.0, **options: Any) -> RemoteEngine:
         accelerator = Accelerator(
             library=str(delegate_library), options={name: str(value) for name, value in options.items()}
         )
-        engine = RemoteEngine("test", model or tiny_image_model, accelerator, probe_s=30, invoke_s=invoke_s)
+        engine = RemoteEngine("test", model or tiny_image_model, accelerator, probe_s=600, invoke_s=invoke_s)
         engines.append(engine)
         return engine
 
@@ -146,7 +146,7 @@ def test_loading_can_be_broken_off_from_another_thread(start: Start) -> None:
     timer = threading.Timer(0.3, engine.kill)
     timer.start()
     with pytest.raises(AcceleratorError) as caught:
-        engine.load()  # would wait 30 s
+        engine.load()  # would wait ten minutes
     timer.join()
     assert caught.value.fault is Fault.DELEGATE_CRASHED
 
@@ -239,7 +239,7 @@ def test_the_worker_ends_when_the_runtime_was_killed_even_if_the_delegate_hangs(
 ) -> None:
     model = Path(__file__).parents[1] / "data" / "tiny_image.tflite"
     command = [sys.executable, "-c", PARENT, str(delegate_library), str(model), mode]
-    parent = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    parent = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert parent.returncode == -signal.SIGKILL, parent.stderr
     pid = int(parent.stdout)
     wait_for(lambda: not alive(pid), "the end of a worker without a runtime")
@@ -260,8 +260,8 @@ def test_engines_that_came_and_went_leave_nothing_behind(
         assert engine.gone
         assert not alive(engine.pid)
     del engine  # the mapped memory goes with the object, because views may still show it
-    assert len(open_files()) == files
-    assert threading.active_count() == threads
+    assert len(open_files()) <= files  # what earlier tests left may end meanwhile
+    wait_for(lambda: threading.active_count() <= threads, "as few threads")
 
 
 def test_a_delegate_can_be_tried_without_a_model(delegate_library: Path) -> None:
@@ -301,7 +301,7 @@ print(*told, sep=",")
     answers = []
     for python in (sys.executable, str(tflite_runtime_python)):
         command = [python, "-c", probe, str(delegate_library), str(model)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
         answers.append(ran.stdout.strip().split(","))
     assert [packages := answer.pop(0) for answer in answers] == ["ai-edge-litert", "tflite-runtime"], packages
     assert (

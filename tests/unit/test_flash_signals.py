@@ -19,7 +19,7 @@ def test_a_signal_within_the_handling_of_another_waits_for_its_turn(second: sign
     lock, calls = threading.Lock(), []  # a lock such as an Event has inside
 
     def interrupt() -> None:
-        assert lock.acquire(timeout=5), "the second call stands within the first"
+        assert lock.acquire(timeout=60), "the second call stands within the first"
         try:
             if not calls:
                 os.kill(os.getpid(), second)

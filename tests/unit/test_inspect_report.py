@@ -53,7 +53,7 @@ def test_what_is_no_model_is_refused_in_one_line(content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=300)
 @given(data=st.data())
 def test_damaged_models_are_read_or_refused(tiny_image_model: bytes, data: st.DataObject) -> None:
     content = bytearray(tiny_image_model)

@@ -265,7 +265,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 _SIZES = st.lists(st.sampled_from([1, 7, 159, 160, 161, 480, 800, 3_200, 4_096, 20_000]), max_size=40)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     loud=st.lists(st.tuples(st.floats(0, 4), st.floats(0.01, 0.5)), max_size=4),
     sizes=_SIZES,
@@ -362,7 +366,11 @@ def test_every_nth_window_is_decided_and_the_others_are_not_computed(
     assert scores(pushed(stream, frames([MID], first=31)))  # the first one behind a gap is decided
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     paces=st.lists(st.sampled_from([1, 2, 3, 8]), min_size=1, max_size=12),
     sizes=_SIZES,

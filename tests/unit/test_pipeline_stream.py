@@ -274,7 +274,11 @@ def whole(audio_bundle: Path) -> list[Record]:
     return pushed(Stream("mic", ready(audio_bundle), scores=True), blocks(tones(), []))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(sizes=st.lists(st.sampled_from([1, 2, 7, 159, 160, 161, 480, 3_200, 4_096, 20_000]), max_size=60))
 def test_records_do_not_depend_on_how_sound_is_cut(
     sizes: list[int], audio_bundle: Path, whole: list[Record]

@@ -100,7 +100,7 @@ def test_a_stream_that_has_a_bundle_now_begins_once_and_its_end_is_told() -> Non
     first, second = Prepared("hall"), Prepared("hall")
     house.begin(first)
     house.begin(second)
-    assert house.ended.acquire(timeout=20)
+    assert house.ended.acquire(timeout=60)
     assert house.ends == [("hall", MISSING)]
     assert second.closed.is_set() and not first.closed.is_set()
     assert house.streams.absent == {} and house.streams.waiting() == []
@@ -172,5 +172,5 @@ def test_a_stream_that_was_stopped_before_its_source_was_open_reads_nothing() ->
     stream: Any = prepared.build.stream
     stream.start = stream.finish = lambda *_: []
     house.begin(prepared)
-    assert house.ended.acquire(timeout=20)
+    assert house.ended.acquire(timeout=60)
     assert house.ends == [("hall", None)] and stopped

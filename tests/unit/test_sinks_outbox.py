@@ -57,7 +57,7 @@ def log_table(tmp_path: Path) -> dict[str, Any]:
 
 
 def webhook_table(webhook: WebhookServer, **options: Any) -> dict[str, Any]:
-    return {"webhook": {"url": webhook.url, "backoff_max_s": 0.1} | options}
+    return {"webhook": {"url": webhook.url, "backoff_max_s": 0.1, "timeout_s": 60.0} | options}
 
 
 def status(box: Outbox, name: str) -> SinkStatus:
@@ -77,7 +77,8 @@ def test_without_anybody_to_deliver_to_no_spool_is_made_and_no_thread_runs(
     before = threading.active_count()
     box = outbox({})
     box.emit([event(0)])
-    assert (box.status(), list(tmp_path.iterdir()), threading.active_count()) == ((), [], before)
+    assert (box.status(), list(tmp_path.iterdir())) == ((), [])
+    assert threading.active_count() <= before  # one of an earlier test may end meanwhile
 
 
 def test_every_record_is_stamped_logged_spooled_and_heard(

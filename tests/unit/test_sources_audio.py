@@ -198,7 +198,11 @@ def test_stop_ends_after_the_current_block(tmp_path: Path) -> None:
     assert list(items) == []
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(at=st.integers(0, 43), value=st.integers(0, 255))
 def test_a_wav_with_a_changed_header_byte_is_read_or_refused_but_never_crashes(
     at: int, value: int, tmp_path: Path

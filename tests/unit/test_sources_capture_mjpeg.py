@@ -193,6 +193,7 @@ def streams(data: bytes, *, chunk: int = 0) -> Behaviour:
 
 def watch(url: str, **settings: float) -> tuple[list[Frame], LinkError]:
     """Every frame up to the end of the stream, and the end."""
+    settings = {"open_s": FOREVER_S, "stall_s": FOREVER_S} | settings
     capture = open_capture(parse_source(f"camera:{url}"), SourceSettings(address="x", **settings))
     frames = []
     try:
@@ -237,7 +238,8 @@ def test_a_picture_that_cannot_be_decoded_is_passed_over(
             answer.wfile.write(body([picture(10)]))
 
     server.behaviour = behave
-    capture = open_capture(parse_source(f"camera:{server.url()}"), SourceSettings(address="x"))
+    settings = SourceSettings(address="x", open_s=FOREVER_S, stall_s=FOREVER_S)
+    capture = open_capture(parse_source(f"camera:{server.url()}"), settings)
     frame = capture.read(FOREVER_S)
     seen.set()
     capture.close()
@@ -260,7 +262,7 @@ def test_a_stream_that_falls_silent_is_told_by_the_child_too(server: Server) -> 
         over.wait(FOREVER_S)
 
     server.behaviour = behave
-    frames, end = watch(server.url(), stall_s=0.3)
+    frames, end = watch(server.url(), stall_s=3.0)
     over.set()
     assert len(frames) == 1 and "sends nothing more" in str(end)
 

@@ -126,7 +126,7 @@ def test_when_a_recorder_is_not_kept_up_with_the_oldest_become_a_gap(pipe: tuple
     thread = threading.Thread(target=source._capture)
     thread.start()
     write_and_close(pipe[1], samples.tobytes()).join()
-    assert captured.wait(10)
+    assert captured.wait(60)
     thread.join()
     source._captured = lambda: iter(source._buffer)  # type: ignore[method-assign]
     items = list(source)
@@ -148,7 +148,7 @@ def test_a_writer_that_is_ahead_of_the_clock_waits_and_loses_nothing(pipe: tuple
     walk = iter(source)
     first = next(walk)
     for _ in range(253):  # the start, each block up to the notice ``ahead``, and: the buffer is full
-        assert asked.acquire(timeout=20)
+        assert asked.acquire(timeout=60)
     items = [first, *walk]
     writer.join()
     assert not [item for item in items if isinstance(item, Gap)]

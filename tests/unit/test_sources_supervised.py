@@ -464,7 +464,7 @@ def test_ten_thousand_reconnects_grow_nothing() -> None:
     assert site.source.status().connects == 10_000
     (blocks_held, threads, fds), (blocks_after, threads_after, fds_after) = watched
     assert blocks_after - blocks_held < 1_000
-    assert (threads_after, fds_after) == (threads, fds)
+    assert threads_after <= threads and fds_after <= fds  # what earlier tests left may end meanwhile
 
 
 class Hanging:

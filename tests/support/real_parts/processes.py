@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TypeVar
 
-DEADLINE_S = 30.0
-"""Generous: a busy machine is not a failed promise."""
+DEADLINE_S = 120.0
+"""Generous: a busy machine is not a failed promise. Only what fails takes so long."""
 
 Found = TypeVar("Found")
 

@@ -72,14 +72,21 @@ class SshServer:
 
 
 class Cable:
-    """A loopback port that leads to another one, slowly if wanted, until it is cut."""
+    """A loopback port that leads to another one, slowly if wanted, until it is cut or holds the rest back."""
 
     def __init__(
-        self, port: int, *, cut_after_bytes: int | None = None, bytes_per_s: int | None = None
+        self,
+        port: int,
+        *,
+        cut_after_bytes: int | None = None,
+        hold_after_bytes: int | None = None,
+        bytes_per_s: int | None = None,
     ) -> None:
-        """``cut_after_bytes``: of what goes to the server. ``bytes_per_s``: the same direction."""
+        """``cut_after_bytes``, ``hold_after_bytes``: of what goes to the server, ``bytes_per_s`` too."""
         self._to = port
         self._left = cut_after_bytes
+        self._hold_after = hold_after_bytes
+        self._released = threading.Event()
         self._rate = bytes_per_s
         self._ends: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -96,9 +103,14 @@ class Cable:
         """From the next connection on, cut nothing any more."""
         self._left = None
 
+    def release(self) -> None:
+        """Let through what was held back, and all the rest."""
+        self._released.set()
+
     def stop(self) -> None:
         """Cut every connection and take no more."""
         self.cut()
+        self.release()
         self._listener.close()
 
     def cut(self) -> None:
@@ -125,6 +137,8 @@ class Cable:
                     self._left -= len(data)
                     if self._left < 0:
                         break
+                if counted and self._hold_after is not None and self.passed >= self._hold_after:
+                    self._released.wait()
                 target.sendall(data)
                 if counted:
                     self.passed += len(data)

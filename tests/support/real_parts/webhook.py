@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ class Delivery:
     body: bytes
     status: int
     """What was answered."""
+    at_s: float
+    """When the answer was begun, on the monotonic clock."""
 
     @property
     def key(self) -> str:
@@ -81,7 +84,7 @@ class WebhookServer:
                 owner._stopping.wait(owner.delay_s)
                 status = owner.status
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                owner.requests.append(Delivery(self.path, headers, body, status))
+                owner.requests.append(Delivery(self.path, headers, body, status, time.monotonic()))
                 try:
                     self.send_response(status)
                     self.send_header("Content-Length", "0")
