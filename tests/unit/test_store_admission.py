@@ -133,6 +133,13 @@ def test_a_downgrade_above_the_floor_is_told_how_to_get(bundles: dict[int, Bundl
     assert caught.value.hint.endswith(", or install it with --allow-downgrade")
 
 
+def test_the_floor_itself_may_be_gone_back_to(bundles: dict[int, Bundle]) -> None:
+    where = slot(bundles[6], floor=4)
+    with pytest.raises(DeviceError, match="with 6 is active here and the floor is 4") as caught:
+        asked(offered(bundles[1], 4), where)
+    assert caught.value.hint.endswith(", or install it with --allow-downgrade")
+
+
 def test_a_bundle_that_failed_here_is_taken_only_by_its_own_override(bundles: dict[int, Bundle]) -> None:
     where = slot(bundles[5], bad=(bundles[6].id,))
     assert asked(offered(bundles[1], 6), where) == []
