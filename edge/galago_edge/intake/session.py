@@ -63,7 +63,6 @@ _TELL_EVERY_S = 5.0
 _POLL_S = 0.25
 _RESERVE_BYTES = 4 << 20
 _NOT_RUN = "not run here: the device answers its golden samples at its first start"
-_LOCKS = Path("/proc/locks")
 
 
 class Receiving:

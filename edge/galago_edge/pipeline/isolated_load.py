@@ -135,15 +135,6 @@ def first_load(bundle: Bundle, limits: Limits) -> FirstLoad:
     )
 
 
-def isolated_accept(bundle: Bundle, profile: DeviceProfile | None) -> Mapping[str, Any]:
-    """Judge a bundle that lies on this device's disk; return what is noted about it when it may stay.
-
-    Raises:
-        GalagoError: As :func:`judge`.
-    """
-    return note(judge(bundle, profile), profile)
-
-
 def judge(bundle: Bundle, profile: DeviceProfile | None) -> FirstLoad:
     """Look at what a new bundle says of itself, then load it for the first time.
 
