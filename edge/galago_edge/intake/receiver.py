@@ -11,9 +11,10 @@ import galago_edge
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.bundle.compatibility import check_compat, check_runtime
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.profile import DeviceProfile, this_arch
+from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.wishes import NO_WISHES, Wishes
 from galago_edge.engine import runtime
+from galago_edge.host.machine import this_arch
 from galago_edge.pipeline.golden_run import GoldenResult
 from galago_edge.pipeline.isolated_load import judge, note
 from galago_edge.store import Store, install_bundle

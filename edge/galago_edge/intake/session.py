@@ -45,8 +45,8 @@ from galago_edge.contract.flash_messages import (
     Step,
 )
 from galago_edge.contract.manifest import Manifest
-from galago_edge.contract.profile import this_arch
 from galago_edge.engine import runtime
+from galago_edge.host.machine import this_arch
 from galago_edge.intake.flash_pipe import Pipe
 from galago_edge.intake.hello import hello_from, known_state, slot_state
 from galago_edge.intake.inbox import Upload

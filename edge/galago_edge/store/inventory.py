@@ -17,7 +17,8 @@ from galago_edge.contract.errors import (
     disk_error,
 )
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.profile import DeviceProfile, RuntimeInfo, this_arch
+from galago_edge.contract.profile import DeviceProfile, RuntimeInfo
+from galago_edge.host.machine import this_arch
 from galago_edge.store import Store
 from galago_edge.store.state import Event, Slot, State
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
-from galago_edge.contract.profile import this_arch
+from galago_edge.host.machine import this_arch
 
 PROFILES = {"x86_64": "generic-x86-64", "aarch64": "generic-arm64"}
 
