@@ -12,8 +12,7 @@ from galago_edge.api.trusted_bundle import FilePath
 from galago_edge.bundle import Bundle
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import Record
-from galago_edge.pipeline import Stream as DecidingStream
-from galago_edge.pipeline import batches, load
+from galago_edge.pipeline import DecidingStream, batches, load
 from galago_edge.sources import open_source
 
 

@@ -12,7 +12,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.settings import AcceleratorSettings, SourceSettings, StreamSettings
 from galago_edge.host.urls import hide_credentials
-from galago_edge.pipeline import LoadedBundle, Stream, load
+from galago_edge.pipeline import DecidingStream, LoadedBundle, load
 from galago_edge.service.build import Build
 from galago_edge.service.configuration import source_of
 from galago_edge.service.first_loads import ensure_first_load
@@ -147,7 +147,7 @@ def _loaded(
     accelerator: AcceleratorSettings | None,
     *,
     scores: bool,
-) -> tuple[LoadedBundle, Stream]:
+) -> tuple[LoadedBundle, DecidingStream]:
     loaded = load(
         bundle,
         threads=profile.threads if profile else 1,
@@ -155,7 +155,7 @@ def _loaded(
         accelerator_settings=accelerator,
     )
     try:
-        return loaded, Stream(settings.name, loaded, overrides=settings.overrides(), scores=scores)
+        return loaded, DecidingStream(settings.name, loaded, overrides=settings.overrides(), scores=scores)
     except BaseException:
         loaded.close()
         raise
