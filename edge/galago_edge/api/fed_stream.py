@@ -225,7 +225,7 @@ class Stream:
 def _feed_for(
     bundle: Bundle, fps: FrameRate | None, rate_hz: int | None, start_ns: int
 ) -> FedFrames | FedSamples:
-    spec = bundle.manifest.preprocess.spec
+    spec = bundle.spec
     if isinstance(spec, AudioPreprocess):
         if fps is not None:
             raise _mismatch("a microphone", f"frames, {fps} a second")

@@ -35,7 +35,7 @@ class Replay:
     ) -> None:
         """Open the recording and load the bundle; see :func:`replay`."""
         text = os.fspath(recording)
-        self._source = open_source(text, bundle.manifest.preprocess.spec, block_samples=block_samples)
+        self._source = open_source(text, bundle.spec, block_samples=block_samples)
         self._loaded = load(bundle)
         self._stream = DecidingStream(name, self._loaded, scores=scores)
         self._walk: Generator[list[Record], None, GalagoError | None] | None = None

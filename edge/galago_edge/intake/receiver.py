@@ -37,7 +37,12 @@ class Receipt:
     phase: Phase
     """What the bundle is in the store now."""
     slot: Slot
-    """The bundles of its name, as the record has them now."""
+    """The bundles of its name, as the store has them now."""
+
+    @property
+    def active_version(self) -> str:
+        """The version that is active now, whether or not it is the one that was taken."""
+        return self.slot.active.version
 
 
 def receive(
@@ -85,7 +90,7 @@ def receive(
         profile=profile.id if profile else None,
         golden=tuple(results),
         phase=done.phase,
-        slot=store.state().slots[bundle.manifest.bundle.name],
+        slot=store.state().slots[bundle.name],
     )
 
 

@@ -49,7 +49,7 @@ class PreparedStream:
         Raises:
             GalagoError: It is missing or cannot be read.
         """
-        return open_source(self.source.address, self.bundle.manifest.preprocess.spec, live=self.live)
+        return open_source(self.source.address, self.bundle.spec, live=self.live)
 
 
 def prepare(
@@ -185,9 +185,9 @@ def _bundle(settings: StreamSettings, slots: Slots, modality: Modality | None) -
     bundles = [slots.bundle(name) for name in slots.names()]
     if not bundles:
         raise slots.missing()
-    fitting = [bundle for bundle in bundles if modality in (None, bundle.manifest.modality)]
+    fitting = [bundle for bundle in bundles if modality in (None, bundle.modality)]
     if len(fitting) != 1:
-        names = ", ".join(bundle.manifest.bundle.name for bundle in bundles)
+        names = ", ".join(bundle.name for bundle in bundles)
         raise CallerError(
             Reason.CONFIG_BAD,
             f"stream {settings.name}: {len(fitting)} installed bundles fit its source (installed: {names})",

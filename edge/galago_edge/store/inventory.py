@@ -169,7 +169,7 @@ def _report(
     modality = fault = None
     try:
         bundle = store.open(slot.active.id)
-        modality = bundle.manifest.modality
+        modality = bundle.modality
         if signers is not None:  # otherwise that is unknown, which is told once
             require_trust(bundle, signers)
     except GalagoError as error:
