@@ -36,7 +36,7 @@ from galago_edge.bundle import open_bundle
 from galago_edge.contract.streams import Frame, Span
 from galago_edge.decision import Decider
 from galago_edge.engine import interpreter_class, runtime
-from galago_edge.pipeline import LoadedBundle, Stream, load
+from galago_edge.pipeline import DecidingStream, LoadedBundle, load
 from galago_edge.preprocess import ImagePreprocessor
 from galago_edge.preprocess.image import use_one_thread
 from galago_edge.sinks import JsonlSink
@@ -91,7 +91,7 @@ def loaded_bundle(name: str, folder: Path) -> LoadedBundle:
 
 def decision(loaded: LoadedBundle, pictures: npt.NDArray[np.uint8]) -> tuple[Prepare, Call]:
     """Return how a frame comes from its decoder, and one step of a running stream."""
-    stream = Stream("bench", loaded)
+    stream = DecidingStream("bench", loaded)
     with Path(os.devnull).open("wb", buffering=0) as null:
         sink = JsonlSink(os.fdopen(os.dup(null.fileno()), "wb", buffering=0), "null")
     index = 0

@@ -45,7 +45,6 @@ OUT = HERE / "out"
 START_BAR_S = 1.5
 MEMORY_BAR_MB = 200.0
 FPS = 5
-HZ = 10
 SETTLE_S = 5.0
 
 

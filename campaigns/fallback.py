@@ -2,7 +2,7 @@
 
     .venv/bin/python campaigns/fallback.py
 
-A camera stream runs through ``galago_edge.pipeline.Stream`` with a bundle that has a model for an
+A camera stream runs through ``galago_edge.pipeline.DecidingStream`` with a bundle that has a model for an
 accelerator. That is the external delegate of tests/data/test_delegate.c, loaded by the runtime's own
 ``load_delegate`` in a process of its own; in each row it fails in another way. Every window that went in must
 come out decided, with the CPU's answer. Prints the table, writes campaigns/out/fallback.json and ends with 1
@@ -31,7 +31,7 @@ from galago_edge.contract.records import EventRecord, ScoresRecord, StateRecord
 from galago_edge.contract.settings import AcceleratorSettings
 from galago_edge.contract.streams import Frame
 from galago_edge.engine import Engine
-from galago_edge.pipeline import LoadedBundle, Stream, load
+from galago_edge.pipeline import DecidingStream, LoadedBundle, load
 from test_kit import make_bundle
 
 MODEL = DATA / "tiny_image.tflite"
@@ -163,7 +163,7 @@ def run_case(case: Case, bundle: Bundle, library: Path, folder: Path) -> Row:
 class _Run:
     def __init__(self, case: Case, loaded: LoadedBundle, broken: Path) -> None:
         self.case, self.loaded, self.broken = case, loaded, broken
-        self.stream = Stream("fallback", loaded, scores=True)
+        self.stream = DecidingStream("fallback", loaded, scores=True)
         self.truth = Engine(MODEL.read_bytes())
         self.row = Row(case.name, [], [], 0, 0, 0, {}, {}, 0.0)
 

@@ -33,7 +33,7 @@ import numpy as np
 from campaigns import DATA, OUT
 from campaigns import service_rig as rig
 from galago_devices import profile_text
-from galago_edge.contract.profile import this_arch
+from galago_edge.host.machine import this_arch
 from galago_edge.store import Store
 from real_parts import Cable, MissingPartError, SshServer, small_disk
 from test_kit import OTHER_KEY, make_bundle, trust

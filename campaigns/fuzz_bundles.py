@@ -44,9 +44,10 @@ from galago_edge.bundle import TrustedKeys, open_bundle
 from galago_edge.bundle.archive import BLOCK
 from galago_edge.bundle.keys import key_id
 from galago_edge.contract.errors import BundleError, GalagoError
-from galago_edge.contract.profile import PROFILE_FILE, this_arch
+from galago_edge.contract.profile import PROFILE_FILE
 from galago_edge.contract.wishes import Wishes
 from galago_edge.engine import check_model_file
+from galago_edge.host.machine import this_arch
 from galago_edge.intake.receiver import receive
 from galago_edge.store import Store
 from galago_edge.store.trust_folder import revoke_key, set_channel

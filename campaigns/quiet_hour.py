@@ -5,12 +5,12 @@
 A camera (640 x 480, 5 frames a second, MobileNetV2-224) looks at a hall with noise and slow daylight: now and
 then somebody walks through, a lamp goes on, it is dark for a while. A microphone (16 kHz, 10 decisions a
 second, DS-CNN) hears noise, people who talk, doors, and an alarm. Lamp, darkness and alarm are events. Both
-are made on the fly, the same for every pass, and go through the same ``Stream`` as live ones, as fast as it
-takes them.
+are made on the fly, the same for every pass, and go through the same ``DecidingStream`` as live ones, as fast
+as it takes them.
 
-CPU time is that of ``Stream.push`` in its thread: gate, preprocessing, model, decision, records. Taking and
-decoding pictures is not in it; it costs the same either way. The gated hour is walked through twice: its
-records must be the same to the last byte. Ends with exit code 1 when events or records differ.
+CPU time is that of ``DecidingStream.push`` in its thread: gate, preprocessing, model, decision, records.
+Taking and decoding pictures is not in it; it costs the same either way. The gated hour is walked through
+twice: its records must be the same to the last byte. Ends with exit code 1 when events or records differ.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.records import EventRecord, encode_record
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Item, samples_to_ns
 from galago_edge.engine import runtime
-from galago_edge.pipeline import Stream, load
+from galago_edge.pipeline import DecidingStream, load
 from galago_edge.preprocess.image import use_one_thread
 from test_kit import make_bundle
 
@@ -116,7 +116,7 @@ def room(seconds: int, noise: float = 26.0) -> Iterator[Item]:
 
 def walk(bundle: Path, items: Iterable[Item]) -> Pass:
     """Push everything through a new stream and measure it."""
-    stream = Stream("hour", load(open_bundle(bundle)))
+    stream = DecidingStream("hour", load(open_bundle(bundle)))
     lines: list[bytes] = []
     events: list[tuple[str, int, int]] = []
     spent = 0

@@ -14,7 +14,7 @@ from galago_edge.contract.manifest import Operator
 from galago_edge.engine import check_model_file
 
 
-class TensorInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ModelTensor(msgspec.Struct, frozen=True, kw_only=True):
     """One tensor. ``real = scale * (stored - zero_point)`` when it has scales."""
 
     index: int
@@ -51,9 +51,9 @@ class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
     custom: tuple[str, ...]
     """Names of custom operators; ``Flex...`` are TensorFlow's own, which no device can run."""
     nodes: tuple[Node, ...]
-    tensors: tuple[TensorInfo, ...]
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
+    tensors: tuple[ModelTensor, ...]
+    inputs: tuple[ModelTensor, ...]
+    outputs: tuple[ModelTensor, ...]
     dtypes: dict[str, int]
     """Number of tensors by dtype, in all subgraphs."""
     per_channel: bool
@@ -133,7 +133,7 @@ def _nodes(graph: Any, codes: list[tuple[str, int, bool]]) -> tuple[Node, ...]:
     return tuple(found)
 
 
-def _tensors(schema: Any, graph: Any) -> tuple[TensorInfo, ...]:
+def _tensors(schema: Any, graph: Any) -> tuple[ModelTensor, ...]:
     dtypes = _names(schema.TensorType)
     found = []
     for index in range(graph.TensorsLength()):
@@ -145,7 +145,7 @@ def _tensors(schema: Any, graph: Any) -> tuple[TensorInfo, ...]:
             scales = tuple(quantization.Scale(i) for i in range(quantization.ScaleLength()))
             zero_points = tuple(quantization.ZeroPoint(i) for i in range(quantization.ZeroPointLength()))
         found.append(
-            TensorInfo(
+            ModelTensor(
                 index=index,
                 name=_text(tensor.Name()),
                 shape=tuple(tensor.Shape(i) for i in range(tensor.ShapeLength())),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from galago_converters.inputs import InputSpec
-from galago_converters.inspection import ModelReport, Node, TensorInfo
+from galago_converters.inspection import ModelReport, ModelTensor, Node
 from galago_converters.layers import LayerNames
 from galago_edge.contract.errors import ModelError, Reason
 
@@ -141,7 +141,7 @@ def _check_scales(report: ModelReport, spec: InputSpec) -> None:
         raise _mismatch(f"the output is quantized with {_quantization(output)}, expected one positive scale")
 
 
-def _quantization(tensor: TensorInfo) -> str:
+def _quantization(tensor: ModelTensor) -> str:
     if not tensor.scales:
         return "no scale"
     scales = ", ".join(f"{scale:.9g}" for scale in tensor.scales[:3])

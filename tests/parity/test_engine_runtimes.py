@@ -35,7 +35,6 @@ for path in sys.argv[2:]:
     answers[path] = {
         "input": repr(engine.input),
         "output": repr(engine.output),
-        "kernels": engine.kernels,
         "logits": logits,
         "scores": [scores.scores(np.array(row, np.int8)).tolist() for row in logits],
     }

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from galago_edge.contract.profile import Accelerator, DeviceProfile, Runtime, this_arch
+from galago_edge.contract.profile import Accelerator, DeviceProfile, Runtime
 from galago_edge.contract.status import ServiceStatus
 from galago_edge.doctor import Case, Finding, examine, machine_checks
 from galago_edge.doctor.check_list import own_checks
+from galago_edge.host.machine import this_arch
 from galago_edge.service.control import Control
 from real_parts import Broker, MjpegServer, WebhookServer
 

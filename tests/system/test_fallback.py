@@ -13,7 +13,7 @@ from galago_edge.contract.profile import Accelerator
 from galago_edge.contract.records import GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.settings import AcceleratorSettings
 from galago_edge.contract.streams import AudioBlock
-from galago_edge.pipeline import Stream, load
+from galago_edge.pipeline import DecidingStream, load
 from real_parts import wait_for
 from test_kit import TINY_AUDIO, make_bundle
 
@@ -51,9 +51,9 @@ def test_a_microphone_goes_over_and_back_without_a_gap(
     settings = AcceleratorSettings(**fallback.PATIENT)
     random = np.random.default_rng(5)
     sound = random.integers(-3000, 3000, 16_000 * 4).astype(np.int16)
-    alone = Stream("mic", load(bundle), scores=True)
+    alone = DecidingStream("mic", load(bundle), scores=True)
     with_ear = load(bundle, accelerators=accelerators, accelerator_settings=settings)
-    stream = Stream("mic", with_ear, scores=True)
+    stream = DecidingStream("mic", with_ear, scores=True)
     hop = TINY_AUDIO.hop_frames * TINY_AUDIO.frame_hop_samples
     wanted: list[Record] = []
     given: list[Record] = []

@@ -24,7 +24,7 @@ from galago_devices import profile_text
 from galago_edge.bundle import open_bundle
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BusyError
-from galago_edge.contract.profile import this_arch
+from galago_edge.host.machine import this_arch
 from galago_edge.service.control import Control
 from galago_edge.store import Store, commit, rollback
 from galago_edge.store.filesystem import StoreFs

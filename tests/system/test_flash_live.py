@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from galago_devices import profile_text
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label, LabelPolicy
-from galago_edge.contract.profile import this_arch
 from galago_edge.contract.status import ServiceStatus
+from galago_edge.host.machine import this_arch
 from galago_edge.store.running_service import ask_status
 from real_parts import MjpegServer, SshServer, wait_for
 from real_parts.processes import DEADLINE_S, Child

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from galago_edge.contract.profile import this_arch
+from galago_edge.host.machine import this_arch
 from real_parts import MissingPartError, SshServer, missing_part
 
 ROOT = Path(__file__).parents[2]

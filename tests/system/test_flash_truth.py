@@ -20,7 +20,7 @@ from galago_devices import profile_text
 from galago_edge.bundle import open_bundle
 from galago_edge.commands.cli import main
 from galago_edge.contract.flash_messages import Offer
-from galago_edge.contract.profile import this_arch
+from galago_edge.host.machine import this_arch
 from galago_edge.intake import session as receiving
 from galago_edge.intake.flash_pipe import Pipe
 from galago_edge.intake.receiver import Receipt

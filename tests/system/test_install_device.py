@@ -16,8 +16,8 @@ from galago_edge.bundle import Bundle, file_entry, open_bundle, write_bundle
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import GalagoError, Reason
 from galago_edge.contract.manifest import Manifest, Operator
-from galago_edge.contract.profile import this_arch
 from galago_edge.engine import runtime
+from galago_edge.host.machine import this_arch
 from galago_edge.intake.receiver import receive
 from galago_edge.store import Store, begin_boot
 from galago_edge.store.filesystem import StoreFs

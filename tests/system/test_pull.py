@@ -28,7 +28,7 @@ from galago_edge.bundle.signature import sign
 from galago_edge.bundle.trust import TrustedKeys
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BundleError, LinkError
-from galago_edge.contract.profile import this_arch
+from galago_edge.host.machine import this_arch
 from galago_edge.intake import pull, web
 from galago_edge.intake.web import Server
 from galago_edge.store import Store, mark_bad

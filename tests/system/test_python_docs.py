@@ -18,7 +18,7 @@ from galago_edge.bundle import open_bundle
 from galago_edge.bundle.keys import key_id, public_line
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import encode_record
-from galago_edge.pipeline import Stream, drive, load
+from galago_edge.pipeline import DecidingStream, drive, load
 from galago_edge.sources import AudioFile
 from test_kit import OTHER_KEY, TEST_KEY, make_bundle, trust, wav_bytes
 
@@ -50,7 +50,7 @@ def prepare(folder: Path) -> None:
     cv2.imwrite(str(folder / "hall.png"), np.full((480, 640, 3), 230, np.uint8))
     (folder / "night.wav").write_bytes(wav_bytes(night(), RATE_HZ))
     lines: list[bytes] = []
-    stream = Stream("hall", load(open_bundle(alarms)))
+    stream = DecidingStream("hall", load(open_bundle(alarms)))
     drive(
         AudioFile(folder / "night.wav", RATE_HZ),
         stream,

@@ -14,7 +14,7 @@ from galago_edge.bundle import open_bundle
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.settings import SamplesSettings
 from galago_edge.contract.streams import AudioBlock, Frame, samples_to_ns
-from galago_edge.pipeline import LoadedBundle, Stream, load
+from galago_edge.pipeline import DecidingStream, LoadedBundle, load
 from galago_edge.recording import SampleCollector, SampleFolder
 from galago_edge.recording.sample_layout import CONTEXT
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, open_reader
@@ -49,7 +49,7 @@ class Device:
             dir=str(root / "samples"), min_interval_s=0.0, pre_roll_s=0.4, post_roll_s=0.4, keep_free_mb=0
         )
         self.folder = SampleFolder(settings, device="porch", wall_ns=self.wall_ns)
-        self.stream = Stream("door", loaded)
+        self.stream = DecidingStream("door", loaded)
         self.collector = SampleCollector(self.folder, "door", loaded)
         self.stream.observe = self.collector.window
 

@@ -15,10 +15,10 @@ import pytest
 from campaigns import DATA
 from campaigns.trial_rig import DARK, DARKER, Device
 from galago_edge.contract.errors import DeviceError, Reason
-from galago_edge.contract.profile import this_arch
 from galago_edge.contract.records import EventRecord
 from galago_edge.contract.wishes import Wishes
 from galago_edge.engine import runtime
+from galago_edge.host.machine import this_arch
 from galago_edge.intake.receiver import receive
 from galago_edge.service.crash_loop import ENDS, FILE
 from galago_edge.store import Store

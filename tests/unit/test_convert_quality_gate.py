@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galago_converters.inputs import InputSpec
-from galago_converters.inspection import ModelReport, Node, TensorInfo
+from galago_converters.inspection import ModelReport, ModelTensor, Node
 from galago_converters.layers import LayerNames
 from galago_converters.quality_gate import check_float, check_int8, check_loss
 from galago_edge.contract.errors import ModelError, Reason
@@ -18,8 +18,8 @@ SPEC = InputSpec((4, 4, 3), "uint8", 1.0, "NHWC")
 LAYERS = LayerNames("net", frozenset({"stem", "head"}))
 
 
-def tensor(index: int, name: str, shape: tuple[int, ...], dtype: str, *scales: float) -> TensorInfo:
-    return TensorInfo(
+def tensor(index: int, name: str, shape: tuple[int, ...], dtype: str, *scales: float) -> ModelTensor:
+    return ModelTensor(
         index=index, name=name, shape=shape, dtype=dtype, scales=scales, zero_points=(0,) * len(scales)
     )
 
@@ -38,7 +38,7 @@ NODES = (node("CONV_2D", (0,), (1,)), node("FULLY_CONNECTED", (1, 3), (2,)))
 
 
 def model(
-    tensors: tuple[TensorInfo, ...] = TENSORS,
+    tensors: tuple[ModelTensor, ...] = TENSORS,
     nodes: tuple[Node, ...] = NODES,
     inputs: tuple[int, ...] = (0,),
     outputs: tuple[int, ...] = (2,),
@@ -61,11 +61,11 @@ def model(
     return ModelReport(**(found | fields))
 
 
-def replaced(index: int, other: TensorInfo) -> tuple[TensorInfo, ...]:
+def replaced(index: int, other: ModelTensor) -> tuple[ModelTensor, ...]:
     return (*TENSORS[:index], other, *TENSORS[index + 1 :])
 
 
-def as_float(tensors: tuple[TensorInfo, ...] = TENSORS) -> tuple[TensorInfo, ...]:
+def as_float(tensors: tuple[ModelTensor, ...] = TENSORS) -> tuple[ModelTensor, ...]:
     return tuple(tensor(each.index, each.name, each.shape, "float32") for each in tensors)
 
 
@@ -227,7 +227,7 @@ def test_there_is_one_input_and_one_output(
         ),
     ],
 )
-def test_shape_and_dtype_must_both_be_right(index: int, other: TensorInfo, said: str) -> None:
+def test_shape_and_dtype_must_both_be_right(index: int, other: ModelTensor, said: str) -> None:
     assert int8_refusal(model(replaced(index, other))) == (Reason.TENSOR_MISMATCH, said)
 
 
@@ -253,7 +253,7 @@ def test_a_float_model_has_float_input_and_output(index: int) -> None:
 def test_the_input_has_the_one_scale_that_the_device_writes_in(
     scales: tuple[float, ...], zero_points: tuple[int, ...], said: str
 ) -> None:
-    other = TensorInfo(
+    other = ModelTensor(
         index=0, name="input", shape=(1, 4, 4, 3), dtype="uint8", scales=scales, zero_points=zero_points
     )
     reason, message = int8_refusal(model(replaced(0, other)))

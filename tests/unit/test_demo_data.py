@@ -9,9 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from sklearn.datasets import load_digits
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
+from galago_workstation.commands.demo import demo_data
 from galago_workstation.demo import alarms, digits
 from galago_workstation.demo.household import KINDS, any_sounder, appliance, scene
 from galago_workstation.demo.scenes import Light, Pose, Room, digit_card, is_inside, visible_ink
@@ -279,6 +281,19 @@ def test_what_is_shown_was_never_learned(tmp_path: Path) -> None:
     assert shown | learned == set(range(40))
     assert not shown & learned
     assert read_truth(tmp_path / "data") == truth
+
+
+@pytest.mark.usefixtures("few_scans")
+@pytest.mark.parametrize(("kind", "modality"), [("digits", "camera"), ("alarms", "microphone")])
+def test_the_command_makes_what_it_is_asked_for(
+    kind: str, modality: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "_KITS", 1)
+    out = tmp_path / kind
+    done = CliRunner().invoke(demo_data, [kind, "--out", str(out)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert read_truth(out).modality == modality
+    assert (out / f"{kind}.toml").is_file()
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

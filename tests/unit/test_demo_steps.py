@@ -16,8 +16,8 @@ from galago_workstation.demo import demo_run
 from galago_workstation.demo.steps import (
     PROFILES,
     STREAMS,
-    Done,
-    Step,
+    DemoStep,
+    FinishedStep,
     StepError,
     plan,
     run_step,
@@ -25,10 +25,10 @@ from galago_workstation.demo.steps import (
 )
 
 
-def run(*arguments: str) -> tuple[Done | StepError, list[str], str]:
+def run(*arguments: str) -> tuple[FinishedStep | StepError, list[str], str]:
     log, said = io.StringIO(), []
     try:
-        result: Done | StepError = run_step(Step(arguments), log, said.append)
+        result: FinishedStep | StepError = run_step(DemoStep(arguments), log, said.append)
     except StepError as error:
         result = error
     return result, said, log.getvalue()
@@ -36,7 +36,7 @@ def run(*arguments: str) -> tuple[Done | StepError, list[str], str]:
 
 def test_a_command_is_shown_before_its_output_and_logged() -> None:
     result, said, log = run("--version")
-    assert isinstance(result, Done)
+    assert isinstance(result, FinishedStep)
     assert said[0] == "$ galago --version"
     assert "galago, version" in said[1]
     assert log.splitlines() == said
@@ -63,7 +63,7 @@ def test_a_killed_command_gives_what_a_shell_gives(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_shown_command_can_be_pasted_into_a_shell() -> None:
-    step = Step(("train", "my data/x.toml"))
+    step = DemoStep(("train", "my data/x.toml"))
     assert shlex.split(str(step)) == ["galago", "train", "my data/x.toml"]
 
 
@@ -115,7 +115,7 @@ def test_an_older_demo_is_removed_and_a_failure_stops_at_once(
     (out / demo_run.LOG_FILE).write_text("old")
     (out / "old.txt").write_text("old")
     monkeypatch.setattr(
-        demo_run, "plan", lambda *_: [Step(("--version",)), Step(("nonsense",)), Step(("x",))]
+        demo_run, "plan", lambda *_: [DemoStep(("--version",)), DemoStep(("nonsense",)), DemoStep(("x",))]
     )
     said: list[str] = []
     with pytest.raises(StepError) as caught:

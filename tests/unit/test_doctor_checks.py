@@ -21,7 +21,6 @@ from galago_edge.bundle import open_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.commands.cli import main
 from galago_edge.contract.findings import fail, ok
-from galago_edge.contract.profile import this_arch
 from galago_edge.doctor import (
     Case,
     DoctorCheck,
@@ -35,6 +34,7 @@ from galago_edge.doctor import (
 from galago_edge.doctor.case import Account, Check
 from galago_edge.doctor.check_list import in_order, own_checks
 from galago_edge.doctor.software_checks import known_extras
+from galago_edge.host.machine import this_arch
 from galago_edge.intake.receiver import receive
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.trust_folder import revoke_key

@@ -17,6 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from galago_edge.contract.errors import BundleError, DeviceError, Reason
 from galago_edge.engine import Backend, Engine, TensorInfo, cpu
+from galago_edge.engine.tensors import delegated
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -165,15 +166,19 @@ def test_no_threads_is_a_wrong_call(tiny_image_model: bytes) -> None:
         Engine(tiny_image_model, threads=0)
 
 
-def test_kernels_say_whether_xnnpack_was_applied(
+def test_the_parts_that_a_delegate_runs_are_counted(
     tiny_image_model: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = Engine(tiny_image_model)
-    plan = engine._interpreter._get_ops_details()
-    assert engine.kernels == "xnnpack"  # ai-edge-litert on any CPU that Galago's tests run on
+    interpreter = Engine(tiny_image_model)._interpreter
+    plan = interpreter._get_ops_details()
+    assert delegated(interpreter)  # XNNPACK: ai-edge-litert on any CPU that Galago's tests run on
     own = [op for op in plan if op["op_name"] != "DELEGATE"]
-    monkeypatch.setattr(engine._interpreter, "_get_ops_details", lambda: own)
-    assert engine.kernels == "builtin"
+    monkeypatch.setattr(interpreter, "_get_ops_details", lambda: own)
+    assert delegated(interpreter) == 0
+
+
+def test_a_runtime_that_does_not_tell_what_is_delegated_is_not_guessed() -> None:
+    assert delegated(object()) is None
 
 
 def refusal(model: bytes, reason: Reason) -> str:

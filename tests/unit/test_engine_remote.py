@@ -20,7 +20,7 @@ from galago_edge.children.channel import Channel, channel_ends
 from galago_edge.contract.errors import Reason
 from galago_edge.contract.profile import Accelerator
 from galago_edge.engine import AcceleratorError, Engine, Fault, RemoteEngine, probe_delegate, remote
-from galago_edge.engine.worker_messages import Answer
+from galago_edge.engine.worker_messages import WorkerAnswer
 from real_parts import wait_for
 
 Start = Callable[..., RemoteEngine]
@@ -165,7 +165,7 @@ def test_an_answer_that_is_none_is_a_fault_and_no_traceback(start: Start, answer
     engine = loaded(start())
     ours, theirs = channel_ends()
     engine._channel.close()
-    engine._channel = Channel(ours, Answer)
+    engine._channel = Channel(ours, WorkerAnswer)
     with theirs:
         theirs.send(answer)
         with pytest.raises(AcceleratorError, match="no answer") as caught:
@@ -177,7 +177,7 @@ def test_an_answer_to_another_question_is_a_fault_too(start: Start) -> None:
     engine = start()
     ours, theirs = channel_ends()
     engine._channel.close()
-    engine._channel = Channel(ours, Answer)
+    engine._channel = Channel(ours, WorkerAnswer)
     with theirs:
         theirs.send(b'{"type":"done"}\n')
         with pytest.raises(AcceleratorError, match="out of turn") as caught:

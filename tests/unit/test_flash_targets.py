@@ -12,7 +12,7 @@ from galago_workstation.flashing.flash_run import Choice
 from galago_workstation.flashing.fleet import fleet_targets, read_fleet
 from galago_workstation.flashing.links import DeviceLink, ssh_command
 from galago_workstation.flashing.mounts import mount_of
-from galago_workstation.flashing.results import Report, Result, summary, worst, write_report
+from galago_workstation.flashing.results import FlashReport, Result, summary, worst, write_report
 from galago_workstation.flashing.targets import parse_target
 
 ADDRESSES = {
@@ -206,7 +206,7 @@ def test_a_device_under_two_names_is_one_and_the_fleet_file_knows_more(tmp_path:
 def earlier(tmp_path: Path, **outcomes: str) -> Path:
     path = tmp_path / "results.json"
     devices = tuple(Result(target=f"@{name}", outcome=how, exit=0) for name, how in outcomes.items())  # type: ignore[arg-type]
-    report = Report(
+    report = FlashReport(
         bundle="x", id="1", size=1, started_utc="", seconds=0, exit=0, devices=devices, canaries=("@barn1",)
     )
     write_report(path, report)

@@ -97,6 +97,18 @@ def test_a_module_name_says_which_one_is_meant() -> None:
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
 
+def test_a_class_name_says_which_one_is_meant() -> None:
+    """Private bases may be called alike: nobody meets them outside their module."""
+    homes: dict[str, list[str]] = {}
+    for package in (galago_edge, galago_workstation, galago_converters, galago_devices):
+        for path in Path(package.__path__[0]).rglob("*.py"):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(homes) > 300
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
 LONGEST_CLASS, MOST_METHODS = 350, 25
 """What a reader can still hold in mind at once."""
 

@@ -22,7 +22,7 @@ from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresR
 from galago_edge.contract.status import GateStatus, LabelLevel
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, WindowSeen, samples_to_ns
 from galago_edge.engine import Backend, BackendChange
-from galago_edge.pipeline import LoadedBundle, Stream, drive, load
+from galago_edge.pipeline import DecidingStream, LoadedBundle, drive, load
 from galago_edge.preprocess import log_mel
 from test_kit import TINY_AUDIO, changed, make_bundle
 
@@ -91,7 +91,7 @@ def frames(levels: Sequence[int], period_ms: int = 100, first: int = 0) -> list[
     ]
 
 
-def pushed(stream: Stream, items: Iterable[Item]) -> list[Record]:
+def pushed(stream: DecidingStream, items: Iterable[Item]) -> list[Record]:
     return [record for item in items for record in stream.push(item)]
 
 
@@ -114,7 +114,7 @@ def test_neither_preprocessing_nor_model_is_run_on_a_picture_that_stands_still(
     tmp_path: Path, tiny_image_model: bytes
 ) -> None:
     loaded, engine = counted(camera(tmp_path, tiny_image_model, MOTION))
-    stream = Stream("cam", loaded, scores=True)
+    stream = DecidingStream("cam", loaded, scores=True)
     records = scores(pushed(stream, frames([DARK] * 50)))
     # the first frame is new, and half a second of them is looked at
     assert engine.invoked == engine.written == 6
@@ -126,7 +126,7 @@ def test_neither_preprocessing_nor_model_is_run_on_a_picture_that_stands_still(
 
 
 def test_what_the_gate_does_is_told_with_what_it_spared(tmp_path: Path, tiny_image_model: bytes) -> None:
-    stream = Stream("cam", camera(tmp_path, tiny_image_model, MOTION))
+    stream = DecidingStream("cam", camera(tmp_path, tiny_image_model, MOTION))
     records = pushed(stream, frames([DARK] * 20 + [MID] + [DARK] * 20))
     assert [(record.state, record.ns // MS, record.detail) for record in states(records, "gate")] == [
         ("open", 0, {"skipped": 0, "level": 768.0}),
@@ -139,15 +139,17 @@ def test_what_the_gate_does_is_told_with_what_it_spared(tmp_path: Path, tiny_ima
 def test_the_frame_that_moves_is_the_first_to_be_decided(tmp_path: Path, tiny_image_model: bytes) -> None:
     """The event comes with the same frame as without a gate."""
     scene = frames([DARK] * 30 + [BRIGHT] * 5 + [DARK] * 30)
-    (with_gate,) = events(pushed(Stream("cam", camera(tmp_path, tiny_image_model, MOTION)), scene))
-    (without,) = events(pushed(Stream("cam", camera(tmp_path, tiny_image_model)), scene))
+    (with_gate,) = events(pushed(DecidingStream("cam", camera(tmp_path, tiny_image_model, MOTION)), scene))
+    (without,) = events(pushed(DecidingStream("cam", camera(tmp_path, tiny_image_model)), scene))
     assert (with_gate.start_ns, with_gate.end_ns) == (without.start_ns, without.end_ns)
     assert (with_gate.label, with_gate.score) == (without.label, without.score)
 
 
 def test_a_label_that_is_on_keeps_the_gate_open(tmp_path: Path, tiny_image_model: bytes) -> None:
     """Half a minute of something bright that does not move is one event, and ends when it is gone."""
-    stream = Stream("cam", camera(tmp_path, tiny_image_model, changed(MOTION, hold_ms=0)), scores=True)
+    stream = DecidingStream(
+        "cam", camera(tmp_path, tiny_image_model, changed(MOTION, hold_ms=0)), scores=True
+    )
     records = pushed(stream, frames([DARK] * 20 + [BRIGHT] * 300 + [DARK] * 20))
     (event,) = events(records)
     (off,) = states(records, "label:bright")
@@ -157,7 +159,7 @@ def test_a_label_that_is_on_keeps_the_gate_open(tmp_path: Path, tiny_image_model
 
 
 def test_behind_a_gap_the_gate_opens_for_what_is_there_now(tmp_path: Path, tiny_image_model: bytes) -> None:
-    stream = Stream("cam", camera(tmp_path, tiny_image_model, MOTION), scores=True)
+    stream = DecidingStream("cam", camera(tmp_path, tiny_image_model, MOTION), scores=True)
     pushed(stream, frames([DARK] * 30))
     stream.push(Gap(2_900 * MS, 5_000 * MS, "disconnect"))
     records = pushed(stream, frames([DARK] * 10, first=50))
@@ -170,7 +172,7 @@ def test_a_replay_skips_the_same_windows_to_the_last_byte(tmp_path: Path, tiny_i
     levels = [level for part in levels for level in (part, *[DARK] * 60)]
     loaded = camera(tmp_path, tiny_image_model, MOTION)
     first, second = (
-        pushed(Stream("cam", load(open_bundle(tmp_path / "cam.galago")), scores=True), frames(levels))
+        pushed(DecidingStream("cam", load(open_bundle(tmp_path / "cam.galago")), scores=True), frames(levels))
         for _ in range(2)
     )
     assert loaded.id and first == second
@@ -216,7 +218,7 @@ def test_neither_frontend_nor_model_is_run_on_a_quiet_minute(
         return push(samples)
 
     monkeypatch.setattr(loaded.preprocessor, "push", counting)
-    stream = Stream("mic", loaded)
+    stream = DecidingStream("mic", loaded)
     quiet = sound([], 60.0)
     records = pushed(stream, blocks(quiet, [1_600] * 600))
     assert not records
@@ -229,7 +231,7 @@ def test_neither_frontend_nor_model_is_run_on_a_quiet_minute(
 
 
 def test_samples_of_a_closed_gate_are_let_go(tmp_path: Path, tiny_audio_model: bytes) -> None:
-    stream = Stream("mic", microphone(tmp_path, tiny_audio_model, LEVEL))
+    stream = DecidingStream("mic", microphone(tmp_path, tiny_audio_model, LEVEL))
     alive: list[weakref.ref[npt.NDArray[np.int16]]] = []
     for number in range(300):
         samples = np.zeros(1_600, np.int16)
@@ -244,9 +246,11 @@ def test_the_window_that_is_loud_at_its_end_is_the_first_to_be_decided(
 ) -> None:
     samples = sound([(2.0, 2.6), (4.0, 4.6)], 6.0)
     gated = pushed(
-        Stream("mic", microphone(tmp_path, tiny_audio_model, LEVEL), scores=True), blocks(samples, [])
+        DecidingStream("mic", microphone(tmp_path, tiny_audio_model, LEVEL), scores=True), blocks(samples, [])
     )
-    plain = pushed(Stream("mic", microphone(tmp_path, tiny_audio_model), scores=True), blocks(samples, []))
+    plain = pushed(
+        DecidingStream("mic", microphone(tmp_path, tiny_audio_model), scores=True), blocks(samples, [])
+    )
     run = [record for record in scores(gated) if record.skipped is UNSET]
     onset = 2 * RATE_HZ
     assert run[0].end_index - HOP <= onset < run[0].end_index
@@ -292,7 +296,7 @@ def test_a_window_that_is_decided_is_what_it_is_without_a_gate(
     gate = changed(LEVEL, hold_ms=hold_ms)
     gated, again, plain = (
         pushed(
-            Stream("mic", microphone(folder, tiny_audio_model, choice, spec), scores=True),
+            DecidingStream("mic", microphone(folder, tiny_audio_model, choice, spec), scores=True),
             blocks(samples, cut),
         )
         for choice, cut in ((gate, sizes), (gate, []), (UNSET, sizes))
@@ -313,7 +317,7 @@ def test_windows_that_lie_apart_are_right_too(
     spec = changed(TINY_AUDIO, hop_frames=33)
     samples = sound([(0.0, 4.0)], 4.0)
     loaded = microphone(tmp_path, tiny_audio_model, gate, spec)
-    found = scores(pushed(Stream("mic", loaded, scores=True), blocks(samples, sizes)))
+    found = scores(pushed(DecidingStream("mic", loaded, scores=True), blocks(samples, sizes)))
     assert [record.start_index for record in found] == list(range(0, 64_000 - WINDOW + 1, 33 * 160))
     for record in found:
         loaded.engine.input_view()[...] = log_mel(spec, samples[record.start_index : record.end_index])
@@ -329,7 +333,7 @@ def test_every_loud_sample_opens_the_gate_for_a_window_that_holds_it(
     for at in (0, 10, 700, 2_000, WINDOW - 1, WINDOW, WINDOW + HOP, 15_000):
         samples = np.zeros(16_000, np.int16)
         samples[at : at + 100] = 20_000
-        stream = Stream("mic", microphone(tmp_path, tiny_audio_model, gate), scores=True)
+        stream = DecidingStream("mic", microphone(tmp_path, tiny_audio_model, gate), scores=True)
         found = scores(pushed(stream, blocks(samples, [777] * 30)))
         run = [record for record in found if record.skipped is UNSET]
         assert run and run[0].start_index <= at < run[0].end_index, at
@@ -338,12 +342,12 @@ def test_every_loud_sample_opens_the_gate_for_a_window_that_holds_it(
 def test_missing_samples_do_not_mix_with_what_a_closed_gate_kept(
     tmp_path: Path, tiny_audio_model: bytes
 ) -> None:
-    stream = Stream("mic", microphone(tmp_path, tiny_audio_model, LEVEL), scores=True)
+    stream = DecidingStream("mic", microphone(tmp_path, tiny_audio_model, LEVEL), scores=True)
     pushed(stream, blocks(sound([], 1.0), []))
     loud = sound([(0.0, 0.5)], 1.0)
     records = pushed(stream, blocks(loud, [999] * 20, first=100_000))
     assert isinstance(records[0], GapRecord)
-    fresh = Stream("mic", microphone(tmp_path, tiny_audio_model, LEVEL), scores=True)
+    fresh = DecidingStream("mic", microphone(tmp_path, tiny_audio_model, LEVEL), scores=True)
     alone = pushed(fresh, blocks(loud, [], first=100_000))
     assert [record.logits for record in scores(records)] == [record.logits for record in scores(alone)]
 
@@ -356,7 +360,7 @@ def test_every_nth_window_is_decided_and_the_others_are_not_computed(
     every: int, tmp_path: Path, tiny_image_model: bytes
 ) -> None:
     loaded, engine = counted(camera(tmp_path, tiny_image_model))
-    stream = Stream("cam", loaded, scores=True)
+    stream = DecidingStream("cam", loaded, scores=True)
     stream.every = every
     found = scores(pushed(stream, frames([MID] * 22)))
     assert [record.start_index for record in found] == list(range(0, 22, every))
@@ -382,9 +386,9 @@ def test_the_pace_may_change_at_any_time_and_windows_stay_what_they_are(
     spec = changed(TINY_AUDIO, hop_frames=hop_frames)
     samples = sound([(0.5, 1.5), (2.5, 3.0)], 4.0)
     loaded = microphone(folder, tiny_audio_model, UNSET, spec)
-    plain = pushed(Stream("mic", loaded, scores=True), blocks(samples, []))
+    plain = pushed(DecidingStream("mic", loaded, scores=True), blocks(samples, []))
     logits = {record.start_index: record.logits for record in scores(plain)}
-    stream = Stream("mic", load(open_bundle(folder / "mic.galago")), scores=True)
+    stream = DecidingStream("mic", load(open_bundle(folder / "mic.galago")), scores=True)
     found: list[ScoresRecord] = []
     for number, item in enumerate(blocks(samples, [3_000, *sizes])):
         stream.every = paces[number % len(paces)]
@@ -396,7 +400,7 @@ def test_the_pace_may_change_at_any_time_and_windows_stay_what_they_are(
 
 def test_gate_and_pace_go_together(tmp_path: Path, tiny_audio_model: bytes) -> None:
     """A sound in a window that is left out still opens the gate for the next one."""
-    stream = Stream("mic", microphone(tmp_path, tiny_audio_model, LEVEL), scores=True)
+    stream = DecidingStream("mic", microphone(tmp_path, tiny_audio_model, LEVEL), scores=True)
     stream.every = 3
     found = scores(pushed(stream, blocks(sound([(1.0, 1.1)], 3.0), [800] * 80)))
     assert {record.start_index % (3 * HOP) for record in found} == {0}
@@ -409,7 +413,7 @@ def test_gate_and_pace_go_together(tmp_path: Path, tiny_audio_model: bytes) -> N
 
 def test_levels_are_where_each_label_stands(tmp_path: Path, tiny_image_model: bytes) -> None:
     loaded = camera(tmp_path, tiny_image_model)
-    stream = Stream("cam", loaded, overrides={"mid": {"on": 0.9}})
+    stream = DecidingStream("cam", loaded, overrides={"mid": {"on": 0.9}})
     assert [level.score for level in stream.levels()] == [0.0] * 3
     assert stream.warm_up
     pushed(stream, frames([BRIGHT] * 4))
@@ -424,21 +428,21 @@ def test_levels_are_where_each_label_stands(tmp_path: Path, tiny_image_model: by
 def test_the_gates_state_can_be_asked(
     tmp_path: Path, tiny_image_model: bytes, tiny_audio_model: bytes
 ) -> None:
-    assert Stream("cam", camera(tmp_path, tiny_image_model)).gate_status() is None
-    stream = Stream("cam", camera(tmp_path, tiny_image_model, MOTION))
+    assert DecidingStream("cam", camera(tmp_path, tiny_image_model)).gate_status() is None
+    stream = DecidingStream("cam", camera(tmp_path, tiny_image_model, MOTION))
     assert stream.gate_status() == GateStatus(kind="motion", open=False, level=0.0, threshold=4.0)
     pushed(stream, frames([DARK]))
     assert stream.gate_status() == GateStatus(kind="motion", open=True, level=768.0, threshold=4.0)
     pushed(stream, frames([DARK] * 20, first=1))
     assert stream.gate_status() == GateStatus(kind="motion", open=False, level=0.0, threshold=4.0)
-    heard = Stream("mic", microphone(tmp_path, tiny_audio_model, LEVEL))
+    heard = DecidingStream("mic", microphone(tmp_path, tiny_audio_model, LEVEL))
     pushed(heard, blocks(np.full(RATE_HZ, 16_384, np.int16), []))
     assert heard.gate_status() == GateStatus(kind="level", open=True, level=-6.0, threshold=-45.0)
 
 
 def test_each_decided_window_is_shown_to_the_observer(tmp_path: Path, tiny_image_model: bytes) -> None:
     seen: list[WindowSeen] = []
-    stream = Stream("cam", camera(tmp_path, tiny_image_model, MOTION), scores=True)
+    stream = DecidingStream("cam", camera(tmp_path, tiny_image_model, MOTION), scores=True)
     stream.observe = seen.append
     records = pushed(stream, frames([DARK] * 20 + [BRIGHT] * 5 + [DARK] * 30))
     told = scores(records)
@@ -462,7 +466,7 @@ def test_a_change_of_the_backend_is_told_before_what_it_decided(
     tmp_path: Path, tiny_image_model: bytes
 ) -> None:
     loaded, engine = counted(camera(tmp_path, tiny_image_model))
-    stream = Stream("cam", loaded)
+    stream = DecidingStream("cam", loaded)
     first = pushed(stream, frames([BRIGHT] * 2))
     engine.to_tell = [BackendChange("fallback", {"backend": "cpu", "reason": "delegate_crashed"})]
     engine.reason = "delegate_crashed"
@@ -508,7 +512,7 @@ class ListSource:
 def test_the_first_record_names_the_gate_and_the_last_what_it_spared(
     tmp_path: Path, tiny_image_model: bytes
 ) -> None:
-    stream = Stream("cam", camera(tmp_path, tiny_image_model, MOTION))
+    stream = DecidingStream("cam", camera(tmp_path, tiny_image_model, MOTION))
     stream.every = 2
     records: list[Record] = []
     assert drive(ListSource(frames([DARK] * 40)), stream, records.extend) is None

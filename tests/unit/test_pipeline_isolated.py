@@ -21,7 +21,7 @@ from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
 from galago_edge.contract.profile import DeviceProfile, Runtime
 from galago_edge.pipeline import isolated_load
 from galago_edge.pipeline.golden_run import run_golden
-from galago_edge.pipeline.isolated_load import Limits, first_load, isolated_accept, limits_for
+from galago_edge.pipeline.isolated_load import Limits, first_load, judge, limits_for, note
 from test_kit import changed, make_bundle, set_numbers, with_model
 
 LABELS = ["dark", "mid", "bright"]
@@ -58,7 +58,7 @@ def test_a_good_model_gives_the_same_answers_as_here(good: Bundle) -> None:
 
 
 def test_what_is_noted_of_it_can_be_read_by_people_and_programs(good: Bundle) -> None:
-    noted = isolated_accept(good, None)
+    noted = note(judge(good, None), None)
     assert [sample["label"] for sample in noted["golden"]] == LABELS
     assert {"galago_edge", "runtime", "profile", "load_ms", "invoke_p50_ms", "memory_bytes"} <= set(noted)
 
@@ -145,7 +145,7 @@ def test_a_model_that_says_the_same_to_all_its_samples_is_refused(
 ) -> None:
     deaf = open_bundle(make_bundle(tmp_path / "deaf.galago", bad_models["deaf"], LABELS))
     with pytest.raises(BundleError) as caught:
-        isolated_accept(deaf, None)
+        judge(deaf, None)
     assert caught.value.reason == Reason.CONSTANT_ANSWER and caught.value.hint
 
 

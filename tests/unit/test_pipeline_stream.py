@@ -17,7 +17,7 @@ from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
 from galago_edge.engine import Engine
-from galago_edge.pipeline import LoadedBundle, Overrides, Stream, StreamTally, drive, load
+from galago_edge.pipeline import DecidingStream, LoadedBundle, Overrides, StreamTally, drive, load
 from galago_edge.preprocess import log_mel
 from test_kit import TEST_KEY, TINY_AUDIO, TINY_IMAGE, changed, make_bundle
 
@@ -87,7 +87,7 @@ def frames(levels: Sequence[int], period_ms: int = 100, first: int = 0) -> list[
     ]
 
 
-def pushed(stream: Stream, items: Iterable[Item]) -> list[Record]:
+def pushed(stream: DecidingStream, items: Iterable[Item]) -> list[Record]:
     return [record for item in items for record in stream.push(item)]
 
 
@@ -104,7 +104,7 @@ def scores(records: Iterable[Record]) -> list[ScoresRecord]:
 
 def test_a_label_that_is_seen_long_enough_is_one_event_with_its_whole_span(image_bundle: Path) -> None:
     loaded = ready(image_bundle)
-    records = pushed(Stream("cam", loaded), frames([DARK] * 3 + [BRIGHT] * 6 + [DARK] * 4))
+    records = pushed(DecidingStream("cam", loaded), frames([DARK] * 3 + [BRIGHT] * 6 + [DARK] * 4))
     event, off = records
     assert isinstance(event, EventRecord)
     assert (event.stream, event.seq, event.label, event.backend) == ("cam", 0, "bright", "cpu")
@@ -118,14 +118,14 @@ def test_a_label_that_is_seen_long_enough_is_one_event_with_its_whole_span(image
 
 
 def test_events_are_counted(image_bundle: Path) -> None:
-    stream = Stream("cam", ready(image_bundle))
+    stream = DecidingStream("cam", ready(image_bundle))
     records = pushed(stream, frames(([BRIGHT] * 6 + [DARK] * 6) * 3))
     assert [event.seq for event in events(records)] == [0, 1, 2]
     assert stream.tally == StreamTally(windows=36, events=3)
 
 
 def test_every_frame_is_a_window_when_the_hop_is_0(image_bundle: Path) -> None:
-    stream = Stream("cam", ready(image_bundle), scores=True)
+    stream = DecidingStream("cam", ready(image_bundle), scores=True)
     assert [record.start_index for record in scores(pushed(stream, frames([DARK] * 5)))] == [0, 1, 2, 3, 4]
 
 
@@ -143,14 +143,14 @@ def test_a_frame_is_a_window_when_it_enters_a_new_cell_of_the_hop(
 ) -> None:
     spec = changed(TINY_IMAGE, hop_ms=100)
     path = make_bundle(tmp_path / "hop.galago", tiny_image_model, ["a", "b", "c"], preprocess=spec)
-    stream = Stream("cam", ready(path), scores=True)
+    stream = DecidingStream("cam", ready(path), scores=True)
     items = [frame(DARK, index, ms * 1_000_000) for index, ms in enumerate(times_ms)]
     assert [record.start_index for record in scores(pushed(stream, items))] == windows
 
 
 def test_scores_are_what_the_model_says_about_the_frame(image_bundle: Path, tiny_image_model: bytes) -> None:
     engine = Engine(tiny_image_model)
-    (record,) = scores(pushed(Stream("cam", ready(image_bundle), scores=True), frames([200])))
+    (record,) = scores(pushed(DecidingStream("cam", ready(image_bundle), scores=True), frames([200])))
     engine.input_view()[...] = 200
     engine.invoke()
     logits = engine.logits()
@@ -166,8 +166,8 @@ def test_scores_are_what_the_model_says_about_the_frame(image_bundle: Path, tiny
 
 def test_without_a_gap_the_third_bright_frame_is_an_event_and_with_one_it_is_not(image_bundle: Path) -> None:
     items = frames([BRIGHT] * 3)
-    assert events(pushed(Stream("cam", ready(image_bundle)), items))
-    stream = Stream("cam", ready(image_bundle), scores=True)
+    assert events(pushed(DecidingStream("cam", ready(image_bundle)), items))
+    stream = DecidingStream("cam", ready(image_bundle), scores=True)
     records = pushed(stream, [*items[:2], Gap(100_000_000, 200_000_000, "drop"), items[2]])
     assert not events(records)
     assert [record.warm_up for record in scores(records)] == [True, False, True]
@@ -177,7 +177,7 @@ def test_without_a_gap_the_third_bright_frame_is_an_event_and_with_one_it_is_not
 
 
 def test_what_was_on_ends_at_a_gap_and_that_is_said_before_it(image_bundle: Path) -> None:
-    stream = Stream("cam", ready(image_bundle))
+    stream = DecidingStream("cam", ready(image_bundle))
     pushed(stream, frames([BRIGHT] * 4))
     off, gap = stream.push(Gap(300_000_000, 900_000_000, "disconnect"))
     assert isinstance(off, StateRecord) and (off.subject, off.state) == ("label:bright", "off")
@@ -190,14 +190,14 @@ def test_after_a_gap_a_frame_in_the_same_cell_is_a_window_again(
 ) -> None:
     spec = changed(TINY_IMAGE, hop_ms=1_000)
     path = make_bundle(tmp_path / "hop.galago", tiny_image_model, ["a", "b", "c"], preprocess=spec)
-    stream = Stream("cam", ready(path), scores=True)
+    stream = DecidingStream("cam", ready(path), scores=True)
     first, second = frames([DARK] * 2)
     records = pushed(stream, [first, Gap(0, 100_000_000, "drop"), second])
     assert [record.start_index for record in scores(records)] == [0, 1]
 
 
 def test_a_notice_of_the_source_becomes_a_state_record(image_bundle: Path) -> None:
-    stream = Stream("cam", ready(image_bundle))
+    stream = DecidingStream("cam", ready(image_bundle))
     assert stream.push(Notice("truncated", 7, 8, {"frames": 7})) == [
         StateRecord(stream="cam", subject="source", state="truncated", index=7, ns=8, detail={"frames": 7})
     ]
@@ -231,14 +231,14 @@ def blocks(
 
 
 def test_tones_become_events(audio_bundle: Path) -> None:
-    low, high = events(pushed(Stream("mic", ready(audio_bundle)), blocks(tones(), [])))
+    low, high = events(pushed(DecidingStream("mic", ready(audio_bundle)), blocks(tones(), [])))
     assert (low.label, high.label) == ("low", "high")
     for event, onset_ns in ((low, 1_000_000_000), (high, 2_500_000_000)):
         assert onset_ns - 220_000_000 < event.start_ns < event.end_ns < onset_ns + 400_000_000
 
 
 def test_windows_lie_where_the_manifest_says(audio_bundle: Path) -> None:
-    found = scores(pushed(Stream("mic", ready(audio_bundle), scores=True), blocks(tones(), [])))
+    found = scores(pushed(DecidingStream("mic", ready(audio_bundle), scores=True), blocks(tones(), [])))
     hop = TINY_AUDIO.hop_frames * TINY_AUDIO.frame_hop_samples
     length = TINY_AUDIO.window_samples
     assert len(found) == (4 * RATE_HZ - length) // hop + 1
@@ -259,7 +259,7 @@ def test_each_window_is_the_frontends_frames_of_its_samples(
     samples = tones()
     engine = Engine(tiny_audio_model)
     for record in scores(
-        pushed(Stream("mic", ready(audio_bundle), scores=True), blocks(samples, [999] * 60))
+        pushed(DecidingStream("mic", ready(audio_bundle), scores=True), blocks(samples, [999] * 60))
     )[::7]:
         window = log_mel(TINY_AUDIO, samples[record.start_index : record.end_index])
         assert window.shape == (TINY_AUDIO.window_frames, TINY_AUDIO.mel_bands)
@@ -271,7 +271,7 @@ def test_each_window_is_the_frontends_frames_of_its_samples(
 @pytest.fixture(scope="session")
 def whole(audio_bundle: Path) -> list[Record]:
     """The records of the tones in one block."""
-    return pushed(Stream("mic", ready(audio_bundle), scores=True), blocks(tones(), []))
+    return pushed(DecidingStream("mic", ready(audio_bundle), scores=True), blocks(tones(), []))
 
 
 @settings(
@@ -283,7 +283,7 @@ def whole(audio_bundle: Path) -> list[Record]:
 def test_records_do_not_depend_on_how_sound_is_cut(
     sizes: list[int], audio_bundle: Path, whole: list[Record]
 ) -> None:
-    assert pushed(Stream("mic", ready(audio_bundle), scores=True), blocks(tones(), sizes)) == whole
+    assert pushed(DecidingStream("mic", ready(audio_bundle), scores=True), blocks(tones(), sizes)) == whole
 
 
 def test_a_hop_longer_than_the_window_skips_frames(tmp_path: Path, tiny_audio_model: bytes) -> None:
@@ -292,7 +292,7 @@ def test_a_hop_longer_than_the_window_skips_frames(tmp_path: Path, tiny_audio_mo
         tmp_path / "hop.galago", tiny_audio_model, ["a", "b", "c"], modality="microphone", preprocess=spec
     )
     for sizes in ([], [1_000] * 70):
-        found = scores(pushed(Stream("mic", ready(path), scores=True), blocks(tones(), sizes)))
+        found = scores(pushed(DecidingStream("mic", ready(path), scores=True), blocks(tones(), sizes)))
         assert [record.start_index for record in found] == list(
             range(0, 64_000 - spec.window_samples, 53 * 160)
         )
@@ -300,7 +300,7 @@ def test_a_hop_longer_than_the_window_skips_frames(tmp_path: Path, tiny_audio_mo
 
 def test_missing_samples_are_a_gap_even_when_the_source_does_not_say_so(audio_bundle: Path) -> None:
     samples = tones()
-    stream = Stream("mic", ready(audio_bundle), scores=True)
+    stream = DecidingStream("mic", ready(audio_bundle), scores=True)
     before = pushed(stream, blocks(samples[:8_000], [1_234]))
     after = pushed(stream, blocks(samples[:8_000], [], first=10_000))
     assert isinstance(after[0], GapRecord)
@@ -312,7 +312,7 @@ def test_missing_samples_are_a_gap_even_when_the_source_does_not_say_so(audio_bu
 
 
 def test_behind_a_gap_time_begins_with_the_block_that_follows_it(audio_bundle: Path) -> None:
-    stream = Stream("mic", ready(audio_bundle), scores=True)
+    stream = DecidingStream("mic", ready(audio_bundle), scores=True)
     stream.push(Gap(0, 5_000_000_000, "disconnect"))
     found = scores(pushed(stream, blocks(tones()[:8_000], [777], first=50, ns=5_000_000_123)))
     assert (found[0].start_index, found[0].start_ns) == (50, 5_000_000_123)
@@ -326,16 +326,16 @@ def test_frames_do_not_fit_a_microphone_bundle_nor_samples_a_camera_one(
     image_bundle: Path, audio_bundle: Path
 ) -> None:
     with pytest.raises(InputError) as caught:
-        Stream("s", ready(audio_bundle)).push(frames([DARK])[0])
+        DecidingStream("s", ready(audio_bundle)).push(frames([DARK])[0])
     assert caught.value.reason is Reason.SOURCE_MISMATCH
     with pytest.raises(InputError) as caught:
-        Stream("s", ready(image_bundle)).push(blocks(tones(), [])[0])
+        DecidingStream("s", ready(image_bundle)).push(blocks(tones(), [])[0])
     assert caught.value.reason is Reason.SOURCE_MISMATCH
 
 
 def test_another_sample_rate_is_refused(audio_bundle: Path) -> None:
     with pytest.raises(InputError, match="16000 Hz, the source gives 44100 Hz"):
-        Stream("s", ready(audio_bundle)).push(AudioBlock(tones(), 0, 0, 44_100))
+        DecidingStream("s", ready(audio_bundle)).push(AudioBlock(tones(), 0, 0, 44_100))
 
 
 def rebuilt(path: Path, **fields: Any) -> Path:
@@ -379,13 +379,13 @@ def test_a_model_that_is_not_the_manifests_is_refused(image_bundle: Path) -> Non
 def test_events_show_where_the_device_differs(
     overrides: Overrides, shown: object, image_bundle: Path
 ) -> None:
-    stream = Stream("cam", ready(image_bundle), overrides=overrides)
+    stream = DecidingStream("cam", ready(image_bundle), overrides=overrides)
     (event,) = events(pushed(stream, frames([BRIGHT] * 4)))
     assert event.overrides == shown
 
 
 def test_an_override_is_what_decides(image_bundle: Path) -> None:
-    stream = Stream("cam", ready(image_bundle), overrides={"bright": {"on": 1.0}})
+    stream = DecidingStream("cam", ready(image_bundle), overrides={"bright": {"on": 1.0}})
     assert not events(pushed(stream, frames([BRIGHT] * 9)))
 
 
@@ -394,21 +394,21 @@ def test_an_override_is_what_decides(image_bundle: Path) -> None:
 )
 def test_overrides_that_make_no_sense_are_refused(overrides: Overrides, image_bundle: Path) -> None:
     with pytest.raises(CallerError) as caught:
-        Stream("cam", ready(image_bundle), overrides=overrides)
+        DecidingStream("cam", ready(image_bundle), overrides=overrides)
     assert caught.value.reason is Reason.CONFIG_BAD
 
 
 # ---- the whole walk
 
 
-def walk(source: ListSource, stream: Stream) -> tuple[list[Record], GalagoError | None]:
+def walk(source: ListSource, stream: DecidingStream) -> tuple[list[Record], GalagoError | None]:
     records: list[Record] = []
     return records, drive(source, stream, records.extend)
 
 
 def test_the_first_record_says_what_decides_and_the_last_what_it_came_to(image_bundle: Path) -> None:
     loaded = ready(image_bundle)
-    stream = Stream("cam", loaded, overrides={"mid": {"on": 0.9}})
+    stream = DecidingStream("cam", loaded, overrides={"mid": {"on": 0.9}})
     records, failure = walk(ListSource(frames([BRIGHT] * 5)), stream)
     assert failure is None
     started, ended = records[0], records[-1]
@@ -427,7 +427,9 @@ def test_the_first_record_says_what_decides_and_the_last_what_it_came_to(image_b
 
 def test_a_source_that_fails_half_way_is_decided_up_to_there(image_bundle: Path) -> None:
     lost = LinkError(Reason.SOURCE_LOST, "gone")
-    records, failure = walk(ListSource(frames([BRIGHT] * 5), lost), Stream("cam", ready(image_bundle)))
+    records, failure = walk(
+        ListSource(frames([BRIGHT] * 5), lost), DecidingStream("cam", ready(image_bundle))
+    )
     assert failure is lost
     assert len(events(records)) == 1
     last = records[-1]
@@ -441,7 +443,7 @@ def test_only_a_live_streams_record_holds_the_message(live: bool, image_bundle: 
     """A recording's message names its path, and a replay must be the same wherever the file lies."""
     source = ListSource([], InputError(Reason.DATA_BAD, "/home/me/x.wav is bad"))
     source.live = live
-    records, _ = walk(source, Stream("cam", ready(image_bundle)))
+    records, _ = walk(source, DecidingStream("cam", ready(image_bundle)))
     assert ("/home/me" in str(records[-1])) == live
 
 
@@ -455,6 +457,6 @@ def test_a_sink_that_fails_ends_the_walk_and_closes_the_source(image_bundle: Pat
             raise LinkError(Reason.NO_SPACE, "full")
 
     with pytest.raises(LinkError, match="full"):
-        drive(source, Stream("cam", ready(image_bundle)), emit)
+        drive(source, DecidingStream("cam", ready(image_bundle)), emit)
     assert source.closed
     assert len(seen) == 2

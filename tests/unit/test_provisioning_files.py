@@ -11,7 +11,7 @@ import pytest
 from galago_devices import profile_text
 from galago_edge.bundle.keys import key_id, public_line
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError
-from galago_edge.contract.profile import this_arch
+from galago_edge.host.machine import this_arch
 from galago_edge.intake.provisioning import provision, this_program
 from galago_edge.intake.system_user import ensure_user, user_of
 from galago_edge.store import Store

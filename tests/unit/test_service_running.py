@@ -103,6 +103,7 @@ MANIFEST = SimpleNamespace(
     labels=(),
     preprocess=SimpleNamespace(spec=None),
 )
+BUNDLE = SimpleNamespace(manifest=MANIFEST, id="0" * 64, modality="camera", spec=None)
 
 
 @dataclass
@@ -114,7 +115,7 @@ class FakePrepared:
     stream: FakeStream | None = None
     address: None = None
     source: SourceSettings = field(default_factory=lambda: SourceSettings(address="x"))
-    bundle: Any = field(default_factory=lambda: SimpleNamespace(manifest=MANIFEST, id="0" * 64))
+    bundle: Any = field(default_factory=lambda: BUNDLE)
 
     @property
     def settings(self) -> StreamSettings:

@@ -55,7 +55,7 @@ class Prepared:
     live = False
     source = SourceSettings(address="hall.wav")
     source_name = "hall.wav"
-    bundle = SimpleNamespace(manifest=MANIFEST, id="0" * 64)
+    bundle = SimpleNamespace(manifest=MANIFEST, id="0" * 64, modality="microphone", spec=None)
 
     def __init__(self, name: str) -> None:
         self.settings = StreamSettings(name=name, source="hall.wav")

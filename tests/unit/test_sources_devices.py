@@ -73,17 +73,9 @@ def raspberry(tmp_path: Path) -> Path:
     write(root / "proc/asound/pcm", PI_PCM)
     for card, name in enumerate(["Headphones", "Device", "Device_1", "seeed4micvoicec"]):
         write(root / f"proc/asound/card{card}/id", f"{name}\n")
-    for card, socket in ((1, "1-1.3"), (2, "1-1.4")):
+    for card, socket in ((1, 3), (2, 4)):
         write(root / f"proc/asound/card{card}/stream0", C_MEDIA_STREAM)
-        usb = root / f"sys/devices/platform/usb1/{socket}"
-        write(usb / "idVendor", "0d8c\n")
-        write(usb / "idProduct", "0014\n")
-        (usb / f"{socket}:1.0").mkdir()
-        link(
-            root / f"sys/class/sound/card{card}/device",
-            f"../../../devices/platform/usb1/{socket}/{socket}:1.0",
-        )
-        link(root / f"dev/snd/by-path/{BY_PATH}.{socket[-1]}:1.0", f"../controlC{card}")
+        link(root / f"dev/snd/by-path/{BY_PATH}.{socket}:1.0", f"../controlC{card}")
         write(root / f"dev/snd/pcmC{card}D0c", "")
     # equal devices without serial numbers have one name: the last one plugged in has it
     link(root / "dev/snd/by-id/usb-C-Media_Electronics_Inc._USB_PnP_Sound_Device-00", "../controlC2")
@@ -143,7 +135,7 @@ def test_microphones_have_a_name_that_stays_their_rates_and_their_socket(raspber
         first.id == first.by_path == f"/dev/snd/by-path/{BY_PATH}.3:1.0"
     )  # the by-id name is the other one's
     assert second.id == second.by_id == "/dev/snd/by-id/usb-C-Media_Electronics_Inc._USB_PnP_Sound_Device-00"
-    assert (first.usb_path, first.usb_id, second.usb_path) == ("1-1.3", "0d8c:0014", "1-1.4")
+    assert second.by_path == f"/dev/snd/by-path/{BY_PATH}.4:1.0"
     assert (first.rates_hz, first.channels) == ((44_100, 48_000), 1)
     assert (array.id, array.name, array.rates_hz) == ("seeed4micvoicec", "seeed-4mic-voicecard", ())
     assert first.readable and not array.readable
@@ -182,11 +174,10 @@ def test_a_broken_listing_is_survived(raspberry: Path) -> None:
     (raspberry / "dev/v4l/by-id/dangling").symlink_to("../../video99")
     (raspberry / "dev/v4l/by-id/file").write_text("")
     (raspberry / "proc/asound/cards").write_bytes(b"\xff\xfe 1 [")
-    (raspberry / "sys/class/sound/card1/device").unlink()
-    link(raspberry / "sys/class/sound/card1/device", "device")
+    (raspberry / "dev/snd/by-path/loop").symlink_to("loop")
     assert [camera.device for camera in list_cameras(raspberry, asked)] == ["/dev/video0"]
     first, *_ = list_microphones(raspberry)
-    assert (first.name, first.usb_path) == ("card 1", None)
+    assert (first.name, first.by_path) == ("card 1", f"/dev/snd/by-path/{BY_PATH}.3:1.0")
 
 
 def test_what_is_no_video_device_has_no_abilities(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-Done = Callable[[int], None]
+Advance = Callable[[int], None]
 """Is told how many of the total are done."""
 
 
@@ -18,7 +18,7 @@ class Report(Protocol):
         """Show one line."""
         ...
 
-    def track(self, title: str, total: int) -> contextlib.AbstractContextManager[Done]:
+    def track(self, title: str, total: int) -> contextlib.AbstractContextManager[Advance]:
         """Show a bar for as long as the block lasts."""
         ...
 
@@ -34,7 +34,7 @@ class PlainReport:
         self._echo(text)
 
     @contextlib.contextmanager
-    def track(self, title: str, total: int) -> Iterator[Done]:
+    def track(self, title: str, total: int) -> Iterator[Advance]:
         """Show nothing: a log wants no bar."""
         yield lambda _: None
 
@@ -43,7 +43,7 @@ class LiveReport(PlainReport):
     """Lines, and a bar below them that goes when it is full."""
 
     @contextlib.contextmanager
-    def track(self, title: str, total: int) -> Iterator[Done]:
+    def track(self, title: str, total: int) -> Iterator[Advance]:
         """Show a bar."""
         from rich import progress as rich
 

@@ -306,8 +306,3 @@ def _check_audio(config: AudioConfig) -> None:
 
 def _bad(message: str, hint: str) -> CallerError:
     return CallerError(Reason.CONFIG_BAD, message, hint=hint)
-
-
-def to_json(config: Config) -> Any:
-    """Return the configuration with every default filled in, as plain data."""
-    return msgspec.to_builtins(config)

@@ -17,8 +17,7 @@ from galago_edge.contract.errors import GalagoError, InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.contract.records import EventRecord, Record
 from galago_edge.contract.streams import Item
-from galago_edge.pipeline import Stream as DecidingStream
-from galago_edge.pipeline import load
+from galago_edge.pipeline import DecidingStream, load
 
 Emit = Callable[[Sequence[Record]], None]
 
@@ -226,7 +225,7 @@ class Stream:
 def _feed_for(
     bundle: Bundle, fps: FrameRate | None, rate_hz: int | None, start_ns: int
 ) -> FedFrames | FedSamples:
-    spec = bundle.manifest.preprocess.spec
+    spec = bundle.spec
     if isinstance(spec, AudioPreprocess):
         if fps is not None:
             raise _mismatch("a microphone", f"frames, {fps} a second")

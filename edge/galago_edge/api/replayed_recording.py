@@ -12,8 +12,7 @@ from galago_edge.api.trusted_bundle import FilePath
 from galago_edge.bundle import Bundle
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import Record
-from galago_edge.pipeline import Stream as DecidingStream
-from galago_edge.pipeline import batches, load
+from galago_edge.pipeline import DecidingStream, batches, load
 from galago_edge.sources import open_source
 
 
@@ -36,7 +35,7 @@ class Replay:
     ) -> None:
         """Open the recording and load the bundle; see :func:`replay`."""
         text = os.fspath(recording)
-        self._source = open_source(text, bundle.manifest.preprocess.spec, block_samples=block_samples)
+        self._source = open_source(text, bundle.spec, block_samples=block_samples)
         self._loaded = load(bundle)
         self._stream = DecidingStream(name, self._loaded, scores=scores)
         self._walk: Generator[list[Record], None, GalagoError | None] | None = None

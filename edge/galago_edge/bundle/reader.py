@@ -17,7 +17,7 @@ from galago_edge.bundle.manifest_bytes import MANIFEST_LIMIT_BYTES, manifest_id,
 from galago_edge.bundle.signature import SIGNATURE_LIMIT_BYTES, verify
 from galago_edge.bundle.trust import TrustedKeys
 from galago_edge.contract.errors import BundleError, CallerError, Reason, disk_error
-from galago_edge.contract.manifest import FileEntry, Manifest
+from galago_edge.contract.manifest import FileEntry, Manifest, Preprocess
 from galago_edge.contract.modality import Modality
 
 MANIFEST_NAME = "manifest.json"
@@ -77,7 +77,7 @@ class Bundle:
         self._entries = {entry.path: entry for entry in manifest.files}
 
     def __str__(self) -> str:
-        return f"{self.manifest.bundle.name} {self.manifest.bundle.version}"
+        return f"{self.name} {self.version}"
 
     def __enter__(self) -> Self:
         return self
@@ -96,9 +96,19 @@ class Bundle:
         return self.manifest.bundle.version
 
     @property
+    def release_counter(self) -> int:
+        """Where it stands in the order of its releases."""
+        return self.manifest.bundle.release_counter
+
+    @property
     def modality(self) -> Modality:
         """What it decides on."""
         return self.manifest.modality
+
+    @property
+    def spec(self) -> Preprocess:
+        """What its model's input is made from, and how."""
+        return self.manifest.preprocess.spec
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -54,6 +54,6 @@ def activate(
 
     def said(done: Transition) -> str:
         on_trial = " on trial" if done.now.trial else ""
-        return f"{done.name} {done.now.active.version} is active{on_trial} in {root}"
+        return f"{done.name} {done.version} is active{on_trial} in {root}"
 
     change_slot(root, name, given, change, said, as_json=as_json)

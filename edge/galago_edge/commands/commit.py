@@ -35,6 +35,6 @@ def commit(name: str | None, root: Path, given: str | None, as_json: bool) -> No
         return commit(store, name, bundle_id=bundle_id, reason="galago commit")
 
     def said(done: Transition) -> str:
-        return f"{done.name} {done.now.active.version} is committed in {root}"
+        return f"{done.name} {done.version} is committed in {root}"
 
     change_slot(root, name, given, change, said, as_json=as_json)

@@ -94,7 +94,7 @@ def install(
         if receipt.phase != "staged" and receipt.outcome != "already installed":
             told = notify_service(root)
         code, slot = 0, receipt.slot
-        name = receipt.bundle.manifest.bundle.name
+        name = receipt.bundle.name
         if wait_s is not None:
             code, slot = await_verdict(Store(root), name, receipt.bundle.id, wait_s)
     if as_json:
@@ -134,8 +134,8 @@ def _lines(receipt: Receipt, root: Path, told: int | None) -> list[str]:
         judge = f"the service (process {told}) judges it now" if told else "the next galago run judges it"
         lines.append(f"{judge}; if it fails, {to} is active again; galago status shows how it goes")
     elif receipt.phase == "staged":
-        name = receipt.bundle.manifest.bundle.name
-        lines.append(f"{receipt.slot.active.version} stays active; galago activate {name} --root {root}")
+        name = receipt.bundle.name
+        lines.append(f"{receipt.active_version} stays active; galago activate {name} --root {root}")
     return lines
 
 

@@ -42,7 +42,7 @@ def mark_bad(bundle_id: str, name: str | None, root: Path, as_json: bool) -> Non
         return mark_bad(store, name, bundle_id=bundle_id)
 
     def said(done: Transition) -> str:
-        active = done.now.active.version
+        active = done.version
         return f"{bundle_id[:16]}… is not taken again as {done.name}; {active} is active in {root}"
 
     change_slot(root, name, bundle_id, change, said, as_json=as_json)

@@ -76,7 +76,7 @@ def _line(done: PullOutcome) -> str:
     if done.fault is not None:
         return f"{done.name}: {done.state}, {active}: {done.fault.line}"
     if done.receipt is not None:
-        return f"{done.name}: {done.receipt.bundle.manifest.bundle.version} is {done.receipt.phase}, {active}"
+        return f"{done.name}: {done.receipt.bundle.version} is {done.receipt.phase}, {active}"
     return f"{done.name}: {done.state}, {active}" + (f": {done.note}" if done.note else "")
 
 

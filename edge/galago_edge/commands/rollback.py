@@ -45,7 +45,6 @@ def rollback(name: str | None, root: Path, given: str | None, why: str, as_json:
         return rollback(store, name, bundle_id=bundle_id, reason=reason)
 
     def said(done: Transition) -> str:
-        left = done.before.active.id != done.now.active.id
-        return f"{done.name} {done.now.active.version} is active {'again' if left else 'already'} in {root}"
+        return f"{done.name} {done.version} is active {'again' if done.replaced else 'already'} in {root}"
 
     change_slot(root, name, given, change, said, as_json=as_json)

@@ -78,7 +78,7 @@ def run(
     check_free(root)
     slots.load()
     streams, absent = _prepared(settings, slots, scores, config)
-    own_opencv(stream.bundle.manifest.modality for stream in streams)
+    own_opencv(stream.bundle.modality for stream in streams)
     with contextlib.ExitStack() as stack:
         sink: JsonlSink | None = None
         if out is not None or "log" not in settings.sinks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -58,9 +57,3 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     accelerator: dict[BackendName, Accelerator] = {}
     """By backend name, the best first."""
     runtime: Runtime
-
-
-def this_arch() -> str:
-    """Return the machine name that profiles and manifests use for this computer."""
-    machine = platform.machine().lower()
-    return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)

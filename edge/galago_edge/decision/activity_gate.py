@@ -20,8 +20,8 @@ when the mean of its squared samples is at least that of ``open_dbfs``; 0 dBFS i
 squared.
 
 Either gate is open for a window that ends at most ``hold_ms`` of stream time after the last motion or loud
-stretch, and for as long as a label is on (``galago_edge.pipeline.Stream`` sees to that): an event is never
-cut off because what it is about stands still.
+stretch, and for as long as a label is on (``galago_edge.pipeline.DecidingStream`` sees to that): an event is
+never cut off because what it is about stands still.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import galago_edge
 from galago_edge.contract.findings import Finding, fail, ok, warn
-from galago_edge.contract.profile import this_arch
 from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.doctor.probes import ProbeResult, run_python
 from galago_edge.host.extras import Extra, Library
+from galago_edge.host.machine import this_arch
 
 if TYPE_CHECKING:
     from galago_edge.sinks.sink_kind import SinkKind

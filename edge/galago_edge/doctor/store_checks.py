@@ -11,9 +11,10 @@ from pathlib import Path
 
 from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.contract.findings import Finding, fail, ok, warn
-from galago_edge.contract.profile import PROFILE_FILE, this_arch
+from galago_edge.contract.profile import PROFILE_FILE
 from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.doctor.probes import run_module
+from galago_edge.host.machine import this_arch
 
 PUBLISHED_KEYS = frozenset(
     {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from galago_edge.engine.backend import BackendChange
 from galago_edge.engine.model_file import check_model_file
 from galago_edge.engine.native_log import without_chatter
 from galago_edge.engine.runtime import interpreter_class
-from galago_edge.engine.tensors import delegated, described, mismatch
+from galago_edge.engine.tensors import described, mismatch
 
 _NATIVE_ERRORS = (ValueError, RuntimeError, MemoryError)
 _MISSING_OP = re.compile(
@@ -53,14 +53,6 @@ class Engine:
             raise _load_error(error) from None
         self._input_tensor = self._interpreter.tensor(self.input.index)
         self._take_view()
-
-    @property
-    def kernels(self) -> Literal["xnnpack", "builtin", "unknown"]:
-        """Which kernels run the model: XNNPACK is a delegate that a runtime applies on its own, or not."""
-        count = delegated(self._interpreter)
-        if count is None:
-            return "unknown"
-        return "xnnpack" if count else "builtin"
 
     def input_view(self) -> npt.NDArray[Any]:
         """Return the input tensor's own memory without the batch axis, to be written to.

@@ -24,10 +24,17 @@ from galago_edge.children.output import Output
 from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.profile import Accelerator
 from galago_edge.engine.backend import BackendChange, TensorInfo
-from galago_edge.engine.worker_messages import Answer, Done, Failed, Loaded, Request, Run
+from galago_edge.engine.worker_messages import (
+    Loaded,
+    RunDone,
+    RunRequest,
+    WorkerAnswer,
+    WorkerFailed,
+    WorkerRequest,
+)
 
 _WORKER = "galago_edge.engine.worker"
-_RUN = Run()
+_RUN = RunRequest()
 
 
 class Fault(enum.StrEnum):
@@ -111,7 +118,7 @@ class RemoteEngine:
         self._name = backend
         self._invoke_s, self._probe_s = invoke_s, probe_s
         self._ready: _Ready | None = None
-        request = Request(
+        request = WorkerRequest(
             library=accelerator.library,
             options=accelerator.options,
             threads=threads,
@@ -129,7 +136,7 @@ class RemoteEngine:
     def _start(self, model: bytes, stack: contextlib.ExitStack) -> None:
         """Open what both processes share and start the other one; ``stack`` undoes it."""
         ours, theirs = channel_ends()
-        self._channel: Channel[Answer] = Channel(ours, Answer)
+        self._channel: Channel[WorkerAnswer] = Channel(ours, WorkerAnswer)
         stack.callback(self._channel.close)
         self._tensors = os.memfd_create("galago-tensors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         stack.callback(os.close, self._tensors)
@@ -208,7 +215,7 @@ class RemoteEngine:
             self._channel.send(_RUN)
         except OSError:  # it died between two windows
             raise self._lost("running") from None
-        if not isinstance(self._answer(self._invoke_s, "running"), Done):
+        if not isinstance(self._answer(self._invoke_s, "running"), RunDone):
             raise self._error(Fault.INVOKE_FAILED, "its process answered out of turn")
 
     def logits(self) -> npt.NDArray[np.int8]:
@@ -252,11 +259,11 @@ class RemoteEngine:
             raise self._error(Fault.WORKER_FAILED, "its process answered out of turn")
         return answer
 
-    def _answer(self, seconds: float, doing: str) -> Loaded | Done:
+    def _answer(self, seconds: float, doing: str) -> Loaded | RunDone:
         """Wait for the worker's answer."""
         try:
             answer = self._channel.receive(seconds).message
-            fault = Fault(answer.fault) if isinstance(answer, Failed) else None
+            fault = Fault(answer.fault) if isinstance(answer, WorkerFailed) else None
         except TimeoutError:
             self.kill()
             raise self._error(Fault.DELEGATE_HUNG, f"no answer for {seconds:g} s of {doing}") from None
@@ -264,7 +271,7 @@ class RemoteEngine:
             raise self._lost(doing) from None
         except ValueError:
             raise self._error(Fault.WORKER_FAILED, "its process answered what is no answer") from None
-        if isinstance(answer, Failed):
+        if isinstance(answer, WorkerFailed):
             told = answer.message or self._stderr.last_line() or "it gives no reason"
             raise self._error(fault or Fault.WORKER_FAILED, told)
         return answer

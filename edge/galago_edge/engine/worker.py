@@ -4,10 +4,11 @@ A delegate is foreign code that may fail, crash, hang or leak. Here it does so a
 process (``galago_edge.engine.remote``) and holds the other end of ``SOCKET``
 (``galago_edge.children.channel``).
 
-1. It sends a ``Request``. ``MODEL`` is a file of the model's bytes.
+1. It sends a ``WorkerRequest``. ``MODEL`` is a file of the model's bytes.
 2. The worker loads the model with the delegate, runs it once, gives the file ``TENSORS`` its size (the input
-   at 0, the output behind it on a page of its own) and answers with ``Loaded`` or ``Failed``.
-3. For every ``Run`` the model is run on what ``TENSORS`` holds. The answer is ``Done`` or ``Failed``.
+   at 0, the output behind it on a page of its own) and answers with ``Loaded`` or ``WorkerFailed``.
+3. For every ``RunRequest`` the model is run on what ``TENSORS`` holds. The answer is ``RunDone`` or
+   ``WorkerFailed``.
 
 An empty model asks only for the delegate to be loaded. The worker ends with the other end of the socket and
 with the runtime; work that takes longer than it may ends it too. Both by a signal that needs no Python,
@@ -36,7 +37,15 @@ from galago_edge.contract.errors import GalagoError
 from galago_edge.engine.backend import TensorInfo
 from galago_edge.engine.runtime import interpreter_class, load_delegate
 from galago_edge.engine.tensors import delegated, described
-from galago_edge.engine.worker_messages import MAX_TEXT, Done, Failed, Loaded, Question, Request, Run
+from galago_edge.engine.worker_messages import (
+    MAX_TEXT,
+    Loaded,
+    RunDone,
+    RunRequest,
+    WorkerFailed,
+    WorkerQuestion,
+    WorkerRequest,
+)
 
 _LIKELIHOOD = 800
 """Where memory runs out, this process is the one to lose, unless a first load is there too."""
@@ -51,7 +60,7 @@ class _FailedError(Exception):
     def __init__(self, fault: str, error: BaseException | str) -> None:
         text = " ".join(str(error).split())
         super().__init__(text)
-        self.answer = Failed(fault=fault, message=text[:MAX_TEXT])
+        self.answer = WorkerFailed(fault=fault, message=text[:MAX_TEXT])
 
 
 class Accelerated(Protocol):
@@ -106,14 +115,14 @@ def main(arguments: list[str]) -> None:
     obey_timers()
     give_way(_LIKELIHOOD)
     control_fd, model_fd, tensors_fd = map(int, arguments)
-    channel: Channel[Question] = Channel(socket.socket(fileno=control_fd), Question)
+    channel: Channel[WorkerQuestion] = Channel(socket.socket(fileno=control_fd), WorkerQuestion)
     with contextlib.suppress(EOFError, OSError):  # the runtime is not there any more
         _serve(channel, model_fd, tensors_fd)
 
 
-def _serve(channel: Channel[Question], model_fd: int, tensors_fd: int) -> None:
+def _serve(channel: Channel[WorkerQuestion], model_fd: int, tensors_fd: int) -> None:
     request = channel.receive().message
-    if not isinstance(request, Request):
+    if not isinstance(request, WorkerRequest):
         return
     with os.fdopen(model_fd, "rb") as file:
         model = file.read()
@@ -127,8 +136,8 @@ def _serve(channel: Channel[Question], model_fd: int, tensors_fd: int) -> None:
     _silence()
     if accelerated is None or tensors is None:
         return
-    done = Done()
-    while isinstance(channel.receive().message, Run):
+    done = RunDone()
+    while isinstance(channel.receive().message, RunRequest):
         try:
             with _limited(request.run_s):
                 accelerated.run(tensors.given, tensors.answer)
@@ -139,7 +148,7 @@ def _serve(channel: Channel[Question], model_fd: int, tensors_fd: int) -> None:
 
 
 def _load(
-    request: Request, model: bytes, tensors_fd: int
+    request: WorkerRequest, model: bytes, tensors_fd: int
 ) -> tuple[Loaded, Accelerated | None, _Tensors | None]:
     with _told_as("delegate_load_failed"):
         delegate = load_delegate(request.library, request.options)

@@ -13,7 +13,7 @@ MAX_TEXT = 400
 """Characters of an explanation."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, tag="request"):
+class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True, tag="request"):
     """What to load, and how long that and one run may take."""
 
     library: str
@@ -23,7 +23,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="request"):
     run_s: float
 
 
-class Run(msgspec.Struct, frozen=True, tag="run"):
+class RunRequest(msgspec.Struct, frozen=True, tag="run"):
     """Asks for one run."""
 
 
@@ -39,11 +39,11 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
     """So many parts of the model the delegate runs, if the runtime tells."""
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
+class RunDone(msgspec.Struct, frozen=True, tag="done"):
     """A run went well."""
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+class WorkerFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     """It did not work."""
 
     fault: str
@@ -52,5 +52,5 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     """Empty when the delegate gave no reason; standard error may have one then."""
 
 
-Question = Request | Run
-Answer = Loaded | Done | Failed
+WorkerQuestion = WorkerRequest | RunRequest
+WorkerAnswer = Loaded | RunDone | WorkerFailed

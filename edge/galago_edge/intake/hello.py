@@ -10,8 +10,8 @@ from typing import Literal
 import galago_edge
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason, disk_error
 from galago_edge.contract.flash_messages import BundleState, Hello, SlotState
-from galago_edge.contract.profile import this_arch
 from galago_edge.engine import runtime
+from galago_edge.host.machine import this_arch
 from galago_edge.intake.inbox import Upload
 from galago_edge.intake.machine_id import machine_id
 from galago_edge.intake.provisioning import DEVICE_ROOT

@@ -14,8 +14,9 @@ import msgspec
 
 from galago_edge.bundle.keys import parse_public_line
 from galago_edge.contract.errors import CallerError, DeviceError, Reason, disk_error
-from galago_edge.contract.profile import PROFILE_FILE, DeviceProfile, this_arch
+from galago_edge.contract.profile import PROFILE_FILE, DeviceProfile
 from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.host.machine import this_arch
 from galago_edge.intake.system_user import USER, ensure_user, user_of
 from galago_edge.store import Store
 from galago_edge.store.trust_folder import trust_key

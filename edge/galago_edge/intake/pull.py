@@ -152,7 +152,7 @@ class Puller:
             return PullOutcome(
                 name, "failed" if fault.exit_code in (3, 5) else "refused", active, fault=fault
             )
-        return PullOutcome(name, "installed", receipt.slot.active.version, receipt=receipt)
+        return PullOutcome(name, "installed", receipt.active_version, receipt=receipt)
 
     def names(self) -> list[str]:
         """Return the names that this device has bundles of.

@@ -11,9 +11,10 @@ import galago_edge
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.bundle.compatibility import check_compat, check_runtime
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.profile import DeviceProfile, this_arch
+from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.wishes import NO_WISHES, Wishes
 from galago_edge.engine import runtime
+from galago_edge.host.machine import this_arch
 from galago_edge.pipeline.golden_run import GoldenResult
 from galago_edge.pipeline.isolated_load import judge, note
 from galago_edge.store import Store, install_bundle
@@ -36,7 +37,12 @@ class Receipt:
     phase: Phase
     """What the bundle is in the store now."""
     slot: Slot
-    """The bundles of its name, as the record has them now."""
+    """The bundles of its name, as the store has them now."""
+
+    @property
+    def active_version(self) -> str:
+        """The version that is active now, whether or not it is the one that was taken."""
+        return self.slot.active.version
 
 
 def receive(
@@ -84,7 +90,7 @@ def receive(
         profile=profile.id if profile else None,
         golden=tuple(results),
         phase=done.phase,
-        slot=store.state().slots[bundle.manifest.bundle.name],
+        slot=store.state().slots[bundle.name],
     )
 
 

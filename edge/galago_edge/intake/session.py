@@ -45,8 +45,8 @@ from galago_edge.contract.flash_messages import (
     Step,
 )
 from galago_edge.contract.manifest import Manifest
-from galago_edge.contract.profile import this_arch
 from galago_edge.engine import runtime
+from galago_edge.host.machine import this_arch
 from galago_edge.intake.flash_pipe import Pipe
 from galago_edge.intake.hello import hello_from, known_state, slot_state
 from galago_edge.intake.inbox import Upload
@@ -63,7 +63,6 @@ _TELL_EVERY_S = 5.0
 _POLL_S = 0.25
 _RESERVE_BYTES = 4 << 20
 _NOT_RUN = "not run here: the device answers its golden samples at its first start"
-_LOCKS = Path("/proc/locks")
 
 
 class Receiving:

@@ -9,16 +9,16 @@ from galago_edge.pipeline.classification import (
 )
 from galago_edge.pipeline.driver import batches, drive
 from galago_edge.pipeline.loaded_bundle import LoadedBundle, load
-from galago_edge.pipeline.stream import SourceAccount, Stream, StreamTally
+from galago_edge.pipeline.stream import DecidingStream, SourceAccount, StreamTally
 from galago_edge.pipeline.threshold_overrides import Overrides
 
 __all__ = [
     "Classification",
+    "DecidingStream",
     "LoadedBundle",
     "Overrides",
     "RankedLabel",
     "SourceAccount",
-    "Stream",
     "StreamTally",
     "batches",
     "classify",

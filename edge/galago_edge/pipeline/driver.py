@@ -16,7 +16,7 @@ Emit = Callable[[Sequence[Record]], None]
 
 
 class Decides(Protocol):
-    """A :class:`~galago_edge.pipeline.Stream`, or what stands for several, one after another."""
+    """A :class:`~galago_edge.pipeline.DecidingStream`, or what stands for several, one after another."""
 
     def start(self, source: Source) -> list[Record]:
         """Return the first records."""

@@ -2,8 +2,9 @@
 
 A well-formed model can still crash its runtime, hang, or take all memory of the board. Here it does so alone;
 ``galago_edge.pipeline.isolated_load`` starts this process, waits, and reads what became of it. Arguments: a
-file descriptor for the answer, the bundle's path, and a :class:`Request` as JSON. The answer grows line by
-line: ``loading`` and ``running`` as it gets there, last a :class:`Passed` or a :class:`Failed`.
+file descriptor for the answer, the bundle's path, and a :class:`FirstLoadRequest` as JSON. The answer grows
+line by line: ``loading`` and ``running`` as it gets there, last a :class:`FirstLoadPassed` or a
+:class:`FirstLoadFailed`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Base of what the two processes tell each other."""
 
 
-class Request(_Message, frozen=True, kw_only=True):
+class FirstLoadRequest(_Message, frozen=True, kw_only=True):
     """What is to be loaded, and what it may take."""
 
     bundle_id: str
@@ -49,7 +50,7 @@ class Request(_Message, frozen=True, kw_only=True):
     """The model is too slow when even its fastest run takes longer."""
 
 
-class Golden(_Message, frozen=True, kw_only=True):
+class GoldenPassed(_Message, frozen=True, kw_only=True):
     """One golden sample that was answered as it must be."""
 
     file: str
@@ -57,10 +58,10 @@ class Golden(_Message, frozen=True, kw_only=True):
     difference: int
 
 
-class Passed(_Message, frozen=True, kw_only=True):
+class FirstLoadPassed(_Message, frozen=True, kw_only=True):
     """The model loaded, was fast enough and gave every golden answer."""
 
-    golden: tuple[Golden, ...]
+    golden: tuple[GoldenPassed, ...]
     load_ms: float
     invoke_p50_ms: float
     invoke_max_ms: float
@@ -69,7 +70,7 @@ class Passed(_Message, frozen=True, kw_only=True):
     """By how much the process grew at its peak, in memory that it really touched."""
 
 
-class Failed(_Message, frozen=True, kw_only=True):
+class FirstLoadFailed(_Message, frozen=True, kw_only=True):
     """It did not, and the process is still there to tell."""
 
     kind: str
@@ -83,7 +84,7 @@ def main(arguments: list[str]) -> None:
     """Load, time and ask one bundle; write the answer."""
     die_with_parent()
     answer, path = int(arguments[0]), Path(arguments[1])
-    request = msgspec.json.decode(arguments[2], type=Request)
+    request = msgspec.json.decode(arguments[2], type=FirstLoadRequest)
     try:
         said: _Message = _first_load(answer, path, request)
     except MemoryError:
@@ -103,7 +104,7 @@ def memory_error(allowed_bytes: int, said: str) -> DeviceError:
     )
 
 
-def _first_load(answer: int, path: Path, request: Request) -> Passed:
+def _first_load(answer: int, path: Path, request: FirstLoadRequest) -> FirstLoadPassed:
     bundle = open_bundle(path)
     if bundle.id != request.bundle_id:
         raise BundleError(
@@ -122,7 +123,7 @@ def _first_load(answer: int, path: Path, request: Request) -> Passed:
     load_ms = (time.perf_counter_ns() - start) / _MS
     _write(answer, RUNNING)
     runs_ms = _timed(loaded, request.limit_ms)
-    return Passed(
+    return FirstLoadPassed(
         golden=_answered(bundle, loaded),
         load_ms=round(load_ms, 3),
         invoke_p50_ms=round(statistics.median(runs_ms), 3),
@@ -167,15 +168,15 @@ def _timed(loaded: LoadedBundle, limit_ms: float) -> list[float]:
     return runs_ms
 
 
-def _answered(bundle: Bundle, loaded: LoadedBundle) -> tuple[Golden, ...]:
+def _answered(bundle: Bundle, loaded: LoadedBundle) -> tuple[GoldenPassed, ...]:
     runner = GoldenRunner(loaded.engine, loaded.preprocessor)
     results = (check_golden(runner, golden, bundle.read(golden.file)) for golden in bundle.manifest.golden)
     return tuple(
-        Golden(file=done.file, label=done.label, difference=done.largest_difference) for done in results
+        GoldenPassed(file=done.file, label=done.label, difference=done.largest_difference) for done in results
     )
 
 
-def _sharpened(error: GalagoError, request: Request) -> GalagoError:
+def _sharpened(error: GalagoError, request: FirstLoadRequest) -> GalagoError:
     """Tell a model that got no memory from one that is broken.
 
     Of an allocation that failed the runtimes say nothing at all, or name it; of everything else they say
@@ -188,8 +189,8 @@ def _sharpened(error: GalagoError, request: Request) -> GalagoError:
     return error
 
 
-def _failed(error: GalagoError) -> Failed:
-    return msgspec.convert({"kind": type(error).__name__, **error.as_data()}, Failed)
+def _failed(error: GalagoError) -> FirstLoadFailed:
+    return msgspec.convert({"kind": type(error).__name__, **error.as_data()}, FirstLoadFailed)
 
 
 def _peak_bytes() -> int:

@@ -22,7 +22,7 @@ from galago_edge.preprocess import ImagePreprocessor, LogMelFrontend
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GoldenAnswer:
     """What this device computed from one sample."""
 
     tensor_sha256: str
@@ -43,7 +43,7 @@ class GoldenRunner:
         self._engine = engine
         self._preprocessor = preprocessor
 
-    def answer(self, sample: bytes) -> Answer:
+    def answer(self, sample: bytes) -> GoldenAnswer:
         """Return what the model says to a PNG, or to a 16-bit mono WAV at the model's rate.
 
         Raises:
@@ -53,7 +53,7 @@ class GoldenRunner:
         prepare_sample(sample, self._preprocessor, view)
         digest = hashlib.sha256(view.tobytes()).hexdigest()
         self._engine.invoke()
-        return Answer(digest, self._engine.logits())
+        return GoldenAnswer(digest, self._engine.logits())
 
 
 def expected_answer(runner: GoldenRunner, sample: bytes, atol_steps: int) -> GoldenExpected:

@@ -34,7 +34,14 @@ from galago_edge.contract.errors import (
 from galago_edge.contract.manifest import AudioPreprocess, Manifest
 from galago_edge.contract.profile import DeviceProfile, RuntimeInfo
 from galago_edge.engine import check_model_file, runtime
-from galago_edge.pipeline.first_load_child import MIN_RUNS, RUNNING, Failed, Passed, Request, memory_error
+from galago_edge.pipeline.first_load_child import (
+    MIN_RUNS,
+    RUNNING,
+    FirstLoadFailed,
+    FirstLoadPassed,
+    FirstLoadRequest,
+    memory_error,
+)
 from galago_edge.pipeline.golden_run import GoldenResult
 
 _CHILD = "galago_edge.pipeline.first_load_child"
@@ -115,7 +122,7 @@ def first_load(bundle: Bundle, limits: Limits) -> FirstLoad:
         LinkError: The bundle cannot be read, or the system starts no process.
     """
     check_model_file(bundle.read(bundle.manifest.model[0].file))  # what can be told without a process
-    request = Request(
+    request = FirstLoadRequest(
         bundle_id=bundle.id,
         threads=limits.threads,
         memory_bytes=limits.memory_bytes,
@@ -133,15 +140,6 @@ def first_load(bundle: Bundle, limits: Limits) -> FirstLoad:
         invoke_max_ms=passed.invoke_max_ms,
         memory_bytes=passed.memory_bytes,
     )
-
-
-def isolated_accept(bundle: Bundle, profile: DeviceProfile | None) -> Mapping[str, Any]:
-    """Judge a bundle that lies on this device's disk; return what is noted about it when it may stay.
-
-    Raises:
-        GalagoError: As :func:`judge`.
-    """
-    return note(judge(bundle, profile), profile)
 
 
 def judge(bundle: Bundle, profile: DeviceProfile | None) -> FirstLoad:
@@ -197,7 +195,7 @@ def _period_ms(manifest: Manifest) -> float:
     return float(spec.hop_ms) if spec.hop_ms else float("inf")
 
 
-def _run(bundle: Bundle, request: Request, limits: Limits) -> Passed:
+def _run(bundle: Bundle, request: FirstLoadRequest, limits: Limits) -> FirstLoadPassed:
     with Output("galago-answer") as answer, Output("galago-stderr") as stderr:
         child = Child(
             ("-m", _CHILD),
@@ -216,10 +214,10 @@ def _run(bundle: Bundle, request: Request, limits: Limits) -> Passed:
         raise _lost(ending, [*stages, last], stderr.last_line(), limits)
 
 
-def _passed(line: bytes) -> Passed:
+def _passed(line: bytes) -> FirstLoadPassed:
     try:
-        told = msgspec.json.decode(line, type=Passed | Failed)
-        if isinstance(told, Passed):
+        told = msgspec.json.decode(line, type=FirstLoadPassed | FirstLoadFailed)
+        if isinstance(told, FirstLoadPassed):
             return told
         failure: GalagoError = _KINDS[told.kind].from_data(msgspec.structs.asdict(told))
     except (msgspec.DecodeError, KeyError, ValueError):

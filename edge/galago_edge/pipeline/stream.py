@@ -53,12 +53,12 @@ class StreamTally:
     skipped: int = 0
     """Decided without the model, because the gate was closed."""
     left_out: int = 0
-    """Not decided, because of ``Stream.every``."""
+    """Not decided, because of ``DecidingStream.every``."""
     events: int = 0
     gaps: int = 0
 
 
-class Stream:
+class DecidingStream:
     """Decides on one source with one bundle. Used by one thread at a time; starts no thread, reads no clock.
 
     What it answers depends on the items alone (and on ``every``), not on how audio is cut into blocks.
@@ -124,7 +124,7 @@ class Stream:
             kind=sensor.kind, open=self._gate_open, level=sensor.level, threshold=sensor.threshold
         )
 
-    def go_on_from(self, before: Stream) -> None:
+    def go_on_from(self, before: DecidingStream) -> None:
         """Count on, and at the same pace, where ``before`` has stopped; it is not to be used any more."""
         self.tally, self.every = before.tally, before.every
         before.observe = None

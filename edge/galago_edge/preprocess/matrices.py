@@ -55,7 +55,7 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
+class BandGroup:
     """Neighbouring mel bands and the bins that they need."""
 
     bands: slice
@@ -79,7 +79,7 @@ class FrontendMatrices:
     """Shape ``(N1 / 2, 2 N2, 2 N2)``: step 2 for every k1; its results, N2 real parts and then N2 imaginary
     ones, are X with ``magnitude_bits`` fraction bits, not rounded yet."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[BandGroup, ...]
     """The filterbank; its bins are in the order (row of step 2, k1)."""
 
     codes: npt.NDArray[np.int8]
@@ -200,17 +200,17 @@ def _weights(spec: AudioPreprocess, tables: FrontendTables) -> Integers:
     return dense[bin_order(len(tables.cosine)).ravel(), 1:-1]
 
 
-def _groups(weights: Integers) -> tuple[Group, ...]:
+def _groups(weights: Integers) -> tuple[BandGroup, ...]:
     """Cut the filterbank in two, so that low bands are not multiplied with high bins and the reverse."""
     bands = weights.shape[1]
     parts = (slice(0, bands // 2), slice(bands // 2, bands)) if bands > 1 else (slice(0, bands),)
     return tuple(_group(weights, part) for part in parts)
 
 
-def _group(weights: Integers, bands: slice) -> Group:
+def _group(weights: Integers, bands: slice) -> BandGroup:
     used = np.flatnonzero(weights[:, bands].any(axis=1))
     bins = slice(int(used[0]), int(used[-1]) + 1)
-    return Group(bands, bins, np.ascontiguousarray(weights[bins, bands], dtype=np.float64))
+    return BandGroup(bands, bins, np.ascontiguousarray(weights[bins, bands], dtype=np.float64))
 
 
 def _codes(levels: Integers) -> tuple[int, npt.NDArray[np.int8]]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.records import Record
 from galago_edge.contract.streams import AudioBlock, Frame, Item, WindowSeen
-from galago_edge.pipeline import LoadedBundle, Stream
+from galago_edge.pipeline import DecidingStream, LoadedBundle
 from galago_edge.pipeline.failover import FailoverEngine
 from galago_edge.service.trial import Judge
 
@@ -37,7 +37,7 @@ class Build:
     """A bundle that is loaded for one stream, and how to load it again."""
 
     loaded: LoadedBundle
-    stream: Stream
+    stream: DecidingStream
     again: Callable[[], Build]
     judge: Judge | None = None
     """While the bundle is on trial."""

@@ -145,7 +145,7 @@ def _trial_of(choice: BootChoice, *, came_back: bool) -> LiveTrial | None:
     bundle, trial = choice.bundle, choice.trial
     if bundle is None:
         return None
-    version = bundle.manifest.bundle.version
+    version = bundle.version
     if trial is not None:
         return LiveTrial(choice.name, bundle.id, version, trial.left, trial_s=trial.trial_s)
     if came_back or choice.rolled_back:

@@ -100,7 +100,7 @@ def _settled(loads: _Loads, process: str) -> _Loads:
 
 def _other(store: Store, bundle: Bundle, loads: _Loads) -> Bundle | None:
     """Return what a start would load instead; None while the bundle is on trial, which counts for itself."""
-    name = bundle.manifest.bundle.name
+    name = bundle.name
     found: list[Bundle] = []
     with contextlib.suppress(GalagoError):
         trusted = store.trusted()

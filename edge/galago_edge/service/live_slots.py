@@ -225,7 +225,7 @@ class LiveSlots:
 
     def _of(self, bundle: Bundle) -> ChosenBundle | None:
         with self._lock:
-            return self._chosen.get(bundle.manifest.bundle.name)
+            return self._chosen.get(bundle.name)
 
     def _choose(self, chosen: ChosenBundle) -> None:
         """Run ``chosen`` under its name from now on."""

@@ -40,7 +40,7 @@ class LiveSources:
         if address is None or not address.reopens:
             return None
         if settings.address not in self._captures:
-            spec = prepared.bundle.manifest.preprocess.spec
+            spec = prepared.bundle.spec
             rate_hz = getattr(spec, "sample_rate_hz", None)
             supervised = Supervised(
                 prepared.source_name,

@@ -13,7 +13,7 @@ from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.records import GapRecord, Record, StateRecord
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice
-from galago_edge.pipeline import Stream
+from galago_edge.pipeline import DecidingStream
 from galago_edge.service.build import Build, Collector
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.successor import Successor
@@ -82,7 +82,7 @@ class LiveStream:
         return self.build.bundle_id
 
     @property
-    def stream(self) -> Stream:
+    def stream(self) -> DecidingStream:
         """What decides now."""
         return self.build.stream
 

@@ -12,7 +12,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.settings import AcceleratorSettings, SourceSettings, StreamSettings
 from galago_edge.host.urls import hide_credentials
-from galago_edge.pipeline import LoadedBundle, Stream, load
+from galago_edge.pipeline import DecidingStream, LoadedBundle, load
 from galago_edge.service.build import Build
 from galago_edge.service.configuration import source_of
 from galago_edge.service.first_loads import ensure_first_load
@@ -49,7 +49,7 @@ class PreparedStream:
         Raises:
             GalagoError: It is missing or cannot be read.
         """
-        return open_source(self.source.address, self.bundle.manifest.preprocess.spec, live=self.live)
+        return open_source(self.source.address, self.bundle.spec, live=self.live)
 
 
 def prepare(
@@ -147,7 +147,7 @@ def _loaded(
     accelerator: AcceleratorSettings | None,
     *,
     scores: bool,
-) -> tuple[LoadedBundle, Stream]:
+) -> tuple[LoadedBundle, DecidingStream]:
     loaded = load(
         bundle,
         threads=profile.threads if profile else 1,
@@ -155,7 +155,7 @@ def _loaded(
         accelerator_settings=accelerator,
     )
     try:
-        return loaded, Stream(settings.name, loaded, overrides=settings.overrides(), scores=scores)
+        return loaded, DecidingStream(settings.name, loaded, overrides=settings.overrides(), scores=scores)
     except BaseException:
         loaded.close()
         raise
@@ -185,9 +185,9 @@ def _bundle(settings: StreamSettings, slots: Slots, modality: Modality | None) -
     bundles = [slots.bundle(name) for name in slots.names()]
     if not bundles:
         raise slots.missing()
-    fitting = [bundle for bundle in bundles if modality in (None, bundle.manifest.modality)]
+    fitting = [bundle for bundle in bundles if modality in (None, bundle.modality)]
     if len(fitting) != 1:
-        names = ", ".join(bundle.manifest.bundle.name for bundle in bundles)
+        names = ", ".join(bundle.name for bundle in bundles)
         raise CallerError(
             Reason.CONFIG_BAD,
             f"stream {settings.name}: {len(fitting)} installed bundles fit its source (installed: {names})",

@@ -114,7 +114,7 @@ class StreamSet:
         if self._stopping or name not in self._absent:
             prepared.build.close()
             return
-        if prepared.bundle.manifest.modality == "camera":
+        if prepared.bundle.modality == "camera":
             use_one_thread()
         try:
             running = self._made(prepared, None)
@@ -154,7 +154,7 @@ class StreamSet:
 
     def _made(self, prepared: PreparedStream, down_ns: int | None) -> RunningStream:
         capture = self.sources.of(prepared)
-        spec = prepared.bundle.manifest.preprocess.spec
+        spec = prepared.bundle.spec
         source = capture.fanout.subscribe(spec) if capture is not None else None
         live = LiveStream(
             prepared.build,

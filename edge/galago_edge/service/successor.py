@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from galago_edge.contract.streams import NS_PER_S
-from galago_edge.pipeline import Stream
+from galago_edge.pipeline import DecidingStream
 from galago_edge.service.build import Build
 
 _TAKE_OVER_LONGEST_NS = 30 * NS_PER_S
@@ -53,7 +53,7 @@ class Successor:
             self.build, self._since_ns, self._at_once = offered, ns, at_once
             offered.observe()
 
-    def may_take_over(self, deciding: Stream, ns: int, *, failing: bool) -> bool:
+    def may_take_over(self, deciding: DecidingStream, ns: int, *, failing: bool) -> bool:
         """Tell whether the candidate can decide from here on, at the stream time ``ns``.
 
         ``deciding`` is what decides now, ``failing`` that it does not.

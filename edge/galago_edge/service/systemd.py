@@ -11,7 +11,6 @@ import os
 import socket
 from collections.abc import Mapping
 
-_US_PER_S = 1_000_000
 _ALL_WELL = "running"
 
 
@@ -22,8 +21,6 @@ class Supervisor:
         address = environment.get("NOTIFY_SOCKET", "")
         # a name that begins with @ is in the abstract namespace, where the first byte is zero
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        self.watchdog_s = _watchdog_s(environment)
-        """Longest time between two signs of life; None when nobody watches."""
         self._told = _ALL_WELL
 
     def ready(self) -> None:
@@ -56,13 +53,3 @@ class Supervisor:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
             sender.sendto("\n".join(lines).encode(), self._address)
-
-
-def _watchdog_s(environment: Mapping[str, str]) -> float | None:
-    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None  # it watches another process
-    try:
-        limit = int(environment.get("WATCHDOG_USEC", "")) / _US_PER_S
-    except ValueError:
-        return None
-    return limit if limit > 0 else None

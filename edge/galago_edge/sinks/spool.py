@@ -132,8 +132,3 @@ class Spool:
     def bytes(self) -> int:
         """The size of all segments."""
         return self._records.segments.bytes
-
-    @property
-    def records_in_memory(self) -> int:
-        """How many records wait for the disk."""
-        return len(self._records.tail)

@@ -60,10 +60,6 @@ class MicrophoneInfo:
     name: str
     by_id: str | None
     by_path: str | None
-    usb_path: str | None
-    """Where it is plugged in, such as ``1-1.3``."""
-    usb_id: str | None
-    """Vendor and product, such as ``0d8c:0014``."""
     rates_hz: tuple[int, ...]
     """Rates that it records at; empty when the driver does not say."""
     channels: int
@@ -121,7 +117,6 @@ def list_microphones(root: Path = ROOT) -> list[MicrophoneInfo]:
     for card in sorted(recording):
         proc = root / f"proc/asound/card{card}"
         card_id = _text(proc / "id") or str(card)
-        usb = _usb_device(root, card)
         rates_hz, channels = usb_formats(_text(proc / "stream0"))
         found.append(
             MicrophoneInfo(
@@ -131,8 +126,6 @@ def list_microphones(root: Path = ROOT) -> list[MicrophoneInfo]:
                 name=recording[card],
                 by_id=by_id.get(card),
                 by_path=by_path.get(card),
-                usb_path=usb.name if usb else None,
-                usb_id=f"{_text(usb / 'idVendor')}:{_text(usb / 'idProduct')}" if usb else None,
                 rates_hz=rates_hz,
                 channels=channels,
                 readable=any(
@@ -259,18 +252,6 @@ def _card_links(root: Path, folder: str) -> dict[int, str]:
     links = _links(root, f"dev/snd/{folder}")
     found = ((re.fullmatch(r"controlC(\d+)", target), name) for target, name in links.items())
     return {int(match[1]): name for match, name in found if match}
-
-
-def _usb_device(root: Path, card: int) -> Path | None:
-    """Return the folder of the USB device that a card is part of."""
-    try:
-        folder = (root / f"sys/class/sound/card{card}/device").resolve(strict=True)
-    except (OSError, RuntimeError):
-        return None
-    for above in (folder, *folder.parents):
-        if (above / "idVendor").is_file():
-            return above
-    return None
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -105,7 +105,7 @@ class Opening:
     """Length of audio blocks, which changes no answer; any when not given."""
 
 
-class Answer(Protocol):
+class ProbeAnswer(Protocol):
     """What Python code in a process of its own answered."""
 
     @property
@@ -127,7 +127,7 @@ class Site:
     """Name of the user that the service runs as."""
     may_use: Callable[[Path], bool]
     """Tells whether that user may read and write a file or device."""
-    run_python: Callable[[str], Answer]
+    run_python: Callable[[str], ProbeAnswer]
     """Runs code in a process of its own, which may crash or hang: what loads a driver's library."""
 
 

@@ -75,7 +75,7 @@ def trial_of(
 
     Then a trial could end in nothing but a device without a model.
     """
-    name = bundle.manifest.bundle.name
+    name = bundle.name
     proven = [] if slot is None else [slot.active, slot.previous] if slot.trial is None else [slot.previous]
     releases = [release for release in proven if release is not None and release.id != bundle.id]
     bad = (bundle.id, *(slot.bad if slot else ()))
@@ -99,13 +99,13 @@ def fallback_of(store: Store, name: str, slot: Slot, trusted: TrustedKeys) -> Bu
     for bundle in _whole(store, trusted, name, [release for release in releases if release], must_read=True):
         if bundle.id in (slot.active.id, *slot.bad):
             continue
-        if slot.trial is not None or bundle.manifest.bundle.release_counter >= slot.floor:
+        if slot.trial is not None or bundle.release_counter >= slot.floor:
             return bundle
         below = below or bundle
     if below is not None:
         raise DeviceError(
             Reason.DOWNGRADE,
-            f"{below} has release counter {below.manifest.bundle.release_counter}, the floor is {slot.floor}",
+            f"{below} has release counter {below.release_counter}, the floor is {slot.floor}",
             hint="to go back, build the old model again with a higher release counter",
         )
     raise DeviceError(

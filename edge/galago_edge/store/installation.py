@@ -88,7 +88,7 @@ class _Installer:
         self._store = change.store
         self._fs = change.fs
         self._bundle = bundle
-        self._name = bundle.manifest.bundle.name
+        self._name = bundle.name
         self._trusted = trusted
         self._accept = accept
         self._aside: Path | None = None

@@ -79,7 +79,7 @@ def _check_all(change: StoreChange, state: State, trusted: TrustedKeys) -> list[
             checked.append(Scrubbed(name, "factory", "", "", error))
         else:
             if bundle is not None:
-                version = bundle.manifest.bundle.version
+                version = bundle.version
                 checked.append(Scrubbed(name, "factory", bundle.id, version, None))
     return checked
 

@@ -17,7 +17,8 @@ from galago_edge.contract.errors import (
     disk_error,
 )
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.profile import DeviceProfile, RuntimeInfo, this_arch
+from galago_edge.contract.profile import DeviceProfile, RuntimeInfo
+from galago_edge.host.machine import this_arch
 from galago_edge.store import Store
 from galago_edge.store.state import Event, Slot, State
 
@@ -168,7 +169,7 @@ def _report(
     modality = fault = None
     try:
         bundle = store.open(slot.active.id)
-        modality = bundle.manifest.modality
+        modality = bundle.modality
         if signers is not None:  # otherwise that is unknown, which is told once
             require_trust(bundle, signers)
     except GalagoError as error:

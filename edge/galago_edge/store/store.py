@@ -255,11 +255,11 @@ class Store:
             bundle = open_bundle(path)
         except CallerError:
             return None
-        if bundle.manifest.bundle.name != name:
+        if bundle.name != name:
             raise BundleError(
                 Reason.MANIFEST_BAD,
-                f"{path} holds a bundle named {bundle.manifest.bundle.name}",
-                hint=f"name the file {bundle.manifest.bundle.name}{BUNDLE_SUFFIX}",
+                f"{path} holds a bundle named {bundle.name}",
+                hint=f"name the file {bundle.name}{BUNDLE_SUFFIX}",
             )
         return bundle
 

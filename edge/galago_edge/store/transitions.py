@@ -39,6 +39,16 @@ class Transition:
     before: Slot
     now: Slot
 
+    @property
+    def version(self) -> str:
+        """The version that is active now."""
+        return self.now.active.version
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another bundle is active now."""
+        return self.before.active.id != self.now.active.id
+
 
 def activate(
     store: Store,

@@ -39,7 +39,6 @@ from galago_edge.contract.manifest import (
     Tensor,
 )
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.profile import this_arch
 from galago_edge.contract.records import EventRecord
 from galago_edge.contract.status import (
     BackendStatus,
@@ -52,6 +51,7 @@ from galago_edge.contract.status import (
     StreamStatus,
 )
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap
+from galago_edge.host.machine import this_arch
 
 TINY_IMAGE = ImagePreprocess(width=16, height=16)
 """What tests/data/tiny_image.tflite takes."""

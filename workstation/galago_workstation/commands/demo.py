@@ -36,10 +36,12 @@ def demo_data(kind: str, out: Path, seed: int) -> None:
     """
     if kind == "digits":
         from galago_workstation.demo.digits import make_digits
-    else:
-        pass
 
-    truth = make_digits(out, seed=seed)
+        truth = make_digits(out, seed=seed)
+    else:
+        from galago_workstation.demo.alarms import make_alarms
+
+        truth = make_alarms(out, seed=seed)
     files = sum(path.is_file() for path in (out / "train").rglob("*"))
     click.echo(
         f"{out}: {files} training files; {truth.recording}: {truth.duration_ns / 1e9:.0f} s, "

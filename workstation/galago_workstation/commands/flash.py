@@ -15,7 +15,7 @@ import click
 from galago_edge.commands.cli import json_option
 
 if TYPE_CHECKING:
-    from galago_workstation.flashing.results import Report
+    from galago_workstation.flashing.results import FlashReport
 
 
 @click.command()
@@ -145,7 +145,7 @@ def flash(
     ctx.exit(report.exit)
 
 
-def _last_line(report: Report) -> str:
+def _last_line(report: FlashReport) -> str:
     from galago_workstation.flashing.results import summary
 
     return f"{report.bundle}: {summary(report.devices)}; {report.seconds:.1f} s"

@@ -128,7 +128,7 @@ def _describe(
     )
 
 
-def _tensor(found: inspection.TensorInfo, layout: Literal["NHWC", "NTF", "NC"]) -> Tensor:
+def _tensor(found: inspection.ModelTensor, layout: Literal["NHWC", "NTF", "NC"]) -> Tensor:
     return Tensor(
         name=found.name,
         index=found.index,

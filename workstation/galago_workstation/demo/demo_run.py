@@ -10,7 +10,7 @@ from pathlib import Path
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_workstation.demo.event_score import bars, events_of, read_records, score
 from galago_workstation.demo.report import StreamResult, render_report
-from galago_workstation.demo.steps import STREAMS, Done, Stream, plan, run_step, this_profile
+from galago_workstation.demo.steps import STREAMS, DemoStream, FinishedStep, plan, run_step, this_profile
 from galago_workstation.demo.truth import read_truth
 from galago_workstation.files import write_bytes, write_json
 
@@ -69,7 +69,7 @@ def _clear(out: Path) -> None:
         raise disk_error(error, f"create {out}") from error
 
 
-def _result(stream: Stream, out: Path) -> StreamResult:
+def _result(stream: DemoStream, out: Path) -> StreamResult:
     from galago_edge.bundle import open_bundle
 
     truth = read_truth(stream.folder(out))
@@ -87,7 +87,7 @@ def _result(stream: Stream, out: Path) -> StreamResult:
     )
 
 
-def _write(out: Path, results: Sequence[StreamResult], done: Sequence[Done]) -> None:
+def _write(out: Path, results: Sequence[StreamResult], done: Sequence[FinishedStep]) -> None:
     write_bytes(out / REPORT_FILE, render_report(results, done).encode())
     streams = {
         stream.name: result.score.summary(

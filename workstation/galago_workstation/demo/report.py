@@ -17,7 +17,7 @@ from galago_edge.contract.records import EventRecord, Record, ScoresRecord
 from galago_edge.contract.streams import NS_PER_S
 from galago_workstation.demo.event_score import Bar, Score
 from galago_workstation.demo.sounds import RATE_HZ
-from galago_workstation.demo.steps import Done
+from galago_workstation.demo.steps import FinishedStep
 from galago_workstation.demo.truth import TrueEvent, Truth
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Section:
     """(caption, PNG in base64)."""
 
 
-def render_report(results: Sequence[StreamResult], done: Sequence[Done]) -> str:
+def render_report(results: Sequence[StreamResult], done: Sequence[FinishedStep]) -> str:
     """Return the page."""
     from jinja2 import Environment, PackageLoader
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
-from galago_edge.contract.profile import this_arch
+from galago_edge.host.machine import this_arch
 
 PROFILES = {"x86_64": "generic-x86-64", "aarch64": "generic-arm64"}
 
@@ -21,7 +21,7 @@ PROFILES = {"x86_64": "generic-x86-64", "aarch64": "generic-arm64"}
 class StepError(GalagoError):
     """A command of the demo failed; its own message came before. The demo ends with its exit code."""
 
-    def __init__(self, step: Step, exit_code: int) -> None:
+    def __init__(self, step: DemoStep, exit_code: int) -> None:
         super().__init__(
             Reason.STEP_FAILED,
             f"`{step}` ended with exit code {exit_code}",
@@ -31,7 +31,7 @@ class StepError(GalagoError):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DemoStep:
     """One call of the ``galago`` command."""
 
     arguments: tuple[str, ...]
@@ -41,17 +41,17 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class FinishedStep:
     """A step that went well."""
 
-    step: Step
+    step: DemoStep
     seconds: float
     output: str
     """What it printed, on both channels."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class DemoStream:
     """One of the two ways through the product."""
 
     name: str
@@ -78,8 +78,8 @@ class Stream:
 
 
 STREAMS = (
-    Stream("camera", "digits", "recording.avi"),
-    Stream("microphone", "alarms", "recording.wav"),
+    DemoStream("camera", "digits", "recording.avi"),
+    DemoStream("microphone", "alarms", "recording.wav"),
 )
 
 
@@ -99,7 +99,7 @@ def this_profile() -> str:
     return PROFILES[arch]
 
 
-def plan(out: Path, profile: str, seed: int) -> list[Step]:
+def plan(out: Path, profile: str, seed: int) -> list[DemoStep]:
     """Return every command of the demo in order; all of them work below ``out``."""
     key, device = out / "keys" / "demo.pem", out / "device"
     lines: list[tuple[object, ...]] = [
@@ -129,10 +129,10 @@ def plan(out: Path, profile: str, seed: int) -> list[Step]:
         recording = stream.folder(out) / stream.recording
         line = ("replay", recording, "--bundle", stream.bundle(out), "--stream", stream.name, "--scores")
         lines.append((*line, "--out", stream.events(out)))
-    return [Step(tuple(str(word) for word in line)) for line in lines]
+    return [DemoStep(tuple(str(word) for word in line)) for line in lines]
 
 
-def run_step(step: Step, log: TextIO, echo: Callable[[str], None]) -> Done:
+def run_step(step: DemoStep, log: TextIO, echo: Callable[[str], None]) -> FinishedStep:
     """Run one command in a process of its own; every line goes to ``echo`` and ``log`` as it comes.
 
     Raises:
@@ -154,7 +154,7 @@ def run_step(step: Step, log: TextIO, echo: Callable[[str], None]) -> Done:
         raise StepError(step, _exit_code(process.returncode))
     seconds = time.perf_counter() - began
     _say(f"  ({seconds:.1f} s)", log, echo)
-    return Done(step, seconds, "".join(lines))
+    return FinishedStep(step, seconds, "".join(lines))
 
 
 def _say(line: str, log: TextIO, echo: Callable[[str], None]) -> None:

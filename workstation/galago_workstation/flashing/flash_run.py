@@ -13,7 +13,7 @@ from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.flashing.device_session import Rows
 from galago_workstation.flashing.fleet import fleet_targets, read_fleet
 from galago_workstation.flashing.order import FlashOptions, Package
-from galago_workstation.flashing.results import Report, Result, left_over, worst, write_report
+from galago_workstation.flashing.results import FlashReport, Result, left_over, worst, write_report
 from galago_workstation.flashing.rollout import Rollout
 from galago_workstation.flashing.targets import Target, parse_target
 
@@ -98,7 +98,7 @@ def run_flash(
     jobs: int = 16,
     results: Path | None = None,
     until: Until = lambda _: contextlib.nullcontext(),
-) -> Report:
+) -> FlashReport:
     """Flash every chosen device and return the truth about each; write it to ``results`` too.
 
     What fails on one device is its result and hinders no other.
@@ -108,8 +108,8 @@ def run_flash(
     """
     began, started = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def report(devices: tuple[Result, ...], code: int) -> Report:
-        return Report(
+    def report(devices: tuple[Result, ...], code: int) -> FlashReport:
+        return FlashReport(
             bundle=package.title,
             id=package.id,
             size=package.size,

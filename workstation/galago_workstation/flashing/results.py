@@ -54,7 +54,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class FlashReport(msgspec.Struct, frozen=True, kw_only=True):
     """One run of ``galago flash``."""
 
     schema: Literal["galago.flash/1"] = "galago.flash/1"
@@ -101,7 +101,7 @@ def summary(results: Sequence[Result]) -> str:
     return ", ".join(parts) or "no device"
 
 
-def write_report(path: Path, report: Report) -> None:
+def write_report(path: Path, report: FlashReport) -> None:
     """Write the results file.
 
     Raises:
@@ -118,7 +118,7 @@ def left_over(path: Path, bundle_id: str) -> Left:
         LinkError: It cannot be read.
     """
     try:
-        report = msgspec.json.decode(path.read_bytes(), type=Report)
+        report = msgspec.json.decode(path.read_bytes(), type=FlashReport)
     except FileNotFoundError:
         raise CallerError(
             Reason.CONFIG_BAD, f"{path} does not exist", hint="galago flash --results FILE writes one"

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from galago_converters.conversion_record import read_file
-from galago_converters.inspection import TensorInfo, report
+from galago_converters.inspection import ModelTensor, report
 from galago_edge.bundle import file_entry
 from galago_edge.contract.errors import CallerError, ModelError, Reason
 from galago_edge.contract.manifest import BackendName, FileEntry, Model, Tensor
@@ -80,7 +80,7 @@ def _check_name(name: str, taken: Sequence[str]) -> None:
     )
 
 
-def _same(file: str, role: str, found: Sequence[TensorInfo], wanted: Tensor) -> Tensor:
+def _same(file: str, role: str, found: Sequence[ModelTensor], wanted: Tensor) -> Tensor:
     """Return the tensor as the manifest states it, if it means the same as the CPU model's."""
     met = [(info.dtype, info.shape, info.scales, info.zero_points) for info in found]
     if met != [(wanted.dtype, wanted.shape, (wanted.scale,), (wanted.zero_point,))]:
@@ -93,7 +93,7 @@ def _same(file: str, role: str, found: Sequence[TensorInfo], wanted: Tensor) -> 
     return msgspec.structs.replace(wanted, name=found[0].name, index=found[0].index)
 
 
-def _words(found: Sequence[TensorInfo]) -> str:
+def _words(found: Sequence[ModelTensor]) -> str:
     told = [
         f"{info.dtype} {list(info.shape)} with scales {list(info.scales)} and zero points "
         f"{list(info.zero_points)}"

@@ -1,7 +1,7 @@
 """What a capture child and its parent say to each other, over a ``galago_edge.children.channel``.
 
 The parent begins with an ``Order``. The child answers with ``Opened``, then gives what it captures; whatever
-goes wrong, ``Failed`` is its last word. Who asks for what, and when, is told where it is served:
+goes wrong, ``CaptureFailed`` is its last word. Who asks for what, and when, is told where it is served:
 ``frame_server`` for cameras, ``microphone`` for microphones.
 """
 
@@ -63,7 +63,7 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
     description: CameraDescription | MicrophoneDescription
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+class CaptureFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     """There is nothing, or nothing more."""
 
     reason: Reason
@@ -101,4 +101,4 @@ class Overrun(msgspec.Struct, frozen=True, kw_only=True, tag="overrun"):
 
 FromParent = Order | Ask
 Captured = FrameReady | Sound | Overrun
-FromChild = Opened | Captured | Failed
+FromChild = Opened | Captured | CaptureFailed

@@ -19,7 +19,14 @@ from galago_edge.contract.errors import (
     Reason,
     disk_error,
 )
-from galago_edge.sources.capture.capture_messages import Ask, Captured, Failed, FromChild, Opened, Order
+from galago_edge.sources.capture.capture_messages import (
+    Ask,
+    Captured,
+    CaptureFailed,
+    FromChild,
+    Opened,
+    Order,
+)
 
 PROGRAM = ("-m", "galago_edge.sources.capture.capture_child")
 
@@ -77,7 +84,7 @@ class CaptureProcess:
             raise self._gone() from None
         except ValueError:
             raise self.confused() from None
-        if isinstance(packet.message, Failed):
+        if isinstance(packet.message, CaptureFailed):
             raise self._failure(packet.message)
         return Packet(packet.message, packet.payload, packet.fds)
 
@@ -110,7 +117,7 @@ class CaptureProcess:
             hint="it is started anew; if that happens often, look at the driver and the memory",
         )
 
-    def _failure(self, failed: Failed) -> GalagoError:
+    def _failure(self, failed: CaptureFailed) -> GalagoError:
         hidden = {"message": self._hidden(failed.message), "hint": self._hidden(failed.hint)}
         return _RAISED.get(failed.reason, LinkError).from_data(msgspec.structs.asdict(failed) | hidden)
 

@@ -16,7 +16,7 @@ from galago_edge.children.channel import Channel
 from galago_edge.contract.errors import GalagoError
 from galago_edge.sources.capture.capture_messages import (
     CameraDescription,
-    Failed,
+    CaptureFailed,
     FrameReady,
     FromParent,
     MicrophoneDescription,
@@ -58,7 +58,7 @@ class ParentLink:
 
     def failed(self, error: GalagoError) -> None:
         """Say why there is nothing, or nothing more."""
-        self.tell(msgspec.convert(error.as_data(), Failed))
+        self.tell(msgspec.convert(error.as_data(), CaptureFailed))
 
     def tell(self, message: msgspec.Struct, payload: bytes = b"", fds: tuple[int, ...] = ()) -> None:
         """Send one message.
