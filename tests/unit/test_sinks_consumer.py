@@ -246,6 +246,7 @@ def test_what_was_saved_last_is_read(tmp_path: Path) -> None:
         assert file.dirty
         again = cursor_file(tmp_path)
         assert again.load() == CursorPosition(5, acked, 2 * acked)
+        assert not again.dirty
         again.close()
     file.sync()
     assert not file.dirty
