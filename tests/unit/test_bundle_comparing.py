@@ -237,3 +237,24 @@ def test_one_signer_of_the_old_bundle_must_have_signed_the_new_one(
     new = Opened(manifest(bundle__release_counter=6), signers)
     text = "where the device trusts the keys that signed OLD and no other"
     assert objected(manifest(bundle__release_counter=5), new) == [(Reason.KEY_UNKNOWN, text)] * objects
+
+
+def test_changes_stand_in_the_order_of_the_sections() -> None:
+    base = manifest("no", Label(name="yes", policy=LabelPolicy(on=0.8)), bundle__release_counter=1)
+    entry = base.files[0]
+    new = changed(
+        base,
+        files=(changed(entry, size=entry.size + 1), *base.files[1:]),
+        labels=(base.labels[0], changed(base.labels[1], policy__on=0.9)),
+        golden=(changed(base.golden[0], label="no"), *base.golden[1:]),
+        bundle__release_counter=2,
+        data__accuracy_int8=0.5,
+    )
+    found = [(change.section, change.what) for change in compare(base, new).changes]
+    assert found == [
+        ("release", "bundle.release_counter"),
+        ("thresholds", "labels.yes.policy.on"),
+        ("metrics", "data.accuracy_int8"),
+        ("golden", f"golden.{base.golden[0].file}.label"),
+        ("files", f"files.{entry.path}.size"),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from galago_edge.bundle.index import INDEX_LIMIT_BYTES, read_index, write_index
@@ -93,6 +94,7 @@ def test_what_is_written_is_read_again_and_says_what_lies_there(tmp_path: Path) 
     path = make_hollow_bundle(tmp_path / "a.galago", release_counter=4)
     made = write_index(tmp_path, [TEST_KEY])
     assert read_index(*files(tmp_path), TRUSTED, "index.json") == made
+    assert files(tmp_path)[0] == msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n"
     (entry,) = made.bundles
     assert (entry.name, entry.channel, entry.release_counter) == ("tiny", "stable", 4)
     assert (entry.size, entry.sha256) == (

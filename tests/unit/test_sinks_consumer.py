@@ -237,7 +237,12 @@ def test_there_is_no_cursor_before_one_was_made(tmp_path: Path) -> None:
     file.close()
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_what_was_saved_last_is_read(tmp_path: Path) -> None:
+    before = open_files()
     file = cursor_file(tmp_path)
     file.create(CursorPosition(5, 0, 0))
     assert file.ready and not file.dirty
@@ -246,11 +251,13 @@ def test_what_was_saved_last_is_read(tmp_path: Path) -> None:
         assert file.dirty
         again = cursor_file(tmp_path)
         assert again.load() == CursorPosition(5, acked, 2 * acked)
+        assert not again.dirty
         again.close()
     file.sync()
     assert not file.dirty
     file.close()
     assert not file.ready
+    assert open_files() == before
     assert file.path == tmp_path / "mqtt.cursor"
     assert file.path.stat().st_size == 8_192
 
@@ -293,13 +300,13 @@ class FailingDisk(Disk):
 
 
 def test_a_cursor_that_cannot_be_made_whole_is_not_there(tmp_path: Path) -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files()
     file = CursorFile(FailingDisk(), tmp_path, "mqtt")
     with pytest.raises(OSError):
         file.create(CursorPosition(5, 0, 0))
     assert not file.ready
     assert list(tmp_path.iterdir()) == []
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_files() == before
 
 
 def test_an_identity_is_never_nothing_and_never_the_same() -> None:

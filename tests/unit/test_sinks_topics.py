@@ -84,6 +84,7 @@ def test_discovery_is_one_retained_message_for_the_device() -> None:
     assert set(found) == {"device", "origin", "availability", "qos", "components"}
     assert found["device"]["identifiers"] == ["galago-porch.1"] and found["device"]["name"] == "porch.1"
     assert found["origin"] == {"name": "galago", "sw_version": "1.2.3"}
+    assert found["qos"] == 1  # once at least: a second time does no harm
     assert found["availability"] == [{"topic": "site/galago/porch.1/availability"}]
 
 

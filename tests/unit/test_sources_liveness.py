@@ -128,14 +128,15 @@ def test_health_comes_back_when_items_have_flowed_for_exactly_steady_s() -> None
     machine.item(8 * S)
     machine.lost(9 * S, "gone")
     machine.lost(10 * S, "still gone")
-    assert machine.item(20 * S) is None  # recovering already
-    assert machine.item(30 * S - 1) is None
-    assert change(machine.item(30 * S)) == (
+    since_ns = 20 * S + 123_400_000 + 56_789
+    assert machine.item(since_ns) is None  # recovering already
+    assert machine.item(since_ns + 10 * S - 1) is None
+    assert change(machine.item(since_ns + 10 * S)) == (
         "healthy",
-        # it was lost at 9 s, and flowed again from 20 s on
-        {"fault": "still gone", "failures": 1, "lost_s": 11.0},
+        # it was lost at 9 s, and flowed again from 20.12345... s on
+        {"fault": "still gone", "failures": 1, "lost_s": 11.123},
     )
-    assert (machine.fault, machine.failures, machine.since_ns) == ("", 0, 30 * S)
+    assert (machine.fault, machine.failures, machine.since_ns) == ("", 0, since_ns + 10 * S)
 
 
 def test_an_item_after_an_alarm_is_a_recovery_that_is_told() -> None:
