@@ -180,7 +180,7 @@ class Stream:
         with self._use():
             try:
                 events = self._push(self._feed.rest())
-            except BaseException as error:
+            except BaseException as error:  # raised again: a stream that broke decides nothing more
                 self._end(error)
                 raise
             self._end(None)

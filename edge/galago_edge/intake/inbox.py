@@ -198,7 +198,7 @@ def _locked(path: Path, root: Path) -> int | None:
             return fd
     except (BlockingIOError, FileNotFoundError):  # or it was removed between opening and locking
         pass
-    except BaseException:
+    except BaseException:  # the lock must go with what was not taken
         os.close(fd)
         raise
     os.close(fd)

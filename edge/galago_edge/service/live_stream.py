@@ -187,7 +187,7 @@ class LiveStream:
         self.working = self.build
         try:
             records = self.build.push(item, self._doubts, self._clock_ns)
-        except Exception as failure:
+        except Exception as failure:  # a live stream outlives whatever its bundle does
             if not self._walked().live:
                 raise
             return self._failed(failure, item.captured_ns)

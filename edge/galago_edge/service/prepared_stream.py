@@ -79,7 +79,7 @@ def prepare(
         try:
             _check_modality(settings, bundle, address)
             build = build_of(settings, bundle, slots, accelerator, scores=scores, live=_is_live(address))
-        except Exception as failure:
+        except Exception as failure:  # any failure tells against the bundle; the one before it may do
             before = slots.reject(bundle, failure)
             if before is None:
                 raise
@@ -127,7 +127,7 @@ def build_of(
         if slots.live:
             ensure_first_load(slots.store, bundle, profile)
         loaded, stream = _loaded(settings, bundle, profile, accelerator, scores=scores)
-    except BaseException:
+    except BaseException:  # whatever it was, the folder must not stay held
         if hold is not None:
             hold.close()
         raise
@@ -156,7 +156,7 @@ def _loaded(
     )
     try:
         return loaded, DecidingStream(settings.name, loaded, overrides=settings.overrides(), scores=scores)
-    except BaseException:
+    except BaseException:  # whatever it was, the engine's process must be ended
         loaded.close()
         raise
 

@@ -159,7 +159,7 @@ class Supervised:
         capture = connecting.capture()
         try:
             described = capture.description()
-        except BaseException:
+        except BaseException:  # whatever it was, the device must not stay open
             self._close(capture)
             raise
         with self._lock:

@@ -68,7 +68,7 @@ def _claimed(change: StoreChange, folder: Path) -> Iterator[bool]:
         return
     try:
         yield True
-    except BaseException:
+    except BaseException:  # what went wrong inside is told, not what closing says
         with contextlib.suppress(OSError):
             change.fs.close(fd)
         raise

@@ -224,7 +224,7 @@ class _Installer:
                 self._aside = self._change.new_name("bad")
                 self._fs.rename(folder, self._aside)
             self._fs.rename(stage, folder)  # lasts when the record is written
-        except BaseException:
+        except BaseException:  # an interruption, too, must leave no half bundle
             with contextlib.suppress(OSError):
                 self._change.remove(stage)
             raise

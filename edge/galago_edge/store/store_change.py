@@ -110,7 +110,7 @@ class StoreChange:
             self.fs.write(fd, data)
             self.fs.chmod(fd, 0o444)
             self.fs.fsync(fd)
-        except BaseException:
+        except BaseException:  # what went wrong is told, not what closing says
             with contextlib.suppress(OSError):
                 self.fs.close(fd)
             raise
