@@ -73,7 +73,7 @@ class Stream:
             raise ValueError(f"start_ns is {start}, expected 0 or more")
         self._feed = _feed_for(bundle, fps, rate_hz, start)
         self._loaded = load(bundle)
-        self._stream = DecidingStream(name, self._loaded, overrides=thresholds, scores=scores)
+        self._stream = DecidingStream(name, self._loaded, thresholds=thresholds, scores=scores)
         self._emit = emit
         self._emit_failed = False
         self._started = False

@@ -83,7 +83,7 @@ class StreamSettings(Table, frozen=True, kw_only=True):
     """Name of an installed bundle; may be left out when only one fits the source."""
     thresholds: dict[str, Thresholds] = {}
 
-    def overrides(self) -> dict[str, dict[str, float]]:
+    def threshold_overrides(self) -> dict[str, dict[str, float]]:
         """Return the thresholds as the pipeline takes them."""
         return {label: msgspec.to_builtins(given) for label, given in self.thresholds.items()}
 

@@ -10,16 +10,16 @@ from galago_edge.pipeline.classification import (
 from galago_edge.pipeline.driver import batches, drive
 from galago_edge.pipeline.loaded_bundle import LoadedBundle, load
 from galago_edge.pipeline.stream import DecidingStream, SourceAccount, StreamTally
-from galago_edge.pipeline.threshold_overrides import Overrides
+from galago_edge.pipeline.threshold_overrides import ThresholdOverrides
 
 __all__ = [
     "Classification",
     "DecidingStream",
     "LoadedBundle",
-    "Overrides",
     "RankedLabel",
     "SourceAccount",
     "StreamTally",
+    "ThresholdOverrides",
     "batches",
     "classify",
     "classify_clip",

@@ -155,7 +155,8 @@ def _loaded(
         accelerator_settings=accelerator,
     )
     try:
-        return loaded, DecidingStream(settings.name, loaded, overrides=settings.overrides(), scores=scores)
+        thresholds = settings.threshold_overrides()
+        return loaded, DecidingStream(settings.name, loaded, thresholds=thresholds, scores=scores)
     except BaseException:  # whatever it was, the engine's process must be ended
         loaded.close()
         raise
