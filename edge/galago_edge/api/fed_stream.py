@@ -155,7 +155,7 @@ class Stream:
     def feed_gap(self, to_ns: int, *, cause: str = "drop") -> list[EventRecord]:
         """Say that nobody watched from the last item to ``to_ns``; return the events of what came before.
 
-        Labels that are on end, and smoothing begins anew behind it. What comes next lies at ``to_ns`` or
+        Labels that are on end, and smoothing starts over behind it. What comes next lies at ``to_ns`` or
         later. ``cause`` is one of the words of docs/events.md: ``drop``, ``overrun``, ``disconnect`` ...
 
         Raises:

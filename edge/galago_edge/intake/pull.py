@@ -221,7 +221,7 @@ class Puller:
                 raise LinkError(
                     Reason.TRANSPORT,
                     f"{entry.file} has {upload.received} bytes, the index says {entry.size}",
-                    hint="make the index anew: galago bundle index FOLDER --key KEY",
+                    hint="make the index again: galago bundle index FOLDER --key KEY",
                 )
 
         resumed = upload.received > 0

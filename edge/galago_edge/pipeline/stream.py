@@ -311,7 +311,7 @@ class DecidingStream:
         )
 
     def _gap(self, gap: Gap) -> list[Record]:
-        """Say the gap, and begin anew behind it: smoothing must not join what does not belong together."""
+        """Say the gap, and start over behind it: smoothing must not join what does not belong together."""
         self.tally.gaps += 1
         records: list[Record] = [self._off(ended) for ended in self._decider.reset()]
         self._cut.reset()

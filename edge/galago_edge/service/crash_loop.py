@@ -1,4 +1,4 @@
-"""A breaker for bundles that take the service down at every start, whatever starts it anew.
+"""A breaker for bundles that take the service down at every start, whatever restarts it.
 
 A bundle on trial runs out of loads. A committed one has no such count: when several processes in a row end
 soon after they loaded it, and not because somebody stopped them, the device runs what comes next in the order

@@ -301,7 +301,7 @@ def _begun(
     try:
         choices = begin_boot(store, store.trusted(), names=names)
         with contextlib.suppress(GalagoError):
-            state = store.state()  # a start makes a lost state anew (docs/adr/0015)
+            state = store.state()  # a start makes a new one of a lost state (docs/adr/0015)
             unknown = None
     except CallerError as unreadable:  # whom to trust is unknown, so nobody is trusted
         fault = DeviceError(unreadable.reason, str(unreadable), hint=unreadable.hint)

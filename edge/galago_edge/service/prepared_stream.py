@@ -210,7 +210,7 @@ def check_same_input(running: Manifest, new: Manifest) -> None:
             Reason.SOURCE_MISMATCH,
             f"{new.bundle.name} {new.bundle.version} is for a {_words(*met)}, the stream runs on a "
             f"{_words(*expected)}",
-            hint="start the service anew, or give the stream another bundle",
+            hint="restart the service, or give the stream another bundle",
         )
 
 

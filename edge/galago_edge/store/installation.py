@@ -181,7 +181,7 @@ class _Installer:
     def _is_whole(self) -> bool:
         try:
             found = self._store.open(self._bundle.id)
-        except GalagoError:  # missing, damaged or unreadable: it will be written anew
+        except GalagoError:  # missing, damaged or unreadable: it will be written again
             return False
         return found.path == self._store.folder(self._bundle.id)  # not the factory's
 
