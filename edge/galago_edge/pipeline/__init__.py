@@ -7,12 +7,13 @@ from galago_edge.pipeline.classification import (
     classify_clip,
     classify_image,
 )
-from galago_edge.pipeline.driver import batches, drive
+from galago_edge.pipeline.driver import Batches, batches, drive, hand_on
 from galago_edge.pipeline.loaded_bundle import LoadedBundle, load
 from galago_edge.pipeline.stream import DecidingStream, SourceAccount, StreamTally
 from galago_edge.pipeline.threshold_overrides import ThresholdOverrides
 
 __all__ = [
+    "Batches",
     "Classification",
     "DecidingStream",
     "LoadedBundle",
@@ -25,5 +26,6 @@ __all__ = [
     "classify_clip",
     "classify_image",
     "drive",
+    "hand_on",
     "load",
 ]
