@@ -3,7 +3,7 @@
     .venv/bin/python campaigns/bad_live.py [--only NAME,...] [--out FILE]
 
 Each row is a device that runs a good bundle on a camera; a newer one is installed, and the service is told by
-SIGHUP. A process that ends is started anew, as systemd does. The row is right when the old bundle decides
+SIGHUP. A process that ends is restarted, as systemd does. The row is right when the old bundle decides
 again and the record gives the reason, or, for a good one, when it is committed; for one that was committed by
 hand, when the records say why another one runs. ``after``: from SIGHUP until then;
 ``blind``: what the records say that nobody watched, ``starts``: processes in all. Prints the table,

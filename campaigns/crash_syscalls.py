@@ -217,7 +217,7 @@ def campaign(options: argparse.Namespace, folder: Path) -> list[Tally]:
     work = functools.partial(torment, options, versions, folder)
     if options.jobs == 1:
         return [tally for name in options.scenarios for tally in work(name)]
-    # processes of their own, begun anew: what a scenario forks is made of nothing but its own imports
+    # processes of their own, started afresh: what a scenario forks is made of nothing but its own imports
     with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         return [tally for tallies in pool.map(work, options.scenarios) for tally in tallies]
 

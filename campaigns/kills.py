@@ -4,7 +4,7 @@
 
 A camera shows dark and bright in turn, five streams decide on it: about 50 events a second go to a log, and
 through the spool to an MQTT broker and to a webhook. The service gets SIGKILL at a random moment up to a
-second after its first decision and is started anew at once. For three kills out of every ten the broker is
+second after its first decision and is restarted at once. For three kills out of every ten the broker is
 away, so that what waits in the spool survives several kills. Bars; the exit code is 1 when one is missed:
 
   lost events   0: what stands in the log, and every number that the spool gave, reached the broker

@@ -13,7 +13,7 @@ from campaigns.soak_world import SOURCES, YEAR_S, World
 Condition = Callable[[], bool]
 _SHORT_S = 6.0
 _LONG_S = 12.0
-"""Longer than a source may be silent (``stall_s``), with several attempts to open it anew."""
+"""Longer than a source may be silent (``stall_s``), with several attempts to reopen it."""
 _AT_ONCE_S = 0.2
 
 
@@ -43,8 +43,8 @@ class Conditions:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def flows(self, *sources: str, anew: bool = False) -> Callable[[], Condition]:
-        """Each source gives something new; with ``anew``, over another connection."""
+    def flows(self, *sources: str, reopened: bool = False) -> Callable[[], Condition]:
+        """Each source gives something new; with ``reopened``, over another connection."""
 
         def before() -> Condition:
             connects = self._counts("connects")
@@ -56,7 +56,9 @@ class Conditions:
                 if items is None:
                     items = found
                     return False
-                again = not anew or all(self._counts("connects")[name] > connects[name] for name in sources)
+                again = not reopened or all(
+                    self._counts("connects")[name] > connects[name] for name in sources
+                )
                 return again and all(found.get(name, 0) > items.get(name, 0) for name in sources)
 
             return now
@@ -156,7 +158,7 @@ def script(world: World) -> list[Fault]:
         ),
         Fault(
             name="MJPEG frame is cut off", break_=mjpeg.truncate, away_s=_AT_ONCE_S,
-            broken=("yard",), works=flows("yard", anew=True),
+            broken=("yard",), works=flows("yard", reopened=True),
         ),
         Fault(
             name="RTSP camera stalls", break_=rtsp.stall, repair=rtsp.resume, away_s=_LONG_S,
@@ -164,7 +166,7 @@ def script(world: World) -> list[Fault]:
         ),
         Fault(
             name="captures are killed (-9)", break_=to_captures(signal.SIGKILL), away_s=_AT_ONCE_S,
-            broken=SOURCES, works=flows("porch", "yard", "hall", anew=True),
+            broken=SOURCES, works=flows("porch", "yard", "hall", reopened=True),
         ),
         Fault(
             name="webhook answers 500", break_=setting(webhook, "status", 500),
@@ -207,7 +209,7 @@ def script(world: World) -> list[Fault]:
         ),
         Fault(
             name="captures hang (STOP)", break_=to_captures(signal.SIGSTOP), away_s=_AT_ONCE_S,
-            broken=SOURCES, works=flows("porch", "yard", "hall", anew=True),
+            broken=SOURCES, works=flows("porch", "yard", "hall", reopened=True),
         ),
         Fault(
             name="MJPEG camera stops, starts", break_=mjpeg.stop, repair=mjpeg.start,

@@ -41,7 +41,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the gate and the device's op table ask about. Tensors and nodes: main subgraph."""
+    """All that the quality gate and the device's op table ask about. Tensors and nodes: main subgraph."""
 
     bytes: int
     schema_version: int

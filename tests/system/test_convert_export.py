@@ -104,7 +104,7 @@ def test_models_become_full_int8_with_the_fixed_input_scale(
 
 
 def test_converting_twice_gives_the_same_bytes(keras: Any, tmp_path: Any) -> None:
-    """In one process, and of the saved model in a fresh one, whose counters and layer numbers start anew."""
+    """In one process, and of the saved model in a fresh one, whose counters and layer numbers start again."""
     model = image_network(keras)
     first, second = exported(model), exported(model)
     assert first.float_model == second.float_model

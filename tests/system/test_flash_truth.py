@@ -24,7 +24,7 @@ from galago_edge.host.machine import this_arch
 from galago_edge.intake import session as receiving
 from galago_edge.intake.flash_pipe import Pipe
 from galago_edge.intake.receiver import Receipt
-from galago_edge.intake.session import Receiving
+from galago_edge.intake.session import ReceivingSession
 from galago_edge.store import Store, collect
 from galago_workstation.flashing import device_session
 from galago_workstation.flashing.links import DeviceLink, open_link
@@ -288,7 +288,7 @@ def test_what_is_there_already_is_not_collected_while_it_is_taken(
     monkeypatch.setattr(receiving, "receive", first_somebody_collects)
     down, up = os.pipe(), os.pipe()
     Pipe(up[0], down[1]).send(offer)
-    assert Receiving(Pipe(down[0], up[1]), root).serve() == 0
+    assert ReceivingSession(Pipe(down[0], up[1]), root).serve() == 0
     assert (removed, active(root)) == ([], "2.0.0")
     for fd in (*down, *up):
         os.close(fd)

@@ -1,6 +1,6 @@
 """The status page in Chromium: what a visitor sees, on a desk and on a phone, with the service and without.
 
-With ``GALAGO_SCREENSHOTS=docs`` in the environment the pictures in docs/ are made anew.
+With ``GALAGO_SCREENSHOTS=docs`` in the environment the pictures in docs/ are made again.
 """
 
 from __future__ import annotations

@@ -323,7 +323,7 @@ def test_systemd_hears_ready_progress_and_the_end(root: Path, tmp_path: Path, ca
         ) as running:
             assert manager.recv(100) == b"READY=1"
             assert manager.recv(100) == b"WATCHDOG=1"
-            camera.stop()  # that is the camera's fault: starting the service anew would not help
+            camera.stop()  # that is the camera's fault: restarting the service would not help
             running.until(lambda: "alarmed" in running.states("source"), "the alarm")
             while manager.recv(100) != b"WATCHDOG=1":
                 pass

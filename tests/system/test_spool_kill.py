@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from galago_edge.contract.records import EventRecord, decode_record
-from galago_edge.sinks.stored_record import scan_frames
+from galago_edge.sinks.stored_record import scan_records
 from real_parts import WallClock, WebhookServer, wait_for
 from real_parts.processes import Child
 
@@ -112,7 +112,7 @@ def test_no_event_that_was_written_is_lost_by_kills_at_any_moment(
         first = int((tmp_path / "emitted").read_text())
         for path in (tmp_path / "spool").glob("*.spool"):
             data = path.read_bytes()
-            whole = sum(44 + len(frame.line) for _, frame in scan_frames(data))
+            whole = sum(44 + len(frame.line) for _, frame in scan_records(data))
             assert len(data) - whole < 1_000, "at most the last frame is torn"
     webhook.status, webhook.delay_s = 200, 0.0
     child = device(first, 0.002)

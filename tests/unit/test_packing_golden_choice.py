@@ -15,9 +15,10 @@ import pytest
 
 from galago_edge.contract.errors import ModelError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
+from galago_edge.recording.sample_media import wav_bytes
 from galago_workstation.data.sample import Sample
 from galago_workstation.packing import golden_choice
-from galago_workstation.packing.golden_choice import choose_golden, png_bytes, wav_bytes
+from galago_workstation.packing.golden_choice import choose_golden, png_bytes
 
 DARK, MID, BRIGHT = 0, 1, 2
 MARGINS = {10: 75, 60: 25, 80: 5, 84: 1, 128: 42, 168: 2, 172: 2, 200: 31, 255: 85}

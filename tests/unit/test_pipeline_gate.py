@@ -413,7 +413,7 @@ def test_gate_and_pace_go_together(tmp_path: Path, tiny_audio_model: bytes) -> N
 
 def test_levels_are_where_each_label_stands(tmp_path: Path, tiny_image_model: bytes) -> None:
     loaded = camera(tmp_path, tiny_image_model)
-    stream = DecidingStream("cam", loaded, overrides={"mid": {"on": 0.9}})
+    stream = DecidingStream("cam", loaded, thresholds={"mid": {"on": 0.9}})
     assert [level.score for level in stream.levels()] == [0.0] * 3
     assert stream.warm_up
     pushed(stream, frames([BRIGHT] * 4))

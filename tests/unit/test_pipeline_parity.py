@@ -15,7 +15,7 @@ from galago_edge.contract.manifest import GoldenExpected, Label, LabelPolicy
 from galago_edge.engine import AcceleratorError, Fault, TensorInfo
 from galago_edge.pipeline import parity
 from galago_edge.pipeline.parity import GoldenInput, Speed, check_answer, check_speed, check_tensors
-from galago_edge.pipeline.threshold_overrides import override
+from galago_edge.pipeline.threshold_overrides import override_thresholds
 
 INPUT = TensorInfo("input", 0, (1, 2, 2, 3), "uint8", 1.0, 0)
 OUTPUT = TensorInfo("logits", 9, (1, 3), "int8", 0.25, -3)
@@ -146,14 +146,14 @@ def test_every_logit_may_be_off_by_so_many_steps(logits: tuple[int, ...], passes
 def test_the_ends_of_int8_are_255_steps_apart(clock: Clock) -> None:
     engine: Any = Backend(clock, [1], (-128, 0, 0))
     with pytest.raises(
-        AcceleratorError, match="is off by 255 steps, 4 are allowed, and label 1 wins where 0"
+        AcceleratorError, match="is off by 255 quantization steps, 4 are allowed, and label 1 wins where 0"
     ):
         check_answer(engine, golden(5, 127, 0, 0))
 
 
 def test_another_winner_within_the_tolerance_is_no_parity(clock: Clock) -> None:
     engine: Any = Backend(clock, [1], (10, 11, 0))
-    with pytest.raises(AcceleratorError, match=r"golden/05\.png is off by 2 steps") as caught:
+    with pytest.raises(AcceleratorError, match=r"golden/05\.png is off by 2 quantization steps") as caught:
         check_answer(engine, golden(5, 10, 9, 0))
     assert caught.value.fault is Fault.PARITY_FAILED
 
@@ -189,7 +189,7 @@ def test_another_tensor_is_another_model(role: str, other: TensorInfo, clock: Cl
 def test_an_override_of_no_label_names_at_most_twenty_that_there_are() -> None:
     labels = [Label(name=f"label{number:02}", policy=LabelPolicy()) for number in range(21)]
     with pytest.raises(CallerError, match="'smoke', which is no label") as caught:
-        override(labels, {"smoke": {"on": 0.5}})
+        override_thresholds(labels, {"smoke": {"on": 0.5}})
     assert caught.value.reason is Reason.CONFIG_BAD
     assert caught.value.hint == "its labels: " + ", ".join(f"label{number:02}" for number in range(20))
 
@@ -200,7 +200,9 @@ def test_only_what_differs_is_told_and_everything_else_stays() -> None:
         Label(name="bell", policy=LabelPolicy(on=0.75, off=0.25)),
         Label(name="horn", policy=LabelPolicy(on=0.5, off=0.25)),
     ]
-    changed, differences = override(labels, {"bell": {"on": 0.75, "off": 0.5}, "horn": {"on": 0.625}})
+    changed, differences = override_thresholds(
+        labels, {"bell": {"on": 0.75, "off": 0.5}, "horn": {"on": 0.625}}
+    )
     assert differences == {
         "bell": {"off": {"manifest": 0.25, "device": 0.5}},
         "horn": {"on": {"manifest": 0.5, "device": 0.625}},
@@ -210,4 +212,4 @@ def test_only_what_differs_is_told_and_everything_else_stays() -> None:
         Label(name="bell", policy=LabelPolicy(on=0.75, off=0.5)),
         Label(name="horn", policy=LabelPolicy(on=0.625, off=0.25)),
     )
-    assert override(labels, {}) == (tuple(labels), {})
+    assert override_thresholds(labels, {}) == (tuple(labels), {})

@@ -17,7 +17,7 @@ from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
 from galago_edge.engine import Engine
-from galago_edge.pipeline import DecidingStream, LoadedBundle, Overrides, StreamTally, drive, load
+from galago_edge.pipeline import DecidingStream, LoadedBundle, StreamTally, ThresholdOverrides, drive, load
 from galago_edge.preprocess import log_mel
 from test_kit import TEST_KEY, TINY_AUDIO, TINY_IMAGE, changed, make_bundle
 
@@ -377,24 +377,24 @@ def test_a_model_that_is_not_the_manifests_is_refused(image_bundle: Path) -> Non
     ],
 )
 def test_events_show_where_the_device_differs(
-    overrides: Overrides, shown: object, image_bundle: Path
+    overrides: ThresholdOverrides, shown: object, image_bundle: Path
 ) -> None:
-    stream = DecidingStream("cam", ready(image_bundle), overrides=overrides)
+    stream = DecidingStream("cam", ready(image_bundle), thresholds=overrides)
     (event,) = events(pushed(stream, frames([BRIGHT] * 4)))
     assert event.overrides == shown
 
 
 def test_an_override_is_what_decides(image_bundle: Path) -> None:
-    stream = DecidingStream("cam", ready(image_bundle), overrides={"bright": {"on": 1.0}})
+    stream = DecidingStream("cam", ready(image_bundle), thresholds={"bright": {"on": 1.0}})
     assert not events(pushed(stream, frames([BRIGHT] * 9)))
 
 
 @pytest.mark.parametrize(
     "overrides", [{"smoke": {"on": 0.5}}, {"bright": {"on": 0.3}}, {"bright": {"off": 0.7}}]
 )
-def test_overrides_that_make_no_sense_are_refused(overrides: Overrides, image_bundle: Path) -> None:
+def test_overrides_that_make_no_sense_are_refused(overrides: ThresholdOverrides, image_bundle: Path) -> None:
     with pytest.raises(CallerError) as caught:
-        DecidingStream("cam", ready(image_bundle), overrides=overrides)
+        DecidingStream("cam", ready(image_bundle), thresholds=overrides)
     assert caught.value.reason is Reason.CONFIG_BAD
 
 
@@ -408,7 +408,7 @@ def walk(source: ListSource, stream: DecidingStream) -> tuple[list[Record], Gala
 
 def test_the_first_record_says_what_decides_and_the_last_what_it_came_to(image_bundle: Path) -> None:
     loaded = ready(image_bundle)
-    stream = DecidingStream("cam", loaded, overrides={"mid": {"on": 0.9}})
+    stream = DecidingStream("cam", loaded, thresholds={"mid": {"on": 0.9}})
     records, failure = walk(ListSource(frames([BRIGHT] * 5)), stream)
     assert failure is None
     started, ended = records[0], records[-1]

@@ -39,9 +39,9 @@ def test_a_config_file_is_read(tmp_path: Path) -> None:
         "digits",
         str(tmp_path / "clips/door.avi?fps=10"),
     )
-    assert door.overrides() == {"seven": {"on": 0.9}, "two words": {"on": 0.8, "off": 0.3}}
+    assert door.threshold_overrides() == {"seven": {"on": 0.9}, "two words": {"on": 0.8, "off": 0.3}}
     assert door.thresholds["seven"].off is UNSET
-    assert (hall.source, hall.bundle, hall.overrides()) == ("pipe:-?rate=48000", None, {})
+    assert (hall.source, hall.bundle, hall.threshold_overrides()) == ("pipe:-?rate=48000", None, {})
 
 
 def test_absolute_paths_and_cameras_stay_what_they_are(tmp_path: Path) -> None:

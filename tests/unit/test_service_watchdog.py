@@ -70,7 +70,7 @@ def test_a_source_stands_still_when_nothing_changed_for_longer_than_its_patience
     assert watchdog.standstill([source(1)], [], 0.0) is None
     clock.ns += 1
     assert watchdog.standstill([source(1)], [], 0.0) == "source cam is neither captured nor tried"
-    assert watchdog.standstill([source(2)], [], 0.0) is None  # and from here on it is counted anew
+    assert watchdog.standstill([source(2)], [], 0.0) is None  # and from here on it is counted again
     clock.ns += 30 * S
     assert watchdog.standstill([source(2)], [], 0.0) is None
     clock.ns += 1

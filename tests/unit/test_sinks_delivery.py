@@ -16,7 +16,7 @@ from galago_edge.sinks.spool_writer import Entry
 from real_parts import wait_for
 
 
-def test_pauses_double_up_to_a_limit_and_begin_anew() -> None:
+def test_pauses_double_up_to_a_limit_and_start_over() -> None:
     backoff = Backoff(0.5, 8.0, draw=lambda: 0.0)
     assert [backoff.pause_s() for _ in range(7)] == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
     backoff.reset()

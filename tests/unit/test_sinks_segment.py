@@ -11,7 +11,7 @@ import pytest
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.rotating_log import RETRY_S, RotatingLog
 from galago_edge.sinks.segment import Segment, segments_in
-from galago_edge.sinks.stored_record import DAMAGED, FRAME_BYTES, StoredRecord, encode_frame
+from galago_edge.sinks.stored_record import DAMAGED, OVERHEAD_BYTES, StoredRecord, encode_record
 
 FIRST = 100
 
@@ -49,7 +49,7 @@ def test_a_segment_is_named_by_its_first_record_and_knows_where_each_lies(tmp_pa
     records = [record(100), record(101, 2, b"a longer line\n"), record(102, 3, b"\n")]
     segment.append(records[:1])
     segment.append(records[1:])
-    assert segment.size == segment.path.stat().st_size == 3 * FRAME_BYTES + 8 + 14 + 1
+    assert segment.size == segment.path.stat().st_size == 3 * OVERHEAD_BYTES + 8 + 14 + 1
     assert (segment.end_seq, segment.dirty, held(segment)) == (103, True, [1, 2, 3])
     assert list(segment.times_ns) == [1_100, 1_101, 1_102]
     again = loaded(tmp_path)
@@ -66,15 +66,15 @@ def test_a_segment_is_named_by_its_first_record_and_knows_where_each_lies(tmp_pa
 
 
 def test_a_torn_end_is_no_record(tmp_path: Path) -> None:
-    whole = encode_frame(record(100))
-    segment = written(tmp_path, whole + encode_frame(record(101))[:-1])
+    whole = encode_record(record(100))
+    segment = written(tmp_path, whole + encode_record(record(101))[:-1])
     assert (held(segment), segment.size) == ([1], 2 * len(whole) - 1)
     assert segment.read(100) == record(100)
     segment.close()
 
 
 def test_a_damaged_record_in_the_middle_keeps_its_number(tmp_path: Path) -> None:
-    frames = [encode_frame(record(seq)) for seq in (100, 101, 102)]
+    frames = [encode_record(record(seq)) for seq in (100, 101, 102)]
     spoilt = bytearray(frames[1])
     spoilt[-2] ^= 1
     segment = written(tmp_path, frames[0] + bytes(spoilt) + frames[2])
@@ -85,7 +85,7 @@ def test_a_damaged_record_in_the_middle_keeps_its_number(tmp_path: Path) -> None
 
 
 def test_damage_at_the_beginning_shows_by_the_name_of_the_file(tmp_path: Path) -> None:
-    segment = written(tmp_path, encode_frame(record(103)))
+    segment = written(tmp_path, encode_record(record(103)))
     assert held(segment) == [DAMAGED] * 3 + [1]
     assert segment.read(103) == record(103)
     segment.close()
@@ -93,12 +93,12 @@ def test_damage_at_the_beginning_shows_by_the_name_of_the_file(tmp_path: Path) -
 
 @pytest.mark.parametrize(("hole", "believed"), [(1 << 20, True), ((1 << 20) + 1, False)])
 def test_a_number_too_far_ahead_is_damage(hole: int, believed: bool, tmp_path: Path) -> None:
-    segment = written(tmp_path, encode_frame(record(100)) + encode_frame(record(101 + hole)))
+    segment = written(tmp_path, encode_record(record(100)) + encode_record(record(101 + hole)))
     assert segment.end_seq == (102 + hole if believed else 101)
 
 
 def test_a_number_that_was_there_already_is_damage(tmp_path: Path) -> None:
-    frames = [encode_frame(record(seq)) for seq in (100, 101, 100, 101, 102)]
+    frames = [encode_record(record(seq)) for seq in (100, 101, 100, 101, 102)]
     segment = written(tmp_path, b"".join(frames))
     assert held(segment) == [1, 1, 1]
     assert segment.read(102) == record(102)
@@ -106,9 +106,9 @@ def test_a_number_that_was_there_already_is_damage(tmp_path: Path) -> None:
 
 
 def test_a_record_that_rotted_since_it_was_loaded_is_none(tmp_path: Path) -> None:
-    segment = written(tmp_path, b"".join(encode_frame(record(seq)) for seq in (100, 101, 102)))
+    segment = written(tmp_path, b"".join(encode_record(record(seq)) for seq in (100, 101, 102)))
     data = bytearray(segment.path.read_bytes())
-    data[FRAME_BYTES + 8 + FRAME_BYTES] ^= 1
+    data[OVERHEAD_BYTES + 8 + OVERHEAD_BYTES] ^= 1
     segment.path.write_bytes(data)
     assert [segment.read(seq) for seq in (100, 101, 102)] == [record(100), None, record(102)]
     segment.close()
@@ -116,13 +116,13 @@ def test_a_record_that_rotted_since_it_was_loaded_is_none(tmp_path: Path) -> Non
 
 def test_records_from_a_number_on_may_be_left_to_the_next_segment(tmp_path: Path) -> None:
     for seq, kept in ((103, 3), (102, 2), (100, 0), (99, 0)):
-        segment = written(tmp_path, b"".join(encode_frame(record(number)) for number in (100, 101, 102)))
+        segment = written(tmp_path, b"".join(encode_record(record(number)) for number in (100, 101, 102)))
         segment.forget_from(seq)
         assert segment.end_seq == FIRST + kept == FIRST + len(segment.times_ns)
 
 
 def test_a_segment_that_somebody_removed_has_no_records(tmp_path: Path) -> None:
-    segment = written(tmp_path, encode_frame(record(100)))
+    segment = written(tmp_path, encode_record(record(100)))
     segment.path.unlink()
     assert segment.read(100) is None
 
@@ -183,8 +183,8 @@ def test_half_a_record_that_cannot_be_taken_back_breaks_the_segment(tmp_path: Pa
 
 
 def test_blocks_that_cannot_be_read_cost_the_records_that_lie_there(tmp_path: Path) -> None:
-    line = b"x" * (4_096 - FRAME_BYTES - 1) + b"\n"
-    frames = [encode_frame(record(seq, 1, line)) for seq in (100, 101, 102)]
+    line = b"x" * (4_096 - OVERHEAD_BYTES - 1) + b"\n"
+    frames = [encode_record(record(seq, 1, line)) for seq in (100, 101, 102)]
     (tmp_path / f"{FIRST:020d}.spool").write_bytes(b"".join(frames))
     disk = BadDisk()
     disk.bad_blocks = {1}

@@ -24,7 +24,7 @@ from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.spool import Spool
 from galago_edge.sinks.spool_writer import Entry
-from galago_edge.sinks.stored_record import FRAME_BYTES, scan_frames
+from galago_edge.sinks.stored_record import OVERHEAD_BYTES, scan_records
 from real_parts import small_disk
 
 ALL = ("event", "state", "gap")
@@ -573,7 +573,7 @@ def test_what_was_delivered_from_memory_is_never_written(tmp_path: Path) -> None
     spool.append(entries(6, 1))
     killed(spool)
     files = [path.read_bytes() for path in sorted(tmp_path.glob("*.spool"))]
-    assert [frame.seq for data in files for _, frame in scan_frames(data)] == [1, 7]
+    assert [frame.seq for data in files for _, frame in scan_records(data)] == [1, 7]
     found = take(opened(tmp_path))
     assert (numbers(found), losses(found)) == ([6], [])
 
@@ -957,4 +957,4 @@ def test_a_spool_of_the_usual_size_is_opened_without_reading_twice(tmp_path: Pat
     spool = opened(tmp_path, max_bytes=4_000_000)
     assert spool.consumer("mqtt").pending == 10_000
     assert spool.bytes == sum(path.stat().st_size for path in tmp_path.glob("*.spool"))
-    assert spool.bytes > 10_000 * (FRAME_BYTES + 150)
+    assert spool.bytes > 10_000 * (OVERHEAD_BYTES + 150)

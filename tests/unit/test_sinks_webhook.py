@@ -268,7 +268,7 @@ def test_a_server_may_ask_for_a_pause_in_whole_seconds_up_to_five_minutes(
         assert rested[-1] <= 0.02
 
 
-def test_pauses_between_tries_begin_anew_after_a_success(
+def test_pauses_between_tries_start_over_after_a_success(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rested: list[float] = []

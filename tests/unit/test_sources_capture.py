@@ -409,7 +409,7 @@ def test_what_ends_for_good_is_no_live_source(
     monkeypatch.chdir(tmp_path)
     for name in ("clip.avi", "night.wav"):
         Path(name).touch()
-    with pytest.raises(CallerError, match="expected what can be opened anew") as caught:
+    with pytest.raises(CallerError, match="expected what can be reopened") as caught:
         open_capture(parse_source(text), SourceSettings(address="x"), rate_hz=16_000)
     assert caught.value.reason is Reason.CONFIG_BAD
 

@@ -17,7 +17,7 @@ from galago_edge.store.state import (
     encode_state,
     with_active,
     with_commit,
-    with_event,
+    with_entry,
     with_staged,
 )
 
@@ -89,7 +89,7 @@ def test_the_history_keeps_the_last_changes() -> None:
 
 def test_what_was_overridden_stays_in_the_history_as_long_as_its_bundle_is_active() -> None:
     state = with_active(State(), "alarms", release(1))
-    state = with_event(state, "override", "", name="alarms", release=release(1), reason="allow-downgrade")
+    state = with_entry(state, "override", "", name="alarms", release=release(1), reason="allow-downgrade")
     for counter in range(1, 3 * HISTORY_LENGTH):
         state = with_active(state, "porch", release(counter))
     assert len(state.history) == HISTORY_LENGTH and state.history[0].reason == "allow-downgrade"
@@ -100,10 +100,10 @@ def test_what_was_overridden_stays_in_the_history_as_long_as_its_bundle_is_activ
 
 def test_what_was_overridden_stays_too_for_what_a_rollback_or_an_activation_could_bring_back() -> None:
     state = with_active(State(), "alarms", release(1))
-    state = with_event(state, "override", "", name="alarms", release=release(1), reason="allow-bad")
+    state = with_entry(state, "override", "", name="alarms", release=release(1), reason="allow-bad")
     state = with_active(state, "alarms", release(2))  # the first one is the previous one
     state = with_staged(state, "alarms", release(3))
-    state = with_event(state, "override", "", name="alarms", release=release(3), reason="ignore-compatible")
+    state = with_entry(state, "override", "", name="alarms", release=release(3), reason="ignore-compatible")
     for counter in range(100, 100 + 3 * HISTORY_LENGTH):
         state = with_active(state, "porch", release(counter))
     assert [event.reason for event in state.history[:3]] == ["allow-bad", "ignore-compatible", ""]
@@ -112,7 +112,7 @@ def test_what_was_overridden_stays_too_for_what_a_rollback_or_an_activation_coul
 def test_the_same_override_again_and_again_leaves_room_for_everything_else() -> None:
     state = with_active(State(), "alarms", release(1))
     for _ in range(2 * HISTORY_LENGTH):
-        state = with_event(state, "override", "", name="alarms", release=release(1), reason="allow-bad")
+        state = with_entry(state, "override", "", name="alarms", release=release(1), reason="allow-bad")
         state = with_commit(state, "alarms", "", "by hand")
         assert state.history[-1].action == "commit"
     assert len(state.history) == HISTORY_LENGTH

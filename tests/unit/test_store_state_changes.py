@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from galago_edge.store.state import (
     BAD_LENGTH,
     HISTORY_LENGTH,
-    Event,
+    HistoryEntry,
     Release,
     Slot,
     State,
@@ -24,7 +24,7 @@ from galago_edge.store.state import (
     with_boot,
     with_boot_back,
     with_commit,
-    with_event,
+    with_entry,
     with_rollback,
     with_staged,
 )
@@ -55,12 +55,12 @@ def slot(state: State) -> Slot:
     return state.slots[NAME]
 
 
-def last(state: State) -> Event:
+def last(state: State) -> HistoryEntry:
     return state.history[-1]
 
 
-def event(seq: int, action: Any, of: Release | None, at_utc: str = SINCE, **fields: Any) -> Event:
-    return Event(
+def event(seq: int, action: Any, of: Release | None, at_utc: str = SINCE, **fields: Any) -> HistoryEntry:
+    return HistoryEntry(
         seq=seq,
         action=action,
         at_utc=at_utc,
@@ -184,10 +184,10 @@ def test_a_rollback_to_what_was_before_the_trial_is_not_its_own_previous_one() -
 
 
 def test_a_load_of_a_trial_is_counted_and_can_be_given_back_without_a_trace() -> None:
-    before = with_event(store(active=release(1), trial=Trial(left=3, since_utc=SINCE, boots=4)), "gc", NOW)
+    before = with_entry(store(active=release(1), trial=Trial(left=3, since_utc=SINCE, boots=4)), "gc", NOW)
     used = with_boot(before, NAME, NOW)
     assert slot(used).trial == Trial(left=2, since_utc=SINCE, boots=5)
-    assert last(used) == event(7, "boot", release(1), NOW, reason="trial, 2 loads left")
+    assert last(used) == event(7, "boot", release(1), NOW, reason="trial, 2 boot attempts left")
     back = with_boot_back(used, NAME)
     assert back.slots == before.slots
     assert back.history == before.history
@@ -195,10 +195,10 @@ def test_a_load_of_a_trial_is_counted_and_can_be_given_back_without_a_trace() ->
 
 
 def test_only_the_load_itself_is_forgotten() -> None:
-    used = with_event(with_boot(store(active=release(1), trial=TRIAL), NAME, NOW), "gc", NOW)
+    used = with_entry(with_boot(store(active=release(1), trial=TRIAL), NAME, NOW), "gc", NOW)
     assert with_boot_back(used, NAME).history == used.history
     other = store(active=release(1), trial=TRIAL)
-    other = with_event(other, "boot", NOW, name="porch", release=release(2))
+    other = with_entry(other, "boot", NOW, name="porch", release=release(2))
     assert with_boot_back(other, NAME).history == other.history
     assert with_boot_back(store(active=release(1), trial=TRIAL), NAME).history == ()
 
@@ -219,12 +219,12 @@ def test_only_the_load_itself_is_forgotten() -> None:
 def test_a_bundle_came_back_when_nothing_followed_its_rollback(actions: list[Any], back: bool) -> None:
     state = store(active=release(1))
     for action in actions:
-        state = with_event(state, action, NOW, name=NAME, release=release(1))
+        state = with_entry(state, action, NOW, name=NAME, release=release(1))
     assert came_back(state, NAME) is back
     assert not came_back(state, "porch")
     others: list[Any] = ["install", "rollback"]
     for action in others:  # another name's history is its own
-        state = with_event(state, action, NOW, name="porch", release=release(2))
+        state = with_entry(state, action, NOW, name="porch", release=release(2))
     assert came_back(state, NAME) is back
     assert came_back(state, "porch")
 
@@ -256,23 +256,23 @@ def test_the_last_bad_bundles_are_kept_each_once(counters: list[int]) -> None:
 
 def test_a_note_about_the_whole_store_names_no_bundle_and_changes_no_slot() -> None:
     before = store(active=release(1))
-    state = with_event(before, "scrub", NOW, reason="all whole")
+    state = with_entry(before, "scrub", NOW, reason="all whole")
     assert state.slots == before.slots
-    assert last(state) == Event(seq=6, action="scrub", at_utc=NOW, reason="all whole")
+    assert last(state) == HistoryEntry(seq=6, action="scrub", at_utc=NOW, reason="all whole")
 
 
-def noted(seq: int, action: Any, of: Release, reason: str = "") -> Event:
+def noted(seq: int, action: Any, of: Release, reason: str = "") -> HistoryEntry:
     return event(seq, action, of, reason=reason)
 
 
-def full_history(*first: Event) -> State:
+def full_history(*first: HistoryEntry) -> State:
     """A record whose history has no room, beginning with these events."""
     others = (noted(seq, "commit", release(1)) for seq in range(len(first), HISTORY_LENGTH))
     return State(seq=HISTORY_LENGTH, slots={NAME: Slot(active=release(1))}, history=(*first, *others))
 
 
-def added(state: State, action: Any = "commit", reason: str = "") -> tuple[Event, ...]:
-    return with_event(state, action, SINCE, name=NAME, release=release(1), reason=reason).history
+def added(state: State, action: Any = "commit", reason: str = "") -> tuple[HistoryEntry, ...]:
+    return with_entry(state, action, SINCE, name=NAME, release=release(1), reason=reason).history
 
 
 def test_a_full_history_loses_its_oldest_event() -> None:

@@ -73,7 +73,7 @@ class Stream:
             raise ValueError(f"start_ns is {start}, expected 0 or more")
         self._feed = _feed_for(bundle, fps, rate_hz, start)
         self._loaded = load(bundle)
-        self._stream = DecidingStream(name, self._loaded, overrides=thresholds, scores=scores)
+        self._stream = DecidingStream(name, self._loaded, thresholds=thresholds, scores=scores)
         self._emit = emit
         self._emit_failed = False
         self._started = False
@@ -155,7 +155,7 @@ class Stream:
     def feed_gap(self, to_ns: int, *, cause: str = "drop") -> list[EventRecord]:
         """Say that nobody watched from the last item to ``to_ns``; return the events of what came before.
 
-        Labels that are on end, and smoothing begins anew behind it. What comes next lies at ``to_ns`` or
+        Labels that are on end, and smoothing starts over behind it. What comes next lies at ``to_ns`` or
         later. ``cause`` is one of the words of docs/events.md: ``drop``, ``overrun``, ``disconnect`` ...
 
         Raises:
@@ -180,7 +180,7 @@ class Stream:
         with self._use():
             try:
                 events = self._push(self._feed.rest())
-            except BaseException as error:
+            except BaseException as error:  # raised again: a stream that broke decides nothing more
                 self._end(error)
                 raise
             self._end(None)

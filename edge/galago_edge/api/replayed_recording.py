@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Self
 
@@ -12,7 +12,7 @@ from galago_edge.api.trusted_bundle import FilePath
 from galago_edge.bundle import Bundle
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import Record
-from galago_edge.pipeline import DecidingStream, batches, load
+from galago_edge.pipeline import Batches, DecidingStream, batches, hand_on, load
 from galago_edge.sources import open_source
 
 
@@ -38,7 +38,7 @@ class Replay:
         self._source = open_source(text, bundle.spec, block_samples=block_samples)
         self._loaded = load(bundle)
         self._stream = DecidingStream(name, self._loaded, scores=scores)
-        self._walk: Generator[list[Record], None, GalagoError | None] | None = None
+        self._walk: Batches | None = None
         self._use = SoleUser(f"the replay of {text}")
 
     def __enter__(self) -> Self:
@@ -74,13 +74,7 @@ class Replay:
             ValueError: It was walked through already, or is closed.
         """
         with closing(self._begun()) as walk, self._use():
-            while True:
-                try:
-                    records = next(walk)
-                except StopIteration as end:
-                    failure: GalagoError | None = end.value
-                    return failure
-                emit(records)
+            return hand_on(walk, emit)
 
     @property
     def windows(self) -> int:
@@ -107,7 +101,7 @@ class Replay:
                 self._walk.close()
             self._loaded.close()
 
-    def _begun(self) -> Generator[list[Record], None, GalagoError | None]:
+    def _begun(self) -> Batches:
         with self._use():
             if self._walk is not None:
                 raise ValueError("this replay was walked through already; make a new one with replay(...)")

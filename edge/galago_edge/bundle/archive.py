@@ -1,7 +1,7 @@
 """The archive around a bundle: plain ustar, of which every byte is fixed by the member names and sizes.
 
 Any ``tar`` lists and unpacks it. This reader accepts exactly what :func:`write_archive` writes: it
-makes each header anew from name and size and compares, it checks the padding, and nothing may
+makes each header again from name and size and compares, it checks the padding, and nothing may
 stand behind the two closing zero blocks.
 """
 

@@ -57,8 +57,8 @@ def create_key_pair(path: Path, comment: str = "") -> str:
     _write_new(path, pem, 0o600)
     try:
         _write_new(public, public_line(key_id(key), comment).encode(), 0o644)
-    except BaseException:
-        path.unlink(missing_ok=True)  # half a pair would block the next try
+    except BaseException:  # whatever it was, half a pair would block the next try
+        path.unlink(missing_ok=True)
         raise
     return key_id(key)
 

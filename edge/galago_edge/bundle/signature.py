@@ -1,7 +1,7 @@
 """The signature file: Ed25519 over the exact manifest bytes, by one key or several.
 
 ``{"signatures":[{"alg":"ed25519","keyid":"...","sig":"..."}]}``, written in one way only: ordered by
-key id, lower-case hexadecimal, no blanks. The reader writes it anew and compares, because these are
+key id, lower-case hexadecimal, no blanks. The reader writes it again and compares, because these are
 the only bytes of a bundle that no signature covers.
 """
 

@@ -26,15 +26,15 @@ def history(root: Path, as_json: bool) -> None:
     """
     from galago_edge.store.inventory import existing_store
 
-    events = tuple(reversed(existing_store(root).state().history))
+    entries = tuple(reversed(existing_store(root).state().history))
     if as_json:
-        data = [{field: getattr(event, field) for field in event.__struct_fields__} for event in events]
+        data = [{field: getattr(entry, field) for field in entry.__struct_fields__} for entry in entries]
         click.echo(json.dumps({"history": data}, indent=2, ensure_ascii=False))
         return
-    for event in events:
-        what = " ".join(filter(None, (event.name, event.version)))
-        which = f" ({event.id[:16]}…)" if event.id else ""
-        why = f": {event.reason}" if event.reason else ""
-        click.echo(f"{event.seq:>5}  {event.at_utc}  {event.action:<9} {what}{which}{why}")
-    if not events:
+    for entry in entries:
+        what = " ".join(filter(None, (entry.name, entry.version)))
+        which = f" ({entry.id[:16]}…)" if entry.id else ""
+        why = f": {entry.reason}" if entry.reason else ""
+        click.echo(f"{entry.seq:>5}  {entry.at_utc}  {entry.action:<9} {what}{which}{why}")
+    if not entries:
         click.echo("nothing was ever installed")

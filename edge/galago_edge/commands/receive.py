@@ -27,12 +27,12 @@ def receive(ctx: click.Context, root: Path, stdio: bool, mounted: bool, provisio
       restrict,command="galago receive --stdio --root /var/lib/galago" ssh-ed25519 AAAA...
     """
     from galago_edge.intake.flash_pipe import Pipe
-    from galago_edge.intake.session import Provisioning, Receiving
+    from galago_edge.intake.session import ProvisioningSession, ReceivingSession
 
     out = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not stand between the frames
     pipe = Pipe(0, out)
-    session = Provisioning(pipe, root) if provision else Receiving(pipe, root, mounted=mounted)
+    session = ProvisioningSession(pipe, root) if provision else ReceivingSession(pipe, root, mounted=mounted)
     try:
         ctx.exit(session.serve())
     except KeyboardInterrupt:

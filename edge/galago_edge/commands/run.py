@@ -54,7 +54,7 @@ def run(
     """Run installed bundles on cameras and microphones.
 
     Several streams run at once, until the command is told to stop. A camera or microphone that is away
-    is waited for and opened anew, for ever. SIGINT or SIGTERM let every stream finish what it has
+    is waited for and reopened, for ever. SIGINT or SIGTERM let every stream finish what it has
     captured; SIGHUP loads the bundles that are active now beside those that run. A stream that fails
     reports it and leaves the others alone; the exit code tells at the end.
 
@@ -106,7 +106,7 @@ def _configured(options: tuple[str, ...], config: Path | None) -> Settings:
         settings = read_config(config)
         _tell_unusable(settings)
         return settings
-    # nobody starts a command anew that ends itself
+    # nobody restarts a command that ends itself
     return Settings(stream=checked(map(read_option, options)), limits=LimitsSettings(memory_mb=0))
 
 

@@ -116,7 +116,7 @@ def _trust_lines(inventory: Inventory) -> list[str]:
         lines.append(f"only bundles of the channel {trust.channel} are taken")
     # of a bundle, it is said beside the bundle
     return lines + [
-        f"{event.at_utc}: --{event.reason}" for event in inventory.overrides if event.name is None
+        f"{entry.at_utc}: --{entry.reason}" for entry in inventory.overrides if entry.name is None
     ]
 
 
@@ -129,7 +129,7 @@ def _trust_data(inventory: Inventory) -> dict[str, Any]:
         "threshold": trust.threshold,
         "channel": trust.channel,
         "revoked": revoked,
-        "overrides": [{field: getattr(event, field) for field in fields} for event in inventory.overrides],
+        "overrides": [{field: getattr(entry, field) for field in fields} for entry in inventory.overrides],
     }
 
 
@@ -146,8 +146,8 @@ def _slot_lines(report: SlotReport) -> list[str]:
     if slot.staged is not None:
         lines.append(f"  staged: {slot.staged.version} (id {slot.staged.id[:16]}…)")
     if report.last_rollback is not None and report.last_rollback.id in slot.bad:
-        event = report.last_rollback
-        lines.append(f"  rolled back: {event.version} at {event.at_utc}, {event.reason}")
+        entry = report.last_rollback
+        lines.append(f"  rolled back: {entry.version} at {entry.at_utc}, {entry.reason}")
     lines += [f"  installed with --{override}" for override in _overridden(report)]
     if (fault := report.fault) is not None:
         how = "DAMAGED" if report.modality is None else "NOT LOADED AT THE NEXT START"
@@ -173,17 +173,17 @@ def _data(inventory: Inventory) -> dict[str, Any]:
 
 
 def _slot_data(report: SlotReport) -> dict[str, Any]:
-    fault, event = report.fault, report.last_rollback
+    fault, entry = report.fault, report.last_rollback
     return {
         **slot_data(report.name, report.slot),
         "modality": report.modality,
         "overrides": _overridden(report),
-        "last_rollback": event
-        and {"id": event.id, "version": event.version, "at_utc": event.at_utc, "reason": event.reason},
+        "last_rollback": entry
+        and {"id": entry.id, "version": entry.version, "at_utc": entry.at_utc, "reason": entry.reason},
         "fault": fault.as_data() if fault else None,
     }
 
 
 def _overridden(report: SlotReport) -> list[str]:
     """Return each override once: a bundle may be staged with it and activated with it."""
-    return list(dict.fromkeys(event.reason for event in report.overrides))
+    return list(dict.fromkeys(entry.reason for entry in report.overrides))

@@ -55,13 +55,13 @@ _ID_DIGITS = 64
 def given_id(store: Store, name: str, given: str | None) -> str | None:
     """Return the id of the bundle that ``given`` means: a whole id, its first digits, or a version.
 
-    Known are the bundles of ``name`` in the record and in its history, so that what was rolled back just now
+    Known are the bundles of ``name`` in the state and in its history, so that what was rolled back just now
     can still be named.
 
     Raises:
         CallerError: TARGET_UNKNOWN; none, or more than one.
         DeviceError: STATE_BAD.
-        LinkError: The record cannot be read.
+        LinkError: The state cannot be read.
     """
     if given is None or (len(given) == _ID_DIGITS and not set(given) - set("0123456789abcdef")):
         return given
@@ -89,7 +89,7 @@ def given_id(store: Store, name: str, given: str | None) -> str | None:
 
 
 def release_data(release: Release | None) -> dict[str, Any] | None:
-    """Return what programs are told of one bundle of the record."""
+    """Return what programs are told of one bundle of the state."""
     if release is None:
         return None
     return {
@@ -162,7 +162,7 @@ def await_verdict(store: Store, name: str, bundle_id: str, wait_s: float) -> tup
     """Wait until a bundle is no longer on trial; return the exit code and the slot as it is then.
 
     Raises:
-        GalagoError: The record cannot be read.
+        GalagoError: The state cannot be read.
     """
     until = time.monotonic() + wait_s
     while True:

@@ -68,7 +68,7 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
     trusted: tuple[str, ...]
     """Key ids."""
     damaged: bool = False
-    """The record is lost, so what is active is unknown until the next start or install makes a new one."""
+    """The state is lost, so what is active is unknown until the next start or install makes a new one."""
     machine: str | None = None
     """See ``intake/machine_id.py``; None for a disk without a system."""
 

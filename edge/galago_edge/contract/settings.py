@@ -55,7 +55,7 @@ class SourceSettings(Table, frozen=True, kw_only=True):
     fps: Annotated[float, msgspec.Meta(gt=0.0, le=1_000.0)] | UnsetType = UNSET
     """Frames above this rate are not even decoded."""
     stall_s: Seconds = 5.0
-    """No frame or sample for so long: the connection is closed and made anew."""
+    """No frame or sample for so long: the source is reopened."""
     open_s: Seconds = 10.0
     """How long opening may take."""
     backoff_s: Seconds = 0.5
@@ -83,7 +83,7 @@ class StreamSettings(Table, frozen=True, kw_only=True):
     """Name of an installed bundle; may be left out when only one fits the source."""
     thresholds: dict[str, Thresholds] = {}
 
-    def overrides(self) -> dict[str, dict[str, float]]:
+    def threshold_overrides(self) -> dict[str, dict[str, float]]:
         """Return the thresholds as the pipeline takes them."""
         return {label: msgspec.to_builtins(given) for label, given in self.thresholds.items()}
 
@@ -150,7 +150,7 @@ class GovernorSettings(Table, frozen=True, kw_only=True):
 
 
 class LimitsSettings(Table, frozen=True, kw_only=True):
-    """``[limits]``: when the service gives itself up, to be started anew."""
+    """``[limits]``: when the service gives itself up, to be restarted."""
 
     memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 512
     """Resident memory beyond which the service drains and ends; 0 sets no limit."""

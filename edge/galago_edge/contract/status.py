@@ -124,7 +124,7 @@ class StreamStatus(_Part, frozen=True, kw_only=True):
 
 
 class SinkStatus(_Part, frozen=True, kw_only=True):
-    """One way out: ``log``, ``spool``, ``mqtt``, ``webhook``."""
+    """One sink: ``log``, ``spool``, ``mqtt``, ``webhook``."""
 
     name: str
     state: Literal["ok", "retrying", "failed"]

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.contract.errors import InputError, Reason
+
 NS_PER_S = 1_000_000_000
 
 
@@ -26,6 +28,20 @@ class Frame:
 
     encoded: bytes | None = None
     """What the camera itself sent (JPEG), when it did, so that a recorder keeps it without loss."""
+
+
+def check_pixels(pixels: npt.NDArray[Any]) -> None:
+    """Refuse what cannot be the pixels of a :class:`Frame`, whatever program gave them.
+
+    Raises:
+        InputError: SOURCE_MISMATCH.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise InputError(
+            Reason.SOURCE_MISMATCH,
+            f"frame is {pixels.dtype} of shape {pixels.shape}, expected uint8 of shape (height, width, 3)",
+            hint="convert to 8-bit BGR first",
+        )
 
 
 @dataclass(frozen=True, slots=True)

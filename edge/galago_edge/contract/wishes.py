@@ -10,7 +10,7 @@ class Wishes:
     """What is asked beside the bundle itself, by a command or over a link, down to the store.
 
     Nothing of it is needed: without any wish a bundle becomes the active one, on trial where there is
-    something to go back to. The record says of each wish that was needed to take a bundle that it was.
+    something to go back to. The state says of each wish that was needed to take a bundle that it was.
     """
 
     stage_only: bool = False

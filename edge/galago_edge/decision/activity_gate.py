@@ -32,8 +32,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import Gate, LevelGate, MotionGate
+from galago_edge.contract.streams import check_pixels
 
 Pixels = npt.NDArray[np.uint8]
 Samples = npt.NDArray[np.int16]
@@ -135,13 +135,7 @@ class MotionSensor(_Sensor):
 
     def _spread(self, pixels: Pixels) -> None:
         """Lay the grid over frames of another size."""
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-            raise InputError(
-                Reason.SOURCE_MISMATCH,
-                f"frame is {pixels.dtype} of shape {pixels.shape}, "
-                "expected uint8 of shape (height, width, 3)",
-                hint="convert to 8-bit BGR first",
-            )
+        check_pixels(pixels)
         height, width, _ = pixels.shape
         rows = _places(GRID_ROWS, height)[:, :, None, None, None]
         columns = _places(GRID_COLUMNS, width)[:, :, None]

@@ -33,18 +33,18 @@ _ALWAYS = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, slots=True)
-class Fired:
-    """A label became an event."""
+class _Decided:
+    """What a label did at one window."""
 
     label: str
     index: int
     """Position of the label in the model's output."""
 
     score_q16: int
-    """Smoothed score of the deciding window, rounded half up; 65536 is 1.0."""
+    """Smoothed score of that window, rounded half up; 65536 is 1.0."""
 
     span: Span
-    """From the start of the first window of the on-period to the end of the deciding one."""
+    """From the start of the first window of the on-period to the end of that window."""
 
     @property
     def score(self) -> float:
@@ -52,22 +52,16 @@ class Fired:
         return self.score_q16 / ONE
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A label that had fired turned off, or its stream had a gap."""
+class Fired(_Decided):
+    """A label became an event; score and span end with the deciding window."""
 
-    label: str
-    index: int
-    score_q16: int
-    """Smoothed score of the last window seen, rounded half up."""
+    __slots__ = ()
 
-    span: Span
-    """From the start of the first window of the on-period to the end of the last window seen."""
 
-    @property
-    def score(self) -> float:
-        """Smoothed score between 0 and 1; the division is exact."""
-        return self.score_q16 / ONE
+class Ended(_Decided):
+    """A label that had fired turned off, or its stream had a gap; both end with the last window seen."""
+
+    __slots__ = ()
 
 
 class Decider:

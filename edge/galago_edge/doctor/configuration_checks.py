@@ -68,7 +68,7 @@ def check_page(case: Case) -> Iterator[Finding]:
 
 def _stream(case: Case, stream: StreamSettings) -> Finding:
     from galago_edge.contract.errors import LinkError
-    from galago_edge.pipeline.threshold_overrides import override
+    from galago_edge.pipeline.threshold_overrides import override_thresholds
     from galago_edge.service.configuration import source_of
     from galago_edge.sources.address import parse_source
 
@@ -106,7 +106,7 @@ def _stream(case: Case, stream: StreamSettings) -> Finding:
             "give the stream another source or another bundle",
         )
     try:
-        override(manifest.labels, stream.overrides())
+        override_thresholds(manifest.labels, stream.threshold_overrides())
     except GalagoError as error:
         return fail(name, str(error), error.hint)
     return ok(

@@ -31,7 +31,7 @@ _FEW_FILES = 1_000
 
 
 def check_store(case: Case) -> Iterator[Finding]:
-    """The record of what is active, twice and whole."""
+    """The state of what is active, twice and whole."""
     if not case.root.is_dir():
         yield fail(
             "store",

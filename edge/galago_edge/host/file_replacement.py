@@ -125,7 +125,7 @@ def replacement(
     try:
         yield new
         effects.rename(new, path)
-    except BaseException:
+    except BaseException:  # an interruption, too, must leave no half file
         with contextlib.suppress(OSError):
             effects.unlink(new)
         raise
@@ -154,7 +154,7 @@ def write_new(
             effects.chmod(fd, mode)
         if synced:
             effects.fsync(fd)
-    except BaseException:
+    except BaseException:  # an interruption, too, must leave no descriptor open
         with contextlib.suppress(OSError):
             effects.close(fd)
         raise

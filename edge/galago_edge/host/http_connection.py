@@ -1,6 +1,6 @@
 """HTTP connections whose requests end at one moment, however slowly the other side drips.
 
-A socket's own timeout begins anew with every byte. Here a :class:`Deadline` is asked before every operation,
+A socket's own timeout starts again with every byte. Here a :class:`Deadline` is asked before every operation,
 so that connecting, sending and each piece of the answer share the time of their request. Who may be asked,
 what is followed and how much of an answer is read is for those who ask.
 """

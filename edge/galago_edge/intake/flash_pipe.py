@@ -1,7 +1,7 @@
 """How the messages of flashing, and the bundle's bytes between them, go over a pipe.
 
-A frame is one letter (``J`` a message as JSON, ``D`` bytes of the bundle), the length of what follows as
-four bytes, the most significant first, and that. Before the first frame the device writes ``GREETING``:
+A packet is one letter (``J`` a message as JSON, ``D`` bytes of the bundle), the length of what follows as
+four bytes, the most significant first, and that. Before the first packet the device writes ``GREETING``:
 what a login shell printed before it is skipped.
 """
 
@@ -19,17 +19,17 @@ from galago_edge.contract.flash_messages import FromDevice, FromWorkstation
 
 GREETING = b"\ngalago-receive/1\n"
 CHUNK_BYTES = 64 << 10
-"""Bytes of the bundle in one frame."""
+"""Bytes of the bundle in one packet."""
 WRITE_S = 60.0
 """A link that takes no byte for so long is broken. Holds for a descriptor that does not block."""
-_FRAME_LIMIT_BYTES = 1 << 20  # a manifest of 256 KiB in base64, and what stands around it
+_PACKET_LIMIT_BYTES = 1 << 20  # a manifest of 256 KiB in base64, and what stands around it
 _NOISE_LIMIT_BYTES = 64 << 10  # of a login shell
 _HEADER = struct.Struct(">cI")
 _HINT = "run the same command again: it goes on where it stopped"
 
 
 class Pipe:
-    """Frames over one descriptor to read and one to write. Neither is closed here."""
+    """Packets over one descriptor to read and one to write. Neither is closed here."""
 
     def __init__(self, incoming: int, outgoing: int) -> None:
         self._in = incoming
@@ -39,7 +39,7 @@ class Pipe:
         """What came before the greeting."""
 
     def greet(self) -> None:
-        """Say that frames follow.
+        """Say that packets follow.
 
         Raises:
             LinkError: TRANSPORT; nobody reads any more.
@@ -84,7 +84,7 @@ class Pipe:
         Raises:
             LinkError: TRANSPORT; the other side is gone, silent for ``timeout_s``, or talks nonsense.
         """
-        kind, body = self._frame(timeout_s)
+        kind, body = self._packet(timeout_s)
         if kind == b"D":
             return body
         try:
@@ -99,7 +99,7 @@ class Pipe:
         Raises:
             LinkError: TRANSPORT; the other side is gone, silent for ``timeout_s``, or talks nonsense.
         """
-        kind, body = self._frame(timeout_s)
+        kind, body = self._packet(timeout_s)
         try:
             if kind != b"J":
                 raise msgspec.DecodeError("it sends bytes that nobody asked for")
@@ -112,11 +112,11 @@ class Pipe:
         """Whether something has come that was not returned yet: a message, a part of one, or the end."""
         return bool(self._buffer) or bool(select.select([self._in], [], [], 0.0)[0])
 
-    def _frame(self, timeout_s: float) -> tuple[bytes, bytes]:
+    def _packet(self, timeout_s: float) -> tuple[bytes, bytes]:
         self._need(_HEADER.size, timeout_s)
         kind, length = _HEADER.unpack(self._buffer[: _HEADER.size])
-        if kind not in (b"J", b"D") or length > _FRAME_LIMIT_BYTES:
-            raise _nonsense("that is no frame")
+        if kind not in (b"J", b"D") or length > _PACKET_LIMIT_BYTES:
+            raise _nonsense("that is no packet")
         self._need(_HEADER.size + length, timeout_s)
         body = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
         del self._buffer[: _HEADER.size + length]
@@ -147,7 +147,7 @@ class Pipe:
             try:
                 rest = rest[os.write(self._out, rest) :]
             except BlockingIOError:
-                continue  # less room than a whole frame needs; there will be some
+                continue  # less room than a whole packet needs; there will be some
             except OSError as error:
                 raise _broken(f"the connection ended ({error.strerror})", _HINT) from None
 

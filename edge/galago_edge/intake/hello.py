@@ -60,7 +60,7 @@ def hello_from(store: Store, *, mounted: bool) -> Hello:
 
 
 def known_state(store: Store) -> State | None:
-    """Return the record; None when it is damaged, so that the next install makes a new one.
+    """Return the state; None when it is damaged, so that the next install makes a new one.
 
     Raises:
         DeviceError: STATE_BAD; another version of Galago wrote it.
@@ -96,7 +96,7 @@ def _busy(root: Path) -> bool:
 
 
 def slot_state(name: str, slot: Slot) -> SlotState:
-    """Return what is told of one slot of the record."""
+    """Return what is told of one slot of the state."""
 
     def told(release: Release | None) -> BundleState | None:
         if release is None:

@@ -1,7 +1,7 @@
 """Where a bundle lies while it is being sent to this device: ROOT/inbox, one file for each content.
 
 A broken connection leaves what came so far, and the next attempt compares its hash and goes on from there.
-After a power cut the end of it may be anything: then the hash differs, and it starts anew. What nobody
+After a power cut the end of it may be anything: the hash differs then, and it starts over. What nobody
 sends any more is removed by the next upload, so the inbox does not grow.
 """
 
@@ -198,7 +198,7 @@ def _locked(path: Path, root: Path) -> int | None:
             return fd
     except (BlockingIOError, FileNotFoundError):  # or it was removed between opening and locking
         pass
-    except BaseException:
+    except BaseException:  # the lock must go with what was not taken
         os.close(fd)
         raise
     os.close(fd)

@@ -139,7 +139,7 @@ class Puller:
     def take(self, index: Index, name: str, *, stage_only: bool = False) -> PullOutcome:
         """Install what the index has under ``name``, if that is newer than what is here."""
         state = known_state(self._store)
-        slot = state.slots.get(name) if state is not None else None  # else the install makes a new record
+        slot = state.slots.get(name) if state is not None else None  # else the install makes a new state
         active = slot.active.version if slot else None
         entry = next((e for e in index.bundles if (e.name, e.channel) == (name, self._channel)), None)
         if entry is None:
@@ -158,8 +158,8 @@ class Puller:
         """Return the names that this device has bundles of.
 
         Raises:
-            DeviceError: STATE_BAD, another version of Galago wrote the record. BusyError: LOCKED, where the
-                record is lost and a new one must be made first.
+            DeviceError: STATE_BAD, another version of Galago wrote the state. BusyError: LOCKED, where the
+                state is lost and a new one must be made first.
         """
         restore_record(self._store)  # a device that pulls by a timer is visited by nobody
         return sorted({*self._store.state().slots, *self._store.factory_names()})
@@ -221,7 +221,7 @@ class Puller:
                 raise LinkError(
                     Reason.TRANSPORT,
                     f"{entry.file} has {upload.received} bytes, the index says {entry.size}",
-                    hint="make the index anew: galago bundle index FOLDER --key KEY",
+                    hint="make the index again: galago bundle index FOLDER --key KEY",
                 )
 
         resumed = upload.received > 0

@@ -58,7 +58,7 @@ def receive(
     Checked in this order, and nothing is written before the last line of it: signature by trusted keys,
     every byte, the manifest's own sense, board, machine, runtime, operators, release counter, space.
     Then it is copied, read back, and its golden samples are run in a process of their own. What of
-    ``wishes`` was needed stands in the record. ``mounted``: the store is another machine's, on a disk that
+    ``wishes`` was needed stands in the state. ``mounted``: the store is another machine's, on a disk that
     is mounted here, so its profile tells what the machine is and no sample can be run.
 
     Raises:

@@ -65,7 +65,7 @@ _RESERVE_BYTES = 4 << 20
 _NOT_RUN = "not run here: the device answers its golden samples at its first start"
 
 
-class Receiving:
+class ReceivingSession:
     """One session: say what there is, be offered a bundle, take it, tell the truth."""
 
     def __init__(self, pipe: Pipe, root: Path, *, mounted: bool = False) -> None:
@@ -256,7 +256,7 @@ class _Wanted:
         return self.manifest.bundle.name
 
 
-class Provisioning:
+class ProvisioningSession:
     """A session in which the other side says what this machine is and whom it trusts."""
 
     def __init__(self, pipe: Pipe, root: Path) -> None:

@@ -13,6 +13,8 @@ from galago_edge.sources import Source
 
 Emit = Callable[[Sequence[Record]], None]
 """Where records go; what it raises ends the walk at once."""
+Batches = Generator[list[Record], None, GalagoError | None]
+"""Records as they come, some at a time; at the end, the failure that ended them."""
 
 
 class Decides(Protocol):
@@ -38,16 +40,21 @@ def drive(source: Source, stream: Decides, emit: Emit) -> GalagoError | None:
     stream's last record and is returned: the records are whole all the same.
     """
     with closing(batches(source, stream)) as walk:
-        while True:
-            try:
-                records = next(walk)
-            except StopIteration as end:
-                failure: GalagoError | None = end.value
-                return failure
-            emit(records)
+        return hand_on(walk, emit)
 
 
-def batches(source: Source, stream: Decides) -> Generator[list[Record], None, GalagoError | None]:
+def hand_on(walk: Batches, emit: Emit) -> GalagoError | None:
+    """Hand what :func:`batches` yields to ``emit``; return the failure that ended them."""
+    while True:
+        try:
+            records = next(walk)
+        except StopIteration as end:
+            failure: GalagoError | None = end.value
+            return failure
+        emit(records)
+
+
+def batches(source: Source, stream: Decides) -> Batches:
     """Yield the records that each item of ``source`` leads to; return the failure that ended them.
 
     As :func:`drive`, for those who would rather pull.

@@ -342,7 +342,7 @@ class FailoverEngine:
                 check_answer(engine, sample)
             cpu = Engine(self._model, threads=self._threads)
             speed = check_speed(engine, cpu, golden, accelerated.accelerator.max_latency_ratio)
-        except BaseException:
+        except BaseException:  # whatever it was, the worker's process must be ended
             with self._lock:
                 self._ended.append(engine)
             self._bury()

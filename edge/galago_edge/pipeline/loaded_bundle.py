@@ -75,7 +75,7 @@ def load(
         activation = Activation(
             decision.activation, engine.output.scale, engine.output.zero_point, decision.temperature
         )
-    except BaseException:
+    except BaseException:  # whatever it was, the engine's process must be ended
         engine.close()
         raise
     return LoadedBundle(bundle.id, manifest, engine, activation, preprocessor)

@@ -17,7 +17,7 @@ from galago_edge.contract.streams import Gap, Item, Notice, Span, WindowSeen
 from galago_edge.decision import ONE, Decider, Ended, Fired, Sensor, sensor_of
 from galago_edge.engine import BackendChange, runtime
 from galago_edge.pipeline.loaded_bundle import LoadedBundle
-from galago_edge.pipeline.threshold_overrides import Overrides, override
+from galago_edge.pipeline.threshold_overrides import ThresholdOverrides, override_thresholds
 from galago_edge.pipeline.windows import windows_of
 
 _SCORE_DIGITS = 6  # Q16 steps are 0.000015
@@ -69,16 +69,21 @@ class DecidingStream:
     """
 
     def __init__(
-        self, name: str, loaded: LoadedBundle, *, overrides: Overrides | None = None, scores: bool = False
+        self,
+        name: str,
+        loaded: LoadedBundle,
+        *,
+        thresholds: ThresholdOverrides | None = None,
+        scores: bool = False,
     ) -> None:
         """Prepare a stream called ``name``; ``scores`` adds a record for every window.
 
         Raises:
-            CallerError: CONFIG_BAD; ``overrides`` names no label of the bundle, or crosses thresholds.
+            CallerError: CONFIG_BAD; ``thresholds`` names no label of the bundle, or crosses thresholds.
         """
         self.name = name
         self._loaded = loaded
-        labels, self._differences = override(loaded.manifest.labels, overrides or {})
+        labels, self._differences = override_thresholds(loaded.manifest.labels, thresholds or {})
         self._labels = labels
         self._decider = Decider(labels)
         self._cut = windows_of(loaded.preprocessor, loaded.engine)
@@ -306,7 +311,7 @@ class DecidingStream:
         )
 
     def _gap(self, gap: Gap) -> list[Record]:
-        """Say the gap, and begin anew behind it: smoothing must not join what does not belong together."""
+        """Say the gap, and start over behind it: smoothing must not join what does not belong together."""
         self.tally.gaps += 1
         records: list[Record] = [self._off(ended) for ended in self._decider.reset()]
         self._cut.reset()

@@ -10,14 +10,16 @@ import msgspec
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.manifest import Label
 
-Overrides = Mapping[str, Mapping[str, float]]
+ThresholdOverrides = Mapping[str, Mapping[str, float]]
 """Label name to ``{"on": ..., "off": ...}``, either or both."""
 
 Differences = dict[str, dict[str, Any]]
 """Label name to ``{"on": {"manifest": ..., "device": ...}}``; only what really differs."""
 
 
-def override(labels: Sequence[Label], overrides: Overrides) -> tuple[tuple[Label, ...], Differences]:
+def override_thresholds(
+    labels: Sequence[Label], overrides: ThresholdOverrides
+) -> tuple[tuple[Label, ...], Differences]:
     """Return the labels as this device decides them, and where that differs from the manifest.
 
     Raises:

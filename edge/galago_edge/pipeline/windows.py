@@ -105,7 +105,7 @@ class AudioWindows:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew with the next block, wherever in the stream it lies."""
+        """Start over with the next block, wherever in the stream it lies."""
         self._frontend.reset()
         self._frames = self._empty
         self._first_frame = 0

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import ImagePreprocess
+from galago_edge.contract.streams import check_pixels
 from galago_edge.host.extras import import_extra
 
 Pixels = npt.NDArray[np.uint8]
@@ -132,13 +132,7 @@ class ImagePreprocessor:
         self._cv2.cvtColor(small, self._code, dst=target if self.shape[2] == 3 else target[:, :, 0])
 
     def _make_plan(self, pixels: Pixels) -> _Plan:
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-            raise InputError(
-                Reason.SOURCE_MISMATCH,
-                f"frame is {pixels.dtype} of shape {pixels.shape}, "
-                "expected uint8 of shape (height, width, 3)",
-                hint="convert to 8-bit BGR first",
-            )
+        check_pixels(pixels)
         height, width, _ = pixels.shape
         out_height, out_width, _ = self.shape
         source, target = Box(0, 0, height, width), Box(0, 0, out_height, out_width)

@@ -76,13 +76,13 @@ class SoundMedia:
 
     def sample(self) -> tuple[str, bytes]:
         """Return suffix and content: 16-bit mono WAV at the bundle's rate."""
-        return ".wav", _wav(self.window, self.spec.sample_rate_hz)
+        return ".wav", wav_bytes(self.window, self.spec.sample_rate_hz)
 
     def context(self) -> dict[str, bytes]:
         """Return the sound with its rolls."""
         if len(self.around) <= len(self.window):
             return {}
-        return {".wav": _wav(self.around, self.spec.sample_rate_hz)}
+        return {".wav": wav_bytes(self.around, self.spec.sample_rate_hz)}
 
 
 Media = PictureMedia | SoundMedia
@@ -113,7 +113,8 @@ def _encoded(suffix: str, frame: Frame, options: tuple[int, ...]) -> bytes:
     return content
 
 
-def _wav(samples: npt.NDArray[np.int16], rate_hz: int) -> bytes:
+def wav_bytes(samples: npt.NDArray[np.int16], rate_hz: int) -> bytes:
+    """Return a 16-bit mono WAV file. ``samples``: shape ``(n,)``."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(1)

@@ -51,7 +51,7 @@ class Triggers:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew after a gap: what lies on its two sides is not compared."""
+        """Start over after a gap: what lies on its two sides is not compared."""
         self._winners: tuple[int | None, int | None] = (None, None)
         self._before: WindowSeen | None = None
 

@@ -79,7 +79,7 @@ class Build:
         since_ns = clock_ns()
         try:
             records = self.stream.push(item)
-        except Exception as failure:
+        except Exception as failure:  # any failure tells against a bundle on trial; raised again
             judge.failed(failure)
             raise
         judge.pushed(clock_ns() - since_ns)

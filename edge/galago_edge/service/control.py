@@ -66,7 +66,7 @@ class Control:
             raise disk_error(error, f"open {self._root}") from error
         try:
             lock_store(self._folder, self._root)
-        except BaseException:
+        except BaseException:  # whatever it was, nothing may stay locked
             self._release()
             raise
         try:

@@ -1,8 +1,8 @@
-"""A breaker for bundles that take the service down at every start, whatever starts it anew.
+"""A breaker for bundles that take the service down at every start, whatever restarts it.
 
 A bundle on trial runs out of loads. A committed one has no such count: when several processes in a row end
 soon after they loaded it, and not because somebody stopped them, the device runs what comes next in the order
-of a start for a while. The record stays, so nothing is rolled back. Where nothing else is whole, or all of it
+of a start for a while. The state stays, so nothing is rolled back. Where nothing else is whole, or all of it
 ends the same way, the bundle is tried for ever: a device that watches a little is better than a dark one.
 """
 

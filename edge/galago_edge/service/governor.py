@@ -2,7 +2,7 @@
 
 Temperatures come from the kernel's thermal zones, chosen by their *type*: numbers change between boots, and
 some zones are no thermometer of the processor (one ``acpitz`` is known to say 102.8 °C all day). What a
-Raspberry Pi says of its supply comes from its firmware. Everything is read anew each time; what cannot be
+Raspberry Pi says of its supply comes from its firmware. Everything is read again each time; what cannot be
 read is not known, and never an error.
 """
 

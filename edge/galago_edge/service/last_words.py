@@ -35,7 +35,7 @@ class LastWords:
         telling = threading.Thread(target=self._tell, args=(hang.stream, text), daemon=True)
         telling.start()
         telling.join(_TELLING_S)  # whoever hangs may hold what is needed for telling
-        sys.stderr.write(f"Error: {text}; the process ends to be started anew [{Reason.HUNG}]\n")
+        sys.stderr.write(f"Error: {text}; the process ends to be restarted [{Reason.HUNG}]\n")
         sys.stderr.flush()
         self._heartbeat.close()
         os._exit(_HUNG_EXIT)

@@ -42,5 +42,5 @@ def too_much_memory(limits: LimitsSettings) -> DeviceError | None:
     return DeviceError(
         Reason.MEMORY_LIMIT,
         f"the service uses {used:.0f} MB, limits.memory_mb allows {limit}",
-        hint="it ends so that systemd starts it anew; if that happens often, tell us how",
+        hint="it ends so that systemd restarts it; if that happens often, tell us how",
     )

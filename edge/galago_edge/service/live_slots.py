@@ -132,7 +132,7 @@ class LiveSlots:
 
         Raises:
             DeviceError: STATE_BAD.
-            LinkError: The record cannot be read.
+            LinkError: The state cannot be read.
         """
         slots = self.store.state().slots
         found = {chosen.name: chosen for chosen in self._all()}
@@ -291,7 +291,7 @@ class _News:
 def _begun(
     store: Store, names: Collection[str] | None
 ) -> tuple[State, dict[str, BootChoice], GalagoError | None]:
-    """Count a start; return the record, what to load under each name, and why that is unknown, if it is."""
+    """Count a start; return the state, what to load under each name, and why that is unknown, if it is."""
     unknown: GalagoError | None = None
     state, choices = State(), dict[str, BootChoice]()
     try:
@@ -301,7 +301,7 @@ def _begun(
     try:
         choices = begin_boot(store, store.trusted(), names=names)
         with contextlib.suppress(GalagoError):
-            state = store.state()  # a start makes a lost record anew (docs/adr/0015)
+            state = store.state()  # a start makes a new one of a lost state (docs/adr/0015)
             unknown = None
     except CallerError as unreadable:  # whom to trust is unknown, so nobody is trusted
         fault = DeviceError(unreadable.reason, str(unreadable), hint=unreadable.hint)

@@ -187,7 +187,7 @@ class LiveStream:
         self.working = self.build
         try:
             records = self.build.push(item, self._doubts, self._clock_ns)
-        except Exception as failure:
+        except Exception as failure:  # a live stream outlives whatever its bundle does
             if not self._walked().live:
                 raise
             return self._failed(failure, item.captured_ns)
@@ -200,7 +200,7 @@ class LiveStream:
         return [self._position.state("stream", "failed", _words(failure))]
 
     def _recover(self, item: Frame | AudioBlock) -> list[Record]:
-        """Load everything anew and go on behind a gap."""
+        """Load everything again and go on behind a gap."""
         before, since_ns = self.build, self._outage.since_ns
         try:
             build = before.again()
@@ -295,7 +295,7 @@ class _Position:
 
 
 class _Outage:
-    """Since when nothing decides, and when to load everything anew: ever more rarely."""
+    """Since when nothing decides, and when to load everything again: ever more rarely."""
 
     def __init__(self, clock_ns: Callable[[], int]) -> None:
         self.since_ns = 0

@@ -83,7 +83,7 @@ def trial_states(status: ServiceStatus) -> Iterable[Sample]:
 
 
 def loads_left(status: ServiceStatus) -> Iterable[Sample]:
-    """Read how often each bundle on trial may still be loaded."""
+    """Read the boot attempts that are left to each bundle on trial."""
     return [({"bundle": trial.name, "version": trial.version}, trial.left) for trial in status.trials]
 
 
@@ -179,7 +179,7 @@ def coverage_share(day: CoverageStatus) -> float | None:
 
 
 def sink_states(status: ServiceStatus) -> Iterable[Sample]:
-    """Read the state of each way out."""
+    """Read the state of each sink."""
     for sink in status.sinks:
         yield from _one_of(sink.state, _SINK_STATES, sink=sink.name)
 

@@ -102,7 +102,7 @@ _SOURCES = (
 )
 _STORE = (
     _gauge("galago_trial", "1 for the state that the trial of a new bundle is in.", readers.trial_states),
-    _gauge("galago_trial_loads_left", "How often a bundle on trial may still be loaded.", readers.loads_left),
+    _gauge("galago_trial_loads_left", "Boot attempts left to a bundle on trial.", readers.loads_left),
     # nothing before the first scrub, so that "never" is not taken for "all whole"
     _gauge(
         "galago_scrub_age",
@@ -183,7 +183,7 @@ _STREAMS = (
     _gauge("galago_coverage", "Share of today's (UTC) time that was watched.", readers.shares, "ratio"),
 )
 _SINKS = (
-    _gauge("galago_sink_state", "1 for the state that the way out is in.", readers.sink_states),
+    _gauge("galago_sink_state", "1 for the state that the sink is in.", readers.sink_states),
     _counter("galago_sink_delivered", "Records delivered.", readers.sink("delivered")),
     _counter("galago_sink_lost", "Records given up before delivery.", readers.sink("lost")),
     _gauge("galago_sink_pending", "Records that wait for delivery.", readers.sink("pending")),

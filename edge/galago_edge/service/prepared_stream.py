@@ -79,7 +79,7 @@ def prepare(
         try:
             _check_modality(settings, bundle, address)
             build = build_of(settings, bundle, slots, accelerator, scores=scores, live=_is_live(address))
-        except Exception as failure:
+        except Exception as failure:  # any failure tells against the bundle; the one before it may do
             before = slots.reject(bundle, failure)
             if before is None:
                 raise
@@ -127,7 +127,7 @@ def build_of(
         if slots.live:
             ensure_first_load(slots.store, bundle, profile)
         loaded, stream = _loaded(settings, bundle, profile, accelerator, scores=scores)
-    except BaseException:
+    except BaseException:  # whatever it was, the folder must not stay held
         if hold is not None:
             hold.close()
         raise
@@ -155,8 +155,9 @@ def _loaded(
         accelerator_settings=accelerator,
     )
     try:
-        return loaded, DecidingStream(settings.name, loaded, overrides=settings.overrides(), scores=scores)
-    except BaseException:
+        thresholds = settings.threshold_overrides()
+        return loaded, DecidingStream(settings.name, loaded, thresholds=thresholds, scores=scores)
+    except BaseException:  # whatever it was, the engine's process must be ended
         loaded.close()
         raise
 
@@ -209,7 +210,7 @@ def check_same_input(running: Manifest, new: Manifest) -> None:
             Reason.SOURCE_MISMATCH,
             f"{new.bundle.name} {new.bundle.version} is for a {_words(*met)}, the stream runs on a "
             f"{_words(*expected)}",
-            hint="start the service anew, or give the stream another bundle",
+            hint="restart the service, or give the stream another bundle",
         )
 
 

@@ -113,6 +113,6 @@ class Reload:
             return build_of(
                 prepared.settings, bundle, self._slots, accelerator, scores=self._scores, live=prepared.live
             )
-        except Exception as failure:
+        except Exception as failure:  # any failure tells against the bundle; raised again
             self._slots.fail(bundle, as_failure(str(bundle), failure))
             raise

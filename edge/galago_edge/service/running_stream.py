@@ -64,7 +64,7 @@ class RunningStream:
 
     @property
     def endless(self) -> bool:
-        """Whether its source is opened anew when it ends, so that the stream must not end by itself."""
+        """Whether its source is reopened when it ends, so that the stream must not end by itself."""
         return self._capture is not None
 
     @property

@@ -178,7 +178,7 @@ class Service:
                 streams were stopped then.
             DeviceError: MEMORY_LIMIT; the service was ended before the device had none left.
             Exception: A stream met a fault of our own; it was reported, and the others ran to their end. One
-                on a live source, which has no end, ends the service so that it is started anew.
+                on a live source, which has no end, ends the service so that it is restarted.
         """
         self._report = report
         with contextlib.ExitStack() as stack:

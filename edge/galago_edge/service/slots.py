@@ -70,7 +70,7 @@ class Slots(Protocol):
     def reject(self, bundle: Bundle, failure: BaseException) -> Bundle | None:
         """Take that a bundle cannot be loaded at the start; return what to load instead, or None.
 
-        One on trial is rolled back. Otherwise the record stays, and what comes next in the order of a start
+        One on trial is rolled back. Otherwise the state stays, and what comes next in the order of a start
         is loaded; not where the configuration or the disk is to blame.
         """
         ...
@@ -93,7 +93,7 @@ class Slots(Protocol):
 
         Raises:
             DeviceError: STATE_BAD.
-            LinkError: The record cannot be read.
+            LinkError: The state cannot be read.
         """
         ...
 
@@ -150,11 +150,11 @@ class RecordingSlots:
         self._board = Board(self.store)
 
     def names(self) -> list[str]:
-        """Return the names that the record has bundles of.
+        """Return the names that the state has bundles of.
 
         Raises:
             DeviceError: STATE_BAD.
-            LinkError: The record cannot be read.
+            LinkError: The state cannot be read.
         """
         return sorted(self.store.state().slots)
 
@@ -187,7 +187,7 @@ class RecordingSlots:
         """Do nothing."""
 
     def load(self, names: Collection[str] | None = None) -> None:
-        """Do nothing: the record is read when somebody asks."""
+        """Do nothing: the state is read when somebody asks."""
 
     def refresh(self) -> None:
         """Do nothing."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import StateRecord
 from galago_edge.contract.settings import Settings, StreamSettings
-from galago_edge.pipeline.threshold_overrides import override
+from galago_edge.pipeline.threshold_overrides import override_thresholds
 from galago_edge.preprocess.image import use_one_thread
 from galago_edge.recording import SampleCollector, SampleFolder
 from galago_edge.service.build import Build
@@ -170,7 +170,7 @@ class StreamSet:
             return None
 
         def collect(build: Build) -> SampleCollector:
-            labels, _ = override(build.manifest.labels, settings.overrides())
+            labels, _ = override_thresholds(build.manifest.labels, settings.threshold_overrides())
             return SampleCollector(folder, settings.name, build.loaded, labels=labels)
 
         return collect

@@ -63,7 +63,7 @@ class Watchdog:
     ) -> str | None:
         """Return what does not move although it should; None when all is well.
 
-        A source that is away is no standstill as long as it is tried: a process that was started anew
+        A source that is away is no standstill as long as it is tried: a process that was restarted
         would find it away, too. ``writing_s``: for how long the records' writer has not come forward.
         """
         now_ns = self._clock_ns()

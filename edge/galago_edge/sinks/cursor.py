@@ -96,7 +96,7 @@ class CursorFile:
             raise
 
     def save(self, progress: CursorPosition) -> None:
-        """Write the older place anew.
+        """Write the older place again.
 
         Raises:
             OSError: It could not be written; the newer place is as it was.

@@ -30,26 +30,26 @@ class Delivery:
     """How many of them the cursor keeps as untold until this is acknowledged."""
 
 
-def record_key(device: str, frame: StoredRecord) -> str:
+def record_key(device: str, record: StoredRecord) -> str:
     """Return the idempotency key.
 
     The run stands in it, because a power cut may take a record that was delivered already, and with it the
     knowledge that its number is used.
     """
-    return f"{device}-{frame.run:016x}:{frame.seq}"
+    return f"{device}-{record.run:016x}:{record.seq}"
 
 
-def record_line(key: str, frame: StoredRecord, boot: int, clocks: Clocks) -> bytes:
+def record_line(key: str, record: StoredRecord, boot: int, clocks: Clocks) -> bytes:
     """Return the record as it is delivered: with its key, and with its wall time if that is known now.
 
     When the clock was not right at the record's time and is right now, in the same ``boot``, the time that
     has passed since then tells what it should have been.
     """
     added = b',"key":' + msgspec.json.encode(key)
-    if not frame.synced and frame.boot == boot and clocks.synced():
-        corrected_ns = clocks.wall_ns() - (clocks.boot_ns() - frame.boot_ns)
+    if not record.synced and record.boot == boot and clocks.synced():
+        corrected_ns = clocks.wall_ns() - (clocks.boot_ns() - record.boot_ns)
         added += b',"wall_corrected_ns":%d' % corrected_ns
-    return frame.line.rstrip()[:-1] + added + b"}"
+    return record.line.rstrip()[:-1] + added + b"}"
 
 
 def lost_line(key: str, lost: int, cause: Literal["given_up", "damaged"], clocks: Clocks) -> bytes:

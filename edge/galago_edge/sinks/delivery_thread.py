@@ -1,4 +1,4 @@
-"""What every way out has in common: a thread that takes from the spool and never gives up for good."""
+"""What sinks that deliver have in common: a thread that takes from the spool and never gives up for good."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STEADY_S = 30.0
 
 
 class DeliveryThread:
-    """Base of the ways out. A subclass gives :meth:`_connection`: one attempt that lasts while it works."""
+    """Base of such sinks. A subclass gives :meth:`_connection`: one attempt that lasts while it works."""
 
     def __init__(self, name: str, spool: Spool, backoff: Backoff) -> None:
         """Prepare to deliver the records of ``spool`` for the receiver ``name``."""
@@ -57,7 +57,7 @@ class DeliveryThread:
         return not self._fault
 
     def status(self) -> SinkStatus:
-        """Return where this way out stands."""
+        """Return where this sink stands."""
         return SinkStatus(
             name=self.name,
             state=self._state,
@@ -75,7 +75,7 @@ class DeliveryThread:
                 self._connection()
             except OSError as error:
                 self._troubled(str(disk_error(error, "read the spool")))
-            except Exception as error:  # noqa: BLE001 (a device outlives any fault of one way out)
+            except Exception as error:  # noqa: BLE001 (a device outlives any fault of one sink)
                 self._troubled(f"{type(error).__name__}: {error}", hopeless=True)
             self._spool.rewind(self.name)
             if time.monotonic() - began >= _STEADY_S:

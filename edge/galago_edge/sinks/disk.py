@@ -28,7 +28,7 @@ class Disk:
         fd = os.open(folder, _FOLDER)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
+        except BaseException:  # an interruption, too, must leave no descriptor open
             os.close(fd)
             raise
         return fd

@@ -45,7 +45,7 @@ def each_record(
 ) -> Callable[[Any, ReceiverParts], DeliveryThread]:
     """Return what builds a sink that hands records to what ``connect`` returns, one by one.
 
-    ``connect`` is called with the sink's settings in the sink's own thread, anew after every failure; what
+    ``connect`` is called with the sink's settings in the sink's own thread, again after every failure; what
     it raises counts as in :meth:`RecordReceiver.deliver`. Pauses between attempts double up to
     ``backoff_max_s``.
     """

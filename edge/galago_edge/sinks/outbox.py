@@ -105,7 +105,7 @@ class Outbox:
                 listener(record)
 
     def status(self) -> tuple[SinkStatus, ...]:
-        """Return where every way out stands. Never waits for a disk or a network."""
+        """Return where every sink stands. Never waits for a disk or a network."""
         found = [writer.status() for writer in self._sinks.writers]
         if self._spool is not None:
             senders = [sender.status() for sender in self._sinks.senders]
@@ -221,7 +221,7 @@ class Outbox:
         """Do the work; a fault of our own becomes a visible state and does not end the thread."""
         try:
             due_s = work()
-        except Exception as error:  # noqa: BLE001 (a device outlives a bug of its way out)
+        except Exception as error:  # noqa: BLE001 (a device outlives a bug of its sinks)
             self._fault = f"a fault of galago itself: {error!r}"
             return 1.0
         return due_s

@@ -20,7 +20,7 @@ class RotatingLog:
     """Appends whole lines; renames the file when it is full: ``log`` to ``log.1``, ``log.1`` to ``log.2`` ...
 
     What the disk does not take is counted, and told by a record in the log as soon as it takes something
-    again. A file that somebody else renames or removes is made anew.
+    again. A file that somebody else renames or removes is made again.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One file of a spool: frames with consecutive numbers, only ever appended to, removed as a whole."""
+"""One file of a spool: records with consecutive numbers, only ever appended to, removed as a whole."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.stored_record import (
     DAMAGED,
-    FRAME_BYTES,
+    OVERHEAD_BYTES,
     StoredRecord,
-    decode_frame,
-    encode_frame,
-    scan_frames,
+    decode_record,
+    encode_record,
+    scan_records,
 )
 
 SUFFIX = ".spool"
@@ -49,7 +49,7 @@ class Segment:
         self.dirty = False
         """Holds what was not yet synced."""
         self.broken = False
-        """Half a frame stands at the end and the disk would not take it back: nothing may follow it."""
+        """Half a record stands at the end and the disk would not take it back: nothing may follow it."""
 
     @property
     def end_seq(self) -> int:
@@ -76,25 +76,25 @@ class Segment:
             data = self._contents(fd)
         finally:
             os.close(fd)
-        for offset, frame in scan_frames(data):
-            hole = frame.seq - self.end_seq
+        for offset, record in scan_records(data):
+            hole = record.seq - self.end_seq
             if 0 <= hole <= _HOLE_LIMIT:
                 for _ in range(hole):
                     self._note(DAMAGED, 0, 0)
-                self._note(frame.kind, frame.boot_ns, offset)
+                self._note(record.kind, record.boot_ns, offset)
 
     def forget_from(self, seq: int) -> None:
         """Leave the records from this number on to the next segment."""
         keep = max(seq - self.first_seq, 0)
         del self.kinds[keep:], self.times_ns[keep:], self._offsets[keep:]
 
-    def append(self, frames: Sequence[StoredRecord]) -> None:
-        """Write all frames or none.
+    def append(self, records: Sequence[StoredRecord]) -> None:
+        """Write all records or none.
 
         Raises:
             OSError: They could not be written; see :attr:`broken`.
         """
-        data = memoryview(b"".join(map(encode_frame, frames)))
+        data = memoryview(b"".join(map(encode_record, records)))
         done = 0
         try:
             while done < len(data):
@@ -102,9 +102,9 @@ class Segment:
         except OSError:
             self._cut_back()
             raise
-        for frame in frames:
-            self._note(frame.kind, frame.boot_ns, self.size)
-            self.size += FRAME_BYTES + len(frame.line)
+        for record in records:
+            self._note(record.kind, record.boot_ns, self.size)
+            self.size += OVERHEAD_BYTES + len(record.line)
         self.dirty = True
 
     def read(self, seq: int) -> StoredRecord | None:
@@ -124,12 +124,12 @@ class Segment:
         except FileNotFoundError:
             return None  # somebody has removed it
         try:
-            frame = decode_frame(self._disk.read_at(self._fd, end - offset, offset))
+            record = decode_record(self._disk.read_at(self._fd, end - offset, offset))
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
             return None
-        return frame if frame is not None and frame.seq == seq else None
+        return record if record is not None and record.seq == seq else None
 
     def sync_fd(self) -> int:
         """Return a descriptor of its own for syncing, for the caller to close."""
@@ -164,7 +164,7 @@ class Segment:
         return bytes(data)
 
     def _end_of(self, at: int) -> int:
-        """Return where the frame at this place ends at the latest."""
+        """Return where the record at this place ends at the latest."""
         for following in range(at + 1, len(self.kinds)):
             if self.kinds[following] != DAMAGED:
                 return self._offsets[following]

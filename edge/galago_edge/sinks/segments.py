@@ -8,7 +8,7 @@ from pathlib import Path
 
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.segment import Segment, segments_in
-from galago_edge.sinks.stored_record import DAMAGED, FRAME_BYTES, StoredRecord
+from galago_edge.sinks.stored_record import DAMAGED, OVERHEAD_BYTES, StoredRecord
 
 _SHARE = 16
 """A spool consists of so many segments, of which the oldest is given up as a whole."""
@@ -59,7 +59,7 @@ class Segments:
         for segment in segments_in(self._disk, self._folder):
             segment.load()
             if found:
-                # frames behind it were written again elsewhere, when the disk would not take them back
+                # records behind it were written again elsewhere, when the disk would not take them back
                 found[-1].forget_from(segment.first_seq)
             found.append(segment)
         for segment in found:
@@ -83,10 +83,10 @@ class Segments:
         if self._reading.get(reader) is not segment:
             self._reading[reader] = segment
             self._close_idle()
-        frame = segment.read(seq)
-        if frame is None:
+        record = segment.read(seq)
+        if record is None:
             segment.kinds[seq - segment.first_seq] = DAMAGED
-        return frame
+        return record
 
     def next_start(self, seq: int) -> int | None:
         """Return the number of the first record of the first segment behind ``seq``."""
@@ -101,13 +101,13 @@ class Segments:
             count += sum(part.count(kind) for kind in kinds)
         return count
 
-    def has_room(self, frames: Sequence[StoredRecord]) -> bool:
+    def has_room(self, records: Sequence[StoredRecord]) -> bool:
         """Tell whether these may be written without giving up the oldest segment."""
         taken = sum(max(segment.size, _BLOCK_BYTES) for segment in self._segments if segment.size)
-        return not self._segments or taken + _size(frames) <= self._max_bytes
+        return not self._segments or taken + _size(records) <= self._max_bytes
 
-    def write(self, frames: Sequence[StoredRecord]) -> None:
-        """Append consecutive frames, all or none, to the active segment or to a new one.
+    def write(self, records: Sequence[StoredRecord]) -> None:
+        """Append consecutive records, all or none, to the active segment or to a new one.
 
         Raises:
             OSError: The disk does not take them.
@@ -116,16 +116,16 @@ class Segments:
         if (
             active is None
             or active.broken
-            or active.end_seq != frames[0].seq
-            or active.size + _size(frames) > self.segment_bytes
+            or active.end_seq != records[0].seq
+            or active.size + _size(records) > self.segment_bytes
         ):
             self._active = None
-            active = Segment(self._disk, self._folder, frames[0].seq)
+            active = Segment(self._disk, self._folder, records[0].seq)
             active.create()
             self._segments.append(active)
             self._active = active
             self._new_names = True
-        active.append(frames)
+        active.append(records)
 
     def done_with(self, acked: int) -> Segment | None:
         """Return the oldest segment if all its records are up to ``acked`` and it is not written any more."""
@@ -163,5 +163,5 @@ class Segments:
                 segment.close()
 
 
-def _size(frames: Sequence[StoredRecord]) -> int:
-    return sum(FRAME_BYTES + len(frame.line) for frame in frames)
+def _size(records: Sequence[StoredRecord]) -> int:
+    return sum(OVERHEAD_BYTES + len(record.line) for record in records)

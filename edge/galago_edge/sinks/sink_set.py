@@ -46,7 +46,7 @@ class NamedWriter:
         """Hand whole lines over."""
         try:
             self._writer.write(lines)
-        except Exception as error:  # noqa: BLE001 (a device outlives any fault of one way out)
+        except Exception as error:  # noqa: BLE001 (a device outlives any fault of one sink)
             self._lost += lines.count(b"\n")
             self._mistake = fault_of(error)
         else:
@@ -159,7 +159,7 @@ def _writer(name: str, kind: WriterKind, table: Any, parts: WriterParts) -> Name
         return NamedWriter(name, kind.build(table, parts))
     except GalagoError:
         raise
-    except Exception as error:  # noqa: BLE001 (a device outlives any fault of one way out)
+    except Exception as error:  # noqa: BLE001 (a device outlives any fault of one sink)
         writer = UnusableWriter(f"{fault_of(error)} [{Reason.PLUGIN_BAD}]")
         return NamedWriter(name, writer, hopeless=True)
 
@@ -172,5 +172,5 @@ def _sender(parts: ReceiverParts, table: Any) -> DeliveryThread:
         return kind.build(table, parts)
     except GalagoError:
         raise
-    except Exception as error:  # noqa: BLE001 (a device outlives any fault of one way out)
+    except Exception as error:  # noqa: BLE001 (a device outlives any fault of one sink)
         return UnusableSink(parts.name, parts.spool, f"{fault_of(error)} [{Reason.PLUGIN_BAD}]")

@@ -1,6 +1,6 @@
 """Records between decision and delivery, kept through crashes: the newest are never refused.
 
-A folder of segments (``galago_edge.sinks.segment``), each a row of frames with consecutive numbers, and
+A folder of segments (``galago_edge.sinks.segment``), each a row of records with consecutive numbers, and
 one small cursor file for each receiver. Appending never waits for a receiver. When the spool has reached
 its size, or the disk is full for longer than memory can bridge, the oldest records are given up, counted,
 and every receiver that has not had them is told how many.

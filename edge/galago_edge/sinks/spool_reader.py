@@ -40,17 +40,17 @@ class SpoolReader:
                 found.append(self._tell(consumer, consumer.position, consumer.to_tell, given_up=True))
             damaged = 0
             while len(found) < limit and (seq := consumer.position + 1 + damaged) < self._records.next_seq:
-                frame, kind = self._records.find(seq, consumer)
+                record, kind = self._records.find(seq, consumer)
                 if kind == DAMAGED:
                     damaged += self._records.missing_from(seq)
                     continue
                 if damaged:
                     found.append(self._tell(consumer, seq - 1, damaged, given_up=False))
                     damaged = 0
-                elif frame is None or kind not in consumer.wants:
+                elif record is None or kind not in consumer.wants:
                     consumer.skip_to(seq)
                 else:
-                    found.append(self._record(consumer, frame))
+                    found.append(self._record(consumer, record))
             if damaged and len(found) < limit:
                 found.append(self._tell(consumer, consumer.position + damaged, damaged, given_up=False))
             self._records.collect()  # what nobody wants is passed over, not acknowledged
@@ -87,10 +87,12 @@ class SpoolReader:
             since_ns = self._opened_ns
         return (now_ns - since_ns) / 1e9
 
-    def _record(self, consumer: Consumer, frame: StoredRecord) -> Delivery:
-        key = record_key(self._device, frame)
-        line = record_line(key, frame, self._boot, self._clocks)
-        return consumer.hand_out(lambda token: Delivery(token, frame.seq, key, _KIND_NAMES[frame.kind], line))
+    def _record(self, consumer: Consumer, record: StoredRecord) -> Delivery:
+        key = record_key(self._device, record)
+        line = record_line(key, record, self._boot, self._clocks)
+        return consumer.hand_out(
+            lambda token: Delivery(token, record.seq, key, _KIND_NAMES[record.kind], line)
+        )
 
     def _tell(self, consumer: Consumer, seq: int, lost: int, *, given_up: bool) -> Delivery:
         """Hand out the record that says how many are lost."""

@@ -44,12 +44,12 @@ class SpoolRecords:
         """Return the books of one receiver."""
         return self._consumers[name]
 
-    def add(self, frame: StoredRecord) -> None:
+    def add(self, record: StoredRecord) -> None:
         """Put the next record behind all others, in memory."""
         self.next_seq += 1
-        self.tail.append(frame)
+        self.tail.append(record)
         for consumer in self.consumers:
-            consumer.pending += frame.kind in consumer.wants
+            consumer.pending += record.kind in consumer.wants
 
     def is_wanted(self, kind: int) -> bool:
         """Tell whether any receiver wants records of this kind."""
@@ -58,7 +58,7 @@ class SpoolRecords:
     def wanted(self, consumer: Consumer, first_seq: int, end_seq: int) -> int:
         """Count the records from ``first_seq`` up to ``end_seq``, exclusive, that a receiver wants."""
         return self.segments.count(consumer.wants, first_seq, end_seq) + sum(
-            first_seq <= frame.seq < end_seq and frame.kind in consumer.wants for frame in self.tail
+            first_seq <= record.seq < end_seq and record.kind in consumer.wants for record in self.tail
         )
 
     def find(self, seq: int, consumer: Consumer) -> tuple[StoredRecord | None, int]:
@@ -69,20 +69,20 @@ class SpoolRecords:
         Raises:
             OSError: The disk cannot read now.
         """
-        if (frame := self.tail.find(seq)) is not None:
-            return frame, frame.kind
+        if (record := self.tail.find(seq)) is not None:
+            return record, record.kind
         segment = self.segments.find(seq)
         if segment is None:
             return None, DAMAGED
         kind = segment.kinds[seq - segment.first_seq]
         if kind not in consumer.wants:
             return None, kind
-        frame = self.segments.read(segment, seq, consumer.name)
-        if frame is None:
+        record = self.segments.read(segment, seq, consumer.name)
+        if record is None:
             for each in self.consumers:
                 each.pending -= seq > each.position and kind in each.wants
             return None, DAMAGED
-        return frame, kind
+        return record, kind
 
     def missing_from(self, seq: int) -> int:
         """Return how many records in a row, this one first, no file holds; 1 within a segment."""
@@ -92,8 +92,8 @@ class SpoolRecords:
 
     def time_of(self, seq: int) -> int:
         """Return when a record was taken, on the clock that counts from boot; 0 when that is not known."""
-        if (frame := self.tail.find(seq)) is not None:
-            return frame.boot_ns
+        if (record := self.tail.find(seq)) is not None:
+            return record.boot_ns
         segment = self.segments.find(seq)
         return segment.times_ns[seq - segment.first_seq] if segment is not None else 0
 

@@ -280,12 +280,12 @@ class SpoolWriter:
                 if self._dirty_since is None:
                     self._dirty_since = self._clocks.monotonic()
         except FileNotFoundError as error:
-            self._begin_anew()
+            self._start_over()
             self._refused(error)
         except OSError as error:
             self._refused(error)
 
-    def _begin_anew(self) -> None:
+    def _start_over(self) -> None:
         """Make folder and cursors once more, as soon as possible: somebody has removed them."""
         self._records.segments.retire()
         self._made = False

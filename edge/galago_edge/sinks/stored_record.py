@@ -1,10 +1,10 @@
 """How one record lies in a spool's file: a header that explains itself, then the record's own line.
 
-Every frame says all that is known about it, so that any one of them can be read when what surrounds it
+Every record says there all that is known about it, so that any one of them can be read when what surrounds it
 is damaged::
 
     offset  bytes  content, little endian
-    0       4      b"GSP1": finds the next frame behind a damaged one, and is the version
+    0       4      b"GSP1": finds the next record behind a damaged one, and is the version
     4       4      length of the line in bytes
     8       8      sequence number, from 1, one higher for every record of this spool
     16      8      number of the run (one process) that wrote it, random
@@ -30,8 +30,8 @@ LINE_LIMIT_BYTES = 1 << 20
 
 _HEAD = struct.Struct("<4sIQQQIBBxx")
 _CRC = struct.Struct("<I")
-FRAME_BYTES = _HEAD.size + _CRC.size
-"""What a frame needs beside its line."""
+OVERHEAD_BYTES = _HEAD.size + _CRC.size
+"""What a record needs beside its line."""
 
 KIND_CODES = {"event": 1, "state": 2, "gap": 3}
 """Kinds of records that are spooled."""
@@ -53,24 +53,24 @@ class StoredRecord:
     """JSON, newline included."""
 
 
-def encode_frame(frame: StoredRecord) -> bytes:
-    """Return the bytes of one frame."""
+def encode_record(record: StoredRecord) -> bytes:
+    """Return the bytes of one record."""
     head = _HEAD.pack(
         MARKER,
-        len(frame.line),
-        frame.seq,
-        frame.run,
-        frame.boot_ns,
-        frame.boot,
-        frame.kind,
-        frame.synced,
+        len(record.line),
+        record.seq,
+        record.run,
+        record.boot_ns,
+        record.boot,
+        record.kind,
+        record.synced,
     )
-    return head + _CRC.pack(zlib.crc32(frame.line, zlib.crc32(head))) + frame.line
+    return head + _CRC.pack(zlib.crc32(record.line, zlib.crc32(head))) + record.line
 
 
-def decode_frame(data: bytes, offset: int = 0) -> StoredRecord | None:
-    """Return the frame at ``offset``, or None when no whole one is there."""
-    start = offset + FRAME_BYTES
+def decode_record(data: bytes, offset: int = 0) -> StoredRecord | None:
+    """Return the record at ``offset``, or None when no whole one is there."""
+    start = offset + OVERHEAD_BYTES
     if len(data) < start:
         return None
     marker, length, seq, run, boot_ns, boot, kind, synced = _HEAD.unpack_from(data, offset)
@@ -83,13 +83,13 @@ def decode_frame(data: bytes, offset: int = 0) -> StoredRecord | None:
     return StoredRecord(seq, run, boot, boot_ns, kind, bool(synced), line)
 
 
-def scan_frames(data: bytes) -> Iterator[tuple[int, StoredRecord]]:
-    """Yield offset and content of every whole frame; what lies between them is skipped."""
+def scan_records(data: bytes) -> Iterator[tuple[int, StoredRecord]]:
+    """Yield offset and content of every whole record; what lies between them is skipped."""
     offset = 0
     while (offset := data.find(MARKER, offset)) >= 0:
-        frame = decode_frame(data, offset)
-        if frame is None:
+        record = decode_record(data, offset)
+        if record is None:
             offset += 1
         else:
-            yield offset, frame
-            offset += FRAME_BYTES + len(frame.line)
+            yield offset, record
+            offset += OVERHEAD_BYTES + len(record.line)

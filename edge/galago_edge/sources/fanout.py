@@ -69,7 +69,7 @@ class Fanout:
                         self._latest = item
                     for subscription in self._subscriptions:
                         subscription.put(item)
-        except BaseException as error:
+        except BaseException as error:  # told to every stream, and raised again
             failure = error
             raise
         finally:  # whatever happens here, no stream must wait for ever

@@ -77,7 +77,7 @@ class Address:
 
     @property
     def reopens(self) -> bool:
-        """Whether it is captured for all streams together and opened anew whenever it breaks.
+        """Whether it is captured for all streams together and reopened whenever it breaks.
 
         Standard input is not: it is read to its end, once.
         """

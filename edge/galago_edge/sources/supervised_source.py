@@ -28,7 +28,7 @@ _RATE_WINDOW_S = 10
 
 
 class Supervised:
-    """A live source: opened, watched, closed when it fails or falls silent, and opened anew, for ever.
+    """A live source: opened, watched, closed when it fails or falls silent, and reopened, for ever.
 
     What it gives is continuous: indexes and times go on over all connections, and whatever is missing is a
     Gap from the end of the last item to the beginning of the next, caused by ``connecting``, ``stall``,
@@ -159,7 +159,7 @@ class Supervised:
         capture = connecting.capture()
         try:
             described = capture.description()
-        except BaseException:
+        except BaseException:  # whatever it was, the device must not stay open
             self._close(capture)
             raise
         with self._lock:

@@ -18,7 +18,7 @@ COUNTER_JUMP = 10**9
 
 
 def release_of(bundle: Bundle) -> Release:
-    """Return what the record says of a bundle that changes its part now."""
+    """Return what the state says of a bundle that changes its part now."""
     return Release.of(bundle.manifest, bundle.id, now_utc())
 
 

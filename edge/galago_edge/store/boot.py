@@ -4,7 +4,7 @@ For each name, in this order: the active bundle, the one before it, the factory'
 bundle on trial is used up on the disk before anything is loaded, so that a bundle that takes the
 process down with it runs out of loads; where that cannot be written, it is not loaded.
 
-Where no copy of the record is whole a start makes a new one (``rebuilding``), so that a device which
+Where no copy of the state is whole a start makes a new one (``rebuild``), so that a device which
 nobody visits comes back; where that cannot be written, it loads what the new one would have said.
 """
 
@@ -19,7 +19,7 @@ from galago_edge.bundle import Bundle, TrustedKeys
 from galago_edge.contract.errors import BusyError, DeviceError, GalagoError, LinkError, Reason, disk_error
 from galago_edge.store.admission import factory_bundle, opened, release_of
 from galago_edge.store.rebuild import rebuilt
-from galago_edge.store.state import Slot, State, Trial, with_boot, with_boot_back, with_event, with_rollback
+from galago_edge.store.state import Slot, State, Trial, with_boot, with_boot_back, with_entry, with_rollback
 from galago_edge.store.store import COPY_NAMES, Hold, Store
 from galago_edge.store.store_change import StoreChange, locked, now_utc
 
@@ -35,7 +35,7 @@ class BootChoice:
 
     name: str
     part: Part
-    """What the bundle was in the record when the start began; ``none``: safe mode, there is nothing whole."""
+    """What the bundle was in the state when the start began; ``none``: safe mode, there is nothing whole."""
     bundle: Bundle | None
     trial: Trial | None = None
     """The trial that this load counts for; None when what is loaded is not on trial."""
@@ -73,7 +73,7 @@ def give_back(store: Store, name: str, bundle_id: str) -> None:
 
     Raises:
         BusyError: LOCKED.
-        DeviceError, LinkError: The record cannot be read.
+        DeviceError, LinkError: The state cannot be read.
         OSError: It cannot be written; the load stays used up.
     """
     with locked(store):
@@ -97,7 +97,7 @@ class _Boot:
         """Decide with the lock held.
 
         Raises:
-            LinkError: The record cannot be read.
+            LinkError: The state cannot be read.
             OSError: It cannot be written.
         """
         change = StoreChange(self._store)
@@ -129,7 +129,7 @@ class _Boot:
         }
 
     def _readable(self) -> State:
-        """Return the newest copy of the record that can be read; none is whole: what lies there."""
+        """Return the newest copy of the state that can be read; none is whole: what lies there."""
         whole = [State()]
         for name in COPY_NAMES:
             with contextlib.suppress(LinkError):
@@ -145,14 +145,14 @@ class _Boot:
         return max(whole, key=lambda state: state.seq)
 
     def _derived(self) -> State:
-        """Return what lies there as a record that nobody has written; an empty one where that is unknown."""
+        """Return what lies there as a state that nobody has written; an empty one where that is unknown."""
         try:
             return rebuilt(self._store, self._trusted, now_utc(), "")
         except GalagoError:
             return State()
 
     def _of_unknown(self, unknown: DeviceError) -> dict[str, BootChoice]:
-        """Decide by what lies there, as no new record can be written; a bundle on trial is passed over."""
+        """Decide by what lies there, as no new state can be written; a bundle on trial is passed over."""
         state = self._derived()
         choices = {}
         for name in self._names(state):
@@ -166,7 +166,7 @@ class _Boot:
         return sorted(names if self._only is None else names & set(self._only))
 
     def _begin(self, state: State, name: str) -> tuple[BootChoice, State]:
-        """Return the choice of one name and the record that must be written before it is loaded."""
+        """Return the choice of one name and the state that must be written before it is loaded."""
         slot = state.slots.get(name)
         exhausted = None
         if slot is not None and slot.trial is not None and slot.trial.left == 0:
@@ -241,9 +241,9 @@ def _on_trial(state: State, name: str) -> bool:
 
 
 def _noted(state: State, name: str, slot: Slot, choice: BootChoice) -> State:
-    """Return the record with the finding; the same one is noted once, however often the device starts."""
+    """Return the state with the finding; the same one is noted once, however often the device starts."""
     reason = f"{choice.faults[0].reason}: {choice.part} is loaded"
-    same = [event for event in state.history if event.name == name and event.id == slot.active.id]
+    same = [entry for entry in state.history if entry.name == name and entry.id == slot.active.id]
     if same and (same[-1].action, same[-1].reason) == ("boot", reason):
         return state
-    return with_event(state, "boot", now_utc(), name=name, release=slot.active, reason=reason)
+    return with_entry(state, "boot", now_utc(), name=name, release=slot.active, reason=reason)

@@ -42,7 +42,7 @@ class StoreFs(FileEffects):
         try:
             _as_parent(path)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
+        except BaseException:  # an interruption, too, must leave no descriptor open
             os.close(fd)
             raise
         return fd
@@ -52,7 +52,7 @@ class StoreFs(FileEffects):
         fd = os.open(path, _FOLDER)
         try:
             fcntl.flock(fd, fcntl.LOCK_SH)  # waits while it is being removed: claim
-        except BaseException:
+        except BaseException:  # an interruption, too, must leave no descriptor open
             os.close(fd)
             raise
         return fd
@@ -65,7 +65,7 @@ class StoreFs(FileEffects):
         except BlockingIOError:
             os.close(fd)
             return None
-        except BaseException:
+        except BaseException:  # an interruption, too, must leave no descriptor open
             os.close(fd)
             raise
         return fd

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from galago_edge.store.state import State, with_event
+from galago_edge.store.state import State, with_entry
 from galago_edge.store.store import Store
 from galago_edge.store.store_change import StoreChange, changing, now_utc
 
@@ -35,12 +35,12 @@ def collect(store: Store, held: Iterable[str] = ()) -> list[Removed]:
         if removed:
             size = sum(bundle.size_bytes for bundle in removed)
             reason = f"{len(removed)} bundles, {size} bytes"
-            change.publish(with_event(state, "gc", now_utc(), reason=reason))
+            change.publish(with_entry(state, "gc", now_utc(), reason=reason))
         return removed
 
 
 def discard_unused(change: StoreChange, state: State, *, keep: set[str]) -> list[Removed]:
-    """Remove what neither the record, nor ``keep``, nor a process needs.
+    """Remove what neither the state, nor ``keep``, nor a process needs.
 
     Raises:
         OSError: The disk refused.
@@ -68,7 +68,7 @@ def _claimed(change: StoreChange, folder: Path) -> Iterator[bool]:
         return
     try:
         yield True
-    except BaseException:
+    except BaseException:  # what went wrong inside is told, not what closing says
         with contextlib.suppress(OSError):
             change.fs.close(fd)
         raise

@@ -25,12 +25,12 @@ from galago_edge.contract.wishes import NO_WISHES, Wishes
 from galago_edge.store.added_signatures import adopt_signatures
 from galago_edge.store.admission import check_release, factory_bundle, release_of, trial_of
 from galago_edge.store.garbage import discard_unused
-from galago_edge.store.state import Release, Slot, State, with_active, with_commit, with_event, with_staged
+from galago_edge.store.state import Release, Slot, State, with_active, with_commit, with_entry, with_staged
 from galago_edge.store.store import Store
 from galago_edge.store.store_change import StoreChange, changing, exists, now_utc
 
 RESERVE_BYTES = 4 << 20
-"""Left free on purpose: the record, logs and other programs must still be able to write."""
+"""Left free on purpose: the state, logs and other programs must still be able to write."""
 
 Accept = Callable[[Bundle], Mapping[str, Any]]
 """The last word on a bundle that lies on this disk: raises, or returns what to note about it."""
@@ -60,14 +60,14 @@ def install_bundle(
     """Copy a bundle into the store, let ``accept`` judge the copy, and make it the active one.
 
     It is on trial afterwards when there is something to go back to, unless ``wishes`` say otherwise; what of
-    them was needed stands in the record, and so do ``overrides``: what the caller needed before, as it is
+    them was needed stands in the state, and so do ``overrides``: what the caller needed before, as it is
     written on the command line.
-    Where no copy of the record is whole, a new one is made first of what lies there.
+    Where no copy of the state is whole, a new one is made first of what lies there.
 
     Raises:
         BusyError: LOCKED; another process is changing this store.
         DeviceError: DOWNGRADE, REPLAY, COUNTER_JUMP or TRIAL_FAILED; STATE_BAD, another version of Galago
-            wrote the record; NO_BUNDLE, there is nothing that could be active while this one is staged; or
+            wrote the state; NO_BUNDLE, there is nothing that could be active while this one is staged; or
             what ``accept`` raises.
         BundleError: What came back from the disk is not the bundle, or not trusted; or from ``accept``.
         LinkError: The disk is full or failing.
@@ -124,7 +124,7 @@ class _Installer:
 
     def _noted(self, state: State, release: Release, overrides: Sequence[str]) -> State:
         for override in overrides:
-            state = with_event(
+            state = with_entry(
                 state, "override", release.since_utc, name=self._name, release=release, reason=override
             )
         return state
@@ -165,7 +165,7 @@ class _Installer:
         return None if factory is None else Slot(active=release_of(factory))
 
     def _with_slot(self, state: State) -> State:
-        """Return the record with something active beside what is staged: the factory's bundle, if need be."""
+        """Return the state with something active beside what is staged: the factory's bundle, if need be."""
         if self._name in state.slots:
             return state
         factory = factory_bundle(self._store, self._name, self._trusted)
@@ -181,7 +181,7 @@ class _Installer:
     def _is_whole(self) -> bool:
         try:
             found = self._store.open(self._bundle.id)
-        except GalagoError:  # missing, damaged or unreadable: it will be written anew
+        except GalagoError:  # missing, damaged or unreadable: it will be written again
             return False
         return found.path == self._store.folder(self._bundle.id)  # not the factory's
 
@@ -200,7 +200,7 @@ class _Installer:
         manifest = self._bundle.manifest
         size = sum(entry.size for entry in manifest.files)
         needed = max(size + size // 10 + RESERVE_BYTES, manifest.resources.min_free_disk_bytes)
-        files = len(manifest.files) + 16  # manifest, signature, notes, folders, the record's new copy
+        files = len(manifest.files) + 16  # manifest, signature, notes, folders, the state's new copy
         free = self._fs.free(self._store.root)
         if free.size_bytes < needed or (free.files is not None and free.files < files):
             met = f"{free.size_bytes} bytes" + ("" if free.files is None else f" and {free.files} files")
@@ -223,8 +223,8 @@ class _Installer:
             if exists(folder):  # damaged: out of the way, for a folder cannot be replaced
                 self._aside = self._change.new_name("bad")
                 self._fs.rename(folder, self._aside)
-            self._fs.rename(stage, folder)  # lasts when the record is written
-        except BaseException:
+            self._fs.rename(stage, folder)  # lasts when the state is written
+        except BaseException:  # an interruption, too, must leave no half bundle
             with contextlib.suppress(OSError):
                 self._change.remove(stage)
             raise

@@ -9,7 +9,7 @@ import msgspec
 from galago_edge.bundle import TrustedKeys
 from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.store.admission import factory_bundle, opened
-from galago_edge.store.state import Release, State, with_event
+from galago_edge.store.state import Release, State, with_entry
 from galago_edge.store.store import Store
 from galago_edge.store.store_change import StoreChange, changing, now_utc
 
@@ -33,7 +33,7 @@ class ScrubReport:
 
     bundles: tuple[Scrubbed, ...]
     renewed: tuple[str, ...]
-    """Copies of the record that were damaged or missing and were written again."""
+    """Copies of the state that were damaged or missing and were written again."""
 
     @property
     def healthy(self) -> bool:
@@ -42,15 +42,15 @@ class ScrubReport:
 
 
 def scrub(store: Store, trusted: TrustedKeys) -> ScrubReport:
-    """Check every byte of every bundle that the record names and of the factory's, as the disk has them.
+    """Check every byte of every bundle that the state names and of the factory's, as the disk has them.
 
-    Where no copy of the record is whole, a new one is made first. A damaged staged bundle is let go; any
-    other damaged one stays in the record, for installing the same bundle again repairs it, and a start
+    Where no copy of the state is whole, a new one is made first. A damaged staged bundle is let go; any
+    other damaged one stays in the state, for installing the same bundle again repairs it, and a start
     passes it over.
 
     Raises:
         BusyError: LOCKED; another process is changing this store.
-        DeviceError: STATE_BAD; another version of Galago wrote the record.
+        DeviceError: STATE_BAD; another version of Galago wrote the state.
         LinkError: The disk is full or failing.
     """
     found = {copy.name: copy.health for copy in store.copies()}
@@ -98,19 +98,19 @@ def _check(change: StoreChange, release: Release, trusted: TrustedKeys) -> Galag
 
 
 def _noted(state: State, bundles: tuple[Scrubbed, ...]) -> State:
-    """Return the record with what is damaged; the same finding is noted once."""
+    """Return the state with what is damaged; the same finding is noted once."""
     for found in bundles:
         if found.fault is None or found.name not in state.slots:
             continue
         slot = state.slots[found.name]
         release = slot.releases().get(found.part)
         reason = f"{found.part}: {found.fault.reason}"
-        known = [(event.action, event.id, event.reason) for event in state.history]
+        known = [(entry.action, entry.id, entry.reason) for entry in state.history]
         if found.part == "staged":
             slot = msgspec.structs.replace(slot, staged=None)
         elif ("scrub", found.id or None, reason) in known:
             continue
-        state = with_event(
+        state = with_entry(
             state, "scrub", now_utc(), name=found.name, release=release, reason=reason, slot=slot
         )
     return state

@@ -20,7 +20,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.profile import DeviceProfile, RuntimeInfo
 from galago_edge.host.machine import this_arch
 from galago_edge.store import Store
-from galago_edge.store.state import Event, Slot, State
+from galago_edge.store.state import HistoryEntry, Slot, State
 
 T = TypeVar("T")
 
@@ -35,9 +35,9 @@ class SlotReport:
     """None when the bundle cannot be opened."""
     fault: GalagoError | None
     """Why the next start would not load it; every byte of it was checked, and who signed it."""
-    overrides: tuple[Event, ...] = ()
+    overrides: tuple[HistoryEntry, ...] = ()
     """What was overridden to install the active bundle."""
-    last_rollback: Event | None = None
+    last_rollback: HistoryEntry | None = None
     """The newest rollback that the history still has."""
 
 
@@ -53,16 +53,16 @@ class Inventory:
     slots: tuple[SlotReport, ...]
     trust: TrustedKeys
     """Whom the device believes; nobody where that cannot be read."""
-    overrides: tuple[Event, ...]
+    overrides: tuple[HistoryEntry, ...]
     """Those that the history still has."""
     copies: dict[str, str]
-    """Each copy of the record and how it is: ``ok``, ``damaged``, ``missing``."""
+    """Each copy of the state and how it is: ``ok``, ``damaged``, ``missing``."""
     leftovers: int
     """What broken installs left behind."""
     factory: tuple[str, ...] = ()
     """Names under which the device was delivered with a bundle."""
     faults: tuple[tuple[str, GalagoError], ...] = ()
-    """What cannot be read: ``profile``, ``trust`` or ``store`` (the record), and why."""
+    """What cannot be read: ``profile``, ``trust`` or ``store`` (the state), and why."""
 
     @property
     def healthy(self) -> bool:
@@ -113,7 +113,7 @@ def take_inventory(root: Path, runtime: RuntimeInfo | None) -> Inventory:
         runtime=runtime,
         slots=tuple(sorted(reports, key=lambda report: report.name)),
         trust=trust,
-        overrides=tuple(event for event in state.history if event.action == "override"),
+        overrides=tuple(entry for entry in state.history if entry.action == "override"),
         copies={copy.name: copy.health for copy in store.copies()},
         leftovers=leftovers,
         factory=factory,
@@ -161,11 +161,11 @@ def only_name(store: Store, name: str | None) -> str:
 
 
 def _report(
-    store: Store, name: str, slot: Slot, history: tuple[Event, ...], signers: TrustedKeys | None
+    store: Store, name: str, slot: Slot, history: tuple[HistoryEntry, ...], signers: TrustedKeys | None
 ) -> SlotReport:
-    own = [event for event in history if event.name == name]
-    overrides = tuple(event for event in own if event.action == "override" and event.id == slot.active.id)
-    rollbacks = [event for event in own if event.action == "rollback"]
+    own = [entry for entry in history if entry.name == name]
+    overrides = tuple(entry for entry in own if entry.action == "override" and entry.id == slot.active.id)
+    rollbacks = [entry for entry in own if entry.action == "rollback"]
     modality = fault = None
     try:
         bundle = store.open(slot.active.id)

@@ -1,4 +1,4 @@
-"""A new record for a store of which no copy is whole, from what else lies there and can be proved.
+"""A new state for a store of which no copy is whole, from what else lies there and can be proved.
 
 A floor is at least the highest that any installed bundle could have raised it to: each manifest in
 ``bundles`` counts whose signature is valid, whatever became of its other files. What ran is not known, so
@@ -19,7 +19,7 @@ from galago_edge.bundle.reader import MANIFEST_NAME, SIGNATURE_NAME
 from galago_edge.bundle.signature import SIGNATURE_LIMIT_BYTES, verify
 from galago_edge.contract.errors import BundleError, GalagoError, LinkError, Reason, disk_error
 from galago_edge.contract.manifest import Manifest
-from galago_edge.store.state import Release, Slot, State, Trial, with_event
+from galago_edge.store.state import Release, Slot, State, Trial, with_entry
 from galago_edge.store.store import Store
 
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR})
@@ -39,14 +39,14 @@ class _Found:
 
 
 def rebuilt(store: Store, trusted: TrustedKeys, at_utc: str, reason: str) -> State:
-    """Return a record of what lies in ``store``, with ``reason`` as the first line of its history.
+    """Return a state of what lies in ``store``, with ``reason`` as the first line of its history.
 
     Nothing is written. What was bad or staged is not known any more, nor who was before whom.
 
     Raises:
         LinkError: Something cannot be read now that may be readable later.
     """
-    state = with_event(State(), "rebuild", at_utc, reason=reason)
+    state = with_entry(State(), "rebuild", at_utc, reason=reason)
     by_name: dict[str, list[_Found]] = {}
     for found in _installed(store, trusted, at_utc):
         by_name.setdefault(found.manifest.bundle.name, []).append(found)
@@ -55,7 +55,7 @@ def rebuilt(store: Store, trusted: TrustedKeys, at_utc: str, reason: str) -> Sta
         what = (
             f"{Reason.STATE_BAD}: floor at least {slot.floor}; what was bad or staged is not known any more"
         )
-        state = with_event(state, "rebuild", at_utc, name=name, release=slot.active, reason=what, slot=slot)
+        state = with_entry(state, "rebuild", at_utc, name=name, release=slot.active, reason=what, slot=slot)
     return state
 
 

@@ -100,7 +100,7 @@ def _silent(root: Path, pid: int | None, what: str) -> LinkError:
     return LinkError(
         Reason.SERVICE_SILENT,
         f"the service{_of(pid)} on {root} does not say how it is: {what}",
-        hint="journalctl -u galago says more; systemctl restart galago starts it anew",
+        hint="journalctl -u galago says more; systemctl restart galago restarts it",
     )
 
 

@@ -1,7 +1,7 @@
-"""What a device has decided: which bundle is active under each name. One small record, kept twice.
+"""What a device has decided: which bundle is active under each name. One small state, kept twice.
 
-A copy is the record as one line of JSON and a line with that line's sha256. Whichever valid copy has
-the higher ``seq`` counts. The functions below compute the record after a change; nothing here touches
+A copy is the state as one line of JSON and a line with that line's sha256. Whichever valid copy has
+the higher ``seq`` counts. The functions below compute the state after a change; nothing here touches
 a disk.
 """
 
@@ -35,7 +35,7 @@ Action = Literal[
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every object in the record."""
+    """Base of every object in the state."""
 
 
 class Release(_Part, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class Release(_Part, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, manifest: Manifest, bundle_id: str, since_utc: str) -> Release:
-        """Return what the record says of a bundle."""
+        """Return what the state says of a bundle."""
         return cls(
             id=bundle_id,
             version=manifest.bundle.version,
@@ -100,7 +100,7 @@ class Slot(_Part, frozen=True, kw_only=True):
         return {part: release for part, release in parts.items() if release is not None}
 
 
-class Event(_Part, frozen=True, kw_only=True):
+class HistoryEntry(_Part, frozen=True, kw_only=True):
     """One change, or one finding, that somebody may want to read later."""
 
     seq: Natural
@@ -115,13 +115,13 @@ class Event(_Part, frozen=True, kw_only=True):
 
 
 class State(_Part, frozen=True, kw_only=True):
-    """The whole record."""
+    """The whole state."""
 
     schema: Literal["galago.state/1"] = "galago.state/1"
     seq: Annotated[int, msgspec.Meta(ge=0)] = 0
     slots: dict[BundleName, Slot] = {}
-    history: Annotated[tuple[Event, ...], msgspec.Meta(max_length=HISTORY_LENGTH)] = ()
-    """The last events, oldest first; what was overridden for a bundle that is still here goes last of all."""
+    history: Annotated[tuple[HistoryEntry, ...], msgspec.Meta(max_length=HISTORY_LENGTH)] = ()
+    """The last entries, oldest first; an override for a bundle that is still here goes last of all."""
 
 
 def encode_state(state: State) -> bytes:
@@ -137,7 +137,7 @@ def is_intact(data: bytes) -> bool:
 
 
 def decode_state(data: bytes) -> State | None:
-    """Return the record, or None when these bytes are not one whole copy."""
+    """Return the state, or None when these bytes are not one whole copy."""
     if not is_intact(data):
         return None
     try:
@@ -146,7 +146,7 @@ def decode_state(data: bytes) -> State | None:
         return None  # whole, but of another version: no better than torn
 
 
-def with_event(
+def with_entry(
     state: State,
     action: Action,
     at_utc: str,
@@ -156,8 +156,8 @@ def with_event(
     reason: str = "",
     slot: Slot | None = None,
 ) -> State:
-    """Return the next record: one more event and, when given, ``slot`` under ``name``."""
-    event = Event(
+    """Return the next state: one more line of history and, when given, ``slot`` under ``name``."""
+    entry = HistoryEntry(
         seq=state.seq + 1,
         action=action,
         at_utc=at_utc,
@@ -167,20 +167,20 @@ def with_event(
         reason=reason,
     )
     slots = state.slots if slot is None or name is None else {**state.slots, name: slot}
-    return State(seq=state.seq + 1, slots=slots, history=_kept((*state.history, event), slots))
+    return State(seq=state.seq + 1, slots=slots, history=_kept((*state.history, entry), slots))
 
 
 def with_active(
     state: State, name: str, release: Release, trial: Trial | None = None, *, action: Action = "install"
 ) -> State:
-    """Return the record after ``release`` became active under ``name``, on trial or committed at once.
+    """Return the state after ``release`` became active under ``name``, on trial or committed at once.
 
     What was active becomes ``previous``; but a bundle that was itself on trial is dropped, because it
     never proved anything. The same bundle again was repaired, and everything else stays.
     """
     old = state.slots.get(name)
     if old is not None and old.active.id == release.id:
-        return with_event(state, "repair", release.since_utc, name=name, release=release)
+        return with_entry(state, "repair", release.since_utc, name=name, release=release)
     if old is None:
         old = Slot(active=release)
     proven = (old.previous, old.trial.before) if old.trial is not None else (old.active, old.previous)
@@ -193,26 +193,26 @@ def with_active(
         floor=max(old.floor, release.floor if trial is None else 0),
         bad=tuple(bad for bad in old.bad if bad != release.id),
     )
-    return with_event(state, action, release.since_utc, name=name, release=release, slot=slot)
+    return with_entry(state, action, release.since_utc, name=name, release=release, slot=slot)
 
 
 def with_staged(state: State, name: str, release: Release) -> State:
-    """Return the record after ``release`` was staged under ``name``, which must have an active bundle."""
+    """Return the state after ``release`` was staged under ``name``, which must have an active bundle."""
     slot = msgspec.structs.replace(state.slots[name], staged=release)
-    return with_event(state, "stage", release.since_utc, name=name, release=release, slot=slot)
+    return with_entry(state, "stage", release.since_utc, name=name, release=release, slot=slot)
 
 
 def with_commit(state: State, name: str, at_utc: str, reason: str = "") -> State:
-    """Return the record after the active bundle of ``name`` has proved itself."""
+    """Return the state after the active bundle of ``name`` has proved itself."""
     old = state.slots[name]
     slot = msgspec.structs.replace(old, trial=None, floor=max(old.floor, old.active.floor))
-    return with_event(state, "commit", at_utc, name=name, release=old.active, reason=reason, slot=slot)
+    return with_entry(state, "commit", at_utc, name=name, release=old.active, reason=reason, slot=slot)
 
 
 def with_rollback(
     state: State, name: str, target: Release, at_utc: str, reason: str, *, bad: bool = True
 ) -> State:
-    """Return the record after ``name`` went back to ``target``; ``bad``: never take the other again."""
+    """Return the state after ``name`` went back to ``target``; ``bad``: never take the other again."""
     old = state.slots[name]
     restored = old.trial.before if old.trial is not None else None
     slot = msgspec.structs.replace(
@@ -223,21 +223,21 @@ def with_rollback(
         trial=None,
         bad=and_bad(old.bad, old.active.id) if bad else old.bad,
     )
-    return with_event(state, "rollback", at_utc, name=name, release=old.active, reason=reason, slot=slot)
+    return with_entry(state, "rollback", at_utc, name=name, release=old.active, reason=reason, slot=slot)
 
 
 def with_boot(state: State, name: str, at_utc: str) -> State:
-    """Return the record after one of the trial's loads of ``name`` was used up."""
+    """Return the state after one of the trial's loads of ``name`` was used up."""
     old = state.slots[name]
     assert old.trial is not None
     trial = msgspec.structs.replace(old.trial, left=old.trial.left - 1, boots=old.trial.boots + 1)
     slot = msgspec.structs.replace(old, trial=trial)
     reason = f"trial, {trial.left} boot attempts left"
-    return with_event(state, "boot", at_utc, name=name, release=old.active, reason=reason, slot=slot)
+    return with_entry(state, "boot", at_utc, name=name, release=old.active, reason=reason, slot=slot)
 
 
 def with_boot_back(state: State, name: str) -> State:
-    """Return the record after a load of the trial of ``name`` was given back, because nothing crashed.
+    """Return the state after a load of the trial of ``name`` was given back, because nothing crashed.
 
     The history forgets that load too: a bundle may be on trial through a hundred dark nights.
     """
@@ -258,15 +258,15 @@ def came_back(state: State, name: str) -> bool:
     return last == "rollback"
 
 
-def _kept(history: tuple[Event, ...], slots: dict[str, Slot]) -> tuple[Event, ...]:
-    """Return a history that is one event too long without the oldest one that nobody will ask for."""
+def _kept(history: tuple[HistoryEntry, ...], slots: dict[str, Slot]) -> tuple[HistoryEntry, ...]:
+    """Return a history that is one entry too long without the oldest one that nobody will ask for."""
     if len(history) <= HISTORY_LENGTH:
         return history
     here = {release.id for slot in slots.values() for release in slot.releases().values()}
     needed = {  # of the same twice the later one
-        (event.id, event.reason): n
-        for n, event in enumerate(history)
-        if event.action == "override" and event.id in here
+        (entry.id, entry.reason): n
+        for n, entry in enumerate(history)
+        if entry.action == "override" and entry.id in here
     }.values()
     oldest = next((n for n in range(HISTORY_LENGTH) if n not in needed), 0)
     return history[:oldest] + history[oldest + 1 :]

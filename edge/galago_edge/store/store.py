@@ -1,4 +1,4 @@
-"""The store on a device's disk: bundles in folders named by their hash, and one record that says
+"""The store on a device's disk: bundles in folders named by their hash, and one state that says
 which of them count.
 
 ::
@@ -6,8 +6,8 @@ which of them count.
     ROOT/lock               held while something changes, never removed
     ROOT/bundles/<id>/      whole bundles, never changed
     ROOT/incoming/          what is being written; anything here may be removed at any time
-    ROOT/state.a state.b    the record, twice (see ``state``)
-    ROOT/state.a.bad-<hash> what was left of a copy when a new record had to be made (``rebuilding``)
+    ROOT/state.a state.b    the state, twice (see ``state``)
+    ROOT/state.a.bad-<hash> what was left of a copy when a new state had to be made (``rebuild``)
     ROOT/factory/NAME.galago  what the device was delivered with; nothing here ever writes it
     ROOT/trust/*.pub        whose bundles are taken
     ROOT/profile.toml       what this board is
@@ -42,7 +42,7 @@ BUNDLE_SUFFIX = ".galago"
 
 @dataclass(frozen=True, slots=True)
 class StateCopy:
-    """One of the two copies of the record."""
+    """One of the two copies of the state."""
 
     name: str
     data: bytes | None
@@ -90,7 +90,7 @@ class Store:
         self.factory = root / FACTORY_FOLDER
 
     def copies(self) -> list[StateCopy]:
-        """Return both copies of the record as they are.
+        """Return both copies of the state as they are.
 
         Raises:
             LinkError: A copy cannot be read.
@@ -98,7 +98,7 @@ class Store:
         return [self.copy(name) for name in COPY_NAMES]
 
     def copy(self, name: str) -> StateCopy:
-        """Return one copy of the record as it is; what the disk has lost is damaged.
+        """Return one copy of the state as it is; what the disk has lost is damaged.
 
         Raises:
             LinkError: It cannot be read, but may be there.
@@ -116,7 +116,7 @@ class Store:
         return StateCopy(name, data, None if data is None else decode_state(data), refused)
 
     def state(self) -> State:
-        """Return the newest whole copy of the record; an empty record when there was never one.
+        """Return the newest whole copy of the state; an empty state when there was never one.
 
         Raises:
             DeviceError: STATE_BAD; there are copies and none is whole.
@@ -141,7 +141,7 @@ class Store:
         )
 
     def lost(self) -> list[StateCopy]:
-        """Return the damaged copies of a record that is beyond reading; nothing where one can be made out.
+        """Return the damaged copies of a state that is beyond reading; nothing where one can be made out.
 
         Raises:
             LinkError: A copy cannot be read.
@@ -153,7 +153,7 @@ class Store:
         return [copy for copy in copies if copy.health == "damaged"]
 
     def _check_given(self, copies: list[StateCopy]) -> None:
-        """Refuse to believe that a record is lost of which the disk gives nothing at all.
+        """Refuse to believe that a state is lost of which the disk gives nothing at all.
 
         One bad sector is one copy. When neither can be read it is more likely the whole disk that does not
         answer now, and may again.

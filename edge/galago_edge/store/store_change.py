@@ -1,7 +1,7 @@
-"""What every change of a store is made of: the lock, the sweep before it, files that last, the record.
+"""What every change of a store is made of: the lock, the sweep before it, files that last, the state.
 
-A change does everything that may fail first and then writes the record once: :meth:`StoreChange.publish`.
-Its first rename is the commit point; before it the old record counts, after it the new one, and each
+A change does everything that may fail first and then writes the state once: :meth:`StoreChange.publish`.
+Its first rename is the commit point; before it the old state counts, after it the new one, and each
 is whole.
 """
 
@@ -25,7 +25,7 @@ from galago_edge.store.store import COPY_NAMES, TEMPORARY, Store
 
 _POLL_S = 0.05
 _REMAINS = 8
-"""So many damaged copies of the record are kept for whoever wants to know what happened."""
+"""So many damaged copies of the state are kept for whoever wants to know what happened."""
 
 
 class StoreChange:
@@ -35,12 +35,12 @@ class StoreChange:
         self.store = store
         self.fs = store.fs
         self.committed = False
-        """Whether the record has been replaced, which nothing can undo."""
+        """Whether the state has been replaced, which nothing can undo."""
 
     def sweep(self, restore: TrustedKeys | None = None) -> None:
-        """Remove what broken attempts left, and make both copies of the record the same again.
+        """Remove what broken attempts left, and make both copies of the state the same again.
 
-        ``restore``: where no copy is whole, make a new record of what these keys have signed; otherwise
+        ``restore``: where no copy is whole, make a new state of what these keys have signed; otherwise
         that is STATE_BAD.
         """
         for folder in (self.store.bundles, self.store.incoming):
@@ -56,7 +56,7 @@ class StoreChange:
         self.mirror()
 
     def restore(self, trusted: TrustedKeys) -> None:
-        """Where there was a record and no copy is whole, write a new one; what is left of it is kept."""
+        """Where there was a state and no copy is whole, write a new one; what is left of it is kept."""
         lost = self.store.lost()
         if not lost:
             return
@@ -72,7 +72,7 @@ class StoreChange:
             self.committed = False  # of what is to be done now, nothing is
 
     def mirror(self) -> None:
-        """Make both copies of the record the same, so that one that rots later costs nothing."""
+        """Make both copies of the state the same, so that one that rots later costs nothing."""
         state = self.store.state()
         for copy in self.store.copies():
             if state.seq and copy.data != encode_state(state):
@@ -80,8 +80,8 @@ class StoreChange:
                 self.fs.fsync_dir(self.store.root)  # before anything goes that only the older one needs
 
     def publish(self, state: State) -> None:
-        """Write the record. From its first rename on it counts."""
-        self.settle()  # what the record names must last before the record does
+        """Write the state. From its first rename on it counts."""
+        self.settle()  # what the state names must last before the state does
         data = encode_state(state)
         for name in COPY_NAMES:  # both are the same and whole, so the order does not matter
             self._put_copy(name, data)
@@ -110,7 +110,7 @@ class StoreChange:
             self.fs.write(fd, data)
             self.fs.chmod(fd, 0o444)
             self.fs.fsync(fd)
-        except BaseException:
+        except BaseException:  # what went wrong is told, not what closing says
             with contextlib.suppress(OSError):
                 self.fs.close(fd)
             raise
@@ -136,7 +136,7 @@ class StoreChange:
     def _put_copy(self, name: str, data: bytes, as_name: str = "") -> None:
         temporary = self.store.root / f"{name}{TEMPORARY}{secrets.token_hex(8)}"
         path = self.store.root / (as_name or name)
-        # the caller waits for the folder: from the rename on the record counts, whatever comes of that
+        # the caller waits for the folder: from the rename on the state counts, whatever comes of that
         with replacement(path, durable=Durable.WHOLE, temporary=temporary, effects=self.fs):
             self.write_file(temporary, data)
 
@@ -147,12 +147,12 @@ def changing(
 ) -> Iterator[StoreChange]:
     """Lock a store, sweep it and give what changes it; ``doing`` and ``done`` complete "could not ...".
 
-    ``done`` is said when the record was replaced and only the disk's confirmation is missing. ``restore``:
+    ``done`` is said when the state was replaced and only the disk's confirmation is missing. ``restore``:
     as for :meth:`StoreChange.sweep`.
 
     Raises:
         BusyError: LOCKED; another process is changing this store, for longer than ``wait_s``.
-        DeviceError: STATE_BAD; no copy of the record can be made out, and it is not to be restored.
+        DeviceError: STATE_BAD; no copy of the state can be made out, and it is not to be restored.
         LinkError: The disk is full or failing.
     """
     change = StoreChange(store)
@@ -174,9 +174,9 @@ def changing(
 
 
 def restore_record(store: Store, *, wait_s: float = 0.0) -> bool:
-    """Where there was a record and no copy is whole, make a new one; otherwise nothing is written.
+    """Where there was a state and no copy is whole, make a new one; otherwise nothing is written.
 
-    For whoever needs the record before any change, such as a bundle that is sent. Tells whether one was made.
+    For whoever needs the state before any change, such as a bundle that is sent. Tells whether one was made.
 
     Raises:
         BusyError: LOCKED; another process is changing this store, for longer than ``wait_s``.

@@ -2,7 +2,7 @@
 
 All have one shape: the store, the name, which bundle is meant (``bundle_id``; without, whichever it is), one
 line for the history (``reason``) where there is one to give, and last what belongs to this change alone. Each
-writes the record once and returns what stood there before and what stands there now. Doing the same again is
+writes the state once and returns what stood there before and what stands there now. Doing the same again is
 fine.
 """
 
@@ -24,7 +24,7 @@ from galago_edge.store.state import (
     and_bad,
     with_active,
     with_commit,
-    with_event,
+    with_entry,
     with_rollback,
 )
 from galago_edge.store.store import Store
@@ -83,7 +83,7 @@ def activate(
         release = release_of(bundle)
         state = with_active(state, name, release, judged, action="activate")
         for override in overrides:
-            state = with_event(
+            state = with_entry(
                 state, "override", release.since_utc, name=name, release=release, reason=override
             )
         return state
@@ -146,7 +146,7 @@ def mark_bad(store: Store, name: str, *, bundle_id: str) -> Transition:
             return state
         release = next((known for known in slot.releases().values() if known.id == bundle_id), None)
         slot = _without(slot, bundle_id)
-        return with_event(
+        return with_entry(
             state, "mark-bad", now_utc(), name=name, release=release, reason=bundle_id, slot=slot
         )
 
@@ -160,7 +160,7 @@ def _changed(
     step: Callable[[State, Slot], State],
     afterwards: Callable[[StoreChange, State], None] = lambda change, state: None,
 ) -> Transition:
-    """Let ``step`` say what the record shall be, and write it where that is another one."""
+    """Let ``step`` say what the state shall be, and write it where that is another one."""
     doing = f"{verb} {name} in {store.root}"
     with changing(store, doing, f"confirm on the disk that the change of {name} will stay") as change:
         before = store.state()

@@ -21,7 +21,7 @@ from galago_edge.bundle.trust import POLICY_FILE, REVOKED_SUFFIX, TrustPolicy, r
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason, disk_error
 from galago_edge.contract.manifest import BundleName
 from galago_edge.host.file_replacement import Durable, replace_file
-from galago_edge.store.state import with_event
+from galago_edge.store.state import with_entry
 from galago_edge.store.store import TEMPORARY, Store
 from galago_edge.store.store_change import StoreChange, ensure_folder, locked, now_utc
 
@@ -159,7 +159,7 @@ def _check_in_use(store: Store, now: TrustedKeys, then: TrustedKeys, allow: bool
         )
     if lost:
         reason = f"allow-in-use: {doing}, so not to be loaded any more: {', '.join(lost)}"
-        StoreChange(store).publish(with_event(store.state(), "override", now_utc(), reason=reason))
+        StoreChange(store).publish(with_entry(store.state(), "override", now_utc(), reason=reason))
 
 
 def _installed(store: Store) -> Iterator[tuple[str, Bundle]]:

@@ -109,7 +109,7 @@ class SoundServer:
         self.kill()
 
     def kill(self) -> None:
-        """End the server at once; ``start`` starts it anew."""
+        """End the server at once; ``start`` restarts it."""
         if self._child is not None:
             self._child.kill()
             self._child = None

@@ -15,7 +15,7 @@ from galago_edge.commands.cli import json_option
 def convert(run: Path, as_json: bool) -> None:
     """Convert the trained run folder RUN to float and int8 TFLite.
 
-    The files are written to RUN/converted, the int8 one only if it passes every gate: builtin int8
+    The files are written to RUN/converted, the int8 one only if it passes every quality gate: builtin int8
     operators throughout, the fixed input scale, int8 logits, and at most convert.max_loss_points lost
     against float on validation data.
 

@@ -1,1 +1,1 @@
-"""Conversion: from a run's Keras model to the TFLite files that passed every gate."""
+"""Conversion: from a run's Keras model to the TFLite files that passed every quality gate."""

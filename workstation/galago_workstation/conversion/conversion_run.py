@@ -1,4 +1,4 @@
-"""``galago convert``: from a run's Keras model to two TFLite files that passed every gate, or to none."""
+"""``galago convert``: from a run's Keras model to two TFLite files that passed every quality gate."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def convert_run(run: Run, *, now: datetime, report: Report = _SILENT) -> Convers
         report: Is told what happens.
 
     Raises:
-        ModelError: The model does not convert, or a gate refuses it. Whatever was in ``RUN/converted``
-            before is still there.
+        ModelError: The model does not convert, or a quality gate refuses it. Whatever was in
+            ``RUN/converted`` before is still there.
         InputError: The run or its data are not what they were.
         LinkError: The disk.
     """

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import wave
 from pathlib import Path
 
 import numpy as np
 
 from galago_edge.contract.streams import NS_PER_S, samples_to_ns
+from galago_edge.recording.sample_media import wav_bytes
 from galago_workstation.demo.household import any_sounder, appliance, beeps, knocks, scene
 from galago_workstation.demo.sounds import (
     RATE_HZ,
@@ -77,11 +77,7 @@ def make_alarms(out: Path, *, seed: int = 0) -> Truth:
 
 def write_wav(path: Path, sound: Sound) -> None:
     """Write 16-bit mono at 16 kHz. ``sound``: full scale is 1.0."""
-    with path.open("wb") as file, wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(RATE_HZ)
-        out.writeframes(to_int16(sound).astype("<i2").tobytes())
+    path.write_bytes(wav_bytes(to_int16(sound), RATE_HZ))
 
 
 # ---- training clips

@@ -273,7 +273,7 @@ class Session:
         before = _slot(self._hello, self._package.name)
         now, known = before, self._hello is not None and not self._hello.damaged
         goes_on = self._given and not isinstance(error, _SaidNoError)
-        # a disk may fail after the record was written, and who holds the lock may write another one
+        # a disk may fail after the state was written, and who holds the lock may write another one
         if goes_on or said.reason == Reason.LOCKED or (self._given and said.exit == LinkError.exit_code):
             looked = self._look(patient=goes_on)
             now, known = _slot(looked, self._package.name), looked is not None and not looked.damaged

@@ -1,4 +1,4 @@
-"""A connection to a device: the system's ssh, or for a mounted disk a process here; frames over both."""
+"""A connection to a device: the system's ssh, or for a mounted disk a process here; packets over both."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class DeviceLink:
         return LinkError(Reason.TRANSPORT, message, hint=hint or error.hint)
 
     def said(self) -> str:
-        """Return what the process said beside the frames."""
+        """Return what the process said beside the packets."""
         size = os.fstat(self._said.fileno()).st_size
         return os.pread(self._said.fileno(), 1 << 16, max(size - (1 << 16), 0)).decode(errors="replace")
 

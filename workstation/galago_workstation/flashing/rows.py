@@ -127,7 +127,7 @@ class _Row:
 
 
 class LiveRows(NoRows):
-    """A table on the terminal that is drawn anew a few times a second."""
+    """A table on the terminal that is redrawn a few times a second."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._rows = {name: _Row() for name in names}

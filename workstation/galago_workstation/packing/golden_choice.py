@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +13,7 @@ from galago_edge.contract.manifest import AudioPreprocess, Golden, GoldenExpecte
 from galago_edge.engine import Engine
 from galago_edge.pipeline.golden_run import GoldenRunner, expected_answer
 from galago_edge.preprocess import ImagePreprocessor, LogMelFrontend
+from galago_edge.recording.sample_media import wav_bytes
 from galago_workstation.data.sample import Sample
 from galago_workstation.run_folder import Run
 
@@ -104,17 +103,6 @@ def _encoded(run: Run, sample: Sample) -> bytes:
     if isinstance(spec, AudioPreprocess):
         return wav_bytes(raw.astype(np.int16), spec.sample_rate_hz)
     return png_bytes(raw.astype(np.uint8))
-
-
-def wav_bytes(samples: npt.NDArray[np.int16], rate_hz: int) -> bytes:
-    """Return a 16-bit mono WAV file. ``samples``: shape ``(n,)``."""
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes(samples.astype("<i2").tobytes())
-    return out.getvalue()
 
 
 def png_bytes(pixels: npt.NDArray[np.uint8]) -> bytes:

@@ -32,7 +32,7 @@ def open_capture(address: Address, settings: SourceSettings, *, rate_hz: int | N
     if capture is None or not address.reopens:
         raise CallerError(
             Reason.CONFIG_BAD,
-            f"{address.shown} is a recording or standard input, expected what can be opened anew",
+            f"{address.shown} is a recording or standard input, expected what can be reopened",
             hint="galago replay takes recordings",
         )
     return capture(address, settings, rate_hz)

@@ -27,7 +27,7 @@ def main() -> None:
         pass
     except GalagoError as error:
         _last_word(link, error)
-    except Exception as error:  # noqa: BLE001 - a fault of ours: told like any other, the parent opens anew
+    except Exception as error:  # noqa: BLE001 - a fault of ours: told like any other, the parent reopens
         text = f"capture process: {type(error).__name__}: {error}"
         _last_word(link, LinkError(Reason.SOURCE_LOST, text, hint="report it"))
     os._exit(0)  # libraries that tidy up at exit may hang there

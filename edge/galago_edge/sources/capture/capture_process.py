@@ -114,7 +114,7 @@ class CaptureProcess:
         return LinkError(
             Reason.SOURCE_LOST,
             f"the capture process of {self._shown} {how}",
-            hint="it is started anew; if that happens often, look at the driver and the memory",
+            hint="it is restarted; if that happens often, look at the driver and the memory",
         )
 
     def _failure(self, failed: CaptureFailed) -> GalagoError:

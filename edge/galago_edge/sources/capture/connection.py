@@ -31,7 +31,7 @@ def connect(
         if isinstance(description, CameraDescription):
             return FrameCapture(process, description)
         return SoundCapture(process, description)
-    except BaseException:
+    except BaseException:  # whatever it was, the child must be ended
         process.close()
         raise
 

@@ -90,7 +90,7 @@ class FrameCapture:
             raise LinkError(
                 Reason.SOURCE_LOST,
                 f"the capture process of {self._description.name} promised a frame that it did not write",
-                hint="it is started anew",
+                hint="it is restarted",
             )
         with view:
             return np.frombuffer(view, np.uint8).copy()

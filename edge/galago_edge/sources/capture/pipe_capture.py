@@ -66,7 +66,7 @@ class PipeCapture:
         self._start_ns: int | None = None
         try:
             self._wait_for_writer(settings.open_s)
-        except BaseException:
+        except BaseException:  # an interruption, too, must leave the pipe closed
             self.close()
             raise
 
