@@ -65,14 +65,14 @@ def test_an_answer_within_the_tolerance_is_told_with_its_largest_difference(
 def test_one_step_more_than_allowed_is_a_failure_that_names_no_other_winner(runner: GoldenRunner) -> None:
     assert refusal(runner, golden((-1, 47, 0))) == (
         Reason.GOLDEN_FAIL,
-        "golden sample golden/00.png (mid): the answer is off by 5 steps, 4 are allowed",
+        "golden sample golden/00.png (mid): the answer is off by 5 quantization steps, 4 are allowed",
     )
 
 
 def test_another_winner_is_a_failure_however_near_it_is(runner: GoldenRunner) -> None:
     assert refusal(runner, golden(argmax=2)) == (
         Reason.GOLDEN_FAIL,
-        "golden sample golden/00.png (mid): the answer is off by 0 steps, 4 are allowed,"
+        "golden sample golden/00.png (mid): the answer is off by 0 quantization steps, 4 are allowed,"
         " and label 1 wins where 2 must",
     )
 
@@ -80,7 +80,7 @@ def test_another_winner_is_a_failure_however_near_it_is(runner: GoldenRunner) ->
 def test_logits_at_both_ends_of_int8_are_far_apart(runner: GoldenRunner) -> None:
     tensor = hashlib.sha256(bytes(16 * 16 * 3)).hexdigest()
     wanted = golden((-128, 42, 127), argmax=0, tensor_sha256=tensor)
-    with pytest.raises(BundleError, match="off by 255 steps"):  # the model says (127, 42, -128)
+    with pytest.raises(BundleError, match="off by 255 quantization steps"):  # the model says (127, 42, -128)
         check_golden(runner, wanted, png(0))
 
 
