@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from galago_edge.bundle import open_bundle
+from galago_edge.bundle.manifest_bytes import MANIFEST_LIMIT_BYTES
+from galago_edge.bundle.signature import SIGNATURE_LIMIT_BYTES
 from galago_edge.contract.errors import BundleError, Reason
 from test_kit import make_hollow_bundle
 
@@ -122,6 +124,19 @@ def test_a_file_of_a_folder_has_its_size_and_its_hash(
 ) -> None:
     (folder / "model.tflite").write_bytes(content)
     assert refusal(folder) == (reason, f"installed: {said}", AGAIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("manifest.json", MANIFEST_LIMIT_BYTES), ("manifest.sig", SIGNATURE_LIMIT_BYTES)]
+)
+def test_what_is_read_before_anybody_is_trusted_is_bounded(name: str, limit: int, folder: Path) -> None:
+    (folder / name).write_bytes(b" " * limit)
+    assert refusal(folder)[0] is Reason.SIG_BAD
+    (folder / name).write_bytes(b" " * (limit + 1))
+    assert refusal(folder)[:2] == (
+        Reason.TOO_BIG,
+        f"installed: {name} has {limit + 1} bytes, at most {limit} are allowed",
+    )
 
 
 def test_what_the_manifest_does_not_list_is_not_carried_along(folder: Path) -> None:
