@@ -152,6 +152,15 @@ def test_time_before_the_start_counts_as_the_gap_that_it_is() -> None:
     assert gaps_of(coverage) == {"restart": 7.0}
 
 
+@pytest.mark.parametrize("from_s", [0, 3, 5])
+def test_what_was_watched_already_is_no_gap_as_well(from_s: int) -> None:
+    coverage = Coverage(lambda: NOON)
+    coverage.watched(5 * NS_PER_S)
+    coverage.gap(Gap(from_s * NS_PER_S, 7 * NS_PER_S, "drop"))
+    (day,) = coverage.status()
+    assert (day.watched_s, day.gap_s) == (5.0, {"drop": 2.0})
+
+
 def test_a_gap_over_midnight_belongs_to_both_days() -> None:
     midnight = NOON + DAY_S // 2 * NS_PER_S
     coverage = Coverage(lambda: midnight + 60 * NS_PER_S)
