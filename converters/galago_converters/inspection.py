@@ -24,8 +24,6 @@ class ModelTensor(msgspec.Struct, frozen=True, kw_only=True):
     """As the schema names it, in lower case: ``int8``, ``float32``, ``int32`` ..."""
     scales: tuple[float, ...] = ()
     zero_points: tuple[int, ...] = ()
-    axis: int = 0
-    """Axis that several scales run along."""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +41,6 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
     """All that the quality gate and the device's op table ask about. Tensors and nodes: main subgraph."""
 
-    bytes: int
-    schema_version: int
     subgraphs: int
     operators: tuple[Operator, ...]
     """Builtin operators of all subgraphs, sorted by name and version."""
@@ -54,12 +50,8 @@ class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
     tensors: tuple[ModelTensor, ...]
     inputs: tuple[ModelTensor, ...]
     outputs: tuple[ModelTensor, ...]
-    dtypes: dict[str, int]
-    """Number of tensors by dtype, in all subgraphs."""
     per_channel: bool
     """Some tensor has a scale per channel."""
-    metadata: tuple[str, ...]
-    """Names of the embedded metadata entries."""
 
 
 def report(model: bytes) -> ModelReport:
@@ -79,8 +71,6 @@ def report(model: bytes) -> ModelReport:
     main = tensors[0]
     counts = Counter((node.name, node.version, node.custom) for graph in nodes for node in graph)
     return ModelReport(
-        bytes=len(model),
-        schema_version=root.Version(),
         subgraphs=len(graphs),
         operators=tuple(
             Operator(name=name, version=version, count=count)
@@ -92,9 +82,7 @@ def report(model: bytes) -> ModelReport:
         tensors=main,
         inputs=tuple(main[graphs[0].Inputs(i)] for i in range(graphs[0].InputsLength())),
         outputs=tuple(main[graphs[0].Outputs(i)] for i in range(graphs[0].OutputsLength())),
-        dtypes=dict(sorted(Counter(tensor.dtype for graph in tensors for tensor in graph).items())),
         per_channel=any(len(tensor.scales) > 1 for graph in tensors for tensor in graph),
-        metadata=tuple(_text(root.Metadata(i).Name()) for i in range(root.MetadataLength())),
     )
 
 
@@ -152,7 +140,6 @@ def _tensors(schema: Any, graph: Any) -> tuple[ModelTensor, ...]:
                 dtype=dtypes.get(tensor.Type(), f"type{tensor.Type()}").lower(),
                 scales=scales,
                 zero_points=zero_points,
-                axis=quantization.QuantizedDimension() if quantization is not None else 0,
             )
         )
     return tuple(found)

@@ -230,9 +230,9 @@ class ReceivingSession:
             time.sleep(_POLL_S)
 
     def _why(self, bundle_id: str) -> str:
-        for event in reversed(self._store.state().history):
-            if event.action == "rollback" and event.id == bundle_id:
-                return event.reason
+        for entry in reversed(self._store.state().history):
+            if entry.action == "rollback" and entry.id == bundle_id:
+                return entry.reason
         return "the device's history does not say why"
 
     def _slot(self, name: str) -> SlotState | None:
