@@ -150,6 +150,24 @@ def test_a_bad_option_is_one_caller_error(text: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("pipe:-&live=no", "did you mean pipe:-?live=no"),
+        ("pipe:-live=no", "did you mean pipe:-?live=no"),
+        ("pipe:-&live=no?rate=8000", "did you mean pipe:-?live=no&rate=8000"),
+        ("pipe:-hall", "a FIFO of that name is pipe:./-hall"),
+        ("pipe:--?rate=8000", "a FIFO of that name is pipe:./--"),
+    ],
+)
+def test_what_begins_as_standard_input_does_is_no_named_pipe_to_wait_for(text: str, hint: str) -> None:
+    with pytest.raises(CallerError, match="is neither pipe:-, which is standard input, nor") as caught:
+        parse_source(text)
+    assert caught.value.reason is Reason.CONFIG_BAD
+    assert caught.value.hint == hint
+    assert parse_source("pipe:./-hall").target == "./-hall"
+
+
 def test_a_missing_path_is_a_missing_source() -> None:
     with pytest.raises(LinkError, match=r"no/such\.wav does not exist") as caught:
         parse_source("no/such.wav?fps=5")

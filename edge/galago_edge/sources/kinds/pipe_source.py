@@ -27,7 +27,21 @@ def _split(rest: str) -> tuple[str, str]:
             "pipe: names no pipe",
             hint="pipe:-?rate=16000 for standard input, pipe:/run/galago/hall?rate=16000 for a FIFO",
         )
+    if target.startswith(_STDIN_TARGET) and target != _STDIN_TARGET:
+        raise _no_stdin(target, query)
     return target, query
+
+
+def _no_stdin(target: str, query: str) -> CallerError:
+    """Return the failure of what begins as standard input does: waiting for such a FIFO would hide a slip."""
+    behind = target.removeprefix(_STDIN_TARGET)
+    options = "&".join(part for part in (behind.lstrip("&"), query) if part)
+    hint = f"did you mean pipe:-?{options}" if "=" in behind else f"a FIFO of that name is pipe:./{target}"
+    return CallerError(
+        Reason.CONFIG_BAD,
+        f"pipe:{target} is neither pipe:-, which is standard input, nor the path of a named pipe",
+        hint=hint,
+    )
 
 
 def _is_stdin(address: Address) -> bool:
