@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.api.arguments import checked_bundle
 from galago_edge.api.arrays import ColorOrder, checked_pixels, checked_rate, checked_samples
 from galago_edge.api.sole_user import SoleUser
 from galago_edge.api.trusted_bundle import FilePath
@@ -28,8 +29,10 @@ class Classifier:
         Raises:
             BundleError: PREPROCESS_MISMATCH, TENSOR_MISMATCH or MODEL_BAD; it cannot be run here.
             DeviceError: EXTRA_MISSING, a camera's bundle without OpenCV; RUNTIME_MISSING, OP_UNSUPPORTED.
+            TypeError: ``bundle`` is none.
             ValueError: ``threads`` is below 1, or the bundle is closed.
         """
+        checked_bundle(bundle)
         if threads < 1:
             raise ValueError(f"threads is {threads}, expected at least 1")
         self._loaded = load(bundle, threads=threads)

@@ -9,6 +9,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.api.arguments import (
+    check_emit,
+    checked_bundle,
+    checked_cause,
+    checked_name,
+    checked_thresholds,
+)
 from galago_edge.api.arrays import ColorOrder, checked_integer, checked_pixels, checked_rate, checked_samples
 from galago_edge.api.fed_items import FedFrames, FedSamples, FrameRate, frame_rate
 from galago_edge.api.sole_user import SoleUser
@@ -52,13 +59,15 @@ class Stream:
 
         Args:
             bundle: What decides.
-            name: The stream's name in its records.
+            name: The stream's name in its records: as in ``galago.toml``, 1 to 64 letters, digits, ``_``,
+                ``.`` or ``-``, first a letter or digit.
             fps: Frames per second, for a camera's bundle: a number, or exact as ``30000/1001``. Without it
                 every frame needs its ``time_ns``.
             rate_hz: Samples per second, for a microphone's bundle; the bundle's own without it. Others are
                 converted, which needs ``galago-edge[recording]``.
             start_ns: Stream time of frame 0 or sample 0, in nanoseconds, not negative.
-            thresholds: Label to ``{"on": ..., "off": ...}``, either or both, instead of the bundle's.
+            thresholds: Label to ``{"on": ..., "off": ...}``, either or both, instead of the bundle's:
+                numbers from 0 to 1.
             scores: True adds a record for every window, to what ``emit`` gets.
             emit: Called with the records, before the call that led to them returns.
 
@@ -67,13 +76,19 @@ class Stream:
             DeviceError: EXTRA_MISSING; RUNTIME_MISSING, OP_UNSUPPORTED.
             CallerError: CONFIG_BAD; ``thresholds`` names no label of the bundle, or crosses on and off.
             InputError: SOURCE_MISMATCH; ``fps`` for a microphone's bundle, ``rate_hz`` for a camera's.
-            TypeError, ValueError: A number is none, or out of range; the bundle is closed.
+            TypeError, ValueError: ``bundle`` is none or closed; a number is none, or out of range; a name
+                with other characters; a threshold of another word than ``on`` and ``off``; ``emit`` cannot
+                be called.
         """
+        checked_bundle(bundle)
+        checked_name(name)
+        check_emit(emit)
+        overrides = checked_thresholds(thresholds)
         if (start := checked_integer("start_ns", start_ns)) < 0:
             raise ValueError(f"start_ns is {start}, expected 0 or more")
         self._feed = _feed_for(bundle, fps, rate_hz, start)
         self._loaded = load(bundle)
-        self._stream = DecidingStream(name, self._loaded, thresholds=thresholds, scores=scores)
+        self._stream = DecidingStream(name, self._loaded, thresholds=overrides, scores=scores)
         self._emit = emit
         self._emit_failed = False
         self._started = False
@@ -156,14 +171,17 @@ class Stream:
         """Say that nobody watched from the last item to ``to_ns``; return the events of what came before.
 
         Labels that are on end, and smoothing starts over behind it. What comes next lies at ``to_ns`` or
-        later. ``cause`` is one of the words of docs/events.md: ``drop``, ``overrun``, ``disconnect`` ...
+        later. ``cause`` is one of the words of docs/events.md: ``connecting``, ``disconnect``, ``stall``,
+        ``restart``, ``drop``, ``overrun``, ``truncated``, ``unreadable``.
 
         Raises:
-            TypeError: ``to_ns`` is no integer.
-            ValueError: It lies before what came already; the stream is closed.
+            TypeError: ``to_ns`` is no integer, or ``cause`` no text.
+            ValueError: ``to_ns`` lies before what came already; ``cause`` is another word; the stream is
+                closed.
             BundleError: MODEL_BAD; the model failed.
         """
         end_ns = checked_integer("to_ns", to_ns)
+        checked_cause(cause)
         with self._use():
             return self._push(self._feed.gap(end_ns, cause))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Self
 
+from galago_edge.api.arguments import checked_bundle
 from galago_edge.api.sole_user import SoleUser
 from galago_edge.api.trusted_bundle import FilePath
 from galago_edge.bundle import Bundle
@@ -34,6 +35,7 @@ class Replay:
         block_samples: int | None = None,
     ) -> None:
         """Open the recording and load the bundle; see :func:`replay`."""
+        checked_bundle(bundle)
         text = os.fspath(recording)
         self._source = open_source(text, bundle.spec, block_samples=block_samples)
         self._loaded = load(bundle)
@@ -133,6 +135,7 @@ def replay(
         LinkError: SOURCE_MISSING, or the disk fails.
         BundleError: PREPROCESS_MISMATCH, TENSOR_MISMATCH or MODEL_BAD; the bundle cannot be run here.
         DeviceError: EXTRA_MISSING; RUNTIME_MISSING, OP_UNSUPPORTED.
+        TypeError: ``bundle`` is none.
         ValueError: ``block_samples`` is below 1; the bundle is closed.
     """
     if block_samples is not None and block_samples < 1:

@@ -61,6 +61,13 @@ class AudioBlock:
     """Samples per second."""
 
 
+GAP_CAUSES = (
+    *("connecting", "disconnect", "stall", "restart", "drop", "overrun"),  # of live sources
+    *("truncated", "unreadable"),  # of files
+)
+"""Why nobody watched or heard: the stable words of docs/events.md."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A stretch of stream time that nobody watched or heard, and why."""
@@ -68,7 +75,7 @@ class Gap:
     from_ns: int
     to_ns: int
     cause: str
-    """A stable word: ``disconnect``, ``overrun``, ``drop``, ``restart``, ``truncated``, ``unreadable``."""
+    """A stable word: one of ``GAP_CAUSES``."""
 
 
 @dataclass(frozen=True, slots=True)
