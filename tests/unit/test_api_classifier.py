@@ -205,6 +205,19 @@ def test_a_file_that_is_not_there_is_a_missing_source(camera: Bundle, tmp_path: 
     assert caught.value.reason is Reason.SOURCE_MISSING
 
 
+def test_a_sound_that_is_cut_off_is_refused_and_nobody_is_told_that_it_was_used(
+    microphone: Bundle, tmp_path: Path
+) -> None:
+    path = tmp_path / "cut.wav"
+    path.write_bytes(wav_bytes(tone(), RATE_HZ)[:40_000])
+    with Classifier(microphone) as classifier, pytest.raises(InputError) as classified:
+        classifier.classify_file(path)
+    assert classified.value.reason is Reason.AUDIO_TRUNCATED
+    assert classified.value.hint == "record or copy it again; galago replay decides on what is there"
+    replayed = galago_edge.replay(path, microphone).write(lambda _: None)
+    assert replayed is not None and replayed.as_data() == classified.value.as_data()
+
+
 def test_another_rate_without_its_library_names_the_extra(
     microphone: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

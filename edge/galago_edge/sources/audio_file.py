@@ -222,7 +222,7 @@ class AudioFile:
         raise InputError(
             Reason.AUDIO_TRUNCATED,
             f"{self._path} is cut off: it holds {self._frames} of the {promised} samples its header promises",
-            hint="what is there was used; replace the file if the rest is needed",
+            hint="record or copy it again; galago replay decides on what is there",
         )
 
     def summary(self) -> dict[str, Any]:
