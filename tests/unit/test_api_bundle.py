@@ -60,9 +60,25 @@ def test_a_store_says_whom_it_trusts_how_many_and_which_channel(path: Path, tmp_
     with pytest.raises(BundleError) as caught:
         galago_edge.open_bundle(path, root=str(root))
     assert caught.value.reason is Reason.CHANNEL_MISMATCH
+    (tmp_path / "empty").mkdir()
     with pytest.raises(BundleError) as caught:
-        galago_edge.open_bundle(path, root=tmp_path / "nowhere")
+        galago_edge.open_bundle(path, root=tmp_path / "empty")
     assert caught.value.reason is Reason.KEY_UNKNOWN
+
+
+def test_a_store_that_is_not_there_is_no_store_that_trusts_nobody(path: Path, tmp_path: Path) -> None:
+    for root in (tmp_path / "nowhere", str(path)):
+        with pytest.raises(CallerError, match=rf"there is no folder {root}") as caught:
+            galago_edge.open_bundle(path, root=root)
+        assert caught.value.reason is Reason.TARGET_UNKNOWN
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_bundle_shows_its_name_its_version_and_the_first_digits_of_its_id(path: Path) -> None:
+    bundle = galago_edge.open_bundle(path, unverified=True)
+    assert repr(bundle) == f"<Bundle tiny 1.0.0 {bundle.id[:16]}…>"
+    bundle.close()
+    assert repr([bundle]) == f"[<Bundle tiny 1.0.0 {bundle.id[:16]}…>]"
 
 
 def test_unverified_takes_any_signer_and_believes_none(path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from galago_edge.bundle import Bundle, TrustedKeys
 from galago_edge.bundle import open_bundle as open_checked
-from galago_edge.store import Store
+from galago_edge.store.inventory import existing_store
 
 FilePath = str | os.PathLike[str]
 
@@ -36,8 +36,8 @@ def open_bundle(
 
     Raises:
         BundleError: It is not whole, not signed, contradicts itself, or not enough trusted keys signed it.
-        CallerError: TARGET_UNKNOWN, there is no such file; KEY_BAD, a key file holds no public key;
-            CONFIG_BAD, the policy of ``root`` cannot be understood.
+        CallerError: TARGET_UNKNOWN, there is no such file, or no folder ``root``; KEY_BAD, a key file
+            holds no public key; CONFIG_BAD, the policy of ``root`` cannot be understood.
         LinkError: A file cannot be read.
         ValueError: None of the three ways is given, or more than one; a ``threshold`` out of range.
     """
@@ -54,5 +54,5 @@ def open_bundle(
     if files:
         keys = TrustedKeys.of(map(Path, files), threshold)
     elif root is not None:
-        keys = Store(Path(root)).trusted()
+        keys = existing_store(Path(root)).trusted()
     return open_checked(Path(path), keys)

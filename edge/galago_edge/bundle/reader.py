@@ -79,6 +79,9 @@ class Bundle:
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
+    def __repr__(self) -> str:
+        return f"<Bundle {self} {self.id[:16]}…>"
+
     def __enter__(self) -> Self:
         return self
 
