@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+import traceback
+from collections.abc import Callable
 
 import pytest
 
 from galago_edge.contract import errors
 from galago_edge.contract.errors import BusyError, CallerError, GalagoError, LinkError, Reason
+from galago_edge.engine.remote import AcceleratorError, Fault
 
 KINDS = sorted(
     {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GalagoError)},
@@ -34,6 +39,36 @@ def test_every_failure_comes_back_from_its_data(kind: type[GalagoError], with_ex
         back = kind.from_data(json.loads(json.dumps(error.as_data(with_exit=with_exit))))
         assert type(back) is kind and back.line == error.line
         assert (back.reason, back.hint, back.exit_code) == (error.reason, error.hint, error.exit_code)
+
+
+def test_a_traceback_ends_with_the_hint_and_the_message_does_not_hold_it() -> None:
+    error = LinkError(Reason.IO, "the disk is gone", hint="look at it")
+    shown = "".join(traceback.format_exception(error))
+    assert shown.endswith("LinkError: the disk is gone\nhint: look at it\n")
+    assert str(error) == "the disk is gone"
+    assert "hint" not in "".join(traceback.format_exception(LinkError(Reason.IO, "the disk is gone")))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_failure_survives_the_way_to_another_process(protocol: int) -> None:
+    check_copy(lambda error: pickle.loads(pickle.dumps(error, protocol)))
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy])
+def test_a_copy_of_a_failure_is_the_same_failure(again: Callable[[GalagoError], GalagoError]) -> None:
+    check_copy(again)
+
+
+def check_copy(again: Callable[[GalagoError], GalagoError]) -> None:
+    for error in (
+        BusyError(Reason.LOCKED, "it is in use", hint="wait"),
+        CallerError(Reason.CONFIG_BAD, "no such key"),
+        AcceleratorError(Fault.TOO_SLOW, "it takes 9 ms"),  # made from other arguments
+    ):
+        back = again(error)
+        assert type(back) is type(error) and back.args == error.args
+        assert vars(back) == vars(error)
+        assert traceback.format_exception(back) == traceback.format_exception(error)
 
 
 def test_the_exit_code_that_was_told_counts_for_that_failure_alone() -> None:

@@ -10,11 +10,12 @@ GalagoError
 └── CallerError    the call or its config is wrong     exit 2
 ```
 
-A message says what was met and what was expected; ``hint`` says what to do.
+A message says what was met and what was expected; ``hint`` says what to do, also below a traceback.
 """
 
 from __future__ import annotations
 
+import copyreg
 import enum
 import errno
 from collections.abc import Mapping
@@ -115,6 +116,12 @@ class GalagoError(Exception):
         super().__init__(message)
         self.reason = reason
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # a traceback shows it too
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # subclasses take other arguments than the message, which is all that an exception repeats by itself
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     @property
     def line(self) -> str:
