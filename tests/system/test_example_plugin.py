@@ -279,7 +279,8 @@ def test_a_broken_sink_is_one_line_and_the_others_go_on(root: Path, config: Path
     add(config, "[strange]\n[limits]\ndrain_s = 0.1\n")
     done = galago(site, "run", "--root", root, "--config", config)
     assert done.returncode == 0, done.stderr
-    error, hint = done.stderr.splitlines()
+    error, hint, end = done.stderr.splitlines()
+    assert re.fullmatch(r"sink strange: \d+ records wait in the spool: .*\[PLUGIN_BAD\]", end)
     assert error.startswith("Error: sink strange of strange (strange:THING) cannot be used: ")
     assert "nothing_of_this_name" in error and error.endswith("[PLUGIN_BAD]") and hint.startswith("Hint: ")
     assert ("event", "bright") in kinds((tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines())
@@ -287,6 +288,31 @@ def test_a_broken_sink_is_one_line_and_the_others_go_on(root: Path, config: Path
     found = {finding["name"]: finding for finding in json.loads(looked.stdout)["findings"]}
     assert found["strange"]["level"] == "fail" and "[PLUGIN_BAD]" in found["strange"]["met"]
     assert found["config"]["level"] == found["stream door"]["level"] == "ok"
+
+
+def test_the_last_line_of_a_run_says_which_sink_has_not_got_its_records(
+    site: Path, root: Path, config: Path, tmp_path: Path
+) -> None:
+    code = """
+import msgspec
+from galago_edge.sinks.each_record import each_record
+from galago_edge.sinks.sink_kind import ReceiverKind
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+class Sink:
+    def __init__(self, settings, parts): pass
+    def deliver(self, delivery): raise KeyError("label")
+    def close(self): pass
+THING = ReceiverKind(settings=Settings, build=each_record(Sink), records=("event",))
+"""
+    bring(tmp_path / "site", code, sinks="strange")
+    add(config, '[strange]\n[lines]\npath = "away/lines.jsonl"\n')
+    both = Path(os.pathsep.join((str(site), str(tmp_path / "site"))))
+    done = galago(both, "run", "--root", root, "--config", config)
+    assert done.returncode == 0, done.stderr
+    lines, strange = done.stderr.splitlines()
+    assert re.fullmatch(r"sink lines: \d+ records wait in the spool: .*away/lines.jsonl'", lines)
+    assert strange == "sink strange: 1 record waits in the spool: KeyError: 'label'"
 
 
 def test_a_stream_on_a_broken_source_says_so_and_the_others_go_on(

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from galago_edge.contract.errors import DeviceError, Reason
-from galago_edge.contract.records import GapRecord
+from galago_edge.contract.records import GapRecord, StateRecord
 from galago_edge.contract.settings import Settings
 from galago_edge.doctor import Case, DoctorCheck
 from galago_edge.host.plugins import Registry
@@ -90,6 +90,15 @@ def test_our_own_win_over_their_namesakes(bring: Bring) -> None:
         ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
         ("raise RuntimeError('one\\n  two')\n", "RuntimeError: one two"),
         ("THING = 'text'\n", "it is a str, expected a SinkKind"),
+        (
+            SINK.replace("build=build", "build=build, records=('event', 'score')"),
+            "ValueError: records is ('event', 'score'), expected some of event, state, gap, as a tuple",
+        ),
+        (
+            SINK.replace("build=build", "build=build, records='event'"),
+            "ValueError: records is 'event', expected",
+        ),
+        (SINK.replace("build=build", "build=build, records=None"), "ValueError: records is None, expected"),
         (LOOSE, "ValueError: Settings is no msgspec.Struct with forbid_unknown_fields=True"),
         (
             "from galago_edge.sinks.sink_kind import ReceiverKind as THING\n",
@@ -174,6 +183,50 @@ def test_the_outbox_goes_on_without_a_sink_that_cannot_be_used_and_says_so(
     found = status(settings_of(STREAM | log | {"tidings": {}}), tmp_path)
     assert found["log"] == found["spool"] == ("ok", "")
     assert found["tidings"][0] == "failed" and fault in found["tidings"][1]
+
+
+TAKER = """
+import msgspec
+from galago_edge.sinks.each_record import each_record
+from galago_edge.sinks.sink_kind import ReceiverKind
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    path: str
+class Taker:
+    def __init__(self, settings, parts):
+        self.path = settings.path
+    def deliver(self, delivery):
+        with open(self.path, "ab") as file:
+            file.write(delivery.line + b"\\n")
+    def close(self):
+        pass
+THING = ReceiverKind(settings=Settings, build=each_record(Taker), records=RECORDS)
+"""
+
+
+@pytest.mark.parametrize("wanted", ["('gap',)", "['gap']", "lambda settings: {'gap'}"])
+def test_a_sink_gets_the_kinds_of_records_that_it_names_or_that_its_function_names(
+    bring: Bring, tmp_path: Path, wanted: str
+) -> None:
+    bring(TAKER.replace("RECORDS", wanted), "galago.sinks", "tidings")
+    taken = tmp_path / "taken"
+    box = Outbox(settings_of(STREAM | {"tidings": {"path": str(taken)}}), tmp_path, "porch")
+    box.start()
+    box.emit([StateRecord(stream="hall", subject="stream", state="started", index=0, ns=0)])
+    box.emit([GapRecord(stream="hall", from_ns=0, to_ns=1, cause="drop")])
+    wait_for(lambda: box.status()[-1].delivered, "the gap")
+    box.stop(5.0)
+    assert [msgspec.json.decode(line)["kind"] for line in taken.read_bytes().splitlines()] == ["gap"]
+
+
+@pytest.mark.parametrize("wanted", ["lambda settings: 'event'", "lambda settings: ('score',)", "len"])
+def test_a_sink_whose_function_names_no_kinds_is_told_and_gets_nothing(
+    bring: Bring, tmp_path: Path, wanted: str
+) -> None:
+    bring(TAKER.replace("RECORDS", wanted), "galago.sinks", "tidings")
+    tables = STREAM | {"tidings": {"path": str(tmp_path / "taken")}}
+    state, fault = status(settings_of(tables), tmp_path)["tidings"]
+    assert state == "failed" and fault.endswith("[PLUGIN_BAD]")
+    assert not (tmp_path / "taken").exists()
 
 
 def test_a_writer_that_cannot_be_built_counts_what_it_does_not_write(bring: Bring, tmp_path: Path) -> None:
