@@ -9,20 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.records import GapRecord, StateRecord
-from galago_edge.contract.settings import Settings
+from galago_edge.contract.settings import Settings, SourceSettings
+from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Notice
 from galago_edge.doctor import Case, DoctorCheck
 from galago_edge.host.plugins import Registry
 from galago_edge.sinks import Outbox
 from galago_edge.sinks.sink_kind import SINKS, SinkKind
 from galago_edge.sinks.sink_tables import settings_of
 from galago_edge.sources.address import anchored_source, parse_source
+from galago_edge.sources.capture import open_capture
+from galago_edge.sources.foreign_source import ForeignCapture
 from galago_edge.sources.source_kind import Address, Opening, SourceKind
+from galago_edge.sources.supervised_source import Supervised
 from galago_workstation.training.network_kind import NetworkKind
 from real_parts import wait_for
+from test_kit import ScriptedCapture, SteppedClock
 
 STREAM = {"stream": [{"name": "hall", "source": "x"}]}
 Bring = Callable[..., str]
@@ -254,10 +260,15 @@ def test_a_registry_finds_its_own_by_the_names_of_its_modules() -> None:
 
 
 def blocks() -> dict[str, str]:
-    """The Python examples of docs/extending.md, by what they describe."""
+    """The Python examples of docs/extending.md, by what they describe; a source's device is ``DEVICE``."""
     text = (Path(__file__).parents[2] / "docs/extending.md").read_text(encoding="utf-8")
     found = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return {re.findall(r"^([A-Z]+) = ", block, re.MULTILINE)[-1]: block for block in found}
+    names = [re.findall(r"^([A-Z]+) = ", block, re.MULTILINE)[-1] for block in found]
+    described = {
+        "DEVICE" if "capture=" in block else name: block for name, block in zip(names, found, strict=True)
+    }
+    assert len(described) == len(found)
+    return described
 
 
 @pytest.mark.parametrize(
@@ -274,6 +285,63 @@ def test_the_examples_of_the_page_are_what_they_say(name: str, kind: type) -> No
         assert [item.captured_ns for item in source] == [0, 200_000_000, 400_000_000]
     if isinstance(described, DoctorCheck):
         assert [finding.name for finding in described.look(Case(Path("/")))] == ["load"]
+
+
+DEVICE = """
+from galago_edge.contract.streams import Frame
+from galago_edge.sources.source_kind import SourceKind
+import numpy as np
+import time
+class Capture:
+    def __init__(self, address, settings, rate_hz): self.began = time.monotonic()
+    def description(self): return {}
+    def read(self, timeout_s): return Frame(np.zeros((48, 64, 3), np.uint8), 0, CLOCK)
+    def close(self): pass
+THING = SourceKind(modality="camera", what="x", form="x", capture=Capture)
+"""
+
+
+def test_the_device_of_the_page_is_captured() -> None:
+    module: dict[str, Any] = {"__name__": "example"}
+    exec(compile(blocks()["DEVICE"], "DEVICE", "exec"), module)
+    address = Address("ticks", "gray", {}, module["SOURCE"])
+    capture = open_capture(address, SourceSettings(address="ticks:gray"))
+    frames = [capture.read(0.01) for _ in range(3)]
+    assert [frame.index for frame in frames if isinstance(frame, Frame)] == [0, 1, 2]
+    capture.close()
+
+
+@pytest.mark.parametrize(
+    "clock",
+    ["int(1e9 * (time.monotonic() - self.began))", "time.time_ns()", "-1"],
+    ids=["own", "wall", "none"],
+)
+def test_a_device_that_tells_the_time_by_another_clock_is_refused_in_one_line(
+    bring: Bring, clock: str
+) -> None:
+    bring(DEVICE.replace("CLOCK", clock), "galago.sources", "strange")
+    settings = SourceSettings(address="strange:x", backoff_s=0.001)
+    source = Supervised("x", lambda: open_capture(parse_source("strange:x"), settings), "camera", settings)
+    notice = next(item for item in source if not isinstance(item, Gap))
+    source.stop()
+    assert isinstance(notice, Notice) and notice.state == "alarmed"
+    fault = notice.detail["fault"]
+    assert fault.startswith("source strange gave a frame with captured_ns at ") and "\n" not in fault
+    assert fault.endswith("take captured_ns from time.monotonic_ns() [PLUGIN_BAD]") and "expected" in fault
+    assert source.status().fault == fault and source.status().items == 0
+
+
+def test_times_of_a_device_may_be_as_old_as_what_it_had_buffered_and_no_older() -> None:
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    frames = [Frame(pixels, number, at_s * NS_PER_S) for number, at_s in enumerate((6, 4, 16, 17))]
+    scripted = ScriptedCapture(SteppedClock(0), frames)
+    capture = ForeignCapture("strange", lambda: scripted, clock_ns=lambda: 11 * NS_PER_S)
+    assert capture.read(1.0) is frames[0]
+    with pytest.raises(DeviceError, match=r"at 4\.000 s, expected 11\.000 to 11\.000 s"):
+        capture.read(1.0)
+    assert capture.read(1.0) is frames[2]
+    with pytest.raises(DeviceError, match=r"at 17\.000 s"):
+        capture.read(1.0)
 
 
 def test_a_file_of_a_brought_kind_is_found_by_its_ending(bring: Bring, tmp_path: Path) -> None:
