@@ -256,6 +256,18 @@ def test_its_network_is_checked_by_its_own_type(site: Path, training: Path, tmp_
 # what does not
 
 
+def test_an_option_that_no_network_can_have_is_one_line(training: Path, tmp_path: Path) -> None:
+    code = (PROJECT / "galago_example/tiny_cnn.py").read_text(encoding="utf-8")
+    code = code.replace("NETWORK = ", "THING = ").replace("Annotated[int, msgspec.Meta(ge=4, le=64)]", "int")
+    site = bring(tmp_path / "site", code, networks="tiny_cnn")
+    training.write_text(TRAINING.replace("filters = 4", "filters = -4"), encoding="utf-8")
+    refused = galago(site, "train", training, "--out", tmp_path / "run")
+    assert refused.returncode == 1, refused.stderr
+    error, hint = refused.stderr.splitlines()[-2:]
+    assert error.startswith("Error: network tiny_cnn cannot be built from TinyCnn(") and "filters=-4" in error
+    assert error.endswith("[PLUGIN_BAD]") and hint.startswith("Hint: ")
+
+
 def test_nothing_is_imported_that_nothing_names(root: Path, config: Path, tmp_path: Path) -> None:
     mark = tmp_path / "imported"
     code = f"open({str(mark)!r}, 'w').close()\nraise RuntimeError('imported')\n"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import msgspec
 import numpy as np
@@ -26,7 +27,7 @@ from galago_edge.sources.capture import open_capture
 from galago_edge.sources.foreign_source import ForeignCapture
 from galago_edge.sources.source_kind import Address, Opening, SourceKind
 from galago_edge.sources.supervised_source import Supervised
-from galago_workstation.training.network_kind import NetworkKind
+from galago_workstation.training.network_kind import NetworkKind, build_network, find_network
 from real_parts import wait_for
 from test_kit import ScriptedCapture, SteppedClock
 
@@ -342,6 +343,61 @@ def test_times_of_a_device_may_be_as_old_as_what_it_had_buffered_and_no_older() 
     assert capture.read(1.0) is frames[2]
     with pytest.raises(DeviceError, match=r"at 17\.000 s"):
         capture.read(1.0)
+
+
+NETWORK = """
+from galago_workstation.training.network_kind import NetworkKind, NetworkOptions
+class Options(NetworkOptions, frozen=True, kw_only=True, tag="strange"):
+    filters: int = 8
+def body(layers, x, options):
+    return layers.conv(x, options.filters)
+THING = NetworkKind(options=Options, body=body, inputs=("image",))
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "fault"),
+    [
+        (
+            'tag="strange"',
+            'tag="other"',
+            "network strange has the tag 'other' in its options, expected 'strange'",
+        ),
+        (', tag="strange"', "", "network strange has the tag .* in its options"),
+        ('("image",)', '"image"', "ValueError: inputs is 'image', expected some of image, audio, as a tuple"),
+        ('("image",)', '("film",)', r"ValueError: inputs is \('film',\), expected some of image, audio"),
+        ("options=Options", "options=dict", "ValueError: options is .*dict.*, expected a subclass"),
+    ],
+)
+def test_a_network_that_no_configuration_can_name_is_one_line(
+    bring: Bring, was: str, becomes: str, fault: str
+) -> None:
+    bring(NETWORK.replace(was, becomes), "galago.networks", "strange")
+    with pytest.raises(DeviceError, match=fault) as caught:
+        find_network("strange")
+    assert caught.value.reason is Reason.PLUGIN_BAD and "\n" not in str(caught.value) and caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("return 1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise ValueError('filters:\\n  must be positive')", "ValueError: filters: must be positive"),
+    ],
+)
+def test_a_mistake_in_the_body_of_a_network_is_one_line_that_shows_the_options(
+    bring: Bring, monkeypatch: pytest.MonkeyPatch, body: str, fault: str
+) -> None:
+    monkeypatch.setattr("galago_workstation.training.network_kind.import_tensorflow", MagicMock)
+    bring(NETWORK.replace("return layers.conv(x, options.filters)", body), "galago.networks", "strange")
+    found = find_network("strange")
+    assert found is not None
+    with pytest.raises(DeviceError) as caught:
+        build_network(found.options(filters=-4), (16, 16, 1), 2, seed=1)
+    assert caught.value.reason is Reason.PLUGIN_BAD
+    line = str(caught.value)
+    assert line.startswith("network strange cannot be built from Options(") and line.endswith(fault)
+    assert "filters=-4" in line
 
 
 def test_a_file_of_a_brought_kind_is_found_by_its_ending(bring: Bring, tmp_path: Path) -> None:
