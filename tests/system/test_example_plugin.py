@@ -256,6 +256,18 @@ def test_its_network_is_checked_by_its_own_type(site: Path, training: Path, tmp_
 # what does not
 
 
+def test_an_option_that_no_network_can_have_is_one_line(training: Path, tmp_path: Path) -> None:
+    code = (PROJECT / "galago_example/tiny_cnn.py").read_text(encoding="utf-8")
+    code = code.replace("NETWORK = ", "THING = ").replace("Annotated[int, msgspec.Meta(ge=4, le=64)]", "int")
+    site = bring(tmp_path / "site", code, networks="tiny_cnn")
+    training.write_text(TRAINING.replace("filters = 4", "filters = -4"), encoding="utf-8")
+    refused = galago(site, "train", training, "--out", tmp_path / "run")
+    assert refused.returncode == 1, refused.stderr
+    error, hint = refused.stderr.splitlines()[-2:]
+    assert error.startswith("Error: network tiny_cnn cannot be built from TinyCnn(") and "filters=-4" in error
+    assert error.endswith("[PLUGIN_BAD]") and hint.startswith("Hint: ")
+
+
 def test_nothing_is_imported_that_nothing_names(root: Path, config: Path, tmp_path: Path) -> None:
     mark = tmp_path / "imported"
     code = f"open({str(mark)!r}, 'w').close()\nraise RuntimeError('imported')\n"
@@ -279,7 +291,8 @@ def test_a_broken_sink_is_one_line_and_the_others_go_on(root: Path, config: Path
     add(config, "[strange]\n[limits]\ndrain_s = 0.1\n")
     done = galago(site, "run", "--root", root, "--config", config)
     assert done.returncode == 0, done.stderr
-    error, hint = done.stderr.splitlines()
+    error, hint, end = done.stderr.splitlines()
+    assert re.fullmatch(r"sink strange: \d+ records wait in the spool: .*\[PLUGIN_BAD\]", end)
     assert error.startswith("Error: sink strange of strange (strange:THING) cannot be used: ")
     assert "nothing_of_this_name" in error and error.endswith("[PLUGIN_BAD]") and hint.startswith("Hint: ")
     assert ("event", "bright") in kinds((tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines())
@@ -287,6 +300,31 @@ def test_a_broken_sink_is_one_line_and_the_others_go_on(root: Path, config: Path
     found = {finding["name"]: finding for finding in json.loads(looked.stdout)["findings"]}
     assert found["strange"]["level"] == "fail" and "[PLUGIN_BAD]" in found["strange"]["met"]
     assert found["config"]["level"] == found["stream door"]["level"] == "ok"
+
+
+def test_the_last_line_of_a_run_says_which_sink_has_not_got_its_records(
+    site: Path, root: Path, config: Path, tmp_path: Path
+) -> None:
+    code = """
+import msgspec
+from galago_edge.sinks.each_record import each_record
+from galago_edge.sinks.sink_kind import ReceiverKind
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+class Sink:
+    def __init__(self, settings, parts): pass
+    def deliver(self, delivery): raise KeyError("label")
+    def close(self): pass
+THING = ReceiverKind(settings=Settings, build=each_record(Sink), records=("event",))
+"""
+    bring(tmp_path / "site", code, sinks="strange")
+    add(config, '[strange]\n[lines]\npath = "away/lines.jsonl"\n')
+    both = Path(os.pathsep.join((str(site), str(tmp_path / "site"))))
+    done = galago(both, "run", "--root", root, "--config", config)
+    assert done.returncode == 0, done.stderr
+    lines, strange = done.stderr.splitlines()
+    assert re.fullmatch(r"sink lines: \d+ records wait in the spool: .*away/lines.jsonl'", lines)
+    assert strange == "sink strange: 1 record waits in the spool: KeyError: 'label'"
 
 
 def test_a_stream_on_a_broken_source_says_so_and_the_others_go_on(

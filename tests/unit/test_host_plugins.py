@@ -7,22 +7,29 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import msgspec
+import numpy as np
 import pytest
 
 from galago_edge.contract.errors import DeviceError, Reason
-from galago_edge.contract.records import GapRecord
-from galago_edge.contract.settings import Settings
+from galago_edge.contract.records import GapRecord, StateRecord
+from galago_edge.contract.settings import Settings, SourceSettings
+from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Notice
 from galago_edge.doctor import Case, DoctorCheck
 from galago_edge.host.plugins import Registry
 from galago_edge.sinks import Outbox
 from galago_edge.sinks.sink_kind import SINKS, SinkKind
 from galago_edge.sinks.sink_tables import settings_of
 from galago_edge.sources.address import anchored_source, parse_source
+from galago_edge.sources.capture import open_capture
+from galago_edge.sources.foreign_source import ForeignCapture
 from galago_edge.sources.source_kind import Address, Opening, SourceKind
-from galago_workstation.training.network_kind import NetworkKind
+from galago_edge.sources.supervised_source import Supervised
+from galago_workstation.training.network_kind import NetworkKind, build_network, find_network
 from real_parts import wait_for
+from test_kit import ScriptedCapture, SteppedClock
 
 STREAM = {"stream": [{"name": "hall", "source": "x"}]}
 Bring = Callable[..., str]
@@ -90,6 +97,15 @@ def test_our_own_win_over_their_namesakes(bring: Bring) -> None:
         ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
         ("raise RuntimeError('one\\n  two')\n", "RuntimeError: one two"),
         ("THING = 'text'\n", "it is a str, expected a SinkKind"),
+        (
+            SINK.replace("build=build", "build=build, records=('event', 'score')"),
+            "ValueError: records is ('event', 'score'), expected some of event, state, gap, as a tuple",
+        ),
+        (
+            SINK.replace("build=build", "build=build, records='event'"),
+            "ValueError: records is 'event', expected",
+        ),
+        (SINK.replace("build=build", "build=build, records=None"), "ValueError: records is None, expected"),
         (LOOSE, "ValueError: Settings is no msgspec.Struct with forbid_unknown_fields=True"),
         (
             "from galago_edge.sinks.sink_kind import ReceiverKind as THING\n",
@@ -176,6 +192,50 @@ def test_the_outbox_goes_on_without_a_sink_that_cannot_be_used_and_says_so(
     assert found["tidings"][0] == "failed" and fault in found["tidings"][1]
 
 
+TAKER = """
+import msgspec
+from galago_edge.sinks.each_record import each_record
+from galago_edge.sinks.sink_kind import ReceiverKind
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    path: str
+class Taker:
+    def __init__(self, settings, parts):
+        self.path = settings.path
+    def deliver(self, delivery):
+        with open(self.path, "ab") as file:
+            file.write(delivery.line + b"\\n")
+    def close(self):
+        pass
+THING = ReceiverKind(settings=Settings, build=each_record(Taker), records=RECORDS)
+"""
+
+
+@pytest.mark.parametrize("wanted", ["('gap',)", "['gap']", "lambda settings: {'gap'}"])
+def test_a_sink_gets_the_kinds_of_records_that_it_names_or_that_its_function_names(
+    bring: Bring, tmp_path: Path, wanted: str
+) -> None:
+    bring(TAKER.replace("RECORDS", wanted), "galago.sinks", "tidings")
+    taken = tmp_path / "taken"
+    box = Outbox(settings_of(STREAM | {"tidings": {"path": str(taken)}}), tmp_path, "porch")
+    box.start()
+    box.emit([StateRecord(stream="hall", subject="stream", state="started", index=0, ns=0)])
+    box.emit([GapRecord(stream="hall", from_ns=0, to_ns=1, cause="drop")])
+    wait_for(lambda: box.status()[-1].delivered, "the gap")
+    box.stop(5.0)
+    assert [msgspec.json.decode(line)["kind"] for line in taken.read_bytes().splitlines()] == ["gap"]
+
+
+@pytest.mark.parametrize("wanted", ["lambda settings: 'event'", "lambda settings: ('score',)", "len"])
+def test_a_sink_whose_function_names_no_kinds_is_told_and_gets_nothing(
+    bring: Bring, tmp_path: Path, wanted: str
+) -> None:
+    bring(TAKER.replace("RECORDS", wanted), "galago.sinks", "tidings")
+    tables = STREAM | {"tidings": {"path": str(tmp_path / "taken")}}
+    state, fault = status(settings_of(tables), tmp_path)["tidings"]
+    assert state == "failed" and fault.endswith("[PLUGIN_BAD]")
+    assert not (tmp_path / "taken").exists()
+
+
 def test_a_writer_that_cannot_be_built_counts_what_it_does_not_write(bring: Bring, tmp_path: Path) -> None:
     bring(SINK.replace("ReceiverKind(", "WriterKind("), "galago.sinks", "tidings")
     log = {"log": {"path": str(tmp_path / "log.jsonl")}}
@@ -201,10 +261,15 @@ def test_a_registry_finds_its_own_by_the_names_of_its_modules() -> None:
 
 
 def blocks() -> dict[str, str]:
-    """The Python examples of docs/extending.md, by what they describe."""
+    """The Python examples of docs/extending.md, by what they describe; a source's device is ``DEVICE``."""
     text = (Path(__file__).parents[2] / "docs/extending.md").read_text(encoding="utf-8")
     found = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return {re.findall(r"^([A-Z]+) = ", block, re.MULTILINE)[-1]: block for block in found}
+    names = [re.findall(r"^([A-Z]+) = ", block, re.MULTILINE)[-1] for block in found]
+    described = {
+        "DEVICE" if "capture=" in block else name: block for name, block in zip(names, found, strict=True)
+    }
+    assert len(described) == len(found)
+    return described
 
 
 @pytest.mark.parametrize(
@@ -221,6 +286,118 @@ def test_the_examples_of_the_page_are_what_they_say(name: str, kind: type) -> No
         assert [item.captured_ns for item in source] == [0, 200_000_000, 400_000_000]
     if isinstance(described, DoctorCheck):
         assert [finding.name for finding in described.look(Case(Path("/")))] == ["load"]
+
+
+DEVICE = """
+from galago_edge.contract.streams import Frame
+from galago_edge.sources.source_kind import SourceKind
+import numpy as np
+import time
+class Capture:
+    def __init__(self, address, settings, rate_hz): self.began = time.monotonic()
+    def description(self): return {}
+    def read(self, timeout_s): return Frame(np.zeros((48, 64, 3), np.uint8), 0, CLOCK)
+    def close(self): pass
+THING = SourceKind(modality="camera", what="x", form="x", capture=Capture)
+"""
+
+
+def test_the_device_of_the_page_is_captured() -> None:
+    module: dict[str, Any] = {"__name__": "example"}
+    exec(compile(blocks()["DEVICE"], "DEVICE", "exec"), module)
+    address = Address("ticks", "gray", {}, module["SOURCE"])
+    capture = open_capture(address, SourceSettings(address="ticks:gray"))
+    frames = [capture.read(0.01) for _ in range(3)]
+    assert [frame.index for frame in frames if isinstance(frame, Frame)] == [0, 1, 2]
+    capture.close()
+
+
+@pytest.mark.parametrize(
+    "clock",
+    ["int(1e9 * (time.monotonic() - self.began))", "time.time_ns()", "-1"],
+    ids=["own", "wall", "none"],
+)
+def test_a_device_that_tells_the_time_by_another_clock_is_refused_in_one_line(
+    bring: Bring, clock: str
+) -> None:
+    bring(DEVICE.replace("CLOCK", clock), "galago.sources", "strange")
+    settings = SourceSettings(address="strange:x", backoff_s=0.001)
+    source = Supervised("x", lambda: open_capture(parse_source("strange:x"), settings), "camera", settings)
+    notice = next(item for item in source if not isinstance(item, Gap))
+    source.stop()
+    assert isinstance(notice, Notice) and notice.state == "alarmed"
+    fault = notice.detail["fault"]
+    assert fault.startswith("source strange gave a frame with captured_ns at ") and "\n" not in fault
+    assert fault.endswith("take captured_ns from time.monotonic_ns() [PLUGIN_BAD]") and "expected" in fault
+    assert source.status().fault == fault and source.status().items == 0
+
+
+def test_times_of_a_device_may_be_as_old_as_what_it_had_buffered_and_no_older() -> None:
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    frames = [Frame(pixels, number, at_s * NS_PER_S) for number, at_s in enumerate((6, 4, 16, 17))]
+    scripted = ScriptedCapture(SteppedClock(0), frames)
+    capture = ForeignCapture("strange", lambda: scripted, clock_ns=lambda: 11 * NS_PER_S)
+    assert capture.read(1.0) is frames[0]
+    with pytest.raises(DeviceError, match=r"at 4\.000 s, expected 11\.000 to 11\.000 s"):
+        capture.read(1.0)
+    assert capture.read(1.0) is frames[2]
+    with pytest.raises(DeviceError, match=r"at 17\.000 s"):
+        capture.read(1.0)
+
+
+NETWORK = """
+from galago_workstation.training.network_kind import NetworkKind, NetworkOptions
+class Options(NetworkOptions, frozen=True, kw_only=True, tag="strange"):
+    filters: int = 8
+def body(layers, x, options):
+    return layers.conv(x, options.filters)
+THING = NetworkKind(options=Options, body=body, inputs=("image",))
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "fault"),
+    [
+        (
+            'tag="strange"',
+            'tag="other"',
+            "network strange has the tag 'other' in its options, expected 'strange'",
+        ),
+        (', tag="strange"', "", "network strange has the tag .* in its options"),
+        ('("image",)', '"image"', "ValueError: inputs is 'image', expected some of image, audio, as a tuple"),
+        ('("image",)', '("film",)', r"ValueError: inputs is \('film',\), expected some of image, audio"),
+        ("options=Options", "options=dict", "ValueError: options is .*dict.*, expected a subclass"),
+    ],
+)
+def test_a_network_that_no_configuration_can_name_is_one_line(
+    bring: Bring, was: str, becomes: str, fault: str
+) -> None:
+    bring(NETWORK.replace(was, becomes), "galago.networks", "strange")
+    with pytest.raises(DeviceError, match=fault) as caught:
+        find_network("strange")
+    assert caught.value.reason is Reason.PLUGIN_BAD and "\n" not in str(caught.value) and caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("return 1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise ValueError('filters:\\n  must be positive')", "ValueError: filters: must be positive"),
+    ],
+)
+def test_a_mistake_in_the_body_of_a_network_is_one_line_that_shows_the_options(
+    bring: Bring, monkeypatch: pytest.MonkeyPatch, body: str, fault: str
+) -> None:
+    monkeypatch.setattr("galago_workstation.training.network_kind.import_tensorflow", MagicMock)
+    bring(NETWORK.replace("return layers.conv(x, options.filters)", body), "galago.networks", "strange")
+    found = find_network("strange")
+    assert found is not None
+    with pytest.raises(DeviceError) as caught:
+        build_network(found.options(filters=-4), (16, 16, 1), 2, seed=1)
+    assert caught.value.reason is Reason.PLUGIN_BAD
+    line = str(caught.value)
+    assert line.startswith("network strange cannot be built from Options(") and line.endswith(fault)
+    assert "filters=-4" in line
 
 
 def test_a_file_of_a_brought_kind_is_found_by_its_ending(bring: Bring, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from galago_edge.contract.manifest import (
     MotionGate,
 )
 from galago_edge.host.toml_file import load_toml
-from galago_workstation.training.network_kind import NETWORKS, Input, NetworkOptions
+from galago_workstation.training.network_kind import NETWORKS, Input, NetworkOptions, find_network
 
 Share = Annotated[float, msgspec.Meta(ge=0.01, le=0.5)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -244,7 +244,7 @@ def _options_type(model: Any, takes: Input) -> type[NetworkOptions] | None:
     name = model.get("kind") if isinstance(model, dict) else None
     if not isinstance(name, str):
         return None
-    network = NETWORKS.find(name)
+    network = find_network(name)
     if network is not None and takes in network.inputs:
         return network.options
     if network is not None:

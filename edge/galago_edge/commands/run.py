@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, R
 
 if TYPE_CHECKING:
     from galago_edge.contract.settings import Settings
+    from galago_edge.contract.status import SinkStatus
     from galago_edge.service.prepared_stream import PreparedStream
     from galago_edge.service.slots import Slots
     from galago_edge.sinks import JsonlSink
@@ -87,6 +88,7 @@ def run(
         stack.enter_context(_signals(service.stop, service.reload))
         failures = service.run(_report, started=_started)
         slots.stopped()
+        _tell_waiting(service.sinks)
     failures = [*service.absent, *failures]
     if failures:
         ctx.exit(failures[0].exit_code)
@@ -154,6 +156,14 @@ def _prepared(
     for name, reason in absent:
         _report(name, reason)
     return streams, absent
+
+
+def _tell_waiting(sinks: Sequence[SinkStatus]) -> None:
+    """Say which sinks have not got their records: who looks at the exit code alone would never know."""
+    for sink in sinks:
+        if sink.name != "spool" and sink.fault and sink.pending:
+            waiting = "1 record waits" if sink.pending == 1 else f"{sink.pending} records wait"
+            click.echo(f"sink {sink.name}: {waiting} in the spool: {sink.fault}", err=True)
 
 
 def _started(page_url: str | None) -> None:

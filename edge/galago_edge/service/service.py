@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 import galago_edge
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.settings import Settings
-from galago_edge.contract.status import ServiceStatus
+from galago_edge.contract.status import ServiceStatus, SinkStatus
 from galago_edge.host.wall_clock import clock_synced
 from galago_edge.recording import SampleFolder
 from galago_edge.service.control import Control
@@ -123,6 +123,11 @@ class Service:
         """Why streams cannot run that have no bundle yet."""
         return list(self._streams.absent.values())
 
+    @property
+    def sinks(self) -> tuple[SinkStatus, ...]:
+        """Where every sink stands; after the end too."""
+        return self._outbox.status()
+
     def status(self) -> ServiceStatus:
         """Return how everything is now. From any thread."""
         sources = self._streams.sources.statuses()
@@ -141,7 +146,7 @@ class Service:
             ready=self._life.started,
             sources=tuple(sources.values()),
             streams=tuple(streams),
-            sinks=self._outbox.status(),
+            sinks=self.sinks,
             slots=self._slots,
             failures=failures,
             refused=refused,

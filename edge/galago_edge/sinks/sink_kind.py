@@ -100,8 +100,42 @@ class ReceiverKind(SinkKind):
 
     build: Callable[[Any, ReceiverParts], DeliveryThread]
     """Prepare it for its settings; connect later. A GalagoError that it raises ends ``galago run``."""
-    records: Callable[[Any], Collection[str]] = every_kind
-    """Which kinds of records it wants: some of ``event``, ``state``, ``gap``."""
+    records: Collection[str] | Callable[[Any], Collection[str]] = every_kind
+    """Which kinds of records it wants: some of ``event``, ``state``, ``gap``; or what says so, given the
+    settings."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that would let a misspelt key pass, and kinds of records that there are not.
+
+        Raises:
+            ValueError: ``settings`` is no struct that forbids unknown fields, or ``records`` neither a
+                collection of kinds nor a callable.
+        """
+        SinkKind.__post_init__(self)
+        if not callable(self.records):
+            _kinds(self.records)
+
+    def wanted(self, settings: Any) -> frozenset[str]:
+        """Return the kinds of records that it wants with these settings.
+
+        Raises:
+            ValueError: The plug-in's callable returned something else.
+            Exception: As the plug-in's callable says.
+        """
+        return _kinds(self.records(settings) if callable(self.records) else self.records)
+
+
+def _kinds(records: object) -> frozenset[str]:
+    """Return ``records`` as a set; a text would be taken for its letters.
+
+    Raises:
+        ValueError: It is no collection of kinds.
+    """
+    if isinstance(records, Collection) and not isinstance(records, str | bytes):
+        kinds = frozenset(records)
+        if kinds <= frozenset(SPOOLED_KINDS):
+            return kinds
+    raise ValueError(f"records is {records!r}, expected some of {', '.join(SPOOLED_KINDS)}, as a tuple")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

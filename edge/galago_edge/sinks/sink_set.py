@@ -149,8 +149,8 @@ def _wanted(kind: SinkKind | str, table: Any) -> Collection[str]:
     if not isinstance(kind, ReceiverKind):
         return SPOOLED_KINDS
     try:
-        return frozenset(kind.records(table)) & frozenset(SPOOLED_KINDS)
-    except Exception:  # noqa: BLE001 (a plug-in's own code; building it will say more)
+        return kind.wanted(table)
+    except Exception:  # noqa: BLE001 (a plug-in's own code; what builds the sink tells of it)
         return SPOOLED_KINDS
 
 
@@ -169,8 +169,10 @@ def _sender(parts: ReceiverParts, table: Any) -> DeliveryThread:
     if not isinstance(kind, ReceiverKind):
         return UnusableSink(parts.name, parts.spool, str(kind))
     try:
-        return kind.build(table, parts)
+        sender = kind.build(table, parts)
+        kind.wanted(table)  # a sink that cannot say what it wants would get what it does not
     except GalagoError:
         raise
     except Exception as error:  # noqa: BLE001 (a device outlives any fault of one sink)
         return UnusableSink(parts.name, parts.spool, f"{fault_of(error)} [{Reason.PLUGIN_BAD}]")
+    return sender

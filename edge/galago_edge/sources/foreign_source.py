@@ -1,14 +1,16 @@
-"""A recording that another distribution's code reads: its mistakes are one line, as ours are."""
+"""Recordings and devices that another distribution's code reads: its mistakes are one line, as ours are."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from typing import Any
 
+from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.streams import Item
+from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item
 from galago_edge.host.plugins import plugin_code
-from galago_edge.sources.source import Source
+from galago_edge.sources.source import AHEAD_NS, Capture, Source
 
 
 class ForeignSource:
@@ -58,3 +60,56 @@ class ForeignSource:
     def stop(self) -> None:
         """End the iteration soon, from any thread."""
         self._source.stop()
+
+
+class ForeignCapture:
+    """Hands everything on, but nothing that is timed by another clock: it would stand at the wrong place."""
+
+    def __init__(
+        self,
+        kind: str,
+        open: Callable[[], Capture],
+        *,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Open what ``open`` opens, and guard it; ``kind`` names it in messages.
+
+        Raises:
+            Exception: As ``open`` says.
+        """
+        self._kind = kind
+        self._clock_ns = clock_ns
+        self._opened_ns = clock_ns()
+        self._capture = open()
+
+    def description(self) -> dict[str, Any]:
+        """Return what the device says of itself."""
+        return self._capture.description()
+
+    def read(self, timeout_s: float) -> Frame | AudioBlock | Gap | None:
+        """Return what is next, or None when nothing came in time.
+
+        Raises:
+            DeviceError: PLUGIN_BAD; it is timed seconds before the device was opened, or seconds after now.
+            Exception: As the device's code says.
+        """
+        item = self._capture.read(timeout_s)
+        if isinstance(item, Frame | AudioBlock):
+            now_ns = self._clock_ns()
+            if not self._opened_ns - AHEAD_NS <= item.captured_ns <= now_ns + AHEAD_NS:
+                raise self._mistimed(item, now_ns)
+        return item
+
+    def close(self) -> None:
+        """End it."""
+        self._capture.close()
+
+    def _mistimed(self, item: Frame | AudioBlock, now_ns: int) -> DeviceError:
+        what, at_s = "frame" if isinstance(item, Frame) else "block", item.captured_ns / NS_PER_S
+        opened_s, now_s = self._opened_ns / NS_PER_S, now_ns / NS_PER_S
+        return DeviceError(
+            Reason.PLUGIN_BAD,
+            f"source {self._kind} gave a {what} with captured_ns at {at_s:.3f} s, expected "
+            f"{opened_s:.3f} to {now_s:.3f} s, since its opening: take captured_ns from time.monotonic_ns()",
+            hint="update or reinstall what brings this source, or do without it",
+        )

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any
 
-from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.errors import GalagoError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.status import SourceStatus
@@ -253,7 +253,10 @@ class Supervised:
 
     def _shown(self, why: Exception | str) -> str:
         """Return one line without credentials."""
-        text = str(why) if isinstance(why, GalagoError | str) else f"{type(why).__name__}: {why}"
+        if isinstance(why, GalagoError):
+            text = why.line if why.reason is Reason.PLUGIN_BAD else str(why)
+        else:
+            text = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
         for secret, shown in self._secrets:
             text = text.replace(secret, shown)
         return " ".join(text.split())

@@ -8,16 +8,17 @@ docs/extending.md.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
 from galago_converters.frameworks import import_tensorflow
-from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.host.plugins import Registry
+from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
+from galago_edge.host.plugins import Registry, fault_of
 from galago_workstation.training.network_layers import Layers
 
 PIXEL_SCALE = 1 / 127.5
@@ -42,11 +43,24 @@ class NetworkKind:
     """What a network says of itself."""
 
     options: type[NetworkOptions]
+    """``[model]``; its ``tag`` is the name of the entry point, its bounds are ``msgspec.Meta``."""
     body: Callable[[Layers, Any, Any], Any]
     """Given layers, the input ``(batch, height, width, channels)`` and the options, returns what is pooled
     over height and width and led to the logits."""
     inputs: tuple[Input, ...]
     """What it is good for: pictures, log-mel windows (a picture of one channel), or both."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no training configuration could name.
+
+        Raises:
+            ValueError: ``options`` is no type of NetworkOptions, or ``inputs`` no tuple of inputs.
+        """
+        if not (isinstance(self.options, type) and issubclass(self.options, NetworkOptions)):
+            raise ValueError(f"options is {self.options!r}, expected a subclass of NetworkOptions")
+        known = get_args(Input)
+        if not isinstance(self.inputs, tuple) or not self.inputs or not set(self.inputs) <= set(known):
+            raise ValueError(f"inputs is {self.inputs!r}, expected some of {', '.join(known)}, as a tuple")
 
 
 NETWORKS: Registry[NetworkKind] = Registry(
@@ -59,6 +73,23 @@ NETWORKS: Registry[NetworkKind] = Registry(
 )
 
 
+def find_network(name: str) -> NetworkKind | None:
+    """Import and return the network of this name; None when there is none.
+
+    Raises:
+        DeviceError: PLUGIN_BAD; another distribution's cannot be used.
+    """
+    kind = NETWORKS.find(name)
+    tag = kind.options.__struct_config__.tag if kind is not None else name
+    if tag != name:
+        raise DeviceError(
+            Reason.PLUGIN_BAD,
+            f"network {name} has the tag {tag!r} in its options, expected {name!r}, its entry point's name",
+            hint=f'give its options tag="{name}", or its entry point the other name',
+        )
+    return kind
+
+
 def network_of(options: NetworkOptions) -> NetworkKind:
     """Return the network that these are the options of.
 
@@ -67,7 +98,7 @@ def network_of(options: NetworkOptions) -> NetworkKind:
         DeviceError: PLUGIN_BAD.
     """
     name = str(type(options).__struct_config__.tag)
-    kind = NETWORKS.find(name)
+    kind = find_network(name)
     if kind is None:
         raise CallerError(
             Reason.CONFIG_BAD, f"there is no network {name}", hint=f"networks: {', '.join(NETWORKS.names())}"
@@ -87,6 +118,7 @@ def build_network(options: NetworkOptions, input_shape: tuple[int, ...], labels:
 
     Raises:
         CallerError: CONFIG_BAD; the network cannot be built so.
+        DeviceError: PLUGIN_BAD; another distribution's network has made a mistake, with these options.
     """
     layers = Layers(import_tensorflow().keras, itertools.count(seed * 1_000_003), options.activation)
     inputs = layers.keras.Input(input_shape, name="input")
@@ -94,9 +126,33 @@ def build_network(options: NetworkOptions, input_shape: tuple[int, ...], labels:
         x = layers.keras.layers.Reshape((*input_shape, 1), name="one_channel")(inputs)
     else:
         x = layers.keras.layers.Rescaling(PIXEL_SCALE, name="pixel_scale")(inputs)
-    x = network_of(options).body(layers, x, options)
-    x = layers.keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    with _told(options):
+        x = network_of(options).body(layers, x, options)
+        x = layers.keras.layers.GlobalAveragePooling2D(name="pool")(x)
     if options.dropout > 0.0:
         x = layers.keras.layers.Dropout(options.dropout, seed=next(layers.seeds), name="dropout")(x)
     outputs = layers.dense(x, labels)
     return layers.keras.Model(inputs, outputs, name=type(options).__name__.lower())
+
+
+@contextlib.contextmanager
+def _told(options: NetworkOptions) -> Iterator[None]:
+    """Build a network: what another distribution's does wrong is one line, which says with which options.
+
+    Raises:
+        GalagoError: As the network says.
+        DeviceError: PLUGIN_BAD, for whatever else another distribution's raises.
+    """
+    try:
+        yield
+    except GalagoError:
+        raise
+    except Exception as error:
+        name = str(type(options).__struct_config__.tag)
+        if name in NETWORKS.own():
+            raise
+        raise DeviceError(
+            Reason.PLUGIN_BAD,
+            f"network {name} cannot be built from {options}: {fault_of(error)}",
+            hint="give [model] other values, or update what brings this network",
+        ) from error

@@ -25,9 +25,13 @@ def open_capture(address: Address, settings: SourceSettings, *, rate_hz: int | N
 
     Raises:
         LinkError: SOURCE_MISSING, SOURCE_MISMATCH; not there, or not what it should be. To be tried again.
-        DeviceError: EXTRA_MISSING; a library is not installed.
+        DeviceError: EXTRA_MISSING; a library is not installed. Later, by what it returns: PLUGIN_BAD; another
+            distribution's device does not tell the time by the monotonic clock.
         CallerError: CONFIG_BAD; ``address`` is a recording or standard input, or a pipe's rate is not known.
     """
+    from galago_edge.sources.foreign_source import ForeignCapture  # here: a capture child needs no numpy
+    from galago_edge.sources.source_kind import SOURCES
+
     capture = address.described.capture
     if capture is None or not address.reopens:
         raise CallerError(
@@ -35,4 +39,6 @@ def open_capture(address: Address, settings: SourceSettings, *, rate_hz: int | N
             f"{address.shown} is a recording or standard input, expected what can be reopened",
             hint="galago replay takes recordings",
         )
-    return capture(address, settings, rate_hz)
+    if address.kind in SOURCES.own():
+        return capture(address, settings, rate_hz)
+    return ForeignCapture(address.kind, lambda: capture(address, settings, rate_hz))
