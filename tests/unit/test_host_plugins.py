@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -12,14 +13,16 @@ from unittest.mock import MagicMock
 import msgspec
 import numpy as np
 import pytest
+from setuptools import find_packages
 
-from galago_edge.contract.errors import DeviceError, Reason
+from galago_edge.contract.errors import DeviceError, InputError, LinkError, Reason
 from galago_edge.contract.records import GapRecord, StateRecord
 from galago_edge.contract.settings import Settings, SourceSettings
 from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Notice
 from galago_edge.doctor import Case, DoctorCheck
 from galago_edge.host.plugins import Registry
 from galago_edge.sinks import Outbox
+from galago_edge.sinks.each_record import RecordRefusedError
 from galago_edge.sinks.sink_kind import SINKS, SinkKind
 from galago_edge.sinks.sink_tables import settings_of
 from galago_edge.sources.address import anchored_source, parse_source
@@ -31,6 +34,7 @@ from galago_workstation.training.network_kind import NetworkKind, build_network,
 from real_parts import wait_for
 from test_kit import ScriptedCapture, SteppedClock
 
+ROOT = Path(__file__).parents[2]
 STREAM = {"stream": [{"name": "hall", "source": "x"}]}
 Bring = Callable[..., str]
 _numbers = itertools.count()
@@ -260,10 +264,15 @@ def test_a_registry_finds_its_own_by_the_names_of_its_modules() -> None:
     assert all(isinstance(sinks.find(name), SinkKind) for name in sinks.own())
 
 
+def fenced(language: str) -> list[str]:
+    """The examples of docs/extending.md in this language."""
+    text = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
 def blocks() -> dict[str, str]:
     """The Python examples of docs/extending.md, by what they describe; a source's device is ``DEVICE``."""
-    text = (Path(__file__).parents[2] / "docs/extending.md").read_text(encoding="utf-8")
-    found = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = [block for block in fenced("python") if not re.search(r"^raise ", block, re.MULTILINE)]
     names = [re.findall(r"^([A-Z]+) = ", block, re.MULTILINE)[-1] for block in found]
     described = {
         "DEVICE" if "capture=" in block else name: block for name, block in zip(names, found, strict=True)
@@ -300,6 +309,28 @@ class Capture:
     def close(self): pass
 THING = SourceKind(modality="camera", what="x", form="x", capture=Capture)
 """
+
+
+def test_the_errors_of_the_page_can_be_raised_as_it_says() -> None:
+    (block,) = [block for block in fenced("python") if block not in blocks().values()]
+    begin, *raises = re.split(r"^(?=raise )", block, flags=re.MULTILINE)
+    names: dict[str, Any] = {}
+    for statement, kind in zip(raises, (LinkError, InputError, RecordRefusedError), strict=True):
+        with pytest.raises(kind):
+            exec(begin + statement, names)
+
+
+def test_the_distribution_of_the_page_is_the_example_distribution() -> None:
+    (page, real) = (ConfigParser(), ConfigParser())
+    page.read_string(fenced("ini")[0])
+    real.read(ROOT / "tests/support/example_plugin/setup.cfg", encoding="utf-8")
+    for section in ("options.entry_points", "options.package_data"):
+        assert dict(page[section]) == dict(real[section])
+    assert page["options"]["packages"] == "find:"
+    packages = find_packages(str(ROOT / "tests/support/example_plugin"))
+    assert sorted(packages) == real["options"]["packages"].split()
+    pyproject = (ROOT / "tests/support/example_plugin/pyproject.toml").read_text(encoding="utf-8")
+    assert fenced("toml")[0].removeprefix("# pyproject.toml\n") == pyproject
 
 
 def test_the_device_of_the_page_is_captured() -> None:

@@ -33,9 +33,11 @@ class ReceiverParts:
     name: str
     """Its own: in the spool, in the status and as a table of ``galago.toml``."""
     device: str
+    """The device's name, which begins every key."""
     version: str
     """Of galago-edge, for receivers that show it."""
     spool: Spool
+    """Where its records wait for it, under its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class WriterKind(SinkKind):
     """A sink that takes every record at once, scores too, behind the spool."""
 
     build: Callable[[Any, WriterParts], RecordWriter]
+    """Prepare it for its settings. A GalagoError that it raises ends ``galago run``."""
 
 
 SINKS: Registry[SinkKind] = Registry(

@@ -147,11 +147,13 @@ class SourceKind:
     """
 
     modality: Modality
+    """``camera``: it gives frames; ``microphone``: it gives blocks of samples."""
     what: str
     """Completes "this is ...": ``a folder of images``."""
     form: str
     """How it is written, for hints: ``camera:NAME``."""
     options: Mapping[str, OptionReader] = field(default_factory=dict)
+    """What may stand behind ``?``, and what reads each: :mod:`galago_edge.sources.address_options`."""
     suffixes: frozenset[str] = frozenset()
     """Endings of the files that it reads, small: ``.wav``."""
     folders: bool = False
@@ -163,7 +165,8 @@ class SourceKind:
     open: Callable[[Address, Opening], Source] | None = None
     """Opens a recording. Raises GalagoError."""
     capture: Callable[[Address, SourceSettings, int | None], Capture] | None = None
-    """Connects to a device, for bundles of this sample rate. Raises GalagoError; it is tried again."""
+    """Connects to a device, for bundles of this sample rate. Raises GalagoError; it is tried again. What it
+    gives is timed by ``time.monotonic_ns()``."""
     captured: Callable[[Address], bool] | None = None
     """Of a kind that has both: whether this one is captured, and not opened."""
     live: Callable[[Address], bool] | None = None

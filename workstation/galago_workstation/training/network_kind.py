@@ -147,7 +147,7 @@ def _told(options: NetworkOptions) -> Iterator[None]:
         yield
     except GalagoError:
         raise
-    except Exception as error:
+    except Exception as error:  # somebody else's code: any mistake of it is told as one of its own
         name = str(type(options).__struct_config__.tag)
         if name in NETWORKS.own():
             raise
