@@ -184,8 +184,13 @@ def test_a_wrong_clip_is_told_what_was_met_and_expected(
 def test_a_wrong_order_or_number_of_threads_is_a_value_error(camera: Bundle) -> None:
     with Classifier(camera) as classifier, pytest.raises(ValueError, match="color is 'RGB', expected 'bgr'"):
         classifier.classify_image(noise_picture(), color="RGB")
-    with pytest.raises(ValueError, match="threads is 0, expected at least 1"):
+    with pytest.raises(ValueError, match="threads is 0, expected 1 to 256"):
         Classifier(camera, threads=0)
+    with pytest.raises(ValueError, match="threads is 100000, expected 1 to 256"):
+        Classifier(camera, threads=100_000)
+    for odd in (1.5, True, "2", None):
+        with pytest.raises(TypeError, match="expected an int"):
+            Classifier(camera, threads=odd)  # type: ignore[arg-type]
 
 
 def test_a_picture_for_a_microphone_and_a_clip_for_a_camera_are_a_mismatch(

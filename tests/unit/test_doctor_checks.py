@@ -130,14 +130,23 @@ def test_a_check_that_fails_hangs_or_has_a_mistake_is_itself_a_finding(tmp_path:
     def fine(case: Case) -> Iterator[Finding]:
         yield ok("fine", "in the end")
 
-    looks = {"mistaken": mistaken, "hanging": hanging, "fine": fine}
+    def leaving(case: Case) -> Iterator[Finding]:
+        yield ok("here", "before it left")
+        raise SystemExit(0)
+
+    def strange(case: Case) -> Iterator[object]:
+        yield 5
+
+    looks = {"mistaken": mistaken, "hanging": hanging, "leaving": leaving, "strange": strange, "fine": fine}
     checks = [DoctorCheck(name, look) for name, look in looks.items()]
     found = list(examine(tmp_path, checks=checks, check_s=3.0))
     go_on.set()
     assert [(finding.name, finding.level) for finding in found] == [
-        ("first", "ok"), ("mistaken", "fail"), ("before", "ok"), ("hanging", "fail"), ("fine", "ok")
+        ("first", "ok"), ("mistaken", "fail"), ("before", "ok"), ("hanging", "fail"),
+        ("here", "ok"), ("leaving", "fail"), ("strange", "fail"), ("fine", "ok"),
     ]  # fmt: skip
     assert "KeyError: 'MemTotal'" in found[1].met and found[1].fix and found[3].fix
+    assert "SystemExit" in found[5].met and "int, expected a Finding" in found[6].met
 
 
 def test_a_device_without_anything_is_looked_at_to_the_end(tmp_path: Path) -> None:

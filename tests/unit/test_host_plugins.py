@@ -24,15 +24,16 @@ from galago_edge.host.plugins import Registry
 from galago_edge.sinks import Outbox
 from galago_edge.sinks.each_record import RecordRefusedError
 from galago_edge.sinks.sink_kind import SINKS, SinkKind
-from galago_edge.sinks.sink_tables import settings_of
+from galago_edge.sinks.sink_tables import anchored, settings_of
 from galago_edge.sources.address import anchored_source, parse_source
 from galago_edge.sources.capture import open_capture
 from galago_edge.sources.foreign_source import ForeignCapture
+from galago_edge.sources.recordings import open_source
 from galago_edge.sources.source_kind import Address, Opening, SourceKind
 from galago_edge.sources.supervised_source import Supervised
 from galago_workstation.training.network_kind import NetworkKind, build_network, find_network
 from real_parts import wait_for
-from test_kit import ScriptedCapture, SteppedClock
+from test_kit import TINY_IMAGE, ScriptedCapture, SteppedClock
 
 ROOT = Path(__file__).parents[2]
 STREAM = {"stream": [{"name": "hall", "source": "x"}]}
@@ -183,15 +184,26 @@ def status(settings: Settings, folder: Path) -> dict[str, tuple[str, str]]:
         ("1 / 0\n", "ZeroDivisionError"),
         (SINK, "RuntimeError: no such thing [PLUGIN_BAD]"),
         (SINK.replace("build=build", "build=build, records=len"), "RuntimeError: no such thing [PLUGIN_BAD]"),
+        (
+            SINK.replace("raise RuntimeError('no such thing')", "return None").replace(
+                'raise RuntimeError("no such thing")', "return None"
+            ),
+            "expected a DeliveryThread [PLUGIN_BAD]",
+        ),
+        (SINK.replace('raise RuntimeError("no such thing")', "raise SystemExit(3)"), "SystemExit: 3"),
+        (SINK.replace("size: int = 1", "size: 'Nowhere' = 1"), "settings could not be read [PLUGIN_BAD]"),
+        (SINK.replace("build=build", "build=build, paths=('nope',)"), "no such thing [PLUGIN_BAD]"),
     ],
-    ids=["import", "build", "records"],
+    ids=["import", "build", "records", "builds nothing", "exits", "settings", "paths"],
 )
 def test_the_outbox_goes_on_without_a_sink_that_cannot_be_used_and_says_so(
     bring: Bring, tmp_path: Path, code: str, fault: str
 ) -> None:
     bring(code, "galago.sinks", "tidings")
     log = {"log": {"path": str(tmp_path / "log.jsonl")}}
-    found = status(settings_of(STREAM | log | {"tidings": {}}), tmp_path)
+    settings = settings_of(STREAM | log | {"tidings": {}})
+    assert set(anchored(settings.sinks, tmp_path)) == {"log", "tidings"}
+    found = status(settings, tmp_path)
     assert found["log"] == found["spool"] == ("ok", "")
     assert found["tidings"][0] == "failed" and fault in found["tidings"][1]
 
@@ -238,6 +250,53 @@ def test_a_sink_whose_function_names_no_kinds_is_told_and_gets_nothing(
     state, fault = status(settings_of(tables), tmp_path)["tidings"]
     assert state == "failed" and fault.endswith("[PLUGIN_BAD]")
     assert not (tmp_path / "taken").exists()
+
+
+SOURCE = """
+from galago_edge.contract.modality import Modality
+from galago_edge.sources.source_kind import SourceKind
+class Odd:
+    modality, live = "camera", False
+    def description(self): return {"kind": ODD}
+    def conversion(self): return None
+    def summary(self): return {}
+    def stop(self): pass
+    def __iter__(self): yield 5
+THING = SourceKind(what="odd", form="odd:X", modality="camera", open=lambda address, opening: OPENED)
+"""
+
+
+@pytest.mark.parametrize(
+    ("opened", "odd", "fault"),
+    [
+        ("None", "1", "AttributeError"),
+        ("Odd()", "1", "it gave a int, expected a Frame or an AudioBlock"),
+        ("Odd()", "{1}.__class__", "TypeError"),
+    ],
+    ids=["opens nothing", "gives a number", "describes itself by a type"],
+)
+def test_a_source_that_gives_what_no_source_gives_is_one_line(
+    bring: Bring, opened: str, odd: str, fault: str
+) -> None:
+    bring(SOURCE.replace("OPENED", opened).replace("ODD", odd), "galago.sources", "odd")
+
+    def walk() -> None:
+        source = open_source("odd:x", TINY_IMAGE)
+        source.description()
+        list(source)
+
+    with pytest.raises(DeviceError) as caught:
+        walk()
+    assert caught.value.reason is Reason.PLUGIN_BAD and fault in str(caught.value)
+
+
+def test_a_source_whose_address_cannot_be_cut_is_one_line(bring: Bring) -> None:
+    split = SOURCE.replace('what="odd"', 'what="odd", split=lambda rest: (1, 2)').replace("OPENED", "None")
+    for code in (split, split.replace("lambda rest: (1, 2)", "lambda rest: exit(3)")):
+        bring(code.replace("ODD", "1"), "galago.sources", f"odd{len(code)}")
+        with pytest.raises(DeviceError) as caught:
+            parse_source(f"odd{len(code)}:x")
+        assert caught.value.reason is Reason.PLUGIN_BAD
 
 
 def test_a_writer_that_cannot_be_built_counts_what_it_does_not_write(bring: Bring, tmp_path: Path) -> None:

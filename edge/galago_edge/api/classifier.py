@@ -15,6 +15,9 @@ from galago_edge.api.trusted_bundle import FilePath
 from galago_edge.bundle import Bundle
 from galago_edge.pipeline import Classification, classify, classify_clip, classify_image, load
 
+MOST_THREADS = 256
+"""Far beyond any board; the interpreter ends the process when it cannot start so many."""
+
 
 class Classifier:
     """Says what single images or clips are, with one bundle, on the CPU. To be closed, best by ``with``.
@@ -30,11 +33,13 @@ class Classifier:
             BundleError: PREPROCESS_MISMATCH, TENSOR_MISMATCH or MODEL_BAD; it cannot be run here.
             DeviceError: EXTRA_MISSING, a camera's bundle without OpenCV; RUNTIME_MISSING, OP_UNSUPPORTED.
             TypeError: ``bundle`` is none.
-            ValueError: ``threads`` is below 1, or the bundle is closed.
+            ValueError: ``threads`` is not from 1 to 256, or the bundle is closed.
         """
         checked_bundle(bundle)
-        if threads < 1:
-            raise ValueError(f"threads is {threads}, expected at least 1")
+        if isinstance(threads, bool) or not isinstance(threads, int):
+            raise TypeError(f"threads is a {type(threads).__name__}, expected an int")
+        if not 1 <= threads <= MOST_THREADS:
+            raise ValueError(f"threads is {threads}, expected 1 to {MOST_THREADS}")
         self._loaded = load(bundle, threads=threads)
         self._use = SoleUser(f"the classifier of {bundle}")
 

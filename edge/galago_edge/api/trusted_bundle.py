@@ -41,6 +41,8 @@ def open_bundle(
         LinkError: A file cannot be read.
         ValueError: None of the three ways is given, or more than one; a ``threshold`` out of range.
     """
+    if not isinstance(unverified, bool):  # 'no' must not mean yes
+        raise TypeError(f"unverified is a {type(unverified).__name__}, expected True or False")
     files = [trusted] if isinstance(trusted, str | os.PathLike) else list(trusted)
     ways = [name for name, given in (("trusted", files), ("root", root), ("unverified", unverified)) if given]
     if len(ways) != 1:

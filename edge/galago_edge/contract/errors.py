@@ -116,8 +116,6 @@ class GalagoError(Exception):
         super().__init__(message)
         self.reason = reason
         self.hint = hint
-        if hint:
-            self.add_note(f"hint: {hint}")  # a traceback shows it too
 
     def __reduce__(self) -> tuple[Any, ...]:
         # subclasses take other arguments than the message, which is all that an exception repeats by itself

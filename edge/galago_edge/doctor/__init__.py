@@ -47,10 +47,13 @@ def _isolated(check: DoctorCheck, case: Case, check_s: float) -> Iterator[Findin
 
     def run() -> None:
         try:
-            found.extend(check.look(case))
+            for one in check.look(case):
+                if not isinstance(one, Finding | DoctorCheck):
+                    raise TypeError(f"it gave a {type(one).__name__}, expected a Finding")
+                found.append(one)
         except GalagoError as error:
             found.append(fail(name, str(error), error.hint or "see docs/reason-codes.md"))
-        except Exception as error:  # noqa: BLE001 - a broken device breaks checks in ways nobody thought of
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken device breaks checks in ways nobody thought of
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             found.append(fail(name, f"the check itself failed: {what}", "report it with this line"))
 

@@ -68,6 +68,8 @@ def _brought(point: EntryPoint, names: set[str]) -> tuple[DoctorCheck, ...]:
     for check in brought:
         if not isinstance(check, DoctorCheck):
             raise bad_plugin("check", point, f"it is a {type(check).__name__}, expected a DoctorCheck")
+        if not isinstance(check.place, int | float) or not isinstance(check.needs, tuple):
+            raise bad_plugin("check", point, "its place is no number, or its needs are no tuple of names")
         if check.name in names:
             raise bad_plugin("check", point, f"there is a check {check.name} already")
         known = names | {other.name for other in brought}

@@ -109,7 +109,7 @@ def plugin_code(what: str, name: str) -> Iterator[None]:
         yield
     except GalagoError:
         raise
-    except Exception as error:  # somebody else's code: any mistake of it is told as one of its own
+    except (Exception, SystemExit) as error:  # somebody else's code: any mistake is told as one of its own
         raise DeviceError(
             Reason.PLUGIN_BAD,
             f"{what} {name} has made a mistake: {fault_of(error)}",

@@ -140,7 +140,7 @@ def _found(name: str, table: Any) -> SinkKind | str:
     except DeviceError as error:
         return error.line
     if kind is None or not isinstance(table, kind.settings):
-        return f"sink {name} was not there when the settings were read [{Reason.PLUGIN_BAD}]"
+        return f"sink {name}: its settings could not be read [{Reason.PLUGIN_BAD}]"
     return kind
 
 
@@ -150,18 +150,21 @@ def _wanted(kind: SinkKind | str, table: Any) -> Collection[str]:
         return SPOOLED_KINDS
     try:
         return kind.wanted(table)
-    except Exception:  # noqa: BLE001 (a plug-in's own code; what builds the sink tells of it)
+    except (Exception, SystemExit):  # noqa: BLE001 (a plug-in's own code; what builds the sink tells of it)
         return SPOOLED_KINDS
 
 
 def _writer(name: str, kind: WriterKind, table: Any, parts: WriterParts) -> NamedWriter:
     try:
-        return NamedWriter(name, kind.build(table, parts))
+        writer = kind.build(table, parts)
+        if not callable(getattr(writer, "write", None)):
+            raise TypeError(f"build gave a {type(writer).__name__}, which cannot write")
+        return NamedWriter(name, writer)
     except GalagoError:
         raise
-    except Exception as error:  # noqa: BLE001 (a device outlives any fault of one sink)
-        writer = UnusableWriter(f"{fault_of(error)} [{Reason.PLUGIN_BAD}]")
-        return NamedWriter(name, writer, hopeless=True)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a device outlives any fault of one sink)
+        unusable = UnusableWriter(f"{fault_of(error)} [{Reason.PLUGIN_BAD}]")
+        return NamedWriter(name, unusable, hopeless=True)
 
 
 def _sender(parts: ReceiverParts, table: Any) -> DeliveryThread:
@@ -171,8 +174,10 @@ def _sender(parts: ReceiverParts, table: Any) -> DeliveryThread:
     try:
         sender = kind.build(table, parts)
         kind.wanted(table)  # a sink that cannot say what it wants would get what it does not
+        if not isinstance(sender, DeliveryThread):
+            raise TypeError(f"build gave a {type(sender).__name__}, expected a DeliveryThread")
     except GalagoError:
         raise
-    except Exception as error:  # noqa: BLE001 (a device outlives any fault of one sink)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a device outlives any fault of one sink)
         return UnusableSink(parts.name, parts.spool, f"{fault_of(error)} [{Reason.PLUGIN_BAD}]")
     return sender

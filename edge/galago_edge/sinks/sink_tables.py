@@ -31,8 +31,10 @@ def settings_of(tables: Mapping[str, Any]) -> Settings:
         except DeviceError:
             unusable.add(name)
         else:
-            if kind is not None:
+            if kind is not None and _readable(kind, tables[name]):
                 kinds[name] = kind
+            elif kind is not None:
+                unusable.add(name)
     whole = msgspec.defstruct(
         "Tables",
         [(name, kind.settings) for name, kind in kinds.items()],
@@ -47,6 +49,17 @@ def settings_of(tables: Mapping[str, Any]) -> Settings:
     return Settings(**own, sinks=sinks)
 
 
+def _readable(kind: SinkKind, table: Any) -> bool:
+    """Tell whether a sink's settings can be read at all; what is wrong in them is told with its place."""
+    try:
+        msgspec.convert(table, kind.settings)
+    except msgspec.ValidationError:
+        return True
+    except (Exception, SystemExit):  # noqa: BLE001 (a plug-in's own type: the other sinks go on)
+        return False
+    return True
+
+
 def anchored(sinks: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the sinks' settings with relative paths that start at ``folder``."""
     return {name: _anchored(name, settings, folder) for name, settings in sinks.items()}
@@ -56,7 +69,10 @@ def _anchored(name: str, settings: Any, folder: Path) -> Any:
     kind = SINKS.find(name) if settings is not None else None
     if kind is None or not kind.paths:
         return settings
-    given = {key: getattr(settings, key) for key in kind.paths}
-    return msgspec.structs.replace(
-        settings, **{key: str(folder / path) for key, path in given.items() if path}
-    )
+    try:
+        given = {key: getattr(settings, key) for key in kind.paths}
+        return msgspec.structs.replace(
+            settings, **{key: str(folder / path) for key, path in given.items() if path}
+        )
+    except (AttributeError, TypeError):  # a plug-in that names what is no path: the other sinks go on
+        return None

@@ -32,7 +32,9 @@ def parse_source(text: str) -> Address:
     if kind is not None and not kind.is_path:
         with plugin_code("source", name):
             target, query = kind.split(rest)
-        options = read_options(query, kind.options, f"{name}:{hide_credentials(rest)}")
+            if not isinstance(target, str) or not isinstance(query, str):
+                raise TypeError("its split gave something else than two texts")
+            options = read_options(query, kind.options, f"{name}:{hide_credentials(rest)}")
         return Address(name, target, options, kind)
     if "://" in text:
         message = f"{hide_credentials(text)} is not a file; a stream from the network is a camera"

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
+import msgspec
+
 from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item
@@ -30,7 +32,7 @@ class ForeignSource:
             DeviceError: PLUGIN_BAD, as everything here.
         """
         with plugin_code("source", self._kind):
-            return self._source.description()
+            return _plain(self._source.description())
 
     def conversion(self) -> dict[str, Any] | None:
         """Return how the samples are converted; None when they are not."""
@@ -48,6 +50,8 @@ class ForeignSource:
         while True:
             with plugin_code("source", self._kind):
                 item = next(items, None)
+                if item is not None and not isinstance(item, Item):
+                    raise TypeError(f"it gave a {type(item).__name__}, expected a Frame or an AudioBlock")
             if item is None:
                 return
             yield item
@@ -55,11 +59,21 @@ class ForeignSource:
     def summary(self) -> dict[str, Any]:
         """Return the counts that are known afterwards."""
         with plugin_code("source", self._kind):
-            return self._source.summary()
+            return _plain(self._source.summary())
 
     def stop(self) -> None:
         """End the iteration soon, from any thread."""
         self._source.stop()
+
+
+def _plain(told: dict[str, Any]) -> dict[str, Any]:
+    """Return what a source tells, if a record can hold it.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    msgspec.json.encode(told)
+    return told
 
 
 class ForeignCapture:

@@ -44,4 +44,4 @@ def open_source(
     rate_hz = preprocess.sample_rate_hz if isinstance(preprocess, AudioPreprocess) else None
     with plugin_code("source", address.kind):
         source = described.open(address, Opening(rate_hz, live, block_samples))
-    return source if address.kind in SOURCES.own() else ForeignSource(address.kind, source)
+        return source if address.kind in SOURCES.own() else ForeignSource(address.kind, source)
