@@ -90,8 +90,13 @@ class Workplace:
 class Flash:
     """The command as a process of its own, which never outlives its test."""
 
-    def __init__(self, *command: object) -> None:
-        self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE)
+    def __init__(self, *command: object, nohup: bool = False) -> None:
+        """``nohup``: whether SIGHUP is ignored, whatever these tests themselves were started with."""
+        self.process = subprocess.Popen(
+            [str(part) for part in command],
+            stdout=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL),
+        )
 
     def said(self) -> bytes:
         return self.process.communicate(timeout=DEADLINE_S)[0]
@@ -435,6 +440,21 @@ def test_who_ends_it_while_sending_hears_that_the_old_bundle_is_active(
     assert result["message"] == "interrupted here"
     assert (flash.process.returncode, result["outcome"], result["reason"]) == (3, "failed", "TRANSPORT")
     assert (result["active"], active(root)) == ("1.0.0", "1.0.0")
+
+
+def test_under_nohup_the_terminal_may_be_closed(
+    place: Workplace, sshd: SshServer, real_part: RealPart
+) -> None:
+    root = place.device("device", has=place.bundle(1))
+    cable = cable_to(sshd, real_part)
+    target = f"ssh://porch:{cable.port}{root}"
+    command = [GALAGO, "flash", place.bundle(2, big=True), target, *by_ssh(sshd), "--json"]
+    flash = real_part(Flash, *command, nohup=True)
+    wait_for(lambda: arrived(root), "the first bytes")
+    flash.process.send_signal(signal.SIGHUP)
+    cable.release()
+    (result,) = json.loads(flash.said())["devices"]
+    assert (flash.process.returncode, result["outcome"], active(root)) == (0, "on trial", "2.0.0")
 
 
 def judged(store: Store, verdict: str) -> bool:
