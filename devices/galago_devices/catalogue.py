@@ -80,7 +80,10 @@ def _point(name: str) -> EntryPoint:
 def _module(point: EntryPoint) -> str:
     """Return the package that holds the profile, once it is known to be importable."""
     try:
-        import_module(point.module)
+        if not hasattr(import_module(point.module), "__path__"):
+            raise bad_plugin("board", point, "it is a module, expected the package that holds the profile")
+    except GalagoError:
+        raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 (somebody else's code)
         raise bad_plugin("board", point, fault_of(error)) from None
     return point.module

@@ -27,13 +27,13 @@ from test_kit import TINY_AUDIO, TINY_IMAGE
 QUICK = {
     "stall_s": 60.0,  # a busy machine is no lost camera
     "open_s": 60.0,
-    "gap_ms": 10_000,
+    "gap_ms": 2_500,
     "backoff_s": 0.1,
     "backoff_max_s": 0.5,
     "breaker": 1_000,
     "steady_s": 0.5,
 }
-IMPATIENT = {"stall_s": 3.0, "gap_ms": 2_500}
+IMPATIENT = {"stall_s": 3.0}
 """For what falls silent: a busy machine may make more gaps of it."""
 STREAM = TINY_AUDIO.sample_rate_hz
 
@@ -289,7 +289,7 @@ def test_a_recorder_of_another_rate_than_declared_is_told(
     wait_for(lambda: seen.source.status().alarms == ("rate",), "the alarm")
     seen.stop()
     (doubt,) = [item for item in seen.items if isinstance(item, Notice) and item.state == "implausible"]
-    assert abs(doubt.detail["measured_hz"] - 14_000) < 1_000  # seen from a machine that may be busy
+    assert doubt.detail["measured_hz"] == pytest.approx(14_000, rel=0.05)
 
 
 def children() -> list[str]:

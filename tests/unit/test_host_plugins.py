@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from setuptools import find_packages
 
+from galago_devices import profile
 from galago_edge.contract.errors import DeviceError, InputError, LinkError, Reason
 from galago_edge.contract.records import GapRecord, StateRecord
 from galago_edge.contract.settings import Settings, SourceSettings
@@ -134,6 +135,24 @@ def test_two_distributions_with_one_name_are_refused_because_nobody_knows_which_
     bring(SINK, "galago.sinks", "tidings", distribution="other")
     with pytest.raises(DeviceError, match="other and strange bring one of this name"):
         SINKS.find("tidings")
+
+
+def test_distributions_that_do_not_say_their_name_are_refused_in_one_line_too(
+    bring: Bring, tmp_path: Path
+) -> None:
+    for name in ("here", "there"):
+        module = bring(SINK, "galago.sinks", "tidings", distribution=name)
+        (tmp_path / module / f"{name}-1.0.dist-info" / "METADATA").unlink()
+    with pytest.raises(DeviceError, match="an unknown distribution") as caught:
+        SINKS.find("tidings")
+    assert caught.value.reason is Reason.PLUGIN_BAD
+
+
+def test_a_board_whose_entry_point_names_no_package_is_one_line(bring: Bring) -> None:
+    bring("THING = 1\n", "galago.boards", "shed")
+    with pytest.raises(DeviceError, match="expected the package that holds the profile") as caught:
+        profile("shed")
+    assert caught.value.reason is Reason.PLUGIN_BAD
 
 
 def test_a_name_that_no_table_can_have_is_refused(bring: Bring) -> None:

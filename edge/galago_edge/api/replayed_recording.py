@@ -56,13 +56,14 @@ class Replay:
             GalagoError: The recording is damaged, or the model failed; everything before was yielded.
             ValueError: It was walked through already, or is closed.
         """
+        failure: GalagoError | None = None
         with closing(self._begun()) as walk:
             while True:
                 with self._use():
                     try:
                         records = next(walk)
                     except StopIteration as end:
-                        failure: GalagoError | None = end.value
+                        failure = end.value
                         break
                 yield from records
         self.close()

@@ -147,4 +147,5 @@ def fault_of(error: BaseException) -> str:
 
 
 def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "an unknown distribution"
+    name = point.dist.name if point.dist is not None else ""  # None without METADATA, whatever its type
+    return name or "an unknown distribution"

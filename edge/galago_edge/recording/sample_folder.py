@@ -291,7 +291,7 @@ class SampleFolder:
                 with contextlib.suppress(OSError):
                     whole.unlink()
             with contextlib.suppress(OSError):
-                path.parent.rmdir()  # training refuses a class folder without a sample
+                [*files][len(done)].parent.rmdir()  # training refuses a class folder without a sample
             raise
 
     def _temporary(self, path: Path) -> Path:

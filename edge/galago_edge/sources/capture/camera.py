@@ -146,6 +146,7 @@ class OpenCvCamera:
         if hasattr(cv2, "CAP_PROP_N_THREADS"):  # since 4.6
             wanted += [cv2.CAP_PROP_N_THREADS, min(_MOST_THREADS, os.cpu_count() or 1)]
         own_choice = _OPTIONS_NAME in os.environ
+        capture: Any = None
         for options in (_QUICK_OPTIONS, _PATIENT_OPTIONS):
             if not own_choice:
                 os.environ[_OPTIONS_NAME] = options  # read at each open
