@@ -27,6 +27,7 @@ from galago_edge import (
     Reason,
     Record,
     Replay,
+    StateRecord,
     encode_record,
     read_records,
     replay,
@@ -159,6 +160,22 @@ def test_a_last_line_that_is_cut_off_is_left_out_with_a_warning(kept: int, log: 
             list(reading)
 
 
+def test_wherever_a_record_is_cut_it_is_cut_off_and_no_other_mistake() -> None:
+    record = StateRecord(
+        stream="hällo",
+        subject="source",
+        state="x",
+        index=-1,
+        ns=2,
+        detail={"a": 1.5e-07, "b": None, "c": True},
+    )
+    whole = encode_record(record).rstrip()
+    assert list(read_records([whole])) == [record]
+    for kept in range(1, len(whole)):
+        with pytest.warns(CutRecordWarning, match=f"line 1 is cut off after {kept} bytes"):
+            assert list(read_records([whole[:kept]])) == []
+
+
 @pytest.mark.parametrize("filled", [b"", b"\0" * 300])
 def test_a_line_in_the_middle_that_a_power_cut_left_is_left_out_with_a_warning(
     filled: bytes, log: Path
@@ -183,6 +200,8 @@ def test_a_last_line_without_its_end_that_is_whole_counts(log: Path) -> None:
         (b"hello", "line 2 is no record of version 1: JSON is malformed"),
         (b"\xff\xfe{}", "line 2 is no record of version 1"),
         (b"[1]", "line 2 is no record of version 1: Expected `object`"),
+        (b'{"v":1,"kind":"event",GARBAGE "seq":1}', "line 2 is no record of version 1: JSON is malformed"),
+        (b'{"v":1,"kind":"gap","stream":"a"}}', "line 2 is no record of version 1: JSON is malformed"),
         (b'{"v":1}', "line 2 is no record of version 1: Object missing required field `kind`"),
         (b'{"v":1,"kind":"dream"}', "unknown record kind 'dream'"),
         (b'{"v":2,"kind":"gap","stream":"a","from_ns":1,"to_ns":2,"cause":"x"}', "Invalid enum value 2"),

@@ -63,9 +63,19 @@ def _record(line: bytes, where: str) -> Record:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # some file systems fill with zeros what they had promised and not yet written
         begun = line.strip(b"\0\r\n")
-        if begun.startswith(_BEGINNING) or _BEGINNING.startswith(begun):
+        if (begun.startswith(_BEGINNING) or _BEGINNING.startswith(begun)) and _ends_early(begun):
             raise _CutOffError(f"{where} is cut off after {len(begun)} bytes and left out") from None
         raise _no_record(where, str(error)) from None
+
+
+def _ends_early(begun: bytes) -> bool:
+    """Tell whether JSON is right up to its last byte, and only lacks its end."""
+    try:
+        msgspec.json.decode(begun)
+    except msgspec.DecodeError as error:
+        # a number that stops behind its point or sign is malformed there, and may go on
+        return "truncated" in str(error) or f"invalid number (byte {len(begun)})" in str(error)
+    return False
 
 
 def _no_record(where: str, why: str) -> InputError:
