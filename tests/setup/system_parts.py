@@ -20,6 +20,7 @@ PACKAGES = [
     "chromium",
     "chromium-driver",
     "e2fsprogs",
+    "ffmpeg",
     "gcc",
     "gir1.2-gst-rtsp-server-1.0",
     "gstreamer1.0-plugins-base",

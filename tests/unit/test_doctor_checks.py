@@ -7,6 +7,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import socket
 import subprocess
 import threading
@@ -200,7 +201,7 @@ def test_every_extra_is_the_one_that_its_description_names() -> None:
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(ROOT / "edge/setup.cfg", encoding="utf-8")
     extras = {
-        name: {line.split()[0] for line in text.splitlines() if line}
+        name: {re.split(r"[ ;]", line)[0] for line in text.splitlines() if line}
         for name, text in parser["options.extras_require"].items()
     }
     everything = extras.pop("all")
@@ -286,6 +287,7 @@ def test_extras_matter_when_something_needs_them(
     found = looked(case, software_checks.check_extras)
     assert levels(found) == {
         "extra camera": "fail",  # the installed bundle is for a camera
+        "extra media": "ok",
         "extra microphone": "warn",
         "extra recording": "ok",
         "extra mqtt": "ok",

@@ -17,8 +17,7 @@ from galago_edge.host.extras import Extra, Library
 from galago_edge.host.machine import this_arch
 
 if TYPE_CHECKING:
-    from galago_edge.sinks.sink_kind import SinkKind
-    from galago_edge.sources.source_kind import SourceKind
+    pass
 
 _OLDEST_PYTHON = (3, 11)
 _VERSION = """
@@ -120,13 +119,21 @@ def known_extras() -> tuple[Extra, ...]:
     from galago_edge.sinks.sink_kind import SINKS
     from galago_edge.sources.source_kind import SOURCES
 
-    of_sources = {extra.name: extra for name in SOURCES.own() if (extra := _extra_of(SOURCES.find(name)))}
-    of_sinks = {extra.name: extra for name in SINKS.own() if (extra := _extra_of(SINKS.find(name)))}
+    of_sources = {extra.name: extra for name in SOURCES.own() for extra in _source_extras(name)}
+    of_sinks = {
+        kind.extra.name: kind.extra
+        for name in SINKS.own()
+        if (kind := SINKS.find(name)) is not None and kind.extra is not None
+    }
     return (*(of_sources[name] for name in sorted(of_sources)), *of_sinks.values(), *_PAGE_EXTRAS)
 
 
-def _extra_of(kind: SourceKind | SinkKind | None) -> Extra | None:
-    return kind.extra if kind is not None else None
+def _source_extras(name: str) -> tuple[Extra, ...]:
+    """Return the extras of one of our own kinds of source; none of a plug-in's."""
+    from galago_edge.sources.source_kind import SOURCES
+
+    kind = SOURCES.find(name) if name in SOURCES.own() else None
+    return kind.extras if kind is not None else ()
 
 
 def _extra(extra: str, outcomes: dict[Library, ProbeResult], need: str | None) -> Finding:
@@ -155,14 +162,12 @@ def _is_missing(module: str, outcome: ProbeResult) -> bool:
 
 def _needs(case: Case) -> dict[str, str]:
     """Return what needs each extra."""
-    from galago_edge.sources.source_kind import SOURCES
-
     needs: dict[str, str] = {}
     for name, manifest in case.bundles.items():
         if manifest.modality == "camera":
             needs.setdefault("camera", f"bundle {name}")
     for name in sorted(case.kinds()):
-        if extra := _extra_of(SOURCES.find(name) if name in SOURCES.own() else None):
+        for extra in _source_extras(name):
             needs[extra.name] = f"a {name} in {case.config}"
     if case.settings is not None:
         needs |= _sink_needs(case.settings.sinks, case.config)

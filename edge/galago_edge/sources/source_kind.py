@@ -171,8 +171,8 @@ class SourceKind:
     """Of a kind that has both: whether this one is captured, and not opened."""
     live: Callable[[Address], bool] | None = None
     """Whether it gives what happens now; when not given, what is captured does and nothing else."""
-    extra: Extra | None = None
-    """The extra of galago-edge that it needs; a plug-in requires what it needs itself."""
+    extras: tuple[Extra, ...] = ()
+    """The extras of galago-edge that it needs; a plug-in requires what it needs itself."""
     check: Callable[[str, Address, Site], Iterator[Finding]] | None = None
     """Says for ``galago doctor`` whether it is there; the findings bear the name that is given first."""
 

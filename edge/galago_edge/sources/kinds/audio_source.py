@@ -26,5 +26,5 @@ SOURCE = SourceKind(
     form="sound (.wav .flac ...)",
     suffixes=AUDIO_SUFFIXES,
     open=_open,
-    extra=Extra("recording", (Library("soundfile", "soundfile"), Library("soxr", "soxr"))),
+    extras=(Extra("recording", (Library("soundfile", "soundfile"), Library("soxr", "soxr"))),),
 )

@@ -74,6 +74,6 @@ SOURCE = SourceKind(
     options={"width": integer(1, 16_384), "height": integer(1, 16_384), "fps": integer(1, 1_000)},
     split=_split,
     capture=_capture,
-    extra=CAMERA_EXTRA,
+    extras=(CAMERA_EXTRA,),
     check=_check,
 )

@@ -26,5 +26,5 @@ SOURCE = SourceKind(
     options={"fps": frame_rate},
     folders=True,
     open=_open,
-    extra=CAMERA_EXTRA,
+    extras=(CAMERA_EXTRA,),
 )

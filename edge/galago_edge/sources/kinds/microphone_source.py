@@ -83,6 +83,6 @@ SOURCE = SourceKind(
     options={"rate": integer(4_000, 192_000), "channels": integer(1, 64)},
     split=_split,
     capture=_capture,
-    extra=Extra("microphone", (Library("sounddevice", "sounddevice"), Library("soxr", "soxr"))),
+    extras=(Extra("microphone", (Library("sounddevice", "sounddevice"), Library("soxr", "soxr"))),),
     check=_check,
 )

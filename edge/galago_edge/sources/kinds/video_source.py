@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from galago_edge.sources.address_options import frame_rate
+from galago_edge.sources.media.library import MEDIA_EXTRA
 from galago_edge.sources.opencv import CAMERA_EXTRA
 from galago_edge.sources.source_kind import Address, Opening, SourceKind
 
@@ -26,5 +27,5 @@ SOURCE = SourceKind(
     options={"fps": frame_rate},
     suffixes=frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".webm"}),
     open=_open,
-    extra=CAMERA_EXTRA,
+    extras=(CAMERA_EXTRA, MEDIA_EXTRA),
 )
