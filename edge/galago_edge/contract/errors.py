@@ -85,6 +85,7 @@ class Reason(enum.StrEnum):
     AUDIO_UNREADABLE = enum.auto()
     AUDIO_TRUNCATED = enum.auto()
     VIDEO_UNREADABLE = enum.auto()
+    VIDEO_TRUNCATED = enum.auto()
     SOURCE_MISMATCH = enum.auto()
     CLASS_EMPTY = enum.auto()
     CLASS_SINGLE = enum.auto()

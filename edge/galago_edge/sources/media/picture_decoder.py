@@ -30,6 +30,7 @@ _JPEG_WARNINGS = (b"Corrupt JPEG data", b"Premature end of JPEG", b"Invalid ", b
 """How libjpeg begins the lines that it writes about data that it decodes all the same."""
 _HARMLESS = b"extraneous bytes before marker 0xd9"
 """The picture is whole and something stands behind it: many cameras fill their blocks up in that way."""
+_TINY_BYTES = 16
 _MOST_DELAYED = 64
 """So many packets may wait for a verdict; no codec reorders more than 16 pictures."""
 
@@ -56,7 +57,7 @@ class Damage:
     """As of a picture."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Sent:
     """A packet that the decoder was given, until it is known what it was worth."""
 
@@ -64,8 +65,13 @@ class _Sent:
     pts: int | None
     key: bool
     bad: bool
+    behind_hole: bool = False
+    """Packets before it are lost."""
     done: bool = False
     """Its picture came, or will not come."""
+    given_up: bool = False
+    tiny: bool = False
+    """It may just say that there is no picture, as MPEG-4 does behind two in one packet."""
     passed: int = 0
     """Pictures of later packets that came meanwhile."""
 
@@ -107,6 +113,7 @@ class PictureDecoder:
         self._lost: list[_Sent] = []
         """Packets without a picture, which belong between those that are shown."""
         self._chain = _Chain()
+        self._hole = False
         self._interlaced = False
         """Two packets may hold the two fields of one picture."""
 
@@ -120,6 +127,8 @@ class PictureDecoder:
             yield self._jpeg_of(packet)
             return
         sent = _Sent(self._count, packet.pts, bool(packet.is_keyframe), bool(packet.is_corrupt))
+        sent.tiny = packet.size < _TINY_BYTES
+        sent.behind_hole, self._hole = self._hole, False
         sent.done = bool(packet.is_discard)  # what an edit list leaves out is decoded and not shown
         packet.opaque = sent
         self._count += 1
@@ -127,11 +136,14 @@ class PictureDecoder:
         try:
             frames = self._context.decode(packet)
         except self._errors:
-            sent.bad = sent.done = True
-            self._lost.append(sent)
+            sent.bad = True  # its picture may come all the same, as far as it could be decoded
             frames = []
         self._take(frames)
         yield from self._known()
+
+    def expect_damage(self) -> None:
+        """Tell it that packets before the next one are lost: what relies on them is damaged."""
+        self._hole = True
 
     def flush(self) -> Iterator[Picture | Damage]:
         """Yield what is left when the stream has ended.
@@ -170,17 +182,17 @@ class PictureDecoder:
             sent = frame.opaque
             if not isinstance(sent, _Sent):  # the decoder lost the mark
                 sent = next((sent for sent in self._sent if not sent.done), None)
-                if sent is None:
-                    continue
+            if sent is None or sent.given_up:
+                continue  # it was called lost already
             sent.done = True
             self._interlaced |= bool(frame.interlaced_frame)
             sent.bad |= bool(frame.is_corrupt)
             sent.key |= bool(frame.key_frame)
             self._frames.append((sent, frame))
-            for earlier in self._sent:
-                if earlier.number >= sent.number:
-                    break
-                earlier.passed += 1
+            for other in self._sent:
+                if other.pts is not None and sent.pts is not None and other.pts < sent.pts:
+                    self._give_up(other)  # it should have been shown before
+                other.passed += other.number < sent.number
 
     def _known(self) -> Iterator[Picture | Damage]:
         """Yield what needs no later packet to be judged."""
@@ -206,17 +218,16 @@ class PictureDecoder:
     def _give_up(self, sent: _Sent) -> None:
         """Say that a packet has no picture; without an error it does not make the following ones bad."""
         if not sent.done:
-            sent.done = True
-            if self.codec not in _HIDING and not self._interlaced:
+            sent.done = sent.given_up = True
+            if sent.bad or not (sent.tiny or self.codec in _HIDING or self._interlaced):
                 self._lost.append(sent)
 
     def _lost_before(self, pts: int | None) -> Iterator[Damage]:
         """Yield the damage that is shown before ``pts``; all of it with None."""
-        later = (
-            [] if pts is None else [sent for sent in self._lost if sent.pts is not None and sent.pts > pts]
-        )
-        gone = [sent for sent in self._lost if sent not in later]
-        self._lost = later
+        gone = [sent for sent in self._lost if pts is None or sent.pts is None or sent.pts < pts]
+        self._lost = [sent for sent in self._lost if not (pts is None or sent.pts is None or sent.pts < pts)]
+        # those without a stamp stay in the order of decoding
+        gone.sort(key=lambda sent: sent.number if sent.pts is None else sent.pts)
         for sent in gone:
             yield Damage(sent.pts)
 
@@ -244,6 +255,7 @@ class _Chain:
         if not self._begun:
             self._begun = True
             self._broken = not sent.key  # what it relies on is not there
+        self._broken |= sent.behind_hole
         if sent.key:
             self._broken_before, self._broken = self._broken, sent.bad
             self._key_pts = sent.pts
