@@ -22,6 +22,7 @@ from galago_workstation.data.idx import IdxSet, parse_idx, read_idx
 from galago_workstation.data.listing import check_labels
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, allocate, real_inputs
 from galago_workstation.training_config import AudioFolders, IdxFiles, ImageFolders
+from test_kit.pictures import claimed_jpeg
 
 IMAGE = ImagePreprocess(width=12, height=10, resize="crop")
 AUDIO = AudioPreprocess(window_frames=20, mel_bands=10)
@@ -158,6 +159,14 @@ def test_an_unreadable_picture_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"broken\.png") as caught:
         ImageReader(ImageFolders(folder="."), IMAGE, tmp_path).inputs(listing.pool)
     assert caught.value.reason == Reason.IMAGE_UNREADABLE
+
+
+def test_a_picture_that_claims_too_much_is_refused_when_the_data_is_listed(tmp_path: Path) -> None:
+    make_pictures(tmp_path)
+    (tmp_path / "cat" / "bomb.jpg").write_bytes(claimed_jpeg(32_000, 32_000))
+    with pytest.raises(InputError, match=r"bomb\.jpg claims 32000 x 32000") as caught:
+        list_folders(ImageFolders(folder="."), tmp_path)
+    assert caught.value.reason is Reason.IMAGE_TOO_BIG
 
 
 def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path: Path) -> None:
