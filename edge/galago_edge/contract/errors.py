@@ -87,6 +87,7 @@ class Reason(enum.StrEnum):
     AUDIO_TRUNCATED = enum.auto()
     VIDEO_UNREADABLE = enum.auto()
     SOURCE_MISMATCH = enum.auto()
+    SOURCE_TOO_SHORT = enum.auto()
     CLASS_EMPTY = enum.auto()
     CLASS_SINGLE = enum.auto()
     LABELS_REPEAT = enum.auto()

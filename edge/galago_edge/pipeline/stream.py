@@ -58,6 +58,19 @@ class StreamTally:
     gaps: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class TooShort:
+    """A stream that ended before one window was full."""
+
+    found: int
+    """Most frames or samples without a gap."""
+    needed: int
+    """Frames or samples of one window."""
+    index: int
+    """Where it ended."""
+    ns: int
+
+
 class DecidingStream:
     """Decides on one source with one bundle. Used by one thread at a time; starts no thread, reads no clock.
 
@@ -181,6 +194,12 @@ class DecidingStream:
     def absent(self, failure: GalagoError) -> list[Record]:
         """Return the only record of a stream whose source could not be opened."""
         return [self._state("stream", "failed", _failure(failure))]
+
+    def too_short(self) -> TooShort | None:
+        """Return how much more there should have been, when what came gave not a single window."""
+        if self.tally.windows or self.tally.left_out:
+            return None
+        return TooShort(self._cut.longest, self._cut.needed, self._cut.next_index, self._cut.end_ns)
 
     def finish(self, source: SourceAccount, failure: GalagoError | None = None) -> list[Record]:
         """Return the last records: what the whole stream came to, and how it ended."""
