@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from galago_edge.contract.manifest import Label, LabelPolicy
-from galago_edge.contract.records import GapRecord, Record, StateRecord, decode_record
+from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, decode_record
 from test_kit import make_bundle
 from test_kit.pictures import claimed_jpeg, claimed_png
 
@@ -44,6 +44,49 @@ def galago(*args: str | Path) -> tuple[int, bytes, str, int]:
 
 def records(data: bytes) -> list[Record]:
     return [decode_record(line) for line in data.splitlines()]
+
+
+def test_a_folder_as_people_have_it_is_decided_in_the_order_of_its_numbers(
+    tmp_path: Path, camera: Path
+) -> None:
+    """120 pictures without leading zeros, thirty of them missing, and a thumbnail beside them."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    for number in range(1, 121):
+        if not 31 <= number <= 60:
+            bright = 10 <= number < 20 or 100 <= number < 110
+            (folder / f"img{number}.png").write_bytes(picture(225 if bright else 30))
+    (folder / "Thumbs.jpg").write_bytes(b"no picture at all")
+    exit_code, out, err, _ = galago("replay", f"{folder}?fps=10", "--bundle", camera)
+    assert (exit_code, err) == (0, "")
+    found = records(out)
+    started, strays = found[:2]
+    assert isinstance(started, StateRecord) and started.detail["source"]["name"] == "caf\\xe9"
+    assert isinstance(strays, StateRecord) and strays.state == "stray_files"
+    assert strays.detail == {"files": ["Thumbs.jpg"], "count": 1}
+    assert [record for record in found if isinstance(record, GapRecord)] == [
+        GapRecord(stream="replay", from_ns=3 * 10**9, to_ns=6 * 10**9, cause="missing")
+    ]
+    events = [record for record in found if isinstance(record, EventRecord)]
+    assert [(event.label, event.end_index) for event in events] == [("bright", 12), ("bright", 102)]
+    assert galago("replay", f"{folder}?fps=10", "--bundle", camera)[1] == out
+
+
+@pytest.mark.parametrize("command", ["replay", "classify"])
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"oops"])
+def test_a_name_that_is_no_utf8_is_escaped_in_every_message(
+    command: str, content: bytes, tmp_path: Path, camera: Path
+) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    path.write_bytes(content)
+    exit_code, out, err, _ = galago(command, path, "--bundle", camera)
+    assert exit_code in (1, 2) and "Traceback" not in err and "caf\\xe9.png" in err
+    path.write_bytes(picture(225))
+    exit_code, out, err, _ = galago(command, path, "--bundle", camera)
+    if command == "classify":
+        assert exit_code == 0 and b"caf" in out and err == ""
+    else:
+        assert "caf\\xe9.png" in err and len(err.splitlines()) == 2
 
 
 def test_pictures_that_claim_too_much_are_named_and_cost_no_memory(tmp_path: Path, camera: Path) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import json
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NoReturn, TypeVar
@@ -109,6 +111,8 @@ class _Root(GalagoGroup):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a GalagoError ends it with one line, a hint and its exit code, Ctrl+C with 130."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # any file may be named
         try:
             return super().invoke(ctx)
         except GalagoError as error:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.status import GateStatus, LabelLevel
 from galago_edge.contract.streams import Gap, Item, Notice, Span, WindowSeen
@@ -158,7 +159,7 @@ class DecidingStream:
             "backend": self._loaded.engine.backend,
             "runtime": {"package": ran_by.package, "version": ran_by.version},
             "overrides": self._differences,
-            "source": source.description(),
+            "source": {key: _told(value) for key, value in source.description().items()},
         }
         if self._sensor is not None:
             detail["gate"] = self._sensor.kind
@@ -376,6 +377,11 @@ class DecidingStream:
 
 def _failure(error: GalagoError) -> dict[str, Any]:
     return {"reason": str(error.reason), "message": str(error)}
+
+
+def _told(value: Any) -> Any:
+    """Return what a record can hold: a file may have any name."""
+    return printable(value) if isinstance(value, str) else value
 
 
 def _score(q16: int) -> float:

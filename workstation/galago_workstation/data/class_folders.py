@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from galago_edge.contract.errors import InputError, Reason, disk_error
+from galago_edge.contract.printable import printable
 from galago_edge.sources.address import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from galago_edge.sources.picture_header import LARGEST_FILE_PIXELS, checked_header
 from galago_workstation.data.listing import Listing, check_labels, make_listing
@@ -83,7 +84,7 @@ def _samples(
                     f"{path} is not a sample; expected {' '.join(sorted(suffixes))}",
                     hint="move it out of the class folder",
                 )
-            sample_id = Path(os.path.relpath(path, root)).as_posix()
+            sample_id = printable(Path(os.path.relpath(path, root)).as_posix())
             digest = _sha256(path, pictures=suffixes is IMAGE_SUFFIXES)
             yield Sample(sample_id, path, digest, index, _group(group, path.relative_to(folder)))
 
@@ -115,4 +116,4 @@ def _group(pattern: re.Pattern[str] | None, path: Path) -> str | None:
             f"{path} does not match [data] group {pattern.pattern!r}",
             hint="the expression is searched in the path below the data folder",
         )
-    return found[1]
+    return printable(found[1])
