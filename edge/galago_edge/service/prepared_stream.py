@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -126,7 +127,8 @@ def build_of(
         profile = slots.profile()
         if slots.live:
             ensure_first_load(slots.store, bundle, profile)
-        loaded, stream = _loaded(settings, bundle, profile, accelerator, scores=scores)
+        with contextlib.nullcontext() if judge is None else judge.memory.working():
+            loaded, stream = _loaded(settings, bundle, profile, accelerator, scores=scores)
     except BaseException:  # whatever it was, the folder must not stay held
         if hold is not None:
             hold.close()
