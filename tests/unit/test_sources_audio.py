@@ -183,8 +183,8 @@ def test_a_missing_file_is_a_missing_source(name: str, tmp_path: Path) -> None:
 
 def test_a_missing_library_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "soxr", None)
-    path = write_wav(tmp_path / "a.wav", noise(100).tobytes(), rate_hz=48_000)
-    with pytest.raises(DeviceError, match="48000 Hz to 16000 Hz needs the Python module soxr") as caught:
+    path = write_wav(tmp_path / "a.wav", noise(100).tobytes(), rate_hz=47_999)
+    with pytest.raises(DeviceError, match="47999 Hz to 16000 Hz needs the Python module soxr") as caught:
         AudioFile(path, RATE_HZ)
     assert caught.value.reason is Reason.EXTRA_MISSING
     assert "galago-edge[recording]" in caught.value.hint
