@@ -79,9 +79,7 @@ class Converter:
 
     def convert(self, raw: Raw, *, last: bool = False) -> npt.NDArray[np.int16]:
         """Return the samples that are ready; ``last`` gives the rest of them. Output shape ``(n,)``."""
-        if self._channel is not None:
-            raw = raw[:, self._channel - 1 : self._channel]
-        mono = to_mono(to_int16(raw))
+        mono = to_mono(to_int16(raw), self._channel)
         return mono if self._resampler is None else self._resampler.convert(mono, last=last)
 
     def rest(self) -> npt.NDArray[np.int16]:
@@ -136,15 +134,17 @@ def to_int16(raw: Raw) -> npt.NDArray[np.int16]:
     return np.rint(np.nan_to_num(raw * 32768.0)).clip(_LOW, _HIGH).astype(np.int16)
 
 
-def to_mono(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-    """Return the mean over channels, shape ``(n,)``.
+def to_mono(samples: npt.NDArray[np.int16], channel: int | None = None) -> npt.NDArray[np.int16]:
+    """Return the mean over channels, or one channel, from 1; shape ``(n,)``.
 
     >>> to_mono(np.array([[1, 2], [-1, -2], [32767, 32767]], np.int16)).tolist()
     [2, -1, 32767]
+    >>> to_mono(np.array([[1, 20], [2, 30]], np.int16), channel=2).tolist()
+    [20, 30]
     """
     channels = samples.shape[1]
-    if channels == 1:
-        return samples[:, 0]
+    if channels == 1 or channel is not None:
+        return samples[:, (channel or 1) - 1]
     total = samples.sum(axis=1, dtype=np.int64)
     mean: npt.NDArray[np.int64] = (2 * total + channels) // (2 * channels)
     return mean.astype(np.int16)
