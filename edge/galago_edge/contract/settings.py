@@ -54,6 +54,8 @@ class SourceSettings(Table, frozen=True, kw_only=True):
     """As ``galago_edge.sources.address`` reads it."""
     fps: Annotated[float, msgspec.Meta(gt=0.0, le=1_000.0)] | UnsetType = UNSET
     """Frames above this rate are not even decoded."""
+    channel: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    """The channel of a microphone that is taken, from 1, instead of the mean of all."""
     stall_s: Seconds = 5.0
     """No frame or sample for so long: the source is reopened."""
     open_s: Seconds = 10.0

@@ -50,7 +50,8 @@ class PreparedStream:
         Raises:
             GalagoError: It is missing or cannot be read.
         """
-        return open_source(self.source.address, self.bundle.spec, live=self.live)
+        found = self.source
+        return open_source(found.address, self.bundle.spec, live=self.live, channel=found.channel)
 
 
 def prepare(

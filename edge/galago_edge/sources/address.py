@@ -13,7 +13,15 @@ from galago_edge.sources.address_options import read_options
 from galago_edge.sources.source_kind import SOURCES, Address, SourceKind, split_query
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"})
+AUDIO_SUFFIXES = frozenset(
+    {
+        *(".wav", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+        *(".flac", ".wv", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".aac", ".ac3", ".wma"),
+        *(".mka", ".weba", ".amr"),
+    }
+)
+RAW_SUFFIXES = frozenset({".raw", ".pcm"})
+"""Sound without a header: its address says what its samples are."""
 
 STDIN = 0
 """File descriptor of standard input."""

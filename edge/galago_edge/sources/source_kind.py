@@ -103,6 +103,8 @@ class Opening:
     """Whether it may be fed by somebody who cannot wait."""
     block_samples: int | None = None
     """Length of audio blocks, which changes no answer; any when not given."""
+    channel: int | None = None
+    """The channel that the settings of a source name, from 1; it counts before the address's."""
 
 
 class ProbeAnswer(Protocol):

@@ -30,7 +30,7 @@ def connect(
         description = _opened(process, address, settings.open_s)
         if isinstance(description, CameraDescription):
             return FrameCapture(process, description)
-        return SoundCapture(process, description)
+        return SoundCapture(process, description, _options(address, settings).get("channel"))
     except BaseException:  # whatever it was, the child must be ended
         process.close()
         raise
@@ -52,12 +52,17 @@ def _order(address: Address, settings: SourceSettings, rate_hz: int | None) -> O
         kind="microphone" if address.kind == "microphone" else "mjpeg" if http else "camera",
         target=address.target,
         shown=address.shown,
-        options=address.options,
+        options=_options(address, settings),
         fps=address.options.get("fps") if settings.fps is UNSET else settings.fps,
         rate_hz=rate_hz,
         open_s=settings.open_s,
         stall_s=settings.stall_s,
     )
+
+
+def _options(address: Address, settings: SourceSettings) -> dict[str, int]:
+    """Return what is declared of the device; what the settings say counts."""
+    return address.options | ({} if settings.channel is None else {"channel": settings.channel})
 
 
 def _opened(

@@ -17,13 +17,17 @@ class SoundCapture:
     """An open microphone. The child sends as samples come and keeps the newest 10 s when nobody reads.
 
     ``AudioBlock.captured_ns`` is the system's monotonic clock (``time.monotonic_ns``) at the first sample.
-    Samples are int16, the mean of the channels (step 2 of the conversion), at the device's rate.
+    Samples are int16, the mean of the channels or one of them (step 2 of the conversion), at the device's
+    rate.
     """
 
-    def __init__(self, process: CaptureProcess, description: MicrophoneDescription) -> None:
-        """Take over a process whose microphone is open."""
+    def __init__(
+        self, process: CaptureProcess, description: MicrophoneDescription, channel: int | None = None
+    ) -> None:
+        """Take over a process whose microphone is open; ``channel`` is the one to take, from 1."""
         self._process = process
         self._description = description
+        self._channel = channel
 
     @property
     def pid(self) -> int:
@@ -31,9 +35,9 @@ class SoundCapture:
         return self._process.pid
 
     def description(self) -> dict[str, Any]:
-        """Return name, rate and channels of the device."""
+        """Return name, rate and channels of the device, and the channel that is taken, if it is one."""
         described: dict[str, Any] = msgspec.to_builtins(self._description)
-        return described
+        return described if self._channel is None else described | {"channel": self._channel}
 
     def read(self, timeout_s: float) -> AudioBlock | Gap | None:
         """Return the next samples, a Gap ``overrun`` where some were lost, or None when none came in time.
@@ -50,7 +54,7 @@ class SoundCapture:
         if not isinstance(message, Sound):
             raise self._process.confused()
         raw = np.frombuffer(packet.payload, "<i2").astype(np.int16, copy=False)
-        samples = to_mono(raw.reshape(-1, self._description.channels))
+        samples = to_mono(raw.reshape(-1, self._description.channels), self._channel)
         return AudioBlock(samples, message.first_sample, message.captured_ns, self._description.rate_hz)
 
     def close(self) -> None:

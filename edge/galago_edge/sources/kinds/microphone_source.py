@@ -80,9 +80,9 @@ SOURCE = SourceKind(
     modality="microphone",
     what="a microphone",
     form="microphone:NAME",
-    options={"rate": integer(4_000, 192_000), "channels": integer(1, 64)},
+    options={"rate": integer(4_000, 192_000), "channels": integer(1, 64), "channel": integer(1, 64)},
     split=_split,
     capture=_capture,
-    extras=(Extra("microphone", (Library("sounddevice", "sounddevice"), Library("soxr", "soxr"))),),
+    extras=(Extra("microphone", (Library("sounddevice", "sounddevice"),)),),
     check=_check,
 )
