@@ -8,8 +8,9 @@ give the same bytes on every CPU; JPEG does when OpenCV decodes it, so FFmpeg do
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.host.native_stderr import hold_stderr
-from galago_edge.sources.image_folder import decode_image
 from galago_edge.sources.media.library import import_av
+from galago_edge.sources.media.picture_numbers import PictureNumbers
 from galago_edge.sources.media.pictures import to_bgr
+from galago_edge.sources.still_image import decode_image
 
 _SHOW_DAMAGED = {"flags": "+output_corrupt"}
 _CHECKED = {"ffv1": {"err_detect": "explode"}}
@@ -37,16 +39,25 @@ _MOST_DELAYED = 64
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One decoded picture."""
+    """One decoded picture. It becomes pixels only where they are asked for: a camera's are mostly not."""
 
-    pixels: npt.NDArray[np.uint8]
-    """Shape ``(height, width, 3)``, BGR."""
+    converted: Callable[[], npt.NDArray[np.uint8]]
+    """Makes :attr:`pixels`."""
     pts: int | None
     """Presentation time stamp in the stream's time base; None where the stream has none."""
     encoded: bytes | None = None
     """The JPEG that it was, if it was one."""
     damaged: bool = False
     """It may show something else than what was recorded; only with ``conceal``."""
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """Shape ``(height, width, 3)``, BGR. To be asked for once.
+
+        Raises:
+            InputError: VIDEO_UNREADABLE; they have no exact way to BGR.
+        """
+        return self.converted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,7 @@ class PictureDecoder:
         """Packets without a picture, which belong between those that are shown."""
         self._chain = _Chain()
         self._hole = False
+        self._numbers = PictureNumbers(context.extradata) if self.codec == "h264" else None
         self._interlaced = False
         """Two packets may hold the two fields of one picture."""
 
@@ -130,6 +142,8 @@ class PictureDecoder:
         sent.tiny = packet.size < _TINY_BYTES
         sent.behind_hole, self._hole = self._hole, False
         sent.done = bool(packet.is_discard)  # what an edit list leaves out is decoded and not shown
+        if self._numbers is not None:
+            sent.bad |= not self._numbers.follows(packet)
         packet.opaque = sent
         self._count += 1
         self._sent.append(sent)
@@ -167,15 +181,13 @@ class PictureDecoder:
         data = bytes(packet)
         try:
             with hold_stderr(_is_jpeg_warning) as warnings:
-                pixels = decode_image(data, self._name)
+                pixels = decode_image(data, self._name, largest_pixels=self._largest)
         except InputError:
             return Damage(packet.pts)
         damaged = bool(packet.is_corrupt) or not all(_HARMLESS in line for line in warnings)
-        return (
-            Damage(packet.pts)
-            if damaged and not self._conceal
-            else Picture(pixels, packet.pts, data, damaged)
-        )
+        if damaged and not self._conceal:
+            return Damage(packet.pts)
+        return Picture(lambda: pixels, packet.pts, data, damaged)
 
     def _take(self, frames: list[Any]) -> None:
         for frame in frames:
@@ -213,7 +225,7 @@ class PictureDecoder:
                 yield Damage(frame.pts)
                 continue
             self._check_size()
-            yield Picture(to_bgr(frame, self._name), frame.pts, None, sent.bad)
+            yield Picture(partial(to_bgr, frame, self._name), frame.pts, None, sent.bad)
 
     def _give_up(self, sent: _Sent) -> None:
         """Say that a packet has no picture; without an error it does not make the following ones bad."""
