@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from galago_edge.sources.file_content import transport_packet_bytes
+
 _HEAD_BYTES = 1 << 16
 _RIFF_UNKNOWN = 0xFFFF_FF00
 """A recorder that was killed left this, or 0, where the size belongs."""
@@ -18,7 +20,6 @@ _TOP_LEVEL = frozenset(
 """What may follow a cluster of unknown size: the elements on its own level (RFC 9559)."""
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_LIVE = 1
-_TS_SYNC = 0x47
 
 
 def is_cut_off(path: Path) -> bool:
@@ -138,20 +139,7 @@ def _asf(file: BinaryIO, head: bytes, size: int) -> bool:
 
 
 def _transport(file: BinaryIO, head: bytes, size: int) -> bool:
-    return size % _transport_bytes(head) != 0
-
-
-def _transport_bytes(head: bytes) -> int:
-    """Return the bytes of a packet of an MPEG transport stream; 0 when it is none.
-
-    >>> _transport_bytes((b"G" + bytes(187)) * 8)
-    188
-    """
-    for length, first in ((188, 0), (192, 4), (204, 0)):
-        syncs = head[first : first + 5 * length : length]
-        if len(syncs) == 5 and set(syncs) == {_TS_SYNC}:
-            return length
-    return 0
+    return size % transport_packet_bytes(head) != 0
 
 
 def _gif(file: BinaryIO, head: bytes, size: int) -> bool:
@@ -166,5 +154,5 @@ _CHECKS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes, int], b
     (lambda head: head[:3] == b"FLV", _flv),
     (lambda head: head[:4] == b"0&\xb2u", _asf),
     (lambda head: head[:4] in (b"GIF8",), _gif),
-    (lambda head: _transport_bytes(head) > 0, _transport),
+    (lambda head: transport_packet_bytes(head) > 0, _transport),
 )

@@ -126,6 +126,7 @@ class PictureDecoder:
         self._chain = _Chain()
         self._hole = False
         self._numbers = PictureNumbers(context.extradata) if self.codec == "h264" else None
+        self._shown_pts: int | None = None
         self._interlaced = False
         """Two packets may hold the two fields of one picture."""
 
@@ -202,9 +203,16 @@ class PictureDecoder:
             sent.key |= bool(frame.key_frame)
             self._frames.append((sent, frame))
             for other in self._sent:
-                if other.pts is not None and sent.pts is not None and other.pts < sent.pts:
+                if self._is_between(other.pts, sent.pts):
                     self._give_up(other)  # it should have been shown before
                 other.passed += other.number < sent.number
+            self._shown_pts = sent.pts
+
+    def _is_between(self, pts: int | None, shown: int | None) -> bool:
+        """Tell whether a stamp lies between the last picture and the one that is shown now."""
+        if pts is None or shown is None:
+            return False
+        return pts < shown and (self._shown_pts is None or pts > self._shown_pts)
 
     def _known(self) -> Iterator[Picture | Damage]:
         """Yield what needs no later packet to be judged."""

@@ -15,7 +15,7 @@ from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.media.container_end import is_cut_off
 from galago_edge.sources.media.picture_decoder import Damage, Picture, PictureDecoder
 from galago_edge.sources.media.presentation_times import usual_interval
-from galago_edge.sources.media.recording_container import RecordingContainer
+from galago_edge.sources.media.recording_container import BARE, RecordingContainer
 
 LARGEST_PIXELS = 1 << 26
 """64 megapixels: a larger picture is not taken from a file."""
@@ -27,6 +27,9 @@ _RATED = ("avi", "matroska,webm", "flv")
 """Formats whose header states a rate; for the others it is the codec's, if that states one."""
 _OVERHEAD_BYTES = 256
 """More than a container needs between two packets: what lies there could not be read as one."""
+_CHAINED = ("avi", "matroska,webm")
+"""Formats whose packets lie one behind the other, and that look for the next one behind damage."""
+_EMPTY_CHUNK_BYTES = 8
 _SHORT_BY_NS = 2 * NS_PER_S
 """A recording whose structure is whole may be so much shorter than its header says."""
 
@@ -79,6 +82,8 @@ class PictureReader:
         """How long the header says that the recording is; None when it does not."""
         self._start_ns: int | None = None
         self._end_ns = 0
+        self._end_byte = 0
+        self._dts: int | None = None
 
     @property
     def codec(self) -> str:
@@ -104,13 +109,10 @@ class PictureReader:
         """
         queue: deque[int | None] = deque()
         known = self._indexed()
-        end, hole = 0, False
+        hole = False
         for packet in self._container.packets():
             self._note_end(packet)
-            skipped = packet.pos is not None and 0 < end < packet.pos - _OVERHEAD_BYTES
-            if packet.pos is not None:
-                end = max(end, packet.pos + packet.size)
-            hole |= skipped and self._container.format in ("avi", "matroska,webm")
+            hole |= self._is_behind_hole(packet)
             if packet.stream_index != self._stream.index:
                 continue
             if hole:
@@ -148,6 +150,20 @@ class PictureReader:
             return None
         return int(duration) * 1000
 
+    def _is_behind_hole(self, packet: Any) -> bool:
+        """Tell whether bytes before a packet were no packet, more than the container itself needs."""
+        if self._container.format not in _CHAINED or packet.pos is None:
+            return False
+        before, self._end_byte = self._end_byte, max(self._end_byte, packet.pos + packet.size)
+        before_dts, self._dts = (
+            self._dts,
+            packet.dts if packet.stream_index == self._stream.index else self._dts,
+        )
+        needed = _OVERHEAD_BYTES
+        if self._avi and before_dts is not None and packet.dts is not None:
+            needed += _EMPTY_CHUNK_BYTES * max(0, packet.dts - before_dts)  # one for each picture left out
+        return 0 < before < packet.pos - needed
+
     def _note_end(self, packet: Any) -> None:
         stamp = packet.pts if packet.pts is not None and not self._avi else packet.dts
         if stamp is None or not packet.time_base:
@@ -169,24 +185,21 @@ class PictureReader:
 
 
 def _stream_of(container: RecordingContainer, path: Path) -> Any:
-    """Return the stream of pictures; a cover of sound is none."""
-    stream = container.av.streams.best("video")
-    if stream is None or stream.disposition & _COVER:
-        what = "holds sound and no pictures" if container.av.streams.audio else "holds no pictures"
+    stream = container.pictures
+    if stream is None:
+        sound = bool(container.av.streams.audio)
         raise InputError(
-            Reason.VIDEO_UNREADABLE, f"{path} {what}, expected a video", hint="give a microphone's bundle"
+            Reason.SOURCE_MISMATCH if sound else Reason.VIDEO_UNREADABLE,
+            f"{path} holds {'sound and ' if sound else ''}no pictures, expected a video",
+            hint="give a microphone's bundle" if sound else "check that the file is whole",
         )
     return stream
 
 
-_COVER = 0x400
-"""AV_DISPOSITION_ATTACHED_PIC."""
-
-
 def _opening_stamps(container: RecordingContainer) -> list[int]:
     """Return the stamps of the first pictures."""
-    stream = container.av.streams.best("video")
-    if stream is None:
+    stream = container.pictures
+    if stream is None or container.format in BARE:
         return []
     avi = container.format == "avi"
     ours = (packet for packet in container.packets() if packet.stream_index == stream.index)

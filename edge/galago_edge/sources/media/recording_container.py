@@ -11,7 +11,22 @@ from galago_edge.sources.media.library import import_av
 
 FORMATS = (
     *("avi", "matroska", "webm", "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "mpegts", "mpeg", "mpegvideo"),
-    *("flv", "asf", "gif", "ogg", "ivf", "nut", "mxf", "dv", "rm", "wtv", "yuv4mpegpipe", "mjpeg", "mpjpeg"),
+    *(
+        "flv",
+        "dhav",
+        "asf",
+        "gif",
+        "ogg",
+        "ivf",
+        "nut",
+        "mxf",
+        "dv",
+        "rm",
+        "wtv",
+        "yuv4mpegpipe",
+        "mjpeg",
+        "mpjpeg",
+    ),
     *("h264", "hevc", "vvc", "av1", "obu", "m4v", "h263", "vc1", "cavsvideo"),
     *(
         "wav",
@@ -32,7 +47,11 @@ FORMATS = (
     ),
 )
 """Formats of one file. Playlists are none: they name other files, and addresses in the network."""
+BARE = frozenset({"h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "h263", "vc1", "cavsvideo", "obu"})
+"""Formats that are a codec's stream and nothing else: they have no time stamps of their own."""
 _OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+_COVER = 0x400
+"""FFmpeg's ``AV_DISPOSITION_ATTACHED_PIC``."""
 _BUFFER_BYTES = 1 << 16
 _MOST_FAULTS = 1000
 """A damaged stretch is passed over packet by packet, but not for ever."""
@@ -60,9 +79,16 @@ class RecordingContainer:
         self.faults = 0
         """How often the container itself turned out to be damaged."""
         try:
+            # a row of JPEGs without a container is not told from one JPEG by FFmpeg
+            kind = "mjpeg" if self._file.read(3) == b"\xff\xd8\xff" else None
+            self._file.seek(0)
             # metadata may be in any encoding, and nobody reads it
             self.av: Any = self._av.open(
-                self._file, options=_OPTIONS, buffer_size=_BUFFER_BYTES, metadata_errors="replace"
+                self._file,
+                format=kind,
+                options=_OPTIONS,
+                buffer_size=_BUFFER_BYTES,
+                metadata_errors="replace",
             )
         except (self._av.error.FFmpegError, ValueError) as error:
             self._file.close()
@@ -85,6 +111,12 @@ class RecordingContainer:
     def format(self) -> str:
         """FFmpeg's name of the format: ``avi``, ``matroska,webm`` ..."""
         return str(self.av.format.name)
+
+    @property
+    def pictures(self) -> Any | None:
+        """The stream of pictures, an ``av.VideoStream``; a cover of sound is none."""
+        best = self.av.streams.best("video")
+        return None if best is None or best.disposition & _COVER else best
 
     def packets(self) -> Iterator[Any]:
         """Yield the packets of all streams in the order of the file, without those that only flush.
