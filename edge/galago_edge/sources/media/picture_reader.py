@@ -68,7 +68,7 @@ class PictureReader:
         except OSError as error:
             self.close()
             raise disk_error(error, f"read {path}") from error
-        except BaseException:
+        except BaseException:  # whatever it was, nothing stays open
             self.close()
             raise
         self.tick: Fraction = self._stream.time_base
