@@ -201,9 +201,8 @@ def test_campaigns_are_started_as_their_first_lines_say_and_name_each_other_by_t
         text = path.read_text(encoding="utf-8")
         if '__name__ == "__main__"' in text:
             started += 1
-            assert f".venv/bin/python -m campaigns.{path.stem}" in text, (
-                f"{path.stem} says no way to start it"
-            )
+            said = f".venv/bin/python -m campaigns.{path.stem}" in text
+            assert said, f"{path.stem} says no way to start it"
     assert started > 10
 
 
