@@ -9,6 +9,7 @@ from galago_edge.sources.address_options import frame_rate
 from galago_edge.sources.media.library import MEDIA_EXTRA
 from galago_edge.sources.opencv import CAMERA_EXTRA
 from galago_edge.sources.source_kind import Address, Opening, SourceKind
+from galago_edge.sources.view_options import VIEW_OPTIONS
 
 if TYPE_CHECKING:
     from galago_edge.sources.source import Source
@@ -24,7 +25,7 @@ SOURCE = SourceKind(
     modality="camera",
     what="a video",
     form="a video (.avi .mp4 ...)",
-    options={"fps": frame_rate},
+    options={"fps": frame_rate, **VIEW_OPTIONS},
     suffixes=frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".webm"}),
     open=_open,
     extras=(CAMERA_EXTRA, MEDIA_EXTRA),
