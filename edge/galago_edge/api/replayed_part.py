@@ -19,11 +19,14 @@ _FASTEST = 1_000.0
 class ReplayedPart:
     """What was asked for, checked."""
 
-    from_ns: int
-    to_ns: int | None
-    started_ns: int | None
+    from_ns: int = 0
+    to_ns: int | None = None
+    started_ns: int | None = None
     """Unix time of the recording's first frame or sample, in nanoseconds; None when nobody says."""
-    max_fps: float | None
+    max_fps: float | None = None
+
+
+WHOLE = ReplayedPart()
 
 
 def replayed_part(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from galago_edge.api.arguments import checked_bundle, checked_thresholds
-from galago_edge.api.replayed_part import ReplayedPart, replayed_part
+from galago_edge.api.replayed_part import WHOLE, ReplayedPart, replayed_part
 from galago_edge.api.sole_user import SoleUser
 from galago_edge.api.trusted_bundle import FilePath
 from galago_edge.bundle import Bundle
@@ -21,7 +21,7 @@ from galago_edge.pipeline import Batches, DecidingStream, ThresholdOverrides, ba
 from galago_edge.sources import open_source, parse_source
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.recording_part import RecordingPart
-from galago_edge.sources.view_options import view_settings
+from galago_edge.sources.view_options import AS_IT_IS, view_settings
 
 
 class Replay:
@@ -40,11 +40,12 @@ class Replay:
         name: str = "replay",
         scores: bool = False,
         block_samples: int | None = None,
-        part: ReplayedPart,
-        view: ViewSettings,
-        thresholds: ThresholdOverrides,
+        part: ReplayedPart = WHOLE,
+        view: ViewSettings = AS_IT_IS,
+        thresholds: ThresholdOverrides | None = None,
     ) -> None:
         """Open the recording and load the bundle; see :func:`replay`."""
+        checked_bundle(bundle)
         text = os.fspath(recording)
         address = parse_source(text)
         source = open_source(text, bundle.spec, block_samples=block_samples, view=(view,))
@@ -200,7 +201,6 @@ def replay(
             ``start_time`` without a time zone; ``max_fps``, ``rotate``, ``region`` or ``mask`` out of range;
             the bundle is closed.
     """
-    checked_bundle(bundle)
     if block_samples is not None and block_samples < 1:
         raise ValueError(f"block_samples is {block_samples}, expected at least 1")
     return Replay(

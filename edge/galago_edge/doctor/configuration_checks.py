@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from galago_edge.contract.errors import GalagoError, Reason
 from galago_edge.contract.findings import Finding, fail, ok
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.settings import StreamSettings
 from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.doctor.probes import run_python
@@ -71,12 +72,18 @@ def _stream(case: Case, stream: StreamSettings) -> Finding:
     from galago_edge.pipeline.threshold_overrides import override_thresholds
     from galago_edge.service.configuration import source_of
     from galago_edge.sources.address import parse_source
+    from galago_edge.sources.view_options import view_of
+    from galago_edge.sources.viewed_source import check_view
 
     name = f"stream {stream.name}"
     assert case.settings is not None
     installed = ", ".join(case.bundles) or "none"
+    modality: Modality | None
     try:
-        modality = parse_source(source_of(stream, case.settings.source).address).modality
+        source = source_of(stream, case.settings.source)
+        view = view_of({}, source, stream)
+        modality = parse_source(source.address).modality
+        check_view(view, modality)
     except LinkError:
         modality = None  # a path that is not there yet
     except GalagoError as error:

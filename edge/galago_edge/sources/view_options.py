@@ -79,6 +79,8 @@ def read_masks(text: str) -> tuple[Corners, ...]:
     return tuple(read_corners(part) for part in text.split(";"))
 
 
+AS_IT_IS = ViewSettings()
+"""Says nothing."""
 VIEW_OPTIONS: dict[str, OptionReader] = {"rotate": read_rotation, "region": read_corners, "mask": read_masks}
 """What may stand behind the ``?`` of a recording of a camera."""
 
