@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.ogg_pages import OggLink, ogg_links
 from galago_edge.sources.media.sound_packets import SoundPackets
-from galago_edge.sources.media.sound_promise import promised_frames
+from galago_edge.sources.media.sound_promise import promised_frames, sound_bytes
 from galago_edge.sources.media.stamped_samples import StampedSamples
 from galago_edge.sources.pcm_header import CompressedLayout
 from galago_edge.sources.sample_conversion import PcmFormat
@@ -57,7 +58,7 @@ class SoundContainer:
             self.promised: int | None = promised_frames(
                 path, link.container, link.stream, self.format.rate_hz, header
             )
-        except BaseException:
+        except BaseException:  # whatever it was, nothing may stay open
             self.close()
             raise
 
@@ -101,6 +102,9 @@ class SoundContainer:
     def _end(self, number: int, link: _Link) -> Iterator[SoundPiece]:
         """Yield what is missing behind the last samples."""
         samples = link.samples
+        if link.container.format.name == "aac" and (lost := samples.lost_among(sound_bytes(self._file))):
+            # FFmpeg passes over what is no ADTS frame, and nothing tells where it did
+            yield Hole(lost, "unreadable", {"place": "unknown"})
         cut = samples.lost_at_end > 0
         missing = samples.lost_at_end
         if self._links:
@@ -140,8 +144,10 @@ class _Link:
                 what = "it is a list of other files" if self.stream is not None else "it holds no sound"
                 raise unreadable_sound(path, what)
             packets = SoundPackets(av, self.container, self.stream, path)
-            self.samples = StampedSamples(packets, holes_are_damage=part.damaged > 0)
-        except BaseException:
+            self.samples = StampedSamples(
+                packets, holes_are_damage=part.damaged > 0, end_s=_vorbis_end_s(self.stream, part)
+            )
+        except BaseException:  # whatever it was, nothing may stay open
             self.container.close()
             raise
 
@@ -150,6 +156,13 @@ class _Link:
         start_us = self.container.start_time
         first = self.samples.first_stamp_s
         return 0 if start_us is None or first is None else round(first * 1e9) - start_us * 1000
+
+
+def _vorbis_end_s(stream: Any, part: OggLink) -> Fraction | None:
+    """Return how long Vorbis is by its last page; FFmpeg gives more of a sound that fits in one page."""
+    if not part.ends or stream.codec_context.name != "vorbis" or stream.duration is None:
+        return None
+    return Fraction(stream.duration) * Fraction(stream.time_base)
 
 
 class _Part:

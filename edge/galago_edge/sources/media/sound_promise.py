@@ -106,7 +106,24 @@ def _mp3(file: BinaryIO) -> int | None:
     return max(0, frames * samples - trimmed) or None
 
 
+def sound_bytes(file: BinaryIO) -> int:
+    """Return how many bytes of a file are not tags in front (ID3v2) or behind (ID3v1).
+
+    Raises:
+        OSError: The disk fails.
+    """
+    size = os.fstat(file.fileno()).st_size
+    file.seek(max(0, size - 128))
+    behind = 128 if file.read(3) == b"TAG" else 0
+    return size - behind - _id3_bytes(file)
+
+
 def _behind_id3(file: BinaryIO) -> bytes:
+    file.seek(_id3_bytes(file))
+    return file.read(_HEAD_BYTES)
+
+
+def _id3_bytes(file: BinaryIO) -> int:
     file.seek(0)
     head = file.read(10)
     start = 0
@@ -115,8 +132,7 @@ def _behind_id3(file: BinaryIO) -> bytes:
         for byte in head[6:10]:
             size = size << 7 | byte & 0x7F
         start = 10 + size + (10 if head[5] & 0x10 else 0)
-    file.seek(start)
-    return file.read(_HEAD_BYTES)
+    return start
 
 
 def _asf(file: BinaryIO, rate_hz: int) -> int | None:
