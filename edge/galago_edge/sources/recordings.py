@@ -33,6 +33,8 @@ def open_source(
         DeviceError: EXTRA_MISSING, PLUGIN_BAD.
     """
     address = parse_source(text)
+    wanted: Modality = "microphone" if isinstance(preprocess, AudioPreprocess) else "camera"
+    address = address.seen_as(wanted) or address
     described = address.described
     if address.reopens or described.open is None:
         raise CallerError(
@@ -40,13 +42,19 @@ def open_source(
             f"{address.kind}:{address.shown} is live, expected a recording",
             hint="galago run takes it",
         )
-    wanted: Modality = "microphone" if isinstance(preprocess, AudioPreprocess) else "camera"
     if address.modality != wanted:
         raise InputError(
             Reason.SOURCE_MISMATCH,
             f"the bundle is for a {wanted}, but {address.shown} is {described.what}",
             hint=f"give a {wanted}'s recording, or another bundle",
         )
+    for option in address.options:
+        if option not in described.options:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"source {address.shown}: {option}= is not for {described.what}",
+                hint=f"it knows {', '.join(described.options)}",
+            )
     rate_hz = preprocess.sample_rate_hz if isinstance(preprocess, AudioPreprocess) else None
     with plugin_code("source", address.kind):
         source = described.open(address, Opening(rate_hz, live, block_samples, channel))

@@ -26,7 +26,7 @@ class MjpegServer:
     """A camera at ``url`` that shows an even gray with a moving bar; keeps its port over restarts.
 
     ``level`` (gray) or ``levels`` (one a frame in turn), ``size`` (width, height), ``fps`` and ``stalled``
-    may be set any time.
+    may be set any time, and ``picture``: what it sends instead of its own.
     """
 
     boundary = "frame"
@@ -44,6 +44,7 @@ class MjpegServer:
         self.fps = fps
         self.levels: tuple[int, ...] = (128,)
         self.stalled = False
+        self.picture: bytes | None = None
         self.login = login
         self.lengths = lengths
         self.port = 0
@@ -140,7 +141,9 @@ class MjpegServer:
                 continue
             number += 1
             levels = self.levels
-            data = _jpeg(levels[number % len(levels)], number * 8 % (self.size[1] // 4), self.size)
+            data = self.picture or _jpeg(
+                levels[number % len(levels)], number * 8 % (self.size[1] // 4), self.size
+            )
             length = f"Content-Length: {len(data)}\r\n" if self.lengths else ""
             write(f"--{self.boundary}\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode())
             if self._truncate.is_set():

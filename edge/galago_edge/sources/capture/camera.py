@@ -14,6 +14,7 @@ from galago_edge.sources.capture.capture_messages import CameraDescription, Orde
 from galago_edge.sources.capture.frame_memory import SharedMemory
 from galago_edge.sources.capture.frame_server import ParentLink, serve
 from galago_edge.sources.opencv import import_cv2
+from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS, checked_header
 
 _OPTIONS_NAME = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _PATIENT_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
@@ -34,6 +35,7 @@ def run(link: ParentLink, order: Order) -> None:
     Raises:
         ParentGoneError: The parent is gone; the camera is closed.
         LinkError: SOURCE_MISSING, SOURCE_LOST.
+        InputError: IMAGE_TOO_BIG.
         DeviceError: EXTRA_MISSING.
     """
     camera = OpenCvCamera(import_cv2("a camera"), order)
@@ -121,6 +123,7 @@ class OpenCvCamera:
         if end < 0:
             return None
         data = data[: end + len(_JPEG_END)]
+        checked_header(data, f"camera {self._shown}", LARGEST_CAMERA_PIXELS)
         # decoded here: what USB cameras send makes libjpeg write a line to standard error, for every frame
         pixels = self._cv2.imdecode(np.frombuffer(data, np.uint8), self._cv2.IMREAD_COLOR)
         if pixels is None:

@@ -129,4 +129,5 @@ _RAISED: dict[Reason, type[GalagoError]] = {
     Reason.EXTRA_MISSING: DeviceError,
     Reason.CONFIG_BAD: CallerError,
     Reason.IMAGE_UNREADABLE: InputError,
+    Reason.IMAGE_TOO_BIG: InputError,
 }

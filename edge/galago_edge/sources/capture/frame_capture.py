@@ -16,7 +16,8 @@ from galago_edge.contract.streams import Frame
 from galago_edge.sources.capture.capture_messages import CameraDescription, Captured, FrameReady, Opened
 from galago_edge.sources.capture.capture_process import CaptureProcess
 from galago_edge.sources.capture.frame_memory import SharedView
-from galago_edge.sources.image_folder import decode_image
+from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS
+from galago_edge.sources.still_image import decode_image
 
 
 class FrameCapture:
@@ -47,6 +48,7 @@ class FrameCapture:
 
         Raises:
             LinkError: SOURCE_LOST.
+            InputError: IMAGE_TOO_BIG; the camera's picture claims more than any camera gives.
             DeviceError: EXTRA_MISSING; pictures cannot be decoded here.
         """
         deadline = time.monotonic() + timeout_s
@@ -78,9 +80,13 @@ class FrameCapture:
             pixels = self._read(0, size).reshape(ready.shape)
         else:
             try:
-                pixels = decode_image(encoded or b"", self._description.name)
-            except InputError:  # damaged on the way: the next one may be whole
-                return None
+                pixels = decode_image(
+                    encoded or b"", self._description.name, largest_pixels=LARGEST_CAMERA_PIXELS
+                )
+            except InputError as error:
+                if error.reason is Reason.IMAGE_TOO_BIG:
+                    raise
+                return None  # damaged on the way: the next one may be whole
         return Frame(pixels, ready.index, ready.captured_ns, encoded)
 
     def _read(self, start: int, size: int) -> npt.NDArray[np.uint8]:

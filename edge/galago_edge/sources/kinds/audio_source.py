@@ -60,6 +60,7 @@ SOURCE = SourceKind(
     form="sound (.wav .flac ...)",
     options={"rate": integer(1_000, 1_000_000), "channels": integer(1, 64), "channel": integer(1, 64)},
     suffixes=AUDIO_SUFFIXES | RAW_SUFFIXES,
+    other="video",
     open=_open,
     extras=(MEDIA_EXTRA, Extra("recording", (Library("soxr", "soxr"),))),
 )
