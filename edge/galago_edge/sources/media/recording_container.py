@@ -11,23 +11,8 @@ from galago_edge.sources.media.library import import_av
 
 FORMATS = (
     *("avi", "matroska", "webm", "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "mpegts", "mpeg", "mpegvideo"),
-    *(
-        "flv",
-        "dhav",
-        "asf",
-        "gif",
-        "ogg",
-        "ivf",
-        "nut",
-        "mxf",
-        "dv",
-        "rm",
-        "wtv",
-        "yuv4mpegpipe",
-        "mjpeg",
-        "mpjpeg",
-    ),
-    *("h264", "hevc", "vvc", "av1", "obu", "m4v", "h263", "vc1", "cavsvideo"),
+    *("flv", "dhav", "asf", "gif", "ogg", "ivf", "nut", "mxf", "dv", "rm", "wtv", "yuv4mpegpipe", "mjpeg"),
+    *("mpjpeg", "h264", "hevc", "vvc", "av1", "obu", "m4v", "h263", "vc1", "cavsvideo"),
     *(
         "wav",
         "w64",
@@ -45,11 +30,13 @@ FORMATS = (
         "wv",
         "dts",
     ),
+    *("tak", "mpc", "mpc8", "voc", "ircam", "nistsphere", "loas", "dsf", "truehd", "mlp", "adx", "gsm"),
 )
 """Formats of one file. Playlists are none: they name other files, and addresses in the network."""
 BARE = frozenset({"h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "h263", "vc1", "cavsvideo", "obu"})
 """Formats that are a codec's stream and nothing else: they have no time stamps of their own."""
-_OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+"""Whatever a file says, nothing else is opened, here or in the network."""
 _COVER = 0x400
 """FFmpeg's ``AV_DISPOSITION_ATTACHED_PIC``."""
 _BUFFER_BYTES = 1 << 16
@@ -86,7 +73,7 @@ class RecordingContainer:
             self.av: Any = self._av.open(
                 self._file,
                 format=kind,
-                options=_OPTIONS,
+                options=OPTIONS,
                 buffer_size=_BUFFER_BYTES,
                 metadata_errors="replace",
             )

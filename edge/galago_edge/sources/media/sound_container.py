@@ -16,8 +16,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.sources.media.container_end import is_cut_off
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.ogg_pages import OggLink, ogg_links
+from galago_edge.sources.media.recording_container import OPTIONS
 from galago_edge.sources.media.sound_packets import SoundPackets
 from galago_edge.sources.media.sound_promise import promised_frames, sound_bytes
 from galago_edge.sources.media.stamped_samples import StampedSamples
@@ -25,9 +27,6 @@ from galago_edge.sources.pcm_header import CompressedLayout
 from galago_edge.sources.sample_conversion import PcmFormat
 from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, unreadable_sound
 
-_OPTIONS = {"protocol_whitelist": "file"}
-"""A file never makes this computer open something in the network."""
-_PLAYLISTS = frozenset({"hls", "dash", "concat", "sdp", "rtsp", "imf"})
 _CHUNK_FRAMES = 16_384
 _LATE_S = 0.1
 """Sound that begins so much later than its container is told; most begin a few milliseconds later."""
@@ -52,11 +51,13 @@ class SoundContainer:
             ogg = self._file.read(4) == b"OggS"
             self._links = ogg_links(self._file) if ogg else []
             size = os.fstat(self._file.fileno()).st_size
-            self._cut = header is not None and header.end_byte is not None and header.end_byte > size
+            stated = None if header is None else header.end_byte
+            self._cut = stated > size if stated is not None else is_cut_off(path)
             link = self._link(0)
+            self._described = link.description()
             self.format: PcmFormat = link.samples.format
             self.promised: int | None = promised_frames(
-                path, link.container, link.stream, self.format.rate_hz, header
+                path, link.container, link.stream, self.format.rate_hz, cut=self._cut, header=header
             )
         except BaseException:  # whatever it was, nothing may stay open
             self.close()
@@ -64,11 +65,7 @@ class SoundContainer:
 
     def description(self) -> dict[str, Any]:
         """Return the container, and which of several sounds it is."""
-        link = self._link(0) if self._open is None else self._open
-        described: dict[str, Any] = {"container": link.container.format.name.partition(",")[0]}
-        if len(link.container.streams.audio) > 1:
-            described |= {"sounds": len(link.container.streams.audio), "sound": link.stream.index}
-        return described
+        return self._described
 
     def pieces(self) -> Iterator[SoundPiece]:
         """Yield the samples of all links, and what is missing.
@@ -134,15 +131,13 @@ class _Link:
         self.number = number
         part = part or OggLink(0, os.fstat(file.fileno()).st_size)
         try:  # given as an open file, so that nothing depends on its name
-            self.container = av.open(_Part(file, part), options=_OPTIONS)
+            self.container = av.open(_Part(file, part), options=OPTIONS, metadata_errors="replace")
         except (av.error.FFmpegError, ValueError) as error:
             raise unreadable_sound(path, _why(path, error)) from None
         try:
-            name = self.container.format.name
             self.stream = self.container.streams.best("audio")
-            if _PLAYLISTS & set(name.split(",")) or self.stream is None:
-                what = "it is a list of other files" if self.stream is not None else "it holds no sound"
-                raise unreadable_sound(path, what)
+            if self.stream is None:
+                raise unreadable_sound(path, "it holds no sound")
             packets = SoundPackets(av, self.container, self.stream, path)
             self.samples = StampedSamples(
                 packets, holes_are_damage=part.damaged > 0, end_s=_vorbis_end_s(self.stream, part)
@@ -150,6 +145,12 @@ class _Link:
         except BaseException:  # whatever it was, nothing may stay open
             self.container.close()
             raise
+
+    def description(self) -> dict[str, Any]:
+        described: dict[str, Any] = {"container": self.container.format.name.partition(",")[0]}
+        if len(self.container.streams.audio) > 1:
+            described |= {"sounds": len(self.container.streams.audio), "sound": self.stream.index}
+        return described
 
     def late_ns(self) -> int:
         """Return how much later than the container its sound begins, in ns."""
