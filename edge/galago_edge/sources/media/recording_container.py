@@ -12,23 +12,8 @@ from galago_edge.sources.media.library import import_av
 
 FORMATS = (
     *("avi", "matroska", "webm", "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "mpegts", "mpeg", "mpegvideo"),
-    *(
-        "flv",
-        "dhav",
-        "asf",
-        "gif",
-        "ogg",
-        "ivf",
-        "nut",
-        "mxf",
-        "dv",
-        "rm",
-        "wtv",
-        "yuv4mpegpipe",
-        "mjpeg",
-        "mpjpeg",
-    ),
-    *("h264", "hevc", "vvc", "av1", "obu", "m4v", "h263", "vc1", "cavsvideo"),
+    *("flv", "dhav", "asf", "gif", "ogg", "ivf", "nut", "mxf", "dv", "rm", "wtv", "yuv4mpegpipe", "mjpeg"),
+    *("mpjpeg", "h264", "hevc", "vvc", "av1", "obu", "m4v", "h263", "vc1", "cavsvideo"),
     *(
         "wav",
         "w64",
@@ -46,11 +31,13 @@ FORMATS = (
         "wv",
         "dts",
     ),
+    *("tak", "mpc", "mpc8", "voc", "ircam", "nistsphere", "loas", "dsf", "truehd", "mlp", "adx", "gsm"),
 )
 """Formats of one file. Playlists are none: they name other files, and addresses in the network."""
 BARE = frozenset({"h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "h263", "vc1", "cavsvideo", "obu"})
 """Formats that are a codec's stream and nothing else: they have no time stamps of their own."""
-_OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+"""Whatever a file says, nothing else is opened, here or in the network."""
 _COVER = 0x400
 """FFmpeg's ``AV_DISPOSITION_ATTACHED_PIC``."""
 _MOST_FAULTS = 1000
@@ -83,7 +70,7 @@ class RecordingContainer:
             kind = "mjpeg" if os.pread(fd, 3, 0) == b"\xff\xd8\xff" else None
             # by its number: a name may be no UTF-8, or look like a protocol of FFmpeg's
             self.av: Any = self._av.open(
-                f"file:/proc/self/fd/{fd}", format=kind, options=_OPTIONS, metadata_errors="replace"
+                f"file:/proc/self/fd/{fd}", format=kind, options=OPTIONS, metadata_errors="replace"
             )
         except OSError as error:
             raise disk_error(error, f"read {path}") from error
