@@ -10,7 +10,7 @@ KILLS ?= 200
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour parts fuzz flash-twelve format clean
+.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour media parts fuzz flash-twelve format clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -81,6 +81,10 @@ figures: $(DEV_STAMP) parts
 
 quiet-hour: $(DEV_STAMP)
 	$(BIN)/python -m campaigns.quiet_hour
+
+# Recordings as the field brings them: every codec and container, late, with holes, damaged, cut, misnamed.
+media: $(DEV_STAMP) parts
+	$(BIN)/python -m campaigns.media
 
 # Bad bundles by the ten thousand, none of which may be taken: N mutants of archives and signed manifests.
 fuzz: $(DEV_STAMP)
