@@ -6,7 +6,7 @@ file is read.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -54,6 +54,10 @@ class SourceSettings(Table, frozen=True, kw_only=True):
     """As ``galago_edge.sources.address`` reads it."""
     fps: Annotated[float, msgspec.Meta(gt=0.0, le=1_000.0)] | UnsetType = UNSET
     """Frames above this rate are not even decoded."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    """How an RTSP camera sends; over UDP what is lost on the way damages pictures."""
+    damaged: Literal["skip", "conceal"] = "skip"
+    """Pictures from damage to the next key frame are left out, or taken as the decoder patched them up."""
     stall_s: Seconds = 5.0
     """No frame or sample for so long: the source is reopened."""
     open_s: Seconds = 10.0

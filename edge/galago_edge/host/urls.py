@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 CONNECT_S = 5.0
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
+_TLS = ("https", "rtsps", "rtmps")
 
 
 def hide_credentials(text: str) -> str:
@@ -34,7 +35,7 @@ def server_fault(url: str) -> str:
         return f"is no URL: {error}"
     try:
         with socket.create_connection((host, port), CONNECT_S) as connection:
-            if parts.scheme == "https":
+            if parts.scheme in _TLS:
                 with ssl.create_default_context().wrap_socket(connection, server_hostname=host):
                     pass
     except socket.gaierror as error:

@@ -10,6 +10,7 @@ from galago_edge.contract.status import SourceStatus
 from galago_edge.service.prepared_stream import PreparedStream
 from galago_edge.service.watchdog import SourceProgress
 from galago_edge.sources.capture import open_capture
+from galago_edge.sources.capture.shared_connections import SharedConnections
 from galago_edge.sources.fanout import Fanout
 from galago_edge.sources.supervised_source import Supervised
 
@@ -29,6 +30,7 @@ class LiveSources:
 
     def __init__(self) -> None:
         self._captures: dict[str, LiveSource] = {}
+        self._shared = SharedConnections()
 
     def of(self, prepared: PreparedStream) -> LiveSource | None:
         """Return the live source of a stream, made if it is the first; None for what it reads alone.
@@ -42,9 +44,13 @@ class LiveSources:
         if settings.address not in self._captures:
             spec = prepared.bundle.spec
             rate_hz = getattr(spec, "sample_rate_hz", None)
+            self._shared.expect(address, settings)
             supervised = Supervised(
                 prepared.source_name,
-                lambda: open_capture(address, settings, rate_hz=rate_hz),
+                lambda: (
+                    self._shared.open(address, settings, rate_hz)
+                    or open_capture(address, settings, rate_hz=rate_hz)
+                ),
                 address.modality,
                 settings,
             )

@@ -172,7 +172,9 @@ class SourceKind:
     live: Callable[[Address], bool] | None = None
     """Whether it gives what happens now; when not given, what is captured does and nothing else."""
     extras: tuple[Extra, ...] = ()
-    """The extras of galago-edge that it needs; a plug-in requires what it needs itself."""
+    """The extras of galago-edge that it may need; a plug-in requires what it needs itself."""
+    needs: Callable[[Address], tuple[Extra, ...]] | None = None
+    """Which of them one of its addresses needs; when not given, all of them."""
     check: Callable[[str, Address, Site], Iterator[Finding]] | None = None
     """Says for ``galago doctor`` whether it is there; the findings bear the name that is given first."""
 

@@ -49,6 +49,10 @@ def run(link: ParentLink) -> None:
         from galago_edge.sources.capture import mjpeg
 
         mjpeg.run(link, order)
+    elif order.kind == "network":
+        from galago_edge.sources.capture import network
+
+        network.run(link, order)
     else:
         from galago_edge.sources.capture import microphone
 

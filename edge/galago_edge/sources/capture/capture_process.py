@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -36,8 +37,37 @@ _KILLED_S = 1.0
 """How long the kernel may take to end a killed child; one inside a broken driver may take for ever."""
 
 
+class CaptureLink(Protocol):
+    """What brings one camera's frames or one microphone's samples. Used by one thread."""
+
+    @property
+    def pid(self) -> int:
+        """Id of the process that reads the device."""
+        ...
+
+    def ask(self) -> None:
+        """Ask for the newest frame."""
+        ...
+
+    def receive(self, timeout_s: float) -> Packet[Opened | Captured] | None:
+        """Return what comes next, or None when nothing came in time.
+
+        Raises:
+            GalagoError: There is nothing more, and why.
+        """
+        ...
+
+    def confused(self) -> LinkError:
+        """Return the error of a child that says what it should not."""
+        ...
+
+    def close(self) -> None:
+        """End it. May be called twice."""
+        ...
+
+
 class CaptureProcess:
-    """One capture process. Used by one thread."""
+    """One capture process, a :class:`CaptureLink`. One thread receives; only ``ask`` may be another's."""
 
     def __init__(self, order: Order, program: Sequence[str] = PROGRAM) -> None:
         """Start ``program`` and give it ``order``.
@@ -129,4 +159,5 @@ _RAISED: dict[Reason, type[GalagoError]] = {
     Reason.EXTRA_MISSING: DeviceError,
     Reason.CONFIG_BAD: CallerError,
     Reason.IMAGE_UNREADABLE: InputError,
+    Reason.VIDEO_UNREADABLE: InputError,
 }

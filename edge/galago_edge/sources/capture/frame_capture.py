@@ -12,9 +12,15 @@ import numpy.typing as npt
 
 from galago_edge.children.channel import Packet
 from galago_edge.contract.errors import InputError, LinkError, Reason
-from galago_edge.contract.streams import Frame
-from galago_edge.sources.capture.capture_messages import CameraDescription, Captured, FrameReady, Opened
-from galago_edge.sources.capture.capture_process import CaptureProcess
+from galago_edge.contract.streams import Frame, Gap
+from galago_edge.sources.capture.capture_messages import (
+    CameraDescription,
+    Captured,
+    Damaged,
+    FrameReady,
+    Opened,
+)
+from galago_edge.sources.capture.capture_process import CaptureLink
 from galago_edge.sources.capture.frame_memory import SharedView
 from galago_edge.sources.image_folder import decode_image
 
@@ -25,12 +31,13 @@ class FrameCapture:
     ``Frame.captured_ns`` is the system's monotonic clock (``time.monotonic_ns``) when the frame had arrived.
     """
 
-    def __init__(self, process: CaptureProcess, description: CameraDescription) -> None:
+    def __init__(self, process: CaptureLink, description: CameraDescription) -> None:
         """Take over a process whose camera is open."""
         self._process = process
         self._description = description
         self._memory = SharedView()
         self._asked = True  # by the order: the first frame must not wait for the second
+        self._damaged = 0
 
     @property
     def pid(self) -> int:
@@ -42,8 +49,10 @@ class FrameCapture:
         described: dict[str, Any] = msgspec.to_builtins(self._description)
         return described
 
-    def read(self, timeout_s: float) -> Frame | None:
+    def read(self, timeout_s: float) -> Frame | Gap | None:
         """Return the newest frame, or None when none came in time.
+
+        A Gap ``unreadable`` says that pictures before the next frame arrived damaged; its index counts them.
 
         Raises:
             LinkError: SOURCE_LOST.
@@ -57,6 +66,9 @@ class FrameCapture:
             packet = self._process.receive(max(0.0, deadline - time.monotonic()))
             if packet is None:
                 return None
+            if isinstance(packet.message, Damaged):
+                self._damaged += packet.message.pictures
+                return Gap(packet.message.from_ns, packet.message.to_ns, "unreadable")
             self._asked = False
             frame = self._frame(packet)
             if frame is not None:
@@ -81,7 +93,7 @@ class FrameCapture:
                 pixels = decode_image(encoded or b"", self._description.name)
             except InputError:  # damaged on the way: the next one may be whole
                 return None
-        return Frame(pixels, ready.index, ready.captured_ns, encoded)
+        return Frame(pixels, ready.index + self._damaged, ready.captured_ns, encoded)
 
     def _read(self, start: int, size: int) -> npt.NDArray[np.uint8]:
         """Return a copy of what the child wrote there."""

@@ -52,9 +52,13 @@ class ParentLink:
             raise ParentGoneError
         return message
 
-    def opened(self, description: CameraDescription | MicrophoneDescription) -> None:
-        """Say that the device is open."""
-        self.tell(Opened(description))
+    def opened(
+        self,
+        description: CameraDescription | MicrophoneDescription,
+        sound: MicrophoneDescription | None = None,
+    ) -> None:
+        """Say that the device is open; ``sound`` comes beside its pictures."""
+        self.tell(Opened(description, sound))
 
     def failed(self, error: GalagoError) -> None:
         """Say why there is nothing, or nothing more."""

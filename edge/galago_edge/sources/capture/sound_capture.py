@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from galago_edge.contract.streams import AudioBlock, Gap
 from galago_edge.sources.capture.capture_messages import MicrophoneDescription, Overrun, Sound
-from galago_edge.sources.capture.capture_process import CaptureProcess
+from galago_edge.sources.capture.capture_process import CaptureLink
 from galago_edge.sources.sample_conversion import to_mono
 
 
@@ -20,7 +21,7 @@ class SoundCapture:
     Samples are int16, the mean of the channels (step 2 of the conversion), at the device's rate.
     """
 
-    def __init__(self, process: CaptureProcess, description: MicrophoneDescription) -> None:
+    def __init__(self, process: CaptureLink, description: MicrophoneDescription) -> None:
         """Take over a process whose microphone is open."""
         self._process = process
         self._description = description
@@ -49,9 +50,12 @@ class SoundCapture:
             return Gap(message.from_ns, message.to_ns, "overrun")
         if not isinstance(message, Sound):
             raise self._process.confused()
+        channels = self._description.channels if message.channels is UNSET else message.channels
+        rate_hz = self._description.rate_hz if message.rate_hz is UNSET else message.rate_hz
         raw = np.frombuffer(packet.payload, "<i2").astype(np.int16, copy=False)
-        samples = to_mono(raw.reshape(-1, self._description.channels))
-        return AudioBlock(samples, message.first_sample, message.captured_ns, self._description.rate_hz)
+        return AudioBlock(
+            to_mono(raw.reshape(-1, channels)), message.first_sample, message.captured_ns, rate_hz
+        )
 
     def close(self) -> None:
         """End the child, by force if it hangs."""

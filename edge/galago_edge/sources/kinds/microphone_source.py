@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.host.extras import Extra, Library
-from galago_edge.sources.address_options import integer
-from galago_edge.sources.source_kind import Address, Site, SourceKind, split_query
+from galago_edge.host.urls import server_fault
+from galago_edge.sources.address_options import OptionReader, integer, yes_no
+from galago_edge.sources.media.library import MEDIA_EXTRA
+from galago_edge.sources.source_kind import Address, Site, SourceKind
+from galago_edge.sources.stream_target import file_finding, is_test_file, split_target, streams
 
 if TYPE_CHECKING:
     from galago_edge.contract.settings import SourceSettings
@@ -21,8 +24,12 @@ print(*(device["name"] for device in sounddevice.query_devices() if device["max_
 """
 
 
+_OPTIONS: dict[str, OptionReader] = {"rate": integer(4_000, 192_000), "channels": integer(1, 64)}
+_EXTRA = Extra("microphone", (Library("sounddevice", "sounddevice"), Library("soxr", "soxr")))
+
+
 def _split(rest: str) -> tuple[str, str]:
-    name, query = split_query(rest)
+    name, query = split_target("microphone", rest, _OPTIONS)
     if not name or name.isdigit():
         what = f"microphone:{name} is a number, which changes" if name else "microphone: names no device"
         raise CallerError(
@@ -39,10 +46,27 @@ def _capture(address: Address, settings: SourceSettings, rate_hz: int | None) ->
     return connect(address, settings, rate_hz)
 
 
+def _live(address: Address) -> bool:
+    return not is_test_file(address.target)
+
+
+def _needs(address: Address) -> tuple[Extra, ...]:
+    return (MEDIA_EXTRA,) if streams(address.target) else (_EXTRA,)
+
+
 def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
     """A card that records, at the rate that is asked for, or an input that PortAudio knows."""
     from galago_edge.sources.hardware import alsa_card, list_microphones
 
+    if is_test_file(address.target):
+        yield file_finding(name, address.target)
+        return
+    if streams(address.target):
+        if fault := server_fault(address.target):
+            yield fail(name, fault, "check its address, power and network: ping it from here")
+        else:
+            yield ok(name, "its server answers")
+        return
     wanted, rate_hz = address.target, address.options.get("rate")
     microphones = list_microphones(site.system)
     card = alsa_card(wanted, site.system)
@@ -80,9 +104,12 @@ SOURCE = SourceKind(
     modality="microphone",
     what="a microphone",
     form="microphone:NAME",
-    options={"rate": integer(4_000, 192_000), "channels": integer(1, 64)},
+    options=_OPTIONS | {"loop": yes_no},
     split=_split,
+    path_target=is_test_file,
     capture=_capture,
-    extras=(Extra("microphone", (Library("sounddevice", "sounddevice"), Library("soxr", "soxr"))),),
+    live=_live,
+    extras=(_EXTRA, MEDIA_EXTRA),
+    needs=_needs,
     check=_check,
 )
