@@ -73,6 +73,7 @@ def test_an_rtsp_camera_gives_what_it_sees_until_it_goes(
         "height": 240,
         "fps": 0,
         "encoding": "raw",
+        "codec": "h264",
     }
     frames = [frame_of(capture) for _ in range(5)]
     assert all(frame.pixels.shape == (240, 320, 3) and frame.encoded is None for frame in frames)

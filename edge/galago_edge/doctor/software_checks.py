@@ -137,7 +137,7 @@ def _source_extras(name: str) -> tuple[Extra, ...]:
 
 
 def _address_extras(text: str) -> tuple[Extra, ...]:
-    """Return the extras that a source needs, as it is written; none of a plug-in's or of what is not there."""
+    """Return the extras that a source needs, as it is written; none of a plug-in's or of an error."""
     from galago_edge.contract.errors import GalagoError
     from galago_edge.sources.address import parse_source
     from galago_edge.sources.source_kind import SOURCES

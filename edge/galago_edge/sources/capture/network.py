@@ -68,7 +68,9 @@ def _serve_sound(link: ParentLink, stream: NetworkStream, sound: SoundTrack) -> 
 class NetworkCamera:
     """The pictures of a stream; its sound passes by and is sent on the way."""
 
-    def __init__(self, link: ParentLink, stream: NetworkStream, sound: SoundTrack | None, order: Order) -> None:
+    def __init__(
+        self, link: ParentLink, stream: NetworkStream, sound: SoundTrack | None, order: Order
+    ) -> None:
         """Decode the pictures of ``stream``, from its first key frame on."""
         self._link, self._stream, self._sound, self._order = link, stream, sound, order
         self._packets = stream.packets()

@@ -19,7 +19,7 @@ _SAMPLE_BYTES = 2
 _LEAST_HOLE_NS = 10_000_000
 """Stamps jitter by a millisecond where a container counts in them, and where a camera's clocks are set."""
 _HOLE_SLACK_NS = 100_000_000
-"""A hole in what arrives as it is made takes as long as it is; what came early before may hide so much of it."""
+"""A hole in what arrives as it is made takes its time; what came early may hide so much of it."""
 
 
 class SoundTrack:
@@ -62,9 +62,7 @@ class SoundTrack:
             if len(samples):
                 self._send(samples, int(frame.sample_rate), _stamp_ns(frame), now_ns)
 
-    def _send(
-        self, samples: npt.NDArray[np.int16], rate_hz: int, stamp_ns: int | None, now_ns: int
-    ) -> None:
+    def _send(self, samples: npt.NDArray[np.int16], rate_hz: int, stamp_ns: int | None, now_ns: int) -> None:
         duration_ns = len(samples) * _NS_PER_S // rate_hz
         captured_ns = max(now_ns - duration_ns, self._end_ns if not self._real_time else 0)
         lost = self._lost(stamp_ns, rate_hz, duration_ns, now_ns)

@@ -129,7 +129,11 @@ class NetworkStream:
 
     def _says_enough(self) -> bool:
         wanted = [(self.picture, "picture"), (self.sound, "sound")]
-        if any(track is None or track.codec_context is None for track, what in wanted if what in self._order.gives):
+        if any(
+            track is None or track.codec_context is None
+            for track, what in wanted
+            if what in self._order.gives
+        ):
             return False
         return self.sound is None or bool(self.sound.codec_context.sample_rate)
 
@@ -149,7 +153,9 @@ class NetworkStream:
     def _no_file(self, error: Any) -> LinkError:
         if type(error).__name__ == "InvalidDataError":
             return LinkError(
-                Reason.SOURCE_MISMATCH, f"{self._shown} is no video or sound", hint="ffprobe FILE shows what it is"
+                Reason.SOURCE_MISMATCH,
+                f"{self._shown} is no video or sound",
+                hint="ffprobe FILE shows what it is",
             )
         return LinkError(
             Reason.SOURCE_MISSING, f"{self._shown} cannot be opened ({error.strerror})", hint="check the path"
@@ -159,7 +165,9 @@ class NetworkStream:
 class _Pace:
     """Lets packets through when it is their time, by their stamps; the first one at once."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep):
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ):
         self._clock, self._sleep = clock, sleep
         self._start_s: float | None = None
 

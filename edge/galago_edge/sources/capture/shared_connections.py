@@ -106,7 +106,7 @@ class _SharedConnection:
         """Connect; whoever joins waits for that."""
         try:
             process, opened = open()
-        except BaseException as error:  # whatever it was, those that wait must know
+        except BaseException as error:  # noqa: BLE001 - whatever it was, those that wait must know
             self.over = True
             self._begun.set_exception(error)
             return
@@ -142,7 +142,9 @@ class _SharedConnection:
 
     def _run(self) -> None:
         process, _ = self._begun.result()
-        failure: GalagoError = LinkError(Reason.SOURCE_LOST, "the connection was closed", hint="it is reopened")
+        failure: GalagoError = LinkError(
+            Reason.SOURCE_LOST, "the connection was closed", hint="it is reopened"
+        )
         try:
             while not self.over:
                 packet = process.receive(_LOOK_S)

@@ -8,8 +8,9 @@ give the same bytes on every CPU; JPEG does when OpenCV decodes it, so FFmpeg do
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,25 @@ _MOST_DELAYED = 64
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One decoded picture."""
+    """One decoded picture. It becomes pixels only where they are asked for: a camera's are mostly not."""
 
-    pixels: npt.NDArray[np.uint8]
-    """Shape ``(height, width, 3)``, BGR."""
+    converted: Callable[[], npt.NDArray[np.uint8]]
+    """Makes :attr:`pixels`."""
     pts: int | None
     """Presentation time stamp in the stream's time base; None where the stream has none."""
     encoded: bytes | None = None
     """The JPEG that it was, if it was one."""
     damaged: bool = False
     """It may show something else than what was recorded; only with ``conceal``."""
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """Shape ``(height, width, 3)``, BGR. To be asked for once.
+
+        Raises:
+            InputError: VIDEO_UNREADABLE; they have no exact way to BGR.
+        """
+        return self.converted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +172,7 @@ class PictureDecoder:
         return (
             Damage(packet.pts)
             if damaged and not self._conceal
-            else Picture(pixels, packet.pts, data, damaged)
+            else Picture(lambda: pixels, packet.pts, data, damaged)
         )
 
     def _take(self, frames: list[Any]) -> None:
@@ -201,7 +211,7 @@ class PictureDecoder:
                 yield Damage(frame.pts)
                 continue
             self._check_size()
-            yield Picture(to_bgr(frame, self._name), frame.pts, None, sent.bad)
+            yield Picture(partial(to_bgr, frame, self._name), frame.pts, None, sent.bad)
 
     def _give_up(self, sent: _Sent) -> None:
         """Say that a packet has no picture; without an error it does not make the following ones bad."""

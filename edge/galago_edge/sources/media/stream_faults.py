@@ -6,7 +6,6 @@ FFmpeg's own texts end with the URL, password and all; only its error numbers ar
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -80,7 +79,10 @@ def _answer(kind: str, has_user: bool) -> tuple[str, str] | None:
         "HTTPForbiddenError": ("refuses access (403)", "allow this user and this address in the camera"),
         "HTTPNotFoundError": ("has no stream at this path (404)", "look up the stream's path in its manual"),
         "HTTPBadRequestError": ("does not understand the request (400)", "look up the stream's address"),
-        "HTTPTooManyRequestsError": ("has too many viewers (429)", "close other viewers, or ask it less often"),
+        "HTTPTooManyRequestsError": (
+            "has too many viewers (429)",
+            "close other viewers, or ask it less often",
+        ),
         "HTTPOtherClientError": ("refuses the request", "look up the stream's address in its manual"),
         "HTTPServerError": ("has a fault of its own (5xx)", "restart it; it may have too many viewers"),
     }
@@ -95,5 +97,3 @@ def _mismatch(shown: str, what: str) -> LinkError:
     return LinkError(
         Reason.SOURCE_MISMATCH, f"{shown} {what}", hint="look up the address of its stream in its manual"
     )
-
-

@@ -9,7 +9,7 @@ _KEPT = "/%!$&'()*+,;=:@?#[]~-._|"
 
 
 def stream_url(text: str) -> str:
-    """Return a URL for FFmpeg: scheme small, blanks and letters beyond ASCII escaped, the host as DNS knows it.
+    """Return a URL for FFmpeg: small scheme, blanks and letters beyond ASCII escaped, the host as in DNS.
 
     User and password stay as they are: FFmpeg takes them escaped.
 
