@@ -38,11 +38,12 @@ def run(link: ParentLink, order: Order) -> None:
         InputError: VIDEO_UNREADABLE; pictures that are too large, or of a codec that cannot be decoded.
         DeviceError: EXTRA_MISSING.
     """
-    stream = NetworkStream(import_av("a network camera"), order)
+    av = import_av("a network camera")
+    stream = NetworkStream(av, order)
     try:
         sound = None
         if stream.sound is not None:
-            sound = SoundTrack(link, stream.sound, order.shown, real_time=stream.real_time)
+            sound = SoundTrack(av, link, stream.sound, order.shown, real_time=stream.real_time)
         if stream.picture is None:
             assert sound is not None
             described = sound.description()

@@ -29,8 +29,9 @@ class SoundTrack:
     drift lose nothing, and a lost packet is never taken for none.
     """
 
-    def __init__(self, link: ParentLink, track: Any, name: str, *, real_time: bool) -> None:
+    def __init__(self, av: Any, link: ParentLink, track: Any, name: str, *, real_time: bool) -> None:
         """Send what ``track`` (``av.AudioStream``) gives; ``real_time``: as it is made, not ahead of it."""
+        self._damaged: type[Exception] = av.FFmpegError
         self._link, self._name, self._real_time = link, name, real_time
         self._next = 0
         self._expected_ns: int | None = None
@@ -57,7 +58,11 @@ class SoundTrack:
             ParentGoneError: Nobody listens.
         """
         now_ns = time.monotonic_ns()
-        for frame in _decoded(packet):
+        try:
+            frames = packet.decode()
+        except self._damaged:
+            return
+        for frame in frames:
             samples = samples_of(frame)
             if len(samples):
                 self._send(samples, int(frame.sample_rate), _stamp_ns(frame), now_ns)
@@ -100,15 +105,6 @@ def samples_of(frame: Any) -> npt.NDArray[np.int16]:
     raw = frame.to_ndarray()
     raw = raw.T if frame.format.is_planar else raw.reshape(-1, channels)
     return np.ascontiguousarray(to_int16(raw), "<i2")
-
-
-def _decoded(packet: Any) -> list[Any]:
-    try:
-        return list(packet.decode())
-    except Exception as error:
-        if type(error).__module__ != "av.error":
-            raise
-        return []
 
 
 def _stamp_ns(frame: Any) -> int | None:

@@ -125,7 +125,7 @@ class NetworkStream:
         self.sound = streams.best("audio") if "sound" in order.gives else None
         for stream in streams:
             if stream not in (self.picture, self.sound):
-                stream.discard = "all"
+                stream.discard = self._av.stream.Discard.all
 
     def _says_enough(self) -> bool:
         wanted = [(self.picture, "picture"), (self.sound, "sound")]

@@ -20,6 +20,7 @@ from galago_edge.contract.errors import InputError, Reason
 from galago_edge.host.native_stderr import hold_stderr
 from galago_edge.sources.image_folder import decode_image
 from galago_edge.sources.media.library import import_av
+from galago_edge.sources.media.picture_numbers import PictureNumbers
 from galago_edge.sources.media.pictures import to_bgr
 
 _SHOW_DAMAGED = {"flags": "+output_corrupt"}
@@ -117,6 +118,7 @@ class PictureDecoder:
         self._lost: list[_Sent] = []
         """Packets without a picture, which belong between those that are shown."""
         self._chain = _Chain()
+        self._numbers = PictureNumbers(context.extradata) if self.codec == "h264" else None
         self._interlaced = False
         """Two packets may hold the two fields of one picture."""
 
@@ -131,6 +133,8 @@ class PictureDecoder:
             return
         sent = _Sent(self._count, packet.pts, bool(packet.is_keyframe), bool(packet.is_corrupt))
         sent.done = bool(packet.is_discard)  # what an edit list leaves out is decoded and not shown
+        if self._numbers is not None:
+            sent.bad |= not self._numbers.follows(packet)
         packet.opaque = sent
         self._count += 1
         self._sent.append(sent)
