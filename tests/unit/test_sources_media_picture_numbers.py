@@ -56,7 +56,7 @@ def test_a_whole_stream_has_no_hole_and_one_that_lost_a_picture_has_one_where_it
     for lost in range(1, len(whole) - 1):
         seen = follows(extradata, whole[:lost] + whole[lost + 1 :])
         holes = [index for index, good in enumerate(seen) if not good]
-        # at the place itself or behind pictures on which nothing leans, up to the next one that others lean on
+        # at the place itself or behind pictures on which nothing leans
         assert all(lost <= index <= lost + 4 for index in holes)
         found += bool(holes)
     assert found >= len(whole) // 8

@@ -26,8 +26,8 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 ENCODERS = {
-    "h264": "x264enc name=encoder tune=zerolatency speed-preset=ultrafast bitrate=2000 key-int-max={fps} threads=1 "
-    "! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1",
+    "h264": "x264enc name=encoder tune=zerolatency speed-preset=ultrafast bitrate=2000 key-int-max={fps} "
+    "threads=1 ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1",
     "jpeg": "jpegenc name=encoder quality=90 ! rtpjpegpay name=pay0 pt=26",
 }
 SOUNDS = {
@@ -101,6 +101,7 @@ class Camera:
         ears = media.get_element().get_by_name_recurse_up("ears")
         if ears is not None:
             ears.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self.heard)
+            ears.get_static_pad("src").add_probe(Gst.PadProbeType.QUERY_UPSTREAM, not_seekable)
 
     def coded(self, _pad: Gst.Pad, _info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
         """Let a coded picture pass, or lose it."""
@@ -138,6 +139,12 @@ class Camera:
                 self.muted = False
             case _:
                 raise ValueError(f"unknown command: {' '.join(words)}")
+
+
+def not_seekable(_pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+    """Let nobody wind a test tone back: PLAY requests name a beginning, and the camera has none."""
+    seeking = info.get_query().type == Gst.QueryType.SEEKING
+    return Gst.PadProbeReturn.DROP if seeking else Gst.PadProbeReturn.OK
 
 
 def send_at_once(_pipeline: Gst.Bin, element: Gst.Element) -> None:

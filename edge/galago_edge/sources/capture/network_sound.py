@@ -51,13 +51,13 @@ class SoundTrack:
         self._format = (int(self._context.sample_rate), int(self._context.layout.nb_channels))
         self._expected_ns = None
 
-    def take(self, packet: Any) -> None:
-        """Send what a packet holds; one that cannot be decoded is a hole before the next.
+    def take(self, packet: Any, now_ns: int | None = None) -> None:
+        """Send what a packet holds that came at ``now_ns``; one that cannot be decoded is a hole.
 
         Raises:
             ParentGoneError: Nobody listens.
         """
-        now_ns = time.monotonic_ns()
+        now_ns = time.monotonic_ns() if now_ns is None else now_ns
         try:
             frames = packet.decode()
         except self._damaged:

@@ -43,6 +43,7 @@ class NetworkStream:
         self._av, self._order = av, order
         self._shown = f"{'camera' if 'picture' in order.gives else 'microphone'} {order.shown}"
         self._container: Any = None
+        self._only_wanted = True
         self.picture: Any = None
         """The track of pictures (``av.VideoStream``), None without one."""
         self.sound: Any = None
@@ -68,23 +69,23 @@ class NetworkStream:
         Raises:
             LinkError: SOURCE_LOST; it gives no more.
         """
-        pace = _Pace()
+        pace = Pace()
         while True:
             yield from self._once(pace)
             if not self._order.loop:
                 raise LinkError(
                     Reason.SOURCE_LOST, f"{self._shown} ended its stream", hint="check its power and network"
                 )
-            yield None
             self._close()
-            self._open(_QUICK if self._says_enough() else _PATIENT)
-            pace = _Pace()
+            self._open(_PATIENT)
+            pace = Pace()
+            yield None
 
     def close(self) -> None:
         """Hang up."""
         self._close()
 
-    def _once(self, pace: _Pace) -> Iterator[Any]:
+    def _once(self, pace: Pace) -> Iterator[Any]:
         tracks = [track for track in (self.picture, self.sound) if track is not None]
         packets = self._container.demux(*tracks)
         while True:
@@ -112,11 +113,18 @@ class NetworkStream:
         read_s = _PATIENCE * max(order.open_s, order.stall_s)
         try:
             self._container = self._av.open(
-                url, container_options=_options(url, order) | probing, timeout=(order.open_s, read_s)
+                url,
+                container_options=_options(url, order, self._only_wanted) | probing,
+                timeout=(order.open_s, read_s),
             )
         except self._av.FFmpegError as error:
             if path is not None:
                 raise self._no_file(error) from None
+            if self._only_wanted and isinstance(error, self._av.HTTPOtherClientError):
+                # asked for its sound alone, a camera without any has nothing to play
+                self._only_wanted = False
+                self._open(probing)
+                return
             waited_out = time.monotonic() - began >= order.open_s
             raise open_fault(error, url, self._shown, waited_out, order.open_s) from None
         self._paced = path is not None or self._container.format.name in _IN_BURSTS
@@ -162,16 +170,18 @@ class NetworkStream:
         )
 
 
-class _Pace:
+class Pace:
     """Lets packets through when it is their time, by their stamps; the first one at once."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
     ):
+        """Begin; both count seconds."""
         self._clock, self._sleep = clock, sleep
         self._start_s: float | None = None
 
     def wait(self, packet: Any) -> None:
+        """Wait until the time of ``packet`` has come; one without a stamp goes with the one before."""
         stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is None:
             return
@@ -186,13 +196,14 @@ class _Pace:
             self._start_s = now_s - stamp_s
 
 
-def _options(url: str, order: Order) -> dict[str, str]:
+def _options(url: str, order: Order, only_wanted: bool) -> dict[str, str]:
     scheme = urlsplit(url).scheme
     options: dict[str, str] = {}
     if scheme in ("rtsp", "rtsps"):
         wanted = {"picture": "video", "sound": "audio"}
         options["rtsp_transport"] = order.transport
-        options["allowed_media_types"] = "+".join(wanted[what] for what in order.gives)
+        if only_wanted:
+            options["allowed_media_types"] = "+".join(wanted[what] for what in order.gives)
     if scheme in ("http", "https"):
         options |= {"user_agent": "galago", "live_start_index": "-1"}
     if scheme in _TLS:

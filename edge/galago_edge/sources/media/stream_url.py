@@ -29,7 +29,7 @@ def stream_url(text: str) -> str:
     except ValueError:
         raise ValueError("it is no URL") from None
     if not parts.scheme or not host:
-        raise ValueError("it names no host")
+        raise ValueError("it names no scheme or no host")
     user, at, place = parts.netloc.rpartition("@")
     if not host.isascii():
         try:
