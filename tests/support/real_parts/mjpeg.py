@@ -25,8 +25,8 @@ def _jpeg(level: int, bar: int, size: tuple[int, int]) -> bytes:
 class MjpegServer:
     """A camera at ``url`` that shows an even gray with a moving bar; keeps its port over restarts.
 
-    ``level`` (gray) or ``levels`` (one a frame in turn), ``size`` (width, height), ``fps`` and ``stalled``
-    may be set any time.
+    ``level`` (gray), ``levels`` (one a frame in turn) or ``pictures``, ``size`` (width, height), ``fps`` and
+    ``stalled`` may be set any time.
     """
 
     boundary = "frame"
@@ -43,6 +43,8 @@ class MjpegServer:
         self.size = size
         self.fps = fps
         self.levels: tuple[int, ...] = (128,)
+        self.pictures: tuple[bytes, ...] = ()
+        """Whole JPEGs to be shown in turn instead; each viewer begins with the second."""
         self.stalled = False
         self.login = login
         self.lengths = lengths
@@ -139,8 +141,13 @@ class MjpegServer:
             if self.stalled:
                 continue
             number += 1
-            levels = self.levels
-            data = _jpeg(levels[number % len(levels)], number * 8 % (self.size[1] // 4), self.size)
+            levels, pictures = self.levels, self.pictures
+            bar = number * 8 % (self.size[1] // 4)
+            data = (
+                pictures[number % len(pictures)]
+                if pictures
+                else _jpeg(levels[number % len(levels)], bar, self.size)
+            )
             length = f"Content-Length: {len(data)}\r\n" if self.lengths else ""
             write(f"--{self.boundary}\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode())
             if self._truncate.is_set():

@@ -7,20 +7,25 @@ as ``Damaged``. Sound is sent as it comes, as a microphone's is.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from msgspec import UNSET
 
+from galago_edge.contract.errors import DeviceError
 from galago_edge.sources.capture.capture_messages import CameraDescription, Damaged, Order
 from galago_edge.sources.capture.frame_memory import SharedMemory
 from galago_edge.sources.capture.frame_server import ParentLink, serve
-from galago_edge.sources.capture.network_sound import SoundTrack
 from galago_edge.sources.capture.network_stream import NetworkStream
 from galago_edge.sources.media.library import import_av
-from galago_edge.sources.media.picture_decoder import Picture, PictureDecoder
+from galago_edge.sources.opencv import import_cv2
+
+if TYPE_CHECKING:
+    from galago_edge.sources.capture.network_sound import SoundTrack
+    from galago_edge.sources.media.picture_decoder import Picture
 
 _LARGEST_PIXELS = 16_000_000
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -39,10 +44,14 @@ def run(link: ParentLink, order: Order) -> None:
         DeviceError: EXTRA_MISSING.
     """
     av = import_av("a network camera")
+    if "picture" in order.gives:
+        threading.Thread(target=_load, daemon=True).start()
     stream = NetworkStream(av, order)
     try:
         sound = None
         if stream.sound is not None:
+            from galago_edge.sources.capture.network_sound import SoundTrack
+
             sound = SoundTrack(av, link, stream.sound, order.shown, real_time=stream.real_time)
         if stream.picture is None:
             assert sound is not None
@@ -55,6 +64,15 @@ def run(link: ParentLink, order: Order) -> None:
             serve(link, camera, order.fps)
     finally:
         stream.close()
+
+
+def _load() -> None:
+    """Import what decodes, while the camera is being connected to: that is half of the time of a start."""
+    from galago_edge.sources.media import picture_decoder
+
+    assert picture_decoder
+    with contextlib.suppress(DeviceError):  # whoever needs it says so
+        import_cv2("a network camera")
 
 
 def _serve_sound(link: ParentLink, stream: NetworkStream, sound: SoundTrack) -> None:
@@ -78,6 +96,7 @@ class NetworkCamera:
         self._coming: deque[bytes | Picture | None] = deque()
         """Pictures in their order; None is a damaged one."""
         self._newest: bytes | Picture = b""
+        import_cv2("a network camera").setNumThreads(1)  # a picture is too small for waking others
         self._whole_ns = 0
         """When the last whole picture came; 0 before the first."""
         self._begin()
@@ -124,16 +143,21 @@ class NetworkCamera:
             size = len(newest)
             memory.room(-(-size // _FEWEST_BYTES) * _FEWEST_BYTES)[:size] = newest
             return None, size
+        import numpy as np
+
         pixels = newest.pixels
         view = np.frombuffer(memory.room(pixels.nbytes), np.uint8, pixels.nbytes).reshape(pixels.shape)
         np.copyto(view, pixels)
         return list(pixels.shape), 0
 
     def _begin(self) -> None:
+        from galago_edge.sources.media.picture_decoder import Picture, PictureDecoder
+
         order = self._order
         self._decoder = PictureDecoder(
             self._stream.picture, order.shown, largest_pixels=_LARGEST_PIXELS, conceal=order.conceal
         )
+        self._whole = Picture
         self._jpeg = self._decoder.codec == "mjpeg"
 
     def _take(self, packet: Any) -> None:
@@ -149,7 +173,7 @@ class NetworkCamera:
                 self._coming.append(self._whole_jpeg(packet))
         else:
             found = self._decoder.decode(packet) if packet.size else self._decoder.flush()
-            self._coming.extend(one if isinstance(one, Picture) else None for one in found)
+            self._coming.extend(one if isinstance(one, self._whole) else None for one in found)
 
     def _whole_jpeg(self, packet: Any) -> bytes | None:
         """Return what a packet holds if that is a whole JPEG; it is decoded where it is used."""
