@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import gzip
 import http.server
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import Frame
 from galago_edge.sources import open_capture, parse_source
-from galago_edge.sources.capture.mjpeg import PartReader, digest
+from galago_edge.sources.capture import mjpeg
+from galago_edge.sources.capture.capture_messages import Order
+from galago_edge.sources.capture.frame_memory import SharedMemory
+from galago_edge.sources.capture.http_credentials import HttpChallenge, digest
+from galago_edge.sources.source import Capture
 
 FOREVER_S = 60.0
 
@@ -27,106 +32,12 @@ def picture(level: int, side: int = 16) -> bytes:
     return cv2.imencode(".jpg", np.full((side, side, 3), level, np.uint8))[1].tobytes()
 
 
-def reader(data: bytes, cuts: list[int], boundary: bytes) -> PartReader:
-    """A reader that gets ``data`` in pieces of the lengths in ``cuts``, over and over."""
-    at, turn = 0, 0
-
-    def read() -> bytes:
-        nonlocal at, turn
-        size = cuts[turn % len(cuts)]
-        piece = data[at : at + size]
-        at, turn = at + size, turn + 1
-        return piece
-
-    return PartReader(read, boundary)
-
-
-def parts_of(data: bytes, boundary: bytes, cuts: list[int] | None = None) -> list[bytes]:
-    parts = reader(data, cuts or [1 << 16], boundary)
-    return list(iter(parts.next_part, None))
-
-
-def body(
-    parts: list[bytes], *, length: bool = True, boundary: bytes = b"frame", end: bytes = b"\r\n"
-) -> bytes:
-    said = b"".join(
-        b"--%s\r\nContent-Type: image/jpeg\r\n%s\r\n%s%s"
-        % (boundary, b"Content-Length: %d\r\n" % len(part) if length else b"", part, end)
+def body(parts: list[bytes], *, length: bool = True) -> bytes:
+    return b"".join(
+        b"--frame\r\nContent-Type: image/jpeg\r\n%s\r\n%s\r\n"
+        % (b"Content-Length: %d\r\n" % len(part) if length else b"", part)
         for part in parts
     )
-    return said + (b"" if length else b"--%s\r\n" % boundary)
-
-
-binary = st.lists(st.sampled_from([b"--", b"\r\n", b"frame", b"\n", b"\xff\xd8", b"\x00", b"a"]), max_size=12)
-
-
-@given(st.lists(binary.map(b"".join), max_size=5), st.lists(st.integers(1, 40), min_size=1, max_size=5))
-def test_with_lengths_any_content_in_any_pieces_comes_out_whole(parts: list[bytes], cuts: list[int]) -> None:
-    assert parts_of(body(parts), b"frame", cuts) == parts
-
-
-@given(
-    st.lists(st.binary(min_size=1, max_size=60).filter(lambda part: b"-" not in part), max_size=5),
-    st.lists(st.integers(1, 40), min_size=1, max_size=5),
-)
-def test_without_lengths_the_boundary_ends_a_part(parts: list[bytes], cuts: list[int]) -> None:
-    assert parts_of(body(parts, length=False), b"frame", cuts) == parts
-
-
-@pytest.mark.parametrize("declared", [b"frame", b'"frame"', b"--frame", b""])
-def test_boundaries_are_understood_as_cameras_write_them(declared: bytes) -> None:
-    assert parts_of(body([b"one", b"two"]), declared) == [b"one", b"two"]
-    assert parts_of(body([b"one", b"two"], length=False), declared) == [b"one", b"two"]
-
-
-def test_a_line_end_may_be_missing_before_a_boundary() -> None:
-    assert parts_of(body([b"one", b"two"], end=b""), b"frame") == [b"one", b"two"]
-
-
-def test_the_last_boundary_ends_the_body() -> None:
-    assert parts_of(body([b"one"])[:-2] + b"\r\n--frame--\r\n", b"frame") == [b"one"]
-    assert parts_of(b"--frame\r\n\r\none\r\n--frame--\r\n", b"frame") == [b"one"]
-
-
-@pytest.mark.parametrize("length", [True, False])
-def test_a_part_that_the_end_cuts_off_is_none(length: bool) -> None:
-    whole = body([b"one", b"x" * 1000], length=length)
-    for cut in (1, 2, 50, 900):
-        assert parts_of(whole[: len(whole) - 100 - cut], b"frame") == [b"one"]
-
-
-def test_after_a_wrong_length_it_finds_the_next_picture() -> None:
-    wrong = body([b"one", b"two"]).replace(b"Content-Length: 3", b"Content-Length: 2", 1)
-    assert parts_of(wrong, b"frame") == [b"on", b"two"]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"--frame\r\nContent-Length: 99999999\r\n\r\n",
-        b"--frame\r\n" + b"x" * 20_000,
-        b"x" * 40_000_000,
-    ],
-)
-def test_what_no_camera_sends_is_refused_before_it_fills_the_memory(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"bytes|line"):
-        parts_of(data, b"frame")
-
-
-def test_the_digest_is_the_one_of_the_standard() -> None:
-    """RFC 7616, section 3.9.1."""
-    fields = {
-        "realm": "http-auth@example.org",
-        "qop": "auth, auth-int",
-        "nonce": "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
-        "opaque": "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS",
-    }
-    cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
-    path = "/dir/index.html"
-    answer = digest(fields | {"algorithm": "MD5"}, "Mufasa", "Circle of Life", path, cnonce)
-    assert 'response="8ca523f5e9506fed4657c9700eebdbec"' in answer
-    answer = digest(fields | {"algorithm": "SHA-256"}, "Mufasa", "Circle of Life", path, cnonce)
-    assert 'response="753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"' in answer
 
 
 Handler = http.server.BaseHTTPRequestHandler
@@ -173,10 +84,18 @@ def server() -> Iterator[Server]:
     server.stop()
 
 
-def streams(data: bytes, *, chunk: int = 0) -> Behaviour:
+MIXED = "multipart/x-mixed-replace; boundary=frame"
+
+
+def streams(
+    data: bytes, *, chunk: int = 0, kind: str = MIXED, header: tuple[str, str] | None = None
+) -> Behaviour:
     def behave(answer: Handler) -> None:
         answer.send_response(200)
-        answer.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        if kind:
+            answer.send_header("Content-Type", kind)
+        if header is not None:
+            answer.send_header(*header)
         if chunk:
             answer.send_header("Transfer-Encoding", "chunked")
         answer.end_headers()
@@ -191,7 +110,7 @@ def streams(data: bytes, *, chunk: int = 0) -> Behaviour:
     return behave
 
 
-def watch(url: str, **settings: float) -> tuple[list[Frame], LinkError]:
+def watch(url: str, **settings: Any) -> tuple[list[Frame], LinkError]:
     """Every frame up to the end of the stream, and the end."""
     settings = {"open_s": FOREVER_S, "stall_s": FOREVER_S} | settings
     capture = open_capture(parse_source(f"camera:{url}"), SourceSettings(address="x", **settings))
@@ -205,6 +124,111 @@ def watch(url: str, **settings: float) -> tuple[list[Frame], LinkError]:
         return frames, end
     finally:
         capture.close()
+
+
+class NoParent:
+    """Asks for nothing; counts the time that was let pass."""
+
+    paused = 0
+
+    def pause(self, seconds: float) -> None:
+        self.paused += 1
+
+
+def order(url: str, **settings: Any) -> Order:
+    given = {"options": {}, "fps": None, "rate_hz": None, "open_s": FOREVER_S, "stall_s": FOREVER_S}
+    return Order(kind="mjpeg", target=url, shown="yard", **given | settings)
+
+
+def opened_here(given: Order) -> Any:
+    return mjpeg.open_camera(NoParent(), given)  # type: ignore[arg-type]
+
+
+def grabbed(url: str, **settings: Any) -> list[bytes]:
+    """Every picture up to the end of the stream, taken in this process, where none is passed over."""
+    camera, memory, found = opened_here(order(url, **settings)), SharedMemory(), []
+    with contextlib.closing(camera):
+        while True:
+            try:
+                camera.grab()
+            except LinkError as end:
+                assert end.reason is Reason.SOURCE_LOST and "ended its stream" in str(end)
+                return found
+            taken = camera.retrieve(memory)
+            found.append(b"" if taken is None else bytes(memory.room(taken[1])[: taken[1]]))
+
+
+@contextlib.contextmanager
+def opened(url: str, **settings: Any) -> Iterator[Capture]:
+    settings = {"open_s": FOREVER_S, "stall_s": FOREVER_S} | settings
+    capture = open_capture(parse_source(f"camera:{url}"), SourceSettings(address="x", **settings))
+    try:
+        yield capture
+    finally:
+        capture.close()
+
+
+SHOWN = [picture(30), picture(90, 40), picture(150)]
+"""Of different sizes, so that a wrong length cannot be right by chance."""
+
+
+def dialect(head: Callable[[int], bytes], tail: bytes = b"\r\n") -> bytes:
+    """Return a body whose parts begin with what ``head`` makes of the picture's length."""
+    return b"".join(head(len(shown)) + shown + tail for shown in SHOWN)
+
+
+def typical(length: int, boundary: bytes = b"--frame", more: bytes = b"") -> bytes:
+    return boundary + b"\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n%s\r\n" % (length, more)
+
+
+PLAIN = dialect(typical)
+DIALECTS: dict[str, Behaviour] = {
+    "boundary with dashes at both ends": streams(
+        dialect(lambda n: typical(n, b"--data-boundary--")),
+        kind="multipart/x-mixed-replace;boundary=data-boundary",
+    ),
+    "boundary with blanks": streams(
+        dialect(lambda n: typical(n, b"--video boundary--")),
+        kind='multipart/x-mixed-replace; boundary="video boundary"',
+    ),
+    "header and body disagree": streams(
+        dialect(lambda n: typical(n, b"--other")), kind="multipart/x-mixed-replace; boundary=frame"
+    ),
+    "padding behind the picture inside its length": streams(
+        b"".join(typical(len(shown) + 37) + shown + b"\xff" * 37 + b"\r\n" for shown in SHOWN)
+    ),
+    "length 0": streams(dialect(lambda n: typical(0))),
+    "length 40 too big": streams(dialect(lambda n: typical(n + 40))),
+    "length 2 too small": streams(dialect(lambda n: typical(n - 2))),
+    "no length": streams(dialect(lambda n: b"--frame\r\nContent-Type: image/jpeg\r\n\r\n")),
+    "no length and no line end": streams(dialect(lambda n: b"--frame\r\n\r\n", b"")),
+    "a blank line before the picture": streams(dialect(lambda n: typical(n) + b"\r\n")),
+    "no blank line": streams(dialect(lambda n: typical(n)[:-2])),
+    "headers in one line": streams(
+        dialect(lambda n: b"--frame Content-Type: image/jpeg Content-Length: %d\r\n\r\n" % n)
+    ),
+    "a junk line among the headers": streams(dialect(lambda n: typical(n, more=b"<<junk>>\r\n"))),
+    "boundary without dashes": streams(dialect(lambda n: typical(n, b"frame"))),
+    "no boundary at all": streams(b"".join(SHOWN)),
+    "lines end with LF alone": streams(dialect(lambda n: typical(n).replace(b"\r", b""), b"\n")),
+    "a whole stream packed with gzip": streams(gzip.compress(PLAIN), header=("Content-Encoding", "gzip")),
+    "packed with deflate, in chunks": streams(
+        zlib.compress(PLAIN), chunk=50, header=("Content-Encoding", "deflate")
+    ),
+    "chunked": streams(PLAIN, chunk=100),
+    "no type": streams(PLAIN, kind=""),
+    "octet-stream": streams(PLAIN, kind="application/octet-stream"),
+    "multipart/mixed": streams(PLAIN, kind="multipart/mixed; boundary=frame"),
+    "text/plain": streams(PLAIN, kind="text/plain"),
+    "video/x-motion-jpeg": streams(PLAIN, kind="video/x-motion-jpeg"),
+    "the whole stream has length 0": streams(PLAIN, header=("Content-Length", "0")),
+}
+
+
+@pytest.mark.parametrize("behaviour", DIALECTS.values(), ids=DIALECTS)
+def test_every_dialect_gives_the_pictures_as_they_are(server: Server, behaviour: Behaviour) -> None:
+    server.behaviour = behaviour
+    assert grabbed(server.url()) == SHOWN
 
 
 @pytest.mark.parametrize("chunk", [0, 100])
@@ -223,13 +247,14 @@ def test_what_is_no_whole_jpeg_is_no_frame(server: Server) -> None:
     damaged = [whole[:-40], b"", b"<html>busy</html>", whole[2:]]
     server.behaviour = streams(body([*damaged, padded]))
     (frame,), _ = watch(server.url())
-    assert frame.encoded == picture(50) and frame.index == 0
+    assert frame.encoded == picture(50)
+    assert frame.index == 1, "a picture that was cut off counts as one that was lost"
 
 
 def test_a_picture_that_cannot_be_decoded_is_passed_over(
     server: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    broken = b"\xff\xd8 there is nothing in here \xff\xd9"
+    broken = b"\xff\xd8\xff\xc0\x00\x03\x00\xff\xda\x00\x03\x00 there is nothing in here \xff\xd9"
     seen = threading.Event()
 
     def behave(answer: Handler) -> None:
@@ -297,8 +322,9 @@ def test_digest_is_taken_where_it_is_offered(server: Server) -> None:
 
     def accepted(given: str) -> bool:
         parts = dict(part.split("=", 1) for part in given.removeprefix("Digest ").split(", "))
-        fields = {"realm": "cam", "nonce": "n1", "qop": "auth"}
-        return given == digest(fields, "admin", "hunter2", "/c?q=1", parts["cnonce"].strip('"'))
+        fields = {"realm": "cam", "nonce": "n1", "qop": "auth", "algorithm": "MD5"}
+        cnonce = parts["cnonce"].strip('"')
+        return given == digest(HttpChallenge("digest", fields), "admin", "hunter2", "/c?q=1", cnonce)
 
     server.behaviour = wants(['Basic realm="cam"', challenge], accepted)
     frames, _ = watch(server.url("/c?q=1", login="admin:hunter2@"))
@@ -321,8 +347,33 @@ def answers(status: int, kind: str = "text/html", location: str = "") -> Behavio
 @pytest.mark.parametrize(
     ("behaviour", "reason", "says"),
     [
-        (answers(404), Reason.SOURCE_MISSING, "answers 404 Not Found"),
+        (answers(404), Reason.SOURCE_MISSING, "answers 404 Not Found: it has nothing at this path"),
+        (answers(403), Reason.SOURCE_MISSING, "answers 403 Forbidden: this user may not see it"),
+        (answers(503), Reason.SOURCE_MISSING, "answers 503 Service Unavailable: it is busy"),
+        (answers(418), Reason.SOURCE_MISSING, "answers 418 I'm a Teapot"),
         (answers(200), Reason.SOURCE_MISMATCH, "answers with text/html, expected multipart/x-mixed-replace"),
+        (streams(b"", kind="text/html"), Reason.SOURCE_MISMATCH, "text/html.*no byte came"),
+        (
+            streams(b"<html>log in</html>", kind="text/html"),
+            Reason.SOURCE_MISMATCH,
+            "text/html, expected .*; 19 bytes came but no whole JPEG, first bytes b'<html>log in",
+        ),
+        (
+            streams(b"\x89PNG\r\n" + bytes(300), kind="image/png"),
+            Reason.SOURCE_MISMATCH,
+            r"answers with image/png, .*first bytes b'.x89PNG",
+        ),
+        (
+            streams(b"", header=("Content-Encoding", "br")),
+            Reason.SOURCE_MISMATCH,
+            "it is packed as 'br', which nobody asked for",
+        ),
+        (
+            streams(b"abc", kind="", header=("Content-Encoding", "gzip")),
+            Reason.SOURCE_MISMATCH,
+            "it says that it is packed as gzip or deflate, and is not",
+        ),
+        (answers(302, location="http://[x/"), Reason.SOURCE_MISSING, "sends to what is no address"),
         (answers(302, location="/again"), Reason.SOURCE_MISSING, "sends from one address to the next"),
         (wants(["Basic"], lambda given: False), Reason.SOURCE_MISSING, "refuses this user and password"),
         (lambda answer: answer.wfile.write(b"RTSP/1.0 200 OK\r\n\r\n"), Reason.SOURCE_MISSING, "as HTTP"),
@@ -349,9 +400,32 @@ def test_a_redirection_is_followed_but_a_password_is_not_given_to_strangers(serv
             wants(["Basic"], lambda given: True)(answer)
 
     server.behaviour = behave
-    with pytest.raises(LinkError, match="wants a user and a password"):
+    says = "sends to localhost, which is another host and wants .*; those given are for 127.0.0.1 alone"
+    with pytest.raises(LinkError, match=says):
         watch(server.url(login="admin:hunter2@"))
     assert {given for _, given in server.asked} == {None}
+
+
+def test_a_camera_that_sends_to_another_host_says_so_while_it_works(server: Server) -> None:
+    elsewhere = server.url("/other").replace("127.0.0.1", "localhost")
+
+    def behave(answer: Handler) -> None:
+        streams(body([picture(1)]))(answer)
+        answer.wfile.flush()
+        over.wait(FOREVER_S)
+
+    over = threading.Event()
+    server.behaviour = lambda answer: (
+        answers(302, location=elsewhere) if answer.path == "/cam.mjpg" else behave
+    )(answer)
+    with opened(server.url()) as capture:
+        assert capture.description() == {
+            "kind": "camera",
+            "name": server.url(),
+            "encoding": "jpeg",
+            "sent_to": "localhost",
+        }
+        over.set()
 
 
 @pytest.mark.parametrize("url", ["http://u:pa#ss@h/x", "http://u:p@h:port/x", "http:///x", "http://[::1/x"])

@@ -16,6 +16,8 @@ from galago_edge.contract.manifest import BundleName, Probability
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
 Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=86_400.0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^([0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31})?\Z")]
+"""SHA-256 of a certificate in hexadecimal digits, with or without colons; or nothing."""
 Megabytes = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
@@ -70,6 +72,10 @@ class SourceSettings(Table, frozen=True, kw_only=True):
     """How long items must flow before a source that was lost is ``healthy`` again."""
     gap_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 1_000
     """A stream that got no frame for so long has a gap."""
+    ca_file: str = ""
+    """PEM file of the authorities that may have signed a network camera's certificate; empty: public ones."""
+    fingerprint: Fingerprint = ""
+    """The one certificate that a network camera may show, whoever signed it, whatever its names and dates."""
     plausibility: PlausibilitySettings = PlausibilitySettings()
 
 

@@ -35,7 +35,11 @@ def read_config(path: Path, environment: Mapping[str, str] = os.environ) -> Sett
         raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=f"see {DOCS} for every key") from None
     folder = path.parent
     named = {
-        name: msgspec.structs.replace(source, address=anchored_source(source.address, folder))
+        name: msgspec.structs.replace(
+            source,
+            address=anchored_source(source.address, folder),
+            ca_file=str(folder / source.ca_file) if source.ca_file else "",
+        )
         for name, source in settings.source.items()
     }
     streams = tuple(

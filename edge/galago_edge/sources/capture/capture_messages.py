@@ -32,6 +32,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
     open_s: float
     stall_s: float
     """How long the parent waits for it to open, and for anything to come afterwards."""
+    ca_file: str = ""
+    fingerprint: str = ""
+    """Which certificate a server may show: ``galago_edge.host.tls_trust``."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
@@ -47,6 +50,8 @@ class CameraDescription(msgspec.Struct, frozen=True, kw_only=True, tag_field="ki
     fps: float | UnsetType | None = UNSET
     """None when it says nothing sensible."""
     encoding: Literal["jpeg", "raw"] | UnsetType = UNSET
+    sent_to: str | UnsetType = UNSET
+    """The host that answers, when the named one sent there."""
 
 
 class MicrophoneDescription(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="microphone"):

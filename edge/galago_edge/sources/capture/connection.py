@@ -57,6 +57,8 @@ def _order(address: Address, settings: SourceSettings, rate_hz: int | None) -> O
         rate_hz=rate_hz,
         open_s=settings.open_s,
         stall_s=settings.stall_s,
+        ca_file=settings.ca_file,
+        fingerprint=settings.fingerprint,
     )
 
 
