@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import gzip
-import http.server
+import re
 import threading
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -24,90 +25,23 @@ from galago_edge.sources.capture.capture_messages import Order
 from galago_edge.sources.capture.frame_memory import SharedMemory
 from galago_edge.sources.capture.http_credentials import HttpChallenge, digest
 from galago_edge.sources.source import Capture
+from real_parts.web_camera import (
+    STREAM,
+    Behaviour,
+    WebAnswer,
+    WebCamera,
+    answers,
+    parts,
+    sends_to,
+    streams,
+    wants_login,
+)
 
 FOREVER_S = 60.0
 
 
 def picture(level: int, side: int = 16) -> bytes:
     return cv2.imencode(".jpg", np.full((side, side, 3), level, np.uint8))[1].tobytes()
-
-
-def body(parts: list[bytes], *, length: bool = True) -> bytes:
-    return b"".join(
-        b"--frame\r\nContent-Type: image/jpeg\r\n%s\r\n%s\r\n"
-        % (b"Content-Length: %d\r\n" % len(part) if length else b"", part)
-        for part in parts
-    )
-
-
-Handler = http.server.BaseHTTPRequestHandler
-Behaviour = Callable[[Handler], None]
-
-
-class Server:
-    """A web server that answers as the test says; remembers what it was asked."""
-
-    def __init__(self) -> None:
-        outer = self
-
-        class Answer(Handler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:  # noqa: N802 - the library's name
-                outer.asked.append((self.path, self.headers.get("Authorization")))
-                outer.behaviour(self)
-                self.close_connection = True
-
-            def log_message(self, format: str, *args: Any) -> None:
-                return
-
-        self.asked: list[tuple[str, str | None]] = []
-        self.behaviour: Behaviour = lambda answer: None
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def url(self, path: str = "/cam.mjpg", login: str = "") -> str:
-        return f"http://{login}127.0.0.1:{self._server.server_port}{path}"
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.stop()
-
-
-MIXED = "multipart/x-mixed-replace; boundary=frame"
-
-
-def streams(
-    data: bytes, *, chunk: int = 0, kind: str = MIXED, header: tuple[str, str] | None = None
-) -> Behaviour:
-    def behave(answer: Handler) -> None:
-        answer.send_response(200)
-        if kind:
-            answer.send_header("Content-Type", kind)
-        if header is not None:
-            answer.send_header(*header)
-        if chunk:
-            answer.send_header("Transfer-Encoding", "chunked")
-        answer.end_headers()
-        if not chunk:
-            answer.wfile.write(data)
-            return
-        for at in range(0, len(data), chunk):
-            piece = data[at : at + chunk]
-            answer.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-        answer.wfile.write(b"0\r\n\r\n")
-
-    return behave
 
 
 def watch(url: str, **settings: Any) -> tuple[list[Frame], LinkError]:
@@ -226,45 +160,45 @@ DIALECTS: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("behaviour", DIALECTS.values(), ids=DIALECTS)
-def test_every_dialect_gives_the_pictures_as_they_are(server: Server, behaviour: Behaviour) -> None:
-    server.behaviour = behaviour
-    assert grabbed(server.url()) == SHOWN
+def test_every_dialect_gives_the_pictures_as_they_are(web_camera: WebCamera, behaviour: Behaviour) -> None:
+    web_camera.behaviour = behaviour
+    assert grabbed(web_camera.url()) == SHOWN
 
 
 @pytest.mark.parametrize("chunk", [0, 100])
-def test_pictures_come_with_what_the_camera_itself_sent(server: Server, chunk: int) -> None:
+def test_pictures_come_with_what_the_camera_itself_sent(web_camera: WebCamera, chunk: int) -> None:
     sent = picture(200)
-    server.behaviour = streams(body([sent]), chunk=chunk)
-    (frame,), end = watch(server.url())
+    web_camera.behaviour = streams(parts([sent]), chunk=chunk)
+    (frame,), end = watch(web_camera.url())
     assert frame.encoded == sent and frame.index == 0
     assert frame.pixels.shape == (16, 16, 3) and abs(float(frame.pixels.mean()) - 200) < 5
     frame.pixels[:] = 0  # the receiver's own
     assert end.reason is Reason.SOURCE_LOST and "ended its stream" in str(end)
 
 
-def test_what_is_no_whole_jpeg_is_no_frame(server: Server) -> None:
+def test_what_is_no_whole_jpeg_is_no_frame(web_camera: WebCamera) -> None:
     whole, padded = picture(100), picture(50) + b"\x00\x00\r\n"
     damaged = [whole[:-40], b"", b"<html>busy</html>", whole[2:]]
-    server.behaviour = streams(body([*damaged, padded]))
-    (frame,), _ = watch(server.url())
+    web_camera.behaviour = streams(parts([*damaged, padded]))
+    (frame,), _ = watch(web_camera.url())
     assert frame.encoded == picture(50)
     assert frame.index == 1, "a picture that was cut off counts as one that was lost"
 
 
 def test_a_picture_that_cannot_be_decoded_is_passed_over(
-    server: Server, capfd: pytest.CaptureFixture[str]
+    web_camera: WebCamera, capfd: pytest.CaptureFixture[str]
 ) -> None:
     broken = b"\xff\xd8\xff\xc0\x00\x03\x00\xff\xda\x00\x03\x00 there is nothing in here \xff\xd9"
     seen = threading.Event()
 
-    def behave(answer: Handler) -> None:
-        streams(body([broken]))(answer)
+    def behave(answer: WebAnswer) -> None:
+        streams(parts([broken]))(answer)
         while not seen.wait(0.01):  # one that comes before it is asked for is passed over, too
-            answer.wfile.write(body([picture(10)]))
+            answer.wfile.write(parts([picture(10)]))
 
-    server.behaviour = behave
+    web_camera.behaviour = behave
     settings = SourceSettings(address="x", open_s=FOREVER_S, stall_s=FOREVER_S)
-    capture = open_capture(parse_source(f"camera:{server.url()}"), settings)
+    capture = open_capture(parse_source(f"camera:{web_camera.url()}"), settings)
     frame = capture.read(FOREVER_S)
     seen.set()
     capture.close()
@@ -272,76 +206,50 @@ def test_a_picture_that_cannot_be_decoded_is_passed_over(
     assert capfd.readouterr().err == ""
 
 
-def test_a_stream_cut_off_in_mid_frame_gives_the_frames_before_it(server: Server) -> None:
-    server.behaviour = streams(body([picture(1), picture(2, side=64)])[:-60])
-    (frame,), end = watch(server.url())
+def test_a_stream_cut_off_in_mid_frame_gives_the_frames_before_it(web_camera: WebCamera) -> None:
+    web_camera.behaviour = streams(parts([picture(1), picture(2, side=64)])[:-60])
+    (frame,), end = watch(web_camera.url())
     assert frame.encoded == picture(1) and end.reason is Reason.SOURCE_LOST
 
 
-def test_a_stream_that_falls_silent_is_told_by_the_child_too(server: Server) -> None:
+def test_a_stream_that_falls_silent_is_told_by_the_child_too(web_camera: WebCamera) -> None:
     over = threading.Event()
 
-    def behave(answer: Handler) -> None:
-        streams(body([picture(1)]))(answer)
+    def behave(answer: WebAnswer) -> None:
+        streams(parts([picture(1)]))(answer)
         answer.wfile.flush()
         over.wait(FOREVER_S)
 
-    server.behaviour = behave
-    frames, end = watch(server.url(), stall_s=3.0)
+    web_camera.behaviour = behave
+    frames, end = watch(web_camera.url(), stall_s=3.0)
     over.set()
     assert len(frames) == 1 and "sends nothing more" in str(end)
 
 
-def wants(challenges: list[str], accepted: Callable[[str], bool]) -> Behaviour:
-    def behave(answer: Handler) -> None:
-        given = answer.headers.get("Authorization")
-        if given is not None and accepted(given):
-            streams(body([picture(1)]))(answer)
-            return
-        answer.send_response(401)
-        for challenge in challenges:
-            answer.send_header("WWW-Authenticate", challenge)
-        answer.send_header("Content-Length", "0")
-        answer.end_headers()
-
-    return behave
-
-
+ONE = streams(parts([picture(1)]))
 BASIC = "Basic " + base64.b64encode(b"admin:hunt er2@").decode()
 
 
-def test_a_password_is_given_only_when_it_is_asked_for(server: Server) -> None:
-    server.behaviour = wants(['Basic realm="cam"'], lambda given: given == BASIC)
-    frames, _ = watch(server.url(login="admin:hunt%20er2%40@"))
+def test_a_password_is_given_only_when_it_is_asked_for(web_camera: WebCamera) -> None:
+    web_camera.behaviour = wants_login(['Basic realm="cam"'], lambda given: given == BASIC, ONE)
+    frames, _ = watch(web_camera.url(login="admin:hunt%20er2%40@"))
     assert len(frames) == 1
-    assert [given for _, given in server.asked] == [None, BASIC]
+    assert [given for _, given in web_camera.asked] == [None, BASIC]
 
 
-def test_digest_is_taken_where_it_is_offered(server: Server) -> None:
+def test_digest_is_taken_where_it_is_offered(web_camera: WebCamera) -> None:
     challenge = 'Digest realm="cam", nonce="n1", qop="auth", algorithm=MD5'
 
     def accepted(given: str) -> bool:
-        parts = dict(part.split("=", 1) for part in given.removeprefix("Digest ").split(", "))
+        told = dict(part.split("=", 1) for part in given.removeprefix("Digest ").split(", "))
         fields = {"realm": "cam", "nonce": "n1", "qop": "auth", "algorithm": "MD5"}
-        cnonce = parts["cnonce"].strip('"')
+        cnonce = told["cnonce"].strip('"')
         return given == digest(HttpChallenge("digest", fields), "admin", "hunter2", "/c?q=1", cnonce)
 
-    server.behaviour = wants(['Basic realm="cam"', challenge], accepted)
-    frames, _ = watch(server.url("/c?q=1", login="admin:hunter2@"))
+    web_camera.behaviour = wants_login(['Basic realm="cam"', challenge], accepted, ONE)
+    frames, _ = watch(web_camera.url("/c?q=1", login="admin:hunter2@"))
     assert len(frames) == 1
-    assert not any(given and given.startswith("Basic") for _, given in server.asked)
-
-
-def answers(status: int, kind: str = "text/html", location: str = "") -> Behaviour:
-    def behave(answer: Handler) -> None:
-        answer.send_response(status)
-        answer.send_header("Content-Type", kind)
-        answer.send_header("Content-Length", "0")
-        if location:
-            answer.send_header("Location", location)
-        answer.end_headers()
-
-    return behave
+    assert not any(given and given.startswith("Basic") for _, given in web_camera.asked)
 
 
 @pytest.mark.parametrize(
@@ -373,18 +281,22 @@ def answers(status: int, kind: str = "text/html", location: str = "") -> Behavio
             Reason.SOURCE_MISMATCH,
             "it says that it is packed as gzip or deflate, and is not",
         ),
-        (answers(302, location="http://[x/"), Reason.SOURCE_MISSING, "sends to what is no address"),
-        (answers(302, location="/again"), Reason.SOURCE_MISSING, "sends from one address to the next"),
-        (wants(["Basic"], lambda given: False), Reason.SOURCE_MISSING, "refuses this user and password"),
+        (sends_to("http://[x/"), Reason.SOURCE_MISSING, "sends to what is no address"),
+        (sends_to("/again"), Reason.SOURCE_MISSING, "sends from one address to the next"),
+        (
+            wants_login(["Basic"], lambda given: False, ONE),
+            Reason.SOURCE_MISSING,
+            "refuses this user and password",
+        ),
         (lambda answer: answer.wfile.write(b"RTSP/1.0 200 OK\r\n\r\n"), Reason.SOURCE_MISSING, "as HTTP"),
         (lambda answer: None, Reason.SOURCE_MISSING, "cannot be reached|as HTTP"),
     ],
 )
 def test_what_is_no_stream_is_one_line_without_credentials(
-    server: Server, behaviour: Behaviour, reason: Reason, says: str, capfd: pytest.CaptureFixture[str]
+    web_camera: WebCamera, behaviour: Behaviour, reason: Reason, says: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    server.behaviour = behaviour
-    url = server.url("/x?pwd=hunter2", login="admin:hunter2@")
+    web_camera.behaviour = behaviour
+    url = web_camera.url("/x?pwd=hunter2", login="admin:hunter2@")
     with pytest.raises(LinkError, match=says) as caught:
         watch(url)
     assert caught.value.reason is reason and caught.value.hint
@@ -392,36 +304,36 @@ def test_what_is_no_stream_is_one_line_without_credentials(
     assert capfd.readouterr().err == ""
 
 
-def test_a_redirection_is_followed_but_a_password_is_not_given_to_strangers(server: Server) -> None:
-    def behave(answer: Handler) -> None:
+def test_a_redirection_is_followed_but_a_password_is_not_given_to_strangers(web_camera: WebCamera) -> None:
+    def behave(answer: WebAnswer) -> None:
         if answer.path == "/cam.mjpg":
-            answers(302, location=server.url("/other").replace("127.0.0.1", "localhost"))(answer)
+            sends_to(web_camera.url("/other").replace("127.0.0.1", "localhost"))(answer)
         else:
-            wants(["Basic"], lambda given: True)(answer)
+            wants_login(["Basic"], lambda given: True, ONE)(answer)
 
-    server.behaviour = behave
+    web_camera.behaviour = behave
     says = "sends to localhost, which is another host and wants .*; those given are for 127.0.0.1 alone"
     with pytest.raises(LinkError, match=says):
-        watch(server.url(login="admin:hunter2@"))
-    assert {given for _, given in server.asked} == {None}
+        watch(web_camera.url(login="admin:hunter2@"))
+    assert {given for _, given in web_camera.asked} == {None}
 
 
-def test_a_camera_that_sends_to_another_host_says_so_while_it_works(server: Server) -> None:
-    elsewhere = server.url("/other").replace("127.0.0.1", "localhost")
+def test_a_camera_that_sends_to_another_host_says_so_while_it_works(web_camera: WebCamera) -> None:
+    elsewhere = web_camera.url("/other").replace("127.0.0.1", "localhost")
 
-    def behave(answer: Handler) -> None:
-        streams(body([picture(1)]))(answer)
+    def behave(answer: WebAnswer) -> None:
+        streams(parts([picture(1)]))(answer)
         answer.wfile.flush()
         over.wait(FOREVER_S)
 
     over = threading.Event()
-    server.behaviour = lambda answer: (
-        answers(302, location=elsewhere) if answer.path == "/cam.mjpg" else behave
-    )(answer)
-    with opened(server.url()) as capture:
+    web_camera.behaviour = lambda answer: (sends_to(elsewhere) if answer.path == "/cam.mjpg" else behave)(
+        answer
+    )
+    with opened(web_camera.url()) as capture:
         assert capture.description() == {
             "kind": "camera",
-            "name": server.url(),
+            "name": web_camera.url(),
             "encoding": "jpeg",
             "sent_to": "localhost",
         }
@@ -434,3 +346,133 @@ def test_an_address_that_cannot_be_taken_apart_is_refused_without_its_password(u
         watch(url)
     assert caught.value.reason is Reason.SOURCE_MISSING
     assert "pa#ss" not in f"{caught.value}{caught.value.hint}"
+
+
+@pytest.mark.parametrize("password", ["hunter2#secret", "p@ss/w%rd", "wört er"])
+def test_a_password_may_hold_anything_when_it_is_escaped(web_camera: WebCamera, password: str) -> None:
+    basic = "Basic " + base64.b64encode(f"anna:{password}".encode()).decode()
+    web_camera.behaviour = wants_login(["Basic"], lambda given: given == basic, ONE)
+    frames, _ = watch(web_camera.url(login=f"anna:{quote(password, safe='')}@"))
+    assert len(frames) == 1
+
+
+def test_a_user_beyond_latin_letters_is_sent_in_utf8(web_camera: WebCamera) -> None:
+    def accepted(given: str) -> bool:
+        return 'username="жук"' in given.encode("latin-1").decode()
+
+    web_camera.behaviour = wants_login(['Digest realm="r", nonce="n"'], accepted, ONE)
+    assert grabbed(web_camera.url(login=f"{quote('жук')}:secret@")) == [picture(1)]
+
+
+def test_a_nonce_that_is_stale_is_replaced(web_camera: WebCamera) -> None:
+    nonces = iter(["n1", "n2", "n3"])
+
+    def behave(answer: WebAnswer) -> None:
+        given = answer.headers.get("Authorization") or ""
+        if 'nonce="n2"' in given:
+            ONE(answer)
+            return
+        stale = ", stale=true" if given else ""
+        way = f'Digest realm="r", nonce="{next(nonces)}", qop="auth"{stale}'
+        answers(401, headers=[("WWW-Authenticate", way)])(answer)
+
+    web_camera.behaviour = behave
+    assert grabbed(web_camera.url(login="anna:hunter2@")) == [picture(1)]
+    assert len(web_camera.asked) == 3
+
+
+def test_one_that_calls_every_nonce_stale_is_given_up(web_camera: WebCamera) -> None:
+    way = 'Digest realm="r", nonce="n", stale=true'
+    web_camera.behaviour = answers(401, headers=[("WWW-Authenticate", way)])
+    with pytest.raises(LinkError, match="lets nobody in: each answer asks for the password in a new way"):
+        opened_here(order(web_camera.url(login="anna:hunter2@")))
+    assert len(web_camera.asked) < 10
+
+
+def test_a_way_to_log_in_that_is_not_known_is_said(web_camera: WebCamera) -> None:
+    web_camera.behaviour = wants_login(["NTLM", "Negotiate"], lambda given: True, ONE)
+    with pytest.raises(LinkError, match=r"wants a password by Ntlm, Negotiate, expected Digest .* or Basic"):
+        opened_here(order(web_camera.url(login="anna:hunter2@")))
+    assert {given for _, given in web_camera.asked} == {None}
+
+
+def test_blanks_and_letters_in_a_path_are_escaped(web_camera: WebCamera) -> None:
+    web_camera.behaviour = ONE
+    assert grabbed(web_camera.url("/Hof Süd.mjpg?size=big one&x=%20")) == [picture(1)]
+    assert web_camera.asked == [("/Hof%20S%C3%BCd.mjpg?size=big%20one&x=%20", None)]
+
+
+def comes_and_goes_on(data: bytes, over: threading.Event, kind: str = STREAM) -> Behaviour:
+    """Send ``data`` and then single bytes for ever."""
+
+    def behave(answer: WebAnswer) -> None:
+        streams(data, kind=kind)(answer)
+        while not over.wait(0.02):
+            answer.wfile.write(b"z")
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"--frame\r\nContent-Type: image/png\r\n\r\n", "no whole JPEG, first bytes b'--frame"),
+        (b"\x00\x01\x1b[31m", r"no whole JPEG, first bytes b'.x00.x01.x1b\[31mz"),
+        (parts([picture(1)[:-9]]), "no whole JPEG, first bytes"),
+        (parts([picture(1)]) + b"<html>", "no whole JPEG, first bytes b'.r.n<html>z"),
+    ],
+    ids=["png", "control characters", "never whole", "after a picture"],
+)
+def test_bytes_without_pictures_are_told_with_what_they_are(
+    web_camera: WebCamera, data: bytes, says: str
+) -> None:
+    """Sooner than the parent gives up, which knows nothing of them."""
+    over = threading.Event()
+    web_camera.behaviour = comes_and_goes_on(data, over)
+    frames, end = watch(web_camera.url(), open_s=3.0, stall_s=1.0)
+    over.set()
+    assert end.reason is Reason.SOURCE_MISMATCH and "sends no MJPEG stream: in " in str(end)
+    assert re.search(says, str(end)) and len(frames) <= 1
+
+
+def test_a_stream_that_ends_before_its_first_picture_says_what_came(web_camera: WebCamera) -> None:
+    web_camera.behaviour = streams(b"--frame\r\n\r\n" + picture(1)[:99])
+    frames, end = watch(web_camera.url())
+    assert not frames and end.reason is Reason.SOURCE_LOST
+    assert "ended its stream before its first picture: 110 bytes came but no whole JPEG" in str(end)
+    assert "(one is cut off after 99 bytes), first bytes b'--frame" in str(end)
+
+
+CONTAINERS = {
+    "FLV": b"FLV\x01\x05\x00\x00\x00\x09" + bytes(300),
+    "HLS": b"#EXTM3U\n#EXT-X-VERSION:3\n",
+    "MPEG-TS": (b"G" + bytes(187)) * 3,
+    "fragmented MP4": b"\x00\x00\x00\x18ftypiso5" + bytes(300),
+    "Matroska": b"\x1aE\xdf\xa3" + bytes(300),
+    "H.264": b"\x00\x00\x00\x01\x67" + bytes(300),
+}
+
+
+@pytest.mark.parametrize("data", CONTAINERS.values(), ids=CONTAINERS)
+@pytest.mark.parametrize("kind", ["", "application/octet-stream"])
+def test_a_stream_of_another_kind_is_handed_over(web_camera: WebCamera, data: bytes, kind: str) -> None:
+    web_camera.behaviour = streams(data, kind=kind)
+    with pytest.raises(mjpeg.ContainerStreamError):
+        opened_here(order(web_camera.url()))
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/vnd.apple.mpegurl", "video/mp2t", "audio/mpegurl", "video/x-flv"]
+)
+def test_a_stream_is_known_by_its_type_too(web_camera: WebCamera, kind: str) -> None:
+    web_camera.behaviour = streams(b"anything", kind=kind)
+    with pytest.raises(mjpeg.ContainerStreamError):
+        opened_here(order(web_camera.url()))
+
+
+def test_one_picture_without_a_rate_is_refused_in_words(web_camera: WebCamera) -> None:
+    web_camera.behaviour = answers(200, picture(1), kind="image/jpeg")
+    with pytest.raises(LinkError, match=r"it is a snapshot, one JPEG of \d+ bytes") as caught:
+        watch(web_camera.url())
+    assert caught.value.reason is Reason.SOURCE_MISMATCH
+    assert caught.value.hint == "fps = 1 in its [source.NAME] asks for it once a second"

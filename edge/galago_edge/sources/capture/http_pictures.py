@@ -77,7 +77,8 @@ class HttpPictures:
             if self._ended and self._scanner.finish():
                 return b""
         if picture:
-            self._began, self._came, self.first = time.monotonic(), 0, b""
+            rest = self._scanner.rest()
+            self._began, self._came, self.first = time.monotonic(), len(rest), rest[:_FIRST_BYTES]
         return picture
 
     def read_on(self) -> None:

@@ -67,6 +67,10 @@ class JpegScanner:
         self._leave(end)
         return picture
 
+    def rest(self) -> bytes:
+        """Return what was taken and not looked at yet, behind the picture that was given last."""
+        return bytes(self._data)
+
     def finish(self) -> bool:
         """Note that nothing more comes; return whether that cuts a picture off."""
         cut = self._inside
