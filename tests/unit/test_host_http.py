@@ -168,6 +168,12 @@ def test_a_secure_address_gets_a_connection_that_checks_the_certificate() -> Non
     assert context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
 
 
+def test_an_ipv6_address_needs_no_port() -> None:
+    for url, port in (("http://[::1]/x", 80), ("http://[::1]:8080/x", 8080), ("https://[fe80::1]/", 443)):
+        connection = connection_to(urlsplit(url), Deadline())
+        assert (connection.host, connection.port) == (urlsplit(url).hostname, port)
+
+
 def test_a_camera_that_drips_its_header_is_given_up_by_who_opens_it() -> None:
     with serving(dripping(HEAD + b"X-Slow: ")) as url, pytest.raises(LinkError) as caught:
         order = Order(

@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import re
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -115,6 +116,16 @@ def typical(length: int, boundary: bytes = b"--frame", more: bytes = b"") -> byt
     return boundary + b"\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n%s\r\n" % (length, more)
 
 
+def written(answer: bytes) -> Behaviour:
+    """Send exactly these bytes."""
+
+    def behave(request: WebAnswer) -> None:
+        request.close_connection = True
+        request.wfile.write(answer)
+
+    return behave
+
+
 PLAIN = dialect(typical)
 DIALECTS: dict[str, Behaviour] = {
     "boundary with dashes at both ends": streams(
@@ -155,6 +166,13 @@ DIALECTS: dict[str, Behaviour] = {
     "multipart/mixed": streams(PLAIN, kind="multipart/mixed; boundary=frame"),
     "text/plain": streams(PLAIN, kind="text/plain"),
     "video/x-motion-jpeg": streams(PLAIN, kind="video/x-motion-jpeg"),
+    "a junk line among the headers of the answer": written(
+        b"HTTP/1.0 200 OK\r\nServer: cam\r\n<<junk>>\r\nContent-Type: multipart/x-mixed-replace\r\n\r\n"
+        + PLAIN
+    ),
+    "headers of the answer end with LF alone": written(
+        b"HTTP/1.0 200 OK\nContent-Type: multipart/x-mixed-replace, boundary=--frame\n\n" + PLAIN
+    ),
     "the whole stream has length 0": streams(PLAIN, header=("Content-Length", "0")),
 }
 
@@ -433,6 +451,27 @@ def test_bytes_without_pictures_are_told_with_what_they_are(
     over.set()
     assert end.reason is Reason.SOURCE_MISMATCH and "sends no MJPEG stream: in " in str(end)
     assert re.search(says, str(end)) and len(frames) <= 1
+
+
+def test_a_camera_that_shows_something_after_a_long_silence_is_not_taken_for_one_that_sends_junk(
+    web_camera: WebCamera,
+) -> None:
+    """Its picture comes in pieces, the first of them after the time in which one should have been whole."""
+    shown = picture(1, 640)
+
+    def behave(answer: WebAnswer) -> None:
+        streams(parts([picture(2)]))(answer)
+        time.sleep(2.0)
+        for at in range(0, len(shown), 500):
+            answer.wfile.write(shown[at : at + 500])
+            time.sleep(0.01)
+
+    web_camera.behaviour = behave
+    camera = opened_here(order(web_camera.url()))
+    with contextlib.closing(camera):
+        camera._pictures.wait_for_picture(1.0)
+        assert camera._pictures.next_picture() == picture(2)
+        assert camera._pictures.next_picture() == shown
 
 
 def test_a_stream_that_ends_before_its_first_picture_says_what_came(web_camera: WebCamera) -> None:

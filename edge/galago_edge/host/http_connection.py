@@ -111,11 +111,11 @@ def connection_to(
         OSError: The file of ``trust`` cannot be read, or holds no certificate.
     """
     host = url.hostname or ""
-    if ":" in host:  # without brackets the end of an IPv6 address would be taken for a port
-        host = f"[{host}]"
     if url.scheme == "https":
-        return HttpsConnection(host, url.port, deadline=deadline, trust=trust)
-    return HttpConnection(host, url.port, deadline=deadline)
+        port = url.port or http.client.HTTPS_PORT
+        return HttpsConnection(host, port, deadline=deadline, trust=trust)
+    # without a port, the end of an IPv6 address would be taken for one
+    return HttpConnection(host, url.port or http.client.HTTP_PORT, deadline=deadline)
 
 
 def request_target(url: SplitResult) -> str:

@@ -49,7 +49,7 @@ class HttpPictures:
         self._unpacker = zlib.decompressobj(_ANY_ZLIB) if packing in _PACKED else None
         self._scanner = JpegScanner()
         self._patience_s = math.inf
-        self._began = time.monotonic()
+        self._began = self._heard = time.monotonic()
         self.first = b""
         """The first bytes of the body, or of what came after the last picture."""
         self._came = 0
@@ -61,7 +61,7 @@ class HttpPictures:
         return self._ended
 
     def wait_for_picture(self, seconds: float) -> None:
-        """Let at most so much time pass from one whole picture to the next while bytes come."""
+        """Let bytes come for at most so long without a whole picture; silence is not told here."""
         self._patience_s = seconds
 
     def next_picture(self) -> bytes | None:
@@ -73,12 +73,14 @@ class HttpPictures:
         while (picture := self._scanner.next_picture()) is None:
             if self._ended:
                 return None
+            if (passed_s := self._heard - self._began) > self._patience_s:
+                raise self.mismatch(f"in {passed_s:.1f} s {self.found}")
             self.read_on()
             if self._ended and self._scanner.finish():
                 return b""
         if picture:
             rest = self._scanner.rest()
-            self._began, self._came, self.first = time.monotonic(), len(rest), rest[:_FIRST_BYTES]
+            self._began, self._came, self.first = self._heard, len(rest), rest[:_FIRST_BYTES]
         return picture
 
     def read_on(self) -> None:
@@ -88,13 +90,14 @@ class HttpPictures:
             LinkError: As above.
         """
         data = self._read()
+        now = time.monotonic()
+        if now - self._heard > self._patience_s / 2:
+            self._began = now  # after a silence: what comes is the beginning of something
+        self._heard = now
         self._came += len(data)
         if len(self.first) < _FIRST_BYTES:
             self.first += data[:_FIRST_BYTES]
         self._scanner.feed(data)
-        passed_s = time.monotonic() - self._began
-        if passed_s > self._patience_s:
-            raise self.mismatch(f"in {passed_s:.1f} s {self.found}")
         self._ended = not data
 
     @property

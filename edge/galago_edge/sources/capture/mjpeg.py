@@ -104,7 +104,7 @@ class MjpegCamera:
         self._shown, self._request = order.shown, request
         self._pictures = pictures
         self._first, self._picture = first, b""
-        self._stall_s = order.stall_s
+        self._stall_s = max(order.stall_s, _SLOW / order.fps if order.fps else 0.0)
         self._before = 0.0
         pictures.wait_for_picture(_SOONER * max(order.stall_s, order.open_s))
 
