@@ -224,6 +224,24 @@ def test_a_picture_that_cannot_be_decoded_is_passed_over(
     assert capfd.readouterr().err == ""
 
 
+def test_a_camera_whose_pictures_can_never_be_decoded_says_so(web_camera: WebCamera) -> None:
+    whole = picture(10)
+    at = whole.index(b"\xff\xc0")
+    lossless = whole[:at] + b"\xff\xc3" + whole[at + 2 :]  # JPEG, but of a kind that no camera here may send
+    over = threading.Event()
+
+    def behave(answer: WebAnswer) -> None:
+        streams(b"")(answer)
+        while not over.wait(0.01):
+            answer.wfile.write(parts([lossless]))
+
+    web_camera.behaviour = behave
+    frames, end = watch(web_camera.url())
+    over.set()
+    assert not frames and end.reason is Reason.SOURCE_MISMATCH
+    assert "sends pictures that cannot be decoded, 5 in a row" in str(end)
+
+
 def test_a_stream_cut_off_in_mid_frame_gives_the_frames_before_it(web_camera: WebCamera) -> None:
     web_camera.behaviour = streams(parts([picture(1), picture(2, side=64)])[:-60])
     (frame,), end = watch(web_camera.url())
@@ -511,7 +529,7 @@ def test_a_stream_is_known_by_its_type_too(web_camera: WebCamera, kind: str) -> 
 
 def test_one_picture_without_a_rate_is_refused_in_words(web_camera: WebCamera) -> None:
     web_camera.behaviour = answers(200, picture(1), kind="image/jpeg")
-    with pytest.raises(LinkError, match=r"it is a snapshot, one JPEG of \d+ bytes") as caught:
+    with pytest.raises(LinkError, match=r"sends a snapshot, not a stream: one JPEG of \d+ bytes") as caught:
         watch(web_camera.url())
     assert caught.value.reason is Reason.SOURCE_MISMATCH
     assert caught.value.hint == "fps = 1 in its [source.NAME] asks for it once a second"

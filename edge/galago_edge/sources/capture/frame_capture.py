@@ -19,6 +19,9 @@ from galago_edge.sources.capture.frame_memory import SharedView
 from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS
 from galago_edge.sources.still_image import decode_image
 
+_MOST_BROKEN = 5
+"""Whole pictures that cannot be decoded, one after the other: what damages single ones is not at work."""
+
 
 class FrameCapture:
     """An open camera. Each ``read`` asks for the newest frame; what nobody asked for is never copied.
@@ -32,6 +35,8 @@ class FrameCapture:
         self._description = description
         self._memory = SharedView()
         self._asked = True  # by the order: the first frame must not wait for the second
+        self._broken = 0
+        """Pictures in a row that could not be decoded."""
 
     @property
     def pid(self) -> int:
@@ -47,7 +52,7 @@ class FrameCapture:
         """Return the newest frame, or None when none came in time.
 
         Raises:
-            LinkError: SOURCE_LOST.
+            LinkError: SOURCE_LOST; SOURCE_MISMATCH, when no picture can be decoded.
             InputError: IMAGE_TOO_BIG; the camera's picture claims more than any camera gives.
             DeviceError: EXTRA_MISSING; pictures cannot be decoded here.
         """
@@ -86,8 +91,20 @@ class FrameCapture:
             except InputError as error:
                 if error.reason is Reason.IMAGE_TOO_BIG:
                     raise
-                return None  # damaged on the way: the next one may be whole
+                return self._undecodable()
+        self._broken = 0
         return Frame(pixels, ready.index, ready.captured_ns, encoded)
+
+    def _undecodable(self) -> None:
+        """Pass a picture over that was damaged on the way: the next one may be whole; many are not."""
+        self._broken += 1
+        if self._broken >= _MOST_BROKEN:
+            raise LinkError(
+                Reason.SOURCE_MISMATCH,
+                f"camera {self._description.name} sends pictures that cannot be decoded, "
+                f"{self._broken} in a row",
+                hint="choose baseline JPEG with 8 bits in its settings, or take its rtsp:// address",
+            )
 
     def _read(self, start: int, size: int) -> npt.NDArray[np.uint8]:
         """Return a copy of what the child wrote there."""

@@ -118,13 +118,12 @@ class HttpPictures:
             Reason.SOURCE_LOST, f"camera {self._shown} {how}", hint="check its power and the network"
         )
 
-    def mismatch(self, what: str, hint: str = "") -> LinkError:
+    def mismatch(self, what: str) -> LinkError:
         """Return the error of what answers and is no MJPEG camera."""
-        usual = "look into the camera's manual for the address of its MJPEG stream, or use its rtsp:// one"
         return LinkError(
             Reason.SOURCE_MISMATCH,
             f"camera {self._shown} sends no MJPEG stream: {what}",
-            hint=hint or usual,
+            hint="look into the camera's manual for the address of its MJPEG stream, or use its rtsp:// one",
         )
 
     def _read(self) -> bytes:

@@ -7,6 +7,7 @@ import time
 
 from msgspec import UNSET
 
+from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.sources.capture.camera_request import CameraRequest
 from galago_edge.sources.capture.capture_messages import CameraDescription, Order
 from galago_edge.sources.capture.frame_memory import SharedMemory
@@ -69,9 +70,10 @@ def open_camera(link: ParentLink, order: Order) -> MjpegCamera | SnapshotCamera:
             request.wait_at_most(order.stall_s)
             return MjpegCamera(order, request, pictures, first)
         if order.fps is None:
-            raise pictures.mismatch(
-                f"it is a snapshot, one JPEG of {len(first)} bytes",
-                "fps = 1 in its [source.NAME] asks for it once a second",
+            raise LinkError(
+                Reason.SOURCE_MISMATCH,
+                f"camera {order.shown} sends a snapshot, not a stream: one JPEG of {len(first)} bytes",
+                hint="fps = 1 in its [source.NAME] asks for it once a second",
             )
         request.close()
         return SnapshotCamera(link, order, order.fps, request, first)
