@@ -25,8 +25,8 @@ def _jpeg(level: int, bar: int, size: tuple[int, int]) -> bytes:
 class MjpegServer:
     """A camera at ``url`` that shows an even gray with a moving bar; keeps its port over restarts.
 
-    ``level`` (gray) or ``levels`` (one a frame in turn), ``size`` (width, height), ``fps`` and ``stalled``
-    may be set any time.
+    ``level`` (gray) or ``levels`` (one a frame in turn), ``size`` (width, height), ``fps``, ``stalled``,
+    ``login`` and ``missing`` may be set any time.
     """
 
     boundary = "frame"
@@ -46,6 +46,8 @@ class MjpegServer:
         self.stalled = False
         self.login = login
         self.lengths = lengths
+        self.missing: tuple[str, ...] = ()
+        """Requests that are answered with 404, such as ``/video.mjpg?channel=3``."""
         self.port = 0
         self.connections = 0
         """How many clients were given a stream so far."""
@@ -61,6 +63,10 @@ class MjpegServer:
         """Where it is, with the login."""
         login = "" if self.login is None else f"{self.login[0]}:{self.login[1]}@"
         return f"http://{login}127.0.0.1:{self.port}/video.mjpg"
+
+    def url_of(self, target: str) -> str:
+        """Where a request is answered, without the login: a recorder has several cameras."""
+        return f"http://127.0.0.1:{self.port}{target}"
 
     @property
     def level(self) -> int:
@@ -89,6 +95,9 @@ class MjpegServer:
                     self.send_header("WWW-Authenticate", 'Basic realm="camera"')
                     self.send_header("Content-Length", "0")
                     self.end_headers()
+                    return
+                if self.path in owner.missing:
+                    self.send_error(404)
                     return
                 owner.connections += 1
                 self.send_response(200)
