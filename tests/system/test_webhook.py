@@ -229,7 +229,7 @@ def test_a_name_that_does_not_exist_is_a_fault_that_is_told(outbox: OpenOutbox) 
     "options",
     [
         {"url": "http:///events"},
-        {"url": "http://user:password@host/"},
+        {"url": "http://user:hunter2@host/"},
         {"url": "http://host:99999/"},
         {"headers": {"X": "two\r\nlines"}},
         {"headers": {"": "none"}},
@@ -242,7 +242,7 @@ def test_an_address_or_header_that_cannot_be_one_is_refused_at_the_start(
     with pytest.raises(CallerError) as caught:
         outbox(**({"url": "http://127.0.0.1/"} | options))
     assert caught.value.reason is Reason.CONFIG_BAD
-    assert "password" not in str(caught.value).replace("takes no password", "")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_user_and_password_are_sent_as_they_stand_in_the_file_and_read_again_when_refused(

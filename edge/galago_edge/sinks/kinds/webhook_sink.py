@@ -166,7 +166,7 @@ def _split(url: str) -> SplitResult:
             "url is not one: it cannot be taken apart"
         ) from None  # the error's text may hold a password
     if not host or parts.username is not None:
-        raise _bad("url needs a host and takes no password: user and its own key are for that")
+        raise _bad("url needs a host and takes no password; set user and password beside it")
     return parts
 
 

@@ -44,8 +44,8 @@ def open_capture(address: Address, settings: SourceSettings, *, rate_hz: int | N
             f"{address.shown} is a recording or standard input, expected what can be reopened",
             hint="galago replay takes recordings",
         )
-    address = replace(address, target=with_login(address.target, login_of(settings)))
     if address.kind in SOURCES.own():
         return capture(address, settings, rate_hz)
+    address = replace(address, target=with_login(address.target, login_of(settings)))
     secrets = Secrets(address.target)
     return ForeignCapture(address.kind, lambda: capture(address, settings, rate_hz), secrets)
