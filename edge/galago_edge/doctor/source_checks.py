@@ -77,7 +77,7 @@ def _tried(
     shown: str, name: str, settings: SourceSettings, address: Address, case: Case
 ) -> Iterator[Finding]:
     """Open it once, unless the service does: two cannot have one device, and it knows better."""
-    if case.system != Path("/") or not _has_libraries(address, case):
+    if case.system != Path("/") or "numpy" in case.broken:
         return  # said already
     known = {source.name: source for source in case.status.sources} if case.status else {}
     a_device = address.reopens and "://" not in address.target
@@ -103,12 +103,6 @@ def _tried(
     yield msgspec.structs.replace(msgspec.json.decode(outcome.answer, type=Finding), name=shown)
 
 
-def _has_libraries(address: Address, case: Case) -> bool:
-    """Tell whether what it needs is installed; the check of the extras says what is not."""
-    libraries = {library.distribution for extra in address.described.extras for library in extra.libraries}
-    return not case.broken & ({"numpy"} | libraries)
-
-
 def _rate_hz(name: str, case: Case) -> int | None:
     """Return the rate at which the bundles of this source's streams want samples; None when none says."""
     assert case.settings is not None
@@ -132,4 +126,4 @@ def _told_by_service(shown: str, source: SourceStatus, case: Case) -> Finding:
     return ok(shown, f"{since}, {what}")
 
 
-CHECKS = (DoctorCheck("sources", check_sources, place=170, needs=("config", "unit", "service", "extras")),)
+CHECKS = (DoctorCheck("sources", check_sources, place=170, needs=("config", "unit", "bundles", "service")),)
