@@ -116,10 +116,10 @@ def _rate_hz(name: str, case: Case) -> int | None:
 def _told_by_service(shown: str, source: SourceStatus, case: Case) -> Finding:
     look = f"galago status --root {case.root}"
     since = f"the running service: {source.liveness} for {source.for_s:.0f} s"
+    if source.liveness == "recovering":
+        return warn(shown, since if not source.fault else f"{since}: {source.fault}", f"wait for it: {look}")
     if source.liveness != "healthy":
-        return fail(
-            shown, f"{since}{': ' if source.fault else ''}{source.fault}", f"mend it; {look} says when"
-        )
+        return fail(shown, f"{since}: {source.fault}", f"mend it; {look} says when it is back")
     what = f"{source.rate_hz:g} {'fps' if source.level_dbfs is None else 'Hz'}"
     if source.alarms:
         return warn(shown, f"{since}, {what}, but {', '.join(source.alarms)}", "look at it: docs/sources.md")
