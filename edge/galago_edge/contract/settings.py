@@ -1,7 +1,7 @@
 """What ``galago.toml`` says: one type for each table, handed to the part that it is for.
 
-Secrets are not written here: ``${NAME}`` in a text value is replaced from the environment when the
-file is read.
+Secrets need not be written there: ``${NAME}`` in a text value is replaced from the environment when the
+file is read, and a password may stand in a file or a variable of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,40 @@ Megabytes = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every table."""
+
+
+class LoginTable(Table, frozen=True, kw_only=True):
+    """Base of a table that says who we are somewhere. Secrets may stand in it: it is never shown.
+
+    ``galago_edge.host.credentials`` reads the password from where it stands.
+    """
+
+    user: str = ""
+    """As the other side is to get it: nothing is escaped."""
+    password: str = ""
+    password_file: str = ""
+    """File of one line, which is the password; read at each new connection."""
+    password_env: str = ""
+    """Environment variable that holds the password."""
+
+    def __post_init__(self) -> None:
+        """Refuse two passwords, and one without a user.
+
+        Raises:
+            ValueError: As said, in words.
+        """
+        said = [key for key in ("password", "password_file", "password_env") if getattr(self, key)]
+        if len(said) > 1:
+            raise ValueError(f"{' and '.join(said)}: say the password in one way")
+        if said and not self._names_user():
+            raise ValueError(f"{said[0]} without user")
+
+    def _names_user(self) -> bool:
+        return bool(self.user)
+
+    def __repr__(self) -> str:
+        """Return the type alone."""
+        return f"<{type(self).__name__}>"
 
 
 class Thresholds(Table, frozen=True, kw_only=True):
@@ -49,7 +83,7 @@ class PlausibilitySettings(Table, frozen=True, kw_only=True):
     """Over so long, more than 2 % more or fewer samples than the declared rate promises."""
 
 
-class SourceSettings(Table, frozen=True, kw_only=True):
+class SourceSettings(LoginTable, frozen=True, kw_only=True):
     """``[source.NAME]``: a camera or microphone, and when it counts as lost."""
 
     address: Annotated[str, msgspec.Meta(min_length=1)]

@@ -40,8 +40,9 @@ class RtspServer:
         fps: int = 10,
         codec: Literal["h264", "jpeg"] = "h264",
         login: tuple[str, str] | None = None,
+        digest: bool = False,
     ) -> None:
-        """Prepare it; ``login`` is (user, password) that it asks for.
+        """Prepare it; ``login`` is (user, password) that it asks for, by Basic or by ``digest``.
 
         Raises:
             MissingPartError: GStreamer's RTSP server is not installed.
@@ -52,6 +53,7 @@ class RtspServer:
         self.fps = fps
         self.codec = codec
         self.login = login
+        self.digest = digest
         self.port = 0
         self._log = folder / "rtsp_server.log"
         self._child: Child | None = None
@@ -66,7 +68,8 @@ class RtspServer:
     def start(self) -> RtspServer:
         """Start it, on the port that it had before if any; the level that it had stays."""
         assert self._child is None, "it runs"
-        arguments = [self.port, *self.size, self.fps, self.codec, *(self.login or ())]
+        login = (*self.login, "digest" if self.digest else "basic") if self.login else ()
+        arguments = [self.port, *self.size, self.fps, self.codec, *login]
         self._child = Child(
             [SYSTEM_PYTHON, str(SCRIPT), *map(str, arguments)],
             self._log,

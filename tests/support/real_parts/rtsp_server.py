@@ -1,6 +1,6 @@
 """An RTSP camera of GStreamer, for the system's Python, which has GObject introspection. See rtsp.py.
 
-    /usr/bin/python3 rtsp_server.py PORT WIDTH HEIGHT FPS CODEC [USER PASSWORD]
+    /usr/bin/python3 rtsp_server.py PORT WIDTH HEIGHT FPS CODEC [USER PASSWORD basic|digest]
 
 One command a line on standard input, one answer a line on standard output; the end of the input ends it.
 
@@ -137,11 +137,15 @@ def main() -> None:
     server.set_service(port)
     server.get_mount_points().add_factory("/live", factory)
     if login:
-        user, password = login
+        user, password, method = login
         auth = GstRtspServer.RTSPAuth()
         token = GstRtspServer.RTSPToken()
         token.set_string("media.factory.role", "user")
-        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+        if method == "digest":
+            auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+            auth.add_digest(user, password, token)
+        else:
+            auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
         permissions = GstRtspServer.RTSPPermissions()
         permissions.add_permission_for_role("user", "media.factory.access", True)
         permissions.add_permission_for_role("user", "media.factory.construct", True)

@@ -194,13 +194,13 @@ class CameraRequest:
                 "name the address of the other host itself",
             )
         if not self._login.known:
-            raise self.missing("wants a user and a password", "camera:http://USER:PASSWORD@HOST/...")
+            raise self.missing("wants a user and a password", "user and password in its [source.NAME]")
         try:
             again = self._login.answer(offered)
         except ValueError as error:
             raise self.missing(f"wants a password by {error}", "choose another way in its settings") from None
         if not again:
-            raise self.missing("refuses this user and password", "check both; escape @ / # % as %40 ...")
+            raise self.missing("refuses this user and password", "check both; in a URL @ / ? # % are %40 ...")
 
     def _untrusted(self, error: ssl.SSLError) -> LinkError:
         if isinstance(error, StrangerError):
@@ -247,7 +247,8 @@ class CameraRequest:
         return LinkError(
             Reason.SOURCE_MISSING,
             f"camera {self._shown} is no usable address",
-            hint="camera:http://USER:PASSWORD@HOST:PORT/PATH; @ / # % in a password are %40 %2F %23 %25",
+            hint="camera:http://HOST:PORT/PATH, with user and password in its [source.NAME]; in a URL "
+            "@ / ? # % of a password are %40 %2F %3F %23 %25",
         )
 
 

@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.settings import SourceSettings
+from galago_edge.host.credentials import login_of, with_login
 from galago_edge.sources.capture.capture_messages import (
     CameraDescription,
     MicrophoneDescription,
@@ -50,7 +51,7 @@ def _order(address: Address, settings: SourceSettings, rate_hz: int | None) -> O
     http = address.target.lower().startswith(("http://", "https://"))
     return Order(
         kind="microphone" if address.kind == "microphone" else "mjpeg" if http else "camera",
-        target=address.target,
+        target=with_login(address.target, login_of(settings)),
         shown=address.shown,
         options=address.options,
         fps=address.options.get("fps") if settings.fps is UNSET else settings.fps,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok, warn
-from galago_edge.host.urls import server_fault
 from galago_edge.sources.address_options import integer
 from galago_edge.sources.opencv import CAMERA_EXTRA
 from galago_edge.sources.source_kind import Address, Site, SourceKind, split_query
@@ -37,13 +36,12 @@ def _capture(address: Address, settings: SourceSettings, rate_hz: int | None) ->
 
 
 def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
-    """A server that answers, or a device that is there, may be opened, and has a name that stays."""
-    if "://" not in address.target:
-        yield _device(name, address.target, site)
-    elif fault := server_fault(address.target):
-        yield fail(name, fault, "check its address, power and network: ping it from here")
-    else:
-        yield ok(name, "its server answers")
+    """What comes of it; a device must be there, may be opened, and should have a name that stays."""
+    device = None if "://" in address.target else _device(name, address.target, site)
+    tried = () if device is not None and device.level == "fail" else tuple(site.try_out(name))
+    yield from tried
+    if device is not None and (device.level != "ok" or not tried):
+        yield device
 
 
 def _device(name: str, device: str, site: Site) -> Finding:
