@@ -141,6 +141,34 @@ def test_credentials_open_an_rtsp_camera_and_are_never_told(
     assert "hunter" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("digest", [False, True], ids=["basic", "digest"])
+@pytest.mark.parametrize("password", ["hunter2#secret", "p@ss/w%rd", "ü ß", "a:b c?d&e"])
+def test_a_password_of_an_rtsp_camera_needs_no_escaping(
+    real_part: Any, tmp_path: Path, opened: Open, password: str, digest: bool
+) -> None:
+    camera = real_part(RtspServer, tmp_path, login=("anna", password), digest=digest).start()
+    address = f"camera:rtsp://127.0.0.1:{camera.port}/live"
+    capture = opened(address, user="anna", password=password)
+    frame_of(capture)
+    assert password not in str(capture.description())
+    wrong = missing(opened, address, user="anna", password=f"{password}x")
+    assert password not in f"{wrong}{wrong.hint}"
+
+
+@pytest.mark.parametrize("digest", [False, True], ids=["basic", "digest"])
+@pytest.mark.parametrize("password", ["hunter2#secret", "p@ss/w%rd", "ü ß", "a:b c?d&e"])
+def test_a_password_of_an_mjpeg_camera_needs_no_escaping(
+    real_part: Any, opened: Open, password: str, digest: bool
+) -> None:
+    camera = real_part(MjpegServer, login=("anna", password), digest=digest).start()
+    address = f"camera:{camera.url_of('/x?channel=1')}"
+    capture = opened(address, user="anna", password=password)
+    frame_of(capture)
+    assert password not in str(capture.description())
+    wrong = missing(opened, address, user="anna", password=f"{password}x")
+    assert password not in f"{wrong}{wrong.hint}" and "refuses this user" in str(wrong)
+
+
 def test_an_mjpeg_camera_gives_its_own_pictures(mjpeg_camera: MjpegServer, opened: Open) -> None:
     capture = opened(f"camera:{mjpeg_camera.url}")
     frame = frame_of(capture)

@@ -82,6 +82,7 @@ class Reason(enum.StrEnum):
     SERVICE_SILENT = enum.auto()
     # input
     IMAGE_UNREADABLE = enum.auto()
+    IMAGE_TOO_BIG = enum.auto()
     AUDIO_UNREADABLE = enum.auto()
     AUDIO_TRUNCATED = enum.auto()
     VIDEO_UNREADABLE = enum.auto()

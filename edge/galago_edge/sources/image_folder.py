@@ -1,27 +1,21 @@
-"""Still images: one file, or a folder of them as a stream."""
+"""A folder of still images as a stream."""
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
+from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
 from galago_edge.sources.address import IMAGE_SUFFIXES
 from galago_edge.sources.opencv import import_cv2
+from galago_edge.sources.still_image import read_image
 
 DEFAULT_RATE = Fraction(5)
 """Frames per second of a folder whose ``fps`` is not given."""
-
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def frame_ns(index: int, rate: Fraction) -> int:
@@ -31,68 +25,6 @@ def frame_ns(index: int, rate: Fraction) -> int:
     1001000000000
     """
     return index * rate.denominator * NS_PER_S // rate.numerator
-
-
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """Return the image as BGR, shape ``(height, width, 3)``.
-
-    Raises:
-        InputError: IMAGE_UNREADABLE.
-        LinkError: SOURCE_MISSING, or IO when the disk fails.
-        DeviceError: EXTRA_MISSING.
-    """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
-    except OSError as error:
-        raise disk_error(error, f"read {path}") from error
-    return decode_image(data, str(path))
-
-
-def decode_image(data: bytes, name: str) -> npt.NDArray[np.uint8]:
-    """Return an encoded image as BGR, shape ``(height, width, 3)``. ``name`` is for messages.
-
-    Raises:
-        InputError: IMAGE_UNREADABLE.
-        DeviceError: EXTRA_MISSING.
-    """
-    cv2 = import_cv2("reading images")
-    if not data:
-        raise _unreadable(name, "is empty")
-    if data.startswith(_PNG):
-        _check_png(data, name)
-    try:
-        pixels: npt.NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:  # absurd dimensions
-        raise _unreadable(name, f"cannot be decoded ({str(error.err)[:80]})") from None
-    if pixels is None:
-        raise _unreadable(name, "is not an image, is damaged or is cut off")
-    return pixels
-
-
-def _check_png(data: bytes, name: str) -> None:
-    """Walk the chunks and their checksums: libpng would write its finding to standard error itself."""
-    at = len(_PNG)
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        end = at + 8 + length
-        if end + 4 > len(data):
-            break
-        if zlib.crc32(data[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-            raise _unreadable(name, "is damaged (a checksum does not match)")
-        if kind == b"IEND":
-            return
-        at = end + 4
-    raise _unreadable(name, "is cut off")
-
-
-def _unreadable(name: str, what: str) -> InputError:
-    return InputError(
-        Reason.IMAGE_UNREADABLE,
-        f"{name} {what}; expected a whole PNG, JPEG or other image that OpenCV reads",
-        hint="replace the file or leave it out",
-    )
 
 
 class ImageFolder:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from urllib.parse import parse_qsl
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.findings import Finding, fail, ok
 from galago_edge.host.urls import hide_credentials
 
 FILE = "file:"
@@ -63,11 +61,3 @@ def split_target(kind: str, rest: str, device_options: Collection[str]) -> tuple
             text = f"source {kind}:{hide_credentials(rest)}: unknown option: {name}"
             raise CallerError(Reason.CONFIG_BAD, text, hint=f"it knows {', '.join(known)}")
     return target, query
-
-
-def file_finding(name: str, target: str) -> Finding:
-    """Say for ``galago doctor`` whether a file that is played is there."""
-    path = Path(file_path(target))
-    if path.is_file():
-        return ok(name, "a file that is played in real time: a test source, which judges no bundle")
-    return fail(name, f"there is no file {path}", "check its path")

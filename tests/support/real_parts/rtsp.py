@@ -42,9 +42,9 @@ class RtspServer:
         codec: Literal["h264", "jpeg"] = "h264",
         sound: Literal["none", "alaw", "aac", "opus"] = "none",
         login: tuple[str, str] | None = None,
-        method: Literal["basic", "digest"] = "basic",
+        digest: bool = False,
     ) -> None:
-        """Prepare it; ``login`` is (user, password) that it asks for, by this ``method``.
+        """Prepare it; ``login`` is (user, password) that it asks for, by Basic or by ``digest``.
 
         ``sound`` is a tone of 440 Hz beside the pictures.
 
@@ -58,7 +58,7 @@ class RtspServer:
         self.codec = codec
         self.sound = sound
         self.login = login
-        self.method = method
+        self.digest = digest
         self.port = 0
         self._log = folder / "rtsp_server.log"
         self._child: Child | None = None
@@ -73,15 +73,8 @@ class RtspServer:
     def start(self) -> RtspServer:
         """Start it, on the port that it had before if any; the level that it had stays."""
         assert self._child is None, "it runs"
-        arguments = [
-            self.port,
-            *self.size,
-            self.fps,
-            self.codec,
-            self.sound,
-            self.method,
-            *(self.login or ()),
-        ]
+        login = (*self.login, "digest" if self.digest else "basic") if self.login else ()
+        arguments = [self.port, *self.size, self.fps, self.codec, self.sound, *login]
         self._child = Child(
             [SYSTEM_PYTHON, str(SCRIPT), *map(str, arguments)],
             self._log,

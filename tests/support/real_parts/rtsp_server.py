@@ -1,9 +1,8 @@
 """An RTSP camera of GStreamer, for the system's Python, which has GObject introspection. See rtsp.py.
 
-    /usr/bin/python3 rtsp_server.py PORT WIDTH HEIGHT FPS CODEC SOUND METHOD [USER PASSWORD]
+    /usr/bin/python3 rtsp_server.py PORT WIDTH HEIGHT FPS CODEC SOUND [USER PASSWORD basic|digest]
 
-SOUND is none, alaw, aac or opus: a tone of 440 Hz beside the pictures. METHOD is how the password is asked
-for, basic or digest.
+SOUND is none, alaw, aac or opus: a tone of 440 Hz beside the pictures.
 
 One command a line on standard input, one answer a line on standard output; the end of the input ends it.
 
@@ -165,7 +164,7 @@ def send_at_once(_pipeline: Gst.Bin, element: Gst.Element) -> None:
 
 
 def main() -> None:
-    port, width, height, fps, codec, sound, method, *login = sys.argv[1:]
+    port, width, height, fps, codec, sound, *login = sys.argv[1:]
     Gst.init(None)
     camera = Camera(int(width), int(height), int(fps), codec)
     factory = GstRtspServer.RTSPMediaFactory()
@@ -184,7 +183,7 @@ def main() -> None:
     server.set_service(port)
     server.get_mount_points().add_factory("/live", factory)
     if login:
-        user, password = login
+        user, password, method = login
         auth = GstRtspServer.RTSPAuth()
         token = GstRtspServer.RTSPToken()
         token.set_string("media.factory.role", "user")

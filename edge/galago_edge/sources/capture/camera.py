@@ -13,6 +13,7 @@ from galago_edge.sources.capture.capture_messages import CameraDescription, Orde
 from galago_edge.sources.capture.frame_memory import SharedMemory
 from galago_edge.sources.capture.frame_server import ParentLink, serve
 from galago_edge.sources.opencv import import_cv2
+from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS, checked_header
 
 _JPEG_END = b"\xff\xd9"
 _MJPG = "MJPG"
@@ -24,6 +25,7 @@ def run(link: ParentLink, order: Order) -> None:
     Raises:
         ParentGoneError: The parent is gone; the camera is closed.
         LinkError: SOURCE_MISSING, SOURCE_LOST.
+        InputError: IMAGE_TOO_BIG.
         DeviceError: EXTRA_MISSING.
     """
     camera = OpenCvCamera(import_cv2("a camera"), order)
@@ -108,6 +110,7 @@ class OpenCvCamera:
         if end < 0:
             return None
         data = data[: end + len(_JPEG_END)]
+        checked_header(data, f"camera {self._shown}", LARGEST_CAMERA_PIXELS)
         # decoded here: what USB cameras send makes libjpeg write a line to standard error, for every frame
         pixels = self._cv2.imdecode(np.frombuffer(data, np.uint8), self._cv2.IMREAD_COLOR)
         if pixels is None:

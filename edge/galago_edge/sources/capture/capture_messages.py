@@ -39,6 +39,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
     """Whether pictures that a decoder patched up count: see ``SourceSettings.damaged``."""
     loop: bool = False
     """Whether a file begins again at its end."""
+    ca_file: str = ""
+    fingerprint: str = ""
+    """Which certificate a server may show: ``galago_edge.host.tls_trust``."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
@@ -57,6 +60,8 @@ class CameraDescription(msgspec.Struct, frozen=True, kw_only=True, tag_field="ki
     """``jpeg``: its own pictures are kept with the frames."""
     codec: str | UnsetType = UNSET
     """By FFmpeg's name: ``h264``, ``hevc``, ``mjpeg``."""
+    sent_to: str | UnsetType = UNSET
+    """The host that answers, when the named one sent there."""
 
 
 class MicrophoneDescription(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="microphone"):

@@ -20,6 +20,7 @@ from galago_edge.contract.errors import (
     Reason,
     disk_error,
 )
+from galago_edge.host.credentials import Secrets
 from galago_edge.sources.capture.capture_messages import (
     Ask,
     Captured,
@@ -78,7 +79,7 @@ class CaptureProcess:
             LinkError: IO; no process can be started.
         """
         self._shown = order.shown
-        self._secret = order.target
+        self._secrets = Secrets(order.target)
         self._closed = False
         try:
             ours, theirs = channel_ends()
@@ -148,11 +149,8 @@ class CaptureProcess:
         )
 
     def _failure(self, failed: CaptureFailed) -> GalagoError:
-        hidden = {"message": self._hidden(failed.message), "hint": self._hidden(failed.hint)}
+        hidden = {key: self._secrets.hidden(getattr(failed, key)) for key in ("message", "hint")}
         return _RAISED.get(failed.reason, LinkError).from_data(msgspec.structs.asdict(failed) | hidden)
-
-    def _hidden(self, text: str) -> str:
-        return " ".join(text.replace(self._secret, self._shown).split())
 
 
 _RAISED: dict[Reason, type[GalagoError]] = {
@@ -160,4 +158,5 @@ _RAISED: dict[Reason, type[GalagoError]] = {
     Reason.CONFIG_BAD: CallerError,
     Reason.IMAGE_UNREADABLE: InputError,
     Reason.VIDEO_UNREADABLE: InputError,
+    Reason.IMAGE_TOO_BIG: InputError,
 }

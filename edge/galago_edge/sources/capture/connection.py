@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.settings import SourceSettings
+from galago_edge.host.credentials import login_of, with_login
 from galago_edge.sources.capture.capture_messages import (
     CameraDescription,
     MicrophoneDescription,
@@ -109,7 +110,7 @@ def _order(
         ) from None
     return Order(
         kind=_kind(address),
-        target=address.target,
+        target=with_login(address.target, login_of(settings)),
         shown=address.shown,
         options={name: value for name, value in address.options.items() if name != "loop"},
         fps=address.options.get("fps") if settings.fps is UNSET else settings.fps,
@@ -120,6 +121,8 @@ def _order(
         transport=settings.transport,
         conceal=settings.damaged == "conceal",
         loop=bool(address.options.get("loop", False)),
+        ca_file=settings.ca_file,
+        fingerprint=settings.fingerprint,
     )
 
 

@@ -88,6 +88,20 @@ class ParentLink:
                 return self._asked
             self._asked = True
 
+    def pause(self, seconds: float) -> None:
+        """Let so much time pass.
+
+        Raises:
+            ParentGoneError: It is gone.
+        """
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            try:
+                self._received(left_s)
+            except TimeoutError:
+                return
+            self._asked = True
+
     def answer(self, message: msgspec.Struct, fds: tuple[int, ...] = ()) -> None:
         """Give the parent what it asked for."""
         self._asked = False

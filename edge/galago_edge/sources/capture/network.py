@@ -22,12 +22,12 @@ from galago_edge.sources.capture.frame_server import ParentLink, serve
 from galago_edge.sources.capture.network_stream import NetworkStream
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.opencv import import_cv2
+from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS
 
 if TYPE_CHECKING:
     from galago_edge.sources.capture.network_sound import SoundTrack
     from galago_edge.sources.media.picture_decoder import Picture
 
-_LARGEST_PIXELS = 16_000_000
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PADDING = b"\x00\r\n"
 _FEWEST_BYTES = 16 * 1024
@@ -155,7 +155,7 @@ class NetworkCamera:
 
         order = self._order
         self._decoder = PictureDecoder(
-            self._stream.picture, order.shown, largest_pixels=_LARGEST_PIXELS, conceal=order.conceal
+            self._stream.picture, order.shown, largest_pixels=LARGEST_CAMERA_PIXELS, conceal=order.conceal
         )
         self._whole = Picture
         self._jpeg = self._decoder.codec == "mjpeg"

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 from urllib.parse import urlsplit
 
-from galago_edge.contract.errors import LinkError, Reason
+from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.sources.capture.capture_messages import Order
 from galago_edge.sources.media.stream_faults import open_fault, read_fault
 from galago_edge.sources.media.stream_url import stream_url
@@ -207,6 +207,12 @@ def _options(url: str, order: Order, only_wanted: bool) -> dict[str, str]:
     if scheme in ("http", "https"):
         options |= {"user_agent": "galago", "live_start_index": "-1"}
     if scheme in _TLS:
+        if order.fingerprint:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"{order.shown}: fingerprint is for pictures over HTTP; a stream of this kind has none",
+                hint="save the camera's certificate as a file and name that with ca_file",
+            )
         known = ssl.get_default_verify_paths()
-        options |= {"tls_verify": "1", "ca_file": known.cafile or known.openssl_cafile}
+        options |= {"tls_verify": "1", "ca_file": order.ca_file or known.cafile or known.openssl_cafile}
     return options

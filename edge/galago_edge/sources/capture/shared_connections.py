@@ -39,6 +39,9 @@ _KEPT_PACKETS = 1_000
 _BOTH = 2
 
 
+_Key = tuple[str, ...]
+
+
 class SharedConnections:
     """The streams that two sources read. Any thread may use it."""
 
@@ -46,14 +49,15 @@ class SharedConnections:
         """Begin without any; ``open`` opens a connection."""
         self._open = open
         self._lock = threading.Lock()
-        self._expected: dict[str, dict[Wanted, tuple[Address, SourceSettings]]] = {}
-        self._connections: dict[str, _SharedConnection] = {}
+        self._expected: dict[_Key, dict[Wanted, tuple[Address, SourceSettings]]] = {}
+        self._connections: dict[_Key, _SharedConnection] = {}
 
     def expect(self, address: Address, settings: SourceSettings) -> None:
         """Note that ``address`` is going to be opened, so that whoever is first knows of the other."""
         if is_stream(address):
             with self._lock:
-                self._expected.setdefault(address.target, {})[wanted_of(address)] = address, settings
+                of_it = self._expected.setdefault(_key(address, settings), {})
+                of_it[wanted_of(address)] = address, settings
 
     def open(self, address: Address, settings: SourceSettings, rate_hz: int | None) -> Capture | None:
         """Open what ``address`` names for both, or join the connection that there is.
@@ -66,13 +70,14 @@ class SharedConnections:
         """
         wanted = wanted_of(address)
         with self._lock:
-            expected = self._expected.get(address.target, {})
+            key = _key(address, settings)
+            expected = self._expected.get(key, {})
             if len(expected) < _BOTH:
                 return None
-            connection = self._connections.get(address.target)
+            connection = self._connections.get(key)
             first = connection is None or connection.over
             if connection is None or first:
-                connection = self._connections[address.target] = _SharedConnection()
+                connection = self._connections[key] = _SharedConnection()
             if not connection.reserve(wanted):
                 return None
         if first:
@@ -80,6 +85,12 @@ class SharedConnections:
             of, its_settings = expected["picture"]
             connection.begin(lambda: self._open(of, its_settings, rate_hz, ("picture", "sound")))
         return connection.join(address, settings.open_s)
+
+
+def _key(address: Address, settings: SourceSettings) -> _Key:
+    """Return what two sources of one camera have in common: the URL, and who asks."""
+    login = (settings.user, settings.password, settings.password_file, settings.password_env)
+    return address.target, *login
 
 
 class _SharedConnection:

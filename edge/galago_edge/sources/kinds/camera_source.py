@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.host.extras import Extra
-from galago_edge.host.urls import server_fault
 from galago_edge.sources.address_options import OptionReader, integer, yes_no
 from galago_edge.sources.media.library import MEDIA_EXTRA
 from galago_edge.sources.opencv import CAMERA_EXTRA
 from galago_edge.sources.source_kind import Address, Site, SourceKind
-from galago_edge.sources.stream_target import file_finding, is_test_file, split_target
+from galago_edge.sources.stream_target import is_test_file, split_target, streams
 
 if TYPE_CHECKING:
     from galago_edge.contract.settings import SourceSettings
@@ -58,15 +57,12 @@ def _needs(address: Address) -> tuple[Extra, ...]:
 
 
 def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
-    """A server that answers, or a device that is there, may be opened, and has a name that stays."""
-    if is_test_file(address.target):
-        yield file_finding(name, address.target)
-    elif "://" not in address.target:
-        yield _device(name, address.target, site)
-    elif fault := server_fault(address.target):
-        yield fail(name, fault, "check its address, power and network: ping it from here")
-    else:
-        yield ok(name, "its server answers")
+    """What comes of it; a device must be there, may be opened, and should have a name that stays."""
+    device = None if streams(address.target) else _device(name, address.target, site)
+    tried = () if device is not None and device.level == "fail" else tuple(site.try_out(name))
+    yield from tried
+    if device is not None and (device.level != "ok" or not tried):
+        yield device
 
 
 def _device(name: str, device: str, site: Site) -> Finding:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.host.extras import Extra, Library
-from galago_edge.host.urls import server_fault
 from galago_edge.sources.address_options import OptionReader, integer, yes_no
 from galago_edge.sources.media.library import MEDIA_EXTRA
 from galago_edge.sources.source_kind import Address, Site, SourceKind
-from galago_edge.sources.stream_target import file_finding, is_test_file, split_target, streams
+from galago_edge.sources.stream_target import is_test_file, split_target, streams
 
 if TYPE_CHECKING:
     from galago_edge.contract.settings import SourceSettings
@@ -58,21 +57,17 @@ def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
     """A card that records, at the rate that is asked for, or an input that PortAudio knows."""
     from galago_edge.sources.hardware import alsa_card, list_microphones
 
-    if is_test_file(address.target):
-        yield file_finding(name, address.target)
-        return
     if streams(address.target):
-        if fault := server_fault(address.target):
-            yield fail(name, fault, "check its address, power and network: ping it from here")
-        else:
-            yield ok(name, "its server answers")
+        yield from site.try_out(name)
         return
     wanted, rate_hz = address.target, address.options.get("rate")
     microphones = list_microphones(site.system)
     card = alsa_card(wanted, site.system)
     here = ", ".join(microphone.id for microphone in microphones) or "none"
     if card is None:
-        yield _input(name, wanted, site, [one.id for one in microphones])
+        found_input = _input(name, wanted, site, [one.id for one in microphones])
+        tried = () if found_input.level == "fail" else tuple(site.try_out(name))
+        yield from tried or (found_input,)
         return
     found = next((one for one in microphones if one.card == card), None)
     if found is None:
@@ -80,9 +75,10 @@ def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
     elif rate_hz is not None and found.rates_hz and rate_hz not in found.rates_hz:
         rates = ", ".join(map(str, found.rates_hz))
         fix = f"microphone:{wanted}?rate={max(found.rates_hz)}: galago converts exactly, and says so"
+        yield from site.try_out(name)
         yield warn(name, f"card {card} records at {rates} Hz, not at {rate_hz} Hz", fix)
     else:
-        yield ok(name, f"card {card}: {found.name}")
+        yield from tuple(site.try_out(name)) or (ok(name, f"card {card}: {found.name}"),)
 
 
 def _input(name: str, wanted: str, site: Site, cards: list[str]) -> Finding:

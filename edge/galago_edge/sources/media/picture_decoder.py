@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.host.native_stderr import hold_stderr
-from galago_edge.sources.image_folder import decode_image
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.picture_numbers import PictureNumbers
 from galago_edge.sources.media.pictures import to_bgr
+from galago_edge.sources.still_image import decode_image
 
 _SHOW_DAMAGED = {"flags": "+output_corrupt"}
 _CHECKED = {"ffv1": {"err_detect": "explode"}}
