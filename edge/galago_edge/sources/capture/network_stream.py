@@ -120,7 +120,8 @@ class NetworkStream:
         except self._av.FFmpegError as error:
             if path is not None:
                 raise self._no_file(error) from None
-            if self._only_wanted and isinstance(error, self._av.HTTPOtherClientError):
+            refused = (self._av.HTTPOtherClientError, self._av.error.HTTPServerError)
+            if self._only_wanted and isinstance(error, refused):
                 # asked for its sound alone, a camera without any has nothing to play
                 self._only_wanted = False
                 self._open(probing)
@@ -136,12 +137,12 @@ class NetworkStream:
                 stream.discard = self._av.stream.Discard.all
 
     def _says_enough(self) -> bool:
-        wanted = [(self.picture, "picture"), (self.sound, "sound")]
-        if any(
-            track is None or track.codec_context is None
-            for track, what in wanted
-            if what in self._order.gives
-        ):
+        """Tell whether every track is there that is wanted, with what its decoder must know."""
+        tracks = {"picture": self.picture, "sound": self.sound}
+        found = [tracks[what] for what in self._order.gives if tracks[what] is not None]
+        if len(found) < len(self._order.gives) and self._container.format.name != "rtsp":
+            return False  # it may show later; RTSP describes all that there is
+        if any(track.codec_context is None for track in found):
             return False
         return self.sound is None or bool(self.sound.codec_context.sample_rate)
 

@@ -29,8 +29,7 @@ def import_av(need: str) -> Any:
         raise DeviceError(
             error.reason,
             f"{error}; PyAV has no wheel for 32-bit Arm",
-            hint="build it (apt-get install libavformat-dev libavdevice-dev; pip install av), or take a camera "
-            "by USB or HTTP and sound by a sound card or a pipe",
+            hint="build it from its sources, or take a camera by USB or HTTP, a sound card or a pipe",
         ) from None
     av.logging.set_level(None)  # PyAV's default too: lines of FFmpeg's threads may not call into Python
     return av
