@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import termios
 import wave
+from array import array
 from pathlib import Path
 
 import cv2
@@ -26,7 +30,9 @@ from galago_edge.contract.records import (
     StateRecord,
     decode_record,
 )
-from test_kit import OTHER_KEY, make_bundle, wav_bytes
+from real_parts import wait_for
+from real_parts.processes import DEADLINE_S
+from test_kit import OTHER_KEY, TINY_AUDIO, make_bundle, wav_bytes
 
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
 RATE_HZ = 16_000
@@ -188,6 +194,76 @@ def test_a_truncated_recording_is_replayed_as_far_as_it_goes(recording: Path, mi
     assert isinstance(notice, StateRecord) and notice.state == "truncated"
     assert gap == GapRecord(stream="replay", from_ns=3 * 10**9, to_ns=6 * 10**9, cause="truncated")
     assert isinstance(last, StateRecord) and last.state == "failed"
+
+
+@pytest.mark.parametrize("samples", [0, 1, 3_000])
+def test_a_recording_that_is_shorter_than_a_window_is_said_and_fails(
+    samples: int, tmp_path: Path, microphone: Path
+) -> None:
+    command = [*GALAGO, "replay", "pipe:-", "--bundle", str(microphone)]
+    piped = subprocess.run(command, input=bytes(2 * samples), capture_output=True)
+    assert piped.returncode == 1
+    needed = TINY_AUDIO.window_samples
+    assert piped.stderr.decode().splitlines()[0] == (
+        f"Error: - holds {samples} samples without a gap, expected at least {needed}, for one window "
+        "[SOURCE_TOO_SHORT]"
+    )
+    *_, notice, last = records(piped.stdout)
+    assert isinstance(notice, StateRecord) and isinstance(last, StateRecord)
+    assert (notice.subject, notice.state, notice.index) == ("source", "too_short", samples)
+    assert notice.detail == {"found": samples, "needed": needed, "unit": "samples"}
+    assert (last.state, last.detail["reason"], last.detail["windows"]) == ("failed", "SOURCE_TOO_SHORT", 0)
+
+
+def test_one_window_is_enough(tmp_path: Path, microphone: Path) -> None:
+    path = tmp_path / "short.wav"
+    path.write_bytes(wav_bytes(sound()[: TINY_AUDIO.window_samples], RATE_HZ))
+    assert galago("replay", path, "--bundle", microphone).exit_code == 0
+    path.write_bytes(wav_bytes(sound()[: TINY_AUDIO.window_samples - 1], RATE_HZ))
+    result = galago("replay", path, "--bundle", microphone)
+    assert result.exit_code == 1 and "short.wav holds" in result.stderr
+
+
+def test_ctrl_c_is_one_line_and_exit_130_and_every_record_is_whole(recording: Path, microphone: Path) -> None:
+    command = [*GALAGO, "replay", str(recording), "--bundle", str(microphone), "--scores"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout is not None and process.stderr is not None
+        fcntl.fcntl(process.stdout.fileno(), fcntl.F_SETPIPE_SZ, 4096)  # it fills up before the end
+        written = array("i", [0])
+
+        def full() -> bool:
+            fcntl.ioctl(process.stdout, termios.FIONREAD, written)  # type: ignore[arg-type]
+            return written[0] > 2_000
+
+        wait_for(full, "records that nobody reads")
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+        assert process.stderr.read() == b"Interrupted\n"
+    assert process.returncode == 130
+    assert len(records(out)) > 1  # each can be decoded
+    assert out.endswith(b"\n")
+
+
+def test_ctrl_c_leaves_the_old_output_whole(tmp_path: Path, microphone: Path) -> None:
+    out = tmp_path / "events.jsonl"
+    out.write_text("old\n")
+    command = [*GALAGO, "replay", "pipe:-", "--bundle", str(microphone), "--out", str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stderr is not None
+        wait_for(lambda: [path for path in tmp_path.iterdir() if path != out], "the part")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 130
+        assert process.stderr.read() == b"Interrupted\n"
+    assert out.read_text() == "old\n" and list(tmp_path.iterdir()) == [out]
+
+
+def test_closed_standard_output_is_one_line(recording: Path, microphone: Path) -> None:
+    command = [*GALAGO, "replay", str(recording), "--bundle", str(microphone)]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[0] == (
+        "Error: standard output is closed, so nobody would get the records [IO]"
+    )
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,21 @@ def test_a_camera_and_a_microphone_run_side_by_side_each_on_the_bundle_that_fits
     assert last_state(found, "hall").state == last_state(found, "door").state == "ended"
 
 
+def test_a_recording_that_is_shorter_than_a_window_fails_its_stream_alone(
+    root: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "blip.wav").write_bytes(wav_bytes(sound()[:100], RATE_HZ))
+    streams = ("--stream", f"hall={tmp_path / 'blip.wav'}", "--stream", f"door={pictures}")
+    result = galago("run", "--root", root, *streams)
+    assert result.exit_code == 1
+    assert "stream hall: blip.wav holds 100 samples" in result.stderr
+    assert "[SOURCE_TOO_SHORT]" in result.stderr
+    found = records(result.stdout_bytes)
+    states = [record.state for record in found if isinstance(record, StateRecord) and record.stream == "hall"]
+    assert states == ["started", "too_short", "failed"]
+    assert last_state(found, "door").state == "ended"
+
+
 def test_run_and_replay_decide_alike_and_only_run_adds_wall_time(
     root: Path, recording: Path, tmp_path: Path
 ) -> None:

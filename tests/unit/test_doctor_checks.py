@@ -286,7 +286,7 @@ def test_extras_matter_when_something_needs_them(
         monkeypatch,
         cv2="raise ImportError('libGL.so.1: cannot open shared object file')",
         sounddevice="raise OSError('PortAudio library not found')",
-        soundfile=absent,
+        soxr=absent,
         paho=absent,
     )
     case = Case(device)

@@ -275,4 +275,4 @@ def test_every_module_of_the_device_imports_without_training_libraries_or_option
     ]
     loaded = loaded_after("\n".join(f"import {name}" for name in names))
     assert "galago_edge" in loaded
-    assert not loaded & {"tensorflow", "keras", "cv2", "soundfile", "soxr", "sounddevice", *COMPANIONS}
+    assert not loaded & {"tensorflow", "keras", "cv2", "av", "soxr", "sounddevice", *COMPANIONS}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import cv2
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.sources import decode_image, read_image
 from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS, picture_header, picture_size
+from test_kit.pictures import claimed_jpeg, claimed_png, made_png
 
 _SUFFIXES = (".jpg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".pbm", ".tiff", ".gif")
 _COLOURS = {".pgm": 1, ".pbm": 1}
@@ -29,29 +29,6 @@ def picture(width: int, height: int, channels: int = 3) -> npt.NDArray[np.uint8]
 
 def encoded(suffix: str, pixels: npt.NDArray[np.generic], *options: int) -> bytes:
     return cv2.imencode(suffix, pixels, list(options))[1].tobytes()
-
-
-def claimed_jpeg(width: int, height: int) -> bytes:
-    """A small JPEG whose frame header claims another size."""
-    data = bytearray(encoded(".jpg", np.zeros((120, 160, 3), np.uint8)))
-    struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, height, width)
-    return bytes(data)
-
-
-def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG of these rows, each with its filter byte, with further chunks before the data."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    middle = b"".join(chunk(kind, data) for kind, data in chunks)
-    return b"\x89PNG\r\n\x1a\n" + head + middle + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def claimed_png(side: int) -> bytes:
-    """A whole PNG of one bit a pixel, some kilobytes long."""
-    return png(side, side, 1, 0, bytes((1 + -(-side // 8)) * side))
 
 
 @pytest.mark.parametrize("suffix", _SUFFIXES)
@@ -221,7 +198,7 @@ def test_black_on_transparent_is_black_on_white() -> None:
     assert gray(encoded(".png", pixels)) == [255, 0, 127, 254]
     assert gray(encoded(".webp", pixels, cv2.IMWRITE_WEBP_QUALITY, 101)) == [255, 0, 127, 254]
     assert gray(encoded(".png", pixels.astype(np.uint16) * 257)) == [255, 0, 127, 254]
-    palette = png(2, 1, 8, 3, b"\0\0\1", (b"PLTE", bytes(6)), (b"tRNS", bytes([0, 255])))
+    palette = made_png(2, 1, 8, 3, b"\0\0\1", PLTE=bytes(6), tRNS=bytes([0, 255]))
     assert gray(palette) == [255, 0]
 
 

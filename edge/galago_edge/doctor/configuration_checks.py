@@ -75,13 +75,17 @@ def _stream(case: Case, stream: StreamSettings) -> Finding:
     assert case.settings is not None
     installed = ", ".join(case.bundles) or "none"
     try:
-        modality = parse_source(source_of(stream, case.settings.source).address).modality
+        address = parse_source(source_of(stream, case.settings.source).address)
     except LinkError:
-        modality = None  # a path that is not there yet
+        address = None  # a path that is not there yet
     except GalagoError as error:
         return fail(name, str(error), error.hint)
     if stream.bundle is None:
-        fitting = [key for key, manifest in case.bundles.items() if modality in (None, manifest.modality)]
+        fitting = [
+            key
+            for key, manifest in case.bundles.items()
+            if address is None or address.gives(manifest.modality)
+        ]
         if len(fitting) != 1:
             return fail(
                 name,
@@ -98,10 +102,10 @@ def _stream(case: Case, stream: StreamSettings) -> Finding:
     else:
         chosen = stream.bundle
     manifest = case.bundles[chosen]
-    if modality not in (None, manifest.modality):
+    if address is not None and not address.gives(manifest.modality):
         return fail(
             name,
-            f"{chosen} is for a {manifest.modality}, the source is a {modality}",
+            f"{chosen} is for a {manifest.modality}, the source is a {address.modality}",
             "give the stream another source or another bundle",
         )
     try:

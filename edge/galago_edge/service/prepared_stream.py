@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,7 +50,8 @@ class PreparedStream:
         Raises:
             GalagoError: It is missing or cannot be read.
         """
-        return open_source(self.source.address, self.bundle.spec, live=self.live)
+        found = self.source
+        return open_source(found.address, self.bundle.spec, live=self.live, channel=found.channel)
 
 
 def prepare(
@@ -74,7 +76,7 @@ def prepare(
     """
     source = source_of(settings, sources or {})
     address = _address(source)
-    bundle = _bundle(settings, slots, address.modality if address else None)
+    bundle = _bundle(settings, slots, address)
     while True:
         try:
             _check_modality(settings, bundle, address)
@@ -126,7 +128,8 @@ def build_of(
         profile = slots.profile()
         if slots.live:
             ensure_first_load(slots.store, bundle, profile)
-        loaded, stream = _loaded(settings, bundle, profile, accelerator, scores=scores)
+        with contextlib.nullcontext() if judge is None else judge.memory.working():
+            loaded, stream = _loaded(settings, bundle, profile, accelerator, scores=scores)
     except BaseException:  # whatever it was, the folder must not stay held
         if hold is not None:
             hold.close()
@@ -164,7 +167,7 @@ def _loaded(
 
 def _check_modality(settings: StreamSettings, bundle: Bundle, address: Address | None) -> None:
     manifest = bundle.manifest
-    if address is not None and manifest.modality != address.modality:
+    if address is not None and not address.gives(manifest.modality):
         raise InputError(
             Reason.SOURCE_MISMATCH,
             f"stream {settings.name}: {manifest.bundle.name} is for a {manifest.modality}, "
@@ -180,13 +183,13 @@ def _address(source: SourceSettings) -> Address | None:
         return None  # a source that is missing now is the running stream's matter
 
 
-def _bundle(settings: StreamSettings, slots: Slots, modality: Modality | None) -> Bundle:
+def _bundle(settings: StreamSettings, slots: Slots, address: Address | None) -> Bundle:
     if settings.bundle is not None:
         return slots.bundle(settings.bundle)
     bundles = [slots.bundle(name) for name in slots.names()]
     if not bundles:
         raise slots.missing()
-    fitting = [bundle for bundle in bundles if modality in (None, bundle.modality)]
+    fitting = [bundle for bundle in bundles if address is None or address.gives(bundle.modality)]
     if len(fitting) != 1:
         names = ", ".join(bundle.name for bundle in bundles)
         raise CallerError(

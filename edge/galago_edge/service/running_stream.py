@@ -129,4 +129,4 @@ class RunningStream:
                 return failure
         if self._stopping:  # somebody said so while it was being opened
             self.stop()
-        return drive(self._source, self.live, emit)
+        return drive(self._source, self.live, emit, whole=lambda: not (self._stopping or self.endless))

@@ -125,7 +125,7 @@ class Subscription:
         """Yield items as they come, with a Gap wherever this stream lost some. To be called once.
 
         Raises:
-            DeviceError: EXTRA_MISSING; sound must be converted and soxr is not installed.
+            DeviceError: EXTRA_MISSING; an odd rate needs soxr, which is not installed.
         """
         try:
             yield from self._walk()

@@ -13,12 +13,18 @@ from galago_edge.sources.source_kind import SOURCES, Opening
 
 
 def open_source(
-    text: str, preprocess: Preprocess, *, live: bool = False, block_samples: int | None = None
+    text: str,
+    preprocess: Preprocess,
+    *,
+    live: bool = False,
+    block_samples: int | None = None,
+    channel: int | None = None,
 ) -> Source:
     """Open the source that ``text`` names, for a bundle whose ``preprocess`` is given.
 
     ``live`` says that standard input may be fed by a recorder, which cannot wait, if it is live at all.
-    ``block_samples`` is the length of audio blocks; it changes no answer.
+    ``block_samples`` is the length of audio blocks; it changes no answer. ``channel`` is the one of a sound
+    that is taken, from 1; when not given, what the address says.
 
     Raises:
         CallerError: CONFIG_BAD; the text names no known form, or an option that it does not have.
@@ -27,6 +33,8 @@ def open_source(
         DeviceError: EXTRA_MISSING, PLUGIN_BAD.
     """
     address = parse_source(text)
+    wanted: Modality = "microphone" if isinstance(preprocess, AudioPreprocess) else "camera"
+    address = address.seen_as(wanted) or address
     described = address.described
     if address.reopens or described.open is None:
         raise CallerError(
@@ -34,14 +42,20 @@ def open_source(
             f"{address.kind}:{address.shown} is live, expected a recording",
             hint="galago run takes it",
         )
-    wanted: Modality = "microphone" if isinstance(preprocess, AudioPreprocess) else "camera"
     if address.modality != wanted:
         raise InputError(
             Reason.SOURCE_MISMATCH,
             f"the bundle is for a {wanted}, but {address.shown} is {described.what}",
             hint=f"give a {wanted}'s recording, or another bundle",
         )
+    for option in address.options:
+        if option not in described.options:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"source {address.shown}: {option}= is not for {described.what}",
+                hint=f"it knows {', '.join(described.options)}",
+            )
     rate_hz = preprocess.sample_rate_hz if isinstance(preprocess, AudioPreprocess) else None
     with plugin_code("source", address.kind):
-        source = described.open(address, Opening(rate_hz, live, block_samples))
+        source = described.open(address, Opening(rate_hz, live, block_samples, channel))
         return source if address.kind in SOURCES.own() else ForeignSource(address.kind, source)

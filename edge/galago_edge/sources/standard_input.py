@@ -55,7 +55,7 @@ class PcmPipe:
         ``block_samples`` is the length of a block before conversion; 20 ms when not given.
 
         Raises:
-            DeviceError: EXTRA_MISSING; the rates differ and soxr is not installed.
+            DeviceError: EXTRA_MISSING; an odd rate needs soxr, which is not installed.
             LinkError: SOURCE_MISSING; standard input is closed.
         """
         self._fd, self._pipe_hz, self._rate_hz = fd, pipe_hz, rate_hz

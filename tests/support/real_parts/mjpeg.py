@@ -41,7 +41,8 @@ class MjpegServer:
     """A camera at ``url`` that shows an even gray with a moving bar; keeps its port over restarts.
 
     ``level`` (gray), ``levels`` (one a frame in turn) or ``pictures``, ``size`` (width, height), ``fps``,
-    ``stalled``, ``login`` and ``missing`` may be set any time.
+    ``stalled``, ``login`` and ``missing`` may be set any time, and ``picture``: what it sends instead of its
+    own.
     """
 
     boundary = "frame"
@@ -65,6 +66,7 @@ class MjpegServer:
         self.pictures: tuple[bytes, ...] = ()
         """Whole JPEGs to be shown in turn instead; each viewer begins with the second."""
         self.stalled = False
+        self.picture: bytes | None = None
         self.login = login
         self.digest = digest
         self.lengths = lengths
@@ -176,7 +178,7 @@ class MjpegServer:
             number += 1
             levels, pictures = self.levels, self.pictures
             bar = number * 8 % (self.size[1] // 4)
-            data = (
+            data = self.picture or (
                 pictures[number % len(pictures)]
                 if pictures
                 else _jpeg(levels[number % len(levels)], bar, self.size)

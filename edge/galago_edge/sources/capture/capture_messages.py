@@ -24,7 +24,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
     shown: str
     """What to call it in messages."""
     options: dict[str, int]
-    """What its address declares: ``width``, ``height``, ``fps``; ``rate``, ``channels``."""
+    """What its address declares: ``width``, ``height``, ``fps``; ``rate``, ``channels``, ``channel``."""
     fps: float | None
     """At most so many frames a second count; None for all."""
     rate_hz: int | None

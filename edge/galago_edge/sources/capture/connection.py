@@ -32,7 +32,7 @@ def connect(
     """Do what ``open_capture`` promises for a camera or microphone; ``program`` is what reads the device."""
     process, opened = opened_process(address, settings, rate_hz, (wanted_of(address),), program=program)
     try:
-        return capture_of(address, process, opened)
+        return capture_of(address, settings, process, opened)
     except BaseException:  # whatever it was, the child must be ended
         process.close()
         raise
@@ -69,7 +69,7 @@ def opened_process(
         raise
 
 
-def capture_of(address: Address, link: CaptureLink, opened: Opened) -> Capture:
+def capture_of(address: Address, settings: SourceSettings, link: CaptureLink, opened: Opened) -> Capture:
     """Return what ``address`` wants of an open stream.
 
     Raises:
@@ -79,7 +79,7 @@ def capture_of(address: Address, link: CaptureLink, opened: Opened) -> Capture:
     if wanted_of(address) == "picture" and isinstance(opened.description, CameraDescription):
         return FrameCapture(link, opened.description)
     if wanted_of(address) == "sound" and isinstance(sound, MicrophoneDescription):
-        return SoundCapture(link, sound)
+        return SoundCapture(link, sound, _options(address, settings).get("channel"))
     what = "sound" if wanted_of(address) == "sound" else "pictures"
     raise LinkError(
         Reason.SOURCE_MISMATCH,
@@ -112,7 +112,7 @@ def _order(
         kind=_kind(address),
         target=with_login(address.target, login_of(settings)),
         shown=address.shown,
-        options={name: value for name, value in address.options.items() if name != "loop"},
+        options={name: value for name, value in _options(address, settings).items() if name != "loop"},
         fps=address.options.get("fps") if settings.fps is UNSET else settings.fps,
         rate_hz=rate_hz,
         open_s=settings.open_s,
@@ -124,6 +124,11 @@ def _order(
         ca_file=settings.ca_file,
         fingerprint=settings.fingerprint,
     )
+
+
+def _options(address: Address, settings: SourceSettings) -> dict[str, int]:
+    """Return what is declared of the device; what the settings say counts."""
+    return address.options | ({} if settings.channel is None else {"channel": settings.channel})
 
 
 def _opened(process: CaptureProcess, address: Address, open_s: float) -> Opened:

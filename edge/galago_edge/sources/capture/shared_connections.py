@@ -84,7 +84,7 @@ class SharedConnections:
             # how an RTSP camera sends, and which pictures count, are said for its pictures
             of, its_settings = expected["picture"]
             connection.begin(lambda: self._open(of, its_settings, rate_hz, ("picture", "sound")))
-        return connection.join(address, settings.open_s)
+        return connection.join(address, settings)
 
 
 def _key(address: Address, settings: SourceSettings) -> _Key:
@@ -126,19 +126,19 @@ class _SharedConnection:
         self._begun.set_result((process, opened))
         self._thread.start()
 
-    def join(self, address: Address, open_s: float) -> Capture:
+    def join(self, address: Address, settings: SourceSettings) -> Capture:
         """Return the half that ``address`` wants.
 
         Raises:
             GalagoError: It could not be opened, or does not give that.
         """
         try:
-            _, opened = self._begun.result(open_s)
+            _, opened = self._begun.result(settings.open_s)
         except TimeoutError:
-            raise not_open(address, open_s) from None
+            raise not_open(address, settings.open_s) from None
         reader = self._readers[wanted_of(address)]
         try:
-            return capture_of(address, reader, opened)
+            return capture_of(address, settings, reader, opened)
         except BaseException:  # it does not give that: the other may go on
             reader.close()
             raise

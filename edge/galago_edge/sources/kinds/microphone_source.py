@@ -23,8 +23,12 @@ print(*(device["name"] for device in sounddevice.query_devices() if device["max_
 """
 
 
-_OPTIONS: dict[str, OptionReader] = {"rate": integer(4_000, 192_000), "channels": integer(1, 64)}
-_EXTRA = Extra("microphone", (Library("sounddevice", "sounddevice"), Library("soxr", "soxr")))
+_OPTIONS: dict[str, OptionReader] = {
+    "rate": integer(4_000, 192_000),
+    "channels": integer(1, 64),
+    "channel": integer(1, 64),
+}
+_EXTRA = Extra("microphone", (Library("sounddevice", "sounddevice"),))
 
 
 def _split(rest: str) -> tuple[str, str]:

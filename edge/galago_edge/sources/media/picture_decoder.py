@@ -32,6 +32,7 @@ _JPEG_WARNINGS = (b"Corrupt JPEG data", b"Premature end of JPEG", b"Invalid ", b
 """How libjpeg begins the lines that it writes about data that it decodes all the same."""
 _HARMLESS = b"extraneous bytes before marker 0xd9"
 """The picture is whole and something stands behind it: many cameras fill their blocks up in that way."""
+_TINY_BYTES = 16
 _MOST_DELAYED = 64
 """So many packets may wait for a verdict; no codec reorders more than 16 pictures."""
 
@@ -67,7 +68,7 @@ class Damage:
     """As of a picture."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Sent:
     """A packet that the decoder was given, until it is known what it was worth."""
 
@@ -75,8 +76,13 @@ class _Sent:
     pts: int | None
     key: bool
     bad: bool
+    behind_hole: bool = False
+    """Packets before it are lost."""
     done: bool = False
     """Its picture came, or will not come."""
+    given_up: bool = False
+    tiny: bool = False
+    """It may just say that there is no picture, as MPEG-4 does behind two in one packet."""
     passed: int = 0
     """Pictures of later packets that came meanwhile."""
 
@@ -118,7 +124,9 @@ class PictureDecoder:
         self._lost: list[_Sent] = []
         """Packets without a picture, which belong between those that are shown."""
         self._chain = _Chain()
+        self._hole = False
         self._numbers = PictureNumbers(context.extradata) if self.codec == "h264" else None
+        self._shown_pts: int | None = None
         self._interlaced = False
         """Two packets may hold the two fields of one picture."""
 
@@ -132,6 +140,8 @@ class PictureDecoder:
             yield self._jpeg_of(packet)
             return
         sent = _Sent(self._count, packet.pts, bool(packet.is_keyframe), bool(packet.is_corrupt))
+        sent.tiny = packet.size < _TINY_BYTES
+        sent.behind_hole, self._hole = self._hole, False
         sent.done = bool(packet.is_discard)  # what an edit list leaves out is decoded and not shown
         if self._numbers is not None:
             sent.bad |= not self._numbers.follows(packet)
@@ -141,11 +151,14 @@ class PictureDecoder:
         try:
             frames = self._context.decode(packet)
         except self._errors:
-            sent.bad = sent.done = True
-            self._lost.append(sent)
+            sent.bad = True  # its picture may come all the same, as far as it could be decoded
             frames = []
         self._take(frames)
         yield from self._known()
+
+    def expect_damage(self) -> None:
+        """Tell it that packets before the next one are lost: what relies on them is damaged."""
+        self._hole = True
 
     def flush(self) -> Iterator[Picture | Damage]:
         """Yield what is left when the stream has ended.
@@ -169,32 +182,37 @@ class PictureDecoder:
         data = bytes(packet)
         try:
             with hold_stderr(_is_jpeg_warning) as warnings:
-                pixels = decode_image(data, self._name)
+                pixels = decode_image(data, self._name, largest_pixels=self._largest)
         except InputError:
             return Damage(packet.pts)
         damaged = bool(packet.is_corrupt) or not all(_HARMLESS in line for line in warnings)
-        return (
-            Damage(packet.pts)
-            if damaged and not self._conceal
-            else Picture(lambda: pixels, packet.pts, data, damaged)
-        )
+        if damaged and not self._conceal:
+            return Damage(packet.pts)
+        return Picture(lambda: pixels, packet.pts, data, damaged)
 
     def _take(self, frames: list[Any]) -> None:
         for frame in frames:
             sent = frame.opaque
             if not isinstance(sent, _Sent):  # the decoder lost the mark
                 sent = next((sent for sent in self._sent if not sent.done), None)
-                if sent is None:
-                    continue
+            if sent is None or sent.given_up:
+                continue  # it was called lost already
             sent.done = True
             self._interlaced |= bool(frame.interlaced_frame)
             sent.bad |= bool(frame.is_corrupt)
             sent.key |= bool(frame.key_frame)
             self._frames.append((sent, frame))
-            for earlier in self._sent:
-                if earlier.number >= sent.number:
-                    break
-                earlier.passed += 1
+            for other in self._sent:
+                if self._is_between(other.pts, sent.pts):
+                    self._give_up(other)  # it should have been shown before
+                other.passed += other.number < sent.number
+            self._shown_pts = sent.pts
+
+    def _is_between(self, pts: int | None, shown: int | None) -> bool:
+        """Tell whether a stamp lies between the last picture and the one that is shown now."""
+        if pts is None or shown is None:
+            return False
+        return pts < shown and (self._shown_pts is None or pts > self._shown_pts)
 
     def _known(self) -> Iterator[Picture | Damage]:
         """Yield what needs no later packet to be judged."""
@@ -220,17 +238,16 @@ class PictureDecoder:
     def _give_up(self, sent: _Sent) -> None:
         """Say that a packet has no picture; without an error it does not make the following ones bad."""
         if not sent.done:
-            sent.done = True
-            if self.codec not in _HIDING and not self._interlaced:
+            sent.done = sent.given_up = True
+            if sent.bad or not (sent.tiny or self.codec in _HIDING or self._interlaced):
                 self._lost.append(sent)
 
     def _lost_before(self, pts: int | None) -> Iterator[Damage]:
         """Yield the damage that is shown before ``pts``; all of it with None."""
-        later = (
-            [] if pts is None else [sent for sent in self._lost if sent.pts is not None and sent.pts > pts]
-        )
-        gone = [sent for sent in self._lost if sent not in later]
-        self._lost = later
+        gone = [sent for sent in self._lost if pts is None or sent.pts is None or sent.pts < pts]
+        self._lost = [sent for sent in self._lost if not (pts is None or sent.pts is None or sent.pts < pts)]
+        # those without a stamp stay in the order of decoding
+        gone.sort(key=lambda sent: sent.number if sent.pts is None else sent.pts)
         for sent in gone:
             yield Damage(sent.pts)
 
@@ -258,6 +275,7 @@ class _Chain:
         if not self._begun:
             self._begun = True
             self._broken = not sent.key  # what it relies on is not there
+        self._broken |= sent.behind_hole
         if sent.key:
             self._broken_before, self._broken = self._broken, sent.bad
             self._key_pts = sent.pts
