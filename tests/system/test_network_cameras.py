@@ -206,7 +206,7 @@ def test_what_no_stream_is_is_said_in_words(rtsp_camera: RtspServer, tmp_path: P
     assert "no stream at this path (404)" in str(refused(opened, f"camera:rtsp://{base}/other"))
     assert "no stream at this path (404)" in str(refused(opened, f"camera:rtsp://{base}/a b/für"))
     silent = refused(opened, f"microphone:rtsp://{base}/live")
-    assert "has no sound" in str(silent) and silent.reason is Reason.SOURCE_MISMATCH
+    assert " no sound" in str(silent) and silent.reason is Reason.SOURCE_MISMATCH
     closed = free_port()
     assert "nothing listens" in str(refused(opened, f"camera:rtsp://127.0.0.1:{closed}/live"))
     assert "nothing listens" in str(refused(opened, f"camera:rtsp://[::1]:{closed}/live"))

@@ -12,6 +12,7 @@ from msgspec import UNSET
 from galago_edge.children.channel import MAX_PAYLOAD
 from galago_edge.sources.capture.capture_messages import MicrophoneDescription, Overrun, Sound
 from galago_edge.sources.capture.frame_server import ParentLink
+from galago_edge.sources.media.sound_packets import raw_samples
 from galago_edge.sources.sample_conversion import to_int16
 
 _NS_PER_S = 1_000_000_000
@@ -101,10 +102,7 @@ class SoundTrack:
 
 def samples_of(frame: Any) -> npt.NDArray[np.int16]:
     """Return the samples of an ``av.AudioFrame`` as int16, shape ``(n, channels)``: step 1 of ``pcm/1``."""
-    channels = int(frame.layout.nb_channels)
-    raw = frame.to_ndarray()
-    raw = raw.T if frame.format.is_planar else raw.reshape(-1, channels)
-    return np.ascontiguousarray(to_int16(raw), "<i2")
+    return np.ascontiguousarray(to_int16(raw_samples(frame, int(frame.layout.nb_channels))), "<i2")
 
 
 def _stamp_ns(frame: Any) -> int | None:

@@ -100,41 +100,72 @@ class NetworkStream:
             yield packet
 
     def _open(self, probing: dict[str, str]) -> None:
-        order, began = self._order, time.monotonic()
-        path = file_path(order.target) if is_test_file(order.target) else None
-        try:
-            url = path if path is not None else stream_url(order.target)
-        except ValueError as error:
-            raise LinkError(
-                Reason.SOURCE_MISSING,
-                f"{self._shown} is no usable address: {error}",
-                hint="rtsp://USER:PASSWORD@HOST:PORT/PATH; escape @ / # % in a password as %40 %2F %23 %25",
-            ) from None
-        read_s = _PATIENCE * max(order.open_s, order.stall_s)
-        try:
-            self._container = self._av.open(
-                url,
-                container_options=_options(url, order, self._only_wanted) | probing,
-                timeout=(order.open_s, read_s),
-            )
-        except self._av.FFmpegError as error:
-            if path is not None:
-                raise self._no_file(error) from None
-            refused = (self._av.HTTPOtherClientError, self._av.error.HTTPServerError)
-            if self._only_wanted and isinstance(error, refused):
-                # asked for its sound alone, a camera without any has nothing to play
-                self._only_wanted = False
-                self._open(probing)
-                return
-            waited_out = time.monotonic() - began >= order.open_s
-            raise open_fault(error, url, self._shown, waited_out, order.open_s) from None
-        self._paced = path is not None or self._container.format.name in _IN_BURSTS
+        """Connect and find the tracks.
+
+        Raises:
+            LinkError: As the constructor says.
+            CallerError: CONFIG_BAD; how its certificate is to be checked is said in a way that is not there.
+        """
+        order = self._order
+        if is_test_file(order.target):
+            self._container = self._file(file_path(order.target))
+        else:
+            self._container = self._connected(self._url(), probing)
+        self._paced = is_test_file(order.target) or self._container.format.name in _IN_BURSTS
         streams = self._container.streams
         self.picture = streams.best("video") if "picture" in order.gives else None
         self.sound = streams.best("audio") if "sound" in order.gives else None
         for stream in streams:
             if stream not in (self.picture, self.sound):
                 stream.discard = self._av.stream.Discard.all
+
+    def _url(self) -> str:
+        try:
+            return stream_url(self._order.target)
+        except ValueError as error:
+            raise LinkError(
+                Reason.SOURCE_MISSING,
+                f"{self._shown} is no usable address: {error}",
+                hint="rtsp://USER:PASSWORD@HOST:PORT/PATH; escape @ / # % in a password as %40 %2F %23 %25",
+            ) from None
+
+    def _connected(self, url: str, probing: dict[str, str]) -> Any:
+        """Return the open ``av.InputContainer``."""
+        order, began = self._order, time.monotonic()
+        try:
+            return self._av.open(
+                url,
+                container_options=_options(url, order, self._only_wanted) | probing,
+                timeout=(order.open_s, _PATIENCE * max(order.open_s, order.stall_s)),
+            )
+        except self._av.FFmpegError as error:
+            waited_out = time.monotonic() - began >= order.open_s
+            fault = open_fault(error, url, self._shown, waited_out, order.open_s)
+            refused = (self._av.HTTPOtherClientError, self._av.error.HTTPServerError)
+            if not (self._only_wanted and isinstance(error, refused)):
+                raise fault from None
+        self._only_wanted = False
+        try:
+            return self._connected(url, probing)
+        except LinkError:
+            # asked for its sound alone, a camera without any has nothing to play
+            raise (self._nothing("may have") if order.gives == ("sound",) else fault) from None
+
+    def _file(self, path: str) -> Any:
+        try:
+            return self._av.open(path)
+        except self._av.FFmpegError as error:
+            if type(error).__name__ == "InvalidDataError":
+                raise LinkError(
+                    Reason.SOURCE_MISMATCH,
+                    f"{self._shown} is no video or sound",
+                    hint="ffprobe FILE shows what it is",
+                ) from None
+            raise LinkError(
+                Reason.SOURCE_MISSING,
+                f"{self._shown} cannot be opened ({error.strerror})",
+                hint="check the path",
+            ) from None
 
     def _says_enough(self) -> bool:
         """Tell whether every track is there that is wanted, with what its decoder must know."""
@@ -151,23 +182,12 @@ class NetworkStream:
             self._container.close()
             self._container = None
 
-    def _nothing(self) -> LinkError:
+    def _nothing(self, has: str = "has") -> LinkError:
         wanted = " and no ".join("pictures" if what == "picture" else "sound" for what in self._order.gives)
         return LinkError(
             Reason.SOURCE_MISMATCH,
-            f"{self._shown} has no {wanted}",
+            f"{self._shown} {has} no {wanted}",
             hint="switch it on in the camera, or take the address of another stream",
-        )
-
-    def _no_file(self, error: Any) -> LinkError:
-        if type(error).__name__ == "InvalidDataError":
-            return LinkError(
-                Reason.SOURCE_MISMATCH,
-                f"{self._shown} is no video or sound",
-                hint="ffprobe FILE shows what it is",
-            )
-        return LinkError(
-            Reason.SOURCE_MISSING, f"{self._shown} cannot be opened ({error.strerror})", hint="check the path"
         )
 
 
