@@ -219,6 +219,13 @@ def test_what_no_stream_is_is_said_in_words(rtsp_camera: RtspServer, tmp_path: P
     assert "is no video or sound" in str(refused(opened, f"camera:file:{tmp_path}/text.mp4"))
 
 
+def test_an_rtsp_camera_may_send_by_udp(rtsp_camera: RtspServer, opened: Open) -> None:
+    capture = opened(f"camera:{rtsp_camera.url}", transport="udp")
+    assert frame_of(capture).pixels.shape == (240, 320, 3)
+    rtsp_camera.level(220)
+    wait_for(lambda: abs(float(frame_of(capture).pixels[:60].mean()) - 220) < 12, "the new level is not seen")
+
+
 def test_what_answers_but_is_no_camera_is_a_mismatch(opened: Open) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 

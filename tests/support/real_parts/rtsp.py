@@ -30,7 +30,7 @@ def _has_rtsp_server() -> bool:
 class RtspServer:
     """A camera at ``url`` that shows an even gray with a moving bar; keeps its port over restarts.
 
-    Sizes are multiples of 16. TCP only, as the runtime asks for it.
+    Sizes are multiples of 16. Over TCP or UDP, as is asked for.
     """
 
     def __init__(

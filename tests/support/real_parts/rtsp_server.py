@@ -175,7 +175,7 @@ def main() -> None:
     heard = f"{ears}{SOUNDS[sound]}" if SOUNDS[sound] else ""
     factory.set_launch(f"( {source} ! {ENCODERS[codec].format(fps=fps)} {heard} )")
     factory.set_shared(True)
-    factory.set_protocols(GstRtsp.RTSPLowerTrans.TCP)
+    factory.set_protocols(GstRtsp.RTSPLowerTrans.TCP | GstRtsp.RTSPLowerTrans.UDP)
     factory.set_latency(0)
     factory.connect("media-configure", camera.configure)
     server = GstRtspServer.RTSPServer()
