@@ -42,6 +42,7 @@ test: $(DEV_STAMP) lint parts
 
 bench: $(DEV_STAMP)
 	$(BIN)/python benchmarks/frontend.py
+	$(BIN)/python benchmarks/resampling.py
 	$(BIN)/python benchmarks/decision.py
 	$(BIN)/python benchmarks/runtimes.py
 

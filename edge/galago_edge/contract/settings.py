@@ -83,6 +83,21 @@ class PlausibilitySettings(Table, frozen=True, kw_only=True):
     """Over so long, more than 2 % more or fewer samples than the declared rate promises."""
 
 
+Corners = tuple[Annotated[float, msgspec.Meta(ge=0.0, le=1.0)], ...]
+"""Fractions of width and height: left, top, right, bottom of a rectangle, or x and y of each corner."""
+
+
+class ViewSettings(Table, frozen=True, kw_only=True):
+    """What a stream sees of a camera's pictures: :mod:`galago_edge.sources.picture_view`."""
+
+    rotate: Literal[0, 90, 180, 270] | UnsetType = UNSET
+    """Degrees clockwise."""
+    region: Corners | UnsetType = UNSET
+    """What is kept."""
+    mask: tuple[Corners, ...] | UnsetType = UNSET
+    """What is blacked out."""
+
+
 class SourceSettings(LoginTable, frozen=True, kw_only=True):
     """``[source.NAME]``: a camera or microphone, and when it counts as lost."""
 
@@ -110,6 +125,10 @@ class SourceSettings(LoginTable, frozen=True, kw_only=True):
     breaker_s: Seconds = 8.0
     steady_s: Seconds = 5.0
     """How long items must flow before a source that was lost is ``healthy`` again."""
+    rotate: Literal[0, 90, 180, 270] | UnsetType = UNSET
+    region: Corners | UnsetType = UNSET
+    mask: tuple[Corners, ...] | UnsetType = UNSET
+    """These three as in :class:`ViewSettings`: a Struct inherits fields from one other alone."""
     gap_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 1_000
     """A stream that got no frame for so long has a gap."""
     ca_file: str = ""
@@ -119,8 +138,12 @@ class SourceSettings(LoginTable, frozen=True, kw_only=True):
     plausibility: PlausibilitySettings = PlausibilitySettings()
 
 
-class StreamSettings(Table, frozen=True, kw_only=True):
-    """One ``[[stream]]``."""
+ViewTable = ViewSettings | SourceSettings
+"""A table that may say what is seen of a picture."""
+
+
+class StreamSettings(ViewSettings, frozen=True, kw_only=True):
+    """One ``[[stream]]``; what it says of the view counts before what its source says."""
 
     name: Name
     source: Annotated[str, msgspec.Meta(min_length=1)]

@@ -138,7 +138,7 @@ class AudioFile:
             promised = self._reader.promised
             found = f"it holds {self._frames} of the {promised} samples its header promises"
             if promised is None or promised <= self._frames:
-                found = f"it holds {self._frames} samples and ends before its end"
+                found = f"it holds {self._frames} samples, and its end is missing"
             also = f", and is damaged in {_places(damaged)}" if damaged else ""
             raise InputError(
                 Reason.AUDIO_TRUNCATED,

@@ -1,9 +1,9 @@
-"""Where the samples of an uncompressed sound file lie: WAV, RF64, W64, AIFF and AU, by their content.
+"""Where the samples of an uncompressed sound file lie: WAV, RF64, W64, AIFF, CAF and AU, by their content.
 
 Sizes are compared with the file's, so that one that is cut off is known as such. Specifications: Microsoft
 and IBM, Multimedia Programming Interface and Data Specifications 1.0 (RIFF); Microsoft, Multiple Channel
-Audio Data and WAVE Files (extensible); EBU Tech 3306 (RF64); Sony, Wave64 1.6; Apple, AIFF 1.3 and AIFF-C;
-Sun, audio.h (AU).
+Audio Data and WAVE Files (extensible); EBU Tech 3306 (RF64); Sony, Wave64 1.6; Apple, AIFF 1.3, AIFF-C and
+Core Audio Format 1.0; Sun, audio.h (AU).
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ def read_header(file: BinaryIO) -> PcmLayout | CompressedLayout | None:
         return _w64(file, size)
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return _aiff(file, size)
+    if head[:8] == b"caff\0\1\0\0":
+        return _caf(file, size)
     return _au(head, size) if head[:4] == b".snd" else None
 
 
@@ -223,8 +225,8 @@ def _only_chunks(file: BinaryIO, at: int, size: int, mark: str) -> bool:
 
 def _take(file: BinaryIO, first: int, count: int, length: int) -> bytes:
     file.seek(first)
-    data = file.read(count)
-    if length < count or len(data) < count:
+    data = file.read(max(0, count))
+    if length < count or not 0 <= count <= len(data):
         raise PcmHeaderError("it ends inside its header")
     return data
 
@@ -287,6 +289,36 @@ def _aiff(file: BinaryIO, size: int) -> PcmLayout | CompressedLayout:
     sound, little, frames = common
     layout = PcmLayout(sound, little, samples[0], None)
     return _measured(layout, frames * layout.frame_bytes, frames == 0 and samples[1] <= 8 < size - samples[0])
+
+
+def _caf(file: BinaryIO, size: int) -> PcmLayout | CompressedLayout | None:
+    at = 8
+    layout: PcmLayout | None = None
+    while at + 12 <= size:
+        name, length = struct.unpack(">4sq", _take(file, at, 12, 12))
+        first = at + 12
+        if name == b"desc":
+            rate_hz, kind, flags, _, _, channels, bits = struct.unpack(
+                ">d4sIIIII", _take(file, first, 32, length)
+            )
+            width = -(-bits // 8)
+            encoding = {
+                b"lpcm": (_FLOATS if flags & 1 else _SIGNED).get(width),
+                b"alaw": "alaw",
+                b"ulaw": "ulaw",
+            }.get(kind)
+            if encoding is None:
+                return None
+            if not 0 < rate_hz < 1e9:
+                raise PcmHeaderError("its rate is no number of samples per second")
+            layout = PcmLayout(PcmFormat(encoding, channels, int(rate_hz)), bool(flags & 2), first, None)
+        elif name == b"data" and layout is not None:
+            layout = PcmLayout(layout.format, layout.little, first + 4, None)  # behind a count of edits
+            return layout if length < 0 else _measured(layout, max(0, length - 4), False)
+        if length < 0:
+            break
+        at = first + length
+    raise PcmHeaderError("it ends before its samples")
 
 
 def _extended(data: bytes) -> int:

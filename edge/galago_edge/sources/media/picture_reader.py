@@ -68,7 +68,7 @@ class PictureReader:
         except OSError as error:
             self.close()
             raise disk_error(error, f"read {path}") from error
-        except BaseException:
+        except BaseException:  # whatever it was, nothing stays open
             self.close()
             raise
         self.tick: Fraction = self._stream.time_base
@@ -162,7 +162,7 @@ class PictureReader:
         needed = _OVERHEAD_BYTES
         if self._avi and before_dts is not None and packet.dts is not None:
             needed += _EMPTY_CHUNK_BYTES * max(0, packet.dts - before_dts)  # one for each picture left out
-        return bool(0 < before < packet.pos - needed)
+        return before > 0 and bool(packet.pos > before + needed)
 
     def _note_end(self, packet: Any) -> None:
         stamp = packet.pts if packet.pts is not None and not self._avi else packet.dts

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.sources.media.container_end import is_cut_off
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.ogg_pages import OggLink, ogg_links
+from galago_edge.sources.media.recording_container import OPTIONS
 from galago_edge.sources.media.sound_packets import SoundPackets
-from galago_edge.sources.media.sound_promise import promised_frames
+from galago_edge.sources.media.sound_promise import promised_frames, sound_bytes
 from galago_edge.sources.media.stamped_samples import StampedSamples
 from galago_edge.sources.pcm_header import CompressedLayout
 from galago_edge.sources.sample_conversion import PcmFormat
 from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, unreadable_sound
 
-_OPTIONS = {"protocol_whitelist": "file"}
-"""A file never makes this computer open something in the network."""
-_PLAYLISTS = frozenset({"hls", "dash", "concat", "sdp", "rtsp", "imf"})
 _CHUNK_FRAMES = 16_384
 _LATE_S = 0.1
 """Sound that begins so much later than its container is told; most begin a few milliseconds later."""
@@ -51,23 +51,21 @@ class SoundContainer:
             ogg = self._file.read(4) == b"OggS"
             self._links = ogg_links(self._file) if ogg else []
             size = os.fstat(self._file.fileno()).st_size
-            self._cut = header is not None and header.end_byte is not None and header.end_byte > size
+            stated = None if header is None else header.end_byte
+            self._cut = stated > size if stated is not None else is_cut_off(path)
             link = self._link(0)
+            self._described = link.description()
             self.format: PcmFormat = link.samples.format
             self.promised: int | None = promised_frames(
-                path, link.container, link.stream, self.format.rate_hz, header
+                path, link.container, link.stream, self.format.rate_hz, cut=self._cut, header=header
             )
-        except BaseException:
+        except BaseException:  # whatever it was, nothing may stay open
             self.close()
             raise
 
     def description(self) -> dict[str, Any]:
         """Return the container, and which of several sounds it is."""
-        link = self._link(0) if self._open is None else self._open
-        described: dict[str, Any] = {"container": link.container.format.name.partition(",")[0]}
-        if len(link.container.streams.audio) > 1:
-            described |= {"sounds": len(link.container.streams.audio), "sound": link.stream.index}
-        return described
+        return self._described
 
     def pieces(self) -> Iterator[SoundPiece]:
         """Yield the samples of all links, and what is missing.
@@ -101,6 +99,9 @@ class SoundContainer:
     def _end(self, number: int, link: _Link) -> Iterator[SoundPiece]:
         """Yield what is missing behind the last samples."""
         samples = link.samples
+        if link.container.format.name == "aac" and (lost := samples.lost_among(sound_bytes(self._file))):
+            # FFmpeg passes over what is no ADTS frame, and nothing tells where it did
+            yield Hole(lost, "unreadable", {"place": "unknown"})
         cut = samples.lost_at_end > 0
         missing = samples.lost_at_end
         if self._links:
@@ -130,26 +131,39 @@ class _Link:
         self.number = number
         part = part or OggLink(0, os.fstat(file.fileno()).st_size)
         try:  # given as an open file, so that nothing depends on its name
-            self.container = av.open(_Part(file, part), options=_OPTIONS)
+            self.container = av.open(_Part(file, part), options=OPTIONS, metadata_errors="replace")
         except (av.error.FFmpegError, ValueError) as error:
             raise unreadable_sound(path, _why(path, error)) from None
         try:
-            name = self.container.format.name
             self.stream = self.container.streams.best("audio")
-            if _PLAYLISTS & set(name.split(",")) or self.stream is None:
-                what = "it is a list of other files" if self.stream is not None else "it holds no sound"
-                raise unreadable_sound(path, what)
+            if self.stream is None:
+                raise unreadable_sound(path, "it holds no sound")
             packets = SoundPackets(av, self.container, self.stream, path)
-            self.samples = StampedSamples(packets, holes_are_damage=part.damaged > 0)
-        except BaseException:
+            self.samples = StampedSamples(
+                packets, holes_are_damage=part.damaged > 0, end_s=_vorbis_end_s(self.stream, part)
+            )
+        except BaseException:  # whatever it was, nothing may stay open
             self.container.close()
             raise
+
+    def description(self) -> dict[str, Any]:
+        described: dict[str, Any] = {"container": self.container.format.name.partition(",")[0]}
+        if len(self.container.streams.audio) > 1:
+            described |= {"sounds": len(self.container.streams.audio), "sound": self.stream.index}
+        return described
 
     def late_ns(self) -> int:
         """Return how much later than the container its sound begins, in ns."""
         start_us = self.container.start_time
         first = self.samples.first_stamp_s
         return 0 if start_us is None or first is None else round(first * 1e9) - start_us * 1000
+
+
+def _vorbis_end_s(stream: Any, part: OggLink) -> Fraction | None:
+    """Return how long Vorbis is by its last page; FFmpeg gives more of a sound that fits in one page."""
+    if not part.ends or stream.codec_context.name != "vorbis" or stream.duration is None:
+        return None
+    return Fraction(stream.duration) * Fraction(stream.time_base)
 
 
 class _Part:

@@ -22,7 +22,7 @@ _IN_INTEGERS = {
     "ac3": "ac3_fixed",
 }
 """FFmpeg's decoders that compute in integers, by the name of those that do not and come first."""
-_CHECKED = frozenset({"flac", "wavpack", "tta", "alac", "ape", "tak"})
+_CHECKED = frozenset({"flac", "wavpack", "tta", "alac", "ape", "tak", "ac3", "eac3"})
 """Their checksums are looked at; other decoders take the same option for pedantry."""
 _COUNTED = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "truehd", "mlp", "loas", "adx", "gsm", "amr"})
 """Formats without time stamps: FFmpeg counts packets, so what is missing is seen only in the bytes."""
@@ -90,6 +90,8 @@ class SoundPackets:
         self._decoder = self._choose(av, stream.codec_context)
         self._trimmed = self._decoder is stream.codec_context
         """Whether the decoder moves the stamp of a packet whose first samples are not to be heard."""
+        self.bytes = 0
+        """Of all packets up to here."""
         self._usual_bytes = 0.0
         self._usual_seconds = Fraction(0)
         self._end_byte: int | None = None
@@ -100,6 +102,7 @@ class SoundPackets:
             if packet is None:
                 yield LostSound(self._usual_seconds)
                 continue
+            self.bytes += packet.size
             if packet.size and (lost := self._skipped(packet)):
                 yield LostSound(lost * self._usual_seconds)
             if packet.is_corrupt:
@@ -114,6 +117,12 @@ class SoundPackets:
             for index, frame in enumerate(frames):
                 if frame.samples:
                     yield self._decoded(frame, packet if index == 0 and packet.size else None)
+
+    def seconds_of(self, passed_over: int) -> Fraction:
+        """Return how long bytes of no packet would have been; 0 when they are too few for one."""
+        if not self._usual_bytes:
+            return Fraction(0)
+        return int(passed_over / self._usual_bytes) * self._usual_seconds
 
     def _packets(self) -> Iterator[Any]:
         """Yield packets, and None where the demuxer stumbled."""

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 from galago_edge.sources.pcm_header import CompressedLayout
 
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-_ASF_LIVE = 1
 _HEAD_BYTES = 1 << 16
 _XING_AT = {(1, False): 36, (1, True): 21, (2, False): 21, (2, True): 13}
 """Where the Xing header stands in a frame, by MPEG version (1; 2 and 2.5) and whether it is mono."""
@@ -23,11 +22,12 @@ _VBRI_AT = 36
 
 
 def promised_frames(
-    path: Path, container: Any, stream: Any, rate_hz: int, header: CompressedLayout | None
+    path: Path, container: Any, stream: Any, rate_hz: int, *, cut: bool, header: CompressedLayout | None
 ) -> int | None:
     """Return how many samples of each channel the file promises; None when it does not say.
 
-    ``rate_hz`` is that of the decoded samples, ``header`` what a WAV or AIFF says of them.
+    ``rate_hz`` is that of the decoded samples, ``cut`` whether the container shows that bytes are missing,
+    ``header`` what a WAV or AIFF says of its samples.
 
     Raises:
         OSError: The disk fails.
@@ -36,22 +36,17 @@ def promised_frames(
         return header.promised
     name = container.format.name
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
         if name == "flac":
             return _flac(file)
         if name == "mp3":
             return _mp3(file)
-        if name in ("wv", "tta", "caf", "ape", "tak", "mpc", "mpc8"):
-            return _by_stream(stream, rate_hz)
-        if name == "asf":
+        if cut and name == "asf":
             return _asf(file, rate_hz)
-        if name.startswith("mov,") and _boxes_missing(file, size):
-            return _by_stream(stream, rate_hz)
-        if name.startswith("matroska") and _segment_missing(file, size):
-            return _by_tag(stream, rate_hz) or _by_container(container, rate_hz)
-    if name == "flv" and not container.streams.video:
-        return _by_container(container, rate_hz)
-    return None
+    if name in ("wv", "tta", "caf", "ape", "tak", "mpc", "mpc8") or (cut and name.startswith("mov,")):
+        return _by_stream(stream, rate_hz)
+    if cut and name.startswith("matroska"):
+        return _by_tag(stream, rate_hz) or _by_container(container, rate_hz)
+    return _by_container(container, rate_hz) if cut and name == "flv" else None
 
 
 def _by_stream(stream: Any, rate_hz: int) -> int | None:
@@ -106,7 +101,24 @@ def _mp3(file: BinaryIO) -> int | None:
     return max(0, frames * samples - trimmed) or None
 
 
+def sound_bytes(file: BinaryIO) -> int:
+    """Return how many bytes of a file are not tags in front (ID3v2) or behind (ID3v1).
+
+    Raises:
+        OSError: The disk fails.
+    """
+    size = os.fstat(file.fileno()).st_size
+    file.seek(max(0, size - 128))
+    behind = 128 if file.read(3) == b"TAG" else 0
+    return size - behind - _id3_bytes(file)
+
+
 def _behind_id3(file: BinaryIO) -> bytes:
+    file.seek(_id3_bytes(file))
+    return file.read(_HEAD_BYTES)
+
+
+def _id3_bytes(file: BinaryIO) -> int:
     file.seek(0)
     head = file.read(10)
     start = 0
@@ -115,8 +127,7 @@ def _behind_id3(file: BinaryIO) -> bytes:
         for byte in head[6:10]:
             size = size << 7 | byte & 0x7F
         start = 10 + size + (10 if head[5] & 0x10 else 0)
-    file.seek(start)
-    return file.read(_HEAD_BYTES)
+    return start
 
 
 def _asf(file: BinaryIO, rate_hz: int) -> int | None:
@@ -126,37 +137,5 @@ def _asf(file: BinaryIO, rate_hz: int) -> int | None:
     at = head.find(_ASF_PROPERTIES)
     if at < 0 or len(head) < at + 92:
         return None
-    play, _, preroll, flags = struct.unpack_from("<QQQI", head, at + 64)
-    if flags & _ASF_LIVE:
-        return None
+    play, _, preroll = struct.unpack_from("<QQQ", head, at + 64)
     return max(0, play // 10 - preroll * 1000) * rate_hz // 1_000_000 or None
-
-
-def _boxes_missing(file: BinaryIO, size: int) -> bool:
-    """MP4: tell whether a box reaches behind the end of the file."""
-    at = 0
-    while at + 8 <= size:
-        file.seek(at)
-        head = file.read(16)
-        length = int.from_bytes(head[:4], "big")
-        if length == 1 and len(head) == 16:
-            length = int.from_bytes(head[8:16], "big")
-        if length == 0:
-            return False
-        if length < 8:
-            return True
-        at += length
-    return at != size
-
-
-def _segment_missing(file: BinaryIO, size: int) -> bool:
-    """Matroska: tell whether the segment reaches behind the end of the file; one of unknown size does not."""
-    file.seek(0)
-    head = file.read(_HEAD_BYTES)
-    at = head.find(b"\x18\x53\x80\x67")
-    if at < 0 or len(head) < at + 12 or not head[at + 4]:
-        return False
-    width = 9 - head[at + 4].bit_length()
-    value = int.from_bytes(head[at + 4 : at + 4 + width], "big") & (1 << 7 * width) - 1
-    unknown = value == (1 << 7 * width) - 1
-    return not unknown and at + 4 + width + value > size

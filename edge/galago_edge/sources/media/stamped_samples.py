@@ -19,13 +19,19 @@ _JUMP_PACKETS = 3
 class StampedSamples:
     """The samples of one sound from its first one on, with the holes between them."""
 
-    def __init__(self, packets: SoundPackets, *, holes_are_damage: bool = False) -> None:
-        """Decode up to the first samples; ``holes_are_damage`` says that damage was seen in the file.
+    def __init__(
+        self, packets: SoundPackets, *, holes_are_damage: bool = False, end_s: Fraction | None = None
+    ) -> None:
+        """Decode up to the first samples.
+
+        ``holes_are_damage`` says that damage was seen in the file, ``end_s`` how long the sound is: what the
+        decoder gives behind that is padding.
 
         Raises:
             InputError: AUDIO_UNREADABLE; nothing can be decoded.
         """
         self._packets = packets
+        self._end_s = end_s
         self._damage = holes_are_damage or packets.whole
         self._sounds = iter(packets)
         self._before = Fraction(0)
@@ -64,12 +70,24 @@ class StampedSamples:
                     self.position += hole.frames
                     yield hole
                 damaged, lost = False, Fraction(0)
-                self.position += len(sound.samples)
-                self._largest = max(self._largest, len(sound.samples))
-                yield sound.samples
+                samples = sound.samples[: self._left(len(sound.samples))]
+                self.position += len(samples)
+                self._largest = max(self._largest, len(samples))
+                if len(samples):
+                    yield samples
             sound = next(self._sounds, None)
         if damaged:
             self.lost_at_end = max(1, round(lost * self.format.rate_hz))
+
+    def lost_among(self, size: int) -> int:
+        """Return how many samples the bytes of ``size`` would be that are in no packet; at the end."""
+        return round(self._packets.seconds_of(size - self._packets.bytes) * self.format.rate_hz)
+
+    def _left(self, count: int) -> int:
+        """Return how many of the next ``count`` samples belong to the sound."""
+        if self._end_s is None:
+            return count
+        return max(0, min(count, round(self._end_s * self.format.rate_hz) - self.position))
 
     def _find_first(self) -> DecodedSound:
         for sound in self._sounds:
