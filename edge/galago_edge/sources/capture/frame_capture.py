@@ -91,13 +91,13 @@ class FrameCapture:
             except InputError as error:
                 if error.reason is Reason.IMAGE_TOO_BIG:
                     raise
-                self._pass_over()
+                self._undecodable()
                 return None
         self._broken = 0
         return Frame(pixels, ready.index, ready.captured_ns, encoded)
 
-    def _pass_over(self) -> None:
-        """Take no notice of a picture that cannot be decoded: the next one may be whole. Many are told."""
+    def _undecodable(self) -> None:
+        """Pass a picture over that was damaged on the way: the next one may be whole; many are not."""
         self._broken += 1
         if self._broken >= _MOST_BROKEN:
             raise LinkError(
