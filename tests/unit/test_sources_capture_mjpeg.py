@@ -500,6 +500,21 @@ def test_a_stream_that_ends_before_its_first_picture_says_what_came(web_camera: 
     assert "(one is cut off after 99 bytes), first bytes b'--frame" in str(end)
 
 
+def test_a_stream_that_falls_silent_before_its_first_picture_says_what_came(web_camera: WebCamera) -> None:
+    over = threading.Event()
+
+    def behave(answer: WebAnswer) -> None:
+        streams(b"--frame\r\n\r\nno jpeg")(answer)
+        answer.wfile.flush()
+        over.wait(FOREVER_S)
+
+    web_camera.behaviour = behave
+    frames, end = watch(web_camera.url(), stall_s=0.5)
+    over.set()
+    assert not frames and end.reason is Reason.SOURCE_LOST
+    assert "sends nothing more before its first picture: 18 bytes came but no whole JPEG" in str(end)
+
+
 CONTAINERS = {
     "FLV": b"FLV\x01\x05\x00\x00\x00\x09" + bytes(300),
     "HLS": b"#EXTM3U\n#EXT-X-VERSION:3\n",

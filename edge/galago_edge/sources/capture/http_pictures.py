@@ -53,7 +53,7 @@ class HttpPictures:
         self.first = b""
         """The first bytes of the body, or of what came after the last picture."""
         self._came = 0
-        self._ended = False
+        self._ended = self._gave = False
 
     @property
     def ended(self) -> bool:
@@ -79,6 +79,7 @@ class HttpPictures:
             if self._ended and self._scanner.finish():
                 return b""
         if picture:
+            self._gave = True
             rest = self._scanner.rest()
             self._began, self._came, self.first = self._heard, len(rest), rest[:_FIRST_BYTES]
         return picture
@@ -113,9 +114,10 @@ class HttpPictures:
         self._response.close()
 
     def lost(self, how: str) -> LinkError:
-        """Return the error of a camera that gives no more."""
+        """Return the error of a camera that gives no more, with what it gave if that was no picture."""
+        without = "" if self._gave else f" before its first picture: {self.found}"
         return LinkError(
-            Reason.SOURCE_LOST, f"camera {self._shown} {how}", hint="check its power and the network"
+            Reason.SOURCE_LOST, f"camera {self._shown} {how}{without}", hint="check its power and the network"
         )
 
     def mismatch(self, what: str) -> LinkError:

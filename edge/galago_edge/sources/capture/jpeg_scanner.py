@@ -46,7 +46,7 @@ class JpegScanner:
         self._sized = self._scanned = False
         """A size, and then coded data, were met in it."""
         self.fault = ""
-        """What was wrong with the last picture that was not whole."""
+        """What was wrong with the last picture; nothing when it was whole."""
 
     def feed(self, data: bytes) -> None:
         """Take what came."""
@@ -64,6 +64,7 @@ class JpegScanner:
         if end == _NONE:
             return self._break(f"one is cut off or damaged after {self._at} bytes", self._at)
         picture = bytes(memoryview(self._data)[:end])
+        self.fault = ""
         self._leave(end)
         return picture
 

@@ -123,7 +123,7 @@ class MjpegCamera:
         picture = self._first or self._pictures.next_picture()
         self._first = b""
         if picture is None:
-            raise self._pictures.lost(f"ended its stream{self._without}")
+            raise self._pictures.lost("ended its stream")
         self._picture = picture
         if picture:
             now = time.monotonic()
@@ -141,7 +141,3 @@ class MjpegCamera:
     def close(self) -> None:
         """Hang up."""
         self._request.close()
-
-    @property
-    def _without(self) -> str:
-        return "" if self._before else f" before its first picture: {self._pictures.found}"
