@@ -284,4 +284,4 @@ def test_a_pipe_that_ends_is_a_stream_that_ends(root: Path) -> None:
     found = records(done.stdout)
     assert len(events(found, "hall")) == 1
     assert [r.state for r in found if isinstance(r, StateRecord)][-2:] == ["odd_byte", "ended"]
-    assert last_state(found, "hall").detail["source"] == {"samples": 3 * RATE_HZ}
+    assert last_state(found, "hall").detail["source"] == {"samples": 3 * RATE_HZ, "dropped_samples": 0}

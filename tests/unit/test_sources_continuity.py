@@ -413,3 +413,15 @@ def test_the_window_does_not_grow_with_time() -> None:
     for number in range(1_000):
         lateness.note(number * 100 * MS, number * MS)
         assert len(lateness._notes) <= 31
+
+
+def test_damage_is_counted_and_is_a_gap_where_it_lasted_as_long_as_one() -> None:
+    stream = running(100 * MS, 10)
+    hole = Gap(START_NS, START_NS, "unreadable")
+    assert placed(stream, hole, frame(13, 1_300 * MS)) == [(13, 1_300 * MS)]
+    assert stream.dropped == 2
+    assert placed(stream, hole, frame(33, 3_300 * MS)) == [
+        (1_300 * MS, 3_300 * MS, "unreadable"),
+        (33, 3_300 * MS),
+    ]
+    assert placed(stream, frame(53, 5_300 * MS))[0] == (3_300 * MS, 5_300 * MS, "drop")

@@ -10,6 +10,7 @@ from galago_edge.contract.status import SourceStatus
 from galago_edge.service.prepared_stream import PreparedStream
 from galago_edge.service.watchdog import SourceProgress
 from galago_edge.sources.capture import open_capture
+from galago_edge.sources.capture.shared_connections import SharedConnections
 from galago_edge.sources.fanout import Fanout
 from galago_edge.sources.supervised_source import Supervised
 
@@ -25,31 +26,40 @@ class LiveSource:
 
 
 class LiveSources:
-    """All live sources, by their address."""
+    """All live sources, by their name."""
 
     def __init__(self) -> None:
         self._captures: dict[str, LiveSource] = {}
+        self._shared = SharedConnections()
 
     def of(self, prepared: PreparedStream) -> LiveSource | None:
         """Return the live source of a stream, made if it is the first; None for what it reads alone.
 
         Raises:
             DeviceError: EXTRA_MISSING.
+            ValueError: Two sources have one name: one of them could fail and nobody would see it.
         """
-        address, settings = prepared.address, prepared.source
+        address, settings, name = prepared.address, prepared.source, prepared.source_name
         if address is None or not address.reopens:
             return None
-        if settings.address not in self._captures:
+        if name not in self._captures:
             spec = prepared.bundle.spec
             rate_hz = getattr(spec, "sample_rate_hz", None)
+            self._shared.expect(address, settings)
             supervised = Supervised(
-                prepared.source_name,
-                lambda: open_capture(address, settings, rate_hz=rate_hz),
+                name,
+                lambda: (
+                    self._shared.open(address, settings, rate_hz)
+                    or open_capture(address, settings, rate_hz=rate_hz)
+                ),
                 address.modality,
                 settings,
             )
-            self._captures[settings.address] = LiveSource(prepared.source_name, Fanout(supervised), settings)
-        return self._captures[settings.address]
+            self._captures[name] = LiveSource(name, Fanout(supervised), settings)
+        found = self._captures[name]
+        if found.settings.address != settings.address:
+            raise ValueError(f"two sources are called {name}")
+        return found
 
     def start(self) -> None:
         """Begin with those that have not begun."""

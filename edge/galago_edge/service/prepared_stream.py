@@ -42,7 +42,7 @@ class PreparedStream:
 
     @property
     def source_name(self) -> str:
-        """Name of the source for people, without credentials."""
+        """Name of the source for people, without credentials: ``galago_edge.service.source_names``."""
         named = self.source.address != self.settings.source
         return self.settings.source if named else hide_credentials(self.settings.source)
 

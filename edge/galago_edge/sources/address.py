@@ -12,6 +12,7 @@ from galago_edge.host.urls import hide_credentials
 from galago_edge.sources.address_options import read_options
 from galago_edge.sources.file_content import content_of, modalities_of
 from galago_edge.sources.source_kind import SOURCES, Address, SourceKind, split_query
+from galago_edge.sources.stream_target import FILE, file_path
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
 AUDIO_SUFFIXES = frozenset(
@@ -75,7 +76,10 @@ def anchored_source(text: str, folder: Path) -> str:
             is_path = kind is not None and kind.path_target is not None and kind.path_target(rest)
     except DeviceError:
         return text  # whoever opens it will say why it cannot be
-    return f"{name}:{folder / rest}" if is_path else text
+    if not is_path:
+        return text
+    scheme = FILE if rest.startswith(FILE) else ""
+    return f"{name}:{scheme}{folder / (file_path(rest) if scheme else rest)}"
 
 
 def is_file(fd: int) -> bool:

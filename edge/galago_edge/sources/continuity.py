@@ -94,6 +94,7 @@ class FrameContinuity(Continuity):
         self._declared_ns = 0 if settings.fps is UNSET else round(NS_PER_S / settings.fps)
         self._intervals: deque[int] = deque(maxlen=_USUAL_OF)
         self._base = 0
+        self._damaged = False
 
     def connected(self) -> None:
         """Let the new capture's frame 0 be the stream's next frame."""
@@ -102,11 +103,13 @@ class FrameContinuity(Continuity):
     def place(self, item: Frame | AudioBlock | Gap) -> list[Item]:
         """Return the frame with its place in the stream.
 
-        A frame that comes late is behind a Gap: ``drop`` when frames before it were thrown away, else
-        ``stall``.
+        A frame that comes late is behind a Gap: ``unreadable`` when frames before it arrived damaged,
+        ``drop`` when they were thrown away, else ``stall``.
         """
         if not isinstance(item, Frame):
-            if isinstance(item, Gap):
+            if isinstance(item, Gap) and item.cause == "unreadable":
+                self._damaged = True
+            elif isinstance(item, Gap):
                 self.lost(item.cause)
             return []
         at_ns = self.stream_ns(item.captured_ns)
@@ -117,9 +120,10 @@ class FrameContinuity(Continuity):
             placed.append(self._close_gap(at_ns, self._cause))
         else:
             if passed_ns >= self._gap_ns and passed_ns >= _SLOW * self.usual_ns():
-                placed.append(self._close_gap(at_ns, "drop" if missing else "stall"))
+                cause = "unreadable" if self._damaged else "drop" if missing else "stall"
+                placed.append(self._close_gap(at_ns, cause))
             self._intervals.append(passed_ns)
-        self.next_index, self.end_ns = index + 1, at_ns
+        self.next_index, self.end_ns, self._damaged = index + 1, at_ns, False
         self.dropped += missing
         placed.append(replace(item, index=index, captured_ns=at_ns))
         return placed

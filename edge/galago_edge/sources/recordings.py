@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Preprocess
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.settings import ViewSettings
+from galago_edge.contract.settings import ViewTable
 from galago_edge.host.plugins import plugin_code
 from galago_edge.sources.address import parse_source
 from galago_edge.sources.foreign_source import ForeignSource
@@ -24,7 +24,7 @@ def open_source(
     live: bool = False,
     block_samples: int | None = None,
     channel: int | None = None,
-    view: Sequence[ViewSettings] = (),
+    view: Sequence[ViewTable] = (),
 ) -> Source:
     """Open the source that ``text`` names, for a bundle whose ``preprocess`` is given.
 

@@ -146,6 +146,12 @@ class Site:
     """Tells whether that user may read and write a file or device."""
     run_python: Callable[[str], ProbeAnswer]
     """Runs code in a process of its own, which may crash or hang: what loads a driver's library."""
+    may_read: Callable[[Path], bool] = lambda path: True
+    """Tells whether that user may read a file, or list a folder."""
+    try_out: Callable[[str], Iterator[Finding]] = lambda name: iter(())
+    """Opens the source as the service would, once, in a process of its own and for a limited time, and says
+    what came; where the running service holds it, what that says of it. The findings bear the name that is
+    given. None where it cannot be tried, as on a machine that is only looked at as a folder."""
 
 
 def split_query(rest: str) -> tuple[str, str]:
@@ -191,7 +197,9 @@ class SourceKind:
     live: Callable[[Address], bool] | None = None
     """Whether it gives what happens now; when not given, what is captured does and nothing else."""
     extras: tuple[Extra, ...] = ()
-    """The extras of galago-edge that it needs; a plug-in requires what it needs itself."""
+    """The extras of galago-edge that it may need; a plug-in requires what it needs itself."""
+    needs: Callable[[Address], tuple[Extra, ...]] | None = None
+    """Which of them one of its addresses needs; when not given, all of them."""
     check: Callable[[str, Address, Site], Iterator[Finding]] | None = None
     """Says for ``galago doctor`` whether it is there; the findings bear the name that is given first."""
 

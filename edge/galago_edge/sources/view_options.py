@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.settings import ViewSettings
+from galago_edge.contract.settings import ViewSettings, ViewTable
 from galago_edge.sources.address_options import OptionReader
 
 UNITS = 10_000
@@ -85,7 +85,7 @@ VIEW_OPTIONS: dict[str, OptionReader] = {"rotate": read_rotation, "region": read
 """What may stand behind the ``?`` of a recording of a camera."""
 
 
-def view_of(options: Mapping[str, Any], *tables: ViewSettings) -> PictureView:
+def view_of(options: Mapping[str, Any], *tables: ViewTable) -> PictureView:
     """Return the view that an address's options and these tables say; each table counts before those before.
 
     Raises:

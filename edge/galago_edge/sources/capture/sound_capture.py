@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from galago_edge.contract.streams import AudioBlock, Gap
 from galago_edge.sources.capture.capture_messages import MicrophoneDescription, Overrun, Sound
-from galago_edge.sources.capture.capture_process import CaptureProcess
-from galago_edge.sources.sample_conversion import to_mono
+from galago_edge.sources.capture.capture_process import CaptureLink
+from galago_edge.sources.sample_conversion import check_channel, to_mono
 
 
 class SoundCapture:
@@ -22,9 +23,14 @@ class SoundCapture:
     """
 
     def __init__(
-        self, process: CaptureProcess, description: MicrophoneDescription, channel: int | None = None
+        self, process: CaptureLink, description: MicrophoneDescription, channel: int | None = None
     ) -> None:
-        """Take over a process whose microphone is open; ``channel`` is the one to take, from 1."""
+        """Take over a process whose microphone is open; ``channel`` is the one to take, from 1.
+
+        Raises:
+            InputError: SOURCE_MISMATCH; there is no such channel.
+        """
+        check_channel(channel, description.channels)
         self._process = process
         self._description = description
         self._channel = channel
@@ -53,9 +59,14 @@ class SoundCapture:
             return Gap(message.from_ns, message.to_ns, "overrun")
         if not isinstance(message, Sound):
             raise self._process.confused()
+        channels = self._description.channels
+        if message.channels is not UNSET:
+            channels = message.channels
+            check_channel(self._channel, channels)
+        rate_hz = self._description.rate_hz if message.rate_hz is UNSET else message.rate_hz
         raw = np.frombuffer(packet.payload, "<i2").astype(np.int16, copy=False)
-        samples = to_mono(raw.reshape(-1, self._description.channels), self._channel)
-        return AudioBlock(samples, message.first_sample, message.captured_ns, self._description.rate_hz)
+        samples = to_mono(raw.reshape(-1, channels), self._channel)
+        return AudioBlock(samples, message.first_sample, message.captured_ns, rate_hz)
 
     def close(self) -> None:
         """End the child, by force if it hangs."""

@@ -93,10 +93,16 @@ def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
     """Standard input, or a pipe that is there."""
     if _is_stdin(address):
         yield ok(name, "standard input")
-    elif Path(address.target).exists():
-        yield ok(name, "is there")
+        return
+    path = Path(address.target)
+    if not path.exists():
+        yield fail(name, f"there is no {path}", f"mkfifo {path}")
+    elif not path.is_fifo():
+        yield fail(name, f"{path} is no named pipe", f"rm {path} && mkfifo {path}, or name it without pipe:")
+    elif not site.may_read(path):
+        yield fail(name, f"user {site.user} may not read {path}", f"sudo chown {site.user} {path}")
     else:
-        yield fail(name, f"there is no {address.target}", f"mkfifo {address.target}")
+        yield ok(name, "is there")  # not opened: what would be read would be missing elsewhere
 
 
 SOURCE = SourceKind(

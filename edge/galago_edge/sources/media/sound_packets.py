@@ -143,7 +143,7 @@ class SoundPackets:
 
     def _decoded(self, frame: Any, packet: Any | None) -> DecodedSound:
         channels, rate_hz = len(frame.layout.channels), int(frame.sample_rate)
-        samples = _samples(frame, channels)
+        samples = raw_samples(frame, channels)
         stamp: Fraction | None = None
         if frame.pts is not None:
             stamp = Fraction(frame.pts) * frame.time_base
@@ -205,8 +205,8 @@ class SoundPackets:
         return context
 
 
-def _samples(frame: Any, channels: int) -> Raw:
-    """Return the samples of a frame, shape ``(n, channels)``, as they are."""
+def raw_samples(frame: Any, channels: int) -> Raw:
+    """Return the samples of an ``av.AudioFrame``, shape ``(n, channels)``, as they are."""
     name = frame.format.name.removesuffix("p")
     dtype = np.dtype(_DTYPES[name])
     count = frame.samples
