@@ -70,11 +70,13 @@ class Running:
 
     def everything(self) -> str:
         """Return all that anybody can see of it."""
-        listed = Path(f"/proc/{self.process.pid}/cmdline").read_text() + "".join(
+        process = Path(f"/proc/{self.process.pid}")
+        children = [pid for file in process.glob("task/*/children") for pid in file.read_text().split()]
+        assert children, "the capture has no process of its own"
+        listed = "".join(
             path.read_text(errors="replace")
-            for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            for path in [Path(f"/proc/{pid}/cmdline")]
-            if path.exists()
+            for pid in (str(self.process.pid), *children)
+            if (path := Path(f"/proc/{pid}/cmdline")).exists()
         )
         return "".join(
             (listed, self.get("api/status"), self.get("metrics"), self.get(""), self.log.read_text())

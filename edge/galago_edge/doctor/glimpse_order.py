@@ -19,9 +19,13 @@ class GlimpseOrder(msgspec.Struct, frozen=True, kw_only=True):
     """The rate that its bundles want of a microphone."""
 
 
+_LATER_S = 2.0
+"""What captures gives up after as long and says why, which is better than that nothing came."""
+
+
 def patience_s(settings: SourceSettings) -> float:
-    """Return how long an open source may take for its first frame or sample: as the service waits."""
-    return max(settings.open_s, settings.stall_s)
+    """Return how long an open source may take for its first frame or sample: longer than for the service."""
+    return max(settings.open_s, settings.stall_s) + _LATER_S
 
 
 def longest_s(settings: SourceSettings) -> float:

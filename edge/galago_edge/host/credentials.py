@@ -94,14 +94,14 @@ class Secrets:
                 told = Login(unquote(login.partition(":")[0]), unquote(secret)).basic()
                 found[told.removeprefix("Basic ")] = HIDDEN
         found |= dict.fromkeys(_of_query(url, shown), HIDDEN)
-        kept = [(secret, instead) for secret, instead in found.items() if len(secret) >= _SHORTEST]
-        self._found = sorted(kept, key=lambda pair: -len(pair[0]))
+        self._instead = {secret: instead for secret, instead in found.items() if len(secret) >= _SHORTEST}
+        longest_first = sorted(self._instead, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
     def hidden(self, text: str) -> str:
         """Return ``text`` as one line without what is secret."""
-        for secret, instead in self._found:
-            text = text.replace(secret, instead)
-        return " ".join(text.split())
+        cleaned = self._pattern.sub(lambda found: self._instead[found[0]], text)
+        return " ".join(cleaned.split())
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
@@ -120,7 +120,7 @@ class Secrets:
             raise type(error).from_data(error.as_data(with_exit=True) | hidden) from None
         except Exception as error:  # a plug-in's; raised again, in other words when it must be
             text = f"{type(error).__name__}: {error}"
-            if not any(secret in text for secret, _ in self._found):
+            if self._pattern.search(text) is None:
                 raise
             raise RuntimeError(self.hidden(text)) from None
 

@@ -16,7 +16,7 @@ from galago_edge.contract.settings import LoginTable, Seconds
 from galago_edge.host.backoff import Backoff
 from galago_edge.host.credentials import login_of
 from galago_edge.host.http_connection import Deadline, connection_to, request_target
-from galago_edge.host.urls import hide_credentials, server_fault
+from galago_edge.host.urls import server_fault
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.sink_kind import ReceiverKind, ReceiverParts
@@ -191,7 +191,7 @@ def _bad(text: str) -> CallerError:
 
 def _check(settings: WebhookSettings) -> Iterator[Finding]:
     """The server answers; nothing is posted."""
-    shown = hide_credentials(settings.url)
+    shown = _split(settings.url).hostname  # a path may be as secret as a password
     login_of(settings)
     fault = server_fault(settings.url)
     if fault:
