@@ -79,7 +79,7 @@ def batches(source: Source, stream: Decides, whole: Callable[[], bool] = lambda:
             if records is None:
                 break
             yield records
-    if failure is None and (short := stream.too_short()) is not None and whole():
+    if failure is None and whole() and (short := stream.too_short()) is not None:
         unit = "frames" if source.modality == "camera" else "samples"
         detail = {"found": short.found, "needed": short.needed, "unit": unit}
         yield stream.push(Notice("too_short", short.index, short.ns, detail))

@@ -116,13 +116,12 @@ def _png(data: bytes) -> PictureHeader | None:
     length, kind, width, height, depth, colour = struct.unpack_from(">I4sIIBB", data, 8)
     if kind != b"IHDR" or length != 13:
         return None
-    ahead, _, _ = data.partition(b"IDAT")
     return PictureHeader(
         "png",
         width,
         height,
         maximum=65_535 if depth == 16 else 255,
-        alpha=colour in _TRANSPARENT_TYPES or b"tRNS" in ahead,
+        alpha=colour in _TRANSPARENT_TYPES or data.find(b"tRNS", 0, data.find(b"IDAT")) > 0,
     )
 
 
