@@ -226,7 +226,9 @@ class VideoFile:
             raise self._unreadable(damage, hint="record or copy it again; what is whole was decided")
 
     def _truncated(self, end_ns: int) -> Iterator[Item]:
-        """Say that it ends early; damage right before the end belongs to that."""
+        """Say that it ends early; damage right before a cut belongs to that."""
+        if not self._reader.cut:
+            yield from self._close_stretch(end_ns)
         stretch, self._stretch = self._stretch, None
         index, from_ns = (self._index, end_ns) if stretch is None else (stretch.index, stretch.from_ns)
         if stretch is not None and not stretch.concealed:
@@ -256,7 +258,7 @@ class VideoFile:
         also = f"; it {damage}" if damage else ""
         return InputError(
             Reason.VIDEO_TRUNCATED,
-            f"{self._path} is cut off: {found}{promised}{also}",
+            f"{self._path} ends early: {found}{promised}{also}",
             hint="record or copy it again; what is there was decided",
         )
 

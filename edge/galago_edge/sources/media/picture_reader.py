@@ -162,7 +162,7 @@ class PictureReader:
         needed = _OVERHEAD_BYTES
         if self._avi and before_dts is not None and packet.dts is not None:
             needed += _EMPTY_CHUNK_BYTES * max(0, packet.dts - before_dts)  # one for each picture left out
-        return 0 < before < packet.pos - needed
+        return before > 0 and bool(packet.pos > before + needed)
 
     def _note_end(self, packet: Any) -> None:
         stamp = packet.pts if packet.pts is not None and not self._avi else packet.dts

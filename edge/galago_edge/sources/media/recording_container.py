@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -13,24 +14,22 @@ FORMATS = (
     *("avi", "matroska", "webm", "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "mpegts", "mpeg", "mpegvideo"),
     *("flv", "dhav", "asf", "gif", "ogg", "ivf", "nut", "mxf", "dv", "rm", "wtv", "yuv4mpegpipe", "mjpeg"),
     *("mpjpeg", "h264", "hevc", "vvc", "av1", "obu", "m4v", "h263", "vc1", "cavsvideo"),
+    *("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "ac3", "eac3", "amr", "ape", "tta", "wv"),
     *(
-        "wav",
-        "w64",
-        "aiff",
-        "au",
-        "caf",
-        "flac",
-        "mp3",
-        "aac",
-        "ac3",
-        "eac3",
-        "amr",
-        "ape",
-        "tta",
-        "wv",
         "dts",
+        "tak",
+        "mpc",
+        "mpc8",
+        "voc",
+        "ircam",
+        "nistsphere",
+        "loas",
+        "dsf",
+        "truehd",
+        "mlp",
+        "adx",
+        "gsm",
     ),
-    *("tak", "mpc", "mpc8", "voc", "ircam", "nistsphere", "loas", "dsf", "truehd", "mlp", "adx", "gsm"),
 )
 """Formats of one file. Playlists are none: they name other files, and addresses in the network."""
 BARE = frozenset({"h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "h263", "vc1", "cavsvideo", "obu"})
@@ -39,7 +38,6 @@ OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
 """Whatever a file says, nothing else is opened, here or in the network."""
 _COVER = 0x400
 """FFmpeg's ``AV_DISPOSITION_ATTACHED_PIC``."""
-_BUFFER_BYTES = 1 << 16
 _MOST_FAULTS = 1000
 """A damaged stretch is passed over packet by packet, but not for ever."""
 
@@ -57,36 +55,31 @@ class RecordingContainer:
         """
         self._av = import_av(need)
         self._path = path
+        self.faults = 0
+        """How often the container itself turned out to be damaged."""
         try:
-            self._file = path.open("rb")
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
         except OSError as error:
             raise disk_error(error, f"read {path}") from error
-        self.faults = 0
-        """How often the container itself turned out to be damaged."""
         try:
             # a row of JPEGs without a container is not told from one JPEG by FFmpeg
-            kind = "mjpeg" if self._file.read(3) == b"\xff\xd8\xff" else None
-            self._file.seek(0)
-            # metadata may be in any encoding, and nobody reads it
+            kind = "mjpeg" if os.pread(fd, 3, 0) == b"\xff\xd8\xff" else None
+            # by its number: a name may be no UTF-8, or look like a protocol of FFmpeg's
             self.av: Any = self._av.open(
-                self._file,
-                format=kind,
-                options=OPTIONS,
-                buffer_size=_BUFFER_BYTES,
-                metadata_errors="replace",
+                f"file:/proc/self/fd/{fd}", format=kind, options=OPTIONS, metadata_errors="replace"
             )
+        except OSError as error:
+            raise disk_error(error, f"read {path}") from error
         except (self._av.error.FFmpegError, ValueError) as error:
-            self._file.close()
             raise InputError(
                 Reason.VIDEO_UNREADABLE,
                 f"{path} is not a video that can be decoded, or its index is missing ({_why(error)})",
                 hint="check that the file is whole",
             ) from None
-        except BaseException:
-            self._file.close()
-            raise
+        finally:
+            os.close(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -126,8 +119,7 @@ class RecordingContainer:
     def close(self) -> None:
         """Close it. May be called twice."""
         self.av.close()
-        self._file.close()
 
 
 def _why(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)[:80]
+    return str(getattr(error, "strerror", None) or type(error).__name__)[:80]
