@@ -14,24 +14,8 @@ FORMATS = (
     *("avi", "matroska", "webm", "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "mpegts", "mpeg", "mpegvideo"),
     *("flv", "dhav", "asf", "gif", "ogg", "ivf", "nut", "mxf", "dv", "rm", "wtv", "yuv4mpegpipe", "mjpeg"),
     *("mpjpeg", "h264", "hevc", "vvc", "av1", "obu", "m4v", "h263", "vc1", "cavsvideo"),
-    *(
-        "wav",
-        "w64",
-        "aiff",
-        "au",
-        "caf",
-        "flac",
-        "mp3",
-        "aac",
-        "ac3",
-        "eac3",
-        "amr",
-        "ape",
-        "tta",
-        "wv",
-        "dts",
-    ),
-    *("tak", "mpc", "mpc8", "voc", "ircam", "nistsphere", "loas", "dsf", "truehd", "mlp", "adx", "gsm"),
+    *("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "ac3", "eac3", "amr", "ape", "tta", "wv"),
+    *("dts", "tak", "mpc", "mpc8", "voc", "ircam", "nistsphere", "loas", "dsf", "truehd", "mlp", "adx"),
 )
 """Formats of one file. Playlists are none: they name other files, and addresses in the network."""
 BARE = frozenset({"h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "h263", "vc1", "cavsvideo", "obu"})

@@ -94,6 +94,7 @@ class SoundPackets:
         """Of all packets up to here."""
         self._usual_bytes = 0.0
         self._usual_seconds = Fraction(0)
+        self._most_samples = 0
         self._end_byte: int | None = None
 
     def __iter__(self) -> Iterator[DecodedSound | LostSound]:
@@ -145,10 +146,10 @@ class SoundPackets:
         channels, rate_hz = len(frame.layout.channels), int(frame.sample_rate)
         samples = raw_samples(frame, channels)
         stamp: Fraction | None = None
-        if frame.pts is not None:
+        if frame.pts is not None and not self.counted:
             stamp = Fraction(frame.pts) * frame.time_base
         if packet is not None:
-            self._note(packet, Fraction(len(samples), rate_hz))
+            self._note(packet, len(samples), rate_hz)
             if stamp is not None and not self._trimmed and packet.duration and self._first(packet):
                 whole = packet.duration * packet.time_base
                 stamp += max(Fraction(0), whole - Fraction(len(samples), rate_hz))
@@ -158,12 +159,13 @@ class SoundPackets:
         start = self._stream.start_time
         return start is None or packet.pts is None or bool(packet.pts <= start)
 
-    def _note(self, packet: Any, seconds: Fraction) -> None:
+    def _note(self, packet: Any, samples: int, rate_hz: int) -> None:
         """Learn what is usual, for what is lost later."""
         if self._usual_bytes == 0.0:
-            self._usual_bytes, self._usual_seconds = float(packet.size), seconds
+            self._usual_bytes = float(packet.size)
         self._usual_bytes += (packet.size - self._usual_bytes) / 16
-        self._usual_seconds = max(self._usual_seconds, seconds)
+        if samples > self._most_samples:
+            self._most_samples, self._usual_seconds = samples, Fraction(samples, rate_hz)
 
     def _lost(self, packet: Any) -> LostSound:
         self._decoder.flush_buffers()  # what it keeps of the packets before does not fit what follows
@@ -211,8 +213,9 @@ def raw_samples(frame: Any, channels: int) -> Raw:
     dtype = np.dtype(_DTYPES[name])
     count = frame.samples
     if frame.format.is_planar:
-        planes = [np.frombuffer(plane, dtype, count) for plane in frame.planes]
-        data: npt.NDArray[Any] = np.stack(planes, axis=1)
+        data: npt.NDArray[Any] = np.empty((count, channels), dtype)
+        for index, plane in enumerate(frame.planes):
+            data[:, index] = np.frombuffer(plane, dtype, count)
     else:
         data = np.frombuffer(frame.planes[0], dtype, count * channels).reshape(count, channels).copy()
     if name in ("flt", "dbl"):
