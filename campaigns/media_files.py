@@ -257,7 +257,7 @@ def _video_cases() -> Iterator[MediaCase]:
             "label25.mkv",
             k.ffmpeg("label25.mjpeg", "-i", k.mjpeg(), "-c", "copy"),
             "-bsf:v",
-            "setts=pts=N*120000:dts=N*120000",
+            "setts=pts=N*100:dts=N*100",
         ),
         states=("rate",),
         frames=FRAMES,

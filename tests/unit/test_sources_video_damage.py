@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -30,6 +31,14 @@ def zeroed(path: Path, number: int) -> Path:
     copy = path.with_name(f"zeroed_{path.name}")
     copy.write_bytes(data)
     return copy
+
+
+def still_jpeg() -> bytes:
+    """One JPEG with something in it."""
+    rng = np.random.default_rng(1)
+    done, data = cv2.imencode(".jpg", rng.integers(0, 255, (48, 64, 3), dtype=np.uint8))
+    assert done
+    return data.tobytes()
 
 
 def pixels_of(walked: Walked) -> dict[int, str]:
@@ -222,3 +231,32 @@ def test_a_decoder_says_damage_for_a_packet_that_its_container_calls_corrupt(tmp
     assert [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Damage)] == [
         *range(45, 60)
     ]
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        ("-c:v", "libx264", "-bf", "8", "-x264-params", "b-adapt=0:b-pyramid=normal:keyint=40"),
+        ("-c:v", "libx265", "-x265-params", "log-level=none:bframes=8:b-adapt=0:keyint=40"),
+    ],
+    ids=["h264", "hevc"],
+)
+def test_a_whole_video_with_many_reordered_pictures_shows_no_damage(
+    codec: tuple[str, ...], tmp_path: Path
+) -> None:
+    got = walk(make_video(tmp_path / "a.mkv", *codec))
+    assert (len(got.indexes), got.gaps, got.failure) == (120, [], None)
+
+
+@pytest.mark.parametrize(
+    ("behind", "whole"), [(bytes(40), True), (b"\x5a" * 40, True), (bytes(range(40)), False)]
+)
+def test_what_fills_a_jpeg_up_is_no_damage_and_data_that_is_left_over_is(
+    behind: bytes, whole: bool, tmp_path: Path
+) -> None:
+    jpeg = still_jpeg()
+    file = tmp_path / "a.mjpeg"
+    file.write_bytes(jpeg + jpeg[:-2] + behind + jpeg[-2:] + jpeg)
+    got = walk(file, rate=Fraction(10))
+    assert len(got.indexes) == (3 if whole else 2)
+    assert (got.failure is None) is whole

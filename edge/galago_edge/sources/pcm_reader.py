@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,16 +23,14 @@ class PcmReader:
     """Samples as they lie in the file."""
 
     def __init__(self, path: Path, layout: PcmLayout, *, raw: bool = False) -> None:
-        """Open ``path``; ``raw`` says that it has no header, so nothing else notices an odd byte.
+        """Read ``path``; ``raw`` says that it has no header, so nothing else notices an odd byte.
 
-        Raises:
-            OSError: The disk fails.
+        The file is opened by the first piece: a recording that nobody walks through leaves none open.
         """
         self._path, self._layout, self._raw = path, layout, raw
         self.format: PcmFormat = layout.format
         self.promised: int | None = layout.promised
-        self._file = path.open("rb")
-        self._file.seek(layout.first_byte)
+        self._file: BinaryIO | None = None
 
     def description(self) -> dict[str, Any]:
         """Return nothing: the format is all there is."""
@@ -45,14 +43,15 @@ class PcmReader:
             LinkError: The disk fails.
         """
         layout = self._layout
+        file = self._file = self._opened()
         if layout.unfinished:
-            behind = os.fstat(self._file.fileno()).st_size - layout.first_byte
+            behind = os.fstat(file.fileno()).st_size - layout.first_byte
             yield Remark("unfinished", {"frames": behind // layout.frame_bytes, "promised_frames": 0})
         found, left = 0, layout.promised
         data = b""
         while left is None or left > 0:
             wanted = _READ_FRAMES if left is None else min(_READ_FRAMES, left)
-            data = self._read(wanted * layout.frame_bytes)
+            data = self._read(file, wanted * layout.frame_bytes)
             frames = len(data) // layout.frame_bytes
             if frames:
                 yield decode(data[: frames * layout.frame_bytes], layout)
@@ -67,11 +66,20 @@ class PcmReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
-    def _read(self, count: int) -> bytes:
+    def _opened(self) -> BinaryIO:
         try:
-            return self._file.read(count)
+            file = self._path.open("rb")
+            file.seek(self._layout.first_byte)
+        except OSError as error:
+            raise disk_error(error, f"read {self._path}") from error
+        return file
+
+    def _read(self, file: BinaryIO, count: int) -> bytes:
+        try:
+            return file.read(count)
         except OSError as error:
             raise disk_error(error, f"read {self._path}") from error
 

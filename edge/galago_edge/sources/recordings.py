@@ -65,6 +65,6 @@ def open_source(
     rate_hz = preprocess.sample_rate_hz if isinstance(preprocess, AudioPreprocess) else None
     with plugin_code("source", address.kind):
         source = described.open(address, Opening(rate_hz, live, block_samples, channel))
-    if address.kind not in SOURCES.own():
-        source = ForeignSource(address.kind, source)
+        if address.kind not in SOURCES.own():
+            source = ForeignSource(address.kind, source)
     return viewed(source, view_of(address.options, *view))

@@ -7,6 +7,7 @@ give the same bytes on every CPU; JPEG does when OpenCV decodes it, so FFmpeg do
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,11 +31,15 @@ _HIDING = frozenset({"vp8", "vp9", "av1", "libdav1d"})
 """Codecs of which a packet may hold nothing to be shown."""
 _JPEG_WARNINGS = (b"Corrupt JPEG data", b"Premature end of JPEG", b"Invalid ", b"Unsupported ", b"Warning: ")
 """How libjpeg begins the lines that it writes about data that it decodes all the same."""
-_HARMLESS = b"extraneous bytes before marker 0xd9"
-"""The picture is whole and something stands behind it: many cameras fill their blocks up in that way."""
+_JPEG_END = b"\xff\xd9"
+_EXTRANEOUS = re.compile(rb"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
+"""The picture was complete before its data ended: filled up, as many cameras do, or out of step."""
 _TINY_BYTES = 16
+_MOST_REORDERED = 16
+"""So many pictures of later packets may be shown before one: as many as a decoder of H.264 or HEVC may hold
+(ITU-T H.264, A.3.1; H.265, A.4.2). What the stream says is how many *earlier* ones may be shown after it."""
 _MOST_DELAYED = 64
-"""So many packets may wait for a verdict; no codec reorders more than 16 pictures."""
+"""So many packets may wait for a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +190,7 @@ class PictureDecoder:
                 pixels = decode_image(data, self._name, largest_pixels=self._largest)
         except InputError:
             return Damage(packet.pts)
-        damaged = bool(packet.is_corrupt) or not all(_HARMLESS in line for line in warnings)
+        damaged = bool(packet.is_corrupt) or not all(_is_filling(line, data) for line in warnings)
         if damaged and not self._conceal:
             return Damage(packet.pts)
         return Picture(lambda: pixels, packet.pts, data, damaged)
@@ -216,10 +221,10 @@ class PictureDecoder:
 
     def _known(self) -> Iterator[Picture | Damage]:
         """Yield what needs no later packet to be judged."""
-        delay = int(self._context.reorder_depth)
+        most_passed = _MOST_REORDERED if self._context.reorder_depth else 0
         while self._sent:
             sent = self._sent[0]
-            if not sent.done and (sent.passed > delay + 1 or len(self._sent) > _MOST_DELAYED):
+            if not sent.done and (sent.passed > most_passed or len(self._sent) > _MOST_DELAYED):
                 self._give_up(sent)
             if not sent.done:
                 break
@@ -286,6 +291,21 @@ class _Chain:
             return self._broken or self._broken_before
         self._broken |= sent.bad
         return self._broken
+
+
+def _is_filling(warning: bytes, jpeg: bytes) -> bool:
+    """Tell whether libjpeg met nothing worse than one byte, repeated, between the picture and its end.
+
+    >>> warning = b"Corrupt JPEG data: 3 extraneous bytes before marker 0xd9"
+    >>> _is_filling(warning, b"data\\0\\0\\0\\xff\\xd9"), _is_filling(warning, b"data\\xff\\xd9")
+    (True, False)
+    """
+    found = _EXTRANEOUS.search(warning)
+    if found is None:
+        return False
+    end = jpeg.rfind(_JPEG_END)
+    filling = jpeg[max(0, end - int(found[1])) : end]
+    return len(set(filling)) <= 1
 
 
 def _is_jpeg_warning(line: bytes) -> bool:
