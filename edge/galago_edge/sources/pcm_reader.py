@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,16 +23,16 @@ class PcmReader:
     """Samples as they lie in the file."""
 
     def __init__(self, path: Path, layout: PcmLayout, *, raw: bool = False) -> None:
-        """Open ``path``; ``raw`` says that it has no header, so nothing else notices an odd byte.
+        """Prepare to read ``path``; ``raw`` says that it has no header, so nothing else notices an odd byte.
 
         Raises:
-            OSError: The disk fails.
+            OSError: The file is not there, or may not be read.
         """
         self._path, self._layout, self._raw = path, layout, raw
         self.format: PcmFormat = layout.format
         self.promised: int | None = layout.promised
-        self._file = path.open("rb")
-        self._file.seek(layout.first_byte)
+        path.open("rb").close()
+        self._file: BinaryIO | None = None  # opened when it is read: not everybody reads what was opened
 
     def description(self) -> dict[str, Any]:
         """Return nothing: the format is all there is."""
@@ -45,14 +45,19 @@ class PcmReader:
             LinkError: The disk fails.
         """
         layout = self._layout
+        try:
+            file = self._file = self._path.open("rb")
+            file.seek(layout.first_byte)
+            behind = os.fstat(file.fileno()).st_size - layout.first_byte
+        except OSError as error:
+            raise disk_error(error, f"read {self._path}") from error
         if layout.unfinished:
-            behind = os.fstat(self._file.fileno()).st_size - layout.first_byte
             yield Remark("unfinished", {"frames": behind // layout.frame_bytes, "promised_frames": 0})
         found, left = 0, layout.promised
         data = b""
         while left is None or left > 0:
             wanted = _READ_FRAMES if left is None else min(_READ_FRAMES, left)
-            data = self._read(wanted * layout.frame_bytes)
+            data = self._read(file, wanted * layout.frame_bytes)
             frames = len(data) // layout.frame_bytes
             if frames:
                 yield decode(data[: frames * layout.frame_bytes], layout)
@@ -67,11 +72,12 @@ class PcmReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
-    def _read(self, count: int) -> bytes:
+    def _read(self, file: BinaryIO, count: int) -> bytes:
         try:
-            return self._file.read(count)
+            return file.read(count)
         except OSError as error:
             raise disk_error(error, f"read {self._path}") from error
 
