@@ -627,6 +627,8 @@ def test_a_stream_that_can_run_is_ok(tmp_path: Path, device: Path) -> None:
         ),
         ('source = "frames"\n[stream.thresholds.drak]\non = 0.9\n', "drak"),
         ('source = "frames?speed=2"\n', "unknown option"),
+        ('source = "frames"\nregion = [0.5, 0.5]\n', "met 2 numbers"),
+        ('source = "pipe:-?rate=16000"\nrotate = 90\n', "are for a camera"),
     ],
 )
 def test_a_stream_that_cannot_run_fails_and_says_why(

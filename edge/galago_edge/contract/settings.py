@@ -6,7 +6,7 @@ file is read.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -47,7 +47,22 @@ class PlausibilitySettings(Table, frozen=True, kw_only=True):
     """Over so long, more than 2 % more or fewer samples than the declared rate promises."""
 
 
-class SourceSettings(Table, frozen=True, kw_only=True):
+Corners = tuple[Annotated[float, msgspec.Meta(ge=0.0, le=1.0)], ...]
+"""Fractions of width and height: left, top, right, bottom of a rectangle, or x and y of each corner."""
+
+
+class ViewSettings(Table, frozen=True, kw_only=True):
+    """What a stream sees of a camera's pictures: :mod:`galago_edge.sources.picture_view`."""
+
+    rotate: Literal[0, 90, 180, 270] | UnsetType = UNSET
+    """Degrees clockwise."""
+    region: Corners | UnsetType = UNSET
+    """What is kept."""
+    mask: tuple[Corners, ...] | UnsetType = UNSET
+    """What is blacked out."""
+
+
+class SourceSettings(ViewSettings, frozen=True, kw_only=True):
     """``[source.NAME]``: a camera or microphone, and when it counts as lost."""
 
     address: Annotated[str, msgspec.Meta(min_length=1)]
@@ -75,8 +90,8 @@ class SourceSettings(Table, frozen=True, kw_only=True):
     plausibility: PlausibilitySettings = PlausibilitySettings()
 
 
-class StreamSettings(Table, frozen=True, kw_only=True):
-    """One ``[[stream]]``."""
+class StreamSettings(ViewSettings, frozen=True, kw_only=True):
+    """One ``[[stream]]``; what it says of the view counts before what its source says."""
 
     name: Name
     source: Annotated[str, msgspec.Meta(min_length=1)]

@@ -71,12 +71,17 @@ def _stream(case: Case, stream: StreamSettings) -> Finding:
     from galago_edge.pipeline.threshold_overrides import override_thresholds
     from galago_edge.service.configuration import source_of
     from galago_edge.sources.address import parse_source
+    from galago_edge.sources.view_options import view_of
+    from galago_edge.sources.viewed_source import check_view
 
     name = f"stream {stream.name}"
     assert case.settings is not None
     installed = ", ".join(case.bundles) or "none"
     try:
-        address = parse_source(source_of(stream, case.settings.source).address)
+        source = source_of(stream, case.settings.source)
+        view = view_of({}, source, stream)
+        address = parse_source(source.address)
+        check_view(view, address.modality)
     except LinkError:
         address = None  # a path that is not there yet
     except GalagoError as error:

@@ -20,6 +20,8 @@ from galago_edge.service.first_loads import ensure_first_load
 from galago_edge.service.slots import Slots
 from galago_edge.sources import Source, open_source, parse_source
 from galago_edge.sources.source_kind import Address
+from galago_edge.sources.view_options import PictureView, view_of
+from galago_edge.sources.viewed_source import check_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,16 @@ class PreparedStream:
         Raises:
             GalagoError: It is missing or cannot be read.
         """
+        tables = (self.source, self.settings)
         found = self.source
-        return open_source(found.address, self.bundle.spec, live=self.live, channel=found.channel)
+        return open_source(
+            found.address, self.bundle.spec, live=self.live, channel=found.channel, view=tables
+        )
+
+    @property
+    def view(self) -> PictureView:
+        """What this stream sees of a live camera's pictures."""
+        return view_of({}, self.source, self.settings)
 
 
 def prepare(
@@ -80,6 +90,7 @@ def prepare(
     while True:
         try:
             _check_modality(settings, bundle, address)
+            check_view(view_of({}, source, settings), bundle.modality)
             build = build_of(settings, bundle, slots, accelerator, scores=scores, live=_is_live(address))
         except Exception as failure:  # any failure tells against the bundle; the one before it may do
             before = slots.reject(bundle, failure)

@@ -10,6 +10,7 @@ from galago_edge.sources.address_options import frame_rate, one_of
 from galago_edge.sources.media.library import MEDIA_EXTRA
 from galago_edge.sources.opencv import CAMERA_EXTRA
 from galago_edge.sources.source_kind import Address, Opening, SourceKind
+from galago_edge.sources.view_options import VIEW_OPTIONS
 
 if TYPE_CHECKING:
     from galago_edge.sources.source import Source
@@ -26,7 +27,7 @@ SOURCE = SourceKind(
     modality="camera",
     what="a video",
     form="a video (.avi .mp4 ...)",
-    options={"fps": frame_rate, "damaged": one_of("skip", "conceal")},
+    options={"fps": frame_rate, "damaged": one_of("skip", "conceal"), **VIEW_OPTIONS},
     suffixes=VIDEO_SUFFIXES,
     other="audio",
     open=_open,
