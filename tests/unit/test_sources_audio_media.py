@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from galago_edge.contract.errors import GalagoError, InputError, Reason
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice
