@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from galago_edge.contract.errors import GalagoError, InputError, Reason
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice
@@ -318,6 +320,32 @@ def test_a_list_of_other_files_is_not_followed(content: str, folder: Path, tmp_p
     with pytest.raises(InputError) as caught:
         AudioFile(path, RATE_HZ)
     assert caught.value.reason is Reason.AUDIO_UNREADABLE
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    codec=st.sampled_from(["flac", "mp3", "vorbis", "m4a", "fragments", "ts", "mka", "adpcm"]),
+    changes=st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 255)), max_size=30),
+    kept=st.integers(0, 30_000),
+)
+def test_any_damage_is_read_or_refused_in_one_line_and_time_never_goes_back(
+    codec: str, changes: list[tuple[int, int]], kept: int, folder: Path
+) -> None:
+    data = bytearray(encoded(folder, codec).read_bytes()[:kept])
+    for at, value in changes:
+        if at < len(data):
+            data[at] = value
+    path = folder / "any.bin"
+    path.write_bytes(data)
+    now_ns = 0
+    try:
+        for item in AudioFile(path, RATE_HZ):
+            from_ns = item.from_ns if isinstance(item, Gap) else getattr(item, "captured_ns", now_ns)
+            assert from_ns >= now_ns
+            now_ns = from_ns
+    except GalagoError as error:
+        assert error.reason in (Reason.AUDIO_TRUNCATED, Reason.AUDIO_UNREADABLE)
+        assert "\n" not in str(error)
 
 
 def test_two_hours_need_no_more_memory_than_a_minute(tmp_path: Path) -> None:

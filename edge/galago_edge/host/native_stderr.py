@@ -19,23 +19,30 @@ def hold_stderr(wanted: Callable[[bytes], bool]) -> Iterator[list[bytes]]:
     Whatever other threads write in these milliseconds is passed on too, only a little later.
     """
     lines: list[bytes] = []
-    with _lock, contextlib.ExitStack() as stack:
+    with _lock:
         try:
             real = os.dup(_STDERR)
-            stack.callback(os.close, real)
+        except OSError:  # no stderr at all
+            yield lines
+            return
+        try:
             held = os.memfd_create("stderr", os.MFD_CLOEXEC)
-            stack.callback(os.close, held)
-        except OSError:  # no stderr at all, or no room: then it stays as it is
-            pass
-        else:
-            os.dup2(held, _STDERR)
-            stack.callback(_sort, held, real, wanted, lines)
-        yield lines
+        except OSError:  # no room: then it stays as it is
+            os.close(real)
+            yield lines
+            return
+        os.dup2(held, _STDERR)
+        try:
+            yield lines
+        finally:
+            os.dup2(real, _STDERR)
+            _sort(held, real, wanted, lines)
+            os.close(held)
+            os.close(real)
 
 
 def _sort(held: int, real: int, wanted: Callable[[bytes], bool], lines: list[bytes]) -> None:
-    os.dup2(real, _STDERR)
-    size = os.fstat(held).st_size
+    size = os.lseek(held, 0, os.SEEK_END)
     for line in os.pread(held, size, 0).splitlines(keepends=True) if size else ():
         if wanted(line):
             lines.append(line)

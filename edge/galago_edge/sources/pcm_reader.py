@@ -23,14 +23,16 @@ class PcmReader:
     """Samples as they lie in the file."""
 
     def __init__(self, path: Path, layout: PcmLayout, *, raw: bool = False) -> None:
-        """Read ``path``; ``raw`` says that it has no header, so nothing else notices an odd byte.
+        """Prepare to read ``path``; ``raw`` says that it has no header, so nothing else notices an odd byte.
 
-        The file is opened by the first piece: a recording that nobody walks through leaves none open.
+        Raises:
+            OSError: The file is not there, or may not be read.
         """
         self._path, self._layout, self._raw = path, layout, raw
         self.format: PcmFormat = layout.format
         self.promised: int | None = layout.promised
-        self._file: BinaryIO | None = None
+        path.open("rb").close()
+        self._file: BinaryIO | None = None  # opened when it is read: not everybody reads what was opened
 
     def description(self) -> dict[str, Any]:
         """Return nothing: the format is all there is."""
@@ -43,9 +45,13 @@ class PcmReader:
             LinkError: The disk fails.
         """
         layout = self._layout
-        file = self._file = self._opened()
-        if layout.unfinished:
+        try:
+            file = self._file = self._path.open("rb")
+            file.seek(layout.first_byte)
             behind = os.fstat(file.fileno()).st_size - layout.first_byte
+        except OSError as error:
+            raise disk_error(error, f"read {self._path}") from error
+        if layout.unfinished:
             yield Remark("unfinished", {"frames": behind // layout.frame_bytes, "promised_frames": 0})
         found, left = 0, layout.promised
         data = b""
@@ -68,14 +74,6 @@ class PcmReader:
         """Close the file."""
         if self._file is not None:
             self._file.close()
-
-    def _opened(self) -> BinaryIO:
-        try:
-            file = self._path.open("rb")
-            file.seek(self._layout.first_byte)
-        except OSError as error:
-            raise disk_error(error, f"read {self._path}") from error
-        return file
 
     def _read(self, file: BinaryIO, count: int) -> bytes:
         try:

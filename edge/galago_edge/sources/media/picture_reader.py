@@ -80,8 +80,10 @@ class PictureReader:
         self._avi = self._container.format == "avi"
         self.promised_ns = self._promise()
         """How long the header says that the recording is; None when it does not."""
-        self._start_ns: int | None = None
-        self._end_ns = 0
+        self._ticks = {stream.index: stream.time_base for stream in self._container.av.streams}
+        self._spans: dict[int, tuple[int, int]] = {}
+        """Of each stream: from and to in its ticks, so far."""
+        self._chained = self._container.format in _CHAINED
         self._end_byte = 0
         self._dts: int | None = None
 
@@ -121,7 +123,7 @@ class PictureReader:
                 queue.append(known.get(packet.pos, packet.dts))
                 packet.pts = None  # it is guessed
             for outcome in self._decoder.decode(packet):
-                yield Shown(outcome, queue.popleft() if self._avi else outcome.pts, hole)
+                yield Shown(outcome, queue.popleft() if queue else outcome.pts, hole)
                 hole = False
         for outcome in self._decoder.flush():
             yield Shown(outcome, queue.popleft() if queue else outcome.pts, hole)
@@ -129,14 +131,21 @@ class PictureReader:
 
     def is_short(self) -> bool:
         """Tell, at the end, whether the file was cut off or its header promised more than was found."""
+        if self.cut or self.promised_ns is None:
+            return self.cut
         # some headers count from the first picture, others from 0
-        found_ns = max(self.length_ns, self._end_ns)
-        return self.cut or (self.promised_ns is not None and self.promised_ns - found_ns > _SHORT_BY_NS)
+        _, end_ns = self._span_ns()
+        return self.promised_ns - max(self.length_ns, end_ns) > _SHORT_BY_NS
 
     @property
     def length_ns(self) -> int:
         """How long what was read so far is, over all streams of the container."""
-        return self._end_ns - (self._start_ns or 0)
+        start_ns, end_ns = self._span_ns()
+        return end_ns - start_ns
+
+    def _span_ns(self) -> tuple[int, int]:
+        spans = [(_ns(a, self._ticks[i]), _ns(b, self._ticks[i])) for i, (a, b) in self._spans.items()]
+        return min((a for a, _ in spans), default=0), max((b for _, b in spans), default=0)
 
     def close(self) -> None:
         """Close the file. May be called twice."""
@@ -152,7 +161,7 @@ class PictureReader:
 
     def _is_behind_hole(self, packet: Any) -> bool:
         """Tell whether bytes before a packet were no packet, more than the container itself needs."""
-        if self._container.format not in _CHAINED or packet.pos is None:
+        if not self._chained or packet.pos is None:
             return False
         before, self._end_byte = self._end_byte, max(self._end_byte, packet.pos + packet.size)
         before_dts, self._dts = (
@@ -166,11 +175,11 @@ class PictureReader:
 
     def _note_end(self, packet: Any) -> None:
         stamp = packet.pts if packet.pts is not None and not self._avi else packet.dts
-        if stamp is None or not packet.time_base:
+        if stamp is None:
             return
-        start_ns = _ns(stamp, packet.time_base)
-        self._start_ns = start_ns if self._start_ns is None else min(self._start_ns, start_ns)
-        self._end_ns = max(self._end_ns, _ns(stamp + (packet.duration or 0), packet.time_base))
+        end = stamp + (packet.duration or 0)
+        first, last = self._spans.get(packet.stream_index, (stamp, end))
+        self._spans[packet.stream_index] = (min(first, stamp), max(last, end))
 
     def _stated_rate(self) -> Fraction | None:
         rate = self._stream.average_rate if self._container.format in _RATED else None

@@ -82,6 +82,10 @@ class SoundContainer:
             self._open = None
         self._file.close()
 
+    def __del__(self) -> None:
+        """Close what nobody walked through."""
+        self.close()
+
     def _all(self) -> Iterator[SoundPiece]:
         known = self.format
         for number in range(max(1, len(self._links))):
@@ -90,7 +94,7 @@ class SoundContainer:
                 known = link.samples.format
                 yield known
             if (late := link.late_ns()) >= _LATE_S * 1e9:
-                yield Remark("offset", {"from_ns": late})
+                yield Remark("offset", {"offset_ns": late})
             for piece in link.samples.pieces():
                 known = piece if isinstance(piece, PcmFormat) else known
                 yield piece
@@ -180,7 +184,7 @@ class _Part:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
+        self._at = min(max(0, base + offset), self._size)  # damaged files lead anywhere
         return self._at
 
     def tell(self) -> int:

@@ -46,6 +46,7 @@ _PCM_NAMES = {
     "pcm_f64be": "double",
 }
 _LOSSLESS = {"flac", "wavpack", "tta", "alac", "ape", "tak"}
+_MOST_CHANNELS = 64
 _MOST_ERRORS = 50
 """A demuxer that fails so often in a row will not go on."""
 
@@ -116,8 +117,10 @@ class SoundPackets:
                     yield self._lost(packet)
                 continue
             for index, frame in enumerate(frames):
-                if frame.samples:
+                if frame.samples and _is_sound(frame):
                     yield self._decoded(frame, packet if index == 0 and packet.size else None)
+                elif frame.samples:  # a damaged header claims what no sound has
+                    yield LostSound(Fraction(frame.samples, max(1_000, int(frame.sample_rate))))
 
     def seconds_of(self, passed_over: int) -> Fraction:
         """Return how long bytes of no packet would have been; 0 when they are too few for one."""
@@ -133,6 +136,8 @@ class SoundPackets:
                 for packet in self._container.demux(self._stream):
                     errors = 0
                     yield packet
+            except IndexError:  # PyAV does not know a stream that appears late: its packet is not ours
+                continue
             except self._errors:
                 errors += 1
                 if errors > _MOST_ERRORS:
@@ -143,7 +148,7 @@ class SoundPackets:
                 return
 
     def _decoded(self, frame: Any, packet: Any | None) -> DecodedSound:
-        channels, rate_hz = len(frame.layout.channels), int(frame.sample_rate)
+        channels, rate_hz = int(frame.layout.nb_channels), int(frame.sample_rate)
         samples = raw_samples(frame, channels)
         stamp: Fraction | None = None
         if frame.pts is not None and not self.counted:
@@ -205,6 +210,14 @@ class SoundPackets:
         context.thread_count = 1
         context.options = {"err_detect": "crccheck+explode" if self._codec in _CHECKED else "crccheck"}
         return context
+
+
+def _is_sound(frame: Any) -> bool:
+    """Tell whether the samples are as many as they should be, at a rate that there is."""
+    channels = int(frame.layout.nb_channels)
+    planes = channels if frame.format.is_planar else 1
+    fits = len(frame.planes) == planes and frame.format.name.removesuffix("p") in _DTYPES
+    return fits and 1 <= channels <= _MOST_CHANNELS and 1_000 <= frame.sample_rate <= 1_000_000
 
 
 def raw_samples(frame: Any, channels: int) -> Raw:
