@@ -265,7 +265,7 @@ def test_sound_that_begins_later_than_its_picture_begins_at_0_and_says_by_how_mu
     )
     items, error = walk(AudioFile(path, SOURCE_HZ))
     assert error is None
-    assert items[0] == Notice("offset", 0, 0, {"from_ns": 1_500_000_000})
+    assert items[0] == Notice("offset", 0, 0, {"offset_ns": 1_500_000_000})
     np.testing.assert_array_equal(samples_of(items), sound())
 
 
