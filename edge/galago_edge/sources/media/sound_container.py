@@ -8,6 +8,7 @@ one is taken, for it gives the same samples on every CPU; the others compute in 
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -46,6 +47,7 @@ class SoundContainer:
         self._av = import_av(f"reading {path.name}")
         self._path = path
         self._file: BinaryIO = path.open("rb")
+        weakref.finalize(self, self._file.close)  # not everybody walks through what was opened
         self._open: _Link | None = None
         try:
             ogg = self._file.read(4) == b"OggS"
@@ -81,10 +83,6 @@ class SoundContainer:
             self._open.container.close()
             self._open = None
         self._file.close()
-
-    def __del__(self) -> None:
-        """Close what nobody walked through."""
-        self.close()
 
     def _all(self) -> Iterator[SoundPiece]:
         known = self.format
