@@ -18,6 +18,7 @@ from galago_edge.sources.address import IMAGE_SUFFIXES
 from galago_edge.sources.opencv import import_cv2
 from galago_edge.sources.picture_order import PictureOrder, order_pictures
 from galago_edge.sources.picture_times import TIMES_NAME, read_times
+from galago_edge.sources.recording_damage import DamagedError
 from galago_edge.sources.still_image import read_image
 
 DEFAULT_RATE = Fraction(5)
@@ -110,7 +111,7 @@ class ImageFolder:
             else:
                 yield Frame(pixels, index, start_ns)
         if first is not None:
-            raise InputError(
+            raise DamagedError(
                 first.reason,
                 f"{self._unreadable} of {self._count} images cannot be read; the first: {first}",
                 hint=first.hint,
