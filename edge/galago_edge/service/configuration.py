@@ -23,14 +23,18 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 DOCS = "docs/configuration.md"
 
 
-def read_config(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+def read_config(path: Path, environment: Mapping[str, str] | None = os.environ) -> Settings:
     """Read ``galago.toml``. Relative paths start at its folder.
+
+    Without an ``environment`` every ``${NAME}`` stays as it is, and logins are not looked at: for those who
+    have no use for the device's secrets.
 
     Raises:
         CallerError: CONFIG_BAD; no such file, an unknown key, a bad value, a variable that is not set, or
             streams that cannot run side by side.
     """
-    tables = load_toml(path, dict[str, Any], edit=_substituting(environment, path))
+    edit = None if environment is None else _substituting(environment, path)
+    tables = load_toml(path, dict[str, Any], edit=edit)
     try:
         settings = settings_of(tables)
     except msgspec.ValidationError as error:
@@ -48,7 +52,8 @@ def read_config(path: Path, environment: Mapping[str, str] = os.environ) -> Sett
         "stream": checked(streams, named),
         "sinks": anchored(settings.sinks, folder),
     }
-    _check_logins(path, settings, environment)
+    if environment is not None:
+        _check_logins(path, settings, environment)
     if settings.spool.dir:
         changes["spool"] = msgspec.structs.replace(settings.spool, dir=str(folder / settings.spool.dir))
     if settings.samples is not None:
