@@ -294,6 +294,16 @@ def test_a_bad_source_is_one_line_and_leaves_the_old_output_whole(
     assert out.read_text() == "old\n"
 
 
+def test_what_is_no_video_is_not_called_one(camera: Path, microphone: Path, tmp_path: Path) -> None:
+    path = tmp_path / "empty.mp4"
+    path.touch()
+    result = galago("replay", path, "--bundle", camera)
+    assert "empty.mp4 is not a video: it is empty [VIDEO_UNREADABLE]" in result.stderr
+    path.write_text("I am no video")
+    result = galago("replay", path, "--bundle", microphone)
+    assert "called like a video and holds nothing that is known [SOURCE_MISMATCH]" in result.stderr
+
+
 def test_a_camera_bundle_refuses_a_sound(recording: Path, camera: Path) -> None:
     result = galago("replay", recording, "--bundle", camera)
     assert result.exit_code == 1

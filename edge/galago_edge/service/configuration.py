@@ -38,7 +38,10 @@ def read_config(path: Path, environment: Mapping[str, str] | None = os.environ) 
     try:
         settings = settings_of(tables)
     except msgspec.ValidationError as error:
-        raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=f"see {DOCS} for every key") from None
+        at = _bad_source(tables) if "$.source" in str(error) else ""
+        raise CallerError(
+            Reason.CONFIG_BAD, f"{path}: {at}{error}", hint=f"see {DOCS} for every key"
+        ) from None
     folder = path.parent
     named = {name: _anchored_table(source, folder) for name, source in settings.source.items()}
     streams = tuple(
@@ -59,6 +62,17 @@ def read_config(path: Path, environment: Mapping[str, str] | None = os.environ) 
     if settings.samples is not None:
         changes["samples"] = msgspec.structs.replace(settings.samples, dir=str(folder / settings.samples.dir))
     return with_named_sources(msgspec.structs.replace(settings, **changes))
+
+
+def _bad_source(tables: dict[str, Any]) -> str:
+    """Return which source's table is wrong, with a colon: the error itself has "..." for its name."""
+    named = tables.get("source")
+    for name, table in named.items() if isinstance(named, dict) else ():
+        try:
+            msgspec.convert(table, SourceSettings)
+        except msgspec.ValidationError:
+            return f"[source.{name}]: "
+    return ""
 
 
 def read_option(text: str) -> StreamSettings:

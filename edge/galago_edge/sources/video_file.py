@@ -72,6 +72,8 @@ class VideoFile:
         self._concealed = 0
         self._first_damage: _Stretch | None = None
         self._stretch: _Stretch | None = None
+        self._cut_ns = 0
+        """Where it ends early."""
         self._stopped = False
 
     def description(self) -> dict[str, Any]:
@@ -239,6 +241,7 @@ class VideoFile:
         if stretch is not None and not stretch.concealed:
             self._damaged -= stretch.frames
             self._first_damage = None if stretch is self._first_damage else self._first_damage
+        self._cut_ns = from_ns
         promised_ns = self._reader.promised_ns if self._counted is None else None
         detail = {"frames": self._decoded, "promised_frames": self._reader.promised_frames}
         yield Notice("truncated", index, from_ns, {**detail, "to_ns": from_ns, "promised_ns": promised_ns})
@@ -254,7 +257,7 @@ class VideoFile:
 
     def _cut_off(self, damage: str) -> DamagedError:
         reader = self._reader
-        found = f"it holds {self._decoded} frames, {reader.length_ns / NS_PER_S:.3f} s"
+        found = f"it holds {self._decoded} frames, {self._cut_ns / NS_PER_S:.3f} s"
         promised = (
             ""
             if reader.promised_ns is None
