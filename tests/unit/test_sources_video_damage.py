@@ -276,3 +276,33 @@ def test_a_part_of_a_damaged_video_fails_by_the_damage_in_it_alone(tmp_path: Pat
             reason = str(error.reason)
         outcomes.append((reason, wanted.summary().get("damaged_frames", 0)))
     assert outcomes == [(None, 0), ("VIDEO_UNREADABLE", 1), ("VIDEO_UNREADABLE", 1), (None, 0)]
+
+
+def decoded_promptly(path: Path) -> list[list[Picture | Damage]]:
+    """What each packet gives in a live stream."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        decoder = PictureDecoder(stream, "a", largest_pixels=1 << 24, prompt=True)
+        given = [list(decoder.decode(packet)) for packet in container.demux(stream) if packet.size]
+        return [*given, list(decoder.flush())]
+
+
+def test_a_live_stream_with_reordered_pictures_gives_them_one_by_one_and_not_in_bursts(
+    tmp_path: Path,
+) -> None:
+    path = make_video(tmp_path / "a.mkv", *REORDERED)
+    *given, _ = decoded_promptly(path)
+    assert max(map(len, given)) <= 2
+    every = [one for found in decoded_promptly(path) for one in found]
+    assert len(every) == 120 and all(isinstance(one, Picture) for one in every)
+
+
+def test_a_live_stream_leaves_out_what_follows_a_damaged_picture_up_to_the_next_key_frame(
+    tmp_path: Path,
+) -> None:
+    path = make_video(tmp_path / "a.mkv", *REORDERED)
+    found = [one for given in decoded_promptly(zeroed(path, 40)) for one in given]
+    exact = walk(zeroed(path, 40)).times_ns
+    shown = sum(isinstance(one, Picture) for one in found)
+    assert len(exact) <= shown <= len(exact) + 3  # those that are shown before it may rely on it
+    assert shown < 120

@@ -86,6 +86,8 @@ class _Sent:
     done: bool = False
     """Its picture came, or will not come."""
     given_up: bool = False
+    behind_key: int = 0
+    """How many key frames came up to here."""
     tiny: bool = False
     """It may just say that there is no picture, as MPEG-4 does behind two in one packet."""
     passed: int = 0
@@ -95,11 +97,15 @@ class _Sent:
 class PictureDecoder:
     """Decodes the packets of one stream, in their order, on one thread."""
 
-    def __init__(self, stream: Any, name: str, *, largest_pixels: int, conceal: bool = False) -> None:
+    def __init__(
+        self, stream: Any, name: str, *, largest_pixels: int, conceal: bool = False, prompt: bool = False
+    ) -> None:
         """Prepare for ``stream``, an ``av.VideoStream`` of which nothing was decoded yet.
 
         ``name`` is for messages. With ``conceal``, damaged pictures are given too, as the decoder makes them,
-        and marked: they differ between CPUs.
+        and marked: they differ between CPUs. With ``prompt``, for live streams, no picture waits for those
+        that it may rely on and that are shown after it: pictures come one by one and not in bursts, and the
+        few that are shown before a damaged one that they rely on are not noticed.
 
         Raises:
             InputError: VIDEO_UNREADABLE; a codec that cannot be decoded, or pictures of more than
@@ -107,6 +113,10 @@ class PictureDecoder:
         """
         self._name = name
         self._conceal = conceal
+        self._prompt = prompt
+        self._key_frames = 0
+        self._spoiled = -1
+        """The number of the key frame behind which a damaged picture was met after it had been judged."""
         self._largest = largest_pixels
         context = stream.codec_context
         if context is None:
@@ -150,6 +160,8 @@ class PictureDecoder:
         sent.done = bool(packet.is_discard)  # what an edit list leaves out is decoded and not shown
         if self._numbers is not None:
             sent.bad |= not self._numbers.follows(packet)
+        self._key_frames += sent.key
+        sent.behind_key = self._key_frames
         packet.opaque = sent
         self._count += 1
         self._sent.append(sent)
@@ -158,6 +170,8 @@ class PictureDecoder:
         except self._errors:
             sent.bad = True  # its picture may come all the same, as far as it could be decoded
             frames = []
+        if self._prompt:
+            sent.bad = self._chain.bad(sent)
         self._take(frames)
         yield from self._known()
 
@@ -204,7 +218,8 @@ class PictureDecoder:
                 continue  # it was called lost already
             sent.done = True
             self._interlaced |= bool(frame.interlaced_frame)
-            sent.bad |= bool(frame.is_corrupt)
+            if frame.is_corrupt:
+                sent.bad, self._spoiled = True, sent.behind_key
             sent.key |= bool(frame.key_frame)
             self._frames.append((sent, frame))
             for other in self._sent:
@@ -228,12 +243,14 @@ class PictureDecoder:
                 self._give_up(sent)
             if not sent.done:
                 break
-            sent.bad = self._chain.bad(sent)
+            if not self._prompt:
+                sent.bad = self._chain.bad(sent)
             self._sent.popleft()
-        waiting = self._sent[0].number if self._sent else self._count
+        waiting = self._sent[0].number if self._sent and not self._prompt else self._count
         while self._frames and self._frames[0][0].number < waiting:
             sent, frame = self._frames.popleft()
             yield from self._lost_before(frame.pts)
+            sent.bad |= self._prompt and sent.behind_key == self._spoiled
             if sent.bad and not self._conceal:
                 yield Damage(frame.pts)
                 continue
@@ -246,6 +263,7 @@ class PictureDecoder:
             sent.done = sent.given_up = True
             if sent.bad or not (sent.tiny or self.codec in _HIDING or self._interlaced):
                 self._lost.append(sent)
+                self._spoiled = sent.behind_key
 
     def _lost_before(self, pts: int | None) -> Iterator[Damage]:
         """Yield the damage that is shown before ``pts``; all of it with None."""
