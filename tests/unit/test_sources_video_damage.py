@@ -12,6 +12,7 @@ from galago_edge.contract.errors import InputError, Reason
 from galago_edge.sources import VideoFile, decode_image
 from galago_edge.sources.media.picture_decoder import Damage, Picture, PictureDecoder
 from galago_edge.sources.media.recording_container import RecordingContainer
+from galago_edge.sources.recording_part import RecordingPart
 from real_parts.media import ffmpeg_output
 from test_kit.videos import H264, HEVC, MJPEG, MOVING, REORDERED, Walked, damage, make_video, walk
 
@@ -260,6 +261,21 @@ def test_what_fills_a_jpeg_up_is_no_damage_and_data_that_is_left_over_is(
     got = walk(file, rate=Fraction(10))
     assert len(got.indexes) == (3 if whole else 2)
     assert (got.failure is None) is whole
+
+
+def test_a_part_of_a_damaged_video_fails_by_the_damage_in_it_alone(tmp_path: Path) -> None:
+    path = zeroed(make_video(tmp_path / "v.avi", *MJPEG), 10)  # from 1 s to 1.1 s
+    outcomes: list[tuple[str | None, int]] = []
+    for from_ms, to_ms in ((0, 1000), (0, 1500), (500, 1050), (1100, None)):
+        from_ns, to_ns = from_ms * 10**6, None if to_ms is None else to_ms * 10**6
+        wanted = RecordingPart(VideoFile(path), from_ns=from_ns, to_ns=to_ns)
+        reason = None
+        try:
+            list(wanted)
+        except InputError as error:
+            reason = str(error.reason)
+        outcomes.append((reason, wanted.summary().get("damaged_frames", 0)))
+    assert outcomes == [(None, 0), ("VIDEO_UNREADABLE", 1), ("VIDEO_UNREADABLE", 1), (None, 0)]
 
 
 def decoded_promptly(path: Path) -> list[list[Picture | Damage]]:
