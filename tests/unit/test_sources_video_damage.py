@@ -306,3 +306,29 @@ def test_a_live_stream_leaves_out_what_follows_a_damaged_picture_up_to_the_next_
     shown = sum(isinstance(one, Picture) for one in found)
     assert len(exact) <= shown <= len(exact) + 3  # those that are shown before it may rely on it
     assert shown < 120
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        ("-c:v", "libx264", "-bf", "3", "-x264-params", "open-gop=1:keyint=30:b-adapt=0"),
+        ("-c:v", "libx265", "-x265-params", "log-level=none:keyint=30:bframes=3:b-adapt=0"),
+        ("-c:v", "mpeg2video", "-r", "25", "-g", "12", "-bf", "2"),
+    ],
+    ids=["h264", "hevc", "mpeg2"],
+)
+def test_a_live_stream_joined_in_the_middle_shows_everything_from_the_first_key_frame_on(
+    codec: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = make_video(tmp_path / "a.ts", *codec)
+
+    def shown(prompt: bool) -> list[int | None]:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            decoder = PictureDecoder(stream, "a", largest_pixels=1 << 24, prompt=prompt)
+            packets = [packet for packet in container.demux(stream) if packet.size][7:]
+            given = [one for packet in packets for one in decoder.decode(packet)] + list(decoder.flush())
+        return [one.pts for one in given if isinstance(one, Picture)]
+
+    assert shown(True) == shown(False)
+    assert len(shown(True)) > 60

@@ -86,8 +86,7 @@ class _Sent:
     done: bool = False
     """Its picture came, or will not come."""
     given_up: bool = False
-    behind_key: int = 0
-    """How many key frames came up to here."""
+    judged: bool = False
     tiny: bool = False
     """It may just say that there is no picture, as MPEG-4 does behind two in one packet."""
     passed: int = 0
@@ -114,9 +113,6 @@ class PictureDecoder:
         self._name = name
         self._conceal = conceal
         self._prompt = prompt
-        self._key_frames = 0
-        self._spoiled = -1
-        """The number of the key frame behind which a damaged picture was met after it had been judged."""
         self._largest = largest_pixels
         context = stream.codec_context
         if context is None:
@@ -160,8 +156,6 @@ class PictureDecoder:
         sent.done = bool(packet.is_discard)  # what an edit list leaves out is decoded and not shown
         if self._numbers is not None:
             sent.bad |= not self._numbers.follows(packet)
-        self._key_frames += sent.key
-        sent.behind_key = self._key_frames
         packet.opaque = sent
         self._count += 1
         self._sent.append(sent)
@@ -170,8 +164,6 @@ class PictureDecoder:
         except self._errors:
             sent.bad = True  # its picture may come all the same, as far as it could be decoded
             frames = []
-        if self._prompt:
-            sent.bad = self._chain.bad(sent)
         self._take(frames)
         yield from self._known()
 
@@ -218,9 +210,12 @@ class PictureDecoder:
                 continue  # it was called lost already
             sent.done = True
             self._interlaced |= bool(frame.interlaced_frame)
-            if frame.is_corrupt:
-                sent.bad, self._spoiled = True, sent.behind_key
+            if frame.is_corrupt and sent.judged:
+                self._chain.spoil(sent)
+            sent.bad |= bool(frame.is_corrupt)
             sent.key |= bool(frame.key_frame)
+            if self._prompt:
+                self._judge(sent.number)
             self._frames.append((sent, frame))
             for other in self._sent:
                 if self._is_between(other.pts, sent.pts):
@@ -243,19 +238,26 @@ class PictureDecoder:
                 self._give_up(sent)
             if not sent.done:
                 break
-            if not self._prompt:
-                sent.bad = self._chain.bad(sent)
+            self._judge(sent.number)
             self._sent.popleft()
         waiting = self._sent[0].number if self._sent and not self._prompt else self._count
         while self._frames and self._frames[0][0].number < waiting:
             sent, frame = self._frames.popleft()
             yield from self._lost_before(frame.pts)
-            sent.bad |= self._prompt and sent.behind_key == self._spoiled
             if sent.bad and not self._conceal:
                 yield Damage(frame.pts)
                 continue
             self._check_size()
             yield Picture(partial(to_bgr, frame, self._name), frame.pts, None, sent.bad)
+
+    def _judge(self, number: int) -> None:
+        """Say of every picture up to this one, in the order of decoding, whether it can be relied on."""
+        for sent in self._sent:
+            if sent.number > number:
+                break
+            if not sent.judged:
+                sent.judged = True
+                sent.bad = self._chain.bad(sent)
 
     def _give_up(self, sent: _Sent) -> None:
         """Say that a packet has no picture; without an error it does not make the following ones bad."""
@@ -263,7 +265,6 @@ class PictureDecoder:
             sent.done = sent.given_up = True
             if sent.bad or not (sent.tiny or self.codec in _HIDING or self._interlaced):
                 self._lost.append(sent)
-                self._spoiled = sent.behind_key
 
     def _lost_before(self, pts: int | None) -> Iterator[Damage]:
         """Yield the damage that is shown before ``pts``; all of it with None."""
@@ -292,6 +293,13 @@ class _Chain:
         """The same of the pictures before the last key frame."""
         self._key_pts: int | None = None
         self._begun = False
+
+    def spoil(self, sent: _Sent) -> None:
+        """Note that a picture is damaged of which that was not known when it was asked for."""
+        if sent.pts is None or self._key_pts is None or sent.pts >= self._key_pts:
+            self._broken = True
+        else:
+            self._broken_before = True
 
     def bad(self, sent: _Sent) -> bool:
         """Tell whether the picture of ``sent`` is damaged, or relies on a damaged one."""
