@@ -226,9 +226,16 @@ def test_one_window_is_enough(tmp_path: Path, microphone: Path) -> None:
     assert result.exit_code == 1 and "short.wav holds" in result.stderr
 
 
+def hear_ctrl_c() -> None:
+    """Undo, in a child, what a shell's background job inherits: SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_is_one_line_and_exit_130_and_every_record_is_whole(recording: Path, microphone: Path) -> None:
     command = [*GALAGO, "replay", str(recording), "--bundle", str(microphone), "--scores"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, preexec_fn=hear_ctrl_c
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         fcntl.fcntl(process.stdout.fileno(), fcntl.F_SETPIPE_SZ, 4096)  # it fills up before the end
         written = array("i", [0])
@@ -250,7 +257,9 @@ def test_ctrl_c_leaves_the_old_output_whole(tmp_path: Path, microphone: Path) ->
     out = tmp_path / "events.jsonl"
     out.write_text("old\n")
     command = [*GALAGO, "replay", "pipe:-", "--bundle", str(microphone), "--out", str(out)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c
+    ) as process:
         assert process.stdin is not None and process.stderr is not None
         wait_for(lambda: [path for path in tmp_path.iterdir() if path != out], "the part")
         process.send_signal(signal.SIGINT)

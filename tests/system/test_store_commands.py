@@ -241,7 +241,7 @@ def test_an_interrupted_install_says_what_is_active(root: Path, monkeypatch: pyt
 
     monkeypatch.setattr(StoreFs, "allocate", interrupt)
     result = galago("install", two, "--root", root)
-    assert result.exit_code == 1 and f"interrupted; active in {root}: tiny 1.0.0" in result.stderr
+    assert result.exit_code == 130 and f"interrupted; active in {root}: tiny 1.0.0" in result.stderr
     assert Store(root).leftovers() == []
 
 
@@ -258,7 +258,7 @@ def test_an_interrupted_change_says_what_is_active(
 
     monkeypatch.setattr(StoreFs, "allocate", interrupt)
     result = galago(command, "--root", root)
-    assert result.exit_code == 1
+    assert result.exit_code == 130
     assert f"interrupted; active in {root}: tiny 2.0.0 (on trial)" in result.stderr
 
 
@@ -278,7 +278,7 @@ def test_who_stops_waiting_for_a_verdict_is_told_what_is_active(
 
     monkeypatch.setattr("galago_edge.commands.install.await_verdict", interrupt)
     result = galago("install", path, "--root", root, "--wait", "60")
-    assert result.exit_code == 1
+    assert result.exit_code == 130
     assert f"interrupted; active in {root}: eyes 2.0.0 (on trial)" in result.stderr
 
 
