@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.status import SourceStatus
+from galago_edge.service.kept_views import KeptView
 from galago_edge.service.prepared_stream import PreparedStream
 from galago_edge.service.watchdog import SourceProgress
 from galago_edge.sources.capture import open_capture
@@ -27,7 +29,9 @@ class LiveSource:
 class LiveSources:
     """All live sources, by their address."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path | None = None) -> None:
+        """``root``: of the store, where what cameras see is kept; None: nothing is."""
+        self._root = root
         self._captures: dict[str, LiveSource] = {}
 
     def of(self, prepared: PreparedStream) -> LiveSource | None:
@@ -47,9 +51,13 @@ class LiveSources:
                 lambda: open_capture(address, settings, rate_hz=rate_hz),
                 address.modality,
                 settings,
+                keeper=self._keeper(prepared.source_name, settings),
             )
             self._captures[settings.address] = LiveSource(prepared.source_name, Fanout(supervised), settings)
         return self._captures[settings.address]
+
+    def _keeper(self, name: str, settings: SourceSettings) -> KeptView | None:
+        return None if self._root is None else KeptView(self._root, name, settings.address)
 
     def start(self) -> None:
         """Begin with those that have not begun."""

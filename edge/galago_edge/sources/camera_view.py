@@ -1,0 +1,288 @@
+"""Whether a camera still sees what is there to be seen: moved, defocused, or covered in part.
+
+What it usually sees is learned (:mod:`galago_edge.sources.view_memory`). A look compares the picture with
+what is known in its light, or, if it looks otherwise, with every other light that is known:
+
+* *missing*: how much less of the known edges is seen than usual, over all tiles that can be judged.
+* *blurred*: the share of the tiles in which short edges are less high than long ones, by a quarter or more,
+  compared with what is usual. Taken at every other look.
+
+What is missing is sought elsewhere (:mod:`galago_edge.sources.view_shift`): found, the camera has moved. Not
+found, it sees another place when there is structure nearly everywhere but nearly nothing known, else something
+is before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galago_edge.contract.streams import NS_PER_S
+from galago_edge.sources.doubt import Blindness
+from galago_edge.sources.view_memory import Known, Light, ViewMemory, sharpness_of
+from galago_edge.sources.view_picture import COLUMNS, FAINT, ROWS, Int32s, View, ViewSampler, middle
+from galago_edge.sources.view_shift import Shift, find_shift
+
+LOOK_NS = NS_PER_S
+"""At most one look a second."""
+STEP_NS = 10 * NS_PER_S
+"""One picture in so long is learned."""
+LEARNING_NS = 24 * 3600 * NS_PER_S
+"""For so long, light that was never met before is learned and not judged."""
+
+_LONGEST_LOOK_NS = 60 * NS_PER_S
+"""A camera that gives a picture an hour has not watched for that hour."""
+_SEARCH_NS = 10 * NS_PER_S
+_BLUR_EVERY = 2
+_JUDGED_TILES = 6
+_STRENGTH = 1_500 * FAINT
+"""A tile is judged where its known edges are half as high again, in this light, as what is seen at all."""
+_MISSING, _STILL_MISSING = 250, 210
+"""Thousandths of the known edges that are not seen, to begin a doubt and to keep it up."""
+_NOISE = 2
+_LEAST_NOISE = 3_200
+"""A picture with more than twice the usual noise of its light is not judged: the light goes, and the camera makes
+up for it. One level of noise is none."""
+_NEAR = 150
+"""Thousandths missing from which on another light is looked for, or learned."""
+_PRESENT_OF_10 = 3
+_PRESENT, _ALL_PRESENT = 600, 900
+"""New light leaves so many tiles with three tenths at least of what is usual; what hides them does not."""
+_SHARP = 750
+_BLURRED = 500
+"""Thousandths of the tiles that show a blur."""
+_LONG_SEEN = 150
+"""Thousandths of their usual height that long edges must have to tell a blur by them."""
+_KEPT_OF_10 = 7
+_KEPT = 100
+_STRUCTURE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What one look says."""
+
+    judged: bool
+    """Whether enough was seen and known to say anything."""
+    what: Blindness | None = None
+    """What is suspicious; None when nothing is."""
+    detail: dict[str, Any] | None = None
+    """The measures of what is suspicious."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Comparison:
+    """A picture beside what is known in one light."""
+
+    light: Light
+    known: Known
+    judged: npt.NDArray[np.bool_]
+    """Tiles that can be; shape ``(TILE_ROWS, TILE_COLUMNS)``."""
+    tiles: int
+    match: Int32s
+    usual: Int32s
+    lit: int
+    """How bright it is, in thousandths of the usual, at most 1000."""
+    missing: int
+    calmer: bool
+    """Whether there is less than half of the usual noise, as when a rain has ended."""
+
+    noisy: bool
+    """Whether there is more than twice as much, as when the light goes and the camera makes up for it."""
+
+    @property
+    def present(self) -> int:
+        """Thousandths of the tiles of which something at least is seen."""
+        return _share(self.judged & (10 * self.match >= _PRESENT_OF_10 * self.usual), self.tiles)
+
+    @property
+    def far(self) -> int:
+        """How badly it fits: what is missing, and more when it is another weather."""
+        return self.missing + _NEAR * self.calmer
+
+
+class CameraView:
+    """Follows one camera's pictures, all of one size. Used by one thread at a time."""
+
+    def __init__(self, shape: tuple[int, ...], memory: ViewMemory | None = None) -> None:
+        """Begin with what is known of pictures of this shape, ``(height, width, 3)``; with nothing if None."""
+        self.shape = shape
+        self.memory = memory or ViewMemory()
+        self._sampler = ViewSampler(shape)
+        self._last_ns: int | None = None
+        self._learned_ns: int | None = None
+        self._looks = 0
+        self._blurred, self._sharp = 0, 1_000
+        self._doubting = False
+        self._searched_ns: int | None = None
+        self._shift = Shift(0, 0, 0)
+        self._seen: _Comparison | None = None
+        self._young: Light | None = None
+
+    def interrupted(self) -> None:
+        """Begin anew with the next picture; what was learned stays."""
+        self._sampler.forget()
+        self._last_ns = None
+
+    def look(self, pixels: npt.NDArray[np.uint8], ns: int, *, learn: bool) -> Glance | None:
+        """Judge a picture, and learn from it if nothing is suspicious; None when the last look was just now.
+
+        Args:
+            pixels: uint8, BGR, of the shape that was given.
+            ns: Stream time.
+            learn: Whether it may be learned from; not while there is an alarm.
+        """
+        passed_ns = 0 if self._last_ns is None else ns - self._last_ns
+        if self._last_ns is not None and 0 <= passed_ns < LOOK_NS:
+            return None
+        self._last_ns = ns
+        view = self._sampler.look(pixels, passed_ns)
+        self.memory.watched_ns += min(max(passed_ns, 0), _LONGEST_LOOK_NS)
+        step = self._learned_ns is None or not 0 <= ns - self._learned_ns < STEP_NS
+        nearest = self._nearest(view, everywhere=step)
+        glance = self._judge(view, nearest, ns)
+        if learn and step and glance.what is None:
+            self._learned_ns = ns
+            self._learn(view, nearest)
+        return glance
+
+    def _nearest(self, view: View, *, everywhere: bool) -> _Comparison | None:
+        """Return the comparison with the light that fits best; with the last one if that fits well."""
+        alike = [one for one in self.memory.lights if one.colorless is view.colorless]
+        candidates = alike if any(one.vouches for one in alike) else self.memory.lights
+        last = self._seen
+        best = None
+        if last is not None and last.light in candidates:
+            best = _compare(view, last.light)
+            if best is not None and best.far < _NEAR and not everywhere:
+                return best
+        for light in candidates:
+            found = _compare(view, light) if best is None or light is not best.light else None
+            if found is not None and (best is None or found.far < best.far):
+                best = found
+        self._seen = best
+        return best
+
+    def _judge(self, view: View, seen: _Comparison | None, ns: int) -> Glance:
+        if seen is None or not self.memory.ready:
+            return Glance(judged=False)
+        missing = seen.missing >= (_STILL_MISSING if self._doubting else _MISSING)
+        if missing and (self._new_light(seen, view.colorless) or (seen.noisy and seen.present >= _PRESENT)):
+            return Glance(judged=False)
+        self._looks += 1
+        if self._looks % _BLUR_EVERY == 0 or missing:
+            self._blurred, self._sharp = self._blur(view, seen)
+        self._doubting = missing or self._blurred >= _BLURRED
+        return self._named(view, seen, ns) if self._doubting else Glance(judged=True)
+
+    def _blur(self, view: View, seen: _Comparison) -> tuple[int, int]:
+        """Return the share of blurred tiles and the sharpness that is left, beside the light that is least sharp."""
+        found = _blur(view, seen)
+        for light in self.memory.lights:
+            if found[0] >= _BLURRED and light is not seen.light:
+                other = _compare(view, light)
+                if other is not None and other.missing < _MISSING:
+                    found = min(found, _blur(view, other))
+        return found
+
+    def _new_light(self, seen: _Comparison, colorless: bool) -> bool:
+        """Tell whether a picture looks otherwise because its light is one that was never met before."""
+        if not self._settled and (seen.light.colorless is not colorless or seen.present >= _PRESENT):
+            return True
+        return seen.present >= _ALL_PRESENT
+
+    @property
+    def _settled(self) -> bool:
+        """Whether every light of a day was met."""
+        return self.memory.watched_ns >= LEARNING_NS and self.memory.ready
+
+    def _learn(self, view: View, nearest: _Comparison | None) -> None:
+        """Learn from a picture in which nothing is suspicious: as one of the light that it fits, or of a new one."""
+        if self._settled and (nearest is None or (nearest.missing >= _MISSING and nearest.present < _ALL_PRESENT)):
+            return  # nothing known can be seen: it is dark, or noisy, or hidden
+        light = None if nearest is None or nearest.far >= _NEAR else nearest.light
+        if light is None and self._young is not None and self._young in self.memory.lights:
+            young = _compare(view, self._young, vouching=False)
+            if young is None or young.missing < _MISSING:
+                light = self._young
+        if light is None:
+            if self._young in self.memory.lights:  # it was a moment, no light
+                self.memory.lights.remove(self._young)
+            light = self._young = self.memory.new_light(view.colorless, None if nearest is None else nearest.light)
+        if light is self._young and light.vouches:
+            self._young = None
+        light.learn(view)
+
+    def _named(self, view: View, seen: _Comparison, ns: int) -> Glance:
+        """Tell what is wrong with a picture in which something is."""
+        if self._searched_ns is None or not 0 <= ns - self._searched_ns < _SEARCH_NS:
+            self._searched_ns = ns
+            self._shift = find_shift(view.signs, seen.known.weights)
+        kept = _share(seen.judged & (10 * seen.match >= _KEPT_OF_10 * seen.usual), seen.tiles)
+        least = seen.known.structure * seen.lit // 2_000
+        structure = _share(seen.judged & (view.structure >= least), seen.tiles)
+        detail: dict[str, Any] = {"missing": _part(seen.missing), "tiles": seen.tiles}
+        shift = self._shift
+        if shift.moved:
+            down, right = shift.rows * self.shape[0] // ROWS, shift.columns * self.shape[1] // COLUMNS
+            return Glance(True, "moved", detail | {"right_px": right, "down_px": down})
+        if self._blurred >= _BLURRED:
+            sharpness = {"blurred": _part(self._blurred), "sharpness": _part(self._sharp)}
+            return Glance(True, "defocused", detail | sharpness)
+        if kept < _KEPT and structure >= _STRUCTURE:
+            return Glance(True, "moved", detail | {"right_px": None, "down_px": None})
+        return Glance(True, "covered", detail | {"kept": _part(kept)})
+
+
+def _compare(view: View, light: Light, *, vouching: bool = True) -> _Comparison | None:
+    """Return the comparison; None when too little is known or seen."""
+    known = light.known
+    if known is None or (vouching and not light.vouches):
+        return None
+    ratios = np.sort(1_000 * view.bright // known.bright, axis=None)
+    brighter = int(ratios[len(ratios) * 3 // 4])
+    lit, usual = min(1_000, brighter), light.usual_match
+    judged = known.strength * lit >= _STRENGTH
+    tiles = int(np.count_nonzero(judged))
+    if tiles < _JUDGED_TILES:
+        return None
+    match = known.match(view)
+    missing = int((np.maximum(usual - match, 0) * judged).sum())
+    expected = int((usual * judged).sum())
+    noise = max(light.usual_noise, _LEAST_NOISE)
+    return _Comparison(
+        light,
+        known,
+        judged,
+        tiles,
+        match,
+        usual,
+        lit,
+        1_000 * missing // max(expected, 1),
+        calmer=view.noise * _NOISE < light.usual_noise > _LEAST_NOISE,
+        noisy=view.noise * 1_000 > _NOISE * noise * max(brighter, 1_000),
+    )
+
+
+def _blur(view: View, seen: _Comparison) -> tuple[int, int]:
+    """Return the share of blurred tiles, and the sharpness of the middle one beside the usual, in thousandths."""
+    usual = seen.known.heights
+    tiles = int(np.count_nonzero(usual))
+    if tiles < _JUDGED_TILES:
+        return 0, 1_000
+    short, long = seen.known.heights_in(view)
+    told = (usual > 0) & (long.astype(np.int64) * 1_000_000 >= usual.astype(np.int64) * (_LONG_SEEN * seen.lit))
+    ratio = 1_000 * sharpness_of(short, long) // np.maximum(seen.light.usual_sharpness, 1)
+    left = middle(ratio[told]) if told.any() else 1_000
+    return _share(told & (ratio < _SHARP), tiles), min(left, 1_000)
+
+
+def _share(tiles: npt.NDArray[np.bool_], of: int) -> int:
+    return 1_000 * int(np.count_nonzero(tiles)) // of
+
+
+def _part(thousandths: int) -> float:
+    return thousandths / 1_000

@@ -1,0 +1,182 @@
+"""What a camera sees, as few integers: signs and heights of edges. The same on every CPU.
+
+1. *Samples.* The green value of 122 x 162 pixels, spread evenly over the picture (row ``i`` is line
+   ``(2 i + 1) height // 244``, columns likewise), in fixed point with 5 bits behind the point. Over time
+   they follow the pictures: by 1/4 of the difference at one look a second, 1/2 from two seconds on, all of it
+   from four, so that noise, rain and passers-by fade.
+2. *Cells.* Sums of 2 x 2 samples: 61 x 81, in 1/128 of a gray level.
+3. *Edges.* The differences of each cell and the one below it, and the one to the right of it: 2 x 60 x 80.
+   An edge's sign is 0 when its size is below a quarter of the mean size in its tile or below 1.5 gray levels.
+4. *Heights.* How high an edge to the right is over a long way (three cells), and over a short one: the highest
+   step between two neighbouring samples there, or one sample beside it. In the new picture alone, so that a
+   camera that sways is not blurred. A blur lowers the short ones first.
+5. *Tiles.* 6 x 8 of them, each with 10 x 10 cells.
+6. *Noise.* How far differences between neighbours are from what they were, in the mean of the middle tile.
+
+Sums over tiles are matrix products of float32 whose every partial sum is an integer below 2**24: exact in
+any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galago_edge.contract.streams import NS_PER_S
+
+Int16s = npt.NDArray[np.int16]
+Int32s = npt.NDArray[np.int32]
+Signs = npt.NDArray[np.int8]
+
+TILE_ROWS, TILE_COLUMNS = 6, 8
+TILE_SIDE = 10
+ROWS, COLUMNS = TILE_ROWS * TILE_SIDE, TILE_COLUMNS * TILE_SIDE
+LEVEL = 128
+"""One gray level of a cell."""
+FAINT = LEVEL * 3 // 2
+"""Edges below it are not seen."""
+EDGES_PER_TILE = 2 * TILE_SIDE**2
+_LONG = 3
+"""Cells between the two ends of a long edge."""
+
+_CELLS = (ROWS + 1, COLUMNS + 1)
+_SAMPLE_BITS = 5
+_PACES = ((4 * NS_PER_S, 0), (2 * NS_PER_S, 1))
+_SLOWEST = 2
+_COLOR_STEP = 61
+"""Of the samples, one in so many is compared in all its colours."""
+_COLORLESS = 3
+"""Levels between the colours of a picture in infrared, at most, in the mean: its own compression."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What is known of one picture."""
+
+    samples: Int16s
+    """In 1/32 gray levels; shape ``(2, 2, ROWS + 1, COLUMNS + 1)``: lower, right, row, column."""
+    fresh: Int16s
+    """Those of the new picture alone."""
+    signs: Signs
+    """-1, 0 or 1; shape ``(2, ROWS, COLUMNS)``: to the cell below, to the cell on the right."""
+    noise: int
+    """In 1/3200 gray levels."""
+    structure: Int32s
+    """Mean size of an edge, in 1/128 gray levels; shape ``(TILE_ROWS, TILE_COLUMNS)``."""
+    bright: Int32s
+    """Mean level, in 1/128 gray levels; the same shape."""
+    colorless: bool
+    """Whether the picture has no colour, as in infrared."""
+
+
+class ViewSampler:
+    """Follows the pictures of one camera, all of one size. Used by one thread at a time."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        """Lay the samples over pictures of this shape, ``(height, width, 3)``."""
+        height, width, channels = shape
+        rows, columns = _places(_CELLS[0], height), _places(_CELLS[1], width)
+        # the four samples of the cells lie in four planes, so that all sums run along the memory
+        self._green = (rows[:, None, :, None] * width + columns[None, :, None, :]) * channels + 1
+        few = self._green.reshape(-1)[::_COLOR_STEP]
+        self._colors = np.stack([few - 1, few, few + 1])
+        self._samples: Int16s | None = None
+
+    def forget(self) -> None:
+        """Begin anew with the next picture."""
+        self._samples = None
+
+    def look(self, pixels: npt.NDArray[np.uint8], passed_ns: int) -> View:
+        """Return what is seen, with what was seen before it.
+
+        Args:
+            pixels: uint8, BGR, of the shape that was given.
+            passed_ns: Stream time since the last look.
+        """
+        flat = pixels.reshape(-1)
+        fresh = flat.take(self._green).astype(np.int16)
+        fresh <<= _SAMPLE_BITS
+        noise = 0
+        if self._samples is None:
+            self._samples = fresh.copy()
+        else:
+            pace = next((bits for least, bits in _PACES if passed_ns >= least), _SLOWEST)
+            change = fresh - self._samples
+            noise = middle(tile_sums(np.abs(change[0, 1, :-1, :-1] - change[0, 0, :-1, :-1])))
+            change >>= pace
+            self._samples += change
+        blue, green, red = flat.take(self._colors).astype(np.int16)
+        colors = int(np.abs(blue - green).sum() + np.abs(red - green).sum())
+        return view_of(self._samples, fresh, noise, colors <= 2 * _COLORLESS * len(green))
+
+
+def _places(cells: int, size: int) -> npt.NDArray[np.intp]:
+    """Return the line or column of each cell's two samples; shape ``(2, cells)``."""
+    places = (2 * np.arange(2 * cells, dtype=np.intp) + 1) * size // (4 * cells)
+    return places.reshape(cells, 2).T
+
+
+def view_of(samples: Int16s, fresh: Int16s, noise: int = 0, colorless: bool = False) -> View:
+    """Return what these samples show; shape as ``View.samples``."""
+    cells = cells_of(samples)
+    corner = cells[:-1, :-1]
+    edges = np.empty((2, ROWS, COLUMNS), np.int16)
+    np.subtract(cells[1:, :-1], corner, out=edges[0])
+    np.subtract(cells[:-1, 1:], corner, out=edges[1])
+    sizes = np.abs(edges)
+    structure = tile_sums(np.add(sizes[0], sizes[1], dtype=np.int32)) // EDGES_PER_TILE
+    least = np.maximum(structure >> 2, FAINT).astype(np.int16)
+    limit = least.repeat(TILE_SIDE, axis=1).repeat(TILE_SIDE, axis=0)
+    signs = (edges > limit).view(np.int8) - (edges < -limit).view(np.int8)
+    bright = tile_sums(corner) // TILE_SIDE**2
+    return View(samples, fresh, signs, noise, structure, bright, colorless)
+
+
+def cells_of(samples: Int16s) -> Int16s:
+    """Return the cells of these samples, in 1/128 gray levels; shape ``(ROWS + 1, COLUMNS + 1)``."""
+    (upper_left, upper_right), (lower_left, lower_right) = samples
+    cells: Int16s = upper_left + upper_right
+    cells += lower_left
+    cells += lower_right  # at most 4 * 255 << 5, which fits 16 bits
+    return cells
+
+
+def heights_of(samples: Int16s) -> tuple[Int16s, Int16s]:
+    """Return how high edges to the right are, over a short and over a long way, in 1/64 and 1/128 gray levels.
+
+    Shape ``(ROWS, COLUMNS)`` each. The short ones are sizes; the long ones have a sign, and are 0 where their way
+    leads out of the picture.
+    """
+    pairs = samples[0] + samples[1]
+    steps = np.empty((ROWS, 2 * COLUMNS + 1), np.int16)
+    np.subtract(pairs[1, :-1], pairs[0, :-1], out=steps[:, ::2])
+    np.subtract(pairs[0, :-1, 1:], pairs[1, :-1, :-1], out=steps[:, 1::2])
+    np.abs(steps, out=steps)
+    short = np.maximum(steps[:, :-2:2], steps[:, 1:-1:2])
+    np.maximum(short, steps[:, 2::2], out=short)
+    cells = pairs[0] + pairs[1]
+    long = np.zeros((ROWS, COLUMNS), np.int16)
+    np.subtract(cells[:-1, _LONG:], cells[:-1, :-_LONG], out=long[:, : 1 - _LONG])
+    return short, long
+
+
+def middle(values: npt.NDArray[np.int32]) -> int:
+    """Return the value in the middle of all, the upper of two."""
+    ordered = np.sort(values, axis=None)
+    return int(ordered[len(ordered) // 2])
+
+
+_ADD_ROWS = np.eye(TILE_ROWS, dtype=np.float32).repeat(TILE_SIDE, axis=1)
+_ADD_COLUMNS = np.eye(TILE_COLUMNS, dtype=np.float32).repeat(TILE_SIDE, axis=0)
+
+
+def tile_sums(values: npt.NDArray[Any]) -> Int32s:
+    """Return the sum of each tile, shape ``(TILE_ROWS, TILE_COLUMNS)``.
+
+    ``values``: integers of any type, shape ``(ROWS, COLUMNS)``; a tile's sizes sum up to less than 2**24.
+    """
+    found: Int32s = (_ADD_ROWS @ values.astype(np.float32) @ _ADD_COLUMNS).astype(np.int32)
+    return found
