@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,9 @@ def turned(rng: np.random.Generator, other: Scene) -> Fault:
     return Fault("turned", {"seed": other.seed}, other=other)
 
 
-def defocused(rng: np.random.Generator, least: float = 0.006, most: float = 0.03) -> Fault:
-    """Blur with a disc whose radius is this share of the width, times 1.5."""
-    share = math.exp(rng.uniform(math.log(least), math.log(most)))
-    radius = 1.5 * share * WIDTH
+def defocused(rng: np.random.Generator, least: float = 0.0125, most: float = 0.045) -> Fault:
+    """Blur with a disc whose radius is this share of the width."""
+    radius = math.exp(rng.uniform(math.log(least), math.log(most))) * WIDTH
     size = 2 * math.ceil(radius) + 1
     rows, columns = np.mgrid[:size, :size] - size // 2
     disc = np.clip(radius + 0.5 - np.hypot(rows, columns), 0, 1).astype(np.float32)
@@ -85,7 +85,9 @@ def covered(rng: np.random.Generator, least: float = 0.4, most: float = 0.7) -> 
     )
     spots = cv2.resize(rng.normal(0, 1, (6, 8)).astype(np.float32), (WIDTH, HEIGHT))
     before = np.clip(color * (1 + 0.15 * spots[:, :, None]), 0, 255)
-    return Fault("covered", {"share": round(share, 2)}, mask=mask[:, :, None].astype(np.float32), before=before)
+    return Fault(
+        "covered", {"share": round(share, 2)}, mask=mask[:, :, None].astype(np.float32), before=before
+    )
 
 
 def droplets(rng: np.random.Generator, least: float = 0.4, most: float = 0.7) -> Fault:
@@ -166,12 +168,11 @@ class Scene:
 
     def weather(self, day: int, second: float) -> dict[str, float]:
         """Return cloud, fog, rain, snow (falling), white (lying), wind, each 0 to 1."""
-        rng = np.random.default_rng((self.seed, 7, day))
-        kind = rng.choice(["clear", "cloudy", "rain", "snow", "fog"], p=[0.4, 0.3, 0.15, 0.07, 0.08])
-        start, length = rng.uniform(0, 60_000), rng.uniform(3_600, 25_000)
-        wind = float(rng.choice([0, 0, 0.5, 1.0]))
+        kind, start, length, wind = _weather_of(self.seed, day)
         if self.kind == "room":
-            return dict.fromkeys(("fog", "rain", "snow", "white", "wind"), 0.0) | {"cloud": float(kind != "clear")}
+            return dict.fromkeys(("fog", "rain", "snow", "white", "wind"), 0.0) | {
+                "cloud": float(kind != "clear")
+            }
         now = start <= second < start + length
         ramp = float(np.clip(min(second - start, start + length - second) / 1_800, 0, 1)) if now else 0.0
         white = float(np.clip((second - start) / 7_200, 0, 0.8)) if kind == "snow" else 0.0
@@ -219,7 +220,9 @@ class Scene:
         lit *= warm * self._hue
         if self.night == "lamps" and sun < 0.05:
             for x, y in (self._lamp, (1 - self._lamp[0], self._lamp[1])):
-                lit += base * (0.35 * _spot(x, y + 0.2, 0.3))[:, :, None] * np.array([0.6, 0.9, 1.1], np.float32)
+                lit += (
+                    base * (0.35 * _spot(x, y + 0.2, 0.3))[:, :, None] * np.array([0.6, 0.9, 1.1], np.float32)
+                )
         lit += base * 0.012
         if weather["fog"]:
             lit = lit * (1 - weather["fog"]) + float(lit.mean()) * 1.2 * weather["fog"]
@@ -296,7 +299,9 @@ class Scene:
                 if infrared:
                     color = [sum(color) / 3] * 3
                 cv2.rectangle(canvas, (x, y - high), (x + wide, y), color, -1)
-                cv2.rectangle(canvas, (x + 6, y - high + 5), (x + wide - 6, y - high // 2), [c / 2 for c in color], -1)
+                cv2.rectangle(
+                    canvas, (x + 6, y - high + 5), (x + wide - 6, y - high // 2), [c / 2 for c in color], -1
+                )
         if infrared and own.uniform() < 0.05:  # an insect before the lens
             cv2.circle(canvas, (int(own.integers(LEFT, LEFT + WIDTH)), int(own.integers(TOP, TOP + HEIGHT))),
                        int(own.integers(3, 20)), (240, 240, 240), -1)  # fmt: skip
@@ -347,6 +352,15 @@ class Scene:
         return pixels
 
 
+@cache
+def _weather_of(seed: int, day: int) -> tuple[str, float, float, float]:
+    """Return the kind of weather, when it begins and for how long it lasts, in seconds, and the wind."""
+    rng = np.random.default_rng((seed, 7, day))
+    kind = rng.choice(["clear", "cloudy", "rain", "snow", "fog"], p=[0.4, 0.3, 0.15, 0.07, 0.08])
+    start, length = rng.uniform(0, 60_000), rng.uniform(3_600, 25_000)
+    return str(kind), float(start), float(length), float(rng.choice([0, 0, 0.5, 1.0]))
+
+
 def _obstructed(view: npt.NDArray[np.float32], fault: Fault, infrared: bool) -> npt.NDArray[np.float32]:
     if fault.blur is not None:
         view = cv2.filter2D(view, -1, fault.blur, borderType=cv2.BORDER_REFLECT)
@@ -374,13 +388,15 @@ def _texture(rng: np.random.Generator, height: int, width: int, rough: float) ->
     out = np.zeros((height, width), np.float32)
     for octave in range(2, 7):
         cells = (max(2, height * 2**octave // 360), max(2, width * 2**octave // 360))
-        out += cv2.resize(rng.normal(0, rough**octave, cells).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        out += cv2.resize(
+            rng.normal(0, rough**octave, cells).astype(np.float32),
+            (width, height),
+            interpolation=cv2.INTER_CUBIC,
+        )
     return out / max(float(out.std()), 1e-6)
 
 
-def _drawn(
-    rng: np.random.Generator, kind: str
-) -> tuple[Pixels, list[tuple[Pixels, float]]]:
+def _drawn(rng: np.random.Generator, kind: str) -> tuple[Pixels, list[tuple[Pixels, float]]]:
     """Return the reflectance of a place, and what casts shadows with its height."""
     size = (CANVAS_HEIGHT, CANVAS_WIDTH)
     horizon = int(rng.uniform(0.25, 0.5) * CANVAS_HEIGHT)
@@ -391,7 +407,10 @@ def _drawn(
     shades: list[tuple[Pixels, float]] = []
     if kind == "road":
         for lane in rng.uniform(0.2, 0.8, 3):
-            ends = [(int(lane * CANVAS_WIDTH), CANVAS_HEIGHT), (int((0.3 + 0.4 * lane) * CANVAS_WIDTH), horizon)]
+            ends = [
+                (int(lane * CANVAS_WIDTH), CANVAS_HEIGHT),
+                (int((0.3 + 0.4 * lane) * CANVAS_WIDTH), horizon),
+            ]
             cv2.line(base, ends[0], ends[1], (190, 190, 190), int(rng.integers(2, 6)))
     for _ in range(int(rng.integers(8, 22))):
         wide, high = (int(v) for v in rng.uniform((15, 15), (130, 120)))
@@ -418,7 +437,14 @@ def _foliage(rng: np.random.Generator, kind: str) -> list[tuple[int, int, int, i
     found = []
     for _ in range(int(rng.integers(0, 4))):
         width, height = (int(v) for v in rng.uniform((40, 40), (140, 120)))
-        found.append((int(rng.integers(0, CANVAS_WIDTH - width)), int(rng.integers(0, CANVAS_HEIGHT - height)), width, height))
+        found.append(
+            (
+                int(rng.integers(0, CANVAS_WIDTH - width)),
+                int(rng.integers(0, CANVAS_HEIGHT - height)),
+                width,
+                height,
+            )
+        )
     return found
 
 
@@ -437,7 +463,9 @@ class Footage:
                 break
             if number % per_second == 0:
                 size = (round(WIDTH / 0.8), round(HEIGHT / 0.8))
-                self._pictures.append(np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8))
+                self._pictures.append(
+                    np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+                )
         capture.release()
         self._noise = np.random.default_rng(31).normal(0, 1, (HEIGHT + 64, WIDTH + 64, 3)).astype(np.float32)
 
@@ -448,7 +476,10 @@ class Footage:
         left, top = (width - WIDTH) // 2, (height - HEIGHT) // 2
         if fault is not None and fault.warp is not None:
             matrix = fault.warp.copy()
-            matrix[:, 2] += matrix[:, :2] @ (LEFT - left, TOP - top)  # it is meant for a canvas with more around
+            matrix[:, 2] += matrix[:, :2] @ (
+                LEFT - left,
+                TOP - top,
+            )  # it is meant for a canvas with more around
             view = cv2.warpAffine(whole, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
         elif fault is not None and fault.other is not None:
             view = fault.other.picture(12 * 3_600 + at_s % 600)

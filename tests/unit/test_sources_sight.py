@@ -266,7 +266,16 @@ def test_what_is_removed_is_learned_anew() -> None:
         (learned().replace(b'"height":240', b'"height":241'), "other"),
         (learned().replace(b"galago-view/1", b"galago-view/2"), "damaged"),
     ],
-    ids=["empty", "no fields", "no text", "cut", "longer", "another camera", "another size", "another version"],
+    ids=[
+        "empty",
+        "no fields",
+        "no text",
+        "cut",
+        "longer",
+        "another camera",
+        "another size",
+        "another version",
+    ],
 )
 def test_what_cannot_be_taken_up_is_learned_anew_and_why_is_told(data: bytes, why: str | None) -> None:
     found = Camera(Memory(data)).watch(view(), 2)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.doubt import Blindness
-from galago_edge.sources.view_memory import Known, Light, ViewMemory, sharpness_of
+from galago_edge.sources.view_memory import Known, Light, ViewMemory
 from galago_edge.sources.view_picture import COLUMNS, FAINT, ROWS, Int32s, View, ViewSampler, middle
 from galago_edge.sources.view_shift import Shift, find_shift
 
@@ -33,8 +33,8 @@ STEP_NS = 10 * NS_PER_S
 LEARNING_NS = 24 * 3600 * NS_PER_S
 """For so long, light that was never met before is learned and not judged."""
 
-_LONGEST_LOOK_NS = 60 * NS_PER_S
-"""A camera that gives a picture an hour has not watched for that hour."""
+_LONGEST_PAUSE_NS = 600 * NS_PER_S
+"""A camera that was away for longer has not watched for all of it."""
 _SEARCH_NS = 10 * NS_PER_S
 _BLUR_EVERY = 2
 _JUDGED_TILES = 6
@@ -42,6 +42,9 @@ _STRENGTH = 1_500 * FAINT
 """A tile is judged where its known edges are half as high again, in this light, as what is seen at all."""
 _MISSING, _STILL_MISSING = 250, 210
 """Thousandths of the known edges that are not seen, to begin a doubt and to keep it up."""
+_DIM, _DARK, _DARK_PRESENT = 700, 300, 300
+"""Thousandths of the usual light, in the brighter tiles: where it is dim a blur must be everywhere, and where it is
+dark nearly all tiles must be lost before anything is suspicious."""
 _NOISE = 2
 _LEAST_NOISE = 3_200
 """A picture with more than twice the usual noise of its light is not judged: the light goes, and the camera makes
@@ -52,8 +55,8 @@ _PRESENT_OF_10 = 3
 _PRESENT, _ALL_PRESENT = 600, 900
 """New light leaves so many tiles with three tenths at least of what is usual; what hides them does not."""
 _SHARP = 750
-_BLURRED = 500
-"""Thousandths of the tiles that show a blur."""
+_BLURRED, _ALL_BLURRED = 600, 900
+"""Thousandths of the tiles that show a blur; more of them as long as not every light of a day was met."""
 _LONG_SEEN = 150
 """Thousandths of their usual height that long edges must have to tell a blur by them."""
 _KEPT_OF_10 = 7
@@ -114,6 +117,7 @@ class CameraView:
         self._sampler = ViewSampler(shape)
         self._last_ns: int | None = None
         self._learned_ns: int | None = None
+        self._counted_ns: int | None = None
         self._looks = 0
         self._blurred, self._sharp = 0, 1_000
         self._doubting = False
@@ -140,7 +144,9 @@ class CameraView:
             return None
         self._last_ns = ns
         view = self._sampler.look(pixels, passed_ns)
-        self.memory.watched_ns += min(max(passed_ns, 0), _LONGEST_LOOK_NS)
+        if self._counted_ns is not None:
+            self.memory.watched_ns += min(max(ns - self._counted_ns, 0), _LONGEST_PAUSE_NS)
+        self._counted_ns = ns
         step = self._learned_ns is None or not 0 <= ns - self._learned_ns < STEP_NS
         nearest = self._nearest(view, everywhere=step)
         glance = self._judge(view, nearest, ns)
@@ -170,13 +176,21 @@ class CameraView:
         if seen is None or not self.memory.ready:
             return Glance(judged=False)
         missing = seen.missing >= (_STILL_MISSING if self._doubting else _MISSING)
-        if missing and (self._new_light(seen, view.colorless) or (seen.noisy and seen.present >= _PRESENT)):
-            return Glance(judged=False)
         self._looks += 1
         if self._looks % _BLUR_EVERY == 0 or missing:
             self._blurred, self._sharp = self._blur(view, seen)
-        self._doubting = missing or self._blurred >= _BLURRED
-        return self._named(view, seen, ns) if self._doubting else Glance(judged=True)
+        sure = self._settled and not seen.noisy and seen.lit >= _DIM
+        blurred = self._blurred >= (_BLURRED if sure else _ALL_BLURRED)
+        self._doubting = missing or blurred
+        if not self._doubting:
+            return Glance(judged=True)
+        if not blurred and (
+            self._new_light(seen, view.colorless) or (seen.noisy and seen.present >= _PRESENT)
+        ):
+            return Glance(judged=False)
+        if seen.lit < _DARK and seen.present >= _DARK_PRESENT:
+            return Glance(judged=False)
+        return self._named(view, seen, ns, blurred)
 
     def _blur(self, view: View, seen: _Comparison) -> tuple[int, int]:
         """Return the share of blurred tiles and the sharpness that is left, beside the light that is least sharp."""
@@ -201,7 +215,9 @@ class CameraView:
 
     def _learn(self, view: View, nearest: _Comparison | None) -> None:
         """Learn from a picture in which nothing is suspicious: as one of the light that it fits, or of a new one."""
-        if self._settled and (nearest is None or (nearest.missing >= _MISSING and nearest.present < _ALL_PRESENT)):
+        if self._settled and (
+            nearest is None or (nearest.missing >= _MISSING and nearest.present < _ALL_PRESENT)
+        ):
             return  # nothing known can be seen: it is dark, or noisy, or hidden
         light = None if nearest is None or nearest.far >= _NEAR else nearest.light
         if light is None and self._young is not None and self._young in self.memory.lights:
@@ -211,12 +227,14 @@ class CameraView:
         if light is None:
             if self._young in self.memory.lights:  # it was a moment, no light
                 self.memory.lights.remove(self._young)
-            light = self._young = self.memory.new_light(view.colorless, None if nearest is None else nearest.light)
+            light = self._young = self.memory.new_light(
+                view.colorless, None if nearest is None else nearest.light
+            )
         if light is self._young and light.vouches:
             self._young = None
         light.learn(view)
 
-    def _named(self, view: View, seen: _Comparison, ns: int) -> Glance:
+    def _named(self, view: View, seen: _Comparison, ns: int, blurred: bool) -> Glance:
         """Tell what is wrong with a picture in which something is."""
         if self._searched_ns is None or not 0 <= ns - self._searched_ns < _SEARCH_NS:
             self._searched_ns = ns
@@ -229,7 +247,7 @@ class CameraView:
         if shift.moved:
             down, right = shift.rows * self.shape[0] // ROWS, shift.columns * self.shape[1] // COLUMNS
             return Glance(True, "moved", detail | {"right_px": right, "down_px": down})
-        if self._blurred >= _BLURRED:
+        if blurred:
             sharpness = {"blurred": _part(self._blurred), "sharpness": _part(self._sharp)}
             return Glance(True, "defocused", detail | sharpness)
         if kept < _KEPT and structure >= _STRUCTURE:
@@ -252,7 +270,7 @@ def _compare(view: View, light: Light, *, vouching: bool = True) -> _Comparison 
     match = known.match(view)
     missing = int((np.maximum(usual - match, 0) * judged).sum())
     expected = int((usual * judged).sum())
-    noise = max(light.usual_noise, _LEAST_NOISE)
+    noise = light.usual_noise if view.noise is None else view.noise
     return _Comparison(
         light,
         known,
@@ -262,20 +280,20 @@ def _compare(view: View, light: Light, *, vouching: bool = True) -> _Comparison 
         usual,
         lit,
         1_000 * missing // max(expected, 1),
-        calmer=view.noise * _NOISE < light.usual_noise > _LEAST_NOISE,
-        noisy=view.noise * 1_000 > _NOISE * noise * max(brighter, 1_000),
+        calmer=noise * _NOISE < light.usual_noise > _LEAST_NOISE,
+        noisy=noise * 1_000 > _NOISE * max(light.usual_noise, _LEAST_NOISE) * max(brighter, 1_000),
     )
 
 
 def _blur(view: View, seen: _Comparison) -> tuple[int, int]:
     """Return the share of blurred tiles, and the sharpness of the middle one beside the usual, in thousandths."""
-    usual = seen.known.heights
-    tiles = int(np.count_nonzero(usual))
+    shows = seen.known.shows
+    tiles = int(np.count_nonzero(shows))
     if tiles < _JUDGED_TILES:
         return 0, 1_000
-    short, long = seen.known.heights_in(view)
-    told = (usual > 0) & (long.astype(np.int64) * 1_000_000 >= usual.astype(np.int64) * (_LONG_SEEN * seen.lit))
-    ratio = 1_000 * sharpness_of(short, long) // np.maximum(seen.light.usual_sharpness, 1)
+    short, long = seen.known.gains(view)
+    told = shows & (long * 1_000 >= _LONG_SEEN * seen.lit)
+    ratio = 1_000 * np.maximum(short, 0) // np.maximum(long, 1)
     left = middle(ratio[told]) if told.any() else 1_000
     return _share(told & (ratio < _SHARP), tiles), min(left, 1_000)
 

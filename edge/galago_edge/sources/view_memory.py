@@ -18,10 +18,10 @@ from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from galago_edge.sources.view_picture import (
     COLUMNS,
-    LEVEL,
     ROWS,
     TILE_COLUMNS,
     TILE_ROWS,
@@ -50,16 +50,16 @@ _FULL = 127 << 8
 _SLOWEST = 9
 """A picture counts for 1/2**9 at least."""
 _DERIVE_EVERY = 6
-_HIGH = 8 * LEVEL
-"""An edge must be so high to show a blur ..."""
-_HIGH_EDGES = 8
-"""... and a tile must have so many."""
+_LEAST_HEIGHT, _MOST_HEIGHT = 3, 63
+"""Gray levels that an edge must be high to show a blur, and that count at most."""
+_POWER = 10 * 4 * 6 * 6
+"""Ten edges of six levels: a tile with less shows no blur."""
 _SHAPE = (2, ROWS, COLUMNS)
 _PLANES = (2, 2, ROWS + 1, COLUMNS + 1)
 _TILES = (TILE_ROWS, TILE_COLUMNS)
 _SAMPLE_BITS = 5
-_SIZES = (2 * ROWS * COLUMNS, 4 * (ROWS + 1) * (COLUMNS + 1), 4 * TILE_ROWS * TILE_COLUMNS, 4)
-"""Bytes that are kept of one light: counters, mean picture, matches and sharpness, noise."""
+_SIZES = (2 * ROWS * COLUMNS, 4 * (ROWS + 1) * (COLUMNS + 1), 2 * TILE_ROWS * TILE_COLUMNS, 4)
+"""Bytes that are kept of one light: counters, mean picture, matches, noise."""
 _LONGEST = LIGHTS * sum(_SIZES) + 1
 
 
@@ -73,10 +73,12 @@ class Known:
     """Sum of the weights' sizes, by tile; at least 1."""
     strength: Int32s
     """Mean size of a known edge, in 1/128 gray levels, by tile; 0 where too few are known."""
-    high: Signs
-    """1 where an edge is high over a long way, else 0; shape ``(ROWS, COLUMNS)``."""
-    heights: Int32s
-    """Sum of those heights, in 1/128 gray levels, by tile; 0 where they are too few to show a blur."""
+    patterns: Signs
+    """Heights of edges over a short and a long way, in gray levels, at most 63; shape ``(2, ROWS, COLUMNS)``."""
+    powers: Int32s
+    """Sums of the products of patterns and heights, by tile; at least 1; shape ``(2, TILE_ROWS, TILE_COLUMNS)``."""
+    shows: npt.NDArray[np.bool_]
+    """Tiles in which a blur would show."""
     structure: Int32s
     """Mean size of an edge, in 1/128 gray levels, by tile."""
     bright: Int32s
@@ -92,17 +94,21 @@ class Known:
         picture = (samples >> _SLOWEST).astype(np.int16)
         view = view_of(picture, picture)
         cells = cells_of(picture).astype(np.int32)
-        sizes = np.abs(np.stack([cells[1:, :-1] - cells[:-1, :-1], cells[:-1, 1:] - cells[:-1, :-1]])) * staying
+        sizes = (
+            np.abs(np.stack([cells[1:, :-1] - cells[:-1, :-1], cells[:-1, 1:] - cells[:-1, :-1]])) * staying
+        )
         strength = tile_sums(sizes.sum(axis=0)) // np.maximum(tile_sums(staying.sum(axis=0)), 1)
-        long = np.abs(heights_of(picture)[1])
-        high = (long >= _HIGH).view(np.int8)
-        enough = tile_sums(high) >= _HIGH_EDGES
+        heights = heights_of(picture)
+        patterns = np.clip(heights >> 2, -_MOST_HEIGHT, _MOST_HEIGHT).astype(np.int8)
+        patterns *= np.abs(patterns) >= _LEAST_HEIGHT
+        powers = _powers(patterns, heights)
         return cls(
             weights,
             np.maximum(totals, 1),
             strength * (totals >= _KNOWN_EDGES),
-            high,
-            tile_sums(long * high) * enough,
+            patterns,
+            np.maximum(powers, 1),
+            (powers >= _POWER).all(axis=0),
             view.structure,
             np.maximum(view.bright, 1),
         )
@@ -111,10 +117,9 @@ class Known:
         """Return for each tile how well its known edges are seen: 1000 when all, 0 when by chance."""
         return 1_000 * _sums(view.signs * self.weights) // self.totals
 
-    def heights_in(self, view: View) -> tuple[Int32s, Int32s]:
-        """Return the sums by tile of how high the high edges are, short and long, in 1/64 and 1/128 levels."""
-        short, long = heights_of(view.fresh)
-        return tile_sums(short * self.high), tile_sums(np.abs(long) * self.high)
+    def gains(self, view: View) -> npt.NDArray[np.int64]:
+        """Return how high edges are, in thousandths of the usual, by tile: over a short and a long way."""
+        return 1_000 * _powers(self.patterns, heights_of(view.fresh)).astype(np.int64) // self.powers
 
 
 @dataclass(slots=True, eq=False)
@@ -131,8 +136,6 @@ class Light:
     """The mean picture, as ``View.samples`` with 9 more bits behind the point."""
     matches: Int32s = field(default_factory=lambda: np.zeros(_TILES, np.int32))
     """How well known edges are usually seen, as from ``match``, with 9 bits behind the point."""
-    sharpness: Int32s = field(default_factory=lambda: np.zeros(_TILES, np.int32))
-    """Usual sharpness of the tiles, as from ``sharpness_of``, with 9 bits behind the point."""
     noise: int = 0
     """Mean noise, as ``View.noise`` with 9 more bits behind the point."""
     known: Known | None = None
@@ -149,11 +152,6 @@ class Light:
         return self.matches >> _SLOWEST
 
     @property
-    def usual_sharpness(self) -> Int32s:
-        """How sharp edges usually are, in thousandths, by tile."""
-        return self.sharpness >> _SLOWEST
-
-    @property
     def usual_noise(self) -> int:
         """Mean noise, as ``View.noise``."""
         return self.noise >> _SLOWEST
@@ -164,13 +162,12 @@ class Light:
         wanted = view.signs.astype(np.int32) * _FULL
         self.counters += ((wanted - self.counters) >> pace).astype(np.int16)
         self.samples += ((view.samples.astype(np.int32) << _SLOWEST) - self.samples) >> pace
-        self.noise += ((view.noise << _SLOWEST) - self.noise) >> pace
+        if view.noise is not None:
+            noise = view.noise << _SLOWEST
+            self.noise = self.noise + ((noise - self.noise) >> pace) if self.noise else noise
         if self.known is not None:
             match = self.known.match(view) << _SLOWEST
-            settling = pace if self.steps > 1 else 0
-            self.matches += (match - self.matches) >> settling
-            sharpness = sharpness_of(*self.known.heights_in(view)) << _SLOWEST
-            self.sharpness += (sharpness - self.sharpness) >> settling
+            self.matches += (match - self.matches) >> (pace if self.steps > 1 else 0)
         if self.steps < _VOUCHING_STEPS or self.steps % _DERIVE_EVERY == 0:
             self.known = Known.derived(self.counters, self.samples)
         self.steps += 1
@@ -181,7 +178,6 @@ class Light:
             (self.counters >> 8).astype(np.int8),
             (self.samples >> _SLOWEST + _SAMPLE_BITS).astype(np.uint8),
             self.usual_match.astype("<i2"),
-            self.usual_sharpness.astype("<i2"),
             np.array([self.usual_noise], "<i4"),
         )
         return b"".join(part.tobytes() for part in parts)
@@ -192,8 +188,7 @@ class Light:
         self.counters = np.frombuffer(content[:edges], np.int8).reshape(_SHAPE).astype(np.int16) << 8
         samples = np.frombuffer(content[edges:picture], np.uint8).reshape(_PLANES).astype(np.int32)
         self.samples = samples << _SLOWEST + _SAMPLE_BITS
-        tiles = np.frombuffer(content[picture:-4], "<i2").reshape(2, *_TILES).astype(np.int32)
-        self.matches, self.sharpness = tiles << _SLOWEST
+        self.matches = np.frombuffer(content[picture:-4], "<i2").reshape(_TILES).astype(np.int32) << _SLOWEST
         self.noise = int.from_bytes(content[-4:], "little") << _SLOWEST
         self.known = Known.derived(self.counters, self.samples)
 
@@ -248,7 +243,9 @@ class ViewMemory:
         ``besides``: one that stays.
         """
         if len(self.lights) == LIGHTS:
-            self.lights.remove(min((one for one in self.lights if one is not besides), key=lambda one: one.steps))
+            self.lights.remove(
+                min((one for one in self.lights if one is not besides), key=lambda one: one.steps)
+            )
         self.lights.append(Light(colorless))
         return self.lights[-1]
 
@@ -288,12 +285,12 @@ class ViewMemory:
         return memory
 
 
-def sharpness_of(short: Int32s, long: Int32s) -> Int32s:
-    """Return how high edges are over a short way, in thousandths of a long one, by tile; at most 4000."""
-    sharpness: Int32s = np.minimum(2_000 * short.astype(np.int64) // np.maximum(long, 1), 4_000).astype(np.int32)
-    return sharpness
-
-
 def _sums(values: Signs) -> Int32s:
     """Return sums by tile over both directions; ``values``: shape ``(2, ROWS, COLUMNS)``."""
     return tile_sums(np.add(values[0], values[1], dtype=np.int16))
+
+
+def _powers(patterns: Signs, heights: Int16s) -> Int32s:
+    """Return the sums of products, by tile, over a short and a long way."""
+    products = patterns * heights.astype(np.int32)  # sums of at most 63 * 1020 * 100, below 2**24
+    return np.stack([tile_sums(products[0]), tile_sums(products[1])])

@@ -7,9 +7,8 @@
 2. *Cells.* Sums of 2 x 2 samples: 61 x 81, in 1/128 of a gray level.
 3. *Edges.* The differences of each cell and the one below it, and the one to the right of it: 2 x 60 x 80.
    An edge's sign is 0 when its size is below a quarter of the mean size in its tile or below 1.5 gray levels.
-4. *Heights.* How high an edge to the right is over a long way (three cells), and over a short one: the highest
-   step between two neighbouring samples there, or one sample beside it. In the new picture alone, so that a
-   camera that sways is not blurred. A blur lowers the short ones first.
+4. *Heights.* The difference to the right over a short way (one sample) and a long one (three cells), in the new
+   picture alone: a blur takes the short ones away first.
 5. *Tiles.* 6 x 8 of them, each with 10 x 10 cells.
 6. *Noise.* How far differences between neighbours are from what they were, in the mean of the middle tile.
 
@@ -62,8 +61,8 @@ class View:
     """Those of the new picture alone."""
     signs: Signs
     """-1, 0 or 1; shape ``(2, ROWS, COLUMNS)``: to the cell below, to the cell on the right."""
-    noise: int
-    """In 1/3200 gray levels."""
+    noise: int | None
+    """In 1/3200 gray levels; None when there is no picture before it."""
     structure: Int32s
     """Mean size of an edge, in 1/128 gray levels; shape ``(TILE_ROWS, TILE_COLUMNS)``."""
     bright: Int32s
@@ -99,7 +98,7 @@ class ViewSampler:
         flat = pixels.reshape(-1)
         fresh = flat.take(self._green).astype(np.int16)
         fresh <<= _SAMPLE_BITS
-        noise = 0
+        noise = None
         if self._samples is None:
             self._samples = fresh.copy()
         else:
@@ -119,7 +118,7 @@ def _places(cells: int, size: int) -> npt.NDArray[np.intp]:
     return places.reshape(cells, 2).T
 
 
-def view_of(samples: Int16s, fresh: Int16s, noise: int = 0, colorless: bool = False) -> View:
+def view_of(samples: Int16s, fresh: Int16s, noise: int | None = None, colorless: bool = False) -> View:
     """Return what these samples show; shape as ``View.samples``."""
     cells = cells_of(samples)
     corner = cells[:-1, :-1]
@@ -144,26 +143,23 @@ def cells_of(samples: Int16s) -> Int16s:
     return cells
 
 
-def heights_of(samples: Int16s) -> tuple[Int16s, Int16s]:
-    """Return how high edges to the right are, over a short and over a long way, in 1/64 and 1/128 gray levels.
+def heights_of(samples: Int16s) -> Int16s:
+    """Return how high edges to the right are over a short and a long way, in quarters of a gray level.
 
-    Shape ``(ROWS, COLUMNS)`` each. The short ones are sizes; the long ones have a sign, and are 0 where their way
-    leads out of the picture.
+    Shape ``(2, ROWS, COLUMNS)``; 0 where the long way leads out of the picture.
     """
-    pairs = samples[0] + samples[1]
-    steps = np.empty((ROWS, 2 * COLUMNS + 1), np.int16)
-    np.subtract(pairs[1, :-1], pairs[0, :-1], out=steps[:, ::2])
-    np.subtract(pairs[0, :-1, 1:], pairs[1, :-1, :-1], out=steps[:, 1::2])
-    np.abs(steps, out=steps)
-    short = np.maximum(steps[:, :-2:2], steps[:, 1:-1:2])
-    np.maximum(short, steps[:, 2::2], out=short)
-    cells = pairs[0] + pairs[1]
-    long = np.zeros((ROWS, COLUMNS), np.int16)
-    np.subtract(cells[:-1, _LONG:], cells[:-1, :-_LONG], out=long[:, : 1 - _LONG])
-    return short, long
+    left, right = samples[0] + samples[1]
+    cells = left + right
+    heights = np.zeros((2, ROWS, COLUMNS), np.int16)
+    np.subtract(right[:-1, :-1], left[:-1, :-1], out=heights[0])
+    heights[0] >>= _SAMPLE_BITS - 1
+    long = heights[1, :, : 1 - _LONG]
+    np.subtract(cells[:-1, _LONG:], cells[:-1, :-_LONG], out=long)
+    long >>= _SAMPLE_BITS
+    return heights
 
 
-def middle(values: npt.NDArray[np.int32]) -> int:
+def middle(values: npt.NDArray[Any]) -> int:
     """Return the value in the middle of all, the upper of two."""
     ordered = np.sort(values, axis=None)
     return int(ordered[len(ordered) // 2])
