@@ -2,16 +2,16 @@
 
     .venv/bin/python -m campaigns.blind_camera [--scenes 12 --days 2.5 --seed 1000]
 
-Each scene (``campaigns.blind_scenes``: yards, roads, rooms, and stills of the Debian package opencv-doc where it
-is installed) is walked through for a day, in which its camera learns, and then for ``--days`` more. It is looked
-at in every fourth minute, eight times, five seconds apart; what begins between and ends before the next is not
-seen. Alarms are false. Every three hours behind the first day each fault is tried on a copy of the checks and of
-the scene, for sixty seconds: shift and rotation, another place, blur, one side covered, drops; and light that fades
-for four minutes, which is none. The package's vtest.avi (a fixed camera, people walking) is seen over and over for
-a day, and then at one look a second, with the same faults.
+Each scene (``campaigns.blind_scenes``: yards, roads, rooms, and stills of the Debian package opencv-doc
+where it is installed) is walked through for a day, in which its camera learns, and then for ``--days`` more.
+It is looked at in every fourth minute, eight times, five seconds apart; what begins between and ends before
+the next is not seen. Alarms are false. Every three hours behind the first day each fault is tried on a copy
+of the checks and of the scene, for sixty seconds: shift and rotation, another place, blur, one side covered,
+drops; and light that fades for four minutes, which is none. The package's vtest.avi (a fixed camera, people
+walking) is seen over and over for a day, and then at one look a second, with the same faults.
 
-The checks are the product's own, as a service runs them. Ends with exit code 1 when less than 99 of 100 faults are
-found, more than one alarm in a month is false, or a look takes more than 0.2 ms.
+The checks are the product's own, as a service runs them. Ends with exit code 1 when less than 99 of 100
+faults are found, more than one alarm in a month is false, or a look takes more than 0.2 ms.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def faults(rng: np.random.Generator, other: Scene) -> Iterator[Fault]:
 
 
 def walk(scene: Scene, other: Scene, place: str, days: float, step_s: float, every_s: float) -> Course:
-    """Let a camera learn a scene for a day, then watch it for so many, with faults on copies every ``every_s``."""
+    """Let a camera learn a scene for a day, then watch it for ``days``, with faults every ``every_s``."""
     course, camera = Course(place, days), Camera()
     rng = np.random.default_rng((scene.seed, 23))
     begin_s = 8 * 3_600.0
@@ -197,7 +197,7 @@ def walk_footage(path: Path, hours: float, rounds: int) -> Course:
 
 
 def cost() -> dict[str, Any]:
-    """Return what a look costs in milliseconds of CPU time, by size of the picture, learning looks included."""
+    """Return what a look costs in milliseconds of CPU time, learning included, by size of the picture."""
     found = {}
     for width, height in ((640, 480), (1_920, 1_080)):
         scene = Scene(7, "yard")
@@ -222,7 +222,7 @@ def cost() -> dict[str, Any]:
 
 
 def decision_ms() -> float | None:
-    """Return the CPU time of one decision of MobileNetV2-224 on 640 x 480; None when that cannot be made here."""
+    """Return the CPU time of one decision of MobileNetV2-224 on 640 x 480; None where that cannot be made."""
     import subprocess
     import tempfile
 
@@ -293,7 +293,8 @@ def table(result: dict[str, Any]) -> str:
         said = ", ".join(f"{word} {count}" for word, count in row["as"].items())
         lines.append(f"{kind:<11}{row['tried']:>7}{row['told']:>7}{share:>9}{times}  {said}")
     lines.append(
-        f"{result['false_alarms']} false alarms in {result['days']:.1f} days, {result['while_learning']} while learning"
+        f"{result['false_alarms']} false alarms in {result['days']:.1f} days, "
+        f"{result['while_learning']} while learning"
     )
     return "\n".join(lines)
 
@@ -353,12 +354,14 @@ def main() -> int:
         report["cost"], report["decision_ms"] = cost(), decision_ms()
         for size, row in report["cost"].items():
             print(
-                f"a look at {size}: median {row['median_ms']:.3f} ms, mean {row['mean_ms']:.3f}, p99 {row['p99_ms']:.3f}"
+                f"a look at {size}: median {row['median_ms']:.3f} ms, "
+                f"mean {row['mean_ms']:.3f}, p99 {row['p99_ms']:.3f}"
             )
         if report["decision_ms"]:
             share = report["cost"]["640x480"]["mean_ms"] / report["decision_ms"]
             print(
-                f"one decision of MobileNetV2-224: {report['decision_ms']:.1f} ms; a look is {100 * share:.1f} % of it"
+                f"one decision of MobileNetV2-224: {report['decision_ms']:.1f} ms; "
+                f"a look is {100 * share:.1f} % of it"
             )
     report["courses"] = [asdict(course) for course in courses + recorded]
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Pictures of fixed cameras, rendered: yards, roads and rooms through day, night and weather, and real stills.
+"""Pictures of fixed cameras, rendered: yards, roads, rooms and stills through day, night and weather.
 
 Everything follows from a seed and the time, so that a scene can be walked through again and again. A picture
 is 320 x 240: what stands in the scene is drawn on a canvas of 480 x 360, whose middle the camera sees, so
@@ -33,7 +33,7 @@ class Fault:
     """What was done to the camera."""
 
     kind: str
-    """``moved``, ``turned`` (it sees something else), ``defocused``, ``covered``, ``droplets``, ``fading``."""
+    """``moved``, ``turned`` (to another place), ``defocused``, ``covered``, ``droplets``, ``fading``."""
     detail: dict[str, Any] = field(default_factory=dict)
     warp: npt.NDArray[np.float64] | None = None
     """From the canvas to the picture, 2 x 3."""
@@ -308,7 +308,7 @@ class Scene:
 
     def _blow(self, canvas: npt.NDArray[np.float32], own: np.random.Generator, wind: float) -> None:
         for left, top, width, height in self._leaves:
-            dx, dy = (int(round(v)) for v in own.normal(0, 1.5 * wind, 2))
+            dx, dy = (round(float(v)) for v in own.normal(0, 1.5 * wind, 2))
             part = canvas[top : top + height, left : left + width]
             part[:] = np.roll(part, (dy, dx), axis=(0, 1))
 
@@ -422,7 +422,8 @@ def _drawn(rng: np.random.Generator, kind: str) -> tuple[Pixels, list[tuple[Pixe
         for _ in range(int(rng.integers(0, 8))):  # windows, planks, things on a shelf
             a, b = int(rng.integers(left, left + wide)), int(rng.integers(top, bottom))
             c, d = a + int(rng.integers(3, 25)), b + int(rng.integers(3, 25))
-            cv2.rectangle(base, (a, b), (min(c, left + wide), min(d, bottom)), [float(v) for v in rng.uniform(15, 235, 3)],
+            cv2.rectangle(base, (a, b), (min(c, left + wide), min(d, bottom)), [float(v) for v in
+            rng.uniform(15, 235, 3)],
                           -1 if rng.uniform() < 0.7 else 1)  # fmt: skip
         mask = np.zeros(size, np.uint8)
         cv2.rectangle(mask, (left, top), (left + wide, bottom), 255, -1)

@@ -58,5 +58,5 @@ def test_a_pipe_a_folder_or_a_huge_file_in_its_place_is_refused_at_once(tmp_path
     keeper.path.mkdir()
     with pytest.raises(IsADirectoryError):
         keeper.load()
-    with pytest.raises(OSError):  # noqa: PT011 - the disk's own
+    with pytest.raises(OSError):
         keeper.save(b"seen")

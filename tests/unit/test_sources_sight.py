@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.settings import PlausibilitySettings
 from galago_edge.contract.streams import NS_PER_S, Frame
+from galago_edge.sources.camera_view import CameraView
 from galago_edge.sources.doubt import Doubt, News
 from galago_edge.sources.plausibility import FrameChecks
 from galago_edge.sources.sight import Sight
@@ -22,9 +23,8 @@ from galago_edge.sources.view_memory import (
     DamagedViewError,
     ForeignViewError,
     ViewMemory,
-    light_of,
 )
-from galago_edge.sources.view_picture import ROWS, ViewSampler, tile_sums
+from galago_edge.sources.view_picture import COLUMNS, ROWS, tile_sums
 
 Pixels = npt.NDArray[np.uint8]
 Told = Doubt | News
@@ -109,13 +109,15 @@ class Camera:
         return found
 
     def learn(self) -> Camera:
+        """Let it learn an hour, and see the light of a day."""
         self.watch(view(), HOUR_S + 100, every_s=10)
+        self.watch(view(), 24 * 3_600, every_s=600)
         return self
 
 
 @cache
 def learned() -> bytes:
-    """What a camera has learned in an hour."""
+    """What a camera has learned in a day."""
     keeper = Memory()
     Camera(keeper).learn()
     assert keeper.data is not None
@@ -139,7 +141,7 @@ FAULTS: dict[str, Callable[[], Pixels]] = {
     "moved down": lambda: view(down=-12),
     "moved elsewhere": lambda: view()[::-1, ::-1],
     "defocused": lambda: blurred(view(), 4),
-    "defocused much": lambda: blurred(view(), 12),
+    "defocused much": lambda: blurred(view(), 7),
     "covered by a dark thing": lambda: half_covered(view(), 5),
     "covered by a bright thing": lambda: half_covered(view(), 230),
 }
@@ -232,9 +234,10 @@ def test_an_interruption_begins_the_time_anew_and_keeps_the_alarm() -> None:
 def test_what_was_learned_is_kept_over_a_restart() -> None:
     keeper = Memory()
     camera = Camera(keeper).learn()
-    assert keeper.saves == 1
-    camera.watch(view(), 2_000, every_s=10)
-    assert camera.sight.ended() == [] and keeper.saves == 2
+    assert 1 < keeper.saves < 6  # not all the time: it may be an SD card
+    saves = keeper.saves
+    camera.watch(view(), 700, every_s=10)
+    assert camera.sight.ended() == [] and keeper.saves == saves + 1
     again = Camera(keeper)
     assert again.watch(view(), 30) == [] and again.sight.learning is False
     assert doubts(again.watch(view(right=16), 61)) == [("moved", True)]
@@ -336,8 +339,8 @@ def test_black_pictures_are_dark_and_not_covered() -> None:
 
 
 def test_the_sums_of_tiles_are_exact_up_to_the_largest_levels() -> None:
-    largest = np.full((ROWS, 80), 2 * 32_640, np.int32)
-    assert (tile_sums(largest) == 200 * 32_640).all()
+    largest = np.full((ROWS, COLUMNS), 32_640, np.int32)
+    assert (tile_sums(largest) == 100 * 32_640).all()
 
 
 def test_every_cpu_learns_the_same_bytes() -> None:
@@ -345,10 +348,10 @@ def test_every_cpu_learns_the_same_bytes() -> None:
     random = np.random.default_rng(11)
     steps = random.integers(0, 256, (12, 16, 3)).astype(np.uint8)
     pixels = np.kron(steps, np.ones((20, 20, 1), np.uint8))
-    memory, sampler = ViewMemory(), ViewSampler(pixels.shape)
+    view = CameraView(pixels.shape)
     for number in range(60):
         noise = random.integers(-6, 7, pixels.shape)
-        seen = sampler.look((pixels + noise).clip(0, 255).astype(np.uint8), (1 + number % 9) * NS_PER_S)
-        memory.lights[light_of(seen)].learn(seen)
-    content = b"".join(light.content() for light in memory.lights if light.steps)
-    assert hashlib.sha256(content).hexdigest()[:16] == "0"
+        seen = (pixels[:, :: 1 - 2 * (number // 20 % 2)] + noise).clip(0, 255).astype(np.uint8)
+        view.look(seen, number * (10 + number % 9) * NS_PER_S, learn=True)
+    content = b"".join(light.content() for light in view.memory.lights)
+    assert hashlib.sha256(content).hexdigest()[:16] == "de52a1e01ea924d6"

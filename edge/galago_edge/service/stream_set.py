@@ -42,9 +42,9 @@ class StreamSet:
     ) -> None:
         """Make a stream of each that is ``prepared``; nothing is opened or started yet.
 
-        ``root``: the store's folder. ``absent``: streams that cannot run, and why. ``ended`` is told of each end. ``samples``: where they
-        keep samples; closed with them. ``kept``: what earlier processes watched, by stream; ``down_ns``:
-        for how long nobody has.
+        ``root``: the store's folder. ``absent``: streams that cannot run, and why. ``ended`` is told of each
+        end. ``samples``: where they keep samples; closed with them. ``kept``: what earlier processes
+        watched, by stream; ``down_ns``: for how long nobody has.
 
         Raises:
             DeviceError: EXTRA_MISSING; a source needs a library that is not installed.

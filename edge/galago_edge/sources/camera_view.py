@@ -5,11 +5,11 @@ what is known in its light, or, if it looks otherwise, with every other light th
 
 * *missing*: how much less of the known edges is seen than usual, over all tiles that can be judged.
 * *blurred*: the share of the tiles in which short edges are less high than long ones, by a quarter or more,
-  compared with what is usual. Taken at every other look.
+  compared with what is usual. Taken every four seconds.
 
 What is missing is sought elsewhere (:mod:`galago_edge.sources.view_shift`): found, the camera has moved. Not
-found, it sees another place when there is structure nearly everywhere but nearly nothing known, else something
-is before it.
+found, it sees another place when there is structure nearly everywhere but nearly nothing known, else
+something is before it.
 """
 
 from __future__ import annotations
@@ -36,19 +36,21 @@ LEARNING_NS = 24 * 3600 * NS_PER_S
 _LONGEST_PAUSE_NS = 600 * NS_PER_S
 """A camera that was away for longer has not watched for all of it."""
 _SEARCH_NS = 10 * NS_PER_S
-_BLUR_EVERY = 2
+_BLUR_NS = 4 * NS_PER_S
 _JUDGED_TILES = 6
 _STRENGTH = 1_500 * FAINT
-"""A tile is judged where its known edges are half as high again, in this light, as what is seen at all."""
+"""A tile is judged where its known edges are half as high again, in this light, as what is seen at all ..."""
+_STRENGTH_OF_NOISE = 12
+"""... and higher than 0.6 times what the usual noise leaves in a cell, from units of 1/3200 level."""
 _MISSING, _STILL_MISSING = 250, 210
 """Thousandths of the known edges that are not seen, to begin a doubt and to keep it up."""
 _DIM, _DARK, _DARK_PRESENT = 700, 300, 300
-"""Thousandths of the usual light, in the brighter tiles: where it is dim a blur must be everywhere, and where it is
-dark nearly all tiles must be lost before anything is suspicious."""
+"""Thousandths of the usual light, in the brighter tiles: where it is dim a blur must be everywhere, and
+where it is dark nearly all tiles must be lost before anything is suspicious."""
 _NOISE = 2
 _LEAST_NOISE = 3_200
-"""A picture with more than twice the usual noise of its light is not judged: the light goes, and the camera makes
-up for it. One level of noise is none."""
+"""A picture with more than twice the usual noise of its light is not judged: the light goes, and the camera
+makes up for it. One level of noise is none."""
 _NEAR = 150
 """Thousandths missing from which on another light is looked for, or learned."""
 _PRESENT_OF_10 = 3
@@ -92,7 +94,6 @@ class _Comparison:
     missing: int
     calmer: bool
     """Whether there is less than half of the usual noise, as when a rain has ended."""
-
     noisy: bool
     """Whether there is more than twice as much, as when the light goes and the camera makes up for it."""
 
@@ -111,14 +112,14 @@ class CameraView:
     """Follows one camera's pictures, all of one size. Used by one thread at a time."""
 
     def __init__(self, shape: tuple[int, ...], memory: ViewMemory | None = None) -> None:
-        """Begin with what is known of pictures of this shape, ``(height, width, 3)``; with nothing if None."""
+        """Begin with what is known of pictures of this shape, ``(height, width, 3)``; None: nothing."""
         self.shape = shape
         self.memory = memory or ViewMemory()
         self._sampler = ViewSampler(shape)
         self._last_ns: int | None = None
         self._learned_ns: int | None = None
         self._counted_ns: int | None = None
-        self._looks = 0
+        self._blur_ns: int | None = None
         self._blurred, self._sharp = 0, 1_000
         self._doubting = False
         self._searched_ns: int | None = None
@@ -176,8 +177,8 @@ class CameraView:
         if seen is None or not self.memory.ready:
             return Glance(judged=False)
         missing = seen.missing >= (_STILL_MISSING if self._doubting else _MISSING)
-        self._looks += 1
-        if self._looks % _BLUR_EVERY == 0 or missing:
+        if missing or self._blur_ns is None or not 0 <= ns - self._blur_ns < _BLUR_NS:
+            self._blur_ns = ns
             self._blurred, self._sharp = self._blur(view, seen)
         sure = self._settled and not seen.noisy and seen.lit >= _DIM
         blurred = self._blurred >= (_BLURRED if sure else _ALL_BLURRED)
@@ -193,7 +194,7 @@ class CameraView:
         return self._named(view, seen, ns, blurred)
 
     def _blur(self, view: View, seen: _Comparison) -> tuple[int, int]:
-        """Return the share of blurred tiles and the sharpness that is left, beside the light that is least sharp."""
+        """Return share of blurred tiles and sharpness left, beside the least sharp of the lights that fit."""
         found = _blur(view, seen)
         for light in self.memory.lights:
             if found[0] >= _BLURRED and light is not seen.light:
@@ -214,7 +215,7 @@ class CameraView:
         return self.memory.watched_ns >= LEARNING_NS and self.memory.ready
 
     def _learn(self, view: View, nearest: _Comparison | None) -> None:
-        """Learn from a picture in which nothing is suspicious: as one of the light that it fits, or of a new one."""
+        """Learn from a picture in which nothing is suspicious: of the light that it fits, or of a new one."""
         if self._settled and (
             nearest is None or (nearest.missing >= _MISSING and nearest.present < _ALL_PRESENT)
         ):
@@ -263,14 +264,14 @@ def _compare(view: View, light: Light, *, vouching: bool = True) -> _Comparison 
     ratios = np.sort(1_000 * view.bright // known.bright, axis=None)
     brighter = int(ratios[len(ratios) * 3 // 4])
     lit, usual = min(1_000, brighter), light.usual_match
-    judged = known.strength * lit >= _STRENGTH
+    noise = light.usual_noise if view.noise is None else view.noise
+    judged = known.strength * lit >= max(_STRENGTH, light.usual_noise * _STRENGTH_OF_NOISE)
     tiles = int(np.count_nonzero(judged))
     if tiles < _JUDGED_TILES:
         return None
     match = known.match(view)
     missing = int((np.maximum(usual - match, 0) * judged).sum())
     expected = int((usual * judged).sum())
-    noise = light.usual_noise if view.noise is None else view.noise
     return _Comparison(
         light,
         known,
@@ -286,7 +287,7 @@ def _compare(view: View, light: Light, *, vouching: bool = True) -> _Comparison 
 
 
 def _blur(view: View, seen: _Comparison) -> tuple[int, int]:
-    """Return the share of blurred tiles, and the sharpness of the middle one beside the usual, in thousandths."""
+    """Return the share of blurred tiles, and the sharpness that the middle one has left, in thousandths."""
     shows = seen.known.shows
     tiles = int(np.count_nonzero(shows))
     if tiles < _JUDGED_TILES:

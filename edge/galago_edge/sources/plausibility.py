@@ -137,7 +137,7 @@ class FrameChecks(Checks):
         return self._sight.learning
 
     def look(self, item: Frame | AudioBlock) -> list[Doubt | News]:
-        """Compare the frame with the one looked at before, its darkest and brightest pixels, and its edges."""
+        """Look at the frame before it, at its darkest and brightest pixels, and at its edges."""
         if not isinstance(item, Frame) or not item.pixels.size:
             return []
         last = self._last

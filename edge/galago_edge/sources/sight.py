@@ -1,7 +1,7 @@
 """The check whether a camera is blind: what its view says for how long, and what of it is kept.
 
-Nothing here touches a disk: whoever supervises cameras gives a :class:`ViewKeeper`, or None, and then a camera
-learns anew with every start.
+Nothing here touches a disk: whoever supervises cameras gives a :class:`ViewKeeper`, or None, and then a
+camera learns anew with every start.
 """
 
 from __future__ import annotations

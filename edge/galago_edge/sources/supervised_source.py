@@ -55,7 +55,8 @@ class Supervised:
     ) -> None:
         """Prepare to supervise what ``open`` opens; nothing is opened before the first item is asked for.
 
-        ``keeper`` keeps what a camera usually sees. ``wait`` takes seconds and may return sooner when ``stop`` was called.
+        ``keeper`` keeps what a camera usually sees. ``wait`` takes seconds and may return sooner when
+        ``stop`` was called.
         """
         self.modality: Modality = modality
         self._name = name

@@ -1,8 +1,8 @@
 """What a camera usually sees, learned from its own pictures: edges that stay, for each kind of light.
 
 Up to eight kinds of light are told apart by what they show: noon, low sun, clouds, lamps, infrared. For each,
-every edge has a counter between -127 and 127, the mean of its signs: over all pictures at first, then over the
-last hour and a half of that light. An edge that is there at least 55 % of the time is known; what throws
+every edge has a counter between -127 and 127, the mean of its signs: over all pictures at first, then over
+the last hour and a half of that light. An edge that is there at least 55 % of the time is known; what throws
 shadows, walks or grows is not. Beside them stands the mean picture, for the heights of edges.
 
 Kept as bytes: a line of JSON (format, whose camera it is, size of its pictures, checksum), then what was
@@ -31,7 +31,8 @@ from galago_edge.sources.view_picture import (
     View,
     cells_of,
     heights_of,
-    tile_sums,
+    sums_of_both,
+    sums_of_each,
     view_of,
 )
 
@@ -74,9 +75,9 @@ class Known:
     strength: Int32s
     """Mean size of a known edge, in 1/128 gray levels, by tile; 0 where too few are known."""
     patterns: Signs
-    """Heights of edges over a short and a long way, in gray levels, at most 63; shape ``(2, ROWS, COLUMNS)``."""
+    """Heights of edges, short and long, in gray levels, at most 63; shape ``(2, ROWS, COLUMNS)``."""
     powers: Int32s
-    """Sums of the products of patterns and heights, by tile; at least 1; shape ``(2, TILE_ROWS, TILE_COLUMNS)``."""
+    """Sums of patterns times heights, at least 1; shape ``(2, TILE_ROWS, TILE_COLUMNS)``."""
     shows: npt.NDArray[np.bool_]
     """Tiles in which a blur would show."""
     structure: Int32s
@@ -90,18 +91,18 @@ class Known:
         short = (counters >> 8).astype(np.int8)
         staying = np.abs(short) >= _KNOWN
         weights = short * staying
-        totals = _sums(np.abs(weights))
+        totals = sums_of_both(np.abs(weights))
         picture = (samples >> _SLOWEST).astype(np.int16)
         view = view_of(picture, picture)
         cells = cells_of(picture).astype(np.int32)
         sizes = (
             np.abs(np.stack([cells[1:, :-1] - cells[:-1, :-1], cells[:-1, 1:] - cells[:-1, :-1]])) * staying
         )
-        strength = tile_sums(sizes.sum(axis=0)) // np.maximum(tile_sums(staying.sum(axis=0)), 1)
+        strength = sums_of_both(sizes) // np.maximum(sums_of_both(staying), 1)
         heights = heights_of(picture)
         patterns = np.clip(heights >> 2, -_MOST_HEIGHT, _MOST_HEIGHT).astype(np.int8)
         patterns *= np.abs(patterns) >= _LEAST_HEIGHT
-        powers = _powers(patterns, heights)
+        powers = sums_of_each(patterns * heights.astype(np.int32))
         return cls(
             weights,
             np.maximum(totals, 1),
@@ -115,11 +116,13 @@ class Known:
 
     def match(self, view: View) -> Int32s:
         """Return for each tile how well its known edges are seen: 1000 when all, 0 when by chance."""
-        return 1_000 * _sums(view.signs * self.weights) // self.totals
+        return 1_000 * sums_of_both(view.signs * self.weights) // self.totals
 
     def gains(self, view: View) -> npt.NDArray[np.int64]:
         """Return how high edges are, in thousandths of the usual, by tile: over a short and a long way."""
-        return 1_000 * _powers(self.patterns, heights_of(view.fresh)).astype(np.int64) // self.powers
+        # sums of at most 63 * 1020 * 100, below 2**24
+        products = heights_of(view.fresh) * self.patterns.astype(np.float32)
+        return 1_000 * sums_of_each(products).astype(np.int64) // self.powers
 
 
 @dataclass(slots=True, eq=False)
@@ -283,14 +286,3 @@ class ViewMemory:
             memory.lights.append(light)
             rest = rest[sum(_SIZES) :]
         return memory
-
-
-def _sums(values: Signs) -> Int32s:
-    """Return sums by tile over both directions; ``values``: shape ``(2, ROWS, COLUMNS)``."""
-    return tile_sums(np.add(values[0], values[1], dtype=np.int16))
-
-
-def _powers(patterns: Signs, heights: Int16s) -> Int32s:
-    """Return the sums of products, by tile, over a short and a long way."""
-    products = patterns * heights.astype(np.int32)  # sums of at most 63 * 1020 * 100, below 2**24
-    return np.stack([tile_sums(products[0]), tile_sums(products[1])])

@@ -7,8 +7,8 @@
 2. *Cells.* Sums of 2 x 2 samples: 61 x 81, in 1/128 of a gray level.
 3. *Edges.* The differences of each cell and the one below it, and the one to the right of it: 2 x 60 x 80.
    An edge's sign is 0 when its size is below a quarter of the mean size in its tile or below 1.5 gray levels.
-4. *Heights.* The difference to the right over a short way (one sample) and a long one (three cells), in the new
-   picture alone: a blur takes the short ones away first.
+4. *Heights.* The difference to the right over a short way (one sample) and a long one (three cells), in the
+   new picture alone: a blur takes the short ones away first.
 5. *Tiles.* 6 x 8 of them, each with 10 x 10 cells.
 6. *Noise.* How far differences between neighbours are from what they were, in the mean of the middle tile.
 
@@ -81,7 +81,7 @@ class ViewSampler:
         # the four samples of the cells lie in four planes, so that all sums run along the memory
         self._green = (rows[:, None, :, None] * width + columns[None, :, None, :]) * channels + 1
         few = self._green.reshape(-1)[::_COLOR_STEP]
-        self._colors = np.stack([few - 1, few, few + 1])
+        self._colors = np.stack([few, few - 1, few + 1])
         self._samples: Int16s | None = None
 
     def forget(self) -> None:
@@ -104,12 +104,12 @@ class ViewSampler:
         else:
             pace = next((bits for least, bits in _PACES if passed_ns >= least), _SLOWEST)
             change = fresh - self._samples
-            noise = middle(tile_sums(np.abs(change[0, 1, :-1, :-1] - change[0, 0, :-1, :-1])))
+            noise = middle(tile_sums(np.abs(change[0, 1] - change[0, 0])[:-1, :-1]))
             change >>= pace
             self._samples += change
-        blue, green, red = flat.take(self._colors).astype(np.int16)
-        colors = int(np.abs(blue - green).sum() + np.abs(red - green).sum())
-        return view_of(self._samples, fresh, noise, colors <= 2 * _COLORLESS * len(green))
+        others = flat.take(self._colors).astype(np.int16)
+        colors = int(np.abs(others[1:] - others[0]).sum())
+        return view_of(self._samples, fresh, noise, colors <= 2 * _COLORLESS * others.shape[1])
 
 
 def _places(cells: int, size: int) -> npt.NDArray[np.intp]:
@@ -125,8 +125,7 @@ def view_of(samples: Int16s, fresh: Int16s, noise: int | None = None, colorless:
     edges = np.empty((2, ROWS, COLUMNS), np.int16)
     np.subtract(cells[1:, :-1], corner, out=edges[0])
     np.subtract(cells[:-1, 1:], corner, out=edges[1])
-    sizes = np.abs(edges)
-    structure = tile_sums(np.add(sizes[0], sizes[1], dtype=np.int32)) // EDGES_PER_TILE
+    structure = sums_of_both(np.abs(edges)) // EDGES_PER_TILE
     least = np.maximum(structure >> 2, FAINT).astype(np.int16)
     limit = least.repeat(TILE_SIDE, axis=1).repeat(TILE_SIDE, axis=0)
     signs = (edges > limit).view(np.int8) - (edges < -limit).view(np.int8)
@@ -166,6 +165,8 @@ def middle(values: npt.NDArray[Any]) -> int:
 
 
 _ADD_ROWS = np.eye(TILE_ROWS, dtype=np.float32).repeat(TILE_SIDE, axis=1)
+_ADD_ROWS_TWICE = np.hstack([_ADD_ROWS, _ADD_ROWS])
+_ADD_ROWS_EACH = np.eye(2 * TILE_ROWS, dtype=np.float32).repeat(TILE_SIDE, axis=1)
 _ADD_COLUMNS = np.eye(TILE_COLUMNS, dtype=np.float32).repeat(TILE_SIDE, axis=0)
 
 
@@ -174,5 +175,19 @@ def tile_sums(values: npt.NDArray[Any]) -> Int32s:
 
     ``values``: integers of any type, shape ``(ROWS, COLUMNS)``; a tile's sizes sum up to less than 2**24.
     """
-    found: Int32s = (_ADD_ROWS @ values.astype(np.float32) @ _ADD_COLUMNS).astype(np.int32)
+    return _tiles(_ADD_ROWS, values)
+
+
+def sums_of_both(values: npt.NDArray[Any]) -> Int32s:
+    """Return the sum of each tile over both planes; ``values``: as there, shape ``(2, ROWS, COLUMNS)``."""
+    return _tiles(_ADD_ROWS_TWICE, values.reshape(2 * ROWS, COLUMNS))
+
+
+def sums_of_each(values: npt.NDArray[Any]) -> Int32s:
+    """Return the sums of each plane's tiles; both shapes have the two planes first."""
+    return _tiles(_ADD_ROWS_EACH, values.reshape(2 * ROWS, COLUMNS)).reshape(2, TILE_ROWS, TILE_COLUMNS)
+
+
+def _tiles(add_rows: npt.NDArray[np.float32], values: npt.NDArray[Any]) -> Int32s:
+    found: Int32s = (add_rows @ values.astype(np.float32) @ _ADD_COLUMNS).astype(np.int32)
     return found
