@@ -10,7 +10,7 @@ KILLS ?= 200
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour parts fuzz flash-twelve format clean
+.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind parts fuzz flash-twelve format clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -80,6 +80,11 @@ figures: $(DEV_STAMP) parts
 
 quiet-hour: $(DEV_STAMP)
 	$(BIN)/python -m campaigns.quiet_hour
+
+# Cameras that were moved, defocused, covered: found or not, how late, false alarms, cost. With Debian's opencv-doc
+# installed, on its stills and its video of a fixed camera too.
+blind: $(DEV_STAMP)
+	$(BIN)/python -m campaigns.blind_camera
 
 # Bad bundles by the ten thousand, none of which may be taken: N mutants of archives and signed manifests.
 fuzz: $(DEV_STAMP)

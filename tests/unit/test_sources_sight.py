@@ -267,7 +267,7 @@ def test_what_is_removed_is_learned_anew() -> None:
         (learned() + b"more", None),
         (learned().replace(b"front door", b"back  door"), "other"),
         (learned().replace(b'"height":240', b'"height":241'), "other"),
-        (learned().replace(b"galago-view/1", b"galago-view/2"), "damaged"),
+        (learned().replace(b"galago.view/1", b"galago.view/2"), "damaged"),
     ],
     ids=[
         "empty",

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.doubt import Blindness
-from galago_edge.sources.view_memory import Known, Light, ViewMemory
+from galago_edge.sources.view_memory import Known, KnownLight, ViewMemory
 from galago_edge.sources.view_picture import COLUMNS, FAINT, ROWS, Int32s, View, ViewSampler, middle
 from galago_edge.sources.view_shift import Shift, find_shift
 
@@ -82,7 +82,7 @@ class Glance:
 class _Comparison:
     """A picture beside what is known in one light."""
 
-    light: Light
+    light: KnownLight
     known: Known
     judged: npt.NDArray[np.bool_]
     """Tiles that can be; shape ``(TILE_ROWS, TILE_COLUMNS)``."""
@@ -125,7 +125,7 @@ class CameraView:
         self._searched_ns: int | None = None
         self._shift = Shift(0, 0, 0)
         self._seen: _Comparison | None = None
-        self._young: Light | None = None
+        self._young: KnownLight | None = None
 
     def interrupted(self) -> None:
         """Begin anew with the next picture; what was learned stays."""
@@ -256,7 +256,7 @@ class CameraView:
         return Glance(True, "covered", detail | {"kept": _part(kept)})
 
 
-def _compare(view: View, light: Light, *, vouching: bool = True) -> _Comparison | None:
+def _compare(view: View, light: KnownLight, *, vouching: bool = True) -> _Comparison | None:
     """Return the comparison; None when too little is known or seen."""
     known = light.known
     if known is None or (vouching and not light.vouches):

@@ -36,7 +36,7 @@ from galago_edge.sources.view_picture import (
     view_of,
 )
 
-FORMAT: Literal["galago-view/1"] = "galago-view/1"
+FORMAT: Literal["galago.view/1"] = "galago.view/1"
 READY_STEPS = 360
 """Pictures learned, an hour of them, before anything is judged by them."""
 LIGHTS = 8
@@ -87,7 +87,7 @@ class Known:
 
     @classmethod
     def derived(cls, counters: Int16s, samples: Int32s) -> Known:
-        """Derive it from what a :class:`Light` has learned."""
+        """Derive it from what a :class:`KnownLight` has learned."""
         short = (counters >> 8).astype(np.int8)
         staying = np.abs(short) >= _KNOWN
         weights = short * staying
@@ -109,7 +109,7 @@ class Known:
             strength * (totals >= _KNOWN_EDGES),
             patterns,
             np.maximum(powers, 1),
-            (powers >= _POWER).all(axis=0),
+            np.logical_and(*(powers >= _POWER)),
             view.structure,
             np.maximum(view.bright, 1),
         )
@@ -126,7 +126,7 @@ class Known:
 
 
 @dataclass(slots=True, eq=False)
-class Light:
+class KnownLight:
     """What was learned in one kind of light."""
 
     colorless: bool = False
@@ -210,7 +210,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first line of what is kept."""
 
-    format: Literal["galago-view/1"]
+    format: Literal["galago.view/1"]
     key: str
     height: _Count
     width: _Count
@@ -230,7 +230,7 @@ class ViewMemory:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self.lights: list[Light] = []
+        self.lights: list[KnownLight] = []
         """At most ``LIGHTS``."""
         self.watched_ns = 0
         """For how long the camera was watched."""
@@ -240,7 +240,7 @@ class ViewMemory:
         """Whether enough was learned to judge by."""
         return sum(light.steps for light in self.lights) >= READY_STEPS
 
-    def new_light(self, colorless: bool, besides: Light | None) -> Light:
+    def new_light(self, colorless: bool, besides: KnownLight | None) -> KnownLight:
         """Return a kind of light of which nothing is known yet; the one met least often makes room for it.
 
         ``besides``: one that stays.
@@ -249,7 +249,7 @@ class ViewMemory:
             self.lights.remove(
                 min((one for one in self.lights if one is not besides), key=lambda one: one.steps)
             )
-        self.lights.append(Light(colorless))
+        self.lights.append(KnownLight(colorless))
         return self.lights[-1]
 
     def to_bytes(self, key: str, shape: tuple[int, ...]) -> bytes:
@@ -281,7 +281,7 @@ class ViewMemory:
         memory, rest = cls(), memoryview(content)
         memory.watched_ns = line.watched_ns
         for steps, colorless in line.lights:
-            light = Light(colorless, steps)
+            light = KnownLight(colorless, steps)
             light.restore(rest[: sum(_SIZES)])
             memory.lights.append(light)
             rest = rest[sum(_SIZES) :]
