@@ -10,7 +10,7 @@ KILLS ?= 200
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind parts fuzz flash-twelve format clean
+.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind media parts fuzz flash-twelve format clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -42,6 +42,7 @@ test: $(DEV_STAMP) lint parts
 
 bench: $(DEV_STAMP)
 	$(BIN)/python benchmarks/frontend.py
+	$(BIN)/python benchmarks/resampling.py
 	$(BIN)/python benchmarks/decision.py
 	$(BIN)/python benchmarks/runtimes.py
 
@@ -85,6 +86,10 @@ quiet-hour: $(DEV_STAMP)
 # installed, on its stills and its video of a fixed camera too.
 blind: $(DEV_STAMP)
 	$(BIN)/python -m campaigns.blind_camera
+
+# Recordings as the field brings them: every codec and container, late, with holes, damaged, cut, misnamed.
+media: $(DEV_STAMP) parts
+	$(BIN)/python -m campaigns.media
 
 # Bad bundles by the ten thousand, none of which may be taken: N mutants of archives and signed manifests.
 fuzz: $(DEV_STAMP)

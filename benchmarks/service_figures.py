@@ -1,6 +1,6 @@
 """What the service costs: time to the first decision, memory, bytes written, share of a core.
 
-    .venv/bin/python benchmarks/service_figures.py [--starts 10] [--rounds 3] [--seconds 30] [--idle 120]
+    .venv/bin/python -m benchmarks.service_figures [--starts 10] [--rounds 3] [--seconds 30] [--idle 120]
 
 One RTSP camera (640 x 480, H.264, 5 frames a second) on a MobileNetV2-224 and one PulseAudio microphone
 (48 kHz) on a DS-CNN of 64 filters that decides ten times a second, both int8: the models of quiet_models.py.

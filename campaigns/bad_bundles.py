@@ -1,6 +1,6 @@
 """Installs bundles that are whole, signed and for this device, and whose models are bad.
 
-    .venv/bin/python campaigns/bad_bundles.py [--only REASON,...] [--out FILE]
+    .venv/bin/python -m campaigns.bad_bundles [--only REASON,...] [--out FILE]
 
 A device runs a good bundle. Each row is a newer one whose signature, bytes and manifest are right: its model
 crashes, hangs, crawls, eats memory, or gives other answers than it promises. It is brought by ``galago

@@ -1,6 +1,6 @@
 """Lets a running service try bundles that are good at the install and bad live.
 
-    .venv/bin/python campaigns/bad_live.py [--only NAME,...] [--out FILE]
+    .venv/bin/python -m campaigns.bad_live [--only NAME,...] [--out FILE]
 
 Each row is a device that runs a good bundle on a camera; a newer one is installed, and the service is told by
 SIGHUP. A process that ends is restarted, as systemd does. The row is right when the old bundle decides

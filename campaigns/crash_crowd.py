@@ -1,6 +1,6 @@
 """Many installers at once, some frozen and some killed, and readers that must never see a mixture.
 
-    .venv/bin/python campaigns/crash_crowd.py [--rounds 20] [--installers 8] [--readers 2] [--seed 0]
+    .venv/bin/python -m campaigns.crash_crowd [--rounds 20] [--installers 8] [--readers 2] [--seed 0]
                                                [--frozen-s 60] [--folder DIR]
 
 A round: a store with one version; so many installers start together, each a process with a version of its

@@ -1,6 +1,6 @@
 """Works on a store on small real file systems, with every amount of room from none to plenty.
 
-    .venv/bin/python campaigns/crash_full_disk.py [--step 1] [--kinds ext4,tmpfs,inodes] [--scenarios update]
+    .venv/bin/python -m campaigns.crash_full_disk [--step 1] [--kinds ext4,tmpfs,inodes] [--scenarios update]
 
   ext4    an image of 2 MiB with blocks of 1 KiB and no journal, mounted through a loop device: a ballast file
           leaves 0, 1, 2 ... KiB

@@ -1,6 +1,6 @@
 """Cuts the power at every moment of everything that changes a store, on paper, and looks at what is left.
 
-    .venv/bin/python campaigns/crash_states.py [--limit 4096] [--kills 64] [--nested 16] [--cycles 20]
+    .venv/bin/python -m campaigns.crash_states [--limit 4096] [--kills 64] [--nested 16] [--cycles 20]
                                                 [--only SCENARIO] [--torn] [--no-mutants] [--seed 0]
 
 Each operation is done once for real, its effects on the disk are recorded, and for each moment every disk

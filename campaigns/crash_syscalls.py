@@ -1,6 +1,6 @@
 """Kills the store's commands at every system call, and makes every system call of theirs fail.
 
-    .venv/bin/python campaigns/crash_syscalls.py [--scenarios update,commit] [--tampers KILL,ENOSPC]
+    .venv/bin/python -m campaigns.crash_syscalls [--scenarios update,commit] [--tampers KILL,ENOSPC]
                                                   [--calls fsync,rename] [--step 1] [--kills 200]
                                                   [--seed 0] [--jobs 1] [--folder DIR]
 

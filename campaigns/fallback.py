@@ -1,6 +1,6 @@
 """What every fault of an accelerator does to a stream: the fallback table.
 
-    .venv/bin/python campaigns/fallback.py
+    .venv/bin/python -m campaigns.fallback
 
 A camera stream runs through ``galago_edge.pipeline.DecidingStream`` with a bundle that has a model for an
 accelerator. That is the external delegate of tests/data/test_delegate.c, loaded by the runtime's own

@@ -1,6 +1,6 @@
 """Flashes twelve devices at once, five of them broken on purpose, mends these, and tries again.
 
-    .venv/bin/python campaigns/flash_twelve.py [--only NAME,NAME...] [--keep DIR]
+    .venv/bin/python -m campaigns.flash_twelve [--only NAME,NAME...] [--keep DIR]
 
 Four are folders as a mounted card is one, eight are reached through a real sshd on loopback. All have
 version 1.0.0 and shall get 2.0.0 of 3 MB. Bars; the exit code is 1 when one is missed:

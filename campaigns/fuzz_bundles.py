@@ -1,6 +1,6 @@
 """Gives a device bad bundles by the ten thousand and looks whether it refuses each one without a scratch.
 
-    .venv/bin/python campaigns/fuzz_bundles.py [--mutants 20000] [--models 200] [--seed 0] [--jobs 2]
+    .venv/bin/python -m campaigns.fuzz_bundles [--mutants 20000] [--models 200] [--seed 0] [--jobs 2]
 
 The device has a store with an active bundle; what it is given goes through the one way in that every
 transport uses (galago_edge.intake.receiver). First every bit of manifest and signature file and one bit of

@@ -1,6 +1,6 @@
 """What an install of a 3 MB bundle costs: time and bytes, and what they go to.
 
-    .venv/bin/python campaigns/install_cost.py [--runs 15] [--folder DIR]
+    .venv/bin/python -m campaigns.install_cost [--runs 15] [--folder DIR]
 
 A MobileNetV2 of 224 x 224 with three labels and three golden pictures. Each run takes it into a store where
 an older version is active, as ``galago install`` does: signature, hashes, copy, sync, reading back, first

@@ -1,6 +1,6 @@
 """Kills a running service again and again while it writes events, and looks for any that was lost.
 
-    .venv/bin/python campaigns/kills.py [--kills 200] [--seed 0] [--keep DIR]
+    .venv/bin/python -m campaigns.kills [--kills 200] [--seed 0] [--keep DIR]
 
 A camera shows dark and bright in turn, five streams decide on it: about 50 events a second go to a log, and
 through the spool to an MQTT broker and to a webhook. The service gets SIGKILL at a random moment up to a

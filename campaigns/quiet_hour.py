@@ -1,6 +1,6 @@
 """What an hour costs in which hardly anything happens, with and without the gates, and whether events differ.
 
-    .venv/bin/python campaigns/quiet_hour.py [--minutes 60]
+    .venv/bin/python -m campaigns.quiet_hour [--minutes 60]
 
 A camera (640 x 480, 5 frames a second, MobileNetV2-224) looks at a hall with noise and slow daylight: now and
 then somebody walks through, a lamp goes on, it is dark for a while. A microphone (16 kHz, 10 decisions a
@@ -194,7 +194,7 @@ def main() -> int:
     subprocess.run(
         [sys.executable, "-m", "campaigns.quiet_models"], check=True, stderr=subprocess.DEVNULL, cwd=ROOT
     )
-    import quiet_models
+    from campaigns import quiet_models
 
     use_one_thread()
     seconds = 60 * options.minutes

@@ -1,6 +1,6 @@
 """Makes the two models of the quiet hour: networks of usual size whose answer can be told by hand.
 
-    .venv/bin/python campaigns/quiet_models.py
+    .venv/bin/python -m campaigns.quiet_models
 
 camera       MobileNetV2, width 1.0, 224 x 224 -> dark, usual, bright: by the mean level of the picture
 microphone   DS-CNN of 64 filters, 98 x 40 log-mel codes -> quiet, low, high: which half of the bands is loud

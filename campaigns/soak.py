@@ -1,6 +1,6 @@
 """Breaks everything that a running service depends on, one thing after the other, and counts what was lost.
 
-    .venv/bin/python campaigns/soak.py [--minutes 10] [--faults TEXT,TEXT...] [--seed 0] [--keep DIR]
+    .venv/bin/python -m campaigns.soak [--minutes 10] [--faults TEXT,TEXT...] [--seed 0] [--keep DIR]
 
 Real parts: an RTSP camera and an MJPEG camera, a PulseAudio microphone, a named pipe with samples, an MQTT
 broker, a webhook, a wall clock that can be set, a small disk that can be filled. The cameras see something

@@ -53,12 +53,13 @@ source = "cam"
 bundle = "levels"
 [stream.thresholds.{label}]
 on = 0.61
-[log]
+{more}[log]
 path = "events.jsonl"
 """
 PROGRAM = """
 import os, signal, sys
 from galago_edge.service import prepared_stream
+from galago_edge.sources.capture import frame_capture
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BundleError, Reason
 
@@ -86,6 +87,12 @@ def misbehaving(bundle, **options):
     return loaded
 
 prepared_stream.load = misbehaving
+if "camera" in ways:
+    decode = frame_capture.decode_image
+    def greedy(*args, **options):
+        kept.append(b"x" * 8_000_000)
+        return decode(*args, **options)
+    frame_capture.decode_image = greedy
 main()
 """
 
@@ -99,6 +106,8 @@ class Device:
         self.log = folder / "events.jsonl"
         self.label = "bright"
         self.memory_mb = 0
+        self.more = ""
+        """Further tables of the configuration."""
         self.stall_s = self.hang_s = PATIENT_S
         self.process: subprocess.Popen[bytes]
         self.ids: dict[str, str] = {}
@@ -127,11 +136,13 @@ class Device:
 
     @contextmanager
     def running(self, misbehave: str = "") -> Iterator[Device]:
-        """Run the service; ``misbehave``: what it does in the place of models, as ``WAY=VERSION``."""
+        """Run the service; ``misbehave``: what it does in the place of models, as ``WAY=VERSION``, or of the
+        camera: ``memory=camera``."""
         config = self.folder / "galago.toml"
         limits = {"stall_s": self.stall_s, "gap_ms": int(self.stall_s * 1_000), "hang_s": self.hang_s}
         limits["memory_mb"] = self.memory_mb
-        config.write_text(CONFIG.format(url=self.camera.url, label=self.label, **limits))
+        text = CONFIG.format(url=self.camera.url, label=self.label, more=self.more, **limits)
+        config.write_text(text)
         command = [sys.executable, "-c", PROGRAM, "run", "--root", str(self.root), "--config", str(config)]
         environment = {**os.environ, "MISBEHAVE": misbehave}
         with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as self.process:

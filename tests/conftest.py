@@ -17,6 +17,7 @@ from real_parts import (
     RtspServer,
     SoundServer,
     WallClock,
+    WebCamera,
     WebhookServer,
     build_delegate,
     missing_part,
@@ -115,6 +116,13 @@ def rtsp_camera(real_part: RealPart, tmp_path: Path) -> RtspServer:
 def mjpeg_camera(real_part: RealPart) -> MjpegServer:
     """A running MJPEG camera, 320 x 240, 10 frames a second."""
     return real_part(MjpegServer).start()
+
+
+@pytest.fixture
+def web_camera() -> Iterator[WebCamera]:
+    """The web server of a camera, which answers as the test says."""
+    with WebCamera() as camera:
+        yield camera
 
 
 @pytest.fixture

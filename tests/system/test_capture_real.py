@@ -73,6 +73,7 @@ def test_an_rtsp_camera_gives_what_it_sees_until_it_goes(
         "height": 240,
         "fps": 0,
         "encoding": "raw",
+        "codec": "h264",
     }
     frames = [frame_of(capture) for _ in range(5)]
     assert all(frame.pixels.shape == (240, 320, 3) and frame.encoded is None for frame in frames)
@@ -138,6 +139,34 @@ def test_credentials_open_an_rtsp_camera_and_are_never_told(
     wrong = missing(opened, f"camera:{camera.url}".replace("hunter2", "hunter3"))
     assert "hunter3" not in f"{wrong}{wrong.hint}"
     assert "hunter" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("digest", [False, True], ids=["basic", "digest"])
+@pytest.mark.parametrize("password", ["hunter2#secret", "p@ss/w%rd", "ü ß", "a:b c?d&e"])
+def test_a_password_of_an_rtsp_camera_needs_no_escaping(
+    real_part: Any, tmp_path: Path, opened: Open, password: str, digest: bool
+) -> None:
+    camera = real_part(RtspServer, tmp_path, login=("anna", password), digest=digest).start()
+    address = f"camera:rtsp://127.0.0.1:{camera.port}/live"
+    capture = opened(address, user="anna", password=password)
+    frame_of(capture)
+    assert password not in str(capture.description())
+    wrong = missing(opened, address, user="anna", password=f"{password}x")
+    assert password not in f"{wrong}{wrong.hint}"
+
+
+@pytest.mark.parametrize("digest", [False, True], ids=["basic", "digest"])
+@pytest.mark.parametrize("password", ["hunter2#secret", "p@ss/w%rd", "ü ß", "a:b c?d&e"])
+def test_a_password_of_an_mjpeg_camera_needs_no_escaping(
+    real_part: Any, opened: Open, password: str, digest: bool
+) -> None:
+    camera = real_part(MjpegServer, login=("anna", password), digest=digest).start()
+    address = f"camera:{camera.url_of('/x?channel=1')}"
+    capture = opened(address, user="anna", password=password)
+    frame_of(capture)
+    assert password not in str(capture.description())
+    wrong = missing(opened, address, user="anna", password=f"{password}x")
+    assert password not in f"{wrong}{wrong.hint}" and "refuses this user" in str(wrong)
 
 
 def test_an_mjpeg_camera_gives_its_own_pictures(mjpeg_camera: MjpegServer, opened: Open) -> None:

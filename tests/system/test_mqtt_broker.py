@@ -447,3 +447,22 @@ def test_an_authority_that_is_none_is_refused_at_the_start(outbox: OpenOutbox, t
         with pytest.raises(CallerError, match=name) as caught:
             outbox(1883, tls=True, ca_file=str(tmp_path / name))
         assert caught.value.reason is Reason.CONFIG_BAD
+
+
+@pytest.mark.parametrize("password", ["hunter2#secret", "p@ss/w%rd", "ü ß"])
+def test_a_password_is_read_from_its_file_at_each_connection(
+    real_part: Callable[..., Broker], tmp_path: Path, outbox: OpenOutbox, password: str
+) -> None:
+    broker = real_part(Broker, tmp_path)
+    broker.accept_only("galago", password)
+    broker.start()
+    file = tmp_path / "password"
+    box = outbox(broker.port, user="galago", password_file=str(file))
+    wait_for(lambda: status(box).state == "failed", "the missing file to be told")
+    assert "password_file" in status(box).fault and "does not exist" in status(box).fault
+    file.write_text("wrong#secret\n", encoding="utf-8")
+    wait_for(lambda: "refuses" in status(box).fault, "the refusal")
+    assert "secret" not in status(box).fault
+    file.write_text(f"{password}\n", encoding="utf-8")
+    box.emit([event(0)])
+    delivered(box, 1)

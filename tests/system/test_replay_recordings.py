@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import termios
 import wave
+from array import array
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -26,7 +32,9 @@ from galago_edge.contract.records import (
     StateRecord,
     decode_record,
 )
-from test_kit import OTHER_KEY, make_bundle, wav_bytes
+from real_parts import wait_for
+from real_parts.processes import DEADLINE_S
+from test_kit import OTHER_KEY, TINY_AUDIO, make_bundle, wav_bytes
 
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
 RATE_HZ = 16_000
@@ -190,6 +198,76 @@ def test_a_truncated_recording_is_replayed_as_far_as_it_goes(recording: Path, mi
     assert isinstance(last, StateRecord) and last.state == "failed"
 
 
+@pytest.mark.parametrize("samples", [0, 1, 3_000])
+def test_a_recording_that_is_shorter_than_a_window_is_said_and_fails(
+    samples: int, tmp_path: Path, microphone: Path
+) -> None:
+    command = [*GALAGO, "replay", "pipe:-", "--bundle", str(microphone)]
+    piped = subprocess.run(command, input=bytes(2 * samples), capture_output=True)
+    assert piped.returncode == 1
+    needed = TINY_AUDIO.window_samples
+    assert piped.stderr.decode().splitlines()[0] == (
+        f"Error: - holds {samples} samples without a gap, expected at least {needed}, for one window "
+        "[SOURCE_TOO_SHORT]"
+    )
+    *_, notice, last = records(piped.stdout)
+    assert isinstance(notice, StateRecord) and isinstance(last, StateRecord)
+    assert (notice.subject, notice.state, notice.index) == ("source", "too_short", samples)
+    assert notice.detail == {"found": samples, "needed": needed, "unit": "samples"}
+    assert (last.state, last.detail["reason"], last.detail["windows"]) == ("failed", "SOURCE_TOO_SHORT", 0)
+
+
+def test_one_window_is_enough(tmp_path: Path, microphone: Path) -> None:
+    path = tmp_path / "short.wav"
+    path.write_bytes(wav_bytes(sound()[: TINY_AUDIO.window_samples], RATE_HZ))
+    assert galago("replay", path, "--bundle", microphone).exit_code == 0
+    path.write_bytes(wav_bytes(sound()[: TINY_AUDIO.window_samples - 1], RATE_HZ))
+    result = galago("replay", path, "--bundle", microphone)
+    assert result.exit_code == 1 and "short.wav holds" in result.stderr
+
+
+def test_ctrl_c_is_one_line_and_exit_130_and_every_record_is_whole(recording: Path, microphone: Path) -> None:
+    command = [*GALAGO, "replay", str(recording), "--bundle", str(microphone), "--scores"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout is not None and process.stderr is not None
+        fcntl.fcntl(process.stdout.fileno(), fcntl.F_SETPIPE_SZ, 4096)  # it fills up before the end
+        written = array("i", [0])
+
+        def full() -> bool:
+            fcntl.ioctl(process.stdout, termios.FIONREAD, written)  # type: ignore[arg-type]
+            return written[0] > 500  # the rest waits for room
+
+        wait_for(full, "records that nobody reads")
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+        assert process.stderr.read() == b"Interrupted\n"
+    assert process.returncode == 130
+    assert records(out)  # each can be decoded
+    assert out.endswith(b"\n")
+
+
+def test_ctrl_c_leaves_the_old_output_whole(tmp_path: Path, microphone: Path) -> None:
+    out = tmp_path / "events.jsonl"
+    out.write_text("old\n")
+    command = [*GALAGO, "replay", "pipe:-", "--bundle", str(microphone), "--out", str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stderr is not None
+        wait_for(lambda: [path for path in tmp_path.iterdir() if path != out], "the part")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 130
+        assert process.stderr.read() == b"Interrupted\n"
+    assert out.read_text() == "old\n" and list(tmp_path.iterdir()) == [out]
+
+
+def test_closed_standard_output_is_one_line(recording: Path, microphone: Path) -> None:
+    command = [*GALAGO, "replay", str(recording), "--bundle", str(microphone)]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[0] == (
+        "Error: standard output is closed, so nobody would get the records [IO]"
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "reason", "code"),
     [
@@ -283,3 +361,128 @@ def test_trust_takes_only_a_bundle_that_this_key_signed(
     result = galago("replay", recording, "--bundle", microphone, "--trust", tmp_path / "other.pub")
     assert result.exit_code == 1
     assert "[KEY_UNKNOWN]" in result.stderr
+
+
+# a part of a recording, and what a device changes
+
+
+def spans(data: bytes) -> list[tuple[int, int, tuple[float, ...]]]:
+    found = [record for record in records(data) if isinstance(record, ScoresRecord)]
+    return [(record.start_index, record.end_index, tuple(record.scores)) for record in found]
+
+
+def test_a_part_of_a_sound_has_the_indexes_and_times_of_the_whole(recording: Path, microphone: Path) -> None:
+    hop = TINY_AUDIO.hop_frames * TINY_AUDIO.frame_hop_samples
+    whole = galago("replay", recording, "--bundle", microphone, "--scores").stdout_bytes
+    begin_s = 20 * hop / RATE_HZ  # where a window begins
+    result = galago(
+        *("replay", recording, "--bundle", microphone, "--scores", "--from", f"{begin_s:.9f}", "--to", "0:03")
+    )
+    assert result.exit_code == 0, result.output
+    inside = [span for span in spans(whole) if span[0] >= 20 * hop and span[1] <= 3 * RATE_HZ]
+    assert spans(result.stdout_bytes) == inside and len(inside) > 10
+    first = records(result.stdout_bytes)[0]
+    assert isinstance(first, StateRecord)
+    assert first.detail["source"]["sha256"] == hashlib.sha256(recording.read_bytes()).hexdigest()
+    assert (first.detail["source"]["from_ns"], first.detail["source"]["to_ns"]) == (
+        round(begin_s * 10**9),
+        3 * 10**9,
+    )
+
+
+def test_a_part_of_a_video_has_the_indexes_and_times_of_the_whole(video: Path, camera: Path) -> None:
+    whole = galago("replay", video, "--bundle", camera, "--scores").stdout_bytes
+    result = galago("replay", video, "--bundle", camera, "--scores", "--from", "1", "--to", "00:00:02.5")
+    assert spans(result.stdout_bytes) == spans(whole)[10:25]
+
+
+def test_a_part_without_a_window_is_too_short(recording: Path, microphone: Path) -> None:
+    for part in (("--from", "7"), ("--from", "1", "--to", "1.01")):
+        result = galago("replay", recording, "--bundle", microphone, *part)
+        assert result.exit_code == 1 and "[SOURCE_TOO_SHORT]" in result.stderr
+
+
+def test_the_time_of_the_first_sample_gives_every_record_its_wall_time(
+    recording: Path, microphone: Path
+) -> None:
+    plain = records(galago("replay", recording, "--bundle", microphone).stdout_bytes)
+    moment = "2026-05-01T22:00:00.5+02:00"
+    result = galago("replay", recording, "--bundle", microphone, "--start-time", moment)
+    dated = records(result.stdout_bytes)
+    started_ns = 1_777_665_600_500_000_000
+    assert [msgspec.structs.replace(record, wall_ns=msgspec.UNSET) for record in dated] == plain
+    for record in dated:
+        at_ns = record.ns if isinstance(record, StateRecord) else record.end_ns  # type: ignore[union-attr]
+        assert record.wall_ns == started_ns + at_ns and record.clock_synced is msgspec.UNSET
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--from", "soon"), 2, "no time in a recording"),
+        (("--from", "2", "--to", "0:02"), 2, "--to is not later than --from"),
+        (("--start-time", "2026-05-01T22:00:00"), 2, "no ISO 8601 time with a zone"),
+        (("--start-time", "yesterday"), 2, "no ISO 8601 time with a zone"),
+        (("--config", "none.toml"), 2, "none.toml"),
+    ],
+)
+def test_a_wrong_option_is_said(
+    options: tuple[str, ...], code: int, said: str, recording: Path, microphone: Path
+) -> None:
+    result = galago("replay", recording, "--bundle", microphone, *options)
+    assert result.exit_code == code and said in result.stderr and result.stdout == ""
+
+
+CONFIG = """
+[mqtt]
+host = "broker"
+password = "${A_SECRET_OF_THE_DEVICE}"
+[source.yard]
+address = "camera:rtsp://${CAMERA_USER}:${CAMERA_PASSWORD}@10.0.0.7/live"
+fps = 5
+rotate = 180
+mask = [[0.0, 0.0, 1.0, 0.5]]
+[[stream]]
+name = "door"
+source = "yard"
+region = [0.5, 0.0, 1.0, 1.0]
+[stream.thresholds.bright]
+on = 0.9
+[[stream]]
+name = "hall"
+source = "microphone:default"
+"""
+
+
+def test_a_devices_configuration_is_applied_without_its_store_or_secrets(
+    video: Path, camera: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "galago.toml").write_text(CONFIG)
+    command = ("replay", video, "--bundle", camera, "--config", tmp_path / "galago.toml", "--scores")
+    result = galago(*command, "--stream", "door")
+    assert result.exit_code == 0, result.output
+    started, *rest = records(result.stdout_bytes)
+    assert isinstance(started, StateRecord) and started.stream == "door"
+    assert started.detail["overrides"] == {"bright": {"on": {"manifest": 0.6, "device": 0.9}}}
+    source = started.detail["source"]
+    assert source["view"] == {"rotate": 180, "region": [0.5, 0, 1, 1], "mask": [[0, 0, 1, 0.5]]}
+    assert source["fps_limit"] == 5
+    windows = [record for record in rest if isinstance(record, ScoresRecord)]
+    assert [record.start_index for record in windows] == list(range(0, 40, 2))
+    labels_on = [record.label for record in rest if isinstance(record, EventRecord)]
+    assert labels_on == ["mid"]  # half of what is bright is black
+    for options in ((), ("--stream", "attic")):
+        result = galago(*command, *options)
+        assert result.exit_code == 2 and "[TARGET_UNKNOWN]" in result.stderr
+        assert result.stderr.splitlines()[1] == "Hint: --stream: one of door, hall"
+
+
+def test_the_view_of_an_address_is_recorded_and_applied(video: Path, camera: Path) -> None:
+    result = galago("replay", f"{video}?mask=0,0,1,1", "--bundle", camera)
+    assert result.exit_code == 0, result.output
+    started, *rest = records(result.stdout_bytes)
+    assert isinstance(started, StateRecord)
+    assert started.detail["source"]["view"] == {"mask": [[0, 0, 1, 1]]}
+    assert not [record for record in rest if isinstance(record, EventRecord)]
+    result = galago("replay", f"{video}?region=0,0,1", "--bundle", camera)
+    assert result.exit_code == 2 and "[CONFIG_BAD]" in result.stderr

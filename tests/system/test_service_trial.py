@@ -14,18 +14,22 @@ import pytest
 
 from campaigns import DATA
 from campaigns.trial_rig import DARK, DARKER, Device
+from galago_edge.bundle import open_bundle
 from galago_edge.contract.errors import DeviceError, Reason
+from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord
 from galago_edge.contract.wishes import Wishes
 from galago_edge.engine import runtime
 from galago_edge.host.machine import this_arch
 from galago_edge.intake.receiver import receive
 from galago_edge.service.crash_loop import ENDS, FILE
-from galago_edge.store import Store
+from galago_edge.service.limits import resident_mb
+from galago_edge.store import Store, install_bundle
 from galago_edge.store.transitions import commit, rollback
-from real_parts import MjpegServer
+from real_parts import MjpegServer, SoundPipe
 from real_parts.processes import DEADLINE_S
-from test_kit import set_numbers
+from test_kit import accepted_here, make_bundle, set_numbers
+from test_kit.pictures import claimed_jpeg
 
 
 @pytest.fixture
@@ -154,6 +158,63 @@ def test_a_bundle_that_eats_memory_is_left_when_the_process_ends_for_it(device: 
         device.hup()
         assert device.ends() == 1
     device.is_recorded(2, "MEMORY_LIMIT")
+
+
+def test_memory_that_a_source_takes_is_not_held_against_a_bundle(device: Device) -> None:
+    device.memory_mb = 250
+    device.install(2, trial_s=600)
+    for _ in range(3):  # a trial has two loads
+        with device.running("memory=camera"):
+            assert device.ends() == 1
+            assert device.process.stderr is not None
+            assert b"MEMORY_LIMIT" in device.process.stderr.read()
+    slot = device.slot()
+    assert slot.active.id == device.ids["2.0.0"] and slot.trial is not None and slot.trial.left == 2
+
+
+def test_a_picture_that_claims_too_much_costs_neither_memory_nor_the_trial_nor_the_microphone(
+    device: Device, tmp_path: Path, tiny_audio_model: bytes, real_part: Callable[..., SoundPipe]
+) -> None:
+    pipe = real_part(SoundPipe, tmp_path / "hall").start()
+    policy = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=100)
+    labels = [Label(name=name, policy=policy) for name in ("quiet", "low", "high")]
+    info = {"modality": "microphone", "name": "tones"}
+    path = make_bundle(tmp_path / "tones.galago", tiny_audio_model, labels, **info)
+    store = Store(device.root)
+    install_bundle(store, open_bundle(path), store.trusted(), accepted_here)
+    device.more = f"""[[stream]]
+name = "hall"
+source = "pipe:{pipe.path}?rate=16000"
+bundle = "tones"
+"""
+
+    def heard() -> int:
+        status = device.status()
+        return sum(stream.windows for stream in status.streams if stream.name == "hall") if status else 0
+
+    def fault() -> str | None:
+        status = device.status()
+        return next((one.fault for one in status.sources if one.name == "cam"), None) if status else None
+
+    with device.running():
+        device.until(lambda: device.windows() > 3 and heard() > 3, "windows")
+        device.install(2, trial_s=600)
+        device.hup()
+        device.until(device.trial, "the trial")
+        before_mb = resident_mb(Path(f"/proc/{device.process.pid}"))
+        device.camera.picture = claimed_jpeg(32_000, 32_000)
+        device.until(lambda: "32000 x 32000" in (fault() or ""), "the fault of the camera")
+        before = heard()
+        device.until(lambda: heard() > before + 20, "windows of the microphone")
+        assert resident_mb(Path(f"/proc/{device.process.pid}")) < before_mb + 50
+        assert device.trial() is not None
+        device.camera.picture = None
+        seen = device.windows()
+        device.until(lambda: device.windows() > seen + 3, "pictures again")
+        device.process.send_signal(signal.SIGTERM)
+        assert device.ends() == 0
+    slot = device.slot()
+    assert slot.active.id == device.ids["2.0.0"] and slot.trial is not None
 
 
 def test_a_committed_bundle_that_takes_every_process_down_leaves_the_camera_to_the_one_before(

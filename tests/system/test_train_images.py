@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,8 @@ def make_data(folder: Path, count: int = 40) -> Path:
         (folder / "pictures" / label).mkdir(parents=True)
         for number in range(count):
             cv2.imwrite(str(folder / "pictures" / label / f"{number}.png"), picture(label, number))
+    checks = folder / "pictures" / "checks"  # a name that is no UTF-8 is a name too
+    (checks / f"{count - 1}.png").rename(checks / os.fsdecode(b"caf\xe9.png"))
     config = folder / "config.toml"
     config.write_text(CONFIG, encoding="utf-8")
     return config
@@ -193,9 +196,10 @@ def test_a_run_moves_together_with_its_data(
     subprocess.run(
         ["cp", "-r", run.path.parent / "pictures", tmp_path / "elsewhere" / "pictures"], check=True
     )
-    for one in Run.open(moved).samples("test"):
-        assert one.path is not None
-        assert one.path.is_relative_to(tmp_path)
+    for part in PARTS:
+        for one in Run.open(moved).samples(part):
+            assert one.path is not None
+            assert one.path.is_relative_to(tmp_path) and one.path.exists()
 
 
 @pytest.mark.slow
@@ -203,7 +207,7 @@ def test_a_run_moves_together_with_its_data(
     ("error", "code", "said"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), 3, "NO_SPACE"),
-        (KeyboardInterrupt(), 1, "Aborted!"),
+        (KeyboardInterrupt(), 130, "Interrupted"),
     ],
     ids=["disk full", "interrupted"],
 )

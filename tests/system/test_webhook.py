@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import threading
 import time
@@ -228,7 +229,7 @@ def test_a_name_that_does_not_exist_is_a_fault_that_is_told(outbox: OpenOutbox) 
     "options",
     [
         {"url": "http:///events"},
-        {"url": "http://user:password@host/"},
+        {"url": "http://user:hunter2@host/"},
         {"url": "http://host:99999/"},
         {"headers": {"X": "two\r\nlines"}},
         {"headers": {"": "none"}},
@@ -241,4 +242,23 @@ def test_an_address_or_header_that_cannot_be_one_is_refused_at_the_start(
     with pytest.raises(CallerError) as caught:
         outbox(**({"url": "http://127.0.0.1/"} | options))
     assert caught.value.reason is Reason.CONFIG_BAD
-    assert "password" not in str(caught.value).replace("takes no password", "")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_user_and_password_are_sent_as_they_stand_in_the_file_and_read_again_when_refused(
+    webhook: WebhookServer, outbox: OpenOutbox, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    box = outbox(webhook.url, user="anna", password_file=str(file))
+    box.emit([event(0)])
+    wait_for(lambda: status(box).state == "failed", "the missing file to be told")
+    assert "password_file" in status(box).fault and not webhook.requests
+    webhook.status = 401
+    file.write_text("wrong#secret\n")
+    wait_for(lambda: "401" in status(box).fault, "the refusal")
+    file.write_text("ü:p@ss/w%rd\r\n", encoding="utf-8")
+    right = "Basic " + base64.b64encode("anna:ü:p@ss/w%rd".encode()).decode()
+    wait_for(lambda: webhook.requests[-1].headers["authorization"] == right, "the new password")
+    webhook.status = 200
+    assert webhook.wait_for(1)[0].headers["authorization"] == right
+    assert "secret" not in status(box).fault

@@ -223,12 +223,12 @@ def test_a_sound_that_is_cut_off_is_refused_and_nobody_is_told_that_it_was_used(
     assert replayed is not None and replayed.as_data() == classified.value.as_data()
 
 
-def test_another_rate_without_its_library_names_the_extra(
+def test_an_odd_rate_without_its_library_names_the_extra(
     microphone: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "soxr", None)
     with Classifier(microphone) as classifier, pytest.raises(DeviceError) as caught:
-        classifier.classify_clip(tone(), 48_000)
+        classifier.classify_clip(tone(), 47_999)
     assert caught.value.reason is Reason.EXTRA_MISSING
 
 

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from galago_edge.commands.cli import main
 from test_kit import trust
 
 
@@ -40,6 +43,25 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path: Path) -> None:
     finally:
         os.close(writing)
     assert done.returncode == 1 and done.stderr == ""
+
+
+@pytest.mark.parametrize("prompting", [False, True], ids=["at work", "at a prompt"])
+def test_ctrl_c_ends_any_command_with_one_line_and_exit_130(
+    prompting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(**options: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if prompting:
+                raise click.Abort from None  # as click does when it asks
+            raise
+
+    command = main.get_command(click.Context(main), "scrub")
+    assert command is not None
+    monkeypatch.setattr(command, "callback", interrupted)
+    result = CliRunner().invoke(main, ["scrub", "--root", "x"])
+    assert (result.exit_code, result.output) == (130, "Interrupted\n")
 
 
 def galago(stdout: int, *arguments: str) -> subprocess.CompletedProcess[str]:

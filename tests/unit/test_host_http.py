@@ -14,7 +14,8 @@ import pytest
 
 from galago_edge.contract.errors import LinkError
 from galago_edge.host.http_connection import Deadline, HttpsConnection, connection_to, request_target
-from galago_edge.sources.capture import mjpeg
+from galago_edge.sources.capture.camera_request import CameraRequest
+from galago_edge.sources.capture.capture_messages import Order
 
 SOON_S = 0.3
 LONG_S = 60.0
@@ -167,7 +168,23 @@ def test_a_secure_address_gets_a_connection_that_checks_the_certificate() -> Non
     assert context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
 
 
+def test_an_ipv6_address_needs_no_port() -> None:
+    for url, port in (("http://[::1]/x", 80), ("http://[::1]:8080/x", 8080), ("https://[fe80::1]/", 443)):
+        connection = connection_to(urlsplit(url), Deadline())
+        assert (connection.host, connection.port) == (urlsplit(url).hostname, port)
+
+
 def test_a_camera_that_drips_its_header_is_given_up_by_who_opens_it() -> None:
     with serving(dripping(HEAD + b"X-Slow: ")) as url, pytest.raises(LinkError) as caught:
-        mjpeg._Request(url, "porch", SOON_S).open()
+        order = Order(
+            kind="mjpeg",
+            target=url,
+            shown="porch",
+            options={},
+            fps=None,
+            rate_hz=None,
+            open_s=SOON_S,
+            stall_s=LONG_S,
+        )
+        CameraRequest(order).open(SOON_S)
     assert caught.value.line == f"camera porch does not answer within {SOON_S:g} s [SOURCE_MISSING]"

@@ -191,6 +191,21 @@ def test_benchmarks_and_tests_do_not_import_each_other_and_nobody_finds_a_way_ro
     assert seen > 150
 
 
+def test_campaigns_are_started_as_their_first_lines_say_and_name_each_other_by_their_package() -> None:
+    """Started with -m, a campaign finds its sisters under campaigns alone."""
+    paths = [path for path in (ROOT / "campaigns").glob("*.py") if path.stem != "__init__"]
+    own = {path.stem for path in paths}
+    started = 0
+    for path in paths:
+        assert not tops(path) & own, f"{path.relative_to(ROOT)} imports {sorted(tops(path) & own)} by itself"
+        text = path.read_text(encoding="utf-8")
+        if '__name__ == "__main__"' in text:
+            started += 1
+            said = f".venv/bin/python -m campaigns.{path.stem}" in text
+            assert said, f"{path.stem} says no way to start it"
+    assert started > 10
+
+
 @pytest.mark.parametrize("package", SOURCE_ROOTS)
 def test_no_package_has_a_circle_of_imports(package: str) -> None:
     def dotted(path: Path) -> str:
@@ -260,4 +275,4 @@ def test_every_module_of_the_device_imports_without_training_libraries_or_option
     ]
     loaded = loaded_after("\n".join(f"import {name}" for name in names))
     assert "galago_edge" in loaded
-    assert not loaded & {"tensorflow", "keras", "cv2", "soundfile", "soxr", "sounddevice", *COMPANIONS}
+    assert not loaded & {"tensorflow", "keras", "cv2", "av", "soxr", "sounddevice", *COMPANIONS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import weakref
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from galago_edge.engine import Backend, BackendChange
 from galago_edge.pipeline import DecidingStream, LoadedBundle, drive, load
 from galago_edge.preprocess import log_mel
 from test_kit import TINY_AUDIO, changed, make_bundle
+from test_kit.listed import ListSource
 
 DARK, MID, BRIGHT = 30, 128, 225
 MS = 1_000_000
@@ -482,31 +483,6 @@ def test_a_change_of_the_backend_is_told_before_what_it_decided(
     )
     assert isinstance(event, EventRecord)
     assert (event.end_index, event.backend, event.backend_reason) == (3, "cpu", "delegate_crashed")
-
-
-class ListSource:
-    """A source that gives what the test says."""
-
-    modality: Any = "camera"
-    live = False
-
-    def __init__(self, items: list[Item]) -> None:
-        self.items = items
-
-    def description(self) -> dict[str, Any]:
-        return {}
-
-    def conversion(self) -> dict[str, Any] | None:
-        return None
-
-    def __iter__(self) -> Generator[Item, None, None]:
-        yield from self.items
-
-    def summary(self) -> dict[str, Any]:
-        return {}
-
-    def stop(self) -> None:
-        raise NotImplementedError
 
 
 def test_the_first_record_names_the_gate_and_the_last_what_it_spared(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from galago_edge.engine import Engine
 from galago_edge.pipeline import DecidingStream, LoadedBundle, StreamTally, ThresholdOverrides, drive, load
 from galago_edge.preprocess import log_mel
 from test_kit import TEST_KEY, TINY_AUDIO, TINY_IMAGE, changed, make_bundle
+from test_kit.listed import ListSource
 
 DARK, MID, BRIGHT = 30, 128, 225
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
@@ -44,36 +45,6 @@ def audio_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_audio_model: byt
 
 def ready(path: Path) -> LoadedBundle:
     return load(open_bundle(path))
-
-
-class ListSource:
-    """A source that gives what the test says, then perhaps fails."""
-
-    modality: Any = "camera"
-    live = False
-
-    def __init__(self, items: Iterable[Item], error: GalagoError | None = None) -> None:
-        self.items, self.error, self.closed = items, error, False
-
-    def description(self) -> dict[str, Any]:
-        return {"kind": "list"}
-
-    def conversion(self) -> dict[str, Any] | None:
-        return None
-
-    def __iter__(self) -> Generator[Item, None, None]:
-        try:
-            yield from self.items
-            if self.error is not None:
-                raise self.error
-        finally:
-            self.closed = True
-
-    def summary(self) -> dict[str, Any]:
-        return {"given": "all"}
-
-    def stop(self) -> None:
-        raise NotImplementedError
 
 
 def frame(level: int, index: int, ns: int) -> Frame:

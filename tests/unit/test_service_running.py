@@ -79,6 +79,9 @@ class FakeStream:
     def absent(self, failure: GalagoError) -> list[Record]:
         return self.record("failed")
 
+    def too_short(self) -> None:
+        return
+
     def finish(self, source: object, failure: GalagoError | None = None) -> list[Record]:
         return self.record("ended" if failure is None else "failed")
 

@@ -250,9 +250,9 @@ def test_on_recordings_nothing_is_counted_judged_or_written(root: Path) -> None:
 
 def test_a_bundle_that_hangs_is_recorded_before_the_process_ends(root: Path) -> None:
     slots = loaded(root)
-    slots.leave_now(DeviceError(Reason.HUNG, "one window has taken 10 s"), "another")
+    slots.leave_now(DeviceError(Reason.HUNG, "one window has taken 10 s"), lambda trial: False)
     assert Store(root).state().slots["levels"].active.version == "2.0.0"
-    slots.leave_now(DeviceError(Reason.HUNG, "one window has taken 10 s"), slots.bundle("levels").id)
+    slots.leave_now(DeviceError(Reason.HUNG, "one window has taken 10 s"), lambda trial: True)
     state = Store(root).state()
     assert state.slots["levels"].active.version == "1.0.0"
     assert state.history[-1].reason.startswith("HUNG")
@@ -308,7 +308,7 @@ def test_the_bundle_that_came_back_is_watched_at_the_next_start_too_until_anothe
 ) -> None:
     slots = loaded(root)
     if how == "hung":
-        slots.leave_now(DeviceError(Reason.HUNG, "one window has taken 10 s"), slots.bundle("levels").id)
+        slots.leave_now(DeviceError(Reason.HUNG, "one window has taken 10 s"), lambda trial: True)
     elif how == "by hand":
         rollback(Store(root), "levels", reason="seen by a person")
     slots.close()

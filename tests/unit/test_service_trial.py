@@ -321,3 +321,63 @@ def test_the_status_says_how_far_it_is() -> None:
     status = trial(walk).status()
     assert (status.streams, status.inferences, status.needed) == (("s0",), 11, 10)
     assert (status.live_s, status.trial_s, status.p99_ms, status.left) == (2.0, 4.0, 3.0, 2)
+
+
+def trial_of(*judges: Judge) -> LiveTrial:
+    trial = LiveTrial("levels", "0" * 64, "2.0.0", left=1)
+    for number, judge in enumerate(judges):
+        trial.judge(f"stream {number}", judge)
+    return trial
+
+
+class Memory:
+    """What a process has."""
+
+    mb = 100.0
+
+    def __call__(self) -> float:
+        return self.mb
+
+    def judge(self) -> Judge:
+        return Judge(manifest(), resident=self)
+
+
+def test_a_bundle_has_outgrown_when_most_of_the_growth_came_while_it_worked() -> None:
+    memory = Memory()
+    judge = memory.judge()
+    trial = trial_of(judge)
+    assert not trial.outgrew()
+    for _ in range(10):
+        with judge.memory.working():
+            memory.mb += 20
+        memory.mb += 10
+    assert trial.outgrew()
+    memory.mb += 150  # 200 of 450 MB now
+    assert not trial.outgrew()
+
+
+def test_what_a_bundle_gives_back_is_not_counted_and_a_failure_is() -> None:
+    memory = Memory()
+    judge = memory.judge()
+    with judge.memory.working():
+        memory.mb += 100
+    with judge.memory.working():
+        memory.mb -= 90
+    memory.mb += 90
+    assert not trial_of(judge).outgrew()
+    with pytest.raises(ValueError, match="failed"), judge.memory.working():
+        memory.mb += 300
+        raise ValueError("failed")
+    assert trial_of(judge).outgrew()
+
+
+def test_all_streams_of_a_bundle_count_together() -> None:
+    memory = Memory()
+    judges = [memory.judge(), memory.judge()]
+    for judge in judges:
+        with judge.memory.working():
+            memory.mb += 30
+    memory.mb += 40
+    assert trial_of(*judges).outgrew()
+    assert not trial_of(judges[0]).outgrew()
+    assert not trial_of().outgrew()

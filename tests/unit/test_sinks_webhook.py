@@ -293,6 +293,10 @@ def test_pauses_between_tries_start_over_after_a_success(
         ({"url": "http://127.0.0.1:port/"}, "url is not one"),
         ({"url": "http://127.0.0.1/", "headers": {"X": "\u20ac"}}, "headers: "),
         ({"url": "http://127.0.0.1/", "headers": {"": "1"}}, "headers: "),
+        (
+            {"url": "http://127.0.0.1/", "headers": {"X": "hunter2\n"}},
+            "headers: .X. or its value cannot be sent in a header$",
+        ),
     ],
 )
 def test_what_cannot_be_an_address_or_a_header_is_refused_at_the_start(

@@ -178,25 +178,3 @@ def test_grabbing_decodes_nothing_and_a_camera_without_frames_is_lost(device: st
     assert caught.value.reason is Reason.SOURCE_LOST
     camera.close()
     assert capture.log[-1] == "release"
-
-
-class Terse(FakeCapture):
-    """A network camera that says nothing of its size: FFmpeg must watch for it."""
-
-    def get(self, name: int) -> float:
-        watched = "probesize;32" not in os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"]
-        return 640.0 if watched and name == cv2.CAP_PROP_FRAME_WIDTH else 0.0
-
-
-@pytest.mark.parametrize(("says", "opens"), [(True, 1), (False, 2)])
-def test_a_network_camera_is_watched_before_it_opens_only_when_it_does_not_say_its_size(
-    says: bool, opens: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "")
-    monkeypatch.delenv("OPENCV_FFMPEG_CAPTURE_OPTIONS")
-    capture = FakeCapture(mjpg=False) if says else Terse(mjpg=False)
-    capture.properties[cv2.CAP_PROP_FRAME_WIDTH] = 640.0
-    url = "rtsp://127.0.0.1/live"
-    assert opened(capture, url).description().width == 640
-    assert [line for line in capture.log if line.startswith("open")] == [f"open {url}"] * opens
-    assert capture.log.count("release") == opens - 1

@@ -109,6 +109,8 @@ class FakeSounddevice:
         ({(96_000, 6)}, {}, None, (96_000, 6)),
         ({(16_000, 1), (48_000, 1)}, {"rate": 48_000}, 16_000, (48_000, 1)),
         ({(16_000, 1), (16_000, 4)}, {"channels": 4}, 16_000, (16_000, 4)),
+        ({(16_000, 1), (16_000, 2)}, {"channel": 2}, 16_000, (16_000, 2)),
+        ({(16_000, 2), (16_000, 6)}, {"channel": 3}, 16_000, (16_000, 6)),
     ],
 )
 def test_the_bundles_rate_and_one_channel_are_taken_where_the_device_can(
@@ -122,6 +124,14 @@ def test_a_declared_rate_that_the_device_cannot_is_refused() -> None:
     declared = order(16_000, {"rate": 44_100})
     with pytest.raises(LinkError, match=r"cannot be opened with rate 44100 \(Invalid sample rate\)"):
         microphone._format(FakeSounddevice({(48_000, 1)}), Input(0, "mic", 1, 48_000), declared)
+
+
+@pytest.mark.parametrize(("options", "has"), [({"channel": 7}, 6), ({"channels": 2, "channel": 3}, 2)])
+def test_a_channel_that_the_device_does_not_have_is_refused(options: dict[str, int], has: int) -> None:
+    device = Input(0, "mic", 6, 48_000)
+    with pytest.raises(LinkError, match=f"asked for, but microphone mic has {has}") as caught:
+        microphone._format(FakeSounddevice({(16_000, 6)}), device, order(16_000, options))
+    assert caught.value.reason is Reason.SOURCE_MISMATCH
 
 
 def test_a_missing_portaudio_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,12 +159,13 @@ class Ears:
         samples = np.repeat(np.arange(first, first + frames), self.channels).astype("<i2")
         self.recorder.take(samples.tobytes(), frames, None, SimpleNamespace(input_overflow=overflow))
 
-    def given(self) -> list[AudioBlock | Gap]:
+    def given(self, channel: int | None = None) -> list[AudioBlock | Gap]:
         """What the parent gets, up to the device's stop."""
         sender = threading.Thread(target=self._send)
         sender.start()
         described = MicrophoneDescription(name="mic", rate_hz=1_000, channels=self.channels)
-        capture = SoundCapture(self, described)  # type: ignore[arg-type]
+        capture = SoundCapture(self, described, channel)  # type: ignore[arg-type]
+        assert capture.description().get("channel") == channel
         items: list[AudioBlock | Gap] = []
         with pytest.raises(EOFError):
             while True:
@@ -196,6 +207,15 @@ def test_channels_become_their_mean() -> None:
     (block,) = ears.given()
     assert isinstance(block, AudioBlock)
     np.testing.assert_array_equal(block.samples, [5, 6, 7])
+
+
+def test_one_channel_is_taken_where_it_is_named() -> None:
+    ears = Ears(channels=2)
+    samples = np.array([[1, 10], [2, 20]], "<i2")
+    ears.recorder.take(samples.tobytes(), 2, None, SimpleNamespace(input_overflow=False))
+    (block,) = ears.given(channel=2)
+    assert isinstance(block, AudioBlock)
+    np.testing.assert_array_equal(block.samples, [10, 20])
 
 
 def test_a_long_block_is_sent_in_pieces_that_join() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item
-from galago_edge.sources.continuity import Continuity, FrameContinuity, SampleContinuity, _Lateness
+from galago_edge.sources.continuity import Continuity, FrameContinuity, SampleContinuity
+from galago_edge.sources.lateness import Lateness
 
 START_NS = 7_000_000_000_000
 """The monotonic clock when the supervision begins."""
@@ -362,7 +363,7 @@ def test_to_believe_what_is_believed_already_forgets_nothing() -> None:
 
 
 def test_lateness_is_what_even_the_timeliest_block_of_the_window_is_behind_the_usual() -> None:
-    lateness = _Lateness()
+    lateness = Lateness()
     assert lateness.excess_ns() == 0
     lateness.note(0, 5 * MS)
     assert lateness.excess_ns() == 0  # 5 ms are usual
@@ -377,7 +378,7 @@ def test_lateness_is_what_even_the_timeliest_block_of_the_window_is_behind_the_u
 
 
 def test_behind_a_correction_a_whole_window_is_waited_for() -> None:
-    lateness = _Lateness()
+    lateness = Lateness()
     lateness.note(0, 5 * MS)
     assert lateness.excess_ns() == 0
     lateness.forget()
@@ -391,7 +392,7 @@ def test_behind_a_correction_a_whole_window_is_waited_for() -> None:
 
 
 def test_a_block_that_is_more_timely_than_the_usual_is_the_new_usual() -> None:
-    lateness = _Lateness()
+    lateness = Lateness()
     for second, late_ms in enumerate((9, 9, 4, 9, 9, 9, 9, 9, 9)):
         lateness.note(second * S, late_ms * MS)
         found = lateness.excess_ns()
@@ -401,14 +402,26 @@ def test_a_block_that_is_more_timely_than_the_usual_is_the_new_usual() -> None:
 
 @pytest.mark.parametrize(("ppm", "found"), [(500, 0), (-500, 0), (499, 0)])
 def test_a_crystal_that_drifts_is_followed(ppm: int, found: int) -> None:
-    lateness = _Lateness()
+    lateness = Lateness()
     for second in range(3_600):
         lateness.note(second * S, second * ppm * 1_000)
         assert lateness.excess_ns() == found
 
 
 def test_the_window_does_not_grow_with_time() -> None:
-    lateness = _Lateness()
+    lateness = Lateness()
     for number in range(1_000):
         lateness.note(number * 100 * MS, number * MS)
         assert len(lateness._notes) <= 31
+
+
+def test_damage_is_counted_and_is_a_gap_where_it_lasted_as_long_as_one() -> None:
+    stream = running(100 * MS, 10)
+    hole = Gap(START_NS, START_NS, "unreadable")
+    assert placed(stream, hole, frame(13, 1_300 * MS)) == [(13, 1_300 * MS)]
+    assert stream.dropped == 2
+    assert placed(stream, hole, frame(33, 3_300 * MS)) == [
+        (1_300 * MS, 3_300 * MS, "unreadable"),
+        (33, 3_300 * MS),
+    ]
+    assert placed(stream, frame(53, 5_300 * MS))[0] == (3_300 * MS, 5_300 * MS, "drop")

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from galago_edge.contract.errors import InputError, Reason
 from galago_edge.sources.sample_conversion import Converter, PcmFormat, Raw, to_int16, to_mono
 
 
@@ -21,7 +22,7 @@ def converted(raw: Raw, source: PcmFormat, rate_hz: int, chunk: int) -> npt.NDAr
     )
 
 
-@pytest.mark.parametrize("source_hz", [8_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("source_hz", [8_000, 44_100, 47_999, 48_000])  # 47,999: by soxr
 @pytest.mark.parametrize("chunk", [1, 7, 160, 4096])
 def test_resampling_does_not_depend_on_the_chunks(source_hz: int, chunk: int) -> None:
     raw = noise(5_000)
@@ -55,13 +56,34 @@ def test_what_fits_already_passes_unchanged_and_is_not_declared() -> None:
 def test_every_conversion_is_declared_with_its_version(source: PcmFormat) -> None:
     declared = Converter(source, 16_000).declaration()
     assert declared is not None
-    assert declared["version"] == "pcm/1"
+    assert declared["version"] == "pcm/2"
     assert declared["from"] == {
         "encoding": source.encoding,
         "channels": source.channels,
         "rate_hz": source.rate_hz,
     }
     assert ("resampler" in declared) == (source.rate_hz != 16_000)
+
+
+def test_a_usual_rate_is_converted_exactly_and_an_odd_one_by_a_library_that_is_named() -> None:
+    usual = Converter(PcmFormat("s16", 1, 44_100), 16_000).declaration()
+    odd = Converter(PcmFormat("s16", 1, 47_999), 16_000).declaration()
+    assert usual is not None and usual["resampler"] == "polyphase/1 160/441"
+    assert odd is not None and odd["resampler"].startswith("soxr ")
+
+
+def test_one_channel_is_taken_instead_of_the_mean_and_declared() -> None:
+    raw = np.array([[1, 10, -7], [2, 20, -9]], np.int16)
+    converter = Converter(PcmFormat("s16", 3, 16_000), 16_000, channel=2)
+    assert converter.convert(raw).tolist() == [10, 20]
+    declared = converter.declaration()
+    assert declared is not None and declared["channel"] == 2
+
+
+def test_a_channel_that_is_not_there_is_refused_with_the_number_of_those_that_are() -> None:
+    with pytest.raises(InputError, match="channel 3 is asked for, but the sound has 2") as caught:
+        Converter(PcmFormat("s16", 2, 16_000), 16_000, channel=3)
+    assert caught.value.reason is Reason.SOURCE_MISMATCH
 
 
 @given(st.integers(-(2**31), 2**31 - 1))

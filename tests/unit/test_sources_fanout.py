@@ -30,8 +30,8 @@ def ns(second: float) -> int:
     return round(second * NS_PER_S)
 
 
-def frames(*at_s: float) -> list[Frame]:
-    return [Frame(PIXELS, number, ns(second)) for number, second in enumerate(at_s)]
+def frames(*at_s: float, start: int = 0) -> list[Frame]:
+    return [Frame(PIXELS, number, ns(second)) for number, second in enumerate(at_s, start)]
 
 
 def sound(
@@ -122,8 +122,28 @@ def test_every_stream_gets_everything_from_one_capture() -> None:
         item for item in others if isinstance(item, Notice)
     ]
     assert (first.dropped, second.dropped) == (1, 0)
-    assert first.summary() == {"captured_frames": 3, "dropped_frames": 1}
+    whole = {"captured_frames": 3, "dropped_frames": 0, "connects": 1, "failures": 1}
+    assert first.summary() == {"captured_frames": 3, "dropped_frames": 1, "capture": whole}
     assert fan.status().connects == 1
+
+
+def test_the_totals_of_a_stream_are_those_of_the_status() -> None:
+    fan = fanout([*frames(0.1), *frames(0.2, start=7)], frames(0.3, 0.4, 0.5))
+    slow = fan.subscribe(TINY_IMAGE)
+    fan.run()
+    seen = [item for item in slow if isinstance(item, Frame)]
+    status, told = fan.status(), slow.summary()
+    assert status.dropped == 6 and slow.dropped == 3
+    assert told == {
+        "captured_frames": len(seen) + slow.dropped,
+        "dropped_frames": slow.dropped,
+        "capture": {
+            "captured_frames": status.items,
+            "dropped_frames": status.dropped,
+            "connects": status.connects,
+            "failures": status.failures,
+        },
+    }
 
 
 def test_a_camera_stream_that_does_not_keep_up_loses_the_oldest_and_says_where_it_saw_none() -> None:
@@ -183,7 +203,8 @@ def test_a_microphone_stream_keeps_ten_seconds_and_what_it_loses_is_a_gap() -> N
     assert sum(len(block.samples) for block in blocks) == 10 * RATE_HZ
     assert blocks[0].first_sample == 50 * RATE_HZ
     assert slow.dropped == 50 * RATE_HZ
-    assert slow.summary() == {"captured_samples": 60 * RATE_HZ, "dropped_samples": 50 * RATE_HZ}
+    told = slow.summary()
+    assert (told["captured_samples"], told["dropped_samples"]) == (60 * RATE_HZ, 50 * RATE_HZ)
 
 
 def test_what_was_lost_before_an_outage_is_told_apart_from_it() -> None:
@@ -226,9 +247,9 @@ def test_streams_of_one_microphone_may_want_other_rates() -> None:
     assert counts == [2 * RATE_HZ, 2 * 48_000]
 
 
-def test_without_soxr_a_stream_that_needs_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_soxr_a_stream_at_an_odd_rate_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "soxr", None)
-    fan = fanout(sound(0, 1, 48_000), modality="microphone")
+    fan = fanout(sound(0, 1, 47_999), modality="microphone")
     stream = fan.subscribe(TINY_AUDIO)
     fan.run()
     with pytest.raises(Exception, match="soxr") as caught:

@@ -132,6 +132,8 @@ def test_when_a_recorder_is_not_kept_up_with_the_oldest_become_a_gap(pipe: tuple
     items = list(source)
     assert items[0] == Gap(0, 2_000_000_000, "overrun")
     np.testing.assert_array_equal(samples_of(items), samples[2 * RATE_HZ :])
+    assert source.summary() == {"samples": 12 * RATE_HZ, "dropped_samples": 2 * RATE_HZ}
+    assert source.dropped == 2 * RATE_HZ  # as the status says
 
 
 def test_a_writer_that_is_ahead_of_the_clock_waits_and_loses_nothing(pipe: tuple[int, int]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from galago_workstation.data.clip_window import middle_window
 from galago_workstation.data.idx import IdxSet, parse_idx, read_idx
 from galago_workstation.data.listing import check_labels
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, allocate, real_inputs
+from galago_workstation.run_folder import encode_split, sample_path
 from galago_workstation.training_config import AudioFolders, IdxFiles, ImageFolders
+from test_kit.pictures import claimed_jpeg
 
 IMAGE = ImagePreprocess(width=12, height=10, resize="crop")
 AUDIO = AudioPreprocess(window_frames=20, mel_bands=10)
@@ -158,6 +161,33 @@ def test_an_unreadable_picture_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"broken\.png") as caught:
         ImageReader(ImageFolders(folder="."), IMAGE, tmp_path).inputs(listing.pool)
     assert caught.value.reason == Reason.IMAGE_UNREADABLE
+
+
+def test_a_picture_that_claims_too_much_is_refused_when_the_data_is_listed(tmp_path: Path) -> None:
+    make_pictures(tmp_path)
+    (tmp_path / "cat" / "bomb.jpg").write_bytes(claimed_jpeg(32_000, 32_000))
+    with pytest.raises(InputError, match=r"bomb\.jpg claims 32000 x 32000") as caught:
+        list_folders(ImageFolders(folder="."), tmp_path)
+    assert caught.value.reason is Reason.IMAGE_TOO_BIG
+
+
+def test_names_that_are_no_utf8_are_escaped_and_found_again(tmp_path: Path) -> None:
+    data = make_pictures(tmp_path / "in")
+    (data / "cat" / "ann_0.png").rename(data / "cat" / os.fsdecode(b"caf\xe9_0.png"))
+    config = ImageFolders(folder="in", group=r"(caf.|ann)_")
+    listing = list_folders(config, tmp_path)
+    (sample,) = [sample for sample in listing.pool if "caf" in sample.id]
+    assert (sample.id, sample.group) == ("in/cat/caf\\xe9_0.png", "caf\\xe9")
+    assert ImageReader(config, IMAGE, tmp_path).raw(sample).shape == (20, 30, 3)
+    assert b"caf" in encode_split({"train": [sample], "validation": [], "test": []})
+    assert sample_path(tmp_path, sample.id).read_bytes() == sample.path.read_bytes()  # type: ignore[union-attr]
+
+
+def test_a_label_that_is_no_utf8_is_refused_in_one_line(tmp_path: Path) -> None:
+    (make_pictures(tmp_path) / "cat").rename(tmp_path / os.fsdecode(b"b\xe9"))
+    error = refusal(tmp_path)
+    assert error.reason is Reason.DATA_BAD
+    assert "b\\xe9 cannot be a label: it is not UTF-8" in str(error)
 
 
 def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path: Path) -> None:

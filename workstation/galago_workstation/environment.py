@@ -15,7 +15,7 @@ PACKAGES = (
     "keras",
     "numpy",
     "opencv-python-headless",
-    "soundfile",
+    "av",
     "soxr",
     "ai-edge-litert",
 )

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import ImagePreprocess, Label, LabelName, Preprocess, Sha256
 from galago_edge.contract.modality import Modality
+from galago_edge.contract.printable import unprintable
 from galago_workstation import training_config
 from galago_workstation.data.sample import PARTS, Part, Sample
 from galago_workstation.files import read_json
@@ -115,6 +116,12 @@ def encode_split(parts: Mapping[Part, Sequence[Sample]]) -> bytes:
     return b'{"schema": "galago.split/1", "samples": [\n' + b",\n".join(lines) + b"\n]}\n"
 
 
+def sample_path(root: Path, sample_id: str) -> Path:
+    """Return the file of a sample, whose name may have had bytes that are no UTF-8."""
+    path = root / sample_id
+    return path if "\\x" not in sample_id or path.exists() else root / unprintable(sample_id)
+
+
 class Run:
     """A finished training run."""
 
@@ -173,8 +180,11 @@ class Run:
         first = self._split_record.samples[0].id
         if isinstance(self.config.data, IdxFiles):
             first = self.config.data.images
-        for candidate in (self.path / root.relative, Path(root.absolute)):
-            if (candidate / first).exists():
+        for candidate in (
+            *(self.path / root.relative, Path(root.absolute)),
+            *(self.path / unprintable(root.relative), Path(unprintable(root.absolute))),
+        ):
+            if sample_path(candidate, first).exists():
                 return Path(os.path.normpath(candidate))
         raise InputError(
             Reason.RUN_BAD,
@@ -190,7 +200,7 @@ class Run:
     def _split(self) -> dict[str, list[Sample]]:
         parts: dict[str, list[Sample]] = {}
         for entry in self._split_record.samples:
-            path = None if isinstance(self.config.data, IdxFiles) else self.data_root / entry.id
+            path = None if isinstance(self.config.data, IdxFiles) else sample_path(self.data_root, entry.id)
             sample = Sample(entry.id, path, entry.sha256, entry.label, entry.group)
             parts.setdefault(entry.part, []).append(sample)
         return parts

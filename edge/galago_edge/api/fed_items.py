@@ -107,7 +107,7 @@ class FedSamples:
         """Prepare for samples at ``rate_hz``.
 
         Raises:
-            DeviceError: EXTRA_MISSING; the rates differ and soxr is not installed.
+            DeviceError: EXTRA_MISSING; an odd rate needs soxr, which is not installed.
         """
         self._rate_hz, self._wanted_hz, self._start_ns = rate_hz, wanted_hz, start_ns
         self._converter = self._new_converter()

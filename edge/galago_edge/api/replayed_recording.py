@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import datetime
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Self
 
-from galago_edge.api.arguments import checked_bundle
+from galago_edge.api.arguments import checked_bundle, checked_thresholds
+from galago_edge.api.replayed_part import WHOLE, ReplayedPart, replayed_part
 from galago_edge.api.sole_user import SoleUser
 from galago_edge.api.trusted_bundle import FilePath
 from galago_edge.bundle import Bundle
 from galago_edge.contract.errors import GalagoError
-from galago_edge.contract.records import Record
-from galago_edge.pipeline import Batches, DecidingStream, batches, hand_on, load
-from galago_edge.sources import open_source
+from galago_edge.contract.records import Record, dated
+from galago_edge.contract.settings import ViewSettings
+from galago_edge.pipeline import Batches, DecidingStream, ThresholdOverrides, batches, hand_on, load
+from galago_edge.sources import open_source, parse_source
+from galago_edge.sources.recording_digest import recording_sha256
+from galago_edge.sources.recording_part import RecordingPart
+from galago_edge.sources.view_options import AS_IT_IS, view_settings
 
 
 class Replay:
@@ -33,13 +40,29 @@ class Replay:
         name: str = "replay",
         scores: bool = False,
         block_samples: int | None = None,
+        part: ReplayedPart = WHOLE,
+        view: ViewSettings = AS_IT_IS,
+        thresholds: ThresholdOverrides | None = None,
     ) -> None:
         """Open the recording and load the bundle; see :func:`replay`."""
         checked_bundle(bundle)
         text = os.fspath(recording)
-        self._source = open_source(text, bundle.spec, block_samples=block_samples)
+        address = parse_source(text)
+        source = open_source(text, bundle.spec, block_samples=block_samples, view=(view,))
+        self._source = RecordingPart(
+            source,
+            from_ns=part.from_ns,
+            to_ns=part.to_ns,
+            fps=part.max_fps,
+            sha256=recording_sha256(Path(address.target)) if address.described.is_path else None,
+        )
+        self._started_ns = part.started_ns
         self._loaded = load(bundle)
-        self._stream = DecidingStream(name, self._loaded, scores=scores)
+        try:
+            self._stream = DecidingStream(name, self._loaded, thresholds=thresholds, scores=scores)
+        except BaseException:  # whatever it was, the model must not stay loaded
+            self._loaded.close()
+            raise
         self._walk: Batches | None = None
         self._use = SoleUser(f"the replay of {text}")
 
@@ -108,8 +131,25 @@ class Replay:
         with self._use():
             if self._walk is not None:
                 raise ValueError("this replay was walked through already; make a new one with replay(...)")
-            self._walk = batches(self._source, self._stream)
+            self._walk = self._dated(batches(self._source, self._stream))
             return self._walk
+
+    def _dated(self, walk: Batches) -> Batches:
+        """Yield the same with wall time, if it is known."""
+        if self._started_ns is None:
+            return walk
+        return _with_wall_time(walk, self._started_ns)
+
+
+def _with_wall_time(walk: Batches, started_ns: int) -> Batches:
+    with closing(walk):
+        while True:
+            try:
+                records = next(walk)
+            except StopIteration as end:
+                failure: GalagoError | None = end.value
+                return failure
+            yield dated(records, started_ns)
 
 
 def replay(
@@ -119,6 +159,14 @@ def replay(
     name: str = "replay",
     scores: bool = False,
     block_samples: int | None = None,
+    from_ns: int = 0,
+    to_ns: int | None = None,
+    start_time: datetime.datetime | None = None,
+    max_fps: float | None = None,
+    thresholds: Mapping[str, Mapping[str, float]] | None = None,
+    rotate: int | None = None,
+    region: Sequence[float] | None = None,
+    mask: Sequence[Sequence[float]] | None = None,
 ) -> Replay:
     """Decide on a recording as a device would; iterate over the result for the records.
 
@@ -129,16 +177,39 @@ def replay(
         name: The stream's name in the records.
         scores: True adds a record for every window.
         block_samples: Length of the blocks that sound is cut into; changes no record.
+        from_ns: Stream time in nanoseconds at which the first window begins; what is before is passed over.
+            Indexes and times stay those of the recording.
+        to_ns: Stream time at which it ends; what is behind is not read.
+        start_time: When the recording's first frame or sample was taken, with its time zone. Records have a
+            ``wall_ns`` then.
+        max_fps: Leaves out frames above this rate, as ``fps`` of ``[source.NAME]`` does on a device.
+        thresholds: Label to ``{"on": ..., "off": ...}``, either or both, instead of the bundle's.
+        rotate: Degrees clockwise, 90, 180 or 270, for recordings of a camera that hangs otherwise.
+        region: What is kept of each picture: fractions of width and height, left, top, right, bottom, or
+            x and y of each corner of a polygon.
+        mask: What is blacked out: any number of such shapes.
 
     Raises:
-        CallerError: CONFIG_BAD; the recording is of no known form, or is live.
+        CallerError: CONFIG_BAD; the recording is of no known form, or is live; ``thresholds`` names no label
+            of the bundle, or crosses on and off; ``region`` or ``mask`` are no shapes.
         InputError: SOURCE_MISMATCH, or the recording cannot be read.
         LinkError: SOURCE_MISSING, or the disk fails.
         BundleError: PREPROCESS_MISMATCH, TENSOR_MISMATCH or MODEL_BAD; the bundle cannot be run here.
         DeviceError: EXTRA_MISSING; RUNTIME_MISSING, OP_UNSUPPORTED.
-        TypeError: ``bundle`` is none.
-        ValueError: ``block_samples`` is below 1; the bundle is closed.
+        TypeError: ``bundle`` is none, or a number is no integer.
+        ValueError: ``block_samples`` is below 1; a time is negative, ``to_ns`` not behind ``from_ns``,
+            ``start_time`` without a time zone; ``max_fps``, ``rotate``, ``region`` or ``mask`` out of range;
+            the bundle is closed.
     """
     if block_samples is not None and block_samples < 1:
         raise ValueError(f"block_samples is {block_samples}, expected at least 1")
-    return Replay(recording, bundle, name=name, scores=scores, block_samples=block_samples)
+    return Replay(
+        recording,
+        bundle,
+        name=name,
+        scores=scores,
+        block_samples=block_samples,
+        part=replayed_part(from_ns, to_ns, start_time, max_fps),
+        view=view_settings(rotate, region, mask),
+        thresholds=checked_thresholds(thresholds),
+    )

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import json
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NoReturn, TypeVar
@@ -49,6 +51,8 @@ _OWN = {
     },
 }
 
+_INTERRUPTED = 130
+"""Exit code after Ctrl+C, as shells have it: 128 and the number of SIGINT."""
 _JSON = "galago.json"  # key in the root context: the caller wants errors as data
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -97,11 +101,18 @@ def _end(ctx: click.Context, failure: GalagoError) -> NoReturn:
     ctx.exit(failure.exit_code)
 
 
+def _interrupted(ctx: click.Context) -> NoReturn:
+    click.echo("Interrupted", err=True)
+    ctx.exit(_INTERRUPTED)
+
+
 class _Root(GalagoGroup):
     """Turns the failures that an operator can act on into one line, a hint and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a GalagoError ends it with one line, a hint and its exit code."""
+        """Run the command; a GalagoError ends it with one line, a hint and its exit code, Ctrl+C with 130."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # any file may be named
         try:
             return super().invoke(ctx)
         except GalagoError as error:
@@ -109,6 +120,12 @@ class _Root(GalagoGroup):
                 with contextlib.suppress(OSError):  # the line on stderr says it all the same
                     click.echo(json.dumps({"error": error.as_data(with_exit=True)}))
             _end(ctx, error)
+        except KeyboardInterrupt:
+            _interrupted(ctx)
+        except click.Abort as abort:  # at a prompt
+            if not isinstance(abort.__context__, KeyboardInterrupt):
+                raise
+            _interrupted(ctx)
         except OSError as error:  # of its own output: whoever meets another one tells it
             if error.errno == errno.EPIPE:
                 raise  # nobody reads on, which click ends quietly

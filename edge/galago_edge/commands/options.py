@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import galago_edge
+from galago_edge.contract.errors import LinkError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
@@ -64,7 +65,7 @@ def records_to(out: Path | None, *, append: bool = False) -> Iterator[JsonlSink]
     """Give a sink that writes to the file ``out``, or to standard output without one.
 
     Raises:
-        LinkError: The file cannot be written.
+        LinkError: The file cannot be written; standard output is closed.
     """
     from galago_edge.sinks import JsonlSink, open_jsonl
 
@@ -72,6 +73,10 @@ def records_to(out: Path | None, *, append: bool = False) -> Iterator[JsonlSink]
         with open_jsonl(out, append=append) as sink:
             yield sink
         return
+    if sys.stdout is None:
+        raise LinkError(
+            Reason.IO, "standard output is closed, so nobody would get the records", hint="give --out FILE"
+        )
     sys.stdout.flush()
     stdout = sys.stdout.buffer
     # unbuffered: what could not be written must not be tried again when Python ends

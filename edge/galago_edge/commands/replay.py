@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 import galago_edge
 from galago_edge.commands.options import bundle_options, opened_bundle, own_opencv, records_to
 from galago_edge.contract.errors import CallerError, Reason
+
+
+def _read_by(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    """Return the callback of an option whose text ``read`` reads; what it refuses is a wrong call."""
+
+    def callback(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
+        try:
+            return None if text is None else read(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    return callback
+
+
+def _position(text: str) -> int:
+    from galago_edge.sources.stream_position import read_position
+
+    return read_position(text)
+
+
+def _moment(text: str) -> datetime.datetime:
+    moment: datetime.datetime | None = None
+    with contextlib.suppress(ValueError):
+        moment = datetime.datetime.fromisoformat(text)
+    if moment is None or moment.utcoffset() is None:
+        raise ValueError(f"{text[:40]!r} is no ISO 8601 time with a zone, such as 2026-05-01T22:00:00+02:00")
+    return moment
 
 
 @click.command()
@@ -24,7 +55,29 @@ from galago_edge.contract.errors import CallerError, Reason
     help="Cut sound into blocks of this length; changes no record.",
 )
 @click.option(
-    "--stream", "name", default="replay", show_default=True, help="Name of the stream in the records."
+    "--from",
+    "from_ns",
+    callback=_read_by(_position),
+    metavar="TIME",
+    default="0",
+    help="Begin here: seconds, MM:SS or HH:MM:SS of the recording.",
+)
+@click.option("--to", "to_ns", callback=_read_by(_position), metavar="TIME", help="End before here.")
+@click.option(
+    "--start-time",
+    callback=_read_by(_moment),
+    metavar="MOMENT",
+    help="When the first frame or sample was taken, in ISO 8601 with a zone: adds wall times.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Take thresholds, view and frame rate from a stream of this galago.toml.",
+)
+@click.option(
+    "--stream",
+    "name",
+    help="Name of the stream in the records, and in --config.  [default: replay, or the only one]",
 )
 def replay(
     source: str,
@@ -33,7 +86,11 @@ def replay(
     out: Path | None,
     scores: bool,
     block_samples: int | None,
-    name: str,
+    from_ns: int,
+    to_ns: int | None,
+    start_time: datetime.datetime | None,
+    config: Path | None,
+    name: str | None,
 ) -> None:
     """Run a bundle on a recording, exactly as a device would.
 
@@ -45,6 +102,8 @@ def replay(
     Examples:
       galago replay night.wav --bundle alarms-1.0.0.galago
       galago replay "frames/?fps=10" --bundle digits-1.0.0.galago --scores --out events.jsonl
+      galago replay door.mkv --bundle digits-1.0.0.galago --from 1:30:00 --to 1:35:00
+      galago replay door.mkv --bundle digits-1.0.0.galago --config galago.toml --stream door
       ffmpeg -i night.ogg -f s16le -ac 1 -ar 16000 - | galago replay pipe:- --bundle alarms-1.0.0.galago
     """
     from galago_edge.sources import parse_source
@@ -53,9 +112,23 @@ def replay(
         raise CallerError(
             Reason.CONFIG_BAD, "a camera cannot be replayed", hint="galago run decides on live cameras"
         )
+    if to_ns is not None and to_ns <= from_ns:
+        raise CallerError(Reason.CONFIG_BAD, "--to is not later than --from", hint="choose a later end")
+    overrides: dict[str, Any] = {"name": name or "replay"}
+    if config is not None:
+        overrides = _overrides(config, name)
     opened = opened_bundle(bundle, trusted)
     own_opencv([opened.modality])
-    recording = galago_edge.replay(source, opened, name=name, scores=scores, block_samples=block_samples)
+    recording = galago_edge.replay(
+        source,
+        opened,
+        scores=scores,
+        block_samples=block_samples,
+        from_ns=from_ns,
+        to_ns=to_ns,
+        start_time=start_time,
+        **overrides,
+    )
     with records_to(out) as sink:
         failure = recording.write(sink.emit)
     if out is not None:
@@ -63,3 +136,39 @@ def replay(
         click.echo(f"{opened}: {told} -> {out}")
     if failure is not None:
         raise failure
+
+
+def _overrides(config: Path, name: str | None) -> dict[str, Any]:
+    """Return what a device's stream changes, as ``galago_edge.replay`` takes it.
+
+    Raises:
+        CallerError: CONFIG_BAD; the file is not right. TARGET_UNKNOWN; it has no such stream, or several.
+    """
+    from msgspec import UNSET
+
+    from galago_edge.service.configuration import read_config, source_of
+
+    settings = read_config(config, _Unset())
+    streams = {stream.name: stream for stream in settings.stream}
+    chosen = name if name is not None else next(iter(streams)) if len(streams) == 1 else None
+    if chosen not in streams:
+        raise CallerError(
+            Reason.TARGET_UNKNOWN,
+            f"{config} has no stream {name}" if name is not None else f"{config} has {len(streams)} streams",
+            hint=f"--stream: one of {', '.join(streams)}",
+        )
+    stream = streams[chosen]
+    source = source_of(stream, settings.source)
+    view = {
+        key: next((found for table in (stream, source) if (found := getattr(table, key)) is not UNSET), None)
+        for key in ("rotate", "region", "mask")
+    }
+    max_fps = None if source.fps is UNSET else source.fps
+    return {"name": chosen, "thresholds": stream.threshold_overrides(), "max_fps": max_fps} | view
+
+
+class _Unset(dict[str, str]):
+    """An environment without the device's secrets, which a replay has no use for."""
+
+    def __missing__(self, name: str) -> str:
+        return f"${{{name}}}"

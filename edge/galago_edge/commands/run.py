@@ -97,6 +97,7 @@ def run(
 def _configured(options: tuple[str, ...], config: Path | None) -> Settings:
     from galago_edge.contract.settings import LimitsSettings, Settings
     from galago_edge.service.configuration import checked, read_config, read_option
+    from galago_edge.service.source_names import with_named_sources
 
     if bool(options) == (config is not None):
         raise CallerError(
@@ -109,7 +110,8 @@ def _configured(options: tuple[str, ...], config: Path | None) -> Settings:
         _tell_unusable(settings)
         return settings
     # nobody restarts a command that ends itself
-    return Settings(stream=checked(map(read_option, options)), limits=LimitsSettings(memory_mb=0))
+    streams = checked(map(read_option, options))
+    return with_named_sources(Settings(stream=streams, limits=LimitsSettings(memory_mb=0)))
 
 
 def _tell_unusable(settings: Settings) -> None:

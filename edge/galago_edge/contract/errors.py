@@ -21,6 +21,8 @@ import errno
 from collections.abc import Mapping
 from typing import Any, Self
 
+from galago_edge.contract.printable import printable
+
 
 class Reason(enum.StrEnum):
     """Stable codes: programs may depend on them, so none is ever renamed or reused."""
@@ -82,10 +84,14 @@ class Reason(enum.StrEnum):
     SERVICE_SILENT = enum.auto()
     # input
     IMAGE_UNREADABLE = enum.auto()
+    IMAGE_TOO_BIG = enum.auto()
     AUDIO_UNREADABLE = enum.auto()
     AUDIO_TRUNCATED = enum.auto()
     VIDEO_UNREADABLE = enum.auto()
+    VIDEO_TRUNCATED = enum.auto()
+    TIMES_BAD = enum.auto()
     SOURCE_MISMATCH = enum.auto()
+    SOURCE_TOO_SHORT = enum.auto()
     CLASS_EMPTY = enum.auto()
     CLASS_SINGLE = enum.auto()
     LABELS_REPEAT = enum.auto()
@@ -113,9 +119,9 @@ class GalagoError(Exception):
     exit_code = 1
 
     def __init__(self, reason: Reason, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.reason = reason
-        self.hint = hint
+        self.hint = printable(hint)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # subclasses take other arguments than the message, which is all that an exception repeats by itself

@@ -123,6 +123,20 @@ def stamped(records: Sequence[Record], wall_ns: int, synced: bool) -> list[Recor
     return [msgspec.structs.replace(record, wall_ns=wall_ns, clock_synced=synced) for record in records]
 
 
+def dated(records: Sequence[Record], started_ns: int) -> list[Record]:
+    """Return the records of a replay with the wall time at which each stood, where that of time 0 is known.
+
+    ``clock_synced`` is not said: who knows the time of a recording has not said by which clock.
+    """
+    return [msgspec.structs.replace(record, wall_ns=started_ns + _end_ns(record)) for record in records]
+
+
+def _end_ns(record: Record) -> int:
+    if isinstance(record, GapRecord):
+        return record.to_ns
+    return record.ns if isinstance(record, StateRecord) else record.end_ns
+
+
 def encode_record(record: Record) -> bytes:
     """Return the record as one JSON line, newline included."""
     return msgspec.json.encode(record) + b"\n"

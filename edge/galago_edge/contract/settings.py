@@ -1,12 +1,12 @@
 """What ``galago.toml`` says: one type for each table, handed to the part that it is for.
 
-Secrets are not written here: ``${NAME}`` in a text value is replaced from the environment when the
-file is read.
+Secrets need not be written there: ``${NAME}`` in a text value is replaced from the environment when the
+file is read, and a password may stand in a file or a variable of its own.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,11 +16,47 @@ from galago_edge.contract.manifest import BundleName, Probability
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
 Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=86_400.0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^([0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31})?\Z")]
+"""SHA-256 of a certificate in hexadecimal digits, with or without colons; or nothing."""
 Megabytes = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every table."""
+
+
+class LoginTable(Table, frozen=True, kw_only=True):
+    """Base of a table that says who we are somewhere. Secrets may stand in it: it is never shown.
+
+    ``galago_edge.host.credentials`` reads the password from where it stands.
+    """
+
+    user: str = ""
+    """As the other side is to get it: nothing is escaped."""
+    password: str = ""
+    password_file: str = ""
+    """File of one line, which is the password; read at each new connection."""
+    password_env: str = ""
+    """Environment variable that holds the password."""
+
+    def __post_init__(self) -> None:
+        """Refuse two passwords, and one without a user.
+
+        Raises:
+            ValueError: As said, in words.
+        """
+        said = [key for key in ("password", "password_file", "password_env") if getattr(self, key)]
+        if len(said) > 1:
+            raise ValueError(f"{' and '.join(said)}: say the password in one way")
+        if said and not self._names_user():
+            raise ValueError(f"{said[0]} without user")
+
+    def _names_user(self) -> bool:
+        return bool(self.user)
+
+    def __repr__(self) -> str:
+        """Return the type alone."""
+        return f"<{type(self).__name__}>"
 
 
 class Thresholds(Table, frozen=True, kw_only=True):
@@ -53,13 +89,34 @@ class PlausibilitySettings(Table, frozen=True, kw_only=True):
     """Over so long, more than 2 % more or fewer samples than the declared rate promises."""
 
 
-class SourceSettings(Table, frozen=True, kw_only=True):
+Corners = tuple[Annotated[float, msgspec.Meta(ge=0.0, le=1.0)], ...]
+"""Fractions of width and height: left, top, right, bottom of a rectangle, or x and y of each corner."""
+
+
+class ViewSettings(Table, frozen=True, kw_only=True):
+    """What a stream sees of a camera's pictures: :mod:`galago_edge.sources.picture_view`."""
+
+    rotate: Literal[0, 90, 180, 270] | UnsetType = UNSET
+    """Degrees clockwise."""
+    region: Corners | UnsetType = UNSET
+    """What is kept."""
+    mask: tuple[Corners, ...] | UnsetType = UNSET
+    """What is blacked out."""
+
+
+class SourceSettings(LoginTable, frozen=True, kw_only=True):
     """``[source.NAME]``: a camera or microphone, and when it counts as lost."""
 
     address: Annotated[str, msgspec.Meta(min_length=1)]
     """As ``galago_edge.sources.address`` reads it."""
     fps: Annotated[float, msgspec.Meta(gt=0.0, le=1_000.0)] | UnsetType = UNSET
     """Frames above this rate are not even decoded."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    """How an RTSP camera sends; over UDP what is lost on the way damages pictures."""
+    damaged: Literal["skip", "conceal"] = "skip"
+    """Pictures from damage to the next key frame are left out, or taken as the decoder patched them up."""
+    channel: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    """The channel of a microphone that is taken, from 1, instead of the mean of all."""
     stall_s: Seconds = 5.0
     """No frame or sample for so long: the source is reopened."""
     open_s: Seconds = 10.0
@@ -74,13 +131,25 @@ class SourceSettings(Table, frozen=True, kw_only=True):
     breaker_s: Seconds = 8.0
     steady_s: Seconds = 5.0
     """How long items must flow before a source that was lost is ``healthy`` again."""
+    rotate: Literal[0, 90, 180, 270] | UnsetType = UNSET
+    region: Corners | UnsetType = UNSET
+    mask: tuple[Corners, ...] | UnsetType = UNSET
+    """These three as in :class:`ViewSettings`: a Struct inherits fields from one other alone."""
     gap_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 1_000
     """A stream that got no frame for so long has a gap."""
+    ca_file: str = ""
+    """PEM file of the authorities that may have signed a network camera's certificate; empty: public ones."""
+    fingerprint: Fingerprint = ""
+    """The one certificate that a network camera may show, whoever signed it, whatever its names and dates."""
     plausibility: PlausibilitySettings = PlausibilitySettings()
 
 
-class StreamSettings(Table, frozen=True, kw_only=True):
-    """One ``[[stream]]``."""
+ViewTable = ViewSettings | SourceSettings
+"""A table that may say what is seen of a picture."""
+
+
+class StreamSettings(ViewSettings, frozen=True, kw_only=True):
+    """One ``[[stream]]``; what it says of the view counts before what its source says."""
 
     name: Name
     source: Annotated[str, msgspec.Meta(min_length=1)]

@@ -63,7 +63,7 @@ class AudioBlock:
 
 GAP_CAUSES = (
     *("connecting", "disconnect", "stall", "restart", "drop", "overrun"),  # of live sources
-    *("truncated", "unreadable"),  # of files
+    *("truncated", "unreadable", "missing"),  # of recordings
 )
 """Why nobody watched or heard: the stable words of docs/events.md."""
 

@@ -14,6 +14,7 @@ from galago_edge.contract.findings import Finding
 from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.settings import Settings
+from galago_edge.contract.status import ServiceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,23 @@ class Account:
 
         For another user than one's own only the permission bits count.
         """
+        return self._may(path, os.R_OK | os.W_OK, of_folder=0o7)
+
+    def may_read(self, path: Path) -> bool:
+        """Tell whether the user may read a file or list a folder; of another user as above."""
+        return self._may(path, os.R_OK, of_folder=0o5)
+
+    def _may(self, path: Path, wanted: int, *, of_folder: int) -> bool:
         if self.is_me:
-            return os.access(path, os.R_OK | os.W_OK)
+            return os.access(path, wanted)
         try:
             status = path.stat()
         except OSError:
             return False
         mode = status.st_mode
         shift = 6 if status.st_uid == self.uid else 3 if status.st_gid in self.groups else 0
-        wanted = 0o7 if stat.S_ISDIR(mode) else 0o6
-        return mode >> shift & wanted == wanted
+        bits = of_folder if stat.S_ISDIR(mode) else wanted  # R_OK and W_OK are the bits of a mode
+        return mode >> shift & bits == bits
 
 
 @dataclass(slots=True)
@@ -68,23 +76,18 @@ class Case:
     """Every installed bundle that is whole, by name."""
     running: bool = False
     """A service runs on this store."""
+    status: ServiceStatus | None = None
+    """What it says of itself, when it runs and can be asked."""
 
     def kinds(self) -> set[str]:
         """Return what kinds of sources the configuration has, by how their addresses begin."""
         return {address.partition(":")[0] for address in self.addresses().values()}
 
     def addresses(self) -> dict[str, str]:
-        """Return the sources of the configuration: name, or address without credentials, to address."""
-        from galago_edge.host.urls import hide_credentials
-
+        """Return the address of each source of the configuration, by its name."""
         if self.settings is None:
             return {}
-        named = {name: source.address for name, source in self.settings.source.items()}
-        return named | {
-            hide_credentials(stream.source): stream.source
-            for stream in self.settings.stream
-            if stream.source not in named
-        }
+        return {name: source.address for name, source in self.settings.source.items()}
 
 
 Check = Callable[[Case], Iterator["Finding | DoctorCheck"]]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
-from galago_edge.contract.errors import GalagoError, Reason
-from galago_edge.contract.findings import Finding, fail, ok
-from galago_edge.contract.settings import StreamSettings
+from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.findings import Finding, fail, ok, warn
+from galago_edge.contract.settings import LoginTable, StreamSettings
 from galago_edge.doctor.case import Case, DoctorCheck
-from galago_edge.doctor.probes import run_python
-from galago_edge.host.plugins import plugin_code
-from galago_edge.host.urls import hide_credentials
+from galago_edge.host.credentials import login_of, open_to_all
 
 
 def check_config(case: Case) -> Iterator[Finding]:
@@ -33,15 +32,15 @@ def check_streams(case: Case) -> Iterator[Finding]:
         yield _stream(case, stream)
 
 
-def check_sources(case: Case) -> Iterator[Finding]:
-    """Every source is there now. The service would wait for one that is not."""
-    for shown, address in case.addresses().items():
-        name = f"source {shown}"
-        try:
-            yield from _source(case, name, address)
-        except GalagoError as error:
-            met = error.line if error.reason is Reason.PLUGIN_BAD else str(error)
-            yield fail(name, met, error.hint)
+def check_passwords(case: Case) -> Iterator[Finding]:
+    """Every password is where the configuration says, and nobody else may read its file."""
+    if case.settings is None:
+        return
+    from galago_edge.service.configuration import login_tables
+
+    for where, table in login_tables(case.settings).items():
+        if table.password_file:
+            yield _password(case, f"password of {where}", table)
 
 
 def check_page(case: Case) -> Iterator[Finding]:
@@ -71,18 +70,27 @@ def _stream(case: Case, stream: StreamSettings) -> Finding:
     from galago_edge.pipeline.threshold_overrides import override_thresholds
     from galago_edge.service.configuration import source_of
     from galago_edge.sources.address import parse_source
+    from galago_edge.sources.view_options import view_of
+    from galago_edge.sources.viewed_source import check_view
 
     name = f"stream {stream.name}"
     assert case.settings is not None
     installed = ", ".join(case.bundles) or "none"
     try:
-        modality = parse_source(source_of(stream, case.settings.source).address).modality
+        source = source_of(stream, case.settings.source)
+        view = view_of({}, source, stream)
+        address = parse_source(source.address)
+        check_view(view, address.modality)
     except LinkError:
-        modality = None  # a path that is not there yet
+        address = None  # a path that is not there yet
     except GalagoError as error:
         return fail(name, str(error), error.hint)
     if stream.bundle is None:
-        fitting = [key for key, manifest in case.bundles.items() if modality in (None, manifest.modality)]
+        fitting = [
+            key
+            for key, manifest in case.bundles.items()
+            if address is None or address.gives(manifest.modality)
+        ]
         if len(fitting) != 1:
             return fail(
                 name,
@@ -99,38 +107,36 @@ def _stream(case: Case, stream: StreamSettings) -> Finding:
     else:
         chosen = stream.bundle
     manifest = case.bundles[chosen]
-    if modality not in (None, manifest.modality):
+    if address is not None and not address.gives(manifest.modality):
         return fail(
             name,
-            f"{chosen} is for a {manifest.modality}, the source is a {modality}",
+            f"{chosen} is for a {manifest.modality}, the source is a {address.modality}",
             "give the stream another source or another bundle",
         )
     try:
         override_thresholds(manifest.labels, stream.threshold_overrides())
     except GalagoError as error:
         return fail(name, str(error), error.hint)
-    return ok(
-        name, f"{chosen} {manifest.bundle.version} on {manifest.modality} {hide_credentials(stream.source)}"
-    )
+    return ok(name, f"{chosen} {manifest.bundle.version} on {manifest.modality} {stream.source}")
 
 
-def _source(case: Case, name: str, text: str) -> Iterator[Finding]:
-    from galago_edge.sources.address import parse_source
-    from galago_edge.sources.source_kind import Site
-
-    address = parse_source(text)
-    check = address.described.check
-    if check is None:
-        yield ok(name, f"a {address.kind}")
-        return
-    site = Site(case.system, case.account.name, case.account.may_write, run_python)
-    with plugin_code("source", address.kind):
-        yield from check(name, address, site)
+def _password(case: Case, name: str, table: LoginTable) -> Finding:
+    path = Path(table.password_file)
+    try:
+        login_of(table)
+    except GalagoError as error:
+        return fail(name, str(error), error.hint)
+    if not case.account.may_read(path):
+        fix = f"sudo chown {case.account.name} {path}"
+        return fail(name, f"the service's user {case.account.name} may not read {path}", fix)
+    if open_to_all(path):
+        return warn(name, f"everybody on this computer may read {path}", f"chmod o-rw {path}")
+    return ok(name, f"{path}: one line, which others may not read")
 
 
 CHECKS = (
     DoctorCheck("config", check_config, place=60),
     DoctorCheck("streams", check_streams, place=160, needs=("config", "bundles")),
-    DoctorCheck("sources", check_sources, place=170, needs=("config", "unit")),
+    DoctorCheck("passwords", check_passwords, place=165, needs=("config", "unit")),
     DoctorCheck("page", check_page, place=190, needs=("config", "service")),
 )

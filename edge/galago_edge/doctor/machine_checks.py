@@ -76,7 +76,7 @@ def check_service(case: Case) -> Iterator[Finding]:
     if status is None:
         yield ok("service", f"none runs on {case.root}")
         return
-    case.running = True
+    case.running, case.status = True, status
     if not status.problems:
         yield ok("service", f"runs (process {status.pid}), {status.state}")
     for problem in status.problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from galago_edge.children.child import Child
 from galago_edge.children.output import Output
 
 _LINE = 300
+_LONGEST_ANSWER = 65_536
 _EXCEPTION = re.compile(r"^[A-Za-z_.]+(Error|Exception): ")
 _LIFELINE = "from galago_edge.children.lifeline import die_with_parent\ndie_with_parent()\n"
 
@@ -36,7 +38,24 @@ def run_module(module: str, *arguments: str, timeout_s: float = 60.0) -> ProbeRe
     return _run(("-m", module), arguments, timeout_s)
 
 
-def _run(program: Sequence[str], arguments: Sequence[str], timeout_s: float) -> ProbeResult:
+def ask_module(module: str, order: bytes, *, timeout_s: float) -> ProbeResult:
+    """Run ``python -m module FD``, which reads ``order`` from the descriptor FD: it may hold secrets.
+
+    The answer is the last line whatever its length.
+    """
+    with Output("galago-order") as given:
+        os.pwrite(given.fileno(), order, 0)
+        return _run(("-m", module), (), timeout_s, shared=(given.fileno(),), longest=_LONGEST_ANSWER)
+
+
+def _run(
+    program: Sequence[str],
+    arguments: Sequence[str],
+    timeout_s: float,
+    *,
+    shared: Sequence[int] = (),
+    longest: int = _LINE,
+) -> ProbeResult:
     try:
         with (
             Output("galago-stdout") as stdout,
@@ -44,6 +63,7 @@ def _run(program: Sequence[str], arguments: Sequence[str], timeout_s: float) -> 
             Child(
                 program,
                 arguments,
+                shared=shared,
                 stdout=stdout.fileno(),
                 stderr=stderr.fileno(),
                 own_session=False,  # Ctrl-C is for the doctor and for all that it tries just then
@@ -52,7 +72,7 @@ def _run(program: Sequence[str], arguments: Sequence[str], timeout_s: float) -> 
             ending = child.wait(timeout_s)
             if ending is None:
                 return ProbeResult("", f"no answer for {timeout_s:g} s", "")
-            answer, said = _last_line(stdout.text()), stderr.text()
+            answer, said = _last_line(stdout.text(), longest), stderr.text()
     except OSError as error:
         return ProbeResult("", f"no process can be started: {error.strerror or error}", "")
     if ending.signal is not None:
@@ -63,6 +83,6 @@ def _run(program: Sequence[str], arguments: Sequence[str], timeout_s: float) -> 
     return ProbeResult(answer, "", said)
 
 
-def _last_line(text: str) -> str:
+def _last_line(text: str, longest: int = _LINE) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:_LINE] if lines else ""
+    return lines[-1][:longest] if lines else ""

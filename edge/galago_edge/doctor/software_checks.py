@@ -136,6 +136,22 @@ def _source_extras(name: str) -> tuple[Extra, ...]:
     return kind.extras if kind is not None else ()
 
 
+def _address_extras(text: str) -> tuple[Extra, ...]:
+    """Return the extras that a source needs, as it is written; none of a plug-in's or of an error."""
+    from galago_edge.contract.errors import GalagoError
+    from galago_edge.sources.address import parse_source
+    from galago_edge.sources.source_kind import SOURCES
+
+    try:
+        address = parse_source(text)
+    except GalagoError:
+        return _source_extras(text.partition(":")[0])  # another check says what is wrong with it
+    if address.kind not in SOURCES.own():
+        return ()
+    kind = address.described
+    return kind.extras if kind.needs is None else kind.needs(address)
+
+
 def _extra(extra: str, outcomes: dict[Library, ProbeResult], need: str | None) -> Finding:
     name = f"extra {extra}"
     install = f'pip install "galago-edge[{extra}]"'
@@ -166,9 +182,9 @@ def _needs(case: Case) -> dict[str, str]:
     for name, manifest in case.bundles.items():
         if manifest.modality == "camera":
             needs.setdefault("camera", f"bundle {name}")
-    for name in sorted(case.kinds()):
-        for extra in _source_extras(name):
-            needs[extra.name] = f"a {name} in {case.config}"
+    for name, address in sorted(case.addresses().items()):
+        for extra in _address_extras(address):
+            needs[extra.name] = f"source {name} in {case.config}"
     if case.settings is not None:
         needs |= _sink_needs(case.settings.sinks, case.config)
         if case.settings.page is not None:

@@ -13,7 +13,12 @@ import math
 import socket
 import time
 from typing import Any
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, quote
+
+from galago_edge.host.tls_trust import TlsTrust
+
+_AS_THEY_ARE = "%/?:@!$&'()*+,;=~#[]|"
+"""Of a path and a query: what has a meaning there, and the escapes that are there already."""
 
 
 class Deadline:
@@ -63,9 +68,22 @@ class HttpConnection(http.client.HTTPConnection):
 class HttpsConnection(http.client.HTTPSConnection):
     """The same over TLS, with the certificate checked."""
 
-    def __init__(self, host: str, port: int | None = None, *, deadline: Deadline, **options: Any) -> None:
-        """Prepare; nothing is connected yet. ``options``: those of ``http.client``."""
-        super().__init__(host, port, **options)
+    def __init__(
+        self,
+        host: str,
+        port: int | None = None,
+        *,
+        deadline: Deadline,
+        trust: TlsTrust | None = None,
+        **options: Any,
+    ) -> None:
+        """Prepare; nothing is connected yet. ``options``: those of ``http.client``.
+
+        Raises:
+            OSError: The file of ``trust`` cannot be read, or holds no certificate.
+        """
+        self._trust = trust or TlsTrust()
+        super().__init__(host, port, **{"context": self._trust.context()} | options)
         self._deadline = deadline
 
     def connect(self) -> None:
@@ -76,23 +94,40 @@ class HttpsConnection(http.client.HTTPSConnection):
         """
         self.timeout = self._deadline.wait_s()
         super().connect()
+        try:
+            self._trust.check(self.sock)
+        except OSError:
+            self.close()
+            raise
         self.sock: Any = _TimedSocket(self.sock, self._deadline)
 
 
-def connection_to(url: SplitResult, deadline: Deadline) -> HttpConnection | HttpsConnection:
-    """Return a connection to the server of an ``http`` or ``https`` address; it is not open yet."""
-    kind = HttpsConnection if url.scheme == "https" else HttpConnection
-    return kind(url.hostname or "", url.port, deadline=deadline)
+def connection_to(
+    url: SplitResult, deadline: Deadline, trust: TlsTrust | None = None
+) -> HttpConnection | HttpsConnection:
+    """Return a connection to the server of an ``http`` or ``https`` address; it is not open yet.
+
+    Raises:
+        OSError: The file of ``trust`` cannot be read, or holds no certificate.
+    """
+    host = url.hostname or ""
+    if url.scheme == "https":
+        port = url.port or http.client.HTTPS_PORT
+        return HttpsConnection(host, port, deadline=deadline, trust=trust)
+    # without a port, the end of an IPv6 address would be taken for one
+    return HttpConnection(host, url.port or http.client.HTTP_PORT, deadline=deadline)
 
 
 def request_target(url: SplitResult) -> str:
-    """Return what the request line asks the server for.
+    """Return what the request line asks the server for; blanks and letters beyond ASCII are escaped.
 
     >>> from urllib.parse import urlsplit
     >>> request_target(urlsplit("http://host/way?to=it#here")), request_target(urlsplit("http://host"))
     ('/way?to=it', '/')
+    >>> request_target(urlsplit("http://host/Hof Süd.mjpg?a=b%20c"))
+    '/Hof%20S%C3%BCd.mjpg?a=b%20c'
     """
-    return (url.path or "/") + (f"?{url.query}" if url.query else "")
+    return quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=_AS_THEY_ARE)
 
 
 class _TimedSocket:

@@ -5,20 +5,80 @@ from __future__ import annotations
 import re
 
 CONNECT_S = 5.0
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
+_TLS = ("https", "rtsps", "rtmps")
+
+HIDDEN = "***"
+"""Stands where something may be secret."""
+
+# the second form is a slip (rtsp:/HOST, rtsp:\\HOST), which must not show a password either
+_BEGIN = re.compile(
+    r"[a-z][a-z0-9+.-]*://|\b(?:rtsps?|https?|rtmps?|srt|udp|tcp|ftp|mms):[/\\]*", re.IGNORECASE
+)
+_AUTHORITY_ENDS = re.compile(r"[/?#\\]")
+_HOST = re.compile(r"(?:\[[^\]@/]*\]|[^:\s@\[\]]*)(?::\d*)?")
+"""A host, perhaps with its port."""
+_SECRET_IN_PATH = re.compile(r"(?i)((?:pass|pwd|token|secret|key|auth)[a-z]*=).*")
+"""``/user=admin_password=x_channel=1.sdp``: recorders of several makers want it like that."""
+_HARMLESS = {"cam", "camera", "ch", "channel", "profile", "resolution", "stream", "streamid", "subtype"}
+_HARMLESS_VALUE = re.compile(r"\d{1,3}|\d{2,4}x\d{2,4}")
 
 
 def hide_credentials(text: str) -> str:
-    """Return ``text`` without what may be secret in a URL: user, password and query.
+    """Return ``text`` without what may be secret in a URL: user, password, and a query but for channels.
 
-    >>> hide_credentials("rtsp://admin:p@ss@10.0.0.7/live?token=1")
-    'rtsp://***@10.0.0.7/live'
+    A password that is not escaped may hold everything that ends another part of a URL. Where it cannot be
+    told which ``@`` stands before the host, nothing is shown that would be a part of the password if it were
+    another one.
+
+    >>> hide_credentials("rtsp://admin:p@ss@10.0.0.7/live?channel=3&token=1")
+    'rtsp://***@10.0.0.7/live?channel=3'
+    >>> hide_credentials("http://10.0.0.7:8080/x?key=a@b")
+    'http://***'
     """
-    scheme, separator, rest = text.partition("://")
-    if not separator:
+    begin = _BEGIN.search(text)
+    if begin is None or (not begin[0].endswith("//") and "@" not in text[begin.end() :]):
         return text
-    _, at, host = rest.rpartition("@")  # the last one: passwords are not always escaped
-    return f"{scheme}://{'***@' if at else ''}{re.split('[?#]', host)[0]}"
+    return text[: begin.end()] + _place(text[begin.end() :])
+
+
+def _place(rest: str) -> str:
+    """Return host, path and harmless parts of the query of what stands behind ``scheme://``."""
+    authority = _AUTHORITY_ENDS.split(rest, maxsplit=1)[0]
+    tail = rest[len(authority) :]
+    if "@" not in tail:
+        _, at, host = authority.rpartition("@")
+        if _HOST.fullmatch(host) is None:
+            return HIDDEN  # a port that is no number is a password whose host was forgotten
+        return f"{HIDDEN if at else ''}{at}{host}{_shown_tail(tail)}"
+    before, _, behind = rest.rpartition("@")
+    if not re.search("[?#]", before):  # of the path, or of a password with a slash: no secret is behind it
+        return f"{HIDDEN}@{_bare(behind)}"
+    if ":" not in before and "@" not in authority:  # there is no password
+        return f"{authority}{_shown_tail(tail)}"
+    plausible = _HOST.fullmatch(authority.rpartition("@")[2]) is not None
+    if plausible or re.split("[?#]", rest, maxsplit=1)[1].count("@") > 1:
+        return HIDDEN
+    return f"{HIDDEN}@{_bare(behind)}"
+
+
+def _bare(rest: str) -> str:
+    """Return ``HOST/PATH?QUERY`` without what is secret in it."""
+    host = _AUTHORITY_ENDS.split(rest, maxsplit=1)[0]
+    return f"{host}{_shown_tail(rest[len(host) :])}"
+
+
+def _shown_tail(tail: str) -> str:
+    """Return path and query without what may be secret."""
+    path, mark, query = tail.partition("#")[0].partition("?")
+    path = _SECRET_IN_PATH.sub(rf"\g<1>{HIDDEN}", path)
+    shown = "&".join(part for part in query.split("&") if _is_harmless(part))
+    return f"{path}{mark}{shown}" if shown else path
+
+
+def _is_harmless(part: str) -> bool:
+    name, _, value = part.partition("=")
+    return name.lower() in _HARMLESS and _HARMLESS_VALUE.fullmatch(value) is not None
 
 
 def server_fault(url: str) -> str:
@@ -27,14 +87,17 @@ def server_fault(url: str) -> str:
     import ssl
     from urllib.parse import urlsplit
 
+    scheme, host, port = "", "", 0
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80)
-    except ValueError as error:
-        return f"is no URL: {error}"
+        scheme, host, port = parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80)
+    except ValueError:  # its text may hold the password
+        pass
+    if not host or host not in hide_credentials(url).lower():  # not what is shown: then it may be a password
+        return "is no usable URL: in a password @ / ? # % must be written as %40 %2F %3F %23 %25"
     try:
         with socket.create_connection((host, port), CONNECT_S) as connection:
-            if parts.scheme == "https":
+            if scheme in _TLS:
                 with ssl.create_default_context().wrap_socket(connection, server_hostname=host):
                     pass
     except socket.gaierror as error:
@@ -45,4 +108,6 @@ def server_fault(url: str) -> str:
         return f"no answer from {host}:{port} for {CONNECT_S:g} s"
     except OSError as error:
         return f"{host}:{port}: {error.strerror or error}"
+    except UnicodeError:
+        return f"the name {host} is no name of a computer"
     return ""

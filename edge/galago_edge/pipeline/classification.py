@@ -93,7 +93,7 @@ def classify_clip(samples: npt.NDArray[np.int16], rate_hz: int, loaded: LoadedBu
 
     Raises:
         InputError: SOURCE_MISMATCH; the bundle is for a camera.
-        DeviceError: EXTRA_MISSING; the rate is not the bundle's and soxr is not installed.
+        DeviceError: EXTRA_MISSING; an odd rate needs soxr, which is not installed.
         BundleError: MODEL_BAD; the model failed.
     """
     spec = loaded.spec

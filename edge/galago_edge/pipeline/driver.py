@@ -6,9 +6,10 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Protocol
 
-from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.errors import GalagoError, InputError, Reason
 from galago_edge.contract.records import Record
-from galago_edge.contract.streams import Item
+from galago_edge.contract.streams import Item, Notice
+from galago_edge.pipeline.stream import TooShort
 from galago_edge.sources import Source
 
 Emit = Callable[[Sequence[Record]], None]
@@ -28,18 +29,24 @@ class Decides(Protocol):
         """Return what the next item leads to."""
         ...
 
+    def too_short(self) -> TooShort | None:
+        """Return what was missing when not a single window was full."""
+        ...
+
     def finish(self, source: Source, failure: GalagoError | None = None) -> list[Record]:
         """Return the last records."""
         ...
 
 
-def drive(source: Source, stream: Decides, emit: Emit) -> GalagoError | None:
+def drive(
+    source: Source, stream: Decides, emit: Emit, whole: Callable[[], bool] = lambda: True
+) -> GalagoError | None:
     """Push everything that ``source`` gives through ``stream`` and hand the records to ``emit``.
 
     When the source or the stream fails half-way, what came before is decided, the failure becomes the
-    stream's last record and is returned: the records are whole all the same.
+    stream's last record and is returned: the records are whole all the same. ``whole``: see :func:`batches`.
     """
-    with closing(batches(source, stream)) as walk:
+    with closing(batches(source, stream, whole)) as walk:
         return hand_on(walk, emit)
 
 
@@ -54,10 +61,11 @@ def hand_on(walk: Batches, emit: Emit) -> GalagoError | None:
         emit(records)
 
 
-def batches(source: Source, stream: Decides) -> Batches:
+def batches(source: Source, stream: Decides, whole: Callable[[], bool] = lambda: True) -> Batches:
     """Yield the records that each item of ``source`` leads to; return the failure that ended them.
 
-    As :func:`drive`, for those who would rather pull.
+    As :func:`drive`, for those who would rather pull. Asked at the end, ``whole`` tells whether the source
+    has ended by itself and not because somebody stopped it: one without a single window is too short then.
     """
     yield stream.start(source)
     failure: GalagoError | None = None
@@ -71,8 +79,22 @@ def batches(source: Source, stream: Decides) -> Batches:
             if records is None:
                 break
             yield records
+    if failure is None and whole() and (short := stream.too_short()) is not None:
+        unit = "frames" if source.modality == "camera" else "samples"
+        detail = {"found": short.found, "needed": short.needed, "unit": unit}
+        yield stream.push(Notice("too_short", short.index, short.ns, detail))
+        failure = _too_short(source, short, unit)
     yield stream.finish(source, failure)
     return failure
+
+
+def _too_short(source: Source, short: TooShort, unit: str) -> InputError:
+    name = source.description().get("name", "the recording")
+    return InputError(
+        Reason.SOURCE_TOO_SHORT,
+        f"{name} holds {short.found} {unit} without a gap, expected at least {short.needed}, for one window",
+        hint="record longer, choose a longer part, or use a bundle with a shorter window",
+    )
 
 
 def _decided(source: Source, stream: Decides) -> Generator[list[Record], None, None]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from galago_edge.contract.errors import BundleError, InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.preprocess import ImagePreprocessor, LogMelFrontend
-from galago_edge.sources.image_folder import decode_image
+from galago_edge.sources.still_image import decode_image
 
 
 def prepare_sample(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.status import GateStatus, LabelLevel
 from galago_edge.contract.streams import Gap, Item, Notice, Span, WindowSeen
@@ -56,6 +57,19 @@ class StreamTally:
     """Not decided, because of ``DecidingStream.every``."""
     events: int = 0
     gaps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TooShort:
+    """A stream that ended before one window was full."""
+
+    found: int
+    """Most frames or samples without a gap."""
+    needed: int
+    """Frames or samples of one window."""
+    index: int
+    """Where it ended."""
+    ns: int
 
 
 class DecidingStream:
@@ -145,7 +159,7 @@ class DecidingStream:
             "backend": self._loaded.engine.backend,
             "runtime": {"package": ran_by.package, "version": ran_by.version},
             "overrides": self._differences,
-            "source": source.description(),
+            "source": {key: _told(value) for key, value in source.description().items()},
         }
         if self._sensor is not None:
             detail["gate"] = self._sensor.kind
@@ -181,6 +195,12 @@ class DecidingStream:
     def absent(self, failure: GalagoError) -> list[Record]:
         """Return the only record of a stream whose source could not be opened."""
         return [self._state("stream", "failed", _failure(failure))]
+
+    def too_short(self) -> TooShort | None:
+        """Return how much more there should have been, when what came gave not a single window."""
+        if self.tally.windows or self.tally.left_out:
+            return None
+        return TooShort(self._cut.longest, self._cut.needed, self._cut.next_index, self._cut.end_ns)
 
     def finish(self, source: SourceAccount, failure: GalagoError | None = None) -> list[Record]:
         """Return the last records: what the whole stream came to, and how it ended."""
@@ -357,6 +377,11 @@ class DecidingStream:
 
 def _failure(error: GalagoError) -> dict[str, Any]:
     return {"reason": str(error.reason), "message": str(error)}
+
+
+def _told(value: Any) -> Any:
+    """Return what a record can hold: a file may have any name."""
+    return printable(value) if isinstance(value, str) else value
 
 
 def _score(q16: int) -> float:

@@ -29,6 +29,10 @@ class FrameWindows:
         self._frame: Frame | None = None
         self.next_index = 0
         self.end_ns = 0
+        self.needed = 1
+        """Frames of one window."""
+        self.longest = 0
+        """Most frames without a gap, up to what a window needs."""
 
     def feed(self, item: Frame | AudioBlock, *, lazy: bool = False) -> Iterator[Span]:
         """Yield what the window covers, once, when the frame is one.
@@ -42,6 +46,7 @@ class FrameWindows:
         if not isinstance(item, Frame):
             raise _mismatch("a camera", "samples of a microphone")
         self.next_index, self.end_ns = item.index + 1, item.captured_ns
+        self.longest = 1
         if self._hop_ns:
             cell = item.captured_ns // self._hop_ns
             if cell == self._cell:
@@ -102,6 +107,10 @@ class AudioWindows:
         self._empty = np.empty((0, spec.mel_bands), np.int8)
         self.next_index = 0
         self.end_ns = 0
+        self.needed = self._length
+        """Samples of one window."""
+        self.longest = 0
+        """Most samples without a gap."""
         self.reset()
 
     def reset(self) -> None:
@@ -141,6 +150,7 @@ class AudioWindows:
         self.next_index = item.first_sample + len(item.samples)
         self.end_ns = self._ns(self.next_index)
         available = self.next_index - self._anchor_sample
+        self.longest = max(self.longest, available)
         if lazy or self._pending or self._begin > self._pushed:
             if len(item.samples):
                 self._pending.append(item.samples)

@@ -78,7 +78,8 @@ class Build:
             return self.stream.push(item)
         since_ns = clock_ns()
         try:
-            records = self.stream.push(item)
+            with judge.memory.working():
+                records = self.stream.push(item)
         except Exception as failure:  # any failure tells against a bundle on trial; raised again
             judge.failed(failure)
             raise

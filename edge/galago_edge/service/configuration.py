@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
+from galago_edge.contract.settings import LoginTable, Settings, SourceSettings, StreamSettings
+from galago_edge.host.credentials import has_login
 from galago_edge.host.toml_file import load_toml
 from galago_edge.host.urls import hide_credentials
+from galago_edge.service.source_names import with_named_sources
 from galago_edge.sinks.sink_tables import anchored, settings_of
 from galago_edge.sources.address import anchored_source
 
@@ -34,10 +36,7 @@ def read_config(path: Path, environment: Mapping[str, str] = os.environ) -> Sett
     except msgspec.ValidationError as error:
         raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=f"see {DOCS} for every key") from None
     folder = path.parent
-    named = {
-        name: msgspec.structs.replace(source, address=anchored_source(source.address, folder))
-        for name, source in settings.source.items()
-    }
+    named = {name: _anchored_table(source, folder) for name, source in settings.source.items()}
     streams = tuple(
         stream
         if stream.source in named
@@ -49,11 +48,12 @@ def read_config(path: Path, environment: Mapping[str, str] = os.environ) -> Sett
         "stream": checked(streams, named),
         "sinks": anchored(settings.sinks, folder),
     }
+    _check_logins(path, settings, environment)
     if settings.spool.dir:
         changes["spool"] = msgspec.structs.replace(settings.spool, dir=str(folder / settings.spool.dir))
     if settings.samples is not None:
         changes["samples"] = msgspec.structs.replace(settings.samples, dir=str(folder / settings.samples.dir))
-    return msgspec.structs.replace(settings, **changes)
+    return with_named_sources(msgspec.structs.replace(settings, **changes))
 
 
 def read_option(text: str) -> StreamSettings:
@@ -87,9 +87,9 @@ def checked(
     for name in names:
         if names.count(name) > 1:
             raise _bad(f"two streams are called {name}")
-    addresses = [source.address for source in (named or {}).values()]
+    addresses = [(source.address, source.user) for source in (named or {}).values()]
     for name, source in (named or {}).items():
-        if addresses.count(source.address) > 1:
+        if addresses.count((source.address, source.user)) > 1:
             raise _bad(f"source {name}: another source has the same address; let the streams share one")
     if sum(source_of(stream, named or {}).address.startswith("pipe:-") for stream in streams) > 1:
         raise _bad("two streams read standard input, which there is only once")
@@ -101,6 +101,39 @@ def source_of(stream: StreamSettings, named: Mapping[str, SourceSettings]) -> So
     return named.get(stream.source) or SourceSettings(address=stream.source)
 
 
+def login_tables(settings: Settings) -> dict[str, LoginTable]:
+    """Return every table that may say who we are somewhere, by how it is written: ``[mqtt]``."""
+    tables: dict[str, Any] = {f"[source.{name}]": table for name, table in settings.source.items()}
+    tables |= {f"[{name}]": table for name, table in settings.sinks.items()}
+    return {name: table for name, table in tables.items() if isinstance(table, LoginTable)}
+
+
+def _check_logins(path: Path, settings: Settings, environment: Mapping[str, str]) -> None:
+    """Refuse a login that could never be used. A password file may be away for a while, and is read later."""
+    for name, table in login_tables(settings).items():
+        if table.password_env and table.password_env not in environment:
+            raise _no_variable(path, table.password_env)
+        if not isinstance(table, SourceSettings) or not table.user:
+            continue
+        if "://" not in table.address:
+            raise _bad(f"{name}: user and password are for a URL, which its address is not")
+        if has_login(table.address):
+            raise _bad(f"{name}: user stands in its address too; say it once")
+
+
+def _anchored_table(source: SourceSettings, folder: Path) -> SourceSettings:
+    return msgspec.structs.replace(
+        source,
+        address=anchored_source(source.address, folder),
+        password_file=_anchored_file(source.password_file, folder),
+        ca_file=_anchored_file(source.ca_file, folder),
+    )
+
+
+def _anchored_file(name: str, folder: Path) -> str:
+    return str(folder / name) if name else ""
+
+
 def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any], Any]:
     """Return what replaces ``${NAME}`` in every text of a tree."""
 
@@ -108,11 +141,7 @@ def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any],
         try:
             return environment[found[1]]
         except KeyError:
-            raise CallerError(
-                Reason.CONFIG_BAD,
-                f"{path}: the environment has no variable {found[1]}",
-                hint="set it, under systemd with Environment= or EnvironmentFile=",
-            ) from None
+            raise _no_variable(path, found[1]) from None
 
     def value(old: Any) -> Any:
         if isinstance(old, str):
@@ -122,6 +151,14 @@ def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any],
         return [value(inner) for inner in old] if isinstance(old, list) else old
 
     return value
+
+
+def _no_variable(path: Path, name: str) -> CallerError:
+    return CallerError(
+        Reason.CONFIG_BAD,
+        f"{path}: the environment has no variable {name}",
+        hint="set it, under systemd with Environment= or EnvironmentFile=",
+    )
 
 
 def _bad(text: str) -> CallerError:

@@ -45,7 +45,7 @@ class LastWords:
         with contextlib.suppress(GalagoError, OSError):
             if running is not None and (bundle_id := running.on_trial_id()) is not None:
                 failure = DeviceError(Reason.HUNG, text, hint="build it with a smaller model")
-                self._slots.leave_now(failure, bundle_id)
+                self._slots.leave_now(failure, lambda trial: trial.bundle_id == bundle_id)
         record = StateRecord(
             stream=stream,
             subject="stream",

@@ -176,21 +176,21 @@ class LiveSlots:
             chosen.cannot_end(trial, fault)
         return False
 
-    def leave_now(self, failure: GalagoError, bundle_id: str | None = None) -> None:
-        """Record that a bundle on trial, or each of them, failed: the process is about to end.
+    def leave_now(self, failure: GalagoError, guilty: Callable[[LiveTrial], bool]) -> None:
+        """Record that the ``guilty`` bundles on trial failed: the process is about to end.
 
         Raises:
             GalagoError: It cannot be recorded; the next start counts it all the same.
         """
         trials = [trial for chosen in self._all() if (trial := chosen.on_trial) is not None]
         for trial in trials:
-            if bundle_id in (None, trial.bundle_id):
+            if guilty(trial):
                 trial.failed(failure)
                 rollback(self.store, trial.name, bundle_id=trial.bundle_id, reason=_reason(failure))
                 self._news.about(trial, "rolled_back", **_why(failure))
 
     def stopped(self) -> None:
-        """Give back the loads of open trials: somebody stopped the service, nothing crashed."""
+        """Give back the loads of open trials: the service ends, and none of these bundles is to blame."""
         for chosen in self._all():
             trial = chosen.on_trial
             if trial is not None and not isinstance(trial.verdict(), GalagoError):

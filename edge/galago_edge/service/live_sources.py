@@ -12,6 +12,7 @@ from galago_edge.service.kept_views import KeptView
 from galago_edge.service.prepared_stream import PreparedStream
 from galago_edge.service.watchdog import SourceProgress
 from galago_edge.sources.capture import open_capture
+from galago_edge.sources.capture.shared_connections import SharedConnections
 from galago_edge.sources.fanout import Fanout
 from galago_edge.sources.supervised_source import Supervised
 
@@ -27,34 +28,43 @@ class LiveSource:
 
 
 class LiveSources:
-    """All live sources, by their address."""
+    """All live sources, by their name."""
 
     def __init__(self, root: Path | None = None) -> None:
         """``root``: of the store, where what cameras see is kept; None: nothing is."""
         self._root = root
         self._captures: dict[str, LiveSource] = {}
+        self._shared = SharedConnections()
 
     def of(self, prepared: PreparedStream) -> LiveSource | None:
         """Return the live source of a stream, made if it is the first; None for what it reads alone.
 
         Raises:
             DeviceError: EXTRA_MISSING.
+            ValueError: Two sources have one name: one of them could fail and nobody would see it.
         """
-        address, settings = prepared.address, prepared.source
+        address, settings, name = prepared.address, prepared.source, prepared.source_name
         if address is None or not address.reopens:
             return None
-        if settings.address not in self._captures:
+        if name not in self._captures:
             spec = prepared.bundle.spec
             rate_hz = getattr(spec, "sample_rate_hz", None)
+            self._shared.expect(address, settings)
             supervised = Supervised(
-                prepared.source_name,
-                lambda: open_capture(address, settings, rate_hz=rate_hz),
+                name,
+                lambda: (
+                    self._shared.open(address, settings, rate_hz)
+                    or open_capture(address, settings, rate_hz=rate_hz)
+                ),
                 address.modality,
                 settings,
-                keeper=self._keeper(prepared.source_name, settings),
+                keeper=self._keeper(name, settings) if address.modality == "camera" else None,
             )
-            self._captures[settings.address] = LiveSource(prepared.source_name, Fanout(supervised), settings)
-        return self._captures[settings.address]
+            self._captures[name] = LiveSource(name, Fanout(supervised), settings)
+        found = self._captures[name]
+        if found.settings.address != settings.address:
+            raise ValueError(f"two sources are called {name}")
+        return found
 
     def _keeper(self, name: str, settings: SourceSettings) -> KeptView | None:
         return None if self._root is None else KeptView(self._root, name, settings.address)

@@ -14,6 +14,7 @@ from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.records import GapRecord, Record, StateRecord
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice
 from galago_edge.pipeline import DecidingStream
+from galago_edge.pipeline.stream import TooShort
 from galago_edge.service.build import Build, Collector
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.successor import Successor
@@ -128,6 +129,10 @@ class LiveStream:
         """Return the only record of a stream whose source could not be opened."""
         self.failure = failure
         return self.stream.absent(failure)
+
+    def too_short(self) -> TooShort | None:
+        """Return what was missing when not a single window was full."""
+        return self.stream.too_short() if self.failure is None else None
 
     def finish(self, source: Source, failure: GalagoError | None = None) -> list[Record]:
         """Return the last records."""

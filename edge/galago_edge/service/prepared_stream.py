@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from galago_edge.service.first_loads import ensure_first_load
 from galago_edge.service.slots import Slots
 from galago_edge.sources import Source, open_source, parse_source
 from galago_edge.sources.source_kind import Address
+from galago_edge.sources.view_options import PictureView, view_of
+from galago_edge.sources.viewed_source import check_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class PreparedStream:
 
     @property
     def source_name(self) -> str:
-        """Name of the source for people, without credentials."""
+        """Name of the source for people, without credentials: ``galago_edge.service.source_names``."""
         named = self.source.address != self.settings.source
         return self.settings.source if named else hide_credentials(self.settings.source)
 
@@ -49,7 +52,16 @@ class PreparedStream:
         Raises:
             GalagoError: It is missing or cannot be read.
         """
-        return open_source(self.source.address, self.bundle.spec, live=self.live)
+        tables = (self.source, self.settings)
+        found = self.source
+        return open_source(
+            found.address, self.bundle.spec, live=self.live, channel=found.channel, view=tables
+        )
+
+    @property
+    def view(self) -> PictureView:
+        """What this stream sees of a live camera's pictures."""
+        return view_of({}, self.source, self.settings)
 
 
 def prepare(
@@ -74,10 +86,11 @@ def prepare(
     """
     source = source_of(settings, sources or {})
     address = _address(source)
-    bundle = _bundle(settings, slots, address.modality if address else None)
+    bundle = _bundle(settings, slots, address)
     while True:
         try:
             _check_modality(settings, bundle, address)
+            check_view(view_of({}, source, settings), bundle.modality)
             build = build_of(settings, bundle, slots, accelerator, scores=scores, live=_is_live(address))
         except Exception as failure:  # any failure tells against the bundle; the one before it may do
             before = slots.reject(bundle, failure)
@@ -126,7 +139,8 @@ def build_of(
         profile = slots.profile()
         if slots.live:
             ensure_first_load(slots.store, bundle, profile)
-        loaded, stream = _loaded(settings, bundle, profile, accelerator, scores=scores)
+        with contextlib.nullcontext() if judge is None else judge.memory.working():
+            loaded, stream = _loaded(settings, bundle, profile, accelerator, scores=scores)
     except BaseException:  # whatever it was, the folder must not stay held
         if hold is not None:
             hold.close()
@@ -164,7 +178,7 @@ def _loaded(
 
 def _check_modality(settings: StreamSettings, bundle: Bundle, address: Address | None) -> None:
     manifest = bundle.manifest
-    if address is not None and manifest.modality != address.modality:
+    if address is not None and not address.gives(manifest.modality):
         raise InputError(
             Reason.SOURCE_MISMATCH,
             f"stream {settings.name}: {manifest.bundle.name} is for a {manifest.modality}, "
@@ -180,13 +194,13 @@ def _address(source: SourceSettings) -> Address | None:
         return None  # a source that is missing now is the running stream's matter
 
 
-def _bundle(settings: StreamSettings, slots: Slots, modality: Modality | None) -> Bundle:
+def _bundle(settings: StreamSettings, slots: Slots, address: Address | None) -> Bundle:
     if settings.bundle is not None:
         return slots.bundle(settings.bundle)
     bundles = [slots.bundle(name) for name in slots.names()]
     if not bundles:
         raise slots.missing()
-    fitting = [bundle for bundle in bundles if modality in (None, bundle.modality)]
+    fitting = [bundle for bundle in bundles if address is None or address.gives(bundle.modality)]
     if len(fitting) != 1:
         names = ", ".join(bundle.name for bundle in bundles)
         raise CallerError(

@@ -18,6 +18,7 @@ from galago_edge.service.prepared_stream import PreparedStream
 from galago_edge.service.status_report import stream_status
 from galago_edge.service.watchdog import StreamProgress
 from galago_edge.sources import Source
+from galago_edge.sources.picture_view import PictureViewer
 
 Ended = Callable[["RunningStream", BaseException | None], None]
 """Told, in the stream's own thread, that it has ended, and why if that is a failure."""
@@ -97,8 +98,11 @@ class RunningStream:
         return StreamProgress(self.name, self.live.busy_since_ns, self._emitting_since_ns)
 
     def latest_frame(self) -> Frame | None:
-        """Return the newest frame of its camera; None when there is none."""
-        return self._capture.fanout.latest() if self._capture is not None else None
+        """Return the newest frame of its camera as this stream sees it; None when there is none."""
+        frame = self._capture.fanout.latest() if self._capture is not None else None
+        if frame is None or not (view := self.prepared.view):
+            return frame
+        return PictureViewer(view).frame(frame)
 
     def on_trial_id(self) -> str | None:
         """Return the id of the bundle that works on an item now, if it is on trial."""
@@ -129,4 +133,4 @@ class RunningStream:
                 return failure
         if self._stopping:  # somebody said so while it was being opened
             self.stop()
-        return drive(self._source, self.live, emit)
+        return drive(self._source, self.live, emit, whole=lambda: not (self._stopping or self.endless))

@@ -248,8 +248,8 @@ class Service:
         failure = too_much_memory(self._settings.limits)
         if failure is None or self._life.stopping:
             return
-        if self._life.failed(Cause.MEMORY, failure):  # a bundle on trial is the likeliest cause
-            self._errands.do(functools.partial(self._slots.leave_now, failure))
+        if self._life.failed(Cause.MEMORY, failure):
+            self._errands.do(functools.partial(self._settle_memory, failure))
         self.stop()
 
     def _look_at_progress(self) -> None:
@@ -299,6 +299,11 @@ class Service:
     def _settle(self, trial: LiveTrial) -> None:
         self._reload.settle(trial)
         self._asked.put(lambda: None)  # wakes the loop: what there is to say shall not wait for a tick
+
+    def _settle_memory(self, failure: GalagoError) -> None:
+        """Leave a bundle on trial that has taken the memory; it is no evidence against any other."""
+        self._slots.leave_now(failure, LiveTrial.outgrew)
+        self._slots.stopped()
 
     def _keep_coverage(self) -> None:
         write_coverage(self._root, self._streams.coverage())

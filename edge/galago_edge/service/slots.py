@@ -5,7 +5,7 @@ On cameras and microphones what runs is put to the test: ``galago_edge.service.l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -108,8 +108,8 @@ class Slots(Protocol):
         """
         ...
 
-    def leave_now(self, failure: GalagoError, bundle_id: str | None = None) -> None:
-        """Record that a bundle on trial, or each of them, failed: the process is about to end.
+    def leave_now(self, failure: GalagoError, guilty: Callable[[LiveTrial], bool]) -> None:
+        """Record that the ``guilty`` bundles on trial failed: the process is about to end.
 
         Raises:
             GalagoError: It cannot be recorded; the next start counts it all the same.
@@ -117,7 +117,7 @@ class Slots(Protocol):
         ...
 
     def stopped(self) -> None:
-        """Give back the loads of open trials: somebody stopped the service, nothing crashed."""
+        """Give back the loads of open trials: the service ends, and none of these bundles is to blame."""
         ...
 
     # what is said
@@ -200,7 +200,7 @@ class RecordingSlots:
         """Do nothing: there is no trial."""
         return False
 
-    def leave_now(self, failure: GalagoError, bundle_id: str | None = None) -> None:
+    def leave_now(self, failure: GalagoError, guilty: Callable[[LiveTrial], bool]) -> None:
         """Do nothing."""
 
     def stopped(self) -> None:

@@ -20,6 +20,7 @@ from galago_edge.service.outlet import Outlet
 from galago_edge.service.prepared_stream import PreparedStream, is_live
 from galago_edge.service.running_stream import Ended, RunningStream
 from galago_edge.service.watchdog import StreamProgress
+from galago_edge.sources.viewed_source import viewed
 
 _JOIN_S = 10.0
 
@@ -157,7 +158,7 @@ class StreamSet:
     def _made(self, prepared: PreparedStream, down_ns: int | None) -> RunningStream:
         capture = self.sources.of(prepared)
         spec = prepared.bundle.spec
-        source = capture.fanout.subscribe(spec) if capture is not None else None
+        source = viewed(capture.fanout.subscribe(spec), prepared.view) if capture is not None else None
         live = LiveStream(
             prepared.build,
             Coverage(time.time_ns, self._kept.get(prepared.settings.name)),

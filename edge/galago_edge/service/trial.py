@@ -21,6 +21,8 @@ from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.settings import PlausibilitySettings
 from galago_edge.contract.status import TrialStatus
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
+from galago_edge.service.limits import resident_mb
+from galago_edge.service.memory_share import MemoryShare
 from galago_edge.sources.plausibility import FrameChecks
 from galago_edge.sources.source import AHEAD_NS
 
@@ -54,6 +56,7 @@ class Judge:
         *,
         trial_s: float | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        resident: Callable[[], float] = resident_mb,
     ) -> None:
         """Judge by the manifest's ``health``; ``trial_s`` replaces that of the manifest."""
         health = manifest.health
@@ -63,6 +66,7 @@ class Judge:
         self._limit_ns = health.live.max_p99_ms * NS_PER_S // 1_000
         self._trial_ns = round((health.trial_s if trial_s is None else trial_s) * NS_PER_S)
         self._clock_ns = clock_ns
+        self.memory = MemoryShare(resident)
         self._frames = FrameChecks(_AT_ONCE, 0.0)
         self._doubts: frozenset[str] = frozenset()
         self._answers = _Answers(reacts=len({golden.expected.logits for golden in manifest.golden}) > 1)
@@ -295,6 +299,13 @@ class LiveTrial:
         """Take a failure that no judge has seen: the bundle could not even be loaded."""
         with self._lock:
             self._failure = self._failure or failure
+
+    def outgrew(self) -> bool:
+        """Tell whether most of what the process has grown by came while this bundle was loaded or decided."""
+        with self._lock:
+            shares = [judge.memory for judge in self.judges.values()]
+        own_mb = sum(share.own_mb for share in shares)
+        return own_mb > 0 and 2 * own_mb >= max(share.grown_mb for share in shares)
 
     def verdict(self) -> GalagoError | bool:
         """Return why it must go; else whether it may stay.

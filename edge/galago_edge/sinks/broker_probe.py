@@ -8,6 +8,7 @@ import ssl
 import struct
 from typing import Protocol
 
+from galago_edge.host.credentials import Login
 from galago_edge.host.urls import CONNECT_S
 
 _CLEAN_SESSION, _WITH_PASSWORD, _WITH_USER = 0x02, 0x40, 0x80
@@ -21,8 +22,8 @@ _REFUSALS = {
 }
 
 
-class BrokerAccount(Protocol):
-    """Where a broker is and who we are there."""
+class BrokerPlace(Protocol):
+    """Where a broker is."""
 
     @property
     def host(self) -> str:
@@ -31,14 +32,6 @@ class BrokerAccount(Protocol):
     @property
     def port(self) -> int:
         """TCP."""
-
-    @property
-    def username(self) -> str:
-        """Empty for none."""
-
-    @property
-    def password(self) -> str:
-        """Empty for none."""
 
     @property
     def tls(self) -> bool:
@@ -53,15 +46,15 @@ class BrokerAccount(Protocol):
         """What the connection promises."""
 
 
-def broker_fault(account: BrokerAccount) -> str:
+def broker_fault(place: BrokerPlace, login: Login) -> str:
     """Return why the broker does not take us; empty when it does. Says no password."""
     try:
-        with socket.create_connection((account.host, account.port), CONNECT_S) as plain:
-            if not account.tls:
-                return _connect_fault(plain, account)
-            context = ssl.create_default_context(cafile=account.ca_file or None)
-            with context.wrap_socket(plain, server_hostname=account.host) as secured:
-                return _connect_fault(secured, account)
+        with socket.create_connection((place.host, place.port), CONNECT_S) as plain:
+            if not place.tls:
+                return _connect_fault(plain, place, login)
+            context = ssl.create_default_context(cafile=place.ca_file or None)
+            with context.wrap_socket(plain, server_hostname=place.host) as secured:
+                return _connect_fault(secured, place, login)
     except socket.gaierror as error:
         return f"the name cannot be resolved: {error.strerror}"
     except ssl.SSLError as error:
@@ -72,14 +65,14 @@ def broker_fault(account: BrokerAccount) -> str:
         return error.strerror or str(error)
 
 
-def _connect_fault(connection: socket.socket, account: BrokerAccount) -> str:
+def _connect_fault(connection: socket.socket, place: BrokerPlace, login: Login) -> str:
     """Send MQTT 3.1.1's CONNECT under a name of our own, so that a running service keeps its connection."""
     texts = [f"galago-doctor-{secrets.token_hex(4)}"]
     flags = _CLEAN_SESSION
-    if account.username:
+    if login.user:
         flags |= _WITH_USER | _WITH_PASSWORD
-        texts += [account.username, account.password]
-    body = b"\x00\x04MQTT\x04" + struct.pack(">BH", flags, account.keepalive_s)
+        texts += [login.user, login.password]
+    body = b"\x00\x04MQTT\x04" + struct.pack(">BH", flags, place.keepalive_s)
     for text in texts:
         encoded = text.encode()
         body += struct.pack(">H", len(encoded)) + encoded

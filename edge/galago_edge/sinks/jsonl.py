@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +34,7 @@ class JsonlSink:
         self._name = name
         self._batch_bytes = batch_bytes
         self._lines = bytearray()
+        self._piece_bytes = select.PIPE_BUF if _is_pipe(stream) else sys.maxsize
 
     def emit(self, records: Sequence[Record]) -> None:
         """Write the records.
@@ -62,12 +65,22 @@ class JsonlSink:
         done = 0
         try:
             while done < len(lines):
-                done += self._stream.write(lines[done:]) or 0
+                done += self._stream.write(lines[done : self._piece_end(lines, done)]) or 0
         except BrokenPipeError:
             raise  # the reader has seen enough (head): click ends the command quietly
         except OSError as error:
             self._cut_back(done - (lines.rfind(b"\n", 0, done) + 1))
             raise disk_error(error, f"write {self._name}") from error
+
+    def _piece_end(self, lines: bytes, start: int) -> int:
+        """Return how far to write at once: whole lines that a pipe takes wholly or not at all.
+
+        So whatever interrupts the process, a reader has not got half a line.
+        """
+        if len(lines) - start <= self._piece_bytes:
+            return len(lines)
+        end = lines.rfind(b"\n", start, start + self._piece_bytes) + 1
+        return end or lines.find(b"\n", start) + 1 or len(lines)
 
     def _cut_back(self, torn_bytes: int) -> None:
         if not torn_bytes:
@@ -104,6 +117,13 @@ def open_jsonl(path: Path, *, append: bool = False) -> Iterator[JsonlSink]:
             stack.close()  # here, so that no other fault is taken for one of this file
         except OSError as error:
             raise disk_error(error, f"write {path}") from error
+
+
+def _is_pipe(stream: BinaryIO | io.RawIOBase) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, AttributeError):  # not a file of the system's at all
+        return False
 
 
 def _is_special(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from galago_edge.contract.errors import DeviceError
-from galago_edge.contract.settings import OwnTables, Settings
+from galago_edge.contract.settings import LoginTable, OwnTables, Settings
 from galago_edge.sinks.sink_kind import SINKS, SinkKind
 
 
@@ -66,6 +66,8 @@ def anchored(sinks: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _anchored(name: str, settings: Any, folder: Path) -> Any:
+    if isinstance(settings, LoginTable) and settings.password_file:
+        settings = msgspec.structs.replace(settings, password_file=str(folder / settings.password_file))
     kind = SINKS.find(name) if settings is not None else None
     if kind is None or not kind.paths:
         return settings

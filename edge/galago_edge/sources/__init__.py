@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from galago_edge.sources.address import parse_source
     from galago_edge.sources.audio_file import AudioFile, read_audio
     from galago_edge.sources.capture import open_capture
-    from galago_edge.sources.image_folder import ImageFolder, decode_image, read_image
+    from galago_edge.sources.image_folder import ImageFolder
     from galago_edge.sources.recordings import open_source
     from galago_edge.sources.source import Capture, Source
     from galago_edge.sources.source_kind import Address
     from galago_edge.sources.standard_input import PcmPipe
+    from galago_edge.sources.still_image import decode_image, read_image
     from galago_edge.sources.video_file import VideoFile
 
 __all__ = [
@@ -44,12 +45,12 @@ _HOMES = {
     "PcmPipe": "standard_input",
     "Source": "source",
     "VideoFile": "video_file",
-    "decode_image": "image_folder",
+    "decode_image": "still_image",
     "open_capture": "capture",
     "open_source": "recordings",
     "parse_source": "address",
     "read_audio": "audio_file",
-    "read_image": "image_folder",
+    "read_image": "still_image",
 }
 
 

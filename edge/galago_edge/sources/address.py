@@ -10,10 +10,27 @@ from galago_edge.contract.errors import CallerError, DeviceError, LinkError, Rea
 from galago_edge.host.plugins import plugin_code
 from galago_edge.host.urls import hide_credentials
 from galago_edge.sources.address_options import read_options
+from galago_edge.sources.file_content import content_of, modalities_of
 from galago_edge.sources.source_kind import SOURCES, Address, SourceKind, split_query
+from galago_edge.sources.stream_target import FILE, file_path
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf"})
+AUDIO_SUFFIXES = frozenset(
+    {
+        *(".wav", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+        *(".flac", ".wv", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".aac", ".ac3", ".wma"),
+        *(".mka", ".weba", ".amr"),
+    }
+)
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".avi", ".mp4", ".mkv", ".mov", ".m4v", ".webm", ".ts", ".m2ts", ".mts", ".flv", ".mpeg", ".mpg"),
+        *(".vob", ".3gp", ".3g2", ".wmv", ".asf", ".ogv", ".gif", ".ivf", ".nut", ".mxf", ".y4m", ".dav"),
+        *(".h264", ".264", ".h265", ".265", ".hevc", ".m2v", ".mjpeg", ".mjpg"),
+    }
+)
+RAW_SUFFIXES = frozenset({".raw", ".pcm"})
+"""Sound without a header: its address says what its samples are."""
 
 STDIN = 0
 """File descriptor of standard input."""
@@ -42,7 +59,10 @@ def parse_source(text: str) -> Address:
     # a question mark is a legal file name: the whole text counts when it exists
     path, query = (text, "") if _exists(Path(text)) else split_query(text)
     name, kind = _path_kind(Path(path))
-    return Address(name, path, read_options(query, kind.options, text), kind)
+    # those of both, until it is known whether its pictures or its sound are wanted
+    other = SOURCES.find(kind.other) if kind.other else None
+    known = {**kind.options, **(other.options if other is not None else {})}
+    return Address(name, path, read_options(query, known, text), kind)
 
 
 def anchored_source(text: str, folder: Path) -> str:
@@ -56,7 +76,10 @@ def anchored_source(text: str, folder: Path) -> str:
             is_path = kind is not None and kind.path_target is not None and kind.path_target(rest)
     except DeviceError:
         return text  # whoever opens it will say why it cannot be
-    return f"{name}:{folder / rest}" if is_path else text
+    if not is_path:
+        return text
+    scheme = FILE if rest.startswith(FILE) else ""
+    return f"{name}:{scheme}{folder / (file_path(rest) if scheme else rest)}"
 
 
 def is_file(fd: int) -> bool:
@@ -91,16 +114,32 @@ def _path_kind(path: Path) -> tuple[str, SourceKind]:
             hint=f"check the path; a source is {_forms()}",
         )
     suffix = path.suffix.lower()
+    by_name = None
     for name, kind in _own_kinds():
-        if kind.folders if path.is_dir() else suffix in kind.suffixes:
+        if path.is_dir() and kind.folders:
             return name, kind
+        if suffix in kind.suffixes:
+            by_name = name
     brought = suffix.removeprefix(".")  # another distribution's kind is found by its name alone
-    if not path.is_dir() and (found := SOURCES.find(brought)) is not None and suffix in found.suffixes:
+    if by_name is None and (found := SOURCES.find(brought)) is not None and suffix in found.suffixes:
         return brought, found
+    by_content = _by_content(path, by_name)
+    if by_content is not None and (found := SOURCES.find(by_content)) is not None:
+        return by_content, found
     hint = f"a source is {_forms()}"
-    if suffix in IMAGE_SUFFIXES:
+    if suffix in IMAGE_SUFFIXES or content_of(path) == "picture":
         hint = "galago classify takes single images; a stream is a folder of images"
-    raise CallerError(Reason.CONFIG_BAD, f"{path} is no kind of source that is known by its name", hint=hint)
+    raise CallerError(Reason.CONFIG_BAD, f"{path} is no kind of source, by content or by name", hint=hint)
+
+
+def _by_content(path: Path, by_name: str | None) -> str | None:
+    """Return the kind of a file: what its first bytes say, and where they leave it open, its name."""
+    content = content_of(path)
+    if content == "sound":
+        return "audio"
+    if by_name is not None or content != "container":
+        return by_name
+    return "audio" if modalities_of(path) == {"microphone"} else "video"
 
 
 def _own_kinds() -> list[tuple[str, SourceKind]]:

@@ -47,6 +47,17 @@ def yes_no(text: str) -> bool:
     return text == "yes"
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return what reads one of these words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"expected {' or '.join(words)}")
+        return text
+
+    return read
+
+
 def read_options(query: str, readers: Mapping[str, OptionReader], text: str) -> dict[str, Any]:
     """Return the options of a source; ``text`` is the whole address for messages, without credentials.
 

@@ -1,166 +1,23 @@
-"""Recorded sound: WAV by the standard library, everything else by libsndfile."""
+"""Recorded sound: uncompressed files by our own readers, everything else by PyAV, told apart by content."""
 
 from __future__ import annotations
 
-import wave
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
+from galago_edge.contract.errors import GalagoError, InputError, LinkError, Reason, disk_error
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice, samples_to_ns
-from galago_edge.host.extras import import_extra
-from galago_edge.sources.sample_conversion import Converter, PcmFormat, Raw
+from galago_edge.sources.pcm_header import PcmHeaderError, PcmLayout, read_header
+from galago_edge.sources.pcm_reader import PcmReader
+from galago_edge.sources.sample_conversion import Converter, PcmFormat
+from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, SoundReader, unreadable_sound
 
 DEFAULT_BLOCK_SAMPLES = 16_384
-_READ_FRAMES = 65_536
-_WIDEST_BYTES = 4
-_UNKNOWN_BYTES = 0x7FFF_F000
-"""Programs that write WAV to a pipe put this (sox) or more (ffmpeg, arecord) where the length belongs."""
-
-
-class _Reader(Protocol):
-    """An opened sound file."""
-
-    format: PcmFormat
-    promised: int | None
-    """Frames (one sample of every channel) that the header promises; None when it does not know."""
-
-    def read(self, frames: int) -> Raw:
-        """Return up to ``frames`` frames, fewer only at the end; shape ``(n, channels)``."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class _WavReader:
-    """Integer PCM in RIFF, by :mod:`wave`."""
-
-    def __init__(self, path: Path) -> None:
-        self._wave = wave.open(str(path), "rb")  # noqa: SIM115 - closed by close()
-        self._width = self._wave.getsampwidth()
-        if self._width > _WIDEST_BYTES:
-            self._wave.close()
-            raise wave.Error(f"its samples have {8 * self._width} bits, expected at most 32")
-        encoding = "u8" if self._width == 1 else f"s{8 * self._width}"
-        self.format = PcmFormat(encoding, self._wave.getnchannels(), self._wave.getframerate())
-        promised = self._wave.getnframes()
-        whole = promised * self._width * self.format.channels
-        self.promised = None if whole >= _UNKNOWN_BYTES > path.stat().st_size else promised
-
-    def read(self, frames: int) -> Raw:
-        data = self._wave.readframes(frames)
-        per_frame = self._width * self.format.channels
-        data = data[: len(data) // per_frame * per_frame]  # a file may be cut inside a frame
-        return _decode(data, self._width).reshape(-1, self.format.channels)
-
-    def close(self) -> None:
-        self._wave.close()
-
-
-class _SndfileReader:
-    """FLAC, OGG, float WAV and more, by libsndfile."""
-
-    def __init__(self, path: Path) -> None:
-        soundfile = import_extra("soundfile", "recording", f"reading {path.name}")
-        self._error: type[Exception] = soundfile.LibsndfileError
-        try:
-            self._file = soundfile.SoundFile(str(path))
-        except self._error as error:
-            raise _unreadable(path, str(error).partition(": ")[2] or str(error)) from None
-        subtype = str(self._file.subtype)
-        encoding, self._dtype = _SUBTYPES.get(subtype, (subtype.lower(), "float64"))
-        self.format = PcmFormat(encoding, self._file.channels, self._file.samplerate)
-        # lossy formats only estimate their length
-        self.promised = int(self._file.frames) if subtype in _SUBTYPES else None
-
-    def read(self, frames: int) -> Raw:
-        try:
-            data: Raw = self._file.read(frames, dtype=self._dtype, always_2d=True)
-        except self._error:  # a damaged FLAC block: what follows is lost, as if the file ended here
-            return np.empty((0, self.format.channels), np.int16)
-        return data
-
-    def close(self) -> None:
-        self._file.close()
-
-
-_SUBTYPES = {
-    "PCM_16": ("s16", "int16"),
-    "PCM_U8": ("u8", "int32"),
-    "PCM_S8": ("s8", "int32"),
-    "PCM_24": ("s24", "int32"),
-    "PCM_32": ("s32", "int32"),
-}
-
-
-def _decode(data: bytes, width: int) -> npt.NDArray[Any]:
-    """Return little-endian samples of ``width`` bytes as a flat array of a type that Raw names."""
-    if width == 1:
-        return np.frombuffer(data, np.uint8)
-    if width == 2:
-        return np.frombuffer(data, "<i2").astype(np.int16, copy=False)
-    if width == 4:
-        return np.frombuffer(data, "<i4").astype(np.int32, copy=False)
-    wide = np.zeros((len(data) // 3, 4), np.uint8)  # 24 bits, left-justified in 32
-    wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-    return wide.view("<i4")[:, 0].astype(np.int32, copy=False)
-
-
-def _open(path: Path) -> _Reader:
-    """Open a sound file with what can read it.
-
-    Raises:
-        InputError: AUDIO_UNREADABLE.
-        LinkError: SOURCE_MISSING, or the disk fails.
-        DeviceError: EXTRA_MISSING.
-    """
-    try:
-        if path.suffix.lower() != ".wav":
-            path.stat()  # libsndfile does not say whether the file is missing or bad
-            return _checked(_SndfileReader(path), path)
-        try:
-            return _checked(_WavReader(path), path)
-        except (EOFError, RuntimeError):  # RuntimeError: a chunk says that it ends behind the file
-            raise _unreadable(path, "it ends inside its header") from None
-        except wave.Error as error:
-            return _other_wav(path, str(error))
-    except FileNotFoundError:
-        raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
-    except OSError as error:
-        raise disk_error(error, f"read {path}") from error
-
-
-def _other_wav(path: Path, why: str) -> _Reader:
-    """Open what :mod:`wave` refuses: float and extensible WAV are fine, other files are not."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    if not (head.startswith((b"RIFF", b"RF64")) and head[8:] == b"WAVE"):
-        raise _unreadable(path, "it does not begin as a WAV file does")
-    if "unknown format" not in why:
-        raise _unreadable(path, why)
-    return _checked(_SndfileReader(path), path)
-
-
-def _checked(reader: _Reader, path: Path) -> _Reader:
-    if reader.promised != 0 and reader.format.channels and 1_000 <= reader.format.rate_hz <= 1_000_000:
-        return reader
-    reader.close()
-    if reader.promised == 0:
-        raise _unreadable(path, "its header says that it holds no samples")
-    raise _unreadable(path, f"{reader.format.channels} channels at {reader.format.rate_hz} Hz is no sound")
-
-
-def _unreadable(path: Path, why: str) -> InputError:
-    return InputError(
-        Reason.AUDIO_UNREADABLE,
-        f"{path} cannot be read as sound: {why.rstrip('.')}",
-        hint="expected a whole WAV, FLAC or other file that libsndfile reads",
-    )
 
 
 class AudioFile:
@@ -169,19 +26,35 @@ class AudioFile:
     modality: Modality = "microphone"
     live = False
 
-    def __init__(self, path: Path, rate_hz: int, block_samples: int = DEFAULT_BLOCK_SAMPLES) -> None:
-        """Open ``path``; blocks hold ``block_samples`` samples, the last one what is left.
+    def __init__(
+        self,
+        path: Path,
+        rate_hz: int,
+        block_samples: int = DEFAULT_BLOCK_SAMPLES,
+        *,
+        channel: int | None = None,
+        raw: PcmFormat | None = None,
+    ) -> None:
+        """Open ``path``; blocks hold ``block_samples`` samples, fewer before a gap and at the end.
+
+        ``channel`` is the one to take, from 1; the mean of all when not given. ``raw`` says that the file has
+        no header, and what its samples are: signed, little-endian.
 
         Raises:
-            InputError: AUDIO_UNREADABLE.
+            InputError: AUDIO_UNREADABLE. SOURCE_MISMATCH; there is no such channel.
             LinkError: SOURCE_MISSING, or the disk fails.
             DeviceError: EXTRA_MISSING.
         """
         self._path = path
         self._rate_hz = rate_hz
         self._block_samples = block_samples
-        self._reader = _open(path)
-        self._converter = Converter(self._reader.format, rate_hz)
+        self._channel = channel
+        self._reader = open_sound(path, raw)
+        try:
+            self._converter = Converter(self._reader.format, rate_hz, channel)
+        except GalagoError:
+            self._reader.close()
+            raise
         self._frames = 0
         self._stopped = False
 
@@ -195,35 +68,28 @@ class AudioFile:
             "channels": found.channels,
             "rate_hz": found.rate_hz,
             "promised_frames": self._reader.promised,
-        }
+        } | self._reader.description()
 
     def conversion(self) -> dict[str, Any] | None:
         """Return the declared conversion, if the samples need one."""
         return self._converter.declaration()
 
     def __iter__(self) -> Generator[Item, None, None]:
-        """Yield the blocks; a file that is cut off ends with a notice, a gap and an error."""
-        position = 0
+        """Yield the blocks; where something is missing, a notice and a gap; at the end what was wrong.
+
+        Raises:
+            InputError: AUDIO_TRUNCATED, AUDIO_UNREADABLE; everything that could be read was yielded.
+            LinkError: The disk fails.
+        """
+        holes: list[Hole] = []
         try:
-            for samples in _blocks(self._converted(), self._block_samples):
+            for item in self._items(holes):
                 if self._stopped:
                     return
-                yield AudioBlock(samples, position, samples_to_ns(position, self._rate_hz), self._rate_hz)
-                position += len(samples)
+                yield item
         finally:
             self._reader.close()
-        promised, found_hz = self._reader.promised, self._reader.format.rate_hz
-        if promised is None or self._frames >= promised:
-            return
-        from_ns, to_ns = samples_to_ns(position, self._rate_hz), promised * NS_PER_S // found_hz
-        counts = {"frames": self._frames, "promised_frames": promised}
-        yield Notice("truncated", position, from_ns, counts)
-        yield Gap(from_ns, max(from_ns, to_ns), "truncated")
-        raise InputError(
-            Reason.AUDIO_TRUNCATED,
-            f"{self._path} is cut off: it holds {self._frames} of the {promised} samples its header promises",
-            hint="record or copy it again; galago replay decides on what is there",
-        )
+        self._judge(holes)
 
     def summary(self) -> dict[str, Any]:
         """Return how many frames (samples per channel) the file held and how many it promised."""
@@ -233,35 +99,196 @@ class AudioFile:
         """End after the current block."""
         self._stopped = True
 
-    def _converted(self) -> Iterator[npt.NDArray[np.int16]]:
-        more = True
-        while more:
-            raw = self._reader.read(_READ_FRAMES)
-            self._frames += len(raw)
-            more = len(raw) == _READ_FRAMES
-            yield self._converter.convert(raw, last=not more)
+    def _items(self, holes: list[Hole]) -> Iterator[Item]:
+        """Yield everything, and add what is missing to ``holes``."""
+        course = _Course(self._reader.format, self._rate_hz, self._block_samples)
+        for piece in self._reader.pieces():
+            if isinstance(piece, Hole):
+                holes.append(piece)
+            yield from self._told(piece, course)
+        yield from course.rest(self._converter)
+
+    def _told(self, piece: SoundPiece, course: _Course) -> Iterator[Item]:
+        if isinstance(piece, np.ndarray):
+            self._frames += len(piece)
+            yield from course.go(self._converter.convert(piece), len(piece))
+            return
+        if isinstance(piece, Remark):
+            yield course.notice(piece.state, piece.detail)
+            return
+        yield from course.rest(self._converter)
+        if isinstance(piece, PcmFormat):
+            course.change(piece)
+            self._converter = Converter(piece, self._rate_hz, self._channel)
+            if (declared := self._converter.declaration()) is not None:
+                yield course.notice("converted", declared)
+            return
+        self._converter = Converter(course.format, self._rate_hz, self._channel)
+        if piece.cause == "truncated":
+            counts = {"frames": self._frames, "promised_frames": self._reader.promised}
+            yield course.notice("truncated", counts | piece.detail)
+        elif piece.cause == "unreadable":
+            yield course.notice("unreadable", {"frames": piece.frames} | piece.detail)
+        yield course.gap(piece)
+
+    def _judge(self, holes: list[Hole]) -> None:
+        """Say what was wrong with the whole file."""
+        damaged = [hole for hole in holes if hole.cause == "unreadable"]
+        if any(hole.cause == "truncated" for hole in holes):
+            promised = self._reader.promised
+            found = f"it holds {self._frames} of the {promised} samples its header promises"
+            if promised is None or promised <= self._frames:
+                found = f"it holds {self._frames} samples, and its end is missing"
+            also = f", and is damaged in {_places(damaged)}" if damaged else ""
+            raise InputError(
+                Reason.AUDIO_TRUNCATED,
+                f"{self._path} is cut off: {found}{also}",
+                hint="record or copy it again; galago replay decides on what is there",
+            )
+        if damaged:
+            lost = sum(hole.frames for hole in damaged)
+            raise InputError(
+                Reason.AUDIO_UNREADABLE,
+                f"{self._path} is damaged in {_places(damaged)}: {lost} samples cannot be read",
+                hint="copy it again; galago replay decides on the rest",
+            )
 
 
-def _blocks(chunks: Iterable[npt.NDArray[np.int16]], size: int) -> Iterator[npt.NDArray[np.int16]]:
-    """Cut the concatenation of ``chunks`` into pieces of ``size``, the last one shorter."""
-    rest = np.empty(0, np.int16)
-    for chunk in chunks:
-        rest = np.concatenate((rest, chunk))
-        whole = len(rest) // size * size
-        for start in range(0, whole, size):
-            yield rest[start : start + size]
-        rest = rest[whole:]
-    if len(rest):
-        yield rest
+def _places(holes: list[Hole]) -> str:
+    return f"{len(holes)} place{'s' * (len(holes) > 1)}"
+
+
+class _Course:
+    """Where the stream is: indexes at the bundle's rate, and the blocks up to there."""
+
+    def __init__(self, format: PcmFormat, rate_hz: int, block_samples: int) -> None:
+        self.format = format
+        self._rate_hz = rate_hz
+        self._size = block_samples
+        self._next = 0  # index of the next sample that goes on
+        self._origin = 0  # index of the first sample of ``format``
+        self._source_frames = 0  # since then, missing ones included
+        self._waiting = np.empty(0, np.int16)
+
+    @property
+    def now_ns(self) -> int:
+        return samples_to_ns(self._next + len(self._waiting), self._rate_hz)
+
+    def go(self, samples: npt.NDArray[np.int16], source_frames: int) -> Iterator[AudioBlock]:
+        """Yield the blocks that are whole."""
+        self._source_frames += source_frames
+        whole = np.concatenate((self._waiting, samples))
+        used = len(whole) // self._size * self._size
+        self._waiting = whole[used:]
+        for start in range(0, used, self._size):
+            yield self._block(whole[start : start + self._size])
+
+    def rest(self, converter: Converter) -> Iterator[AudioBlock]:
+        """Yield what is still being converted, in a last short block."""
+        yield from self.go(converter.rest(), 0)
+        if len(self._waiting):
+            last, self._waiting = self._waiting, self._waiting[:0]
+            yield self._block(last)
+
+    def notice(self, state: str, detail: dict[str, Any]) -> Notice:
+        return Notice(state, self._next + len(self._waiting), self.now_ns, detail)
+
+    def gap(self, hole: Hole) -> Gap:
+        """Go over what is missing; to be called after ``rest``."""
+        from_ns = self.now_ns
+        self._source_frames += hole.frames
+        if hole.cause == "truncated":
+            started_ns = samples_to_ns(self._origin, self._rate_hz)
+            to_ns = started_ns + self._source_frames * NS_PER_S // self.format.rate_hz
+            return Gap(from_ns, max(from_ns, to_ns), hole.cause)
+        behind = -(-self._source_frames * self._rate_hz // self.format.rate_hz)
+        self._next = max(self._next, self._origin + behind)
+        return Gap(from_ns, self.now_ns, hole.cause)
+
+    def change(self, format: PcmFormat) -> None:
+        """Go on with samples of another format."""
+        self.format = format
+        self._origin, self._source_frames = self._next, 0
+
+    def _block(self, samples: npt.NDArray[np.int16]) -> AudioBlock:
+        block = AudioBlock(samples, self._next, samples_to_ns(self._next, self._rate_hz), self._rate_hz)
+        self._next += len(samples)
+        return block
+
+
+def open_sound(path: Path, raw: PcmFormat | None = None) -> SoundReader:
+    """Open a sound file with what can read it, by its content; ``raw`` says that it has no header.
+
+    Raises:
+        InputError: AUDIO_UNREADABLE.
+        LinkError: SOURCE_MISSING, or the disk fails.
+        DeviceError: EXTRA_MISSING.
+    """
+    try:
+        if raw is not None:
+            return _checked(PcmReader(path, PcmLayout(raw, True, 0, None), raw=True), path)
+        with path.open("rb") as file:
+            header = read_header(file)
+        if isinstance(header, PcmLayout):
+            return _checked(PcmReader(path, header), path)
+        from galago_edge.sources.media.sound_container import SoundContainer  # here: a WAV needs no PyAV
+
+        return _checked(SoundContainer(path, header), path)
+    except PcmHeaderError as error:
+        raise unreadable_sound(path, str(error)) from None
+    except FileNotFoundError:
+        raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
+    except OSError as error:
+        raise disk_error(error, f"read {path}") from error
+
+
+_HEADS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", b"fLaC", b"OggS", b"caff", b"ID3")
+
+
+def has_header(path: Path) -> bool:
+    """Tell whether a file begins as one of the sound files that say what their samples are.
+
+    Raises:
+        LinkError: SOURCE_MISSING, or the disk fails.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(4).startswith(_HEADS)
+    except FileNotFoundError:
+        raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
+    except OSError as error:
+        raise disk_error(error, f"read {path}") from error
+
+
+def _checked(reader: SoundReader, path: Path) -> SoundReader:
+    if reader.promised != 0 and reader.format.channels and 1_000 <= reader.format.rate_hz <= 1_000_000:
+        return reader
+    reader.close()
+    if reader.promised == 0:
+        raise unreadable_sound(path, "its header says that it holds no samples")
+    found = f"{reader.format.channels} channels at {reader.format.rate_hz} Hz"
+    raise unreadable_sound(path, f"{found} is no sound")
 
 
 def read_audio(path: Path, rate_hz: int) -> npt.NDArray[np.int16]:
     """Return a whole sound file, converted as a stream of it would be; shape ``(n,)``.
+
+    Nothing may be missing in it: what is put together over a hole is not what was recorded.
 
     Raises:
         InputError: AUDIO_UNREADABLE, AUDIO_TRUNCATED.
         LinkError: SOURCE_MISSING, or the disk fails.
         DeviceError: EXTRA_MISSING.
     """
-    blocks = [item.samples for item in AudioFile(path, rate_hz) if isinstance(item, AudioBlock)]
+    blocks: list[npt.NDArray[np.int16]] = []
+    holes: list[Gap] = []
+    for item in AudioFile(path, rate_hz):
+        if isinstance(item, AudioBlock):
+            blocks.append(item.samples)
+        elif isinstance(item, Gap):
+            holes.append(item)
+    if holes:  # cut off or damaged was raised before
+        seconds = sum(gap.to_ns - gap.from_ns for gap in holes) / NS_PER_S
+        first_s = holes[0].from_ns / NS_PER_S
+        raise unreadable_sound(path, f"{seconds:g} s of it are missing, the first at {first_s:g} s")
     return np.concatenate(blocks) if blocks else np.empty(0, np.int16)

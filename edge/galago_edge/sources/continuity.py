@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, samples_to_ns
+from galago_edge.sources.lateness import Lateness
 
 _NS_PER_MS = 1_000_000
 
@@ -26,10 +27,6 @@ _USUAL_FROM = 5
 
 _LATE_NS = 100 * _NS_PER_MS
 """Samples that are missing without a word from the driver are believed to be so from here on."""
-_LATE_WINDOW_NS = 3 * NS_PER_S
-"""Samples may be handed over late; those that were lost are still missing after so long."""
-_DRIFT_PPM = 500
-"""How far a sound card's clock may be off without samples being lost. Crystals: below 200."""
 
 
 class Continuity:
@@ -97,6 +94,7 @@ class FrameContinuity(Continuity):
         self._declared_ns = 0 if settings.fps is UNSET else round(NS_PER_S / settings.fps)
         self._intervals: deque[int] = deque(maxlen=_USUAL_OF)
         self._base = 0
+        self._damaged = False
 
     def connected(self) -> None:
         """Let the new capture's frame 0 be the stream's next frame."""
@@ -105,11 +103,13 @@ class FrameContinuity(Continuity):
     def place(self, item: Frame | AudioBlock | Gap) -> list[Item]:
         """Return the frame with its place in the stream.
 
-        A frame that comes late is behind a Gap: ``drop`` when frames before it were thrown away, else
-        ``stall``.
+        A frame that comes late is behind a Gap: ``unreadable`` when frames before it arrived damaged,
+        ``drop`` when they were thrown away, else ``stall``.
         """
         if not isinstance(item, Frame):
-            if isinstance(item, Gap):
+            if isinstance(item, Gap) and item.cause == "unreadable":
+                self._damaged = True
+            elif isinstance(item, Gap):
                 self.lost(item.cause)
             return []
         at_ns = self.stream_ns(item.captured_ns)
@@ -120,9 +120,10 @@ class FrameContinuity(Continuity):
             placed.append(self._close_gap(at_ns, self._cause))
         else:
             if passed_ns >= self._gap_ns and passed_ns >= _SLOW * self.usual_ns():
-                placed.append(self._close_gap(at_ns, "drop" if missing else "stall"))
+                cause = "unreadable" if self._damaged else "drop" if missing else "stall"
+                placed.append(self._close_gap(at_ns, cause))
             self._intervals.append(passed_ns)
-        self.next_index, self.end_ns = index + 1, at_ns
+        self.next_index, self.end_ns, self._damaged = index + 1, at_ns, False
         self.dropped += missing
         placed.append(replace(item, index=index, captured_ns=at_ns))
         return placed
@@ -145,18 +146,18 @@ class SampleContinuity(Continuity):
         super().__init__(settings, start_ns)
         self._rate_hz = 0
         self._expected: int | None = None
-        self._lateness = _Lateness()
+        self._lateness = Lateness()
         self._rate_believed = True
 
     def connected(self) -> None:
         """Let the new capture's samples begin where the clock says."""
         self._expected = None
-        self._lateness = _Lateness()
+        self._lateness = Lateness()
 
     def believe_rate(self, believed: bool) -> None:
         """Count what is missing by the clock, or not."""
         if believed is not self._rate_believed:
-            self._rate_believed, self._lateness = believed, _Lateness()
+            self._rate_believed, self._lateness = believed, Lateness()
 
     def place(self, item: Frame | AudioBlock | Gap) -> list[Item]:
         """Return the samples with their place in the stream."""
@@ -170,7 +171,7 @@ class SampleContinuity(Continuity):
                 self.lost("restart")
             self._rate_hz = rate_hz
             self._expected = None
-            self._lateness = _Lateness()
+            self._lateness = Lateness()
             self.next_index = -(-self.end_ns * rate_hz // NS_PER_S)  # rounded up: never back in time
         at_ns = item.captured_ns - self._start_ns
         placed: list[Item] = []
@@ -200,46 +201,5 @@ class SampleContinuity(Continuity):
                     return 0
                 self._lateness.forget()
                 return late_ns * block.rate_hz // NS_PER_S
-        self._lateness = _Lateness()
+        self._lateness = Lateness()
         return max(0, at_ns * block.rate_hz // NS_PER_S - self.next_index)
-
-
-class _Lateness:
-    """How late blocks come for their count: jitter passes, a slow crystal is followed, a loss stays."""
-
-    def __init__(self) -> None:
-        self._notes: deque[tuple[int, int]] = deque()
-        self._from_ns: int | None = None
-        self._baseline_ns: int | None = None
-        self._baseline_at_ns = 0
-
-    def note(self, at_ns: int, late_ns: int) -> None:
-        if self._from_ns is None:
-            self._from_ns = at_ns
-        # ascending lateness: the first is the least of the window
-        while self._notes and self._notes[-1][1] >= late_ns:
-            self._notes.pop()
-        self._notes.append((at_ns, late_ns))
-        while at_ns - self._notes[0][0] > _LATE_WINDOW_NS:
-            self._notes.popleft()
-
-    def excess_ns(self) -> int:
-        """Return how much later even the timeliest block of the window is than what is usual."""
-        if self._from_ns is None:
-            return 0
-        at_ns, least_ns = self._notes[-1][0], self._notes[0][1]
-        if self._baseline_ns is None or least_ns <= self._baseline_ns:
-            self._baseline_ns, self._baseline_at_ns = least_ns, at_ns
-            return 0
-        if at_ns - self._from_ns < _LATE_WINDOW_NS:
-            return 0
-        drift_ns = (at_ns - self._baseline_at_ns) * _DRIFT_PPM // 1_000_000
-        excess_ns = least_ns - self._baseline_ns
-        self._baseline_ns += min(excess_ns, drift_ns)
-        self._baseline_at_ns = at_ns
-        return max(0, excess_ns - drift_ns)
-
-    def forget(self) -> None:
-        """Begin a new window: the count has been put right, so lateness is the usual one again."""
-        self._notes.clear()
-        self._from_ns = None

@@ -125,7 +125,7 @@ class Subscription:
         """Yield items as they come, with a Gap wherever this stream lost some. To be called once.
 
         Raises:
-            DeviceError: EXTRA_MISSING; sound must be converted and soxr is not installed.
+            DeviceError: EXTRA_MISSING; an odd rate needs soxr, which is not installed.
         """
         try:
             yield from self._walk()
@@ -136,9 +136,13 @@ class Subscription:
         raise NotImplementedError
 
     def summary(self) -> dict[str, Any]:
-        """Return how much this stream took and lost."""
+        """Return how much came to this stream and what it lost of that; ``capture``: the same of its source.
+
+        These are the figures of the status: ``dropped`` of the stream and of the source.
+        """
         unit = "frames" if self.modality == "camera" else "samples"
-        return {f"captured_{unit}": self._taken + self.dropped, f"dropped_{unit}": self.dropped}
+        own = {f"captured_{unit}": self._taken + self.dropped, f"dropped_{unit}": self.dropped}
+        return own | {"capture": self._supervised.summary()}
 
     def stop(self) -> None:
         """End this stream alone, when it has taken what is there."""

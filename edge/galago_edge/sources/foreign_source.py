@@ -11,6 +11,7 @@ import msgspec
 from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item
+from galago_edge.host.credentials import Secrets
 from galago_edge.host.plugins import plugin_code
 from galago_edge.sources.source import AHEAD_NS, Capture, Source
 
@@ -83,18 +84,21 @@ class ForeignCapture:
         self,
         kind: str,
         open: Callable[[], Capture],
+        secrets: Secrets | None = None,
         *,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """Open what ``open`` opens, and guard it; ``kind`` names it in messages.
+        """Open what ``open`` opens, and guard it; ``kind`` names it in messages, which show no ``secrets``.
 
         Raises:
             Exception: As ``open`` says.
         """
+        self._secrets = secrets or Secrets("")
         self._kind = kind
         self._clock_ns = clock_ns
         self._opened_ns = clock_ns()
-        self._capture = open()
+        with self._secrets.kept():
+            self._capture = open()
 
     def description(self) -> dict[str, Any]:
         """Return what the device says of itself."""
@@ -107,7 +111,8 @@ class ForeignCapture:
             DeviceError: PLUGIN_BAD; it is timed seconds before the device was opened, or seconds after now.
             Exception: As the device's code says.
         """
-        item = self._capture.read(timeout_s)
+        with self._secrets.kept():
+            item = self._capture.read(timeout_s)
         if isinstance(item, Frame | AudioBlock):
             now_ns = self._clock_ns()
             if not self._opened_ns - AHEAD_NS <= item.captured_ns <= now_ns + AHEAD_NS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 from galago_edge.host.extras import Extra, Library, import_extra
@@ -22,9 +23,14 @@ def import_cv2(need: str) -> Any:
     Raises:
         DeviceError: EXTRA_MISSING.
     """
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)  # read when the first video is opened
     cv2 = import_extra("cv2", "camera", need)
+    _silence(cv2)
+    return cv2
+
+
+@cache  # it is asked for with every picture
+def _silence(cv2: Any) -> None:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)  # read when the first video is opened
     # OpenCV 5 moved the function into cv2.utils.logging, 4.x has it at the top
     logger = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
     logger.setLogLevel(_OPENCV_SILENT)
-    return cv2

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Preprocess
 from galago_edge.contract.modality import Modality
+from galago_edge.contract.settings import ViewTable
 from galago_edge.host.plugins import plugin_code
 from galago_edge.sources.address import parse_source
 from galago_edge.sources.foreign_source import ForeignSource
 from galago_edge.sources.source import Source
 from galago_edge.sources.source_kind import SOURCES, Opening
+from galago_edge.sources.view_options import view_of
+from galago_edge.sources.viewed_source import viewed
 
 
 def open_source(
-    text: str, preprocess: Preprocess, *, live: bool = False, block_samples: int | None = None
+    text: str,
+    preprocess: Preprocess,
+    *,
+    live: bool = False,
+    block_samples: int | None = None,
+    channel: int | None = None,
+    view: Sequence[ViewTable] = (),
 ) -> Source:
     """Open the source that ``text`` names, for a bundle whose ``preprocess`` is given.
 
     ``live`` says that standard input may be fed by a recorder, which cannot wait, if it is live at all.
-    ``block_samples`` is the length of audio blocks; it changes no answer.
+    ``block_samples`` is the length of audio blocks; it changes no answer. ``channel`` is the one of a sound
+    that is taken, from 1; when not given, what the address says. ``view``: what is done to pictures, each
+    table counting before those before it and before the options of the address.
 
     Raises:
         CallerError: CONFIG_BAD; the text names no known form, or an option that it does not have.
@@ -27,6 +40,8 @@ def open_source(
         DeviceError: EXTRA_MISSING, PLUGIN_BAD.
     """
     address = parse_source(text)
+    wanted: Modality = "microphone" if isinstance(preprocess, AudioPreprocess) else "camera"
+    address = address.seen_as(wanted) or address
     described = address.described
     if address.reopens or described.open is None:
         raise CallerError(
@@ -34,14 +49,22 @@ def open_source(
             f"{address.kind}:{address.shown} is live, expected a recording",
             hint="galago run takes it",
         )
-    wanted: Modality = "microphone" if isinstance(preprocess, AudioPreprocess) else "camera"
     if address.modality != wanted:
         raise InputError(
             Reason.SOURCE_MISMATCH,
             f"the bundle is for a {wanted}, but {address.shown} is {described.what}",
             hint=f"give a {wanted}'s recording, or another bundle",
         )
+    for option in address.options:
+        if option not in described.options:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"source {address.shown}: {option}= is not for {described.what}",
+                hint=f"it knows {', '.join(described.options)}",
+            )
     rate_hz = preprocess.sample_rate_hz if isinstance(preprocess, AudioPreprocess) else None
     with plugin_code("source", address.kind):
-        source = described.open(address, Opening(rate_hz, live, block_samples))
-        return source if address.kind in SOURCES.own() else ForeignSource(address.kind, source)
+        source = described.open(address, Opening(rate_hz, live, block_samples, channel))
+        if address.kind not in SOURCES.own():
+            source = ForeignSource(address.kind, source)
+    return viewed(source, view_of(address.options, *view))

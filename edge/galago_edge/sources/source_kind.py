@@ -19,6 +19,7 @@ from galago_edge.host.extras import Extra
 from galago_edge.host.plugins import Registry, plugin_code
 from galago_edge.host.urls import hide_credentials
 from galago_edge.sources.address_options import OptionReader
+from galago_edge.sources.file_content import content_of, modalities_of
 
 if TYPE_CHECKING:  # a capture child imports this too, and has no use for numpy
     from galago_edge.contract.settings import SourceSettings
@@ -62,6 +63,20 @@ class Address:
         """What the source gives."""
         return self.described.modality
 
+    def gives(self, modality: Modality) -> bool:
+        """Tell whether it gives that, or the file is a container that holds it too."""
+        return self.modality == modality or self.seen_as(modality) is not None
+
+    def seen_as(self, modality: Modality) -> Address | None:
+        """Return the same file as what gives its pictures, or its sound; None when it has none."""
+        if self.modality == modality:
+            return self
+        path = Path(self.target)
+        kind = SOURCES.find(self.described.other) if self.described.other else None
+        if kind is None or content_of(path) != "container" or modality not in modalities_of(path):
+            return None
+        return Address(self.described.other, self.target, self.options, kind)
+
     @property
     def live(self) -> bool:
         """Whether it gives what happens now, so that a bundle may be judged by it; else it is a recording.
@@ -103,6 +118,8 @@ class Opening:
     """Whether it may be fed by somebody who cannot wait."""
     block_samples: int | None = None
     """Length of audio blocks, which changes no answer; any when not given."""
+    channel: int | None = None
+    """The channel that the settings of a source name, from 1; it counts before the address's."""
 
 
 class ProbeAnswer(Protocol):
@@ -129,6 +146,12 @@ class Site:
     """Tells whether that user may read and write a file or device."""
     run_python: Callable[[str], ProbeAnswer]
     """Runs code in a process of its own, which may crash or hang: what loads a driver's library."""
+    may_read: Callable[[Path], bool] = lambda path: True
+    """Tells whether that user may read a file, or list a folder."""
+    try_out: Callable[[str], Iterator[Finding]] = lambda name: iter(())
+    """Opens the source as the service would, once, in a process of its own and for a limited time, and says
+    what came; where the running service holds it, what that says of it. The findings bear the name that is
+    given. None where it cannot be tried, as on a machine that is only looked at as a folder."""
 
 
 def split_query(rest: str) -> tuple[str, str]:
@@ -156,6 +179,8 @@ class SourceKind:
     """What may stand behind ``?``, and what reads each: :mod:`galago_edge.sources.address_options`."""
     suffixes: frozenset[str] = frozenset()
     """Endings of the files that it reads, small: ``.wav``."""
+    other: str = ""
+    """The kind that gives what else the same file may hold: the sound of a video."""
     folders: bool = False
     """Whether a path that is a folder is one."""
     split: Callable[[str], tuple[str, str]] = split_query
@@ -172,7 +197,9 @@ class SourceKind:
     live: Callable[[Address], bool] | None = None
     """Whether it gives what happens now; when not given, what is captured does and nothing else."""
     extras: tuple[Extra, ...] = ()
-    """The extras of galago-edge that it needs; a plug-in requires what it needs itself."""
+    """The extras of galago-edge that it may need; a plug-in requires what it needs itself."""
+    needs: Callable[[Address], tuple[Extra, ...]] | None = None
+    """Which of them one of its addresses needs; when not given, all of them."""
     check: Callable[[str, Address, Site], Iterator[Finding]] | None = None
     """Says for ``galago doctor`` whether it is there; the findings bear the name that is given first."""
 

@@ -55,7 +55,7 @@ class PcmPipe:
         ``block_samples`` is the length of a block before conversion; 20 ms when not given.
 
         Raises:
-            DeviceError: EXTRA_MISSING; the rates differ and soxr is not installed.
+            DeviceError: EXTRA_MISSING; an odd rate needs soxr, which is not installed.
             LinkError: SOURCE_MISSING; standard input is closed.
         """
         self._fd, self._pipe_hz, self._rate_hz = fd, pipe_hz, rate_hz
@@ -69,6 +69,8 @@ class PcmPipe:
                 Reason.SOURCE_MISSING, "standard input is closed", hint="arecord ... | galago run ... pipe:-"
             ) from None
         self.live = live and not is_file(fd)  # a file that is redirected here loses nothing
+        self.dropped = 0
+        """Samples, at the bundle's rate, that nobody took in time."""
         self._samples = 0
         self._odd_byte = False
         self._ahead_ns: int | None = None
@@ -92,6 +94,7 @@ class PcmPipe:
         told = False
         for block in self._captured() if self.live else self._read():
             if block.first_sample > expected:
+                self.dropped += block.first_sample - expected
                 yield Gap(samples_to_ns(expected, self._rate_hz), block.captured_ns, "overrun")
             expected = block.first_sample + len(block.samples)
             if self._ahead_ns is not None and not told:
@@ -103,8 +106,8 @@ class PcmPipe:
             yield Notice("odd_byte", expected, samples_to_ns(expected, self._rate_hz), {"ignored_bytes": 1})
 
     def summary(self) -> dict[str, Any]:
-        """Return how many samples came in."""
-        return {"samples": self._samples}
+        """Return how many samples came in, and of a live pipe how many the stream did not get."""
+        return {"samples": self._samples} | ({"dropped_samples": self.dropped} if self.live else {})
 
     def stop(self) -> None:
         """Read no more."""

@@ -14,7 +14,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.status import SourceStatus
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice
-from galago_edge.host.urls import hide_credentials
+from galago_edge.host.credentials import Secrets
 from galago_edge.sources.background_open import Connecting
 from galago_edge.sources.continuity import Continuity, FrameContinuity, SampleContinuity
 from galago_edge.sources.doubt import Doubt, News
@@ -75,7 +75,7 @@ class Supervised:
         self._meter = _Meter(now_ns)
         self._connects = self._failures = self._items = 0
         self._described: dict[str, Any] = {}
-        self._secrets = _secrets(settings.address.partition(":")[2])
+        self._secrets = Secrets(settings.address.partition(":")[2], settings.password)
 
     def description(self) -> dict[str, Any]:
         """Return the source's kind and name, and what the device said of itself when it was opened last."""
@@ -267,9 +267,7 @@ class Supervised:
             text = why.line if why.reason is Reason.PLUGIN_BAD else str(why)
         else:
             text = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
-        for secret, shown in self._secrets:
-            text = text.replace(secret, shown)
-        return " ".join(text.split())
+        return self._secrets.hidden(text)
 
 
 class _Meter:
@@ -304,17 +302,3 @@ def _checks(modality: Modality, settings: SourceSettings, keeper: ViewKeeper | N
     if modality == "camera":
         return FrameChecks(settings.plausibility, settings.steady_s, keeper)
     return SoundChecks(settings.plausibility, settings.steady_s)
-
-
-def _secrets(target: str) -> list[tuple[str, str]]:
-    """Return what no message may show, longest first, and what stands there instead.
-
-    >>> _secrets("rtsp://admin:hunter2@10.0.0.7/live?token=1")[1:]
-    [('admin:hunter2', '***'), ('hunter2', '***'), ('token=1', '***')]
-    """
-    if hide_credentials(target) == target:
-        return []
-    user, _, place = target.partition("://")[2].rpartition("@")
-    parts = [user, user.partition(":")[2], place.partition("?")[2]]
-    # shorter ones are in half of all words
-    return [(target, hide_credentials(target)), *((part, "***") for part in parts if len(part) > 3)]

@@ -1,100 +1,294 @@
-"""A video file: frames counted by decoding, times from the declared rate."""
+"""A video file: every picture that can be relied on, at the time that the recording says."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.streams import Frame, Item
+from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
 from galago_edge.sources.image_folder import frame_ns
-from galago_edge.sources.opencv import import_cv2
+from galago_edge.sources.media.picture_decoder import Damage, Picture
+from galago_edge.sources.media.picture_reader import PictureReader, Shown
+from galago_edge.sources.media.presentation_times import PictureTimes, PlacedPicture
 
-_LARGEST_DENOMINATOR = 1001  # NTSC rates are n * 1000 / 1001
+_RATES_DIFFER = Fraction(1, 10)
+"""Of the stated rate: stamps that are further from it contradict it."""
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Pictures in a row that cannot be relied on."""
+
+    index: int
+    from_ns: int
+    frames: int
+    concealed: bool
+    """All of them are shown all the same."""
 
 
 class VideoFile:
-    """AVI, MP4, MKV or MOV, decoded by the FFmpeg inside OpenCV, from the first frame to the last.
+    """The pictures of a recording, from the first to the last.
 
-    The header's frame count and positions are never trusted: an index is how many frames were decoded
-    before, a time is ``index / rate``.
+    An index is the number of the picture in the file, damaged ones included; a time is that of its stamp,
+    counted from the first picture. What is missing between the pictures is a gap.
     """
 
     modality: Modality = "camera"
     live = False
 
-    def __init__(self, path: Path, rate: Fraction | None = None) -> None:
-        """Open ``path``; ``rate`` replaces the one of the header.
+    def __init__(self, path: Path, rate: Fraction | None = None, *, conceal: bool = False) -> None:
+        """Open ``path``; with ``rate``, times are ``index / rate``. With ``conceal``, damaged pictures count.
 
         Raises:
-            InputError: VIDEO_UNREADABLE; not a video, or its header has no usable rate and none is given.
+            InputError: VIDEO_UNREADABLE; not a video, no picture in it, or neither stamps nor a rate.
+            LinkError: SOURCE_MISSING, or the disk fails.
             DeviceError: EXTRA_MISSING.
         """
-        cv2 = import_cv2("reading video")
         self._path = path
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        if not self._capture.isOpened():
-            raise self._unreadable("is not a video that can be decoded, or its index is missing")
-        used = rate or _exact_rate(float(self._capture.get(cv2.CAP_PROP_FPS)))
-        if used is None:
-            self._capture.release()
-            raise self._unreadable("states no frame rate", hint=f"give one: {path.name}?fps=25")
-        self._rate = used
-        promised = float(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._promised = int(promised) if math.isfinite(promised) and promised > 0 else None
+        self._conceal = conceal
+        self._given = rate
+        self._reader = reader = PictureReader(path, conceal=conceal)
+        self._counted = rate or (None if reader.stamped else reader.stated)
+        """Times are ``index`` by this rate; None when they are those of the stamps."""
+        if self._counted is None and not reader.stamped:
+            reader.close()
+            raise self._unreadable(
+                "has neither time stamps nor a frame rate", f"give one: {path.name}?fps=25"
+            )
+        self._times = PictureTimes(
+            reader.tick, stated=reader.stated, usual=reader.usual, longest=_longest(reader)
+        )
+        self._index = 0
+        self._last_ns = -1
         self._decoded = 0
+        self._unstamped = 0
+        self._damaged = 0
+        self._concealed = 0
+        self._first_damage: _Stretch | None = None
+        self._stretch: _Stretch | None = None
         self._stopped = False
 
     def description(self) -> dict[str, Any]:
-        """Return name, rate and what the header promises."""
-        return {
+        """Return name, codec, rate and what the header promises."""
+        reader = self._reader
+        rate = self._given or reader.stated or reader.found
+        described = {
             "kind": "video",
             "name": self._path.name,
-            "fps": str(self._rate),
-            "promised_frames": self._promised,
+            "codec": reader.codec,
+            "fps": None if rate is None else str(rate.limit_denominator(1001)),
+            "promised_frames": reader.promised_frames,
         }
+        return {**described, "damaged": "conceal"} if self._conceal else described
 
     def conversion(self) -> None:
         """Return None: frames are taken as they are decoded."""
         return
 
     def __iter__(self) -> Generator[Item, None, None]:
-        """Yield every frame that can be decoded."""
+        """Yield every picture, and what is missing between them; then say what was wrong.
+
+        Raises:
+            InputError: VIDEO_UNREADABLE, VIDEO_TRUNCATED.
+            LinkError: The disk fails.
+        """
         try:
-            while not self._stopped:
-                more, pixels = self._capture.read()
-                if not more:
-                    break
-                index = self._decoded
-                self._decoded += 1
-                yield Frame(pixels, index, frame_ns(index, self._rate))
+            yield from self._contradiction()
+            for shown, following in _with_following(self._reader.pictures()):
+                if self._stopped:
+                    return
+                yield from self._items(shown, following)
+            yield from self._end()
         finally:
-            self._capture.release()
-        if not self._decoded and not self._stopped:
-            raise self._unreadable("holds no frame that can be decoded")
+            self._reader.close()
 
     def summary(self) -> dict[str, Any]:
-        """Return how many frames were decoded and how many the header promised."""
-        return {"decoded_frames": self._decoded, "promised_frames": self._promised}
+        """Return how many frames were decoded and promised, could not be relied on, and had no time stamp."""
+        counts = {"decoded_frames": self._decoded, "promised_frames": self._reader.promised_frames}
+        others = {
+            "damaged_frames": self._damaged,
+            "concealed_frames": self._concealed,
+            "unstamped_frames": self._unstamped,
+        }
+        return {**counts, **{name: count for name, count in others.items() if count}}
 
     def stop(self) -> None:
         """End after the current frame."""
         self._stopped = True
 
+    def _contradiction(self) -> Iterator[Notice]:
+        """Say which rate counts, where it is given, or the header and the stamps contradict each other."""
+        stated, found = self._reader.stated, self._reader.found
+        apart = stated is not None and found is not None and abs(found / stated - 1) > _RATES_DIFFER
+        if self._counted is None and not apart:
+            return
+        detail = {
+            "stated": None if stated is None else _shown_rate(stated),
+            "found": None if found is None else _shown_rate(found),
+            "used": "stamps" if self._counted is None else _shown_rate(self._counted),
+        }
+        yield Notice("rate", 0, 0, detail)
+
+    def _items(self, shown: Shown, following: Shown | None) -> Iterator[Item]:
+        outcome = shown.outcome
+        placed = self._place(shown.stamp, None if following is None else following.stamp)
+        if self._index == 0 and self._counted is None and shown.stamp:
+            offset = shown.stamp * self._reader.tick * NS_PER_S
+            yield Notice("offset", 0, 0, {"offset_ns": offset.__floor__()})
+        if not (shown.behind_hole and self._lost_packets(placed)):
+            yield from self._jump(placed)
+        index, self._index, self._last_ns = self._index, self._index + 1, placed.ns
+        if isinstance(outcome, Damage) or outcome.damaged:
+            self._note_damage(index, placed.ns, concealed=isinstance(outcome, Picture))
+        else:
+            yield from self._close_stretch(placed.ns)
+        if isinstance(outcome, Picture):
+            self._decoded += 1
+            yield Frame(outcome.pixels, index, placed.ns, outcome.encoded)
+
+    def _place(self, stamp: int | None, following: int | None) -> PlacedPicture:
+        if self._counted is not None:
+            return PlacedPicture(frame_ns(self._index, self._counted))
+        return self._times.place(stamp, following)
+
+    def _jump(self, placed: PlacedPicture) -> Iterator[Item]:
+        """Say what the stamps say that is not usual."""
+        if placed.missing is not None:
+            yield from self._close_stretch(placed.missing[0])
+            yield Gap(*placed.missing, "missing")
+        elif placed.restarted:
+            yield from self._close_stretch(placed.ns)
+            yield Notice("stamps", self._index, placed.ns, {"fault": "went back"})
+            yield Gap(placed.ns, placed.ns, "missing")  # how long it was, nobody knows
+        elif placed.unstamped:
+            self._unstamped += 1
+            if self._unstamped == 1:
+                yield Notice("stamps", self._index, placed.ns, {"fault": "missing or not increasing"})
+
+    def _lost_packets(self, placed: PlacedPicture) -> bool:
+        """Count pictures whose packets could not be found, where the stamps say that there were some."""
+        usual_ns, step_ns = self._times.usual_ns, placed.ns - self._last_ns
+        if self._counted is not None or self._last_ns < 0 or not usual_ns or 2 * step_ns <= 3 * usual_ns:
+            return False
+        lost = (2 * step_ns + usual_ns) // (2 * usual_ns) - 1
+        self._note_damage(self._index, self._last_ns + usual_ns, frames=lost)
+        self._index += lost
+        return True
+
+    def _note_damage(self, index: int, ns: int, *, frames: int = 1, concealed: bool = False) -> None:
+        if concealed:
+            self._concealed += frames
+        else:
+            self._damaged += frames
+        if self._stretch is None:
+            self._stretch = _Stretch(index, ns, 0, concealed)
+        self._stretch.frames += frames
+        self._stretch.concealed &= concealed
+        if not concealed and self._first_damage is None:
+            self._first_damage = self._stretch
+
+    def _close_stretch(self, to_ns: int) -> Iterator[Item]:
+        """Say what could not be relied on, up to here."""
+        stretch, self._stretch = self._stretch, None
+        if stretch is None:
+            return
+        detail: dict[str, Any] = {"frames": stretch.frames}
+        if self._conceal:
+            detail["concealed"] = stretch.concealed
+        yield Notice("unreadable", stretch.index, stretch.from_ns, detail)
+        if not stretch.concealed:
+            yield Gap(stretch.from_ns, max(stretch.from_ns, to_ns), "unreadable")
+
+    def _end(self) -> Iterator[Item]:
+        """Say what is missing at the end, and what was wrong on the whole.
+
+        Raises:
+            InputError: VIDEO_UNREADABLE, VIDEO_TRUNCATED.
+        """
+        end_ns = self._last_ns + self._times.usual_ns if self._last_ns >= 0 else 0
+        if self._counted is not None:
+            end_ns = frame_ns(self._index, self._counted)
+        short = self._reader.is_short()
+        if short:
+            yield from self._truncated(end_ns)
+        yield from self._close_stretch(end_ns)
+        if not self._decoded:
+            raise self._unreadable("holds no frame that can be decoded")
+        damage = self._damage()
+        if short:
+            raise self._cut_off(damage)
+        if damage:
+            raise self._unreadable(damage, hint="record or copy it again; what is whole was decided")
+
+    def _truncated(self, end_ns: int) -> Iterator[Item]:
+        """Say that it ends early; damage right before a cut belongs to that."""
+        if not self._reader.cut:
+            yield from self._close_stretch(end_ns)
+        stretch, self._stretch = self._stretch, None
+        index, from_ns = (self._index, end_ns) if stretch is None else (stretch.index, stretch.from_ns)
+        if stretch is not None and not stretch.concealed:
+            self._damaged -= stretch.frames
+            self._first_damage = None if stretch is self._first_damage else self._first_damage
+        promised_ns = self._reader.promised_ns if self._counted is None else None
+        detail = {"frames": self._decoded, "promised_frames": self._reader.promised_frames}
+        yield Notice("truncated", index, from_ns, {**detail, "to_ns": from_ns, "promised_ns": promised_ns})
+        yield Gap(from_ns, max(from_ns, promised_ns or 0), "truncated")
+
+    def _damage(self) -> str:
+        """Return what could not be read, in words; empty when all could."""
+        first, faults = self._first_damage, self._reader.faults
+        if first is None:
+            return f"has {faults} places where its container is damaged" if faults else ""
+        many = f"{self._damaged} of its {self._index} frames cannot be relied on"
+        return f"is damaged: {many}, the first at {first.from_ns / NS_PER_S:.3f} s"
+
+    def _cut_off(self, damage: str) -> InputError:
+        reader = self._reader
+        found = f"it holds {self._decoded} frames, {reader.length_ns / NS_PER_S:.3f} s"
+        promised = (
+            ""
+            if reader.promised_ns is None
+            else f", of {reader.promised_ns / NS_PER_S:.3f} s that its header promises"
+        )
+        also = f"; it {damage}" if damage else ""
+        return InputError(
+            Reason.VIDEO_TRUNCATED,
+            f"{self._path} ends early: {found}{promised}{also}",
+            hint="record or copy it again; what is there was decided",
+        )
+
     def _unreadable(self, what: str, hint: str = "check that the file is whole") -> InputError:
         return InputError(Reason.VIDEO_UNREADABLE, f"{self._path} {what}", hint=hint)
 
 
-def _exact_rate(stated: float) -> Fraction | None:
-    """Return the rate behind a header's float.
-
-    >>> _exact_rate(29.97002997002997)
-    Fraction(30000, 1001)
-    """
-    if not math.isfinite(stated) or not 0 < stated <= 1000:
+def _longest(reader: PictureReader) -> int | None:
+    """Return what a stamp of a recording can be at most, in its ticks: twice what its header promises."""
+    if reader.promised_ns is None:
         return None
-    return Fraction(stated).limit_denominator(_LARGEST_DENOMINATOR) or None
+    limit_ns = 2 * reader.promised_ns + 60 * NS_PER_S
+    return limit_ns * reader.tick.denominator // (reader.tick.numerator * NS_PER_S)
+
+
+def _shown_rate(rate: Fraction) -> str:
+    """Return a rate for a record: as it is, or with three decimals.
+
+    >>> _shown_rate(Fraction(30000, 1001)), _shown_rate(Fraction(12345, 1234))
+    ('30000/1001', '10.004')
+    """
+    return str(rate) if rate.denominator in (1, 1001) else f"{float(rate):.3f}"
+
+
+def _with_following(pictures: Iterator[Shown]) -> Iterator[tuple[Shown, Shown | None]]:
+    """Pair each picture with the one behind it."""
+    before: Shown | None = None
+    for shown in pictures:
+        if before is not None:
+            yield before, shown
+        before = shown
+    if before is not None:
+        yield before, None

@@ -13,6 +13,7 @@ from real_parts.pulse import SoundServer
 from real_parts.rtsp import RtspServer
 from real_parts.sound import SoundPipe, silence, tone
 from real_parts.sshd import Cable, SshServer
+from real_parts.web_camera import OwnCertificate, WebCamera
 from real_parts.webhook import WebhookServer
 
 __all__ = [
@@ -21,11 +22,13 @@ __all__ = [
     "FileServer",
     "MissingPartError",
     "MjpegServer",
+    "OwnCertificate",
     "RtspServer",
     "SoundPipe",
     "SoundServer",
     "SshServer",
     "WallClock",
+    "WebCamera",
     "WebhookServer",
     "build_delegate",
     "free_port",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import http.server
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,11 +24,25 @@ def _jpeg(level: int, bar: int, size: tuple[int, int]) -> bytes:
     return data
 
 
+_BASIC = 'Basic realm="camera"'
+
+
+def _response(user: str, password: str, target: str, cnonce: str) -> str:
+    """Return what answers the challenge, RFC 2617, MD5 and qop auth."""
+
+    def hashed(text: str) -> str:
+        return hashlib.md5(text.encode()).hexdigest()
+
+    secret = hashed(f"{user}:camera:{password}")
+    return hashed(f"{secret}:n1:00000001:{cnonce}:auth:{hashed(f'GET:{target}')}")
+
+
 class MjpegServer:
     """A camera at ``url`` that shows an even gray with a moving bar; keeps its port over restarts.
 
-    ``level`` (gray) or ``levels`` (one a frame in turn), ``size`` (width, height), ``fps`` and ``stalled``
-    may be set any time.
+    ``level`` (gray), ``levels`` (one a frame in turn) or ``pictures``, ``size`` (width, height), ``fps``,
+    ``stalled``, ``login`` and ``missing`` may be set any time, and ``picture``: what it sends instead of its
+    own.
     """
 
     boundary = "frame"
@@ -37,15 +53,25 @@ class MjpegServer:
         size: tuple[int, int] = (320, 240),
         fps: float = 10.0,
         login: tuple[str, str] | None = None,
+        digest: bool = False,
         lengths: bool = True,
     ) -> None:
-        """Prepare it; ``login`` is (user, password) that it asks for; with ``lengths`` parts say theirs."""
+        """Prepare it; ``login`` is (user, password) that it asks for, by Basic or by ``digest``.
+
+        With ``lengths`` parts say theirs.
+        """
         self.size = size
         self.fps = fps
         self.levels: tuple[int, ...] = (128,)
+        self.pictures: tuple[bytes, ...] = ()
+        """Whole JPEGs to be shown in turn instead; each viewer begins with the second."""
         self.stalled = False
+        self.picture: bytes | None = None
         self.login = login
+        self.digest = digest
         self.lengths = lengths
+        self.missing: tuple[str, ...] = ()
+        """Requests that are answered with 404, such as ``/video.mjpg?channel=3``."""
         self.port = 0
         self.connections = 0
         """How many clients were given a stream so far."""
@@ -61,6 +87,10 @@ class MjpegServer:
         """Where it is, with the login."""
         login = "" if self.login is None else f"{self.login[0]}:{self.login[1]}@"
         return f"http://{login}127.0.0.1:{self.port}/video.mjpg"
+
+    def url_of(self, target: str) -> str:
+        """Where a request is answered, without the login: a recorder has several cameras."""
+        return f"http://127.0.0.1:{self.port}{target}"
 
     @property
     def level(self) -> int:
@@ -84,11 +114,15 @@ class MjpegServer:
             timeout = 30.0
 
             def do_GET(self) -> None:
-                if owner._refuses(self.headers.get("Authorization")):
+                if owner._refuses(self.headers.get("Authorization"), self.path):
                     self.send_response(401)
-                    self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+                    asks = 'Digest realm="camera", nonce="n1", qop="auth"' if owner.digest else _BASIC
+                    self.send_header("WWW-Authenticate", asks)
                     self.send_header("Content-Length", "0")
                     self.end_headers()
+                    return
+                if self.path in owner.missing:
+                    self.send_error(404)
                     return
                 owner.connections += 1
                 self.send_response(200)
@@ -126,9 +160,12 @@ class MjpegServer:
         self._server.server_close()
         self._server = self._thread = None
 
-    def _refuses(self, authorization: str | None) -> bool:
+    def _refuses(self, authorization: str | None, target: str) -> bool:
         if self.login is None:
             return False
+        if self.digest:
+            said = dict(re.findall(r'(\w+)="?([^",]*)', authorization or ""))
+            return said.get("response") != _response(*self.login, target, said.get("cnonce", ""))
         wanted = base64.b64encode(":".join(self.login).encode()).decode()
         return authorization != f"Basic {wanted}"
 
@@ -139,8 +176,13 @@ class MjpegServer:
             if self.stalled:
                 continue
             number += 1
-            levels = self.levels
-            data = _jpeg(levels[number % len(levels)], number * 8 % (self.size[1] // 4), self.size)
+            levels, pictures = self.levels, self.pictures
+            bar = number * 8 % (self.size[1] // 4)
+            data = self.picture or (
+                pictures[number % len(pictures)]
+                if pictures
+                else _jpeg(levels[number % len(levels)], bar, self.size)
+            )
             length = f"Content-Length: {len(data)}\r\n" if self.lengths else ""
             write(f"--{self.boundary}\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode())
             if self._truncate.is_set():

@@ -7,6 +7,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from real_parts.processes import Child, MissingPartError
 
@@ -29,7 +30,7 @@ def _has_rtsp_server() -> bool:
 class RtspServer:
     """A camera at ``url`` that shows an even gray with a moving bar; keeps its port over restarts.
 
-    Sizes are multiples of 16. TCP only, as the runtime asks for it.
+    Sizes are multiples of 16. Over TCP or UDP, as is asked for.
     """
 
     def __init__(
@@ -39,9 +40,13 @@ class RtspServer:
         size: tuple[int, int] = (320, 240),
         fps: int = 10,
         codec: Literal["h264", "jpeg"] = "h264",
+        sound: Literal["none", "alaw", "aac", "opus"] = "none",
         login: tuple[str, str] | None = None,
+        digest: bool = False,
     ) -> None:
-        """Prepare it; ``login`` is (user, password) that it asks for.
+        """Prepare it; ``login`` is (user, password) that it asks for, by Basic or by ``digest``.
+
+        ``sound`` is a tone of 440 Hz beside the pictures.
 
         Raises:
             MissingPartError: GStreamer's RTSP server is not installed.
@@ -51,7 +56,9 @@ class RtspServer:
         self.size = size
         self.fps = fps
         self.codec = codec
+        self.sound = sound
         self.login = login
+        self.digest = digest
         self.port = 0
         self._log = folder / "rtsp_server.log"
         self._child: Child | None = None
@@ -60,13 +67,14 @@ class RtspServer:
     @property
     def url(self) -> str:
         """Where it is, with the login."""
-        login = "" if self.login is None else f"{self.login[0]}:{self.login[1]}@"
+        login = "" if self.login is None else ":".join(quote(part, safe="") for part in self.login) + "@"
         return f"rtsp://{login}127.0.0.1:{self.port}/live"
 
     def start(self) -> RtspServer:
         """Start it, on the port that it had before if any; the level that it had stays."""
         assert self._child is None, "it runs"
-        arguments = [self.port, *self.size, self.fps, self.codec, *(self.login or ())]
+        login = (*self.login, "digest" if self.digest else "basic") if self.login else ()
+        arguments = [self.port, *self.size, self.fps, self.codec, self.sound, *login]
         self._child = Child(
             [SYSTEM_PYTHON, str(SCRIPT), *map(str, arguments)],
             self._log,
@@ -109,6 +117,18 @@ class RtspServer:
     def unfreeze_picture(self) -> None:
         """Let the bar move again."""
         self._do("unfreeze")
+
+    def lose(self, pictures: int) -> None:
+        """Do not send the next coded pictures."""
+        self._do(f"lose {pictures}")
+
+    def mute(self) -> None:
+        """Give no more sound; the pictures go on."""
+        self._do("mute")
+
+    def unmute(self) -> None:
+        """Give sound again."""
+        self._do("unmute")
 
     def hang(self) -> None:
         """Stop the whole server: connections stay open, nothing is answered."""

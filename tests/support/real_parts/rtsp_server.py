@@ -1,6 +1,8 @@
 """An RTSP camera of GStreamer, for the system's Python, which has GObject introspection. See rtsp.py.
 
-    /usr/bin/python3 rtsp_server.py PORT WIDTH HEIGHT FPS CODEC [USER PASSWORD]
+    /usr/bin/python3 rtsp_server.py PORT WIDTH HEIGHT FPS CODEC SOUND [USER PASSWORD basic|digest]
+
+SOUND is none, alaw, aac or opus: a tone of 440 Hz beside the pictures.
 
 One command a line on standard input, one answer a line on standard output; the end of the input ends it.
 
@@ -8,6 +10,8 @@ One command a line on standard input, one answer a line on standard output; the 
     size W H           another resolution from the next frame on, in the same session
     stall | resume     no more frames, while the server still answers
     freeze | unfreeze  the same picture again and again
+    lose N             the next N coded pictures are not sent
+    mute | unmute      no more sound, while the pictures go on
 """
 
 import json
@@ -21,10 +25,18 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 ENCODERS = {
-    "h264": "x264enc tune=zerolatency speed-preset=ultrafast bitrate=2000 key-int-max={fps} threads=1 "
-    "! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1",
-    "jpeg": "jpegenc quality=90 ! rtpjpegpay name=pay0 pt=26",
+    "h264": "x264enc name=encoder tune=zerolatency speed-preset=ultrafast bitrate=2000 key-int-max={fps} "
+    "threads=1 ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1",
+    "jpeg": "jpegenc name=encoder quality=90 ! rtpjpegpay name=pay0 pt=26",
 }
+SOUNDS = {
+    "none": "",
+    "alaw": "audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay name=pay1 pt=8 min-ptime=20000000 "
+    "max-ptime=20000000",
+    "aac": "audio/x-raw,rate=48000,channels=2 ! voaacenc ! rtpmp4gpay name=pay1 pt=97",
+    "opus": "audio/x-raw,rate=48000,channels=1 ! opusenc ! rtpopuspay name=pay1 pt=97",
+}
+TONE_HZ = 440
 BAR_ROWS = 8
 BAR_CONTRAST = 40
 
@@ -40,6 +52,8 @@ class Camera:
         self.level = 128
         self.stalled = False
         self.frozen = False
+        self.muted = False
+        self.lose = 0
         self.tick = 0
         self.sources: list = []
 
@@ -80,6 +94,24 @@ class Camera:
         source = media.get_element().get_by_name_recurse_up("camera")
         source.set_property("caps", self.caps)
         self.sources.append(source)
+        media.get_element().get_by_name_recurse_up("encoder").get_static_pad("src").add_probe(
+            Gst.PadProbeType.BUFFER, self.coded
+        )
+        ears = media.get_element().get_by_name_recurse_up("ears")
+        if ears is not None:
+            ears.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self.heard)
+            ears.get_static_pad("src").add_probe(Gst.PadProbeType.QUERY_UPSTREAM, not_seekable)
+
+    def coded(self, _pad: Gst.Pad, _info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+        """Let a coded picture pass, or lose it."""
+        if self.lose <= 0:
+            return Gst.PadProbeReturn.OK
+        self.lose -= 1
+        return Gst.PadProbeReturn.DROP
+
+    def heard(self, _pad: Gst.Pad, _info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+        """Let sound pass, unless it is muted."""
+        return Gst.PadProbeReturn.DROP if self.muted else Gst.PadProbeReturn.OK
 
     def obey(self, words: list) -> None:
         """Do what a line says."""
@@ -98,8 +130,20 @@ class Camera:
                 self.frozen = True
             case ["unfreeze"]:
                 self.frozen = False
+            case ["lose", count]:
+                self.lose = int(count)
+            case ["mute"]:
+                self.muted = True
+            case ["unmute"]:
+                self.muted = False
             case _:
                 raise ValueError(f"unknown command: {' '.join(words)}")
+
+
+def not_seekable(_pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+    """Let nobody wind a test tone back: PLAY requests name a beginning, and the camera has none."""
+    seeking = info.get_query().type == Gst.QueryType.SEEKING
+    return Gst.PadProbeReturn.DROP if seeking else Gst.PadProbeReturn.OK
 
 
 def send_at_once(_pipeline: Gst.Bin, element: Gst.Element) -> None:
@@ -120,16 +164,18 @@ def send_at_once(_pipeline: Gst.Bin, element: Gst.Element) -> None:
 
 
 def main() -> None:
-    port, width, height, fps, codec, *login = sys.argv[1:]
+    port, width, height, fps, codec, sound, *login = sys.argv[1:]
     Gst.init(None)
     camera = Camera(int(width), int(height), int(fps), codec)
     factory = GstRtspServer.RTSPMediaFactory()
     source = (
         "appsrc name=camera is-live=true do-timestamp=true format=time max-buffers=2 leaky-type=downstream"
     )
-    factory.set_launch(f"( {source} ! {ENCODERS[codec].format(fps=fps)} )")
+    ears = f"audiotestsrc name=ears is-live=true freq={TONE_HZ} volume=0.25 samplesperbuffer=960 ! "
+    heard = f"{ears}{SOUNDS[sound]}" if SOUNDS[sound] else ""
+    factory.set_launch(f"( {source} ! {ENCODERS[codec].format(fps=fps)} {heard} )")
     factory.set_shared(True)
-    factory.set_protocols(GstRtsp.RTSPLowerTrans.TCP)
+    factory.set_protocols(GstRtsp.RTSPLowerTrans.TCP | GstRtsp.RTSPLowerTrans.UDP)
     factory.set_latency(0)
     factory.connect("media-configure", camera.configure)
     server = GstRtspServer.RTSPServer()
@@ -137,11 +183,15 @@ def main() -> None:
     server.set_service(port)
     server.get_mount_points().add_factory("/live", factory)
     if login:
-        user, password = login
+        user, password, method = login
         auth = GstRtspServer.RTSPAuth()
         token = GstRtspServer.RTSPToken()
         token.set_string("media.factory.role", "user")
-        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+        if method == "digest":
+            auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+            auth.add_digest(user, password, token)
+        else:
+            auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
         permissions = GstRtspServer.RTSPPermissions()
         permissions.add_permission_for_role("user", "media.factory.access", True)
         permissions.add_permission_for_role("user", "media.factory.construct", True)

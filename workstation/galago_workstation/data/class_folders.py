@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from galago_edge.contract.errors import InputError, Reason, disk_error
+from galago_edge.contract.printable import printable
 from galago_edge.sources.address import AUDIO_SUFFIXES, IMAGE_SUFFIXES
+from galago_edge.sources.picture_header import LARGEST_FILE_PIXELS, checked_header
 from galago_workstation.data.listing import Listing, check_labels, make_listing
 from galago_workstation.data.sample import Sample
 from galago_workstation.training_config import AudioFolders, ImageFolders
+
+_HEAD_BYTES = 1 << 20
+"""Of a picture: its size comes at the beginning, behind what the camera notes at most."""
 
 
 def list_folders(data: ImageFolders | AudioFolders, root: Path) -> Listing:
@@ -27,7 +32,7 @@ def list_folders(data: ImageFolders | AudioFolders, root: Path) -> Listing:
 
     Raises:
         InputError: A folder is missing or holds what is no sample (DATA_BAD), CLASS_EMPTY, CLASS_SINGLE,
-            LABELS_REPEAT.
+            LABELS_REPEAT; a picture that claims too much, IMAGE_TOO_BIG.
         LinkError: A file cannot be read.
     """
     folder = root / data.folder
@@ -79,8 +84,9 @@ def _samples(
                     f"{path} is not a sample; expected {' '.join(sorted(suffixes))}",
                     hint="move it out of the class folder",
                 )
-            sample_id = Path(os.path.relpath(path, root)).as_posix()
-            yield Sample(sample_id, path, _sha256(path), index, _group(group, path.relative_to(folder)))
+            sample_id = printable(Path(os.path.relpath(path, root)).as_posix())
+            digest = _sha256(path, pictures=suffixes is IMAGE_SUFFIXES)
+            yield Sample(sample_id, path, digest, index, _group(group, path.relative_to(folder)))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -89,9 +95,12 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(parent) / name for name in names if not name.startswith("."))
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, *, pictures: bool) -> str:
     try:
         with path.open("rb") as file:
+            if pictures:  # said now, and not in the middle of a training
+                checked_header(file.read(_HEAD_BYTES), str(path), LARGEST_FILE_PIXELS)
+                file.seek(0)
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
@@ -107,4 +116,4 @@ def _group(pattern: re.Pattern[str] | None, path: Path) -> str | None:
             f"{path} does not match [data] group {pattern.pattern!r}",
             hint="the expression is searched in the path below the data folder",
         )
-    return found[1]
+    return printable(found[1])

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.printable import printable
 from galago_workstation.data.sample import Sample
 
 
@@ -37,6 +38,12 @@ def check_labels(labels: Sequence[str], where: str) -> None:
             raise InputError(
                 Reason.DATA_BAD,
                 f"{where}: {label!r} cannot be a label; expected 1 to 64 characters, no blank at either end",
+                hint="rename it",
+            )
+        if printable(label) != label:
+            raise InputError(
+                Reason.DATA_BAD,
+                f"{where}: {printable(label)} cannot be a label: it is not UTF-8",
                 hint="rename it",
             )
         twin = seen.setdefault(unicodedata.normalize("NFKC", label).casefold(), label)

@@ -17,7 +17,7 @@ class Sample:
     """One labelled picture or clip."""
 
     id: str
-    """Path relative to the configuration file, or ``FILE#INDEX`` inside an idx file."""
+    """Path relative to the configuration file, made printable, or ``FILE#INDEX`` inside an idx file."""
 
     path: Path | None
     """The file, or None when the sample lies inside an idx file."""

@@ -16,7 +16,7 @@ from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
 from galago_edge.preprocess.audio import FEATURE_SCALE, LogMelFrontend, log_mel
 from galago_edge.preprocess.image import ImagePreprocessor
 from galago_edge.sources.audio_file import read_audio
-from galago_edge.sources.image_folder import decode_image
+from galago_edge.sources.still_image import decode_image
 from galago_workstation.data.class_folders import list_folders
 from galago_workstation.data.clip_window import middle_window
 from galago_workstation.data.idx import IdxSet, pixels_sha256

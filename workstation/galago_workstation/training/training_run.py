@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import galago_workstation
+from galago_edge.contract.printable import printable
 from galago_edge.preprocess import fingerprint
 from galago_workstation.data.listing import Listing
 from galago_workstation.data.sample import PARTS, samples_sha256
@@ -79,7 +80,9 @@ def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
             labels=listing.labels,
             config_sha256=hashlib.sha256(content).hexdigest(),
             preprocess_sha256=preprocess_sha256,
-            data_root=DataRoot(relative=os.path.relpath(root, out), absolute=str(root.resolve())),
+            data_root=DataRoot(
+                relative=printable(os.path.relpath(root, out)), absolute=printable(str(root.resolve()))
+            ),
             samples={part: len(parts[part]) for part in PARTS},
             samples_sha256={part: samples_sha256(parts[part]) for part in PARTS},
             duplicates_left_out=listing.duplicates_left_out,

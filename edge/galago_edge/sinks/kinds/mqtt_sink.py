@@ -8,15 +8,17 @@ import select
 import ssl
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.findings import Finding, fail, ok
+from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.settings import Port, Seconds, Table
+from galago_edge.contract.settings import LoginTable, Port, Seconds
 from galago_edge.host.backoff import Backoff
+from galago_edge.host.credentials import Login, login_of
 from galago_edge.host.extras import Extra, Library, import_extra
 from galago_edge.sinks.bell import Bell
 from galago_edge.sinks.broker_probe import broker_fault
@@ -37,13 +39,13 @@ _STRIKES = 5
 _FIRST_PAUSE_S = 0.5
 
 
-class MqttSettings(Table, frozen=True, kw_only=True):
+class MqttSettings(LoginTable, frozen=True, kw_only=True):
     """``[mqtt]``: records to a broker, QoS 1."""
 
     host: Annotated[str, msgspec.Meta(min_length=1)]
     port: Port = 1883
     username: str = ""
-    password: str = ""
+    """The same as ``user``."""
     tls: bool = False
     ca_file: str = ""
     """PEM file of the authority that signed the broker's certificate; the system's when empty."""
@@ -53,6 +55,29 @@ class MqttSettings(Table, frozen=True, kw_only=True):
     """Prefix of Home Assistant's discovery; empty for none."""
     keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3_600)] = 30
     backoff_max_s: Seconds = 8.0
+
+    def __post_init__(self) -> None:
+        """Refuse two users, two passwords, and one without a user.
+
+        Raises:
+            ValueError: As said, in words.
+        """
+        if self.user and self.username:
+            raise ValueError("user and username are the same: say one of them")
+        super().__post_init__()
+
+    def _names_user(self) -> bool:
+        # a password alone was always taken, and is not sent: a device must not fail to start because of it
+        return bool(self.user or self.username or self.password)
+
+    def login(self) -> Login:
+        """Return who we are at the broker, with the password read now.
+
+        Raises:
+            CallerError: CONFIG_BAD; it is not there.
+        """
+        login = login_of(self)
+        return login if login.user else replace(login, user=self.username)
 
 
 class MqttSender(DeliveryThread):
@@ -81,7 +106,14 @@ class MqttSender(DeliveryThread):
         self._bell.ring()
 
     def _connection(self) -> None:
-        link = _Link(self._paho, self._settings, self._tls, self._client_id(), self._topics.availability)
+        try:
+            login = self._settings.login()
+        except CallerError as error:
+            self._troubled(str(error), hopeless=True)
+            return
+        link = _Link(
+            self._paho, self._settings, self._tls, self._client_id(), login, self._topics.availability
+        )
         try:
             link.open(self._bell)
             self._serve(link)
@@ -161,7 +193,13 @@ class _Link:
     """One connection to a broker, driven by the thread that made it."""
 
     def __init__(
-        self, paho: Any, settings: MqttSettings, tls: ssl.SSLContext | None, client_id: str, will: str
+        self,
+        paho: Any,
+        settings: MqttSettings,
+        tls: ssl.SSLContext | None,
+        client_id: str,
+        login: Login,
+        will: str,
     ) -> None:
         self._settings = settings
         client = self._client = paho.Client(
@@ -174,8 +212,8 @@ class _Link:
         client.max_inflight_messages_set(0)  # the window is ours to keep
         client.connect_timeout = _ANSWER_S
         client.will_set(will, OFFLINE, qos=1, retain=True)
-        if settings.username:
-            client.username_pw_set(settings.username, settings.password or None)
+        if login.user:
+            client.username_pw_set(login.user, login.password or None)
         if tls is not None:
             client.tls_set_context(tls)
         client.on_connect = self._on_connect
@@ -308,7 +346,9 @@ def _tls(settings: MqttSettings) -> ssl.SSLContext | None:
 def _check(settings: MqttSettings) -> Iterator[Finding]:
     """The broker takes us."""
     where = f"{settings.host}:{settings.port}"
-    fault = broker_fault(settings)
+    fault = broker_fault(settings, settings.login())
+    if settings.password and not (settings.user or settings.username):
+        yield warn("mqtt", "a password without a user is not sent", "set user beside it in [mqtt]")
     if fault:
         yield fail(
             "mqtt", f"{where}: {fault}", "check [mqtt] and the broker; events wait in the spool meanwhile"

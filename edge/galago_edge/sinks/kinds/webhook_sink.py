@@ -12,10 +12,11 @@ import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok
-from galago_edge.contract.settings import Seconds, Table
+from galago_edge.contract.settings import LoginTable, Seconds
 from galago_edge.host.backoff import Backoff
+from galago_edge.host.credentials import login_of
 from galago_edge.host.http_connection import Deadline, connection_to, request_target
-from galago_edge.host.urls import hide_credentials, server_fault
+from galago_edge.host.urls import server_fault
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.sink_kind import ReceiverKind, ReceiverParts
@@ -34,8 +35,8 @@ _HOPELESS = {301, 302, 303, 307, 308, 401, 403, 404, 405, 410}
 """The address or the password is wrong: all records wait until a person has mended it."""
 
 
-class WebhookSettings(Table, frozen=True, kw_only=True):
-    """``[webhook]``: records as POST requests."""
+class WebhookSettings(LoginTable, frozen=True, kw_only=True):
+    """``[webhook]``: records as POST requests. User and password are sent by Basic."""
 
     url: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
     headers: dict[str, str] = msgspec.field(default_factory=dict)
@@ -43,6 +44,16 @@ class WebhookSettings(Table, frozen=True, kw_only=True):
     backoff_max_s: Seconds = 60.0
     kinds: tuple[Literal["event", "state", "gap"], ...] = ("event",)
     """Which kinds of records are sent."""
+
+    def __post_init__(self) -> None:
+        """Refuse two logins, and a password without a user.
+
+        Raises:
+            ValueError: As said, in words.
+        """
+        super().__post_init__()
+        if self.user and any(name.lower() == "authorization" for name in self.headers):
+            raise ValueError("user and a header Authorization: say who you are in one way")
 
 
 class WebhookSender(DeliveryThread):
@@ -63,6 +74,7 @@ class WebhookSender(DeliveryThread):
             "Galago-Device": parts.device,
         } | settings.headers
         _check_headers(self._headers)
+        self._login: dict[str, str] = {}
         self._link: http.client.HTTPConnection | None = None
         self._deadline = Deadline()
         self._refused = (0, "")
@@ -88,11 +100,16 @@ class WebhookSender(DeliveryThread):
             hopeless = isinstance(error, ssl.SSLCertVerificationError)
             self._troubled(f"{self._url.hostname}: {str(error) or type(error).__name__}", hopeless=hopeless)
             return False
+        except CallerError as error:
+            self._troubled(str(error), hopeless=True)
+            return False
         if 200 <= status < 300:
             self._spool.ack(self.name, delivery.token)
             self._backoff.reset()
             self._working()
             return True
+        if status == http.HTTPStatus.UNAUTHORIZED:
+            self._hang_up()  # the password is read again
         answer = f"{self._url.hostname} answered {status} {reason}"
         if status in _RECORD_REFUSED and self._refused_for_good(delivery):
             self._spool.ack(self.name, delivery.token, refused=True)
@@ -114,16 +131,19 @@ class WebhookSender(DeliveryThread):
 
         Raises:
             OSError, HTTPException, ValueError: No answer, in time or at all.
+            CallerError: CONFIG_BAD; the password is not there.
         """
         self._deadline.begin(self._settings.timeout_s)
         if self._link is None or self._link.sock is None:  # the server may have closed it after its answer
+            login = login_of(self._settings)
+            self._login = {"Authorization": login.basic()} if login.user else {}
             self._link = connection_to(self._url, self._deadline)
         link = self._link
         link.request(
             "POST",
             request_target(self._url),
             body=delivery.line,
-            headers=self._headers | {"Idempotency-Key": delivery.key},
+            headers=self._headers | self._login | {"Idempotency-Key": delivery.key},
         )
         with link.getresponse() as answer:
             answer.read(_ANSWER_BYTES)
@@ -141,10 +161,12 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise _bad(f"url is not one: {error}") from None
+    except ValueError:
+        raise _bad(
+            "url is not one: it cannot be taken apart"
+        ) from None  # the error's text may hold a password
     if not host or parts.username is not None:
-        raise _bad("url needs a host and takes no password; put it into headers")
+        raise _bad("url needs a host and takes no password; set user and password beside it")
     return parts
 
 
@@ -156,11 +178,11 @@ def _asked_s(header: str) -> float:
 def _check_headers(headers: dict[str, str]) -> None:
     probe = http.client.HTTPConnection("localhost")
     probe.putrequest("POST", "/")
-    try:
-        for name, value in headers.items():
+    for name, value in headers.items():
+        try:
             probe.putheader(name, value)
-    except ValueError as error:  # UnicodeEncodeError too
-        raise _bad(f"headers: {error}") from None
+        except ValueError:  # UnicodeEncodeError too; its text holds the value, which may be secret
+            raise _bad(f"headers: {name!r} or its value cannot be sent in a header") from None
 
 
 def _bad(text: str) -> CallerError:
@@ -169,7 +191,8 @@ def _bad(text: str) -> CallerError:
 
 def _check(settings: WebhookSettings) -> Iterator[Finding]:
     """The server answers; nothing is posted."""
-    shown = hide_credentials(settings.url)
+    shown = _split(settings.url).hostname  # a path may be as secret as a password
+    login_of(settings)
     fault = server_fault(settings.url)
     if fault:
         yield fail("webhook", f"{shown}: {fault}", "check [webhook] url, the network and the server")

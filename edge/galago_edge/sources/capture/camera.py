@@ -1,8 +1,7 @@
-"""A camera through OpenCV, in the child: V4L2 devices, and URLs that FFmpeg opens (RTSP over TCP)."""
+"""A camera through OpenCV, in the child: the devices of V4L2."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,10 @@ from galago_edge.sources.capture.capture_messages import CameraDescription, Orde
 from galago_edge.sources.capture.frame_memory import SharedMemory
 from galago_edge.sources.capture.frame_server import ParentLink, serve
 from galago_edge.sources.opencv import import_cv2
-
-_OPTIONS_NAME = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_PATIENT_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
-"""Over UDP a lost packet smears the picture. Watching twenty frames for their rate takes seconds."""
-_QUICK_OPTIONS = f"{_PATIENT_OPTIONS}|probesize;32"
-"""Most cameras say in their session description all that FFmpeg must know. Then it need not watch at all,
-which is paid for at every reconnect."""
+from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS, checked_header
 
 _JPEG_END = b"\xff\xd9"
 _MJPG = "MJPG"
-_MOST_THREADS = 2
-"""More decoders side by side only add delay: each of them holds a frame back."""
 
 
 def run(link: ParentLink, order: Order) -> None:
@@ -34,6 +25,7 @@ def run(link: ParentLink, order: Order) -> None:
     Raises:
         ParentGoneError: The parent is gone; the camera is closed.
         LinkError: SOURCE_MISSING, SOURCE_LOST.
+        InputError: IMAGE_TOO_BIG.
         DeviceError: EXTRA_MISSING.
     """
     camera = OpenCvCamera(import_cv2("a camera"), order)
@@ -48,7 +40,7 @@ class OpenCvCamera:
     """An open ``cv2.VideoCapture``."""
 
     def __init__(self, cv2: Any, order: Order) -> None:
-        """Open ``order.target``: a path such as ``/dev/v4l/by-id/...``, a number, or a URL.
+        """Open ``order.target``: a path such as ``/dev/v4l/by-id/...`` or a number.
 
         Raises:
             LinkError: SOURCE_MISSING.
@@ -56,10 +48,7 @@ class OpenCvCamera:
         self._cv2 = cv2
         self._shown, target = order.shown, order.target
         self._own_jpeg = False
-        if "://" in target:
-            self._capture = self._stream(target, order)
-        else:
-            self._capture = self._device(target, order.options)
+        self._capture = self._device(target, order.options)
         self._view: npt.NDArray[np.uint8] | None = None
 
     def description(self) -> CameraDescription:
@@ -121,6 +110,7 @@ class OpenCvCamera:
         if end < 0:
             return None
         data = data[: end + len(_JPEG_END)]
+        checked_header(data, f"camera {self._shown}", LARGEST_CAMERA_PIXELS)
         # decoded here: what USB cameras send makes libjpeg write a line to standard error, for every frame
         pixels = self._cv2.imdecode(np.frombuffer(data, np.uint8), self._cv2.IMREAD_COLOR)
         if pixels is None:
@@ -135,27 +125,6 @@ class OpenCvCamera:
         view = np.frombuffer(memory.room(pixels.nbytes), np.uint8, pixels.nbytes).reshape(pixels.shape)
         np.copyto(view, pixels)
         return view
-
-    def _stream(self, url: str, order: Order) -> Any:
-        cv2 = self._cv2
-        wanted = [
-            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(order.open_s * 1_000)),
-            # whoever waits gives up after stall_s; FFmpeg must not give a frame that it held back just then
-            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(order.stall_s * 2_000)),
-        ]
-        if hasattr(cv2, "CAP_PROP_N_THREADS"):  # since 4.6
-            wanted += [cv2.CAP_PROP_N_THREADS, min(_MOST_THREADS, os.cpu_count() or 1)]
-        own_choice = _OPTIONS_NAME in os.environ
-        capture: Any = None
-        for options in (_QUICK_OPTIONS, _PATIENT_OPTIONS):
-            if not own_choice:
-                os.environ[_OPTIONS_NAME] = options  # read at each open
-            capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, wanted)
-            known = capture.isOpened() and capture.get(cv2.CAP_PROP_FRAME_WIDTH) > 0
-            if known or own_choice or options == _PATIENT_OPTIONS:
-                break
-            capture.release()  # its description did not say the size: watch for it
-        return self._opened(capture, "is on and can be reached")
 
     def _device(self, target: str, options: dict[str, int]) -> Any:
         cv2 = self._cv2

@@ -48,7 +48,16 @@ def run(link: ParentLink) -> None:
     elif order.kind == "mjpeg":
         from galago_edge.sources.capture import mjpeg
 
-        mjpeg.run(link, order)
+        try:
+            mjpeg.run(link, order)
+        except mjpeg.ContainerStreamError:
+            from galago_edge.sources.capture import network
+
+            network.run(link, order)
+    elif order.kind == "network":
+        from galago_edge.sources.capture import network
+
+        network.run(link, order)
     else:
         from galago_edge.sources.capture import microphone
 

@@ -18,13 +18,13 @@ from galago_edge.contract.errors import Reason
 class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
     """What to capture."""
 
-    kind: Literal["camera", "mjpeg", "microphone"]
+    kind: Literal["camera", "mjpeg", "network", "microphone"]
     target: str
     """A device or a URL; may hold credentials, and is told to nobody."""
     shown: str
     """What to call it in messages."""
     options: dict[str, int]
-    """What its address declares: ``width``, ``height``, ``fps``; ``rate``, ``channels``."""
+    """What its address declares: ``width``, ``height``, ``fps``; ``rate``, ``channels``, ``channel``."""
     fps: float | None
     """At most so many frames a second count; None for all."""
     rate_hz: int | None
@@ -32,6 +32,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
     open_s: float
     stall_s: float
     """How long the parent waits for it to open, and for anything to come afterwards."""
+    gives: tuple[Literal["picture", "sound"], ...] = ("picture",)
+    """What is wanted of a stream from the network or of a file; others have but one."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    conceal: bool = False
+    """Whether pictures that a decoder patched up count: see ``SourceSettings.damaged``."""
+    loop: bool = False
+    """Whether a file begins again at its end."""
+    ca_file: str = ""
+    fingerprint: str = ""
+    """Which certificate a server may show: ``galago_edge.host.tls_trust``."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
@@ -47,6 +57,11 @@ class CameraDescription(msgspec.Struct, frozen=True, kw_only=True, tag_field="ki
     fps: float | UnsetType | None = UNSET
     """None when it says nothing sensible."""
     encoding: Literal["jpeg", "raw"] | UnsetType = UNSET
+    """``jpeg``: its own pictures are kept with the frames."""
+    codec: str | UnsetType = UNSET
+    """By FFmpeg's name: ``h264``, ``hevc``, ``mjpeg``."""
+    sent_to: str | UnsetType = UNSET
+    """The host that answers, when the named one sent there."""
 
 
 class MicrophoneDescription(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="microphone"):
@@ -61,6 +76,8 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
     """The device is open."""
 
     description: CameraDescription | MicrophoneDescription
+    sound: MicrophoneDescription | None = None
+    """Of the sound that comes beside the pictures, where both are wanted and there."""
 
 
 class CaptureFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
@@ -90,6 +107,17 @@ class Sound(msgspec.Struct, frozen=True, kw_only=True, tag="sound"):
 
     first_sample: int
     captured_ns: int
+    rate_hz: int | UnsetType = UNSET
+    channels: int | UnsetType = UNSET
+    """Both only where they are others than those that were described: some codecs show theirs late."""
+
+
+class Damaged(msgspec.Struct, frozen=True, kw_only=True, tag="damaged"):
+    """Pictures arrived that are not whole, or lean on one that is not; the next one is whole again."""
+
+    from_ns: int
+    to_ns: int
+    pictures: int
 
 
 class Overrun(msgspec.Struct, frozen=True, kw_only=True, tag="overrun"):
@@ -100,5 +128,5 @@ class Overrun(msgspec.Struct, frozen=True, kw_only=True, tag="overrun"):
 
 
 FromParent = Order | Ask
-Captured = FrameReady | Sound | Overrun
+Captured = FrameReady | Sound | Overrun | Damaged
 FromChild = Opened | Captured | CaptureFailed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -19,6 +20,7 @@ from galago_edge.contract.errors import (
     Reason,
     disk_error,
 )
+from galago_edge.host.credentials import Secrets
 from galago_edge.sources.capture.capture_messages import (
     Ask,
     Captured,
@@ -36,8 +38,37 @@ _KILLED_S = 1.0
 """How long the kernel may take to end a killed child; one inside a broken driver may take for ever."""
 
 
+class CaptureLink(Protocol):
+    """What brings one camera's frames or one microphone's samples. Used by one thread."""
+
+    @property
+    def pid(self) -> int:
+        """Id of the process that reads the device."""
+        ...
+
+    def ask(self) -> None:
+        """Ask for the newest frame."""
+        ...
+
+    def receive(self, timeout_s: float) -> Packet[Opened | Captured] | None:
+        """Return what comes next, or None when nothing came in time.
+
+        Raises:
+            GalagoError: There is nothing more, and why.
+        """
+        ...
+
+    def confused(self) -> LinkError:
+        """Return the error of a child that says what it should not."""
+        ...
+
+    def close(self) -> None:
+        """End it. May be called twice."""
+        ...
+
+
 class CaptureProcess:
-    """One capture process. Used by one thread."""
+    """One capture process, a :class:`CaptureLink`. One thread receives; only ``ask`` may be another's."""
 
     def __init__(self, order: Order, program: Sequence[str] = PROGRAM) -> None:
         """Start ``program`` and give it ``order``.
@@ -48,7 +79,7 @@ class CaptureProcess:
             LinkError: IO; no process can be started.
         """
         self._shown = order.shown
-        self._secret = order.target
+        self._secrets = Secrets(order.target)
         self._closed = False
         try:
             ours, theirs = channel_ends()
@@ -118,15 +149,14 @@ class CaptureProcess:
         )
 
     def _failure(self, failed: CaptureFailed) -> GalagoError:
-        hidden = {"message": self._hidden(failed.message), "hint": self._hidden(failed.hint)}
+        hidden = {key: self._secrets.hidden(getattr(failed, key)) for key in ("message", "hint")}
         return _RAISED.get(failed.reason, LinkError).from_data(msgspec.structs.asdict(failed) | hidden)
-
-    def _hidden(self, text: str) -> str:
-        return " ".join(text.replace(self._secret, self._shown).split())
 
 
 _RAISED: dict[Reason, type[GalagoError]] = {
     Reason.EXTRA_MISSING: DeviceError,
     Reason.CONFIG_BAD: CallerError,
     Reason.IMAGE_UNREADABLE: InputError,
+    Reason.VIDEO_UNREADABLE: InputError,
+    Reason.IMAGE_TOO_BIG: InputError,
 }

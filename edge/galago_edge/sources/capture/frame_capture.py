@@ -12,11 +12,21 @@ import numpy.typing as npt
 
 from galago_edge.children.channel import Packet
 from galago_edge.contract.errors import InputError, LinkError, Reason
-from galago_edge.contract.streams import Frame
-from galago_edge.sources.capture.capture_messages import CameraDescription, Captured, FrameReady, Opened
-from galago_edge.sources.capture.capture_process import CaptureProcess
+from galago_edge.contract.streams import Frame, Gap
+from galago_edge.sources.capture.capture_messages import (
+    CameraDescription,
+    Captured,
+    Damaged,
+    FrameReady,
+    Opened,
+)
+from galago_edge.sources.capture.capture_process import CaptureLink
 from galago_edge.sources.capture.frame_memory import SharedView
-from galago_edge.sources.image_folder import decode_image
+from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS
+from galago_edge.sources.still_image import decode_image
+
+_MOST_BROKEN = 5
+"""Whole pictures that cannot be decoded, one after the other: what damages single ones is not at work."""
 
 
 class FrameCapture:
@@ -25,12 +35,15 @@ class FrameCapture:
     ``Frame.captured_ns`` is the system's monotonic clock (``time.monotonic_ns``) when the frame had arrived.
     """
 
-    def __init__(self, process: CaptureProcess, description: CameraDescription) -> None:
+    def __init__(self, process: CaptureLink, description: CameraDescription) -> None:
         """Take over a process whose camera is open."""
         self._process = process
         self._description = description
         self._memory = SharedView()
         self._asked = True  # by the order: the first frame must not wait for the second
+        self._damaged = 0
+        self._broken = 0
+        """Pictures in a row that could not be decoded."""
 
     @property
     def pid(self) -> int:
@@ -42,11 +55,14 @@ class FrameCapture:
         described: dict[str, Any] = msgspec.to_builtins(self._description)
         return described
 
-    def read(self, timeout_s: float) -> Frame | None:
+    def read(self, timeout_s: float) -> Frame | Gap | None:
         """Return the newest frame, or None when none came in time.
 
+        A Gap ``unreadable`` says that pictures before the next frame arrived damaged; its index counts them.
+
         Raises:
-            LinkError: SOURCE_LOST.
+            LinkError: SOURCE_LOST; SOURCE_MISMATCH, when no picture can be decoded.
+            InputError: IMAGE_TOO_BIG; the camera's picture claims more than any camera gives.
             DeviceError: EXTRA_MISSING; pictures cannot be decoded here.
         """
         deadline = time.monotonic() + timeout_s
@@ -57,6 +73,9 @@ class FrameCapture:
             packet = self._process.receive(max(0.0, deadline - time.monotonic()))
             if packet is None:
                 return None
+            if isinstance(packet.message, Damaged):
+                self._damaged += packet.message.pictures
+                return Gap(packet.message.from_ns, packet.message.to_ns, "unreadable")
             self._asked = False
             frame = self._frame(packet)
             if frame is not None:
@@ -78,10 +97,27 @@ class FrameCapture:
             pixels = self._read(0, size).reshape(ready.shape)
         else:
             try:
-                pixels = decode_image(encoded or b"", self._description.name)
-            except InputError:  # damaged on the way: the next one may be whole
+                pixels = decode_image(
+                    encoded or b"", self._description.name, largest_pixels=LARGEST_CAMERA_PIXELS
+                )
+            except InputError as error:
+                if error.reason is Reason.IMAGE_TOO_BIG:
+                    raise
+                self._undecodable()
                 return None
-        return Frame(pixels, ready.index, ready.captured_ns, encoded)
+        self._broken = 0
+        return Frame(pixels, ready.index + self._damaged, ready.captured_ns, encoded)
+
+    def _undecodable(self) -> None:
+        """Pass a picture over that was damaged on the way: the next one may be whole; many are not."""
+        self._broken += 1
+        if self._broken >= _MOST_BROKEN:
+            raise LinkError(
+                Reason.SOURCE_MISMATCH,
+                f"camera {self._description.name} sends pictures that cannot be decoded, "
+                f"{self._broken} in a row",
+                hint="choose baseline JPEG with 8 bits in its settings, or take its rtsp:// address",
+            )
 
     def _read(self, start: int, size: int) -> npt.NDArray[np.uint8]:
         """Return a copy of what the child wrote there."""

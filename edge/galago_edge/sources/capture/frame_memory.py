@@ -8,6 +8,9 @@ import mmap
 import os
 from collections.abc import Sequence
 
+_STEP_BYTES = 16 * 1024
+"""Room for what has many lengths is taken in such steps, so that it rarely has to grow."""
+
 
 class SharedMemory:
     """The child's side of the memory that frames are handed over in. It only ever grows, in a new file."""
@@ -29,6 +32,10 @@ class SharedMemory:
             self._map = mmap.mmap(self._fd, whole)
             self._new = True
         return self._map
+
+    def put(self, data: bytes) -> None:
+        """Write ``data`` to the beginning."""
+        self.room(-(-len(data) // _STEP_BYTES) * _STEP_BYTES)[: len(data)] = data
 
     def fds(self) -> tuple[int, ...]:
         """Return the file that the other side does not have yet, for the next message."""

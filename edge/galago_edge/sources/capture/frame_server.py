@@ -52,9 +52,13 @@ class ParentLink:
             raise ParentGoneError
         return message
 
-    def opened(self, description: CameraDescription | MicrophoneDescription) -> None:
-        """Say that the device is open."""
-        self.tell(Opened(description))
+    def opened(
+        self,
+        description: CameraDescription | MicrophoneDescription,
+        sound: MicrophoneDescription | None = None,
+    ) -> None:
+        """Say that the device is open; ``sound`` comes beside its pictures."""
+        self.tell(Opened(description, sound))
 
     def failed(self, error: GalagoError) -> None:
         """Say why there is nothing, or nothing more."""
@@ -82,6 +86,20 @@ class ParentLink:
                 self._received(0)
             except TimeoutError:
                 return self._asked
+            self._asked = True
+
+    def pause(self, seconds: float) -> None:
+        """Let so much time pass.
+
+        Raises:
+            ParentGoneError: It is gone.
+        """
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            try:
+                self._received(left_s)
+            except TimeoutError:
+                return
             self._asked = True
 
     def answer(self, message: msgspec.Struct, fds: tuple[int, ...] = ()) -> None:

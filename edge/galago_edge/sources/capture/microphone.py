@@ -195,6 +195,7 @@ def _format(sounddevice: Any, device: Input, order: Order) -> tuple[int, int]:
     usual = (order.rate_hz, device.rate_hz, *_USUAL_RATES_HZ)
     rates = [declared["rate"]] if "rate" in declared else [rate for rate in usual if rate]
     channels = [declared["channels"]] if "channels" in declared else sorted({1, 2, device.channels})
+    channels = _with_channel(device, channels, declared.get("channel", 1))
     problem = ""
     for rate_hz in dict.fromkeys(rates):
         for count in channels:
@@ -206,6 +207,17 @@ def _format(sounddevice: Any, device: Input, order: Order) -> tuple[int, int]:
                 return rate_hz, count
     wanted = ", ".join(f"{name} {declared[name]}" for name in ("rate", "channels") if name in declared)
     raise _missing(device.name, f"cannot be opened{f' with {wanted}' if wanted else ''} ({problem})")
+
+
+def _with_channel(device: Input, counts: list[int], channel: int) -> list[int]:
+    """Return the numbers of channels among which there is this one."""
+    if fitting := [count for count in counts if count >= channel]:
+        return fitting
+    raise LinkError(
+        Reason.SOURCE_MISMATCH,
+        f"channel {channel} is asked for, but microphone {device.name} has {max(counts)}",
+        hint=f"channel=1 to channel={max(counts)}, or none for the mean of all",
+    )
 
 
 def _first_line(error: Exception) -> str:

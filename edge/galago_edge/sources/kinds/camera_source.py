@@ -8,19 +8,27 @@ from typing import TYPE_CHECKING
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok, warn
-from galago_edge.host.urls import server_fault
-from galago_edge.sources.address_options import integer
+from galago_edge.host.extras import Extra
+from galago_edge.sources.address_options import OptionReader, integer, yes_no
+from galago_edge.sources.media.library import MEDIA_EXTRA
 from galago_edge.sources.opencv import CAMERA_EXTRA
-from galago_edge.sources.source_kind import Address, Site, SourceKind, split_query
+from galago_edge.sources.source_kind import Address, Site, SourceKind
+from galago_edge.sources.stream_target import is_test_file, split_target, streams
 
 if TYPE_CHECKING:
     from galago_edge.contract.settings import SourceSettings
     from galago_edge.sources.source import Capture
 
 
+_OPTIONS: dict[str, OptionReader] = {
+    "width": integer(1, 16_384),
+    "height": integer(1, 16_384),
+    "fps": integer(1, 1_000),
+}
+
+
 def _split(rest: str) -> tuple[str, str]:
-    # everything after camera: belongs to a URL, its query too
-    device, query = (rest, "") if "://" in rest else split_query(rest)
+    device, query = split_target("camera", rest, _OPTIONS)
     if not device:
         raise CallerError(
             Reason.CONFIG_BAD,
@@ -36,14 +44,25 @@ def _capture(address: Address, settings: SourceSettings, rate_hz: int | None) ->
     return connect(address, settings, rate_hz)
 
 
+def _live(address: Address) -> bool:
+    return not is_test_file(address.target)
+
+
+def _needs(address: Address) -> tuple[Extra, ...]:
+    """FFmpeg opens what is no device, and no server that most often sends MJPEG."""
+    by_ffmpeg = is_test_file(address.target) or (
+        "://" in address.target and not address.target.lower().startswith(("http://", "https://"))
+    )
+    return (CAMERA_EXTRA, MEDIA_EXTRA) if by_ffmpeg else (CAMERA_EXTRA,)
+
+
 def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
-    """A server that answers, or a device that is there, may be opened, and has a name that stays."""
-    if "://" not in address.target:
-        yield _device(name, address.target, site)
-    elif fault := server_fault(address.target):
-        yield fail(name, fault, "check its address, power and network: ping it from here")
-    else:
-        yield ok(name, "its server answers")
+    """What comes of it; a device must be there, may be opened, and should have a name that stays."""
+    device = None if streams(address.target) else _device(name, address.target, site)
+    tried = () if device is not None and device.level == "fail" else tuple(site.try_out(name))
+    yield from tried
+    if device is not None and (device.level != "ok" or not tried):
+        yield device
 
 
 def _device(name: str, device: str, site: Site) -> Finding:
@@ -71,9 +90,12 @@ SOURCE = SourceKind(
     modality="camera",
     what="a camera",
     form="camera:NAME",
-    options={"width": integer(1, 16_384), "height": integer(1, 16_384), "fps": integer(1, 1_000)},
+    options=_OPTIONS | {"loop": yes_no},
     split=_split,
+    path_target=is_test_file,
     capture=_capture,
-    extras=(CAMERA_EXTRA,),
+    live=_live,
+    extras=(CAMERA_EXTRA, MEDIA_EXTRA),
+    needs=_needs,
     check=_check,
 )

@@ -66,15 +66,26 @@ def _open(address: Address, opening: Opening) -> Source:
     from galago_edge.sources.standard_input import PcmPipe
 
     assert opening.rate_hz is not None
+    _check_channel(opening.channel, address)
     live = opening.live and address.live
     block = None if live else opening.block_samples or DEFAULT_BLOCK_SAMPLES
     pipe_hz = int(address.options.get("rate", opening.rate_hz))
     return PcmPipe(STDIN, pipe_hz, opening.rate_hz, live=live, block_samples=block)
 
 
+def _check_channel(channel: int | None, address: Address) -> None:
+    if channel is not None and channel > 1:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"channel {channel} is asked for, but pipe {address.target} has 1",
+            hint="leave channel out; arecord -c 2 ... | sox or ffmpeg choose one before the pipe",
+        )
+
+
 def _capture(address: Address, settings: SourceSettings, rate_hz: int | None) -> Capture:
     from galago_edge.sources.capture.pipe_capture import PipeCapture
 
+    _check_channel(settings.channel, address)
     return PipeCapture(address, settings, rate_hz)
 
 
@@ -82,10 +93,16 @@ def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
     """Standard input, or a pipe that is there."""
     if _is_stdin(address):
         yield ok(name, "standard input")
-    elif Path(address.target).exists():
-        yield ok(name, "is there")
+        return
+    path = Path(address.target)
+    if not path.exists():
+        yield fail(name, f"there is no {path}", f"mkfifo {path}")
+    elif not path.is_fifo():
+        yield fail(name, f"{path} is no named pipe", f"rm {path} && mkfifo {path}, or name it without pipe:")
+    elif not site.may_read(path):
+        yield fail(name, f"user {site.user} may not read {path}", f"sudo chown {site.user} {path}")
     else:
-        yield fail(name, f"there is no {address.target}", f"mkfifo {address.target}")
+        yield ok(name, "is there")  # not opened: what would be read would be missing elsewhere
 
 
 SOURCE = SourceKind(

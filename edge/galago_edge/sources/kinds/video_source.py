@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from galago_edge.sources.address_options import frame_rate
+from galago_edge.sources.address import VIDEO_SUFFIXES
+from galago_edge.sources.address_options import frame_rate, one_of
 from galago_edge.sources.media.library import MEDIA_EXTRA
 from galago_edge.sources.opencv import CAMERA_EXTRA
 from galago_edge.sources.source_kind import Address, Opening, SourceKind
+from galago_edge.sources.view_options import VIEW_OPTIONS
 
 if TYPE_CHECKING:
     from galago_edge.sources.source import Source
@@ -17,15 +19,17 @@ if TYPE_CHECKING:
 def _open(address: Address, opening: Opening) -> Source:
     from galago_edge.sources.video_file import VideoFile
 
-    return VideoFile(Path(address.target), address.options.get("fps"))
+    conceal = address.options.get("damaged") == "conceal"
+    return VideoFile(Path(address.target), address.options.get("fps"), conceal=conceal)
 
 
 SOURCE = SourceKind(
     modality="camera",
     what="a video",
     form="a video (.avi .mp4 ...)",
-    options={"fps": frame_rate},
-    suffixes=frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".webm"}),
+    options={"fps": frame_rate, "damaged": one_of("skip", "conceal"), **VIEW_OPTIONS},
+    suffixes=VIDEO_SUFFIXES,
+    other="audio",
     open=_open,
     extras=(CAMERA_EXTRA, MEDIA_EXTRA),
 )

@@ -1,0 +1,50 @@
+"""What C libraries write to standard error, held back for a moment and sorted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+_STDERR = 2
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def hold_stderr(wanted: Callable[[bytes], bool]) -> Iterator[list[bytes]]:
+    """Hold back what is written to file descriptor 2 meanwhile.
+
+    Gives a list which, behind the ``with``, has the lines that are ``wanted``; all others are passed on.
+    Whatever other threads write in these milliseconds is passed on too, only a little later.
+    """
+    lines: list[bytes] = []
+    with _lock:
+        try:
+            real = os.dup(_STDERR)
+        except OSError:  # no stderr at all
+            yield lines
+            return
+        try:
+            held = os.memfd_create("stderr", os.MFD_CLOEXEC)
+        except OSError:  # no room: then it stays as it is
+            os.close(real)
+            yield lines
+            return
+        os.dup2(held, _STDERR)
+        try:
+            yield lines
+        finally:
+            os.dup2(real, _STDERR)
+            _sort(held, real, wanted, lines)
+            os.close(held)
+            os.close(real)
+
+
+def _sort(held: int, real: int, wanted: Callable[[bytes], bool], lines: list[bytes]) -> None:
+    size = os.lseek(held, 0, os.SEEK_END)
+    for line in os.pread(held, size, 0).splitlines(keepends=True) if size else ():
+        if wanted(line):
+            lines.append(line)
+        else:
+            os.write(real, line)

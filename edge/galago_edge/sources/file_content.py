@@ -1,0 +1,78 @@
+"""What a file holds, by its first bytes: its name is only a help."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Literal
+
+from galago_edge.contract.errors import DeviceError, InputError
+from galago_edge.contract.modality import Modality
+
+Content = Literal["sound", "container", "picture"]
+"""Sound alone; what may hold pictures, sound or both; a single picture."""
+
+_HEAD_BYTES = 4_096
+_BEGINNINGS: tuple[tuple[int, tuple[bytes, ...], Content], ...] = (
+    (8, (b"WAVE",), "sound"),  # of RIFF, RIFX and RF64
+    (0, (b"riff\x2e\x91\xcf\x11", b"fLaC", b".snd", b"caff", b"wvpk", b"#!AMR", b"ID3"), "sound"),
+    (8, (b"AIFF", b"AIFC"), "sound"),
+    (0, (b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xfa", b"\xff\xf1", b"\xff\xf9"), "sound"),  # MP3, AAC
+    (8, (b"AVI ",), "container"),
+    (0, (b"\x1aE\xdf\xa3", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11", b"GIF87a", b"GIF89a", b"OggS"), "container"),
+    (4, (b"ftyp", b"moov", b"mdat", b"wide", b"skip"), "container"),
+    (0, (b"\0\0\x01\xba", b"\0\0\x01\xb3", b"\0\0\0\x01", b"\0\0\x01\xb0", b"\0\0\x01\x00"), "container"),
+    (0, (b"DKIF", b"nut/multimedia container", b"YUV4MPEG2 ", b".RMF", b"\x06\x0e+4\x02\x05"), "container"),
+    (0, (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"P2", b"P3", b"P5", b"P6"), "picture"),
+    (8, (b"WEBP",), "picture"),
+)  # fmt: skip
+_TS_SYNC = 0x47
+_TS_PACKETS = 5
+
+
+def content_of(path: Path) -> Content | None:
+    """Return what the first bytes of a file say; None when nothing is known of them, or it is no file."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe is not to be read here
+            return None
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:  # whoever opens it will say so
+        return None
+    for at, beginnings, content in _BEGINNINGS:
+        if head[at:].startswith(beginnings):
+            return content
+    is_mpjpeg = head.startswith(b"--") and b"content-type: image/jpeg" in head[:512].lower()
+    return "container" if is_mpjpeg or transport_packet_bytes(head) else None
+
+
+def modalities_of(path: Path) -> frozenset[Modality]:
+    """Return what a container has: pictures for a camera's bundle, sound for a microphone's. FFmpeg looks.
+
+    Empty when it cannot be opened, or PyAV is missing: whoever opens the file says so.
+    """
+    from galago_edge.sources.media.recording_container import RecordingContainer
+
+    try:
+        with RecordingContainer(path, f"reading {path.name}") as container:
+            found: set[Modality] = set()
+            if container.pictures is not None:
+                found.add("camera")
+            if container.av.streams.audio:
+                found.add("microphone")
+            return frozenset(found)
+    except (InputError, DeviceError):
+        return frozenset()
+
+
+def transport_packet_bytes(head: bytes) -> int:
+    """Return the bytes of a packet of an MPEG transport stream; 0 when it is none.
+
+    >>> transport_packet_bytes((b"G" + bytes(187)) * 8)
+    188
+    """
+    for length, first in ((188, 0), (192, 4), (204, 0)):
+        syncs = head[first : first + _TS_PACKETS * length : length]
+        if len(syncs) == _TS_PACKETS and set(syncs) == {_TS_SYNC}:
+            return length
+    return 0

@@ -1,0 +1,158 @@
+"""Whether a container's own structure goes on behind the end of its file: then it was cut off."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from galago_edge.sources.file_content import transport_packet_bytes
+
+_HEAD_BYTES = 1 << 16
+_RIFF_UNKNOWN = 0xFFFF_FF00
+"""A recorder that was killed left this, or 0, where the size belongs."""
+_SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
+_TOP_LEVEL = frozenset(
+    {0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1043A770, 0x1254C367, 0x1941A469, _CLUSTER, _SEGMENT}
+)
+"""What may follow a cluster of unknown size: the elements on its own level (RFC 9559)."""
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_LIVE = 1
+
+
+def is_cut_off(path: Path) -> bool:
+    """Tell whether ``path`` ends inside an element of its container. False where the format cannot tell.
+
+    Raises:
+        OSError: The disk fails.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        size = os.fstat(file.fileno()).st_size
+        for matches, check in _CHECKS:
+            if matches(head):
+                return check(file, head, size)
+    return False
+
+
+def _riff(file: BinaryIO, head: bytes, size: int) -> bool:
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        name, length = struct.unpack("<4sI", file.read(8))
+        if name not in (b"RIFF", b"JUNK", b"idx1") or (name == b"RIFF" and not 0 < length < _RIFF_UNKNOWN):
+            return False  # something else behind it, or a recorder that never came to write the size
+        at += 8 + length + length % 2
+    return at > size + 1  # some leave out the last padding byte
+
+
+def _boxes(file: BinaryIO, head: bytes, size: int) -> bool:
+    """MP4, QuickTime (ISO 14496-12, 4.2)."""
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        start = file.read(16)
+        length = int.from_bytes(start[:4], "big")
+        if length == 1 and len(start) == 16:
+            length = int.from_bytes(start[8:], "big")
+        if length < 8:  # 0: up to the end of the file
+            return False
+        at += length
+    return at != size
+
+
+def _matroska(file: BinaryIO, head: bytes, size: int) -> bool:
+    at = 0
+    while at < size:
+        file.seek(at)
+        element = _element(file.read(12))
+        if element is None:
+            return size - at < 12  # the head of an element is cut; otherwise it is damaged
+        name, header_bytes, length = element
+        if length is None and name == _SEGMENT:
+            at += header_bytes
+        elif length is None and name == _CLUSTER:
+            end = _open_cluster_end(file, at + header_bytes, size)
+            if end is None:
+                return False
+            at = end
+        elif length is None:
+            return False
+        else:
+            at += header_bytes + length
+    return at > size
+
+
+def _open_cluster_end(file: BinaryIO, at: int, size: int) -> int | None:
+    """Return where a cluster of unknown size ends; None when it is damaged."""
+    while at < size:
+        file.seek(at)
+        element = _element(file.read(12))
+        if element is None:
+            return size + 1 if size - at < 12 else None
+        name, header_bytes, length = element
+        if name in _TOP_LEVEL:
+            return at
+        if length is None:
+            return None
+        at += header_bytes + length
+    return at
+
+
+def _element(start: bytes) -> tuple[int, int, int | None] | None:
+    """Return id, bytes of the header and length (None is unknown) of an EBML element (RFC 8794)."""
+    if not start or not start[0]:
+        return None
+    id_bytes = 9 - start[0].bit_length()
+    if id_bytes > 4 or len(start) <= id_bytes or not start[id_bytes]:
+        return None
+    length_bytes = 9 - start[id_bytes].bit_length()
+    if len(start) < id_bytes + length_bytes:
+        return None
+    ones = (1 << 7 * length_bytes) - 1
+    length = int.from_bytes(start[id_bytes : id_bytes + length_bytes], "big") & ones
+    name = int.from_bytes(start[:id_bytes], "big")
+    return name, id_bytes + length_bytes, None if length == ones else length
+
+
+def _flv(file: BinaryIO, head: bytes, size: int) -> bool:
+    """FLV: behind each tag stands its size."""
+    if size < 13 + 15:
+        return True
+    file.seek(size - 4)
+    tag = int.from_bytes(file.read(4), "big")
+    if not 11 <= tag <= size - 17:
+        return True
+    file.seek(size - 4 - tag)
+    start = file.read(4)
+    return int.from_bytes(start[1:4], "big") != tag - 11
+
+
+def _asf(file: BinaryIO, head: bytes, size: int) -> bool:
+    at = head.find(_ASF_PROPERTIES)
+    if at < 0 or len(head) < at + 92:
+        return False
+    stated, flags = struct.unpack_from("<Q", head, at + 40)[0], struct.unpack_from("<I", head, at + 88)[0]
+    return not flags & _ASF_LIVE and bool(stated > size)
+
+
+def _transport(file: BinaryIO, head: bytes, size: int) -> bool:
+    return size % transport_packet_bytes(head) != 0
+
+
+def _gif(file: BinaryIO, head: bytes, size: int) -> bool:
+    file.seek(max(0, size - 64))
+    return not file.read().rstrip(b"\0").endswith(b";")
+
+
+_CHECKS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes, int], bool]], ...] = (
+    (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _riff),
+    (lambda head: head[:4] == b"\x1aE\xdf\xa3", _matroska),
+    (lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), _boxes),
+    (lambda head: head[:3] == b"FLV", _flv),
+    (lambda head: head[:4] == b"0&\xb2u", _asf),
+    (lambda head: head[:4] in (b"GIF8",), _gif),
+    (lambda head: transport_packet_bytes(head) > 0, _transport),
+)

@@ -1,0 +1,46 @@
+"""One hash of a recording's content, so that records say what they are about."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from galago_edge.contract.errors import disk_error
+from galago_edge.sources.address import IMAGE_SUFFIXES
+from galago_edge.sources.picture_times import TIMES_NAME
+
+
+def recording_sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a recording, in hexadecimal; None for what cannot be read twice.
+
+    Of a file: of its bytes. Of a folder: of one line ``SHA256  NAME`` for each picture and for ``times.csv``,
+    ordered by the bytes of the names, as ``sha256sum * | LC_ALL=C sort -k 2 | sha256sum`` gives it where the
+    folder holds nothing else.
+
+    Raises:
+        LinkError: The disk fails.
+    """
+    try:
+        if path.is_dir():
+            return _folder_sha256(path)
+        return _file_sha256(path) if path.is_file() else None
+    except OSError as error:
+        raise disk_error(error, f"read {path}") from error
+
+
+def _folder_sha256(folder: Path) -> str:
+    names = sorted(
+        os.fsencode(entry.name)
+        for entry in os.scandir(folder)
+        if (Path(entry.name).suffix.lower() in IMAGE_SUFFIXES or entry.name == TIMES_NAME) and entry.is_file()
+    )
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(_file_sha256(folder / os.fsdecode(name)).encode() + b"  " + name + b"\n")
+    return digest.hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,63 @@
+"""Targets of cameras and microphones that are streams: a URL, or a file that is played as a live source."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from urllib.parse import parse_qsl
+
+from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.host.urls import hide_credentials
+
+FILE = "file:"
+"""What stands before the path of a file that is played in real time."""
+
+
+def streams(target: str) -> bool:
+    """Tell whether a target may hold pictures and sound, and is no device of this machine.
+
+    >>> [streams(target) for target in ("rtsp://cam/live", "file:yard.mp4", "/dev/video0", "default")]
+    [True, True, False, False]
+    """
+    return "://" in target or is_test_file(target)
+
+
+def is_test_file(target: str) -> bool:
+    """Tell whether a target is a file that is played as a live source.
+
+    What it shows happened long ago, so it judges no bundle.
+    """
+    return target.startswith(FILE)
+
+
+def file_path(target: str) -> str:
+    """Return the path of a file that is played.
+
+    >>> file_path("file:///srv/yard.mp4"), file_path("file:yard.mp4")
+    ('/srv/yard.mp4', 'yard.mp4')
+    """
+    path = target.removeprefix(FILE)
+    return "/" + path.lstrip("/") if path.startswith("/") else path
+
+
+def split_target(kind: str, rest: str, device_options: Collection[str]) -> tuple[str, str]:
+    """Return what stands behind ``camera:`` or ``microphone:`` as target and options.
+
+    A URL is taken as a whole, its query too; a file knows ``loop``, a device the ``device_options``.
+
+    Raises:
+        CallerError: CONFIG_BAD; a file without a name, or an option of the other.
+    """
+    if "://" in rest and not is_test_file(rest):
+        return rest, ""
+    target, _, query = rest.partition("?")
+    a_file = is_test_file(target)
+    if a_file and not file_path(target):
+        raise CallerError(
+            Reason.CONFIG_BAD, f"{kind}:{rest} names no file", hint=f"{kind}:file:/srv/test.mkv?loop=yes"
+        )
+    known = ("loop",) if a_file else tuple(device_options)
+    for name, _ in parse_qsl(query, keep_blank_values=True):
+        if name in ("loop", *device_options) and name not in known:  # others are refused where they are read
+            text = f"source {kind}:{hide_credentials(rest)}: unknown option: {name}"
+            raise CallerError(Reason.CONFIG_BAD, text, hint=f"it knows {', '.join(known)}")
+    return target, query

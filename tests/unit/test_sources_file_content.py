@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import os
+import shutil
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galago_edge.contract.errors import CallerError, InputError, Reason
+from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
+from galago_edge.contract.streams import AudioBlock, Frame
+from galago_edge.sources import open_source
+from galago_edge.sources.address import parse_source
+from galago_edge.sources.file_content import content_of, modalities_of
+from real_parts.media import ffmpeg
+from test_kit.videos import H264, MJPEG, make_video
+
+SHORT = "testsrc2=size=64x48:rate=10:duration=1"
+
+
+def tone(path: Path) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((1_000 * np.sin(np.arange(16_000) / 9)).astype("<i2").tobytes())
+    return path
+
+
+def filmed(path: Path, *arguments: object) -> Path:
+    """A second of pictures and sound."""
+    ffmpeg("-f", "lavfi", "-i", SHORT, "-f", "lavfi", "-i", "sine=duration=1", *arguments, "-shortest", path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.avi", MJPEG), ("a.mkv", MJPEG), ("a.webm", ("-c:v", "libvpx")), ("a.mp4", H264), ("a.mov", H264),
+        ("a.ts", H264), ("a.m2ts", H264), ("a.flv", H264), ("a.gif", ()), ("a.wmv", ()), ("a.h264", H264),
+        ("a.mpg", ("-c:v", "mpeg2video", "-r", 25)), ("a.ogv", ("-c:v", "libtheora")), ("a.y4m", ()),
+        ("a.ivf", ("-c:v", "libvpx")), ("a.nut", H264), ("a.m4v", ("-c:v", "mpeg4", "-f", "m4v")),
+    ],
+)  # fmt: skip
+def test_a_video_is_one_whatever_its_name(name: str, codec: tuple[object, ...], tmp_path: Path) -> None:
+    path = make_video(tmp_path / name, *codec, source=SHORT)
+    assert parse_source(str(path)).kind == "video"
+    for other in ("night.dat", "night", "night.wav", "night.mp4"):
+        renamed = shutil.copy(path, tmp_path / other)
+        assert content_of(renamed) == "container"
+        address = parse_source(str(renamed)).seen_as("camera")
+        assert address is not None
+        assert address.kind == "video"
+
+
+@pytest.mark.parametrize(
+    "name", ["a.wav", "a.w64", "a.flac", "a.aiff", "a.au", "a.mp3", "a.aac", "a.caf", "a.wv"]
+)
+def test_sound_is_sound_whatever_its_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    ffmpeg("-i", tone(tmp_path / "tone.wav"), path)
+    for other in ("night.dat", "night", "night.mp4", name):
+        renamed = path if other == name else shutil.copy(path, tmp_path / other)
+        assert content_of(Path(renamed)) == "sound"
+        assert parse_source(str(renamed)).kind == "audio"
+
+
+@pytest.mark.parametrize("name", ["a.m4a", "a.mka", "a.wma", "a.ogg"])
+def test_sound_in_a_container_is_sound_whatever_its_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    ffmpeg("-i", tone(tmp_path / "tone.wav"), path)
+    assert parse_source(str(path)).kind == "audio"
+    assert parse_source(str(shutil.copy(path, tmp_path / "night.dat"))).kind == "audio"
+    assert modalities_of(path) == {"microphone"}
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.avi", "a.ts", "a.flv", "night.dat"])
+def test_a_container_gives_pictures_to_one_bundle_and_sound_to_another(name: str, tmp_path: Path) -> None:
+    made = filmed(tmp_path / ("a.mkv" if name == "night.dat" else name), *H264, "-c:a", "aac")
+    path = made.rename(tmp_path / name)
+    pictures = list(open_source(str(path), ImagePreprocess(width=8, height=8)))
+    assert sum(isinstance(item, Frame) for item in pictures) == 10
+    sound = list(open_source(str(path), AudioPreprocess()))
+    samples = sum(len(item.samples) for item in sound if isinstance(item, AudioBlock))
+    assert 14_000 <= samples <= 18_000
+    address = parse_source(str(path))
+    assert address.gives("camera")
+    assert address.gives("microphone")
+
+
+def test_pictures_alone_are_no_sound_and_sound_alone_no_pictures(tmp_path: Path) -> None:
+    silent = make_video(tmp_path / "a.mp4", *H264, source=SHORT)
+    with pytest.raises(InputError, match=r"is for a microphone, but .*a\.mp4 is a video") as caught:
+        open_source(str(silent), AudioPreprocess())
+    assert caught.value.reason is Reason.SOURCE_MISMATCH
+    spoken = tmp_path / "spoken.mp4"
+    ffmpeg("-i", tone(tmp_path / "tone.wav"), spoken)
+    with pytest.raises(InputError, match="holds sound and no pictures") as caught:
+        open_source(str(spoken), ImagePreprocess(width=8, height=8))
+    assert caught.value.reason is Reason.SOURCE_MISMATCH
+    assert list(open_source(str(spoken), AudioPreprocess()))
+
+
+def test_an_option_of_the_pictures_is_none_of_the_sound(tmp_path: Path) -> None:
+    path = filmed(tmp_path / "a.mp4", *H264, "-c:a", "aac")
+    for text, wanted in (
+        (f"{path}?fps=5", AudioPreprocess()),
+        (f"{path}?channel=1", ImagePreprocess(width=8, height=8)),
+    ):
+        with pytest.raises(CallerError, match="= is not for") as caught:
+            open_source(text, wanted)
+        assert caught.value.reason is Reason.CONFIG_BAD
+    assert list(open_source(f"{path}?fps=5", ImagePreprocess(width=8, height=8)))
+    with pytest.raises(CallerError, match="damaged=hide: expected skip or conceal"):
+        parse_source(f"{path}?damaged=hide")
+
+
+def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
+    cover = make_video(tmp_path / "cover.jpg", "-frames:v", 1, source=SHORT)
+    song = tmp_path / "song.m4a"
+    ffmpeg("-i", tone(tmp_path / "tone.wav"), "-i", cover, "-map", 0, "-map", 1,
+           "-disposition:v", "attached_pic", "-c:v", "copy", song)  # fmt: skip
+    assert modalities_of(song) == {"microphone"}
+    assert parse_source(str(song.rename(tmp_path / "song.dat"))).kind == "audio"
+
+
+def test_a_single_picture_is_no_source_whatever_its_name(tmp_path: Path) -> None:
+    picture = make_video(tmp_path / "a.png", "-frames:v", 1, source=SHORT)
+    for name in ("a.png", "night", "night.dat"):
+        path = picture if name == "a.png" else Path(shutil.copy(picture, tmp_path / name))
+        with pytest.raises(CallerError, match="is no kind of source") as caught:
+            parse_source(str(path))
+        assert "galago classify takes single images" in caught.value.hint
+
+
+def test_a_named_pipe_is_not_read_to_find_out_what_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.dat")
+    assert content_of(tmp_path / "pipe.dat") is None
+    with pytest.raises(CallerError, match="is no kind of source"):
+        parse_source(str(tmp_path / "pipe.dat"))
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_make_it_stumble(data: bytes) -> None:
+    fd = os.memfd_create("content")
+    try:
+        os.write(fd, data)
+        assert content_of(Path(f"/proc/self/fd/{fd}")) in (None, "sound", "container", "picture")
+    finally:
+        os.close(fd)

@@ -1,0 +1,179 @@
+"""A part of a recording keeps the recording's own times and indexes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
+from galago_edge.sources.recording_digest import recording_sha256
+from galago_edge.sources.recording_part import RecordingPart
+from galago_edge.sources.stream_position import read_position
+from test_kit.listed import ListSource
+
+PIXELS = np.zeros((2, 2, 3), np.uint8)
+RATE_HZ = 16_000
+
+
+def frames(*times: int) -> list[Item]:
+    return [Frame(PIXELS, index, at_ns) for index, at_ns in enumerate(times)]
+
+
+def blocks(*lengths: int, first: int = 0) -> list[Item]:
+    items: list[Item] = []
+    for length in lengths:
+        samples = np.arange(first, first + length).astype(np.int16)
+        items.append(AudioBlock(samples, first, samples_to_ns(first, RATE_HZ), RATE_HZ))
+        first += length
+    return items
+
+
+def part(items: list[Item], **options: Any) -> list[Item]:
+    return list(RecordingPart(ListSource(items), **options))
+
+
+def test_frames_from_the_beginning_to_before_the_end_keep_index_and_time() -> None:
+    found = part(frames(0, 10, 20, 30), from_ns=10, to_ns=30)
+    assert [(item.index, item.captured_ns) for item in found if isinstance(item, Frame)] == [(1, 10), (2, 20)]
+
+
+def test_the_whole_is_handed_on_as_it_is() -> None:
+    items = [Notice("offset", 0, 0, {}), *frames(0, 10), Gap(10, 20, "missing"), Gap(20, 20, "drop")]
+    assert part(items) == items
+
+
+def test_what_lies_behind_the_end_is_not_read() -> None:
+    error = InputError(Reason.AUDIO_TRUNCATED, "cut off")
+    source = ListSource(frames(0, 10, 20), error)
+    assert len(list(RecordingPart(source, to_ns=15))) == 2
+    assert source.closed
+    with pytest.raises(InputError):
+        list(RecordingPart(ListSource(frames(0, 10, 20), error), from_ns=15))
+
+
+def test_gaps_are_cut_and_notices_of_the_whole_come_first() -> None:
+    items: list[Item] = [
+        Notice("rate", 0, 0, {"about": "the whole"}),
+        *frames(0),
+        Notice("unreadable", 1, 10, {"about": "a part"}),
+        Gap(10, 40, "unreadable"),
+        Frame(PIXELS, 4, 40),
+        Gap(50, 90, "missing"),
+        Frame(PIXELS, 9, 90),
+    ]
+    assert part(items, from_ns=30, to_ns=60) == [
+        items[0],
+        Gap(30, 40, "unreadable"),
+        items[4],
+        Gap(50, 60, "missing"),
+    ]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), max_size=12),
+    first=st.integers(0, 10**9),
+    cuts=st.lists(st.integers(0, 40 * 12 * 10**9 // RATE_HZ), min_size=1, max_size=6),
+)
+def test_parts_that_meet_give_every_sample_once_at_its_own_time(
+    lengths: list[int], first: int, cuts: list[int]
+) -> None:
+    items = blocks(*lengths, first=first)
+    begin_ns = samples_to_ns(first, RATE_HZ)
+    places = [0, *sorted(begin_ns + cut for cut in cuts)]
+    found: list[Item] = []
+    for from_ns, to_ns in zip(places, [*places[1:], None], strict=True):
+        found += part(items, from_ns=from_ns, to_ns=to_ns) if from_ns != to_ns else []
+    got: list[int] = []
+    for item in found:
+        assert isinstance(item, AudioBlock) and len(item.samples)
+        assert item.captured_ns == samples_to_ns(item.first_sample, RATE_HZ)
+        numbers = range(item.first_sample, item.first_sample + len(item.samples))
+        np.testing.assert_array_equal(item.samples, np.array(numbers).astype(np.int16))
+        got += numbers
+    assert got == list(range(first, first + sum(lengths)))
+
+
+def test_sound_begins_with_the_first_sample_that_is_not_before() -> None:
+    (block,) = part(blocks(RATE_HZ), from_ns=62_501)  # one sample is 62,500 ns
+    assert isinstance(block, AudioBlock) and block.first_sample == 2
+    (block,) = part(blocks(RATE_HZ), from_ns=62_500, to_ns=125_001)
+    assert isinstance(block, AudioBlock) and (block.first_sample, len(block.samples)) == (1, 2)
+
+
+def test_a_device_with_a_lower_rate_leaves_frames_out() -> None:
+    found = part(frames(*range(0, 10**9, 40_000_000)), fps=5)
+    assert [item.index for item in found if isinstance(item, Frame)] == [0, 5, 10, 15, 20]
+
+
+def test_the_description_says_which_part_of_what() -> None:
+    whole = RecordingPart(ListSource([]), sha256="ab")
+    assert whole.description() == {"kind": "list", "sha256": "ab"}
+    some = RecordingPart(ListSource([]), from_ns=1, to_ns=2, fps=5.0)
+    assert some.description() == {"kind": "list", "from_ns": 1, "to_ns": 2, "fps_limit": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "at_ns"),
+    [
+        *(("0", 0), ("90", 90 * 10**9), ("0.000000001", 1), ("1.0000000019", 1_000_000_001)),
+        *(("1:30", 90 * 10**9), ("01:02:03.5", 3_723_500_000_000), ("100:00:00", 360_000 * 10**9)),
+        ("90:00", 5_400 * 10**9),
+    ],
+)
+def test_positions(text: str, at_ns: int) -> None:
+    assert read_position(text) == at_ns
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1:60", "1:60:00", "1:2:3:4", "1e3", "nan", " 1", "1.", "½", "1:", "９"]
+)
+def test_what_is_no_position_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no time in a recording|60 at most"):
+        read_position(text)
+
+
+# the hash
+
+
+def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    assert recording_sha256(tmp_path / "a.wav") == hashlib.sha256(b"sound").hexdigest()
+    os.mkfifo(tmp_path / "pipe")
+    assert recording_sha256(tmp_path / "pipe") is None
+    assert recording_sha256(tmp_path / "none") is None
+
+
+def test_the_hash_of_a_folder_is_of_names_and_contents_and_nothing_else(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder, names in ((one, ("b.png", "a.png")), (other, ("a.png", "b.png"))):
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_bytes(name.encode())
+    (other / "notes.txt").write_text("nobody reads this")
+    before = recording_sha256(one)
+    assert before == recording_sha256(other)
+    (one / "times.csv").write_text("file,time_s\n")
+    timed = recording_sha256(one)
+    assert timed != before
+    (one / "b.png").rename(one / "c.png")
+    assert recording_sha256(one) != timed
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="coreutils are not installed")
+def test_the_shell_gives_the_same_hash_of_a_folder(tmp_path: Path) -> None:
+    for name in ("b.png", "a 1.JPG", "times.csv"):
+        (tmp_path / name).write_bytes(name.encode())
+    shell = subprocess.check_output(
+        ["sh", "-c", "sha256sum * | LC_ALL=C sort -k 2 | sha256sum"], cwd=tmp_path, text=True
+    )
+    assert recording_sha256(tmp_path) == shell.split()[0]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from galago_edge.contract.errors import InputError, Reason
+from galago_edge.sources import VideoFile
+from galago_edge.sources.media.container_end import is_cut_off
+from real_parts.media import ffmpeg
+from test_kit.videos import H264, MJPEG, REORDERED, cut, make_video, walk
+
+FRAGMENTED = ("-movflags", "frag_keyframe+empty_moov")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "promised_s"),
+    [
+        ("a.mkv", MJPEG, 12.0),
+        ("b.mkv", REORDERED, 12.0),
+        ("a.avi", MJPEG, 12.0),
+        ("b.avi", H264, 12.0),
+        ("a.mp4", (*H264, *FRAGMENTED), None),
+        ("a.flv", H264, 12.0),
+        ("a.ts", H264, None),
+        ("a.gif", (), None),
+        ("a.webm", ("-c:v", "libvpx"), 12.0),
+        ("a.wmv", (), None),
+    ],
+)
+def test_a_recording_that_is_cut_is_decided_to_its_end_and_then_said_to_be(
+    name: str, arguments: tuple[str, ...], promised_s: float | None, tmp_path: Path
+) -> None:
+    whole = make_video(tmp_path / name, *arguments)
+    wanted = walk(whole)
+    assert wanted.failure is None
+    assert not is_cut_off(whole)
+    walked = walk(cut(whole))
+    count = len(walked.hashes)
+    assert 40 <= count <= 110
+    assert walked.hashes[: count - 3] == wanted.hashes[: count - 3]
+    detail = walked.notice("truncated")
+    assert detail is not None
+    assert detail["frames"] == count
+    [(start, end)] = walked.gap_spans("truncated")
+    assert start == detail["to_ns"] / 1e9
+    assert start == pytest.approx(count / 10, abs=0.5)
+    if promised_s is not None:
+        assert end == pytest.approx(promised_s, abs=0.1)
+    assert isinstance(walked.failure, InputError)
+    assert walked.failure.reason is Reason.VIDEO_TRUNCATED
+    assert walked.failure.exit_code == 1
+    assert f"it holds {count} frames" in str(walked.failure)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.mkv", "a.avi", "a.mp4", "a.mov", "a.flv", "a.ts", "a.gif", "a.webm", "a.wmv"]
+)
+def test_a_whole_recording_does_not_seem_cut_and_a_cut_one_does_wherever(name: str, tmp_path: Path) -> None:
+    codec = {"avi": MJPEG, "gif": (), "wmv": (), "webm": ("-c:v", "libvpx")}.get(name[2:], H264)
+    whole = make_video(tmp_path / name, *codec, source="testsrc2=size=64x48:rate=10:duration=3")
+    assert not is_cut_off(whole)
+    for share in (0.3, 0.5, 0.77, 0.95):
+        assert is_cut_off(cut(whole, share)) or cut(whole, share).stat().st_size % 188 == 0
+
+
+def test_a_recording_that_was_written_to_a_pipe_promises_nothing_and_is_whole(tmp_path: Path) -> None:
+    whole = make_video(tmp_path / "a.mkv", *H264)
+    live = tmp_path / "live.mkv"
+    ffmpeg("-i", whole, "-c", "copy", "-live", 1, live)
+    assert walk(live).failure is None
+    walked = walk(cut(live))
+    assert walked.failure is not None
+    assert walked.failure.reason is Reason.VIDEO_TRUNCATED
+    [(start, end)] = walked.gap_spans("truncated")
+    assert start == end  # how much is missing, nobody knows
+
+
+def test_what_is_damaged_right_before_the_cut_belongs_to_the_cut(tmp_path: Path) -> None:
+    walked = walk(cut(make_video(tmp_path / "a.avi", *MJPEG)))
+    assert walked.gap_spans("unreadable") == []
+    assert walked.notice("unreadable") is None
+    assert "damaged_frames" not in walked.summary
+
+
+def test_an_mp4_without_its_index_is_one_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match="is not a video that can be decoded, or its index is missing"):
+        VideoFile(cut(make_video(tmp_path / "a.mp4", *H264)))
+    assert capfd.readouterr().err == ""
+
+
+def test_sound_that_is_longer_than_its_pictures_is_no_missing_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    ffmpeg(
+        *(
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=64x48:rate=10:duration=3",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=duration=9",
+        ),
+        *(*H264, "-c:a", "aac", path),
+    )
+    walked = walk(path)
+    assert len(walked.hashes) == 30
+    assert walked.failure is None
