@@ -26,8 +26,8 @@ from galago_edge.sources.view_memory import Known, KnownLight, ViewMemory
 from galago_edge.sources.view_picture import COLUMNS, FAINT, ROWS, Int32s, View, ViewSampler, middle
 from galago_edge.sources.view_shift import Shift, find_shift
 
-LOOK_NS = NS_PER_S
-"""At most one look a second."""
+LOOK_NS, JUDGE_NS = NS_PER_S, 2 * NS_PER_S
+"""At most one look a second, of which every other one is judged; the picture is followed by all."""
 STEP_NS = 10 * NS_PER_S
 """One picture in so long is learned."""
 LEARNING_NS = 24 * 3600 * NS_PER_S
@@ -42,7 +42,7 @@ _STRENGTH = 1_500 * FAINT
 """A tile is judged where its known edges are half as high again, in this light, as what is seen at all ..."""
 _STRENGTH_OF_NOISE = 12
 """... and higher than 0.6 times what the usual noise leaves in a cell, from units of 1/3200 level."""
-_MISSING, _STILL_MISSING = 250, 210
+_MISSING, _STILL_MISSING = 300, 250
 """Thousandths of the known edges that are not seen, to begin a doubt and to keep it up."""
 _DIM, _DARK, _DARK_PRESENT = 700, 300, 300
 """Thousandths of the usual light, in the brighter tiles: where it is dim a blur must be everywhere, and
@@ -54,10 +54,10 @@ makes up for it. One level of noise is none."""
 _NEAR = 150
 """Thousandths missing from which on another light is looked for, or learned."""
 _PRESENT_OF_10 = 3
-_PRESENT, _ALL_PRESENT = 600, 900
+_PRESENT, _DIM_PRESENT, _ALL_PRESENT = 600, 800, 900
 """New light leaves so many tiles with three tenths at least of what is usual; what hides them does not."""
 _SHARP = 750
-_BLURRED, _ALL_BLURRED = 600, 900
+_BLURRED, _ALL_BLURRED = 500, 900
 """Thousandths of the tiles that show a blur; more of them as long as not every light of a day was met."""
 _LONG_SEEN = 150
 """Thousandths of their usual height that long edges must have to tell a blur by them."""
@@ -118,6 +118,7 @@ class CameraView:
         self._sampler = ViewSampler(shape)
         self._last_ns: int | None = None
         self._learned_ns: int | None = None
+        self._judged_ns: int | None = None
         self._counted_ns: int | None = None
         self._blur_ns: int | None = None
         self._blurred, self._sharp = 0, 1_000
@@ -130,10 +131,10 @@ class CameraView:
     def interrupted(self) -> None:
         """Begin anew with the next picture; what was learned stays."""
         self._sampler.forget()
-        self._last_ns = None
+        self._last_ns = self._judged_ns = None
 
     def look(self, pixels: npt.NDArray[np.uint8], ns: int, *, learn: bool) -> Glance | None:
-        """Judge a picture, and learn from it if nothing is suspicious; None when the last look was just now.
+        """Judge a picture, and learn from it if nothing is suspicious; None when the last one was just now.
 
         Args:
             pixels: uint8, BGR, of the shape that was given.
@@ -144,7 +145,11 @@ class CameraView:
         if self._last_ns is not None and 0 <= passed_ns < LOOK_NS:
             return None
         self._last_ns = ns
-        view = self._sampler.look(pixels, passed_ns)
+        judged = self._judged_ns is None or not 0 <= ns - self._judged_ns < JUDGE_NS
+        view = self._sampler.look(pixels, passed_ns, judged=judged)
+        if view is None:
+            return None
+        self._judged_ns = ns
         if self._counted_ns is not None:
             self.memory.watched_ns += min(max(ns - self._counted_ns, 0), _LONGEST_PAUSE_NS)
         self._counted_ns = ns
@@ -207,7 +212,7 @@ class CameraView:
         """Tell whether a picture looks otherwise because its light is one that was never met before."""
         if not self._settled and (seen.light.colorless is not colorless or seen.present >= _PRESENT):
             return True
-        return seen.present >= _ALL_PRESENT
+        return seen.present >= (_ALL_PRESENT if seen.lit >= _DIM else _DIM_PRESENT)
 
     @property
     def _settled(self) -> bool:

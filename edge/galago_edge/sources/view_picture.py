@@ -88,12 +88,13 @@ class ViewSampler:
         """Begin anew with the next picture."""
         self._samples = None
 
-    def look(self, pixels: npt.NDArray[np.uint8], passed_ns: int) -> View:
-        """Return what is seen, with what was seen before it.
+    def look(self, pixels: npt.NDArray[np.uint8], passed_ns: int, *, judged: bool = True) -> View | None:
+        """Return what is seen, with what was seen before it; None when it is not ``judged``.
 
         Args:
             pixels: uint8, BGR, of the shape that was given.
             passed_ns: Stream time since the last look.
+            judged: Whether anybody wants to know; else the samples follow the picture, which costs less.
         """
         flat = pixels.reshape(-1)
         fresh = flat.take(self._green).astype(np.int16)
@@ -104,9 +105,12 @@ class ViewSampler:
         else:
             pace = next((bits for least, bits in _PACES if passed_ns >= least), _SLOWEST)
             change = fresh - self._samples
-            noise = middle(tile_sums(np.abs(change[0, 1] - change[0, 0])[:-1, :-1]))
+            if judged:
+                noise = middle(cell_sums(np.abs(change[0, 1] - change[0, 0])))
             change >>= pace
             self._samples += change
+        if not judged:
+            return None
         others = flat.take(self._colors).astype(np.int16)
         colors = int(np.abs(others[1:] - others[0]).sum())
         return view_of(self._samples, fresh, noise, colors <= 2 * _COLORLESS * others.shape[1])
@@ -129,7 +133,7 @@ def view_of(samples: Int16s, fresh: Int16s, noise: int | None = None, colorless:
     least = np.maximum(structure >> 2, FAINT).astype(np.int16)
     limit = least.repeat(TILE_SIDE, axis=1).repeat(TILE_SIDE, axis=0)
     signs = (edges > limit).view(np.int8) - (edges < -limit).view(np.int8)
-    bright = tile_sums(corner) // TILE_SIDE**2
+    bright = cell_sums(cells) // TILE_SIDE**2
     return View(samples, fresh, signs, noise, structure, bright, colorless)
 
 
@@ -165,21 +169,27 @@ def middle(values: npt.NDArray[Any]) -> int:
 
 
 _ADD_ROWS = np.eye(TILE_ROWS, dtype=np.float32).repeat(TILE_SIDE, axis=1)
+_ADD_CELL_ROWS = np.pad(_ADD_ROWS, ((0, 0), (0, 1)))
 _ADD_ROWS_TWICE = np.hstack([_ADD_ROWS, _ADD_ROWS])
 _ADD_ROWS_EACH = np.eye(2 * TILE_ROWS, dtype=np.float32).repeat(TILE_SIDE, axis=1)
 _ADD_COLUMNS = np.eye(TILE_COLUMNS, dtype=np.float32).repeat(TILE_SIDE, axis=0)
+_ADD_CELL_COLUMNS = np.pad(_ADD_COLUMNS, ((0, 1), (0, 0)))
 
 
-def tile_sums(values: npt.NDArray[Any]) -> Int32s:
-    """Return the sum of each tile, shape ``(TILE_ROWS, TILE_COLUMNS)``.
+def cell_sums(values: npt.NDArray[Any]) -> Int32s:
+    """Return the sum of each tile, shape ``(TILE_ROWS, TILE_COLUMNS)``, without the last row and column.
 
-    ``values``: integers of any type, shape ``(ROWS, COLUMNS)``; a tile's sizes sum up to less than 2**24.
+    ``values``: integers of any type, shape ``(ROWS + 1, COLUMNS + 1)``; a tile's sum up to less than 2**24.
     """
-    return _tiles(_ADD_ROWS, values)
+    found: Int32s = (_ADD_CELL_ROWS @ values.astype(np.float32) @ _ADD_CELL_COLUMNS).astype(np.int32)
+    return found
 
 
 def sums_of_both(values: npt.NDArray[Any]) -> Int32s:
-    """Return the sum of each tile over both planes; ``values``: as there, shape ``(2, ROWS, COLUMNS)``."""
+    """Return the sum of each tile over both planes.
+
+    ``values``: integers of any type, shape ``(2, ROWS, COLUMNS)``; a tile's sum up to less than 2**24.
+    """
     return _tiles(_ADD_ROWS_TWICE, values.reshape(2 * ROWS, COLUMNS))
 
 
