@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -48,6 +47,19 @@ TICK_S = 0.0011
 """Matroska and FLV count milliseconds."""
 SAMPLES_OFF = 2
 """Converters of rates round the last sample up or down."""
+_MEASURED = """
+import atexit, runpy, sys
+from pathlib import Path
+
+def tell():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    print(next(line for line in lines if line.startswith("VmHWM")), file=sys.stderr)
+
+atexit.register(tell)
+runpy.run_module("galago_edge", run_name="__main__", alter_sys=True)
+"""
+"""A command that tells the peak of its memory at its end; the system's figure for a child that was started
+by a large process holds that one's memory too."""
 MEMORY_MB = 24.0
 """So much more a replay of a long recording may hold than one of a minute."""
 
@@ -73,18 +85,14 @@ class Replayed:
 
 def replayed(source: str, bundle: Path, out: Path) -> Replayed:
     """Run ``galago replay`` on ``source``."""
-    command = [sys.executable, "-m", "galago_edge", "replay", source, "--bundle", str(bundle)]
-    with out.with_suffix(".err").open("w+b") as error:
-        child = subprocess.Popen(
-            [*command, "--scores", "--out", str(out)], stdout=subprocess.DEVNULL, stderr=error, cwd=ROOT
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)  # it is gone: nobody may wait for it again
-        error.seek(0)
-        said = error.read().decode("utf-8", "replace")
+    command = [sys.executable, "-c", _MEASURED, "replay", source, "--bundle", str(bundle)]
+    done = subprocess.run(
+        [*command, "--scores", "--out", str(out)], capture_output=True, check=False, cwd=ROOT
+    )
+    said, _, peak_kib = done.stderr.decode("utf-8", "replace").rpartition("VmHWM:")
     data = out.read_bytes() if out.exists() else b""
     records = [json.loads(line) for line in data.splitlines()]
-    return Replayed(child.returncode, said, data, usage.ru_maxrss / 1024, records)
+    return Replayed(done.returncode, said, data, float(peak_kib.split()[0]) / 1024, records)
 
 
 def bundles(folder: Path) -> dict[Modality, Path]:

@@ -1,6 +1,21 @@
-"""``python -m galago_edge`` is the ``galago`` command."""
+"""``python -m galago_edge`` is the ``galago`` command, and so is what is installed under that name.
 
-from galago_edge.commands.cli import main
+Nothing is imported before :func:`main` that takes time: Ctrl+C before that is Python's own to answer.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Run the command; Ctrl+C while it is still being loaded ends it as later: one line and 130."""
+    try:
+        from galago_edge.commands.cli import main as command
+
+        command()
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted\n")
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

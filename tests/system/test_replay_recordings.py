@@ -207,8 +207,8 @@ def test_a_recording_that_is_shorter_than_a_window_is_said_and_fails(
     assert piped.returncode == 1
     needed = TINY_AUDIO.window_samples
     assert piped.stderr.decode().splitlines()[0] == (
-        f"Error: - holds {samples} samples without a gap, expected at least {needed}, for one window "
-        "[SOURCE_TOO_SHORT]"
+        f"Error: standard input holds {samples} samples without a gap, expected at least {needed}, "
+        "for one window [SOURCE_TOO_SHORT]"
     )
     *_, notice, last = records(piped.stdout)
     assert isinstance(notice, StateRecord) and isinstance(last, StateRecord)
@@ -292,6 +292,16 @@ def test_a_bad_source_is_one_line_and_leaves_the_old_output_whole(
     assert error.startswith("Error: ") and error.endswith(f"[{reason}]")
     assert len(hint) == 1 and hint[0].startswith("Hint: ")
     assert out.read_text() == "old\n"
+
+
+def test_what_is_no_video_is_not_called_one(camera: Path, microphone: Path, tmp_path: Path) -> None:
+    path = tmp_path / "empty.mp4"
+    path.touch()
+    result = galago("replay", path, "--bundle", camera)
+    assert "empty.mp4 is not a video: it is empty [VIDEO_UNREADABLE]" in result.stderr
+    path.write_text("I am no video")
+    result = galago("replay", path, "--bundle", microphone)
+    assert "called like a video and holds nothing that is known [SOURCE_MISMATCH]" in result.stderr
 
 
 def test_a_camera_bundle_refuses_a_sound(recording: Path, camera: Path) -> None:
@@ -397,9 +407,16 @@ def test_a_part_of_a_video_has_the_indexes_and_times_of_the_whole(video: Path, c
 
 
 def test_a_part_without_a_window_is_too_short(recording: Path, microphone: Path) -> None:
-    for part in (("--from", "7"), ("--from", "1", "--to", "1.01")):
+    for part, said, hint in (
+        (("--from", "7"), "from 7 s to its end holds 0 samples", "it may begin behind the end"),
+        (("--from", "1", "--to", "1.01"), "from 1 s to 1.01 s holds 160 samples", "choose a longer part"),
+        (("--to", "0.01"), "from 0 s to 0.01 s holds 160 samples", "choose a longer part"),
+    ):
         result = galago("replay", recording, "--bundle", microphone, *part)
-        assert result.exit_code == 1 and "[SOURCE_TOO_SHORT]" in result.stderr
+        error, advice = result.stderr.splitlines()
+        assert result.exit_code == 1 and error.endswith("[SOURCE_TOO_SHORT]")
+        assert error.startswith(f"Error: the part of {recording.name} {said}")
+        assert advice.startswith(f"Hint: {hint}")
 
 
 def test_the_time_of_the_first_sample_gives_every_record_its_wall_time(
@@ -442,6 +459,20 @@ address = "camera:rtsp://${CAMERA_USER}:${CAMERA_PASSWORD}@10.0.0.7/live"
 fps = 5
 rotate = 180
 mask = [[0.0, 0.0, 1.0, 0.5]]
+[source.gate]
+address = "camera:rtsp://10.0.0.8/live"
+user = "anna"
+password_env = "A_VARIABLE_OF_THE_DEVICE"
+[source.back]
+address = "camera:rtsp://10.0.0.9/live"
+user = "anna"
+password_file = "not_here.txt"
+[source.side]
+address = "camera:${CAMERA_URL}"
+user = "anna"
+password = "${A_SECRET_OF_THE_DEVICE}"
+[source.front]
+address = "${FRONT_ADDRESS}"
 [[stream]]
 name = "door"
 source = "yard"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import subprocess
 import sys
@@ -67,3 +68,27 @@ def test_ctrl_c_ends_any_command_with_one_line_and_exit_130(
 def galago(stdout: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "galago_edge", *arguments]
     return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=300)
+
+
+@pytest.mark.parametrize(
+    "call", [("-m", "galago_edge"), ("-c", "from galago_edge.__main__ import main; main()")]
+)
+def test_ctrl_c_while_a_command_still_loads_is_one_line_and_exit_130(
+    call: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")  # as if it came right then
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, *call, "doctor"],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted\n")
+
+
+def test_the_installed_command_begins_where_ctrl_c_is_minded() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[2] / "edge" / "setup.cfg")
+    assert "galago = galago_edge.__main__:main" in setup["options.entry_points"]["console_scripts"]

@@ -83,7 +83,7 @@ def test_the_same_file_gives_the_same_names_after_every_start(tmp_path: Path) ->
         ('address = "camera:http://h/"\npassword = "hunter2"', "password without user"),
         (
             'address = "camera:http://h/"\nuser = "a"\npassword = "hunter2"\npassword_file = "x"',
-            "say the password in one way",
+            r"\[source.yard\]: password and password_file: say the password in one way",
         ),
         ('address = "camera:http://h/"\nuser = "a"\npassword_env = "NOT_SET"', "has no variable NOT_SET"),
     ],

@@ -364,3 +364,11 @@ def test_two_hours_need_no_more_memory_than_a_minute(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert heard == 2 * 3600 * RATE_HZ
     assert most < 16 << 20
+
+
+def test_eight_channels_in_planes_of_their_own_are_read(tmp_path: Path) -> None:
+    """PyAV shows nine planes of them."""
+    eight = "pan=7.1|" + "|".join(f"c{channel}=c0" for channel in range(8))
+    path = tmp_path / "eight.wv"
+    ffmpeg("-f", "lavfi", "-i", "sine=f=440:r=48000:d=1", "-af", eight, "-c:a", "wavpack", path)
+    assert len(read_audio(path, RATE_HZ)) == RATE_HZ

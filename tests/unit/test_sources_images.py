@@ -176,12 +176,12 @@ def test_a_hundred_and_twenty_numbers_with_thirty_missing_keep_their_times(tmp_p
 
 
 def test_what_does_not_fit_the_numbering_is_named_and_left_out(tmp_path: Path) -> None:
-    write(tmp_path, "img1.png", "img2.png", "img5.png", "Thumbs.jpg", "img2_thumb.png")
+    write(tmp_path, "img1.png", "img2.png", "img5.png", "Thumbs.jpg", "img12_thumb.png")
     (tmp_path / "img3.png").mkdir()
-    os.mkfifo(tmp_path / "img4.png")
+    os.mkfifo(tmp_path / "img10.png")
     source = ImageFolder(tmp_path)
     notice, *frames = source
-    strays = ["Thumbs.jpg", "img2_thumb.png", "img3.png", "img4.png"]
+    strays = ["Thumbs.jpg", "img3.png", "img10.png", "img12_thumb.png"]
     assert notice == Notice("stray_files", 0, 0, {"files": strays, "count": 4})
     assert [item.index for item in frames if isinstance(item, Frame)] == [0, 1, 4]
     assert source.summary()["strays"] == 4

@@ -6,9 +6,11 @@ import hashlib
 import os
 import shutil
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,9 +18,13 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
+from galago_edge.sources.audio_file import AudioFile
+from galago_edge.sources.image_folder import ImageFolder
+from galago_edge.sources.recording_damage import DamagedError
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.recording_part import RecordingPart
 from galago_edge.sources.stream_position import read_position
+from test_kit import wav_bytes
 from test_kit.listed import ListSource
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
@@ -71,12 +77,88 @@ def test_gaps_are_cut_and_notices_of_the_whole_come_first() -> None:
         Gap(50, 90, "missing"),
         Frame(PIXELS, 9, 90),
     ]
-    assert part(items, from_ns=30, to_ns=60) == [
+    found: list[Item] = []
+    with pytest.raises(InputError, match="1 place of the part"):
+        found.extend(RecordingPart(ListSource(items), from_ns=30, to_ns=60))
+    assert found == [
         items[0],
+        items[2],
         Gap(30, 40, "unreadable"),
         items[4],
         Gap(50, 60, "missing"),
     ]
+
+
+DAMAGED: list[Item] = [
+    *frames(0, 10),
+    Notice("unreadable", 2, 20, {"frames": 3}),
+    Gap(20, 50, "unreadable"),
+    Frame(PIXELS, 5, 50),
+    Frame(PIXELS, 6, 60),
+    Notice("truncated", 7, 70, {"frames": 4}),
+    Gap(70, 90, "truncated"),
+]
+AT_THE_END = DamagedError(Reason.VIDEO_TRUNCATED, "it ends early")
+
+
+class CountedSource(ListSource):
+    def summary(self) -> dict[str, Any]:
+        return {"decoded_frames": 4, "damaged_frames": 3}
+
+
+@pytest.mark.parametrize(
+    ("from_ns", "to_ns", "reason", "states", "damaged"),
+    [
+        (0, 20, None, [], 0),
+        (0, 60, "VIDEO_UNREADABLE", ["unreadable"], 3),  # the end was not read
+        (0, 41, "VIDEO_UNREADABLE", ["unreadable"], 3),
+        (40, 55, "VIDEO_UNREADABLE", ["unreadable"], 1),  # begins inside
+        (40, None, "VIDEO_TRUNCATED", ["unreadable", "truncated"], 1),
+        (50, 70, None, [], 0),  # damage before it is another part's
+        (50, None, "VIDEO_TRUNCATED", ["truncated"], 0),
+        (80, 85, "VIDEO_TRUNCATED", ["truncated"], 0),  # behind the cut
+        (200, None, "VIDEO_TRUNCATED", ["truncated"], 0),
+        (0, None, "VIDEO_TRUNCATED", ["unreadable", "truncated"], 3),
+    ],
+)
+def test_a_part_fails_by_the_damage_that_is_in_it_and_counts_no_other(
+    from_ns: int, to_ns: int | None, reason: str | None, states: list[str], damaged: int
+) -> None:
+    wanted = RecordingPart(CountedSource(DAMAGED, AT_THE_END), from_ns=from_ns, to_ns=to_ns)
+    found: list[Item] = []
+    failure: InputError | None = None
+    try:
+        found.extend(wanted)
+    except InputError as error:
+        failure = error
+    assert (None if failure is None else str(failure.reason)) == reason
+    assert [item.state for item in found if isinstance(item, Notice)] == states
+    assert wanted.summary().get("damaged_frames", 0) == damaged
+    for item in found:
+        if isinstance(item, Gap):
+            assert from_ns <= item.from_ns and item.to_ns <= (to_ns or 90)
+
+
+def test_what_is_wrong_without_a_place_fails_a_part_behind_other_damage() -> None:
+    too_large = InputError(Reason.VIDEO_UNREADABLE, "a picture is too large")
+    with pytest.raises(InputError, match="too large"):
+        list(RecordingPart(ListSource(DAMAGED[:5], too_large), from_ns=50))
+
+
+def test_a_damaged_picture_of_a_folder_fails_the_part_that_it_is_in(tmp_path: Path) -> None:
+    for number in range(6):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), PIXELS)
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    outcomes: list[tuple[str | None, int]] = []
+    for from_s, to_s in ((0, 2), (0, 4), (3, 6), (2, 6)):
+        wanted = RecordingPart(ImageFolder(tmp_path, Fraction(1)), from_ns=from_s * 10**9, to_ns=to_s * 10**9)
+        reason = None
+        try:
+            list(wanted)
+        except InputError as error:
+            reason = str(error.reason)
+        outcomes.append((reason, wanted.summary()["unreadable"]))
+    assert outcomes == [(None, 0), ("IMAGE_UNREADABLE", 1), (None, 0), ("IMAGE_UNREADABLE", 1)]
 
 
 @given(
@@ -135,10 +217,10 @@ def test_positions(text: str, at_ns: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "-1", "1:60", "1:60:00", "1:2:3:4", "1e3", "nan", " 1", "1.", "½", "1:", "９"]
+    "text", ["", "-1", "1:75", "1:60", "1:60:00", "1:2:3:4", "1e3", "nan", " 1", "1.", "½", "1:", "９"]
 )
 def test_what_is_no_position_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"no time in a recording|60 at most"):
+    with pytest.raises(ValueError, match=r"no time in a recording|(75|60) \w+, expected less than 60"):
         read_position(text)
 
 
@@ -177,3 +259,16 @@ def test_the_shell_gives_the_same_hash_of_a_folder(tmp_path: Path) -> None:
         ["sh", "-c", "sha256sum * | LC_ALL=C sort -k 2 | sha256sum"], cwd=tmp_path, text=True
     )
     assert recording_sha256(tmp_path) == shell.split()[0]
+
+
+def test_a_part_behind_the_end_of_a_sound_that_is_cut_off_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav_bytes(np.ones(2 * RATE_HZ, np.int16), RATE_HZ)[: 44 + 2 * RATE_HZ])  # 1 s of 2
+    before = RecordingPart(AudioFile(path, RATE_HZ), to_ns=10**9)
+    assert sum(len(item.samples) for item in before if isinstance(item, AudioBlock)) == RATE_HZ
+    found: list[Item] = []
+    with pytest.raises(InputError) as caught:
+        found.extend(RecordingPart(AudioFile(path, RATE_HZ), from_ns=1_500_000_000, to_ns=3 * 10**9))
+    assert caught.value.reason == Reason.AUDIO_TRUNCATED
+    assert [item.state for item in found if isinstance(item, Notice)] == ["truncated"]
+    assert found[1:] == [Gap(1_500_000_000, 2 * 10**9, "truncated")]

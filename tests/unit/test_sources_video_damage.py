@@ -12,6 +12,7 @@ from galago_edge.contract.errors import InputError, Reason
 from galago_edge.sources import VideoFile, decode_image
 from galago_edge.sources.media.picture_decoder import Damage, Picture, PictureDecoder
 from galago_edge.sources.media.recording_container import RecordingContainer
+from galago_edge.sources.recording_part import RecordingPart
 from real_parts.media import ffmpeg_output
 from test_kit.videos import H264, HEVC, MJPEG, MOVING, REORDERED, Walked, damage, make_video, walk
 
@@ -260,3 +261,74 @@ def test_what_fills_a_jpeg_up_is_no_damage_and_data_that_is_left_over_is(
     got = walk(file, rate=Fraction(10))
     assert len(got.indexes) == (3 if whole else 2)
     assert (got.failure is None) is whole
+
+
+def test_a_part_of_a_damaged_video_fails_by_the_damage_in_it_alone(tmp_path: Path) -> None:
+    path = zeroed(make_video(tmp_path / "v.avi", *MJPEG), 10)  # from 1 s to 1.1 s
+    outcomes: list[tuple[str | None, int]] = []
+    for from_ms, to_ms in ((0, 1000), (0, 1500), (500, 1050), (1100, None)):
+        from_ns, to_ns = from_ms * 10**6, None if to_ms is None else to_ms * 10**6
+        wanted = RecordingPart(VideoFile(path), from_ns=from_ns, to_ns=to_ns)
+        reason = None
+        try:
+            list(wanted)
+        except InputError as error:
+            reason = str(error.reason)
+        outcomes.append((reason, wanted.summary().get("damaged_frames", 0)))
+    assert outcomes == [(None, 0), ("VIDEO_UNREADABLE", 1), ("VIDEO_UNREADABLE", 1), (None, 0)]
+
+
+def decoded_promptly(path: Path) -> list[list[Picture | Damage]]:
+    """What each packet gives in a live stream."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        decoder = PictureDecoder(stream, "a", largest_pixels=1 << 24, prompt=True)
+        given = [list(decoder.decode(packet)) for packet in container.demux(stream) if packet.size]
+        return [*given, list(decoder.flush())]
+
+
+def test_a_live_stream_with_reordered_pictures_gives_them_one_by_one_and_not_in_bursts(
+    tmp_path: Path,
+) -> None:
+    path = make_video(tmp_path / "a.mkv", *REORDERED)
+    *given, _ = decoded_promptly(path)
+    assert max(map(len, given)) <= 2
+    every = [one for found in decoded_promptly(path) for one in found]
+    assert len(every) == 120 and all(isinstance(one, Picture) for one in every)
+
+
+def test_a_live_stream_leaves_out_what_follows_a_damaged_picture_up_to_the_next_key_frame(
+    tmp_path: Path,
+) -> None:
+    path = make_video(tmp_path / "a.mkv", *REORDERED)
+    found = [one for given in decoded_promptly(zeroed(path, 40)) for one in given]
+    exact = walk(zeroed(path, 40)).times_ns
+    shown = sum(isinstance(one, Picture) for one in found)
+    assert len(exact) <= shown <= len(exact) + 3  # those that are shown before it may rely on it
+    assert shown < 120
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        ("-c:v", "libx264", "-bf", "3", "-x264-params", "open-gop=1:keyint=30:b-adapt=0"),
+        ("-c:v", "libx265", "-x265-params", "log-level=none:keyint=30:bframes=3:b-adapt=0"),
+        ("-c:v", "mpeg2video", "-r", "25", "-g", "12", "-bf", "2"),
+    ],
+    ids=["h264", "hevc", "mpeg2"],
+)
+def test_a_live_stream_joined_in_the_middle_shows_everything_from_the_first_key_frame_on(
+    codec: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = make_video(tmp_path / "a.ts", *codec)
+
+    def shown(prompt: bool) -> list[int | None]:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            decoder = PictureDecoder(stream, "a", largest_pixels=1 << 24, prompt=prompt)
+            packets = [packet for packet in container.demux(stream) if packet.size][7:]
+            given = [one for packet in packets for one in decoder.decode(packet)] + list(decoder.flush())
+        return [one.pts for one in given if isinstance(one, Picture)]
+
+    assert shown(True) == shown(False)
+    assert len(shown(True)) > 60

@@ -50,7 +50,7 @@ def test_a_recording_that_is_cut_is_decided_to_its_end_and_then_said_to_be(
     assert isinstance(walked.failure, InputError)
     assert walked.failure.reason is Reason.VIDEO_TRUNCATED
     assert walked.failure.exit_code == 1
-    assert f"it holds {count} frames" in str(walked.failure)
+    assert f"it holds {count} frames, {start:.3f} s" in str(walked.failure)  # as the record says
 
 
 @pytest.mark.parametrize(

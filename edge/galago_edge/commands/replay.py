@@ -148,7 +148,7 @@ def _overrides(config: Path, name: str | None) -> dict[str, Any]:
 
     from galago_edge.service.configuration import read_config, source_of
 
-    settings = read_config(config, _Unset())
+    settings = read_config(config, None)
     streams = {stream.name: stream for stream in settings.stream}
     chosen = name if name is not None else next(iter(streams)) if len(streams) == 1 else None
     if chosen not in streams:
@@ -165,10 +165,3 @@ def _overrides(config: Path, name: str | None) -> dict[str, Any]:
     }
     max_fps = None if source.fps is UNSET else source.fps
     return {"name": chosen, "thresholds": stream.threshold_overrides(), "max_fps": max_fps} | view
-
-
-class _Unset(dict[str, str]):
-    """An environment without the device's secrets, which a replay has no use for."""
-
-    def __missing__(self, name: str) -> str:
-        return f"${{{name}}}"

@@ -109,7 +109,7 @@ class SourceSettings(LoginTable, frozen=True, kw_only=True):
 
     address: Annotated[str, msgspec.Meta(min_length=1)]
     """As ``galago_edge.sources.address`` reads it."""
-    fps: Annotated[float, msgspec.Meta(gt=0.0, le=1_000.0)] | UnsetType = UNSET
+    fps: Annotated[float, msgspec.Meta(ge=0.001, le=1_000.0)] | UnsetType = UNSET
     """Frames above this rate are not even decoded."""
     transport: Literal["tcp", "udp"] = "tcp"
     """How an RTSP camera sends; over UDP what is lost on the way damages pictures."""

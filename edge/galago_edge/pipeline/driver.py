@@ -8,7 +8,7 @@ from typing import Protocol
 
 from galago_edge.contract.errors import GalagoError, InputError, Reason
 from galago_edge.contract.records import Record
-from galago_edge.contract.streams import Item, Notice
+from galago_edge.contract.streams import NS_PER_S, Item, Notice
 from galago_edge.pipeline.stream import TooShort
 from galago_edge.sources import Source
 
@@ -89,11 +89,22 @@ def batches(source: Source, stream: Decides, whole: Callable[[], bool] = lambda:
 
 
 def _too_short(source: Source, short: TooShort, unit: str) -> InputError:
-    name = source.description().get("name", "the recording")
+    said = source.description()
+    name = str(said.get("name", "the recording"))
+    if said.get("kind") == "pipe":
+        name = "standard input"
+    hint = "record longer, or use a bundle with a shorter window"
+    if "from_ns" in said or "to_ns" in said:
+        from_ns, to_ns = said.get("from_ns", 0), said.get("to_ns")
+        end = "its end" if to_ns is None else f"{to_ns / NS_PER_S:g} s"
+        name = f"the part of {name} from {from_ns / NS_PER_S:g} s to {end}"
+        hint = "choose a longer part, or use a bundle with a shorter window"
+        if not short.found and from_ns:
+            hint = "it may begin behind the end of the recording, or lie in a gap: choose another part"
     return InputError(
         Reason.SOURCE_TOO_SHORT,
         f"{name} holds {short.found} {unit} without a gap, expected at least {short.needed}, for one window",
-        hint="record longer, choose a longer part, or use a bundle with a shorter window",
+        hint=hint,
     )
 
 

@@ -23,18 +23,25 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 DOCS = "docs/configuration.md"
 
 
-def read_config(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+def read_config(path: Path, environment: Mapping[str, str] | None = os.environ) -> Settings:
     """Read ``galago.toml``. Relative paths start at its folder.
+
+    Without an ``environment`` every ``${NAME}`` stays as it is, and logins are not looked at: for those who
+    have no use for the device's secrets.
 
     Raises:
         CallerError: CONFIG_BAD; no such file, an unknown key, a bad value, a variable that is not set, or
             streams that cannot run side by side.
     """
-    tables = load_toml(path, dict[str, Any], edit=_substituting(environment, path))
+    edit = None if environment is None else _substituting(environment, path)
+    tables = load_toml(path, dict[str, Any], edit=edit)
     try:
         settings = settings_of(tables)
     except msgspec.ValidationError as error:
-        raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=f"see {DOCS} for every key") from None
+        at = _bad_source(tables) if "$.source" in str(error) else ""
+        raise CallerError(
+            Reason.CONFIG_BAD, f"{path}: {at}{error}", hint=f"see {DOCS} for every key"
+        ) from None
     folder = path.parent
     named = {name: _anchored_table(source, folder) for name, source in settings.source.items()}
     streams = tuple(
@@ -48,12 +55,24 @@ def read_config(path: Path, environment: Mapping[str, str] = os.environ) -> Sett
         "stream": checked(streams, named),
         "sinks": anchored(settings.sinks, folder),
     }
-    _check_logins(path, settings, environment)
+    if environment is not None:
+        _check_logins(path, settings, environment)
     if settings.spool.dir:
         changes["spool"] = msgspec.structs.replace(settings.spool, dir=str(folder / settings.spool.dir))
     if settings.samples is not None:
         changes["samples"] = msgspec.structs.replace(settings.samples, dir=str(folder / settings.samples.dir))
     return with_named_sources(msgspec.structs.replace(settings, **changes))
+
+
+def _bad_source(tables: dict[str, Any]) -> str:
+    """Return which source's table is wrong, with a colon: the error itself has "..." for its name."""
+    named = tables.get("source")
+    for name, table in named.items() if isinstance(named, dict) else ():
+        try:
+            msgspec.convert(table, SourceSettings)
+        except msgspec.ValidationError:
+            return f"[source.{name}]: "
+    return ""
 
 
 def read_option(text: str) -> StreamSettings:

@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl
 
 from galago_edge.contract.errors import CallerError, Reason
 
+LOWEST_RATE = Fraction(1, 1000)
+"""A picture in a quarter of an hour: times in nanoseconds must fit 64 bits for any number of pictures."""
 OptionReader = Callable[[str], Any]
 """Returns an option's value. Raises ValueError, which says what was expected."""
 
@@ -20,8 +22,8 @@ def frame_rate(text: str) -> Fraction:
         ValueError, ZeroDivisionError: It is none.
     """
     rate = Fraction(text)
-    if not 0 < rate <= 1000:
-        raise ValueError("a frame rate is above 0 and at most 1000")
+    if not LOWEST_RATE <= rate <= 1000:
+        raise ValueError("a frame rate is at least 1/1000 and at most 1000")
     return rate
 
 

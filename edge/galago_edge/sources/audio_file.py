@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.errors import GalagoError, InputError, LinkError, Reason, disk_error
+from galago_edge.contract.errors import GalagoError, LinkError, Reason, disk_error
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice, samples_to_ns
 from galago_edge.sources.pcm_header import PcmHeaderError, PcmLayout, read_header
 from galago_edge.sources.pcm_reader import PcmReader
+from galago_edge.sources.recording_damage import DamagedError
 from galago_edge.sources.sample_conversion import Converter, PcmFormat
 from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, SoundReader, unreadable_sound
 
@@ -140,14 +141,14 @@ class AudioFile:
             if promised is None or promised <= self._frames:
                 found = f"it holds {self._frames} samples, and its end is missing"
             also = f", and is damaged in {_places(damaged)}" if damaged else ""
-            raise InputError(
+            raise DamagedError(
                 Reason.AUDIO_TRUNCATED,
                 f"{self._path} is cut off: {found}{also}",
                 hint="record or copy it again; galago replay decides on what is there",
             )
         if damaged:
             lost = sum(hole.frames for hole in damaged)
-            raise InputError(
+            raise DamagedError(
                 Reason.AUDIO_UNREADABLE,
                 f"{self._path} is damaged in {_places(damaged)}: {lost} samples cannot be read",
                 hint="copy it again; galago replay decides on the rest",

@@ -16,8 +16,9 @@ from galago_edge.contract.printable import printable
 from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
 from galago_edge.sources.address import IMAGE_SUFFIXES
 from galago_edge.sources.opencv import import_cv2
-from galago_edge.sources.picture_order import PictureOrder, order_pictures
+from galago_edge.sources.picture_order import PictureOrder, natural_key, order_pictures
 from galago_edge.sources.picture_times import TIMES_NAME, read_times
+from galago_edge.sources.recording_damage import DamagedError
 from galago_edge.sources.still_image import read_image
 
 DEFAULT_RATE = Fraction(5)
@@ -71,7 +72,7 @@ class ImageFolder:
         else:
             self._order = order_pictures(names)
             self._clock = _Regular(self._order.indexes, self._rate)
-        self._strays = [printable(name) for name in (*self._order.strays, *others)]
+        self._strays = [printable(name) for name in sorted((*self._order.strays, *others), key=natural_key)]
         if not self._order.names:
             raise InputError(
                 Reason.IMAGE_UNREADABLE,
@@ -110,7 +111,7 @@ class ImageFolder:
             else:
                 yield Frame(pixels, index, start_ns)
         if first is not None:
-            raise InputError(
+            raise DamagedError(
                 first.reason,
                 f"{self._unreadable} of {self._count} images cannot be read; the first: {first}",
                 hint=first.hint,

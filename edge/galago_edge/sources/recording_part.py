@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any
 
+from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, samples_to_ns
 from galago_edge.sources.capture.frame_server import Turns
+from galago_edge.sources.recording_damage import DamagedError, DamagedStretch, with_stretches
 from galago_edge.sources.source import Source
+
+_REASONS = {
+    ("camera", "unreadable"): Reason.VIDEO_UNREADABLE,
+    ("camera", "truncated"): Reason.VIDEO_TRUNCATED,
+    ("microphone", "unreadable"): Reason.AUDIO_UNREADABLE,
+    ("microphone", "truncated"): Reason.AUDIO_TRUNCATED,
+}
+"""Of damage in a part; that of a picture in a folder says its reason itself."""
 
 
 class RecordingPart:
@@ -17,7 +27,8 @@ class RecordingPart:
 
     What comes before is decoded and passed over, so windows begin with the first frame or sample that is not;
     what comes behind is not read. Notices about the whole recording, which come before its first frame or
-    sample, are handed on, gaps are cut.
+    sample, are handed on, gaps are cut. Damage that reaches into the part is told and fails it, whether the
+    end of the recording was read or not; damage that lies before it does not.
     """
 
     live = False
@@ -39,6 +50,8 @@ class RecordingPart:
         self._from_ns, self._to_ns = from_ns, to_ns
         self._fps = fps
         self._sha256 = sha256
+        self._whole = from_ns == 0 and to_ns is None
+        self._damage: list[DamagedStretch] = []
         self.modality: Modality = source.modality
 
     def description(self) -> dict[str, Any]:
@@ -59,27 +72,80 @@ class RecordingPart:
         """Yield what lies in the part.
 
         Raises:
+            InputError: VIDEO_UNREADABLE, VIDEO_TRUNCATED, AUDIO_UNREADABLE, AUDIO_TRUNCATED,
+                IMAGE_UNREADABLE; the part is damaged.
             GalagoError: As the source says, if it is read to where it says so.
         """
         turns = Turns(self._fps)
-        begun = False
-        with closing(iter(self._source)) as items:
-            for item in items:
-                begins_ns = item.from_ns if isinstance(item, Gap) else _begin_ns(item)
-                if self._to_ns is not None and begins_ns >= self._to_ns:
-                    return
-                begun = begun or isinstance(item, Frame | AudioBlock)
-                part = self._cut(item, whole=not begun)
-                if part is not None and not (isinstance(part, Frame) and not turns.due(part.captured_ns)):
-                    yield part
+        try:
+            for item in self._items():
+                if not (isinstance(item, Frame) and not turns.due(item.captured_ns)):
+                    yield item
+        except DamagedError:
+            if self._from_ns == 0:  # it was read from end to end
+                raise
+        if self._damage:
+            raise self._damaged()
 
     def summary(self) -> dict[str, Any]:
-        """Return what the source says, of what was read."""
-        return self._source.summary()
+        """Return what the source says, of what was read; damage is counted in the part alone."""
+        counts = self._source.summary()
+        if self._whole:
+            return counts
+        lost = sum(
+            stretch.frames_in(self._from_ns, self._to_ns)
+            for stretch in self._damage
+            if stretch.notice.state == "unreadable"
+        )
+        if "unreadable" in counts:
+            return counts | {"unreadable": lost}
+        counts.pop("damaged_frames", None)
+        return counts | ({"damaged_frames": lost} if lost and self.modality == "camera" else {})
 
     def stop(self) -> None:
         """End soon."""
         self._source.stop()
+
+    def _items(self) -> Generator[Item, None, None]:
+        begun = False
+        last_ns = -1
+        with closing(iter(self._source)) as items:
+            for item in with_stretches(items):
+                if self._to_ns is not None and _begin_ns(item) >= self._to_ns:
+                    return
+                if isinstance(item, DamagedStretch):
+                    yield from self._told(item, last_ns)
+                    continue
+                if isinstance(item, Frame | AudioBlock):
+                    begun, last_ns = True, item.captured_ns
+                if (part := self._cut(item, whole=not begun)) is not None:
+                    yield part
+
+    def _told(self, stretch: DamagedStretch, last_ns: int) -> Iterator[Item]:
+        """Yield what of damage is in the part, and remember it; ``last_ns``: of the last frame before."""
+        if stretch.gap is None:  # its pictures are shown, and were handed on
+            if max(stretch.notice.ns, last_ns) >= self._from_ns:
+                yield stretch.notice
+        elif stretch.reaches(self._from_ns):
+            self._damage.append(stretch)
+            yield stretch.notice
+            if (gap := self._cut(stretch.gap, whole=False)) is not None:
+                yield gap
+
+    def _damaged(self) -> InputError:
+        """Return what fails the part."""
+        notices = [stretch.notice for stretch in self._damage]
+        worst = next((notice for notice in notices if notice.state == "truncated"), notices[0])
+        said = worst.detail.get("reason")
+        places = f"{len(notices)} place{'s' * (len(notices) > 1)}"
+        cut = "; it ends early" if worst.state == "truncated" else ""
+        first_s = max(notices[0].ns, self._from_ns) / NS_PER_S
+        return InputError(
+            _REASONS[self.modality, worst.state] if said is None else Reason(said),
+            f"{self._source.description().get('name', 'the recording')} is damaged in {places} of the part "
+            f"that was asked for, the first at {first_s:.3f} s{cut}",
+            hint="record or copy it again; what is whole was decided",
+        )
 
     def _cut(self, item: Item, *, whole: bool) -> Item | None:
         """Return what of the item is in the part; ``whole``: nothing else has come yet."""
@@ -110,7 +176,9 @@ class RecordingPart:
         return AudioBlock(block.samples[begin:end], first, captured_ns, block.rate_hz)
 
 
-def _begin_ns(item: Item) -> int:
+def _begin_ns(item: Item | DamagedStretch) -> int:
+    if isinstance(item, DamagedStretch):
+        return item.notice.ns
     if isinstance(item, Frame | AudioBlock):
         return item.captured_ns
     return item.from_ns if isinstance(item, Gap) else item.ns

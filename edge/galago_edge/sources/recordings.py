@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Preprocess
@@ -10,6 +11,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.settings import ViewTable
 from galago_edge.host.plugins import plugin_code
 from galago_edge.sources.address import parse_source
+from galago_edge.sources.file_content import content_of
 from galago_edge.sources.foreign_source import ForeignSource
 from galago_edge.sources.source import Source
 from galago_edge.sources.source_kind import SOURCES, Opening
@@ -50,9 +52,12 @@ def open_source(
             hint="galago run takes it",
         )
     if address.modality != wanted:
+        what = described.what
+        if address.kind == "video" and content_of(Path(address.target)) is None:
+            what = f"called like {what} and holds nothing that is known"
         raise InputError(
             Reason.SOURCE_MISMATCH,
-            f"the bundle is for a {wanted}, but {address.shown} is {described.what}",
+            f"the bundle is for a {wanted}, but {address.shown} is {what}",
             hint=f"give a {wanted}'s recording, or another bundle",
         )
     for option in address.options:

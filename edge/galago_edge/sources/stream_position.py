@@ -23,6 +23,7 @@ def read_position(text: str) -> int:
     if found is None or not text.isascii():
         raise ValueError(f"{text[:40]!r} is no time in a recording; expected seconds, MM:SS or HH:MM:SS")
     hours, minutes, seconds = found[1] or "0", found[2] or "0", Decimal(found[3])
-    if (found[2] is not None and seconds >= 60) or (found[1] is not None and int(minutes) >= 60):
-        raise ValueError(f"{text[:40]!r} has 60 or more where there are 60 at most")
+    for unit, count, larger in (("seconds", seconds, found[2]), ("minutes", int(minutes), found[1])):
+        if larger is not None and count >= 60:
+            raise ValueError(f"{text[:40]!r} has {count} {unit}, expected less than 60 behind a colon")
     return (int(hours) * 3600 + int(minutes) * 60) * NS_PER_S + int(seconds * NS_PER_S)

@@ -15,6 +15,7 @@ from galago_edge.sources.image_folder import frame_ns
 from galago_edge.sources.media.picture_decoder import Damage, Picture
 from galago_edge.sources.media.picture_reader import PictureReader, Shown
 from galago_edge.sources.media.presentation_times import PictureTimes, PlacedPicture
+from galago_edge.sources.recording_damage import DamagedError
 
 _RATES_DIFFER = Fraction(1, 10)
 """Of the stated rate: stamps that are further from it contradict it."""
@@ -71,6 +72,8 @@ class VideoFile:
         self._concealed = 0
         self._first_damage: _Stretch | None = None
         self._stretch: _Stretch | None = None
+        self._cut_ns = 0
+        """Where it ends early."""
         self._stopped = False
 
     def description(self) -> dict[str, Any]:
@@ -223,7 +226,11 @@ class VideoFile:
         if short:
             raise self._cut_off(damage)
         if damage:
-            raise self._unreadable(damage, hint="record or copy it again; what is whole was decided")
+            kind = InputError if self._first_damage is None else DamagedError  # a place that is told, or not
+            text = f"{self._path} {damage}"
+            raise kind(
+                Reason.VIDEO_UNREADABLE, text, hint="record or copy it again; what is whole was decided"
+            )
 
     def _truncated(self, end_ns: int) -> Iterator[Item]:
         """Say that it ends early; damage right before a cut belongs to that."""
@@ -234,6 +241,7 @@ class VideoFile:
         if stretch is not None and not stretch.concealed:
             self._damaged -= stretch.frames
             self._first_damage = None if stretch is self._first_damage else self._first_damage
+        self._cut_ns = from_ns
         promised_ns = self._reader.promised_ns if self._counted is None else None
         detail = {"frames": self._decoded, "promised_frames": self._reader.promised_frames}
         yield Notice("truncated", index, from_ns, {**detail, "to_ns": from_ns, "promised_ns": promised_ns})
@@ -247,16 +255,16 @@ class VideoFile:
         many = f"{self._damaged} of its {self._index} frames cannot be relied on"
         return f"is damaged: {many}, the first at {first.from_ns / NS_PER_S:.3f} s"
 
-    def _cut_off(self, damage: str) -> InputError:
+    def _cut_off(self, damage: str) -> DamagedError:
         reader = self._reader
-        found = f"it holds {self._decoded} frames, {reader.length_ns / NS_PER_S:.3f} s"
+        found = f"it holds {self._decoded} frames, {self._cut_ns / NS_PER_S:.3f} s"
         promised = (
             ""
             if reader.promised_ns is None
             else f", of {reader.promised_ns / NS_PER_S:.3f} s that its header promises"
         )
         also = f"; it {damage}" if damage else ""
-        return InputError(
+        return DamagedError(
             Reason.VIDEO_TRUNCATED,
             f"{self._path} ends early: {found}{promised}{also}",
             hint="record or copy it again; what is there was decided",

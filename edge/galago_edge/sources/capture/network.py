@@ -155,7 +155,11 @@ class NetworkCamera:
 
         order = self._order
         self._decoder = PictureDecoder(
-            self._stream.picture, order.shown, largest_pixels=LARGEST_CAMERA_PIXELS, conceal=order.conceal
+            self._stream.picture,
+            order.shown,
+            largest_pixels=LARGEST_CAMERA_PIXELS,
+            conceal=order.conceal,
+            prompt=True,
         )
         self._whole = Picture
         self._jpeg = self._decoder.codec == "mjpeg"

@@ -86,6 +86,7 @@ class _Sent:
     done: bool = False
     """Its picture came, or will not come."""
     given_up: bool = False
+    judged: bool = False
     tiny: bool = False
     """It may just say that there is no picture, as MPEG-4 does behind two in one packet."""
     passed: int = 0
@@ -95,11 +96,15 @@ class _Sent:
 class PictureDecoder:
     """Decodes the packets of one stream, in their order, on one thread."""
 
-    def __init__(self, stream: Any, name: str, *, largest_pixels: int, conceal: bool = False) -> None:
+    def __init__(
+        self, stream: Any, name: str, *, largest_pixels: int, conceal: bool = False, prompt: bool = False
+    ) -> None:
         """Prepare for ``stream``, an ``av.VideoStream`` of which nothing was decoded yet.
 
         ``name`` is for messages. With ``conceal``, damaged pictures are given too, as the decoder makes them,
-        and marked: they differ between CPUs.
+        and marked: they differ between CPUs. With ``prompt``, for live streams, no picture waits for those
+        that it may rely on and that are shown after it: pictures come one by one and not in bursts, and the
+        few that are shown before a damaged one that they rely on are not noticed.
 
         Raises:
             InputError: VIDEO_UNREADABLE; a codec that cannot be decoded, or pictures of more than
@@ -107,6 +112,7 @@ class PictureDecoder:
         """
         self._name = name
         self._conceal = conceal
+        self._prompt = prompt
         self._largest = largest_pixels
         context = stream.codec_context
         if context is None:
@@ -204,8 +210,12 @@ class PictureDecoder:
                 continue  # it was called lost already
             sent.done = True
             self._interlaced |= bool(frame.interlaced_frame)
+            if frame.is_corrupt and sent.judged:
+                self._chain.spoil(sent)
             sent.bad |= bool(frame.is_corrupt)
             sent.key |= bool(frame.key_frame)
+            if self._prompt:
+                self._judge(sent.number)
             self._frames.append((sent, frame))
             for other in self._sent:
                 if self._is_between(other.pts, sent.pts):
@@ -228,9 +238,9 @@ class PictureDecoder:
                 self._give_up(sent)
             if not sent.done:
                 break
-            sent.bad = self._chain.bad(sent)
+            self._judge(sent.number)
             self._sent.popleft()
-        waiting = self._sent[0].number if self._sent else self._count
+        waiting = self._sent[0].number if self._sent and not self._prompt else self._count
         while self._frames and self._frames[0][0].number < waiting:
             sent, frame = self._frames.popleft()
             yield from self._lost_before(frame.pts)
@@ -239,6 +249,15 @@ class PictureDecoder:
                 continue
             self._check_size()
             yield Picture(partial(to_bgr, frame, self._name), frame.pts, None, sent.bad)
+
+    def _judge(self, number: int) -> None:
+        """Say of every picture up to this one, in the order of decoding, whether it can be relied on."""
+        for sent in self._sent:
+            if sent.number > number:
+                break
+            if not sent.judged:
+                sent.judged = True
+                sent.bad = self._chain.bad(sent)
 
     def _give_up(self, sent: _Sent) -> None:
         """Say that a packet has no picture; without an error it does not make the following ones bad."""
@@ -274,6 +293,13 @@ class _Chain:
         """The same of the pictures before the last key frame."""
         self._key_pts: int | None = None
         self._begun = False
+
+    def spoil(self, sent: _Sent) -> None:
+        """Note that a picture is damaged of which that was not known when it was asked for."""
+        if sent.pts is None or self._key_pts is None or sent.pts >= self._key_pts:
+            self._broken = True
+        else:
+            self._broken_before = True
 
     def bad(self, sent: _Sent) -> bool:
         """Tell whether the picture of ``sent`` is damaged, or relies on a damaged one."""

@@ -59,9 +59,10 @@ class RecordingContainer:
         except OSError as error:
             raise disk_error(error, f"read {path}") from error
         except (self._av.error.FFmpegError, ValueError) as error:
+            why = f"{path} is not a video that can be decoded, or its index is missing ({_why(error)})"
             raise InputError(
                 Reason.VIDEO_UNREADABLE,
-                f"{path} is not a video that can be decoded, or its index is missing ({_why(error)})",
+                why if os.fstat(fd).st_size else f"{path} is not a video: it is empty",
                 hint="check that the file is whole",
             ) from None
         finally:

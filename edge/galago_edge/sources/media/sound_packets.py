@@ -216,7 +216,7 @@ def _is_sound(frame: Any) -> bool:
     """Tell whether the samples are as many as they should be, at a rate that there is."""
     channels = int(frame.layout.nb_channels)
     planes = channels if frame.format.is_planar else 1
-    fits = len(frame.planes) == planes and frame.format.name.removesuffix("p") in _DTYPES
+    fits = len(frame.planes) >= planes and frame.format.name.removesuffix("p") in _DTYPES
     return fits and 1 <= channels <= _MOST_CHANNELS and 1_000 <= frame.sample_rate <= 1_000_000
 
 
@@ -227,7 +227,7 @@ def raw_samples(frame: Any, channels: int) -> Raw:
     count = frame.samples
     if frame.format.is_planar:
         data: npt.NDArray[Any] = np.empty((count, channels), dtype)
-        for index, plane in enumerate(frame.planes):
+        for index, plane in enumerate(frame.planes[:channels]):  # of eight planes PyAV shows a ninth
             data[:, index] = np.frombuffer(plane, dtype, count)
     else:
         data = np.frombuffer(frame.planes[0], dtype, count * channels).reshape(count, channels).copy()
