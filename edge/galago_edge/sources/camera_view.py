@@ -26,8 +26,8 @@ from galago_edge.sources.view_memory import Known, KnownLight, ViewMemory
 from galago_edge.sources.view_picture import COLUMNS, FAINT, ROWS, Int32s, View, ViewSampler, middle
 from galago_edge.sources.view_shift import Shift, find_shift
 
-LOOK_NS, JUDGE_NS = NS_PER_S, 2 * NS_PER_S
-"""At most one look a second, of which every other one is judged; the picture is followed by all."""
+LOOK_NS, JUDGE_NS = NS_PER_S, 3 * NS_PER_S
+"""At most one look a second, of which every third one is judged; the picture is followed by all."""
 STEP_NS = 10 * NS_PER_S
 """One picture in so long is learned."""
 LEARNING_NS = 24 * 3600 * NS_PER_S
