@@ -10,7 +10,7 @@ KILLS ?= 200
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour media parts fuzz flash-twelve format clean
+.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind media parts fuzz flash-twelve format clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -81,6 +81,11 @@ figures: $(DEV_STAMP) parts
 
 quiet-hour: $(DEV_STAMP)
 	$(BIN)/python -m campaigns.quiet_hour
+
+# Cameras that were moved, defocused, covered: found or not, how late, false alarms, cost. With Debian's opencv-doc
+# installed, on its stills and its video of a fixed camera too.
+blind: $(DEV_STAMP)
+	$(BIN)/python -m campaigns.blind_camera
 
 # Recordings as the field brings them: every codec and container, late, with holes, damaged, cut, misnamed.
 media: $(DEV_STAMP) parts

@@ -18,7 +18,9 @@ from galago_edge.sources.supervised_source import Supervised
 from test_kit import TINY_AUDIO, TINY_IMAGE, ScriptedCapture, SteppedClock
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
-NEVER = PlausibilitySettings(frozen_s=0, dark_s=0, flat_s=0, clipped_s=0, offset_s=0, rate_s=0)
+NEVER = PlausibilitySettings(
+    frozen_s=0, dark_s=0, moved_s=0, defocused_s=0, covered_s=0, flat_s=0, clipped_s=0, offset_s=0, rate_s=0
+)
 RATE_HZ = TINY_AUDIO.sample_rate_hz
 
 Step = Frame | AudioBlock | Gap | float | Exception

@@ -21,7 +21,9 @@ from test_kit import ScriptedCapture, SteppedClock
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 SILENCE = np.zeros(1_600, np.int16)
-NEVER = PlausibilitySettings(frozen_s=0, dark_s=0, flat_s=0, clipped_s=0, offset_s=0, rate_s=0)
+NEVER = PlausibilitySettings(
+    frozen_s=0, dark_s=0, moved_s=0, defocused_s=0, covered_s=0, flat_s=0, clipped_s=0, offset_s=0, rate_s=0
+)
 RATE_HZ = 16_000
 START_NS = 1_000 * NS_PER_S
 """The monotonic clock when the supervision begins: never 0 in the field."""

@@ -77,6 +77,8 @@ def _source(source: SourceStatus) -> list[str]:
         facts.append(f"{source.dropped} dropped")
     if source.failures:
         facts.append(_count(source.failures, "failure"))
+    if source.learning:
+        facts.append("learning its view")
     facts += [f"NOT PLAUSIBLE: {alarm}" for alarm in source.alarms]
     lines = [f"{source.name} ({source.kind}): {', '.join(facts)}"]
     if source.fault:

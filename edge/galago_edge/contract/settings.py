@@ -73,6 +73,12 @@ class PlausibilitySettings(Table, frozen=True, kw_only=True):
     """Frames that are equal to the last bit for so long."""
     dark_s: Annotated[float, msgspec.Meta(ge=0.0)] = 60.0
     """Frames that are black, or one even colour (a covered lens), for so long."""
+    moved_s: Annotated[float, msgspec.Meta(ge=0.0)] = 30.0
+    """What the camera usually sees lies elsewhere, or is another place, for so long."""
+    defocused_s: Annotated[float, msgspec.Meta(ge=0.0)] = 40.0
+    """Edges that the camera usually sees are less sharp, nearly everywhere, for so long."""
+    covered_s: Annotated[float, msgspec.Meta(ge=0.0)] = 30.0
+    """A quarter or more of what the camera usually sees is not to be seen for so long."""
     flat_s: Annotated[float, msgspec.Meta(ge=0.0)] = 10.0
     """Samples that are all equal (digital silence) for so long."""
     clipped_s: Annotated[float, msgspec.Meta(ge=0.0)] = 10.0

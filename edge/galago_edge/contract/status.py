@@ -31,7 +31,10 @@ class SourceStatus(_Part, frozen=True, kw_only=True):
     fault: str = ""
     """What was wrong last, in one line without credentials; empty while healthy."""
     alarms: tuple[str, ...] = ()
-    """What is implausible now: ``frozen``, ``dark``, ``flat``, ``clipped``, ``offset``, ``rate``."""
+    """What is implausible now: ``frozen``, ``dark``, ``moved``, ``defocused``, ``covered``, ``flat``,
+    ``clipped``, ``offset``, ``rate``."""
+    learning: bool = False
+    """Cameras: too little is known of the view yet to tell whether it was moved, defocused or covered."""
     items: int = 0
     """Frames or samples that arrived."""
     dropped: int = 0

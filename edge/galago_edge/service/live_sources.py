@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.status import SourceStatus
+from galago_edge.service.kept_views import KeptView
 from galago_edge.service.prepared_stream import PreparedStream
 from galago_edge.service.watchdog import SourceProgress
 from galago_edge.sources.capture import open_capture
@@ -28,7 +30,9 @@ class LiveSource:
 class LiveSources:
     """All live sources, by their name."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path | None = None) -> None:
+        """``root``: of the store, where what cameras see is kept; None: nothing is."""
+        self._root = root
         self._captures: dict[str, LiveSource] = {}
         self._shared = SharedConnections()
 
@@ -54,12 +58,16 @@ class LiveSources:
                 ),
                 address.modality,
                 settings,
+                keeper=self._keeper(name, settings) if address.modality == "camera" else None,
             )
             self._captures[name] = LiveSource(name, Fanout(supervised), settings)
         found = self._captures[name]
         if found.settings.address != settings.address:
             raise ValueError(f"two sources are called {name}")
         return found
+
+    def _keeper(self, name: str, settings: SourceSettings) -> KeptView | None:
+        return None if self._root is None else KeptView(self._root, name, settings.address)
 
     def start(self) -> None:
         """Begin with those that have not begun."""

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from galago_edge.contract.status import CoverageStatus, LabelLevel, Liveness, ServiceStatus
 
-ALARMS = ("frozen", "dark", "flat", "clipped", "offset", "rate")
+ALARMS = ("frozen", "dark", "moved", "defocused", "covered", "flat", "clipped", "offset", "rate")
 """Every alarm has a series of its own from the start, so that a rule on it never lacks data."""
 
 Sample = tuple[Mapping[str, str], float]

@@ -99,6 +99,7 @@ class Service:
             dict(absent),
             self._outlet,
             lambda running, failure: self._asked.put(lambda: self._stream_ended(running, failure)),
+            root=root,
             samples=self._samples,
             kept=read_coverage(root),
             down_ns=self._heartbeat.down_ns(),

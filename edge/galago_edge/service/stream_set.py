@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import StateRecord
@@ -35,21 +36,22 @@ class StreamSet:
         outlet: Outlet,
         ended: Ended,
         *,
+        root: Path | None = None,
         samples: SampleFolder | None = None,
         kept: Mapping[str, Days] | None = None,
         down_ns: int | None = None,
     ) -> None:
         """Make a stream of each that is ``prepared``; nothing is opened or started yet.
 
-        ``absent``: streams that cannot run, and why. ``ended`` is told of each end. ``samples``: where they
-        keep samples; closed with them. ``kept``: what earlier processes watched, by stream; ``down_ns``:
-        for how long nobody has.
+        ``root``: the store's folder. ``absent``: streams that cannot run, and why. ``ended`` is told of each
+        end. ``samples``: where they keep samples; closed with them. ``kept``: what earlier processes
+        watched, by stream; ``down_ns``: for how long nobody has.
 
         Raises:
             DeviceError: EXTRA_MISSING; a source needs a library that is not installed.
             InputError: SOURCE_MISMATCH; a bundle is for the other kind of source.
         """
-        self.sources = LiveSources()
+        self.sources = LiveSources(root)
         self._settings = settings
         self._samples = samples
         self._kept = kept or {}

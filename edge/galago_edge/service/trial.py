@@ -32,7 +32,7 @@ RECORDED = "ahead"
 """The source's notice that its stream runs ahead of the clock, as no live one can: it is a recording."""
 _NOTHING_THERE = frozenset({"dark", "frozen", "flat", RECORDED})
 """What makes input say nothing about a model; a wrong rate or an offset does not."""
-_AT_ONCE = PlausibilitySettings(frozen_s=1e-9, dark_s=1e-9)
+_AT_ONCE = PlausibilitySettings(frozen_s=1e-9, dark_s=1e-9, moved_s=0, defocused_s=0, covered_s=0)
 _LOOKED_NS = NS_PER_S // 5
 """One picture is not enough to tell whether a camera shows anything; after so long it was looked at twice."""
 _LATENCIES_KEPT = 256

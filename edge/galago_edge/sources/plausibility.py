@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.settings import PlausibilitySettings
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, samples_to_ns
-
-What = Literal["frozen", "dark", "flat", "clipped", "offset", "rate"]
+from galago_edge.sources.doubt import Doubt, News, What
+from galago_edge.sources.sight import Sight, ViewKeeper
 
 _LOOK_NS = NS_PER_S // 5
 """Cameras: at most five looks a second, however fast the frames come."""
@@ -41,15 +41,6 @@ _RATE_PARTS = 10
 """The rate is the median over so many parts of ``rate_s``: one loss is not a wrong rate."""
 SILENCE_DBFS = -120.0
 """Level of digital silence, where a logarithm has no answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """Something became implausible, or plausible again."""
-
-    what: What
-    implausible: bool
-    detail: dict[str, Any]
 
 
 class _Check:
@@ -95,6 +86,11 @@ class Checks:
         """RMS of the last second of sound."""
         return None
 
+    @property
+    def learning(self) -> bool | None:
+        """Whether a camera still learns what it usually sees; None where nothing is learned."""
+        return None
+
     def arrived(self, block: AudioBlock) -> list[Doubt]:
         """Take a block as it came from the device, with its time by this computer's clock."""
         return []
@@ -102,9 +98,13 @@ class Checks:
     def connected(self) -> None:
         """Note that what comes next is from a new capture."""
 
-    def look(self, item: Frame | AudioBlock) -> list[Doubt]:
+    def look(self, item: Frame | AudioBlock) -> Sequence[Doubt | News]:
         """Take an item as it stands in the stream and return what changes."""
         raise NotImplementedError
+
+    def ended(self) -> Sequence[News]:
+        """Note that nothing comes any more."""
+        return ()
 
     def interrupted(self) -> None:
         """Note that something is missing before the next item. An alarm stays for now."""
@@ -113,16 +113,31 @@ class Checks:
 
 
 class FrameChecks(Checks):
-    """A camera that repeats itself, or sees nothing."""
+    """A camera that repeats itself, sees nothing, or no longer what is there to be seen."""
 
-    def __init__(self, settings: PlausibilitySettings, clear_s: float) -> None:
+    def __init__(
+        self, settings: PlausibilitySettings, clear_s: float, keeper: ViewKeeper | None = None
+    ) -> None:
+        """``keeper`` keeps what the camera usually sees; None: it is learned anew with every start."""
         self._frozen = _Check("frozen", settings.frozen_s, clear_s)
         self._dark = _Check("dark", settings.dark_s, clear_s)
         super().__init__(self._frozen, self._dark)
+        self._sight = Sight(settings, clear_s, keeper)
         self._last: Frame | None = None
 
-    def look(self, item: Frame | AudioBlock) -> list[Doubt]:
-        """Compare the frame with the one looked at before, and its darkest and brightest pixels."""
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What is implausible now."""
+        blind = self._sight.alarm
+        return super().alarms + (() if blind is None else (blind,))
+
+    @property
+    def learning(self) -> bool | None:
+        """Whether it still learns what it usually sees."""
+        return self._sight.learning
+
+    def look(self, item: Frame | AudioBlock) -> list[Doubt | News]:
+        """Look at the frame before it, at its darkest and brightest pixels, and at its edges."""
         if not isinstance(item, Frame) or not item.pixels.size:
             return []
         last = self._last
@@ -130,18 +145,25 @@ class FrameChecks(Checks):
             return []
         self._last = item
         from_ns = item.captured_ns if last is None else last.captured_ns
-        doubts: list[Doubt] = []
+        doubts: list[Doubt | News] = []
         if last is not None:
             doubts += self._frozen.look(_same(last, item), from_ns, item.captured_ns)
         low, high = _range(_subsampled(item.pixels))
         sees_nothing = bool((high < _BLACK).all() or (high - low <= _EVEN).all())
         levels = {"low": low.tolist(), "high": high.tolist()}
-        return doubts + self._dark.look(sees_nothing, from_ns, item.captured_ns, **levels)
+        doubts += self._dark.look(sees_nothing, from_ns, item.captured_ns, **levels)
+        # what is black is told as that
+        return doubts if sees_nothing else doubts + self._sight.look(item)
 
     def interrupted(self) -> None:
         """Compare the next frame with none from before the interruption."""
         super().interrupted()
+        self._sight.interrupted()
         self._last = None
+
+    def ended(self) -> list[News]:
+        """Keep what was learned."""
+        return self._sight.ended()
 
 
 class SoundChecks(Checks):

@@ -17,9 +17,11 @@ from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item,
 from galago_edge.host.credentials import Secrets
 from galago_edge.sources.background_open import Connecting
 from galago_edge.sources.continuity import Continuity, FrameContinuity, SampleContinuity
+from galago_edge.sources.doubt import Doubt, News
 from galago_edge.sources.liveness import LivenessChange, LivenessMachine
-from galago_edge.sources.plausibility import Checks, Doubt, FrameChecks, SoundChecks
+from galago_edge.sources.plausibility import Checks, FrameChecks, SoundChecks
 from galago_edge.sources.retry_schedule import RetrySchedule
+from galago_edge.sources.sight import ViewKeeper
 from galago_edge.sources.source import Capture
 
 _LOOK_AFTER_S = 0.25
@@ -46,13 +48,15 @@ class Supervised:
         modality: Modality,
         settings: SourceSettings,
         *,
+        keeper: ViewKeeper | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         random: Callable[[], float] = random.random,
         wait: Callable[[float], object] | None = None,
     ) -> None:
         """Prepare to supervise what ``open`` opens; nothing is opened before the first item is asked for.
 
-        ``wait`` takes seconds and may return sooner when ``stop`` was called.
+        ``keeper`` keeps what a camera usually sees. ``wait`` takes seconds and may return sooner when
+        ``stop`` was called.
         """
         self.modality: Modality = modality
         self._name = name
@@ -67,7 +71,7 @@ class Supervised:
         now_ns = clock_ns()
         self._liveness = LivenessMachine(settings, now_ns)
         self._continuity = _continuity(modality, settings, now_ns)
-        self._checks = _checks(modality, settings)
+        self._checks = _checks(modality, settings, keeper)
         self._meter = _Meter(now_ns)
         self._connects = self._failures = self._items = 0
         self._described: dict[str, Any] = {}
@@ -97,6 +101,7 @@ class Supervised:
                 yield from self._watch(capture)
             finally:
                 self._close(capture)
+        yield from map(self._told, self._checks.ended())
         yield from self._continuity.finish(self._clock_ns())
 
     def summary(self) -> dict[str, Any]:
@@ -126,6 +131,7 @@ class Supervised:
                 for_s=round(max(0, now_ns - liveness.since_ns) / NS_PER_S, 3),
                 fault=liveness.fault,
                 alarms=self._checks.alarms,
+                learning=bool(self._checks.learning),
                 items=self._items,
                 dropped=self._continuity.dropped,
                 connects=self._connects,
@@ -200,7 +206,9 @@ class Supervised:
         """Return ``item`` in its place, with what it shows about the source."""
         checks = self._checks
         with self._lock:
-            doubts = checks.arrived(item) if isinstance(item, AudioBlock) else []
+            doubts: list[Doubt | News] = []
+            if isinstance(item, AudioBlock):
+                doubts += checks.arrived(item)
             placed = self._continuity.place(item)
             told: list[Item] = []
             for part in placed:
@@ -216,7 +224,7 @@ class Supervised:
                         told.append(self._notice(change, part))
                     told.append(part)
             if doubts:
-                told += [self._doubt(doubt) for doubt in doubts]
+                told += map(self._told, doubts)
                 self._continuity.believe_rate("rate" not in checks.alarms)
         return told
 
@@ -239,9 +247,11 @@ class Supervised:
         index = before.index if isinstance(before, Frame) else before.first_sample
         return Notice(change.state, index, before.captured_ns, detail)
 
-    def _doubt(self, doubt: Doubt) -> Notice:
-        state = "implausible" if doubt.implausible else "plausible"
+    def _told(self, doubt: Doubt | News) -> Notice:
         place = self._continuity
+        if isinstance(doubt, News):
+            return Notice(doubt.state, place.next_index, place.end_ns, doubt.detail)
+        state = "implausible" if doubt.implausible else "plausible"
         return Notice(state, place.next_index, place.end_ns, {"what": doubt.what} | doubt.detail)
 
     def _close(self, capture: Capture) -> None:
@@ -288,6 +298,7 @@ def _continuity(modality: Modality, settings: SourceSettings, start_ns: int) -> 
     return (FrameContinuity if modality == "camera" else SampleContinuity)(settings, start_ns)
 
 
-def _checks(modality: Modality, settings: SourceSettings) -> Checks:
-    kind = FrameChecks if modality == "camera" else SoundChecks
-    return kind(settings.plausibility, settings.steady_s)
+def _checks(modality: Modality, settings: SourceSettings, keeper: ViewKeeper | None) -> Checks:
+    if modality == "camera":
+        return FrameChecks(settings.plausibility, settings.steady_s, keeper)
+    return SoundChecks(settings.plausibility, settings.steady_s)

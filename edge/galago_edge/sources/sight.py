@@ -1,0 +1,193 @@
+"""The check whether a camera is blind: what its view says for how long, and what of it is kept.
+
+Nothing here touches a disk: whoever supervises cameras gives a :class:`ViewKeeper`, or None, and then a
+camera learns anew with every start.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal, Protocol
+
+from galago_edge.contract.settings import PlausibilitySettings
+from galago_edge.contract.streams import NS_PER_S, Frame
+from galago_edge.sources.camera_view import CameraView, Glance
+from galago_edge.sources.doubt import Blindness, Doubt, News
+from galago_edge.sources.view_memory import DamagedViewError, ForeignViewError, ViewMemory
+
+Learning = Literal["new", "removed", "damaged", "other"]
+"""Why a camera learns: nothing was kept; it was removed; it is no memory of a view; it is another camera's or
+of pictures of another size."""
+
+_SAVE_NS = 6 * 3600 * NS_PER_S
+"""What was learned since then is lost when the power fails: it does no harm, and spares the SD card."""
+_SAVE_AT_END_NS = 600 * NS_PER_S
+_ASK_NS = 60 * NS_PER_S
+
+
+class ViewKeeper(Protocol):
+    """Keeps what was learned of one camera, over restarts."""
+
+    key: str
+    """Whose camera it is: another address has another key."""
+
+    def load(self) -> bytes | None:
+        """Return what was saved last; None when there is nothing. Raises OSError."""
+
+    def save(self, data: bytes) -> None:
+        """Replace what is kept. Raises OSError."""
+
+    def there(self) -> bool:
+        """Tell whether anything is kept: somebody may remove it, so that the camera learns anew."""
+
+
+class Sight:
+    """Watches whether one camera was moved, defocused or covered. Used by one thread at a time."""
+
+    def __init__(self, settings: PlausibilitySettings, clear_s: float, keeper: ViewKeeper | None) -> None:
+        """Prepare for the first frame. A kind of blindness whose time is 0 is never told."""
+        self._after_ns: dict[Blindness, int] = {
+            "moved": round(settings.moved_s * NS_PER_S),
+            "defocused": round(settings.defocused_s * NS_PER_S),
+            "covered": round(settings.covered_s * NS_PER_S),
+        }
+        self._clear_ns = round(clear_s * NS_PER_S)
+        self._keeper = keeper
+        self.alarm: Blindness | None = None
+        """What is wrong now."""
+        self._view: CameraView | None = None
+        self._looked_ns: int | None = None
+        self._since_ns: int | None = None
+        self._kinds: Counter[Blindness] = Counter()
+        self._kept = False
+        self._saved_ns = 0
+        self._asked_ns = 0
+        self._ready = False
+        self._fault = ""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any kind is to be told; else nothing is looked at or learned."""
+        return any(self._after_ns.values())
+
+    @property
+    def learning(self) -> bool | None:
+        """Whether it knows too little to judge by; None before the first frame and when it is not wanted."""
+        return None if self._view is None else not self._view.memory.ready
+
+    def look(self, frame: Frame) -> list[Doubt | News]:
+        """Look at a frame, at most once a second, and return what changes."""
+        if not self.wanted:
+            return []
+        told: list[Doubt | News] = []
+        if self._view is None or self._view.shape != frame.pixels.shape:
+            told += self._begin(frame.pixels.shape)
+        view = self._view
+        assert view is not None
+        glance = view.look(frame.pixels, frame.captured_ns, learn=self.alarm is None)
+        if glance is None:
+            return told
+        told += self._judge(glance, frame.captured_ns)
+        return told + self._keep(view)
+
+    def interrupted(self) -> None:
+        """Note that something is missing before the next frame. An alarm stays for now."""
+        self._since_ns = self._looked_ns = None
+        self._kinds.clear()
+        if self._view is not None:
+            self._view.interrupted()
+
+    def ended(self) -> list[News]:
+        """Keep what was learned: there is no further frame."""
+        view = self._view
+        if view is None or not view.memory.ready or view.memory.watched_ns - self._saved_ns < _SAVE_AT_END_NS:
+            return []
+        return self._save(view)
+
+    def _judge(self, glance: Glance, now_ns: int) -> list[Doubt]:
+        """Tell what has been so for long enough."""
+        from_ns, self._looked_ns = self._looked_ns, now_ns
+        if from_ns is None or from_ns > now_ns:
+            from_ns = now_ns
+        what = glance.what if glance.what is None or self._after_ns[glance.what] else None
+        if not glance.judged or (what is not None) is (self.alarm is not None):
+            self._since_ns = None
+            self._kinds.clear()
+            return []
+        if self._since_ns is None:
+            self._since_ns = from_ns
+        if self.alarm is not None:
+            if now_ns - self._since_ns < self._clear_ns:
+                return []
+            found, self.alarm = self.alarm, None
+        else:
+            assert what is not None
+            self._kinds[what] += 1
+            found = self._kinds.most_common(1)[0][0]
+            if now_ns - self._since_ns < self._after_ns[found] or found != what:
+                return []
+            self.alarm = found
+        self._since_ns = None
+        self._kinds.clear()
+        return [Doubt(found, self.alarm is not None, glance.detail or {})]
+
+    def _begin(self, shape: tuple[int, ...]) -> list[News]:
+        """Take up what is kept of pictures of this shape, or begin to learn."""
+        self.interrupted()
+        memory: ViewMemory | None = None
+        why: Learning = "new"
+        if self._keeper is not None:
+            try:
+                if (data := self._keeper.load()) is not None:
+                    memory = ViewMemory.from_bytes(data, self._keeper.key, shape)
+            except ForeignViewError:
+                why = "other"
+            except (OSError, DamagedViewError):
+                why = "damaged"
+        return self._start(shape, memory, why)
+
+    def _start(self, shape: tuple[int, ...], memory: ViewMemory | None, why: Learning) -> list[News]:
+        self._view = view = CameraView(shape, memory)
+        self._kept = memory is not None
+        self._saved_ns = self._asked_ns = view.memory.watched_ns
+        self._ready = view.memory.ready
+        return [] if memory is not None else [News("view_learning", {"why": why})]
+
+    def _keep(self, view: CameraView) -> list[Doubt | News]:
+        """Save now and then what was learned, and begin anew when somebody has removed it."""
+        told: list[Doubt | News] = []
+        watched_ns = view.memory.watched_ns
+        if view.memory.ready and not self._ready:
+            self._ready = True
+            told.append(News("view_learned", {"watched_s": watched_ns // NS_PER_S}))
+            told += self._save(view)
+        elif watched_ns - self._saved_ns >= _SAVE_NS and view.memory.ready:
+            told += self._save(view)
+        if self._kept and self._keeper is not None and watched_ns - self._asked_ns >= _ASK_NS:
+            self._asked_ns = watched_ns
+            if not self._keeper.there():
+                told += self._forget(view.shape)
+        return told
+
+    def _forget(self, shape: tuple[int, ...]) -> list[Doubt | News]:
+        """Learn anew: what was kept is gone, and an alarm with it."""
+        told: list[Doubt | News] = []
+        if self.alarm is not None:
+            told.append(Doubt(self.alarm, False, {}))
+            self.alarm = None
+        self.interrupted()
+        return told + self._start(shape, None, "removed")
+
+    def _save(self, view: CameraView) -> list[News]:
+        self._saved_ns = view.memory.watched_ns
+        if self._keeper is None:
+            return []
+        try:
+            self._keeper.save(view.memory.to_bytes(self._keeper.key, view.shape))
+        except OSError as error:
+            fault = error.strerror or type(error).__name__
+            told = [] if fault == self._fault else [News("view_unsaved", {"message": fault})]
+            self._fault = fault
+            return told
+        self._kept, self._fault = True, ""
+        return []

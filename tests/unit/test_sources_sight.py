@@ -1,0 +1,357 @@
+"""A camera that was moved, defocused or covered, and what of its usual view is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from galago_edge.contract.settings import PlausibilitySettings
+from galago_edge.contract.streams import NS_PER_S, Frame
+from galago_edge.sources.camera_view import CameraView
+from galago_edge.sources.doubt import Doubt, News
+from galago_edge.sources.plausibility import FrameChecks
+from galago_edge.sources.sight import Sight
+from galago_edge.sources.view_memory import (
+    READY_STEPS,
+    DamagedViewError,
+    ForeignViewError,
+    ViewMemory,
+)
+from galago_edge.sources.view_picture import COLUMNS, ROWS, cell_sums
+
+Pixels = npt.NDArray[np.uint8]
+Told = Doubt | News
+CLEAR_S = 5.0
+HEIGHT, WIDTH = 240, 320
+MARGIN = 40
+HOUR_S = 10 * READY_STEPS
+
+
+@cache
+def place() -> Pixels:
+    """A wall of boxes, with what is beside the picture: shape ``(HEIGHT + 80, WIDTH + 80, 3)``."""
+    random = np.random.default_rng(5)
+    pixels = np.full((HEIGHT + 2 * MARGIN, WIDTH + 2 * MARGIN, 3), 120, np.uint8)
+    for _ in range(150):
+        top, left = random.integers(0, HEIGHT + MARGIN), random.integers(0, WIDTH + MARGIN)
+        down, right = random.integers(8, 50, 2)
+        pixels[top : top + down, left : left + right] = random.integers(30, 220, 3)
+    return pixels
+
+
+def view(right: int = 0, down: int = 0) -> Pixels:
+    return place()[MARGIN + down : MARGIN + down + HEIGHT, MARGIN + right : MARGIN + right + WIDTH]
+
+
+def noisy(pixels: Pixels, number: int, sigma: float = 2.0) -> Pixels:
+    noise = np.random.default_rng(number).normal(0, sigma, pixels.shape)
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+def blurred(pixels: Pixels, radius: int) -> Pixels:
+    wide = pixels.astype(np.float64)
+    for axis in (0, 1):
+        wide = sum(np.roll(wide, step, axis) for step in range(-radius, radius + 1)) / (2 * radius + 1)
+    return wide.astype(np.uint8)
+
+
+def half_covered(pixels: Pixels, level: int) -> Pixels:
+    covered = pixels.copy()
+    covered[:, : WIDTH // 2] = level
+    return covered
+
+
+class Memory:
+    """Keeps what is saved, as a disk would."""
+
+    key = "front door"
+
+    def __init__(self, data: bytes | None = None) -> None:
+        self.data = data
+        self.saves = 0
+        self.failure: OSError | None = None
+
+    def load(self) -> bytes | None:
+        return self.data
+
+    def save(self, data: bytes) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.data, self.saves = data, self.saves + 1
+
+    def there(self) -> bool:
+        return self.data is not None
+
+
+class Camera:
+    """A camera that learns, and whose pictures may then be changed."""
+
+    def __init__(self, keeper: Memory | None = None, **changed: float) -> None:
+        self.sight = Sight(PlausibilitySettings(**changed), CLEAR_S, keeper)
+        self.second = 0
+        self.told: list[tuple[int, Told]] = []
+
+    def watch(self, pixels: Pixels, seconds: int, every_s: int = 1) -> list[tuple[int, Told]]:
+        """Give pictures with noise of their own; return what is told, with the seconds that have passed."""
+        begin, found = self.second, []
+        while self.second < begin + seconds:
+            frame = Frame(noisy(pixels, self.second % 32), self.second, self.second * NS_PER_S)
+            found += [(self.second - begin, one) for one in self.sight.look(frame)]
+            self.second += every_s
+        self.told += found
+        return found
+
+    def learn(self) -> Camera:
+        """Let it learn an hour, and see the light of a day."""
+        self.watch(view(), HOUR_S + 100, every_s=10)
+        self.watch(view(), 24 * 3_600, every_s=600)
+        return self
+
+
+@cache
+def learned() -> bytes:
+    """What a camera has learned in a day."""
+    keeper = Memory()
+    Camera(keeper).learn()
+    assert keeper.data is not None
+    return keeper.data
+
+
+def experienced(**changed: float) -> Camera:
+    return Camera(Memory(learned()), **changed)
+
+
+def doubts(told: Iterable[tuple[int, Told]]) -> list[tuple[str, bool]]:
+    return [(one.what, one.implausible) for _, one in told if isinstance(one, Doubt)]
+
+
+def news(told: Iterable[tuple[int, Told]]) -> list[str]:
+    return [one.state for _, one in told if isinstance(one, News)]
+
+
+FAULTS: dict[str, Callable[[], Pixels]] = {
+    "moved": lambda: view(right=16),
+    "moved down": lambda: view(down=-12),
+    "moved elsewhere": lambda: view()[::-1, ::-1],
+    "defocused": lambda: blurred(view(), 4),
+    "defocused much": lambda: blurred(view(), 7),
+    "covered by a dark thing": lambda: half_covered(view(), 5),
+    "covered by a bright thing": lambda: half_covered(view(), 230),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_blind_camera_is_found_within_a_minute_and_believed_when_it_sees_again(fault: str) -> None:
+    camera = experienced()
+    assert camera.watch(view(), 30) == []
+    found = camera.watch(FAULTS[fault](), 61)
+    assert doubts(found) == [(fault.split()[0], True)]
+    assert found[0][0] >= 29  # from the last look before it
+    assert camera.sight.alarm == fault.split()[0]
+    assert doubts(camera.watch(view(), 40)) == [(fault.split()[0], False)]
+    assert camera.sight.alarm is None
+
+
+def test_the_alarm_says_where_what_was_seen_has_gone() -> None:
+    [(_, doubt)] = experienced().watch(view(right=16, down=-8), 61)
+    assert isinstance(doubt, Doubt)
+    assert abs(doubt.detail["right_px"] + 16) <= 4 and abs(doubt.detail["down_px"] - 8) <= 4
+    assert doubt.detail["missing"] > 0.25
+
+
+def test_the_alarm_says_how_much_of_the_sharpness_is_left_and_how_much_is_covered() -> None:
+    [(_, blur)] = experienced().watch(blurred(view(), 4), 61)
+    [(_, cover)] = experienced().watch(half_covered(view(), 90), 61)
+    assert isinstance(blur, Doubt) and isinstance(cover, Doubt)
+    assert blur.detail["sharpness"] < 0.75 and blur.detail["blurred"] > 0.5
+    assert 0.35 < cover.detail["missing"] < 0.65 and 0.35 < cover.detail["kept"] < 0.65
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        lambda: view() // 3,
+        lambda: view() // 12,
+        lambda: np.clip(view().astype(np.int16) + 60, 0, 255).astype(np.uint8),
+        lambda: noisy(view(), 99, 12.0),
+        lambda: np.repeat(view()[:, :, 1:2], 3, axis=2),
+    ],
+    ids=["a third of the light", "hardly any light", "more light", "noise", "no colour"],
+)
+def test_light_that_changes_is_no_fault(pixels: Callable[[], Pixels]) -> None:
+    assert experienced().watch(pixels(), 200) == []
+
+
+def test_somebody_who_walks_by_is_no_fault() -> None:
+    camera = experienced()
+    for left in range(0, WIDTH, 4):
+        pixels = view().copy()
+        pixels[60:, left : left + 60] = (40, 60, 90)
+        assert camera.watch(pixels, 1) == []
+
+
+def test_it_learns_for_an_hour_and_says_so() -> None:
+    camera = Camera()
+    assert camera.sight.learning is None
+    assert news(camera.watch(view(), HOUR_S - 100, every_s=10)) == ["view_learning"]
+    assert camera.sight.learning is True
+    assert camera.watch(view()[::-1], 90) == []  # nobody knows better yet
+    assert news(camera.watch(view(), 400, every_s=10)) == ["view_learned"]
+    assert camera.sight.learning is False
+
+
+def test_a_fault_is_not_learned_while_it_is_an_alarm() -> None:
+    camera = experienced()
+    camera.watch(view(right=16), 2_000, every_s=20)
+    assert camera.sight.alarm == "moved"
+
+
+def test_a_time_of_zero_switches_one_kind_off_and_three_look_at_nothing() -> None:
+    off = experienced(moved_s=0)
+    assert off.watch(view(right=16), 100) == []
+    assert doubts(off.watch(half_covered(view(), 90), 100)) == [("covered", True)]
+    nothing = Camera(moved_s=0, defocused_s=0, covered_s=0)
+    assert nothing.watch(view(), 100) == [] and nothing.sight.learning is None
+
+
+def test_an_interruption_begins_the_time_anew_and_keeps_the_alarm() -> None:
+    camera = experienced()
+    for _ in range(4):
+        assert camera.watch(view(right=16), 20) == []
+        camera.sight.interrupted()
+    camera.watch(view(right=16), 61)
+    camera.sight.interrupted()
+    assert camera.sight.alarm == "moved"
+
+
+def test_what_was_learned_is_kept_over_a_restart() -> None:
+    keeper = Memory()
+    camera = Camera(keeper).learn()
+    assert 1 < keeper.saves < 7  # not all the time: it may be an SD card
+    camera.watch(view(), 700, every_s=10)
+    saves = keeper.saves
+    assert camera.sight.ended() == [] and keeper.saves in (saves, saves + 1)
+    again = Camera(keeper)
+    assert again.watch(view(), 30) == [] and again.sight.learning is False
+    assert doubts(again.watch(view(right=16), 61)) == [("moved", True)]
+
+
+def test_what_is_removed_is_learned_anew() -> None:
+    keeper = Memory(learned())
+    camera = Camera(keeper)
+    camera.watch(view(right=16), 100)
+    assert camera.sight.alarm == "moved"
+    keeper.data = None
+    found = camera.watch(view(right=16), 62)
+    assert doubts(found) == [("moved", False)] and news(found) == ["view_learning"]
+    assert camera.sight.learning is True
+    camera.watch(view(right=16), HOUR_S + 100, every_s=10)
+    assert camera.sight.learning is False and camera.sight.alarm is None
+    assert doubts(camera.watch(view(), 61)) == [("moved", True)]  # as things are now
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "damaged"),
+        (b"{}\n", "damaged"),
+        (b"\xff\xfe", "damaged"),
+        (learned()[: len(learned()) // 2], "damaged"),
+        (learned() + b"more", None),
+        (learned().replace(b"front door", b"back  door"), "other"),
+        (learned().replace(b'"height":240', b'"height":241'), "other"),
+        (learned().replace(b"galago.view/1", b"galago.view/2"), "damaged"),
+    ],
+    ids=[
+        "empty",
+        "no fields",
+        "no text",
+        "cut",
+        "longer",
+        "another camera",
+        "another size",
+        "another version",
+    ],
+)
+def test_what_cannot_be_taken_up_is_learned_anew_and_why_is_told(data: bytes, why: str | None) -> None:
+    found = Camera(Memory(data)).watch(view(), 2)
+    assert [one.detail for _, one in found] == ([] if why is None else [{"why": why}])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(learned()) - 1), st.integers(1, 255))
+def test_a_damaged_byte_never_does_harm(at: int, change: int) -> None:
+    data = bytearray(learned())
+    data[at] ^= change
+    whole = ViewMemory.from_bytes(learned(), "front door", (HEIGHT, WIDTH, 3))
+    try:
+        found = ViewMemory.from_bytes(bytes(data), "front door", (HEIGHT, WIDTH, 3))
+    except (DamagedViewError, ForeignViewError):
+        return
+    # zlib does not use every bit: then it is the same
+    for one, other in zip(found.lights, whole.lights, strict=True):
+        assert one.steps == other.steps and np.array_equal(one.counters, other.counters)
+
+
+@given(st.binary(max_size=300))
+def test_anything_may_lie_there(data: bytes) -> None:
+    with pytest.raises((DamagedViewError, ForeignViewError)):
+        ViewMemory.from_bytes(data, "front door", (HEIGHT, WIDTH, 3))
+
+
+def test_another_size_learns_anew_and_the_first_is_known_when_it_comes_back() -> None:
+    camera = experienced()
+    camera.watch(view(), 10)
+    assert [one.detail for _, one in camera.watch(view()[::2, ::2], 10) if isinstance(one, News)] == [
+        {"why": "other"}
+    ]
+    assert camera.sight.learning is True
+    assert camera.watch(view(), 10) == [] and camera.sight.learning is False
+
+
+def test_a_disk_that_refuses_is_told_once_and_costs_no_alarm() -> None:
+    keeper = Memory()
+    keeper.failure = OSError(28, "No space left on device")
+    camera = Camera(keeper).learn()
+    assert [one.detail for _, one in camera.told if isinstance(one, News)][-1] == {
+        "message": "No space left on device"
+    }
+    camera.watch(view(), 8 * 3_600, every_s=60)
+    assert news(camera.told).count("view_unsaved") == 1
+    assert doubts(camera.watch(view(right=16), 61)) == [("moved", True)]
+
+
+def test_black_pictures_are_dark_and_not_covered() -> None:
+    checks = FrameChecks(PlausibilitySettings(frozen_s=0), CLEAR_S, Memory(learned()))
+    alarms = []
+    for second in range(200):
+        pixels = view() if second < 20 else np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        told = checks.look(Frame(noisy(pixels, second), second, second * NS_PER_S))
+        alarms += [one.what for one in told if isinstance(one, Doubt)]
+    assert alarms == ["dark"] == list(checks.alarms)
+
+
+def test_the_sums_of_tiles_are_exact_up_to_the_largest_levels() -> None:
+    largest = np.full((ROWS + 1, COLUMNS + 1), 32_640, np.int16)
+    assert (cell_sums(largest) == 100 * 32_640).all()
+
+
+def test_every_cpu_learns_the_same_bytes() -> None:
+    """Integers that only the pictures decide: made by this test itself on x86-64."""
+    random = np.random.default_rng(11)
+    steps = random.integers(0, 256, (12, 16, 3)).astype(np.uint8)
+    pixels = np.kron(steps, np.ones((20, 20, 1), np.uint8))
+    view = CameraView(pixels.shape)
+    for number in range(60):
+        noise = random.integers(-6, 7, pixels.shape)
+        seen = (pixels[:, :: 1 - 2 * (number // 20 % 2)] + noise).clip(0, 255).astype(np.uint8)
+        view.look(seen, number * (10 + number % 9) * NS_PER_S, learn=True)
+    content = b"".join(light.content() for light in view.memory.lights)
+    assert hashlib.sha256(content).hexdigest()[:16] == "de52a1e01ea924d6"
