@@ -15,8 +15,9 @@ import msgspec
 from galago_edge.bundle.keys import parse_public_line
 from galago_edge.contract.errors import CallerError, DeviceError, Reason, disk_error
 from galago_edge.contract.profile import PROFILE_FILE, DeviceProfile
-from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.host.file_replacement import Durable, FileEffects, replace_file
 from galago_edge.host.machine import this_arch
+from galago_edge.host.toml_file import TOML_LIMIT_BYTES
 from galago_edge.intake.system_user import USER, ensure_user, user_of
 from galago_edge.store import Store
 from galago_edge.store.trust_folder import trust_key
@@ -88,16 +89,17 @@ def _parsed(profile: str) -> DeviceProfile:
 def _put_profile(store: Store, text: str, board: DeviceProfile, *, replace: bool) -> str:
     path = store.root / PROFILE_FILE
     try:
-        there = path.read_text(encoding="utf-8") if path.exists() else None
+        data = store.fs.read(path, TOML_LIMIT_BYTES)
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
+    there = None if data is None else data.decode("utf-8", "replace")
     if there == text:
         return f"profile {board.id} was there already"
     if there is not None and not replace:
         raise CallerError(
             Reason.EXISTS,
             f"{path} holds another profile",
-            hint="is it the right device? Then give --replace-profile",
+            hint="is it the right device? Then run the same command with --replace-profile",
         )
     try:
         made = not store.root.is_dir()
@@ -106,7 +108,7 @@ def _put_profile(store: Store, text: str, board: DeviceProfile, *, replace: bool
             store.fs.fsync_dir(store.root.parent)
     except OSError as error:
         raise disk_error(error, f"make {store.root}") from error
-    _write(path, text)
+    _write(path, text, effects=store.fs)
     return f"profile {board.id} written to {path}"
 
 
@@ -135,13 +137,13 @@ def _put_unit(root: Path, folder: Path | None, at: Path, *, here: bool) -> str:
         path = folder / UNIT_FILE
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             return f"unit file {path} was there already"
-        _write(path, text, mode=0o644)
+        _write(path, text)
         if here:
             return f"unit file {path} written; systemctl daemon-reload; systemctl enable --now galago"
         wanted = folder / "multi-user.target.wants" / UNIT_FILE
         return f"unit file {path} written" + _enabled(wanted)
     path = root / UNIT_FILE
-    _write(path, text, mode=0o644)
+    _write(path, text, effects=FileEffects(root))
     return f"unit file {path} written; it belongs into /{UNIT_FOLDER} of the device"
 
 
@@ -155,8 +157,11 @@ def _give_away(root: Path, system: Path) -> None:
     if user is None or os.geteuid() != 0 or root.stat().st_uid != 0:
         return
     try:
-        for path in (root, *root.rglob("*")):
-            os.chown(path, user.uid, user.gid, follow_symlinks=False)
+        # the root last: until then nobody but root can put anything in the way
+        for _, folders, names, fd in os.fwalk(root, topdown=False):
+            for name in (*folders, *names):
+                os.chown(name, user.uid, user.gid, dir_fd=fd, follow_symlinks=False)
+        os.chown(root, user.uid, user.gid)
     except OSError as error:  # FAT has no owners
         if error.errno != errno.EPERM:
             raise disk_error(error, f"give {root} to {USER}") from error
@@ -192,9 +197,11 @@ def _enabled(wanted: Path) -> str:
     return " and enabled"
 
 
-def _write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file so that it is the old or the new one after a power cut."""
+def _write(path: Path, text: str, effects: FileEffects | None = None) -> None:
+    """Write a file that everybody may read, so that it is the old or the new one after a power cut."""
     try:
-        replace_file(path, text.encode(), durable=Durable.LASTING, mode=mode)
+        replace_file(
+            path, text.encode(), durable=Durable.LASTING, mode=0o644, effects=effects or FileEffects()
+        )
     except OSError as error:
         raise disk_error(error, f"write {path}") from error
