@@ -56,6 +56,7 @@ class Reason(enum.StrEnum):
     MEMORY = enum.auto()
     # device
     PROFILE_MISMATCH = enum.auto()
+    UNREACHABLE = enum.auto()
     ARCH = enum.auto()
     RUNTIME_OLD = enum.auto()
     RUNTIME_MISSING = enum.auto()

@@ -9,7 +9,8 @@ from galago_devices import profile_text
 from galago_edge.bundle.keys import public_line, read_public_key
 from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.contract.flash_messages import Done, Hello, Provision, Refused
-from galago_edge.intake.provisioning import DEVICE_ROOT, UNIT_FOLDER, provision
+from galago_edge.intake.provisioning import UNIT_FOLDER, provision
+from galago_edge.intake.unit_file import DEVICE_ROOT
 from galago_workstation.flashing.answers import refusal
 from galago_workstation.flashing.links import open_link
 from galago_workstation.flashing.mounts import mount_of, settle

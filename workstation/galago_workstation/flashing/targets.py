@@ -10,7 +10,7 @@ from typing import Literal
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.profile import PROFILE_FILE
-from galago_edge.intake.provisioning import DEVICE_ROOT
+from galago_edge.intake.unit_file import DEVICE_ROOT
 
 _HOST = re.compile(r"(?:\w[\w.-]*@)?(?:\w[\w.-]*|\[[0-9A-Za-z:.%]+\])\Z", re.ASCII)
 _URL = re.compile(r"ssh://(?P<host>[^/:\[]+|[^/\[]*\[[^\]]*\])(?::(?P<port>[0-9]{1,5}))?(?P<root>/.*)?\Z")
