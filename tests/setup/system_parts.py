@@ -29,6 +29,8 @@ PACKAGES = [
     "libasound2-plugins",
     "libc6-dev",
     "libportaudio2",
+    "libseccomp2",
+    "mmdebstrap",
     "mosquitto",
     "openssh-client",
     "openssh-server",

@@ -74,7 +74,7 @@ def test_a_hint_says_what_to_type_and_what_it_names_is_there(where: str, hint: s
     for found in GALAGO.finditer(hint):
         command = command_of(found["words"])
         assert command is not None, f"galago {found['words']}"
-        known |= {option for parameter in command.params for option in parameter.opts}
+        known |= {o for parameter in command.params for o in (*parameter.opts, *parameter.secondary_opts)}
     for option in OPTION.findall(hint):
         assert option in known | {"--key", "--version", "--allow-in-use", "--now"}, option
 
@@ -82,7 +82,7 @@ def test_a_hint_says_what_to_type_and_what_it_names_is_there(where: str, hint: s
 def options_of(words: str) -> list[str]:
     command = command_of(words)
     assert command is not None
-    return [option for parameter in command.params for option in parameter.opts]
+    return [o for parameter in command.params for o in (*parameter.opts, *parameter.secondary_opts)]
 
 
 def test_there_are_hints_to_look_at() -> None:
