@@ -19,11 +19,11 @@ def check_sinks(case: Case) -> Iterator[DoctorCheck]:
 
 def _sink(name: str, case: Case) -> Iterator[Finding]:
     from galago_edge.contract.errors import DeviceError
-    from galago_edge.sinks.sink_kind import SINKS
+    from galago_edge.sinks.sink_kind import kind_of
 
     assert case.settings is not None
     try:
-        kind = SINKS.find(name)
+        kind = kind_of(name)
     except DeviceError as error:
         yield fail(name, error.line, f"{error.hint}; its records wait in the spool")
         return
