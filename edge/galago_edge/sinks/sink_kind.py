@@ -78,6 +78,8 @@ class SinkKind:
     """The extra of galago-edge that it needs; a plug-in requires what it needs itself."""
     check: Callable[[Any], Iterator[Finding]] | None = None
     """Given the settings, what ``galago doctor`` says about it; the findings bear the sink's name."""
+    anchor: Callable[[Any, Path], Any] | None = None
+    """Given the settings and the folder of ``galago.toml``, the settings with what else starts there."""
     several: bool = False
     """There may be several, as ``[[NAME]]``: its settings have a ``name``, of the type ``ReceiverName``."""
     paths: tuple[str, ...] = ()

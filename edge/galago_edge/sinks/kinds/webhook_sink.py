@@ -92,6 +92,7 @@ class WebhookSender(DeliveryThread):
         self._link = PostConnection(self._request.url)
         self._login: dict[str, str] = {}
         self._attempts = Attempts(_TRIES)
+        self._working()  # nothing speaks against it yet
 
     def _connection(self) -> None:
         try:
