@@ -37,7 +37,7 @@ _RECORD_REFUSED = {400, 409, 413, 415, 422, 431}
 _HOPELESS = {301, 302, 303, 307, 308, 401, 403, 404, 405, 410}
 """The address or the password is wrong: all records wait until a person has mended it."""
 _JSON = "application/json"
-_OURS = ("content-length", "transfer-encoding", "connection", "idempotency-key")
+_OURS = ("content-length", "transfer-encoding", "idempotency-key")
 """Headers that nobody else may set: the request would not be one any more, or the promise not be kept."""
 
 
