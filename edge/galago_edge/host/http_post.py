@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult
@@ -66,12 +67,8 @@ class PostAnswer:
         asked = self.headers.get("retry-after", "")
         if _SECONDS.fullmatch(asked):
             return float(asked)
-        try:
-            until = parsedate_to_datetime(asked).timestamp()
-            now = parsedate_to_datetime(self.headers.get("date", "")).timestamp()
-        except (ValueError, OverflowError):
-            return 0.0
-        return max(0.0, until - now)
+        until, now = _date_s(asked), _date_s(self.headers.get("date", ""))
+        return 0.0 if until is None or now is None else max(0.0, until - now)
 
 
 class PostConnection:
@@ -291,6 +288,19 @@ def _persists(headers: Mapping[str, str], minor: int) -> bool:
     """Tell whether the server will take another request on this connection."""
     said = {option.strip().lower() for option in headers.get("connection", "").split(",")}
     return "close" not in said and (minor > 0 or "keep-alive" in said)
+
+
+def _date_s(text: str) -> float | None:
+    """Return a date of HTTP in seconds, None for what is none.
+
+    >>> _date_s("Thu, 01 Jan 1970 00:01:00 GMT"), _date_s("soon")
+    (60.0, None)
+    """
+    try:
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):  # what that function says to nonsense
+        return None
 
 
 def _host(url: SplitResult) -> str:
