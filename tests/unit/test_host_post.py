@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
+import ssl
+import threading
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,6 +16,8 @@ from hypothesis import strategies as st
 
 from galago_edge.host.http_connection import TimedSocket
 from galago_edge.host.http_post import PostAnswer, PostConnection, header_fault
+from galago_edge.host.tls_trust import TlsTrust
+from real_parts import OwnCertificate, WebCamera, wait_for
 
 LINES = st.sampled_from(
     [
@@ -114,3 +120,53 @@ def test_headers_that_pass_can_be_sent_and_end_where_they_should(headers: dict[s
         head, _, body = sent.partition(b"\r\n\r\n")
         assert body == b"body"
         assert len(head.split(b"\r\n")) == 2 + len(headers) + ("host" not in map(str.lower, headers))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_over_tls_too_a_connection_is_kept_until_the_server_ends_it(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """TLS 1.3 sends tickets that nobody asked for: they are no end of the connection."""
+    certificate = OwnCertificate.make(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(certificate.path)
+    connections: list[ssl.SSLSocket] = []
+    bodies: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                served = context.wrap_socket(listener.accept()[0], server_side=True)
+                connections.append(served)
+                threading.Thread(target=answer, args=(served,), daemon=True).start()
+
+    def answer(served: ssl.SSLSocket) -> None:
+        with contextlib.suppress(OSError), served:
+            while data := served.recv(65_536):
+                bodies.append(data.rpartition(b"\r\n\r\n")[2])
+                served.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        url = urlsplit(f"https://127.0.0.1:{listener.getsockname()[1]}/")
+        link = PostConnection(url, TlsTrust(ca_file=str(certificate.path)))
+        assert link.fresh
+        for number in range(3):
+            assert link.post(b"%d" % number, {}, 60.0).status == 200
+            assert not link.fresh
+        connections[0].shutdown(socket.SHUT_RDWR)
+        wait_for(lambda: link.fresh, "the end to arrive")
+        assert link.post(b"3", {}, 60.0).status == 200
+        assert (len(connections), bodies) == (2, [b"0", b"1", b"2", b"3"])
+        link.close()
+        wait_for(lambda: all(one.fileno() < 0 for one in connections), "the server to have hung up")
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_as_one(tmp_path: Path) -> None:
+    certificate = OwnCertificate.make(tmp_path)
+    with WebCamera(certificate=certificate) as server:
+        link = PostConnection(urlsplit(server.url("/")))
+        with pytest.raises(ssl.SSLCertVerificationError):
+            link.post(b"x", {}, 60.0)
