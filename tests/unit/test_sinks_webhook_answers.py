@@ -369,3 +369,24 @@ def test_a_pause_is_asked_for_in_a_head_that_is_cut_too(status: int, spool: Spoo
         add(spool, 0)
         delivered(sender, 1)
         assert len(server.keys) == (1 if status == 200 else 2)
+
+
+def test_a_fault_repeats_no_secret_that_a_server_repeats_and_is_short(spool: Spool, tmp_path: Path) -> None:
+    said = b"HTTP/1.1 500 no tk_123456 for hunter2-password at /botSECRET/send?key=qwertz " + b"x" * 5_000
+    server = RawServer([said + b"\r\n\r\n", Close])
+    with server.running() as url:
+        settings = WebhookSettings(
+            url=f"{url}/botSECRET/send?key=qwertz",
+            headers={"X-Token": "tk_123456"},
+            user="anna",
+            password="hunter2-password",
+        )
+        sender = WebhookSender(settings, ReceiverParts("webhook", "porch", "1", spool))
+        sender.start()
+        add(spool, 0)
+        fault = wait_for(lambda: sender.status().fault, "the fault")
+        sender.stop(30.0)
+    assert fault.startswith("127.0.0.1 answered 500 no *** for *** at /***/")
+    assert len(fault) < 250
+    for secret in ("tk_123456", "hunter2", "botSECRET", "qwertz"):
+        assert secret not in fault

@@ -14,7 +14,7 @@ from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok
 from galago_edge.contract.settings import LoginTable, Seconds
 from galago_edge.host.backoff import Backoff
-from galago_edge.host.credentials import login_of
+from galago_edge.host.credentials import Login, Secrets, login_of
 from galago_edge.host.http_post import PostAnswer, PostConnection, header_fault
 from galago_edge.host.urls import sendable, server_fault
 from galago_edge.sinks.attempts import Attempts
@@ -36,6 +36,8 @@ _RECORD_REFUSED = {400, 409, 413, 415, 422, 431}
 """The server does not like this record. Anything else that is no success may end by itself."""
 _HOPELESS = {301, 302, 303, 307, 308, 401, 403, 404, 405, 410}
 """The address or the password is wrong: all records wait until a person has mended it."""
+_SAID = 200
+"""Characters of what a server says that are shown."""
 _JSON = "application/json"
 _OURS = ("content-length", "transfer-encoding", "idempotency-key")
 """Headers that nobody else may set: the request would not be one any more, or the promise not be kept."""
@@ -90,7 +92,7 @@ class WebhookSender(DeliveryThread):
         self._request = _Request(settings, parts.device, parts.version)
         self._host = self._request.url.hostname
         self._link = PostConnection(self._request.url)
-        self._login: dict[str, str] = {}
+        self._login = Login("", "")
         self._attempts = Attempts(_TRIES)
         self._working()  # nothing speaks against it yet
 
@@ -117,7 +119,8 @@ class WebhookSender(DeliveryThread):
             answer = self._post(delivery)
         except OSError as error:
             hopeless = isinstance(error, ssl.SSLCertVerificationError)
-            self._troubled(f"{self._host}: {str(error) or type(error).__name__}", hopeless=hopeless)
+            said = self._shown(str(error)) or type(error).__name__
+            self._troubled(f"{self._host}: {said}", hopeless=hopeless)
             return False
         except CallerError as error:
             self._troubled(str(error), hopeless=True)
@@ -129,7 +132,7 @@ class WebhookSender(DeliveryThread):
             return True
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
             self._link.close()  # the password is read again
-        told = f"{self._host} answered {answer.status} {answer.reason}"
+        told = f"{self._host} answered {answer.status} {self._shown(answer.reason)}".rstrip()
         if answer.status in _RECORD_REFUSED and self._attempts.last(delivery.key):
             self._spool.ack(self.name, delivery.token, refused=True)
             self._troubled(f"{told} to record {delivery.key} {_TRIES} times; it is given up")
@@ -147,10 +150,18 @@ class WebhookSender(DeliveryThread):
             CallerError: CONFIG_BAD; the password is not there.
         """
         if self._link.fresh:
-            login = login_of(self._settings)
-            self._login = {"Authorization": login.basic()} if login.user else {}
-        headers = self._request.headers | self._login | {"Idempotency-Key": delivery.key}
+            self._login = login_of(self._settings)
+        login = {"Authorization": self._login.basic()} if self._login.user else {}
+        headers = self._request.headers | login | {"Idempotency-Key": delivery.key}
         return self._link.post(self._request.body(delivery), headers, self._settings.timeout_s)
+
+    def _shown(self, said: str) -> str:
+        """Return what somebody said, without what we told him: servers repeat tokens and passwords."""
+        ours = [*self._settings.headers.values(), *self._request.url.path.split("/")]
+        ours += [self._login.password, self._login.basic(), self._settings.to]
+        for secret in sorted(filter(None, ours), key=len, reverse=True):
+            said = Secrets("", secret).hidden(said)
+        return Secrets(self._settings.url).hidden(said)[:_SAID]
 
 
 class _Request:
