@@ -7,6 +7,9 @@ what OpenCV makes of them. What it would make black is converted here, in intege
 * A sample of 16 bits becomes its high byte; in a picture whose samples are all below 256, which holds 8-bit
   values in a wider file, its low byte.
 * A colour ``c`` of opacity ``a`` is laid on white: ``(c * a + 255 * (255 - a) + 127) // 255``.
+
+A JPEG whose data is damaged half-way is no picture, although a decoder makes something of it
+(:mod:`galago_edge.sources.decoder_warnings`).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
+from galago_edge.sources.decoder_warnings import watched_decoding
 from galago_edge.sources.opencv import import_cv2
 from galago_edge.sources.picture_header import (
     LARGEST_FILE_PIXELS,
@@ -67,6 +71,21 @@ def decode_image(data: bytes, name: str, *, largest_pixels: int = LARGEST_FILE_P
         InputError: IMAGE_TOO_BIG, before anything is decoded; IMAGE_UNREADABLE.
         DeviceError: EXTRA_MISSING.
     """
+    pixels, whole = decode_picture(data, name, largest_pixels=largest_pixels)
+    if not whole:
+        raise _unreadable(name, "is damaged (its data makes no sense half-way)")
+    return pixels
+
+
+def decode_picture(
+    data: bytes, name: str, *, largest_pixels: int = LARGEST_FILE_PIXELS
+) -> tuple[Pixels, bool]:
+    """Return an encoded image as BGR, and whether that can be relied on: not what a decoder patched up.
+
+    Raises:
+        InputError: IMAGE_TOO_BIG, before anything is decoded; IMAGE_UNREADABLE, when nothing can be.
+        DeviceError: EXTRA_MISSING.
+    """
     cv2 = import_cv2("reading images")
     if not data:
         raise _unreadable(name, "is empty")
@@ -76,12 +95,12 @@ def decode_image(data: bytes, name: str, *, largest_pixels: int = LARGEST_FILE_P
     if header.format == "png":
         _check_png(data, name)
     try:
-        pixels = _decoded(cv2, data, header)
+        pixels, whole = watched_decoding(lambda: _decoded(cv2, data, header), data)
     except cv2.error as error:
         raise _unreadable(name, f"cannot be decoded ({str(error.err)[:80]})") from None
     if pixels is None:
         raise _unreadable(name, "is not an image, is damaged or is cut off")
-    return pixels
+    return pixels, whole
 
 
 def _decoded(cv2: Any, data: bytes, header: PictureHeader) -> Pixels | None:
