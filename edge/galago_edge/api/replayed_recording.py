@@ -191,14 +191,15 @@ def replay(
 
     Raises:
         CallerError: CONFIG_BAD; the recording is of no known form, or is live; ``thresholds`` names no label
-            of the bundle, or crosses on and off; ``region`` or ``mask`` are no shapes.
+            of the bundle, or crosses on and off.
         InputError: SOURCE_MISMATCH, or the recording cannot be read.
         LinkError: SOURCE_MISSING, or the disk fails.
         BundleError: PREPROCESS_MISMATCH, TENSOR_MISMATCH or MODEL_BAD; the bundle cannot be run here.
         DeviceError: EXTRA_MISSING; RUNTIME_MISSING, OP_UNSUPPORTED.
         TypeError: ``bundle`` is none, or a number is no integer.
         ValueError: ``block_samples`` is below 1; a time is negative, ``to_ns`` not behind ``from_ns``,
-            ``start_time`` without a time zone; ``max_fps``, ``rotate``, ``region`` or ``mask`` out of range;
+            ``start_time`` without a time zone; ``max_fps``, ``rotate``, ``region`` or ``mask`` out of range
+            or without area;
             the bundle is closed.
     """
     if block_samples is not None and block_samples < 1:
