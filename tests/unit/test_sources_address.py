@@ -218,7 +218,9 @@ def test_what_is_live_is_no_recording(text: str) -> None:
     assert caught.value.reason is Reason.CONFIG_BAD
 
 
-@pytest.mark.parametrize("fps", ["0", "1e-300", "1/1001", "1001"])
+@pytest.mark.parametrize(
+    "fps", ["0", "1e-300", "1/1001", "1001", "1/0", "nan", "inf", "-1", "1e3", "1e1000000000", "\u0661"]
+)
 def test_a_frame_rate_whose_times_would_fit_nothing_is_refused(fps: str, tmp_path: Path) -> None:
     with pytest.raises(CallerError) as caught:
         parse_source(f"{tmp_path}?fps={fps}")

@@ -34,11 +34,14 @@ def _position(text: str) -> int:
 
 
 def _moment(text: str) -> datetime.datetime:
+    from galago_edge.api.replayed_part import unix_ns
+
     moment: datetime.datetime | None = None
     with contextlib.suppress(ValueError):
         moment = datetime.datetime.fromisoformat(text)
     if moment is None or moment.utcoffset() is None:
         raise ValueError(f"{text[:40]!r} is no ISO 8601 time with a zone, such as 2026-05-01T22:00:00+02:00")
+    unix_ns(moment)
     return moment
 
 
