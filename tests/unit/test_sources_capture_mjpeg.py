@@ -462,9 +462,35 @@ def test_one_that_calls_every_nonce_stale_is_given_up(web_camera: WebCamera) -> 
 
 def test_a_way_to_log_in_that_is_not_known_is_said(web_camera: WebCamera) -> None:
     web_camera.behaviour = wants_login(["NTLM", "Negotiate"], lambda given: True, ONE)
-    with pytest.raises(LinkError, match=r"wants a password by Ntlm, Negotiate, expected Digest .* or Basic"):
+    with pytest.raises(LinkError, match=r"wants a password by 'NTLM, Negotiate', expected Digest"):
         opened_here(order(web_camera.url(login="anna:hunter2@")))
     assert {given for _, given in web_camera.asked} == {None}
+
+
+PASSWORD = "Tr0ub4dor;and,3=more"
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        answers(401, headers=[("WWW-Authenticate", f"Strange {'x' * 60} {PASSWORD}")]),
+        answers(401, headers=[("WWW-Authenticate", PASSWORD)]),
+        answers(299, phrase="n" * 75 + PASSWORD),
+        streams(b"", kind="text/" + "x" * 70 + PASSWORD),
+        streams(b"", header=("Content-Encoding", "x" * 15 + PASSWORD)),
+        streams(b"z" * 35 + PASSWORD.encode() + b"z" * 900, kind="text/plain"),
+        streams((b"(" + PASSWORD.encode() + b")") * 40, kind="text/plain"),
+    ],
+    ids=["challenge", "scheme", "reason", "type", "packing", "body", "body that is one password"],
+)
+def test_what_a_camera_echoes_shows_no_beginning_of_the_password(
+    behaviour: Behaviour, web_camera: WebCamera
+) -> None:
+    web_camera.behaviour = behaviour
+    with pytest.raises(LinkError) as caught:
+        opened_here(order(web_camera.url(login=f"anna:{quote(PASSWORD, safe='')}@"), open_s=2.0, stall_s=2.0))
+    assert "***" in str(caught.value)
+    assert PASSWORD[:3].lower() not in str(caught.value).lower()
 
 
 def test_blanks_and_letters_in_a_path_are_escaped(web_camera: WebCamera) -> None:
