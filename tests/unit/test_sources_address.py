@@ -225,3 +225,11 @@ def test_a_frame_rate_whose_times_would_fit_nothing_is_refused(fps: str, tmp_pat
     with pytest.raises(CallerError) as caught:
         parse_source(f"{tmp_path}?fps={fps}")
     assert caught.value.reason is Reason.CONFIG_BAD
+
+
+@pytest.mark.parametrize("text", ["", "?", "?fps=5"])
+def test_nothing_is_no_source(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CallerError, match="the source is empty") as caught:
+        parse_source(text)
+    assert caught.value.reason is Reason.CONFIG_BAD

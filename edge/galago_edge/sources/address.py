@@ -57,7 +57,9 @@ def parse_source(text: str) -> Address:
         message = f"{hide_credentials(text)} is not a file; a stream from the network is a camera"
         raise CallerError(Reason.CONFIG_BAD, message, hint="camera:URL")
     # a question mark is a legal file name: the whole text counts when it exists
-    path, query = (text, "") if _exists(Path(text)) else split_query(text)
+    path, query = (text, "") if text and _exists(Path(text)) else split_query(text)
+    if not path:
+        raise CallerError(Reason.CONFIG_BAD, "the source is empty", hint=f"a source is {_forms()}")
     name, kind = _path_kind(Path(path))
     # those of both, until it is known whether its pictures or its sound are wanted
     other = SOURCES.find(kind.other) if kind.other else None
