@@ -29,6 +29,7 @@ _HTTPS_PORT = 443
 _SHOWN = 80
 """Characters of what a server says."""
 
+_CHECK_LOGIN = "check both; special letters are escaped in a URL"
 _LOOK = "check the address, its power and the network"
 _ADDRESS = "look into the camera's manual for the address of its MJPEG stream"
 _WORDS: dict[int, tuple[str, str]] = {
@@ -196,7 +197,7 @@ class CameraRequest:
                 "name the address of the other host itself",
             )
         if not self._login.known:
-            raise self.missing("wants a user and a password", "user and password in its [source.NAME]")
+            raise self.missing("wants a user and a password (401)", "user and password of [source.NAME]")
         try:
             again = self._login.answer(read_challenges(headers))
         except ValueError as error:
@@ -204,7 +205,7 @@ class CameraRequest:
             ways = f"{said}, {error}" if headers else f"a way it hides, {error}"
             raise self.missing(f"wants a password by {ways}", "choose another way in its settings") from None
         if not again:
-            raise self.missing("refuses this user and password", "check both; in a URL @ / ? # % are %40 ...")
+            raise self.missing("refuses this user and password (401)", _CHECK_LOGIN)
 
     def _untrusted(self, error: ssl.SSLError) -> LinkError:
         if isinstance(error, StrangerError):
