@@ -268,3 +268,30 @@ def test_what_libpng_says_is_not_written(data: bytes, capfd: pytest.CaptureFixtu
     with pytest.raises(InputError):
         decode_image(head + profile + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b""), "picture")
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_a_transparent_picture_is_turned_as_an_opaque_one(kind: str, orientation: int) -> None:
+    """By EXIF; cameras held upright write it."""
+    exif = b"MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHIHHI", 274, 3, 1, orientation, 0, 0)
+    clear = picture(24, 16, 4)
+    clear[:, :, :3], clear[:, :, 3] = clear[:, :, :3] // 2 * 2, 255
+    opaque = with_exif(kind, clear, exif)
+    clear[0, 0, 3] = 254
+    found, expected = decode_image(with_exif(kind, clear, exif), "clear"), decode_image(opaque, "opaque")
+    assert found.shape == expected.shape == ((24, 16, 3) if 5 <= orientation <= 8 else (16, 24, 3))
+    assert np.count_nonzero((found != expected).any(axis=2)) <= 1
+
+
+def with_exif(kind: str, pixels: npt.NDArray[np.uint8], exif: bytes) -> bytes:
+    """The picture, without loss, with these EXIF data."""
+    height, width = pixels.shape[:2]
+    if kind == "png":
+        data = encoded(".png", pixels)
+        return data[:33] + png_chunk(b"eXIf", exif) + data[33:]
+    coded = encoded(".webp", pixels, cv2.IMWRITE_WEBP_QUALITY, 101)[12:]
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    head = b"VP8X" + struct.pack("<IB3x", 10, 0x18) + size
+    body = b"WEBP" + head + coded + b"EXIF" + struct.pack("<I", len(exif)) + exif
+    return b"RIFF" + struct.pack("<I", len(body)) + body

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def decode_picture(
 def _decoded(cv2: Any, data: bytes, header: PictureHeader) -> Pixels | None:
     encoded = np.frombuffer(data, np.uint8)
     if header.alpha and (shown := _laid_on_white(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))) is not None:
-        return shown
+        return np.ascontiguousarray(_TURNED.get(header.orientation, _as_it_is)(shown))
     if header.maximum > 255:
         deep: npt.NDArray[Any] | None = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         if deep is None or deep.dtype == np.uint16:
@@ -115,6 +116,22 @@ def _decoded(cv2: Any, data: bytes, header: PictureHeader) -> Pixels | None:
     if pixels is not None and header.maximum < 255 and not header.text:
         return _scaled(pixels, header.maximum)
     return pixels
+
+
+def _as_it_is(pixels: Pixels) -> Pixels:
+    return pixels
+
+
+_TURNED: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels),
+}
+"""By EXIF's orientation. OpenCV turns all pictures but those whose transparency it is asked for."""
 
 
 def _laid_on_white(picture: npt.NDArray[Any] | None) -> Pixels | None:
