@@ -233,3 +233,10 @@ def test_nothing_is_no_source(text: str, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(CallerError, match="the source is empty") as caught:
         parse_source(text)
     assert caught.value.reason is Reason.CONFIG_BAD
+
+
+def test_options_may_be_longer_than_a_name_of_a_file(tmp_path: Path) -> None:
+    shapes = ";".join(["0,0,0.5,0.5"] * 1_000)
+    assert len(parse_source(f"{tmp_path}?mask={shapes}").options["mask"]) == 1_000
+    with pytest.raises(LinkError, match="does not exist"):
+        parse_source("x" * 5_000)

@@ -150,9 +150,19 @@ def test_a_shape_with_anything_inside_is_taken(text: str) -> None:
         *(("rotate", text) for text in ("45", "-90", "90.0", "", "360")),
         *(
             ("region", text)
-            for text in ("", "1", "0,0,1", "0,0,1,1,0", "0,0,2,1", "0,0,nan,1", "0,0,1e-9,1", "0,0,0.12345,1")
+            for text in (
+                "",
+                "1",
+                "0,0,1",
+                "0,0,1,1,0",
+                "0,0,2,1",
+                "0,0,nan,1",
+                "0,0,1e400000000,1",
+                "0,0,1e-9,1",
+                "0,0,0.12345,1",
+            )
         ),
-        *(("region", text) for text in ("1,0,0,1", "0,0.5,1,0.5", "a,b,c,d", "0;0;1;1")),
+        *(("region", text) for text in ("0,0,1e400000000,1", "1,0,0,1", "0,0.5,1,0.5", "a,b,c,d", "0;0;1;1")),
         *(("mask", text) for text in ("", ";", "0,0,1,1;", "0,0,1,1;2,2,3,3")),
         *((option, text) for option in ("region", "mask") for text in FLAT),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -104,7 +105,9 @@ def _names_device(text: str) -> bool:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError as error:  # no permission to look, a name too long ...
+    except OSError as error:  # no permission to look ...
+        if error.errno == errno.ENAMETOOLONG:  # of a path with many options behind it
+            return False
         raise disk_error(error, f"look at {path}") from error
 
 

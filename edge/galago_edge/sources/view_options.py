@@ -9,7 +9,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Any
 
 import msgspec
@@ -181,10 +181,10 @@ def _has_area(corners: Corners) -> bool:
 def _units(number: Any) -> int:
     try:
         units = Decimal(str(number).strip()) * UNITS
-    except InvalidOperation:
+    except DecimalException:  # 1e400000000 too
         raise ValueError(f"{str(number)[:40]!r} is no number") from None
     if not units.is_finite() or not 0 <= units <= UNITS or units != units.to_integral_value():
-        raise ValueError(f"{str(number)[:40]} is no fraction from 0 to 1 with at most four decimals")
+        raise ValueError(f"{str(number)[:40]!r} is no fraction from 0 to 1 with at most four decimals")
     return int(units)
 
 
