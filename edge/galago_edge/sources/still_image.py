@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
+from galago_edge.host.small_file import NotPlainError, TooLongError, read_small
 from galago_edge.sources.decoder_warnings import watched_decoding
 from galago_edge.sources.opencv import import_cv2
 from galago_edge.sources.picture_header import (
@@ -51,13 +52,15 @@ def read_image(path: Path, *, largest_pixels: int = LARGEST_FILE_PIXELS) -> Pixe
         DeviceError: EXTRA_MISSING.
     """
     try:
-        if (size := path.stat().st_size) > _LARGEST_BYTES:
-            raise InputError(
-                Reason.IMAGE_TOO_BIG,
-                f"{path} has {size >> 20} MiB, expected at most {_LARGEST_BYTES >> 20} MiB of a picture",
-                hint="make it smaller, or leave it out",
-            )
-        data = path.read_bytes()
+        data = read_small(path, _LARGEST_BYTES)
+    except NotPlainError:
+        raise _unreadable(str(path), "is a pipe or a device") from None
+    except TooLongError:
+        raise InputError(
+            Reason.IMAGE_TOO_BIG,
+            f"{path} is larger than the {_LARGEST_BYTES >> 20} MiB that a picture may have",
+            hint="make it smaller, or leave it out",
+        ) from None
     except FileNotFoundError:
         raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
     except OSError as error:
