@@ -117,7 +117,7 @@ class HttpPictures:
     def stated_type(self) -> str:
         """The type of the answer in words, as the camera writes it."""
         written = self._response.headers.get("Content-Type", "")
-        return self.quoted(written, _SHOWN_TYPE) if written else "no type"
+        return self.quoted(written, _SHOWN_TYPE)[1:-1] if written else "no type"
 
     def quoted(self, said: str | bytes, longest: int) -> str:
         """Return what the camera said, for a message."""
