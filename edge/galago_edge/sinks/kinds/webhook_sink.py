@@ -157,11 +157,11 @@ class WebhookSender(DeliveryThread):
 
     def _shown(self, said: str) -> str:
         """Return what somebody said, without what we told him: servers repeat tokens and passwords."""
-        ours = [*self._settings.headers.values(), *self._request.url.path.split("/")]
-        ours += [self._login.password, self._login.basic(), self._settings.to]
-        for secret in sorted(filter(None, ours), key=len, reverse=True):
-            said = Secrets("", secret).hidden(said)
-        return Secrets(self._settings.url).hidden(said)[:_SAID]
+        ours = [self._login.password, self._login.basic(), self._settings.to]
+        for value in self._settings.headers.values():
+            ours += [value, *value.split()[1:]]  # Bearer TOKEN
+        ours += self._request.url.path.split("/")
+        return Secrets(self._settings.url, *ours).quoted(said, _SAID)[1:-1]
 
 
 class _Request:
