@@ -116,12 +116,12 @@ def _configured(options: tuple[str, ...], config: Path | None) -> Settings:
 
 def _tell_unusable(settings: Settings) -> None:
     """Say which sinks the service goes on without; its status goes on saying so."""
-    from galago_edge.sinks.sink_kind import SINKS
+    from galago_edge.sinks.sink_kind import kind_of
 
     for name, table in settings.sinks.items():
         if table is None:
             try:
-                SINKS.find(name)
+                kind_of(name)
             except DeviceError as failure:
                 show_error(failure)
 

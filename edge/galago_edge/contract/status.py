@@ -127,7 +127,7 @@ class StreamStatus(_Part, frozen=True, kw_only=True):
 
 
 class SinkStatus(_Part, frozen=True, kw_only=True):
-    """One sink: ``log``, ``spool``, ``mqtt``, ``webhook``."""
+    """One sink: ``log``, ``spool``, ``mqtt``, ``webhook``, or with a name of its own ``webhook.phone``."""
 
     name: str
     state: Literal["ok", "retrying", "failed"]
