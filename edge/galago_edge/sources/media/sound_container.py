@@ -26,7 +26,7 @@ from galago_edge.sources.media.sound_promise import promised_frames, sound_bytes
 from galago_edge.sources.media.stamped_samples import SoundSupply, StampedSamples
 from galago_edge.sources.pcm_header import CompressedLayout
 from galago_edge.sources.sample_conversion import PcmFormat
-from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, unreadable_sound
+from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, unclaimed, unreadable_sound
 
 _CHUNK_FRAMES = 16_384
 _LATE_S = 0.1
@@ -54,6 +54,7 @@ class SoundContainer:
             self._links = ogg_links(self._file) if ogg else []
             size = os.fstat(self._file.fileno()).st_size
             stated = None if header is None else header.end_byte
+            self._unclaimed = 0 if header is None else header.unclaimed
             self._cut = stated > size if stated is not None else is_cut_off(path)
             link = self._link(0)
             self._described = link.description()
@@ -107,6 +108,8 @@ class SoundContainer:
             if lost := round(lost_s * samples.format.rate_hz):
                 yield Hole(lost, "unreadable", {"place": "unknown"})
         cut = samples.lost_at_end > 0
+        if link.container.format.name in ("mlp", "truehd"):  # FFmpeg leaves out what is not a whole one
+            cut = cut or link.packets.end_byte != os.fstat(self._file.fileno()).st_size
         missing = samples.lost_at_end
         if self._links:
             cut = cut or not self._links[number].ends
@@ -116,6 +119,8 @@ class SoundContainer:
             missing = max(missing, short) if cut else missing
         if cut or self._cut:
             yield Hole(max(0, missing), "truncated")
+        if self._unclaimed:
+            yield unclaimed(self._unclaimed)
 
     def _link(self, number: int) -> _Link:
         """Return the open link; another one is closed first."""
@@ -214,5 +219,7 @@ def _why(path: Path, error: Exception) -> str:
         return "it is empty"
     if head[4:8] in (b"ftyp", b"mdat", b"moov", b"wide", b"free"):
         return "its index (moov) is missing or damaged: the recording was not finished, or is cut off"
+    if head[:4] == b"caff":
+        return "its packet table (pakt) is missing or damaged: the recording was not finished, or is cut off"
     text = getattr(error, "strerror", None) or str(error)
     return f"FFmpeg knows no such format ({text})"

@@ -42,7 +42,8 @@ def promised_frames(
             return _mp3(file)
         if cut and name == "asf":
             return _asf(file, rate_hz)
-    if name in ("wv", "tta", "caf", "ape", "tak", "mpc", "mpc8") or (cut and name.startswith("mov,")):
+    whole_packets = name == "caf" or name.startswith("mov,")  # they count what the last one is filled up with
+    if name in ("wv", "tta", "ape", "tak", "mpc", "mpc8") or (cut and whole_packets):
         return _by_stream(stream, rate_hz)
     if cut and name.startswith("matroska"):
         return _by_tag(stream, rate_hz) or _by_container(container, rate_hz)
