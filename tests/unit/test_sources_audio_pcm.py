@@ -284,6 +284,17 @@ def test_a_recording_of_more_than_4_gib_whose_length_began_anew_is_as_long_as_it
     assert (layout.promised, layout.stated, layout.unclaimed) == (length // 2, RATE_HZ, 0)
 
 
+def test_a_length_that_no_time_can_hold_leaves_a_gap_without_length(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.wav", "W64", "PCM_16")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data\xf3\xac") + 16
+    data[at : at + 8] = (1 << 60).to_bytes(8, "little")
+    path.write_bytes(data)
+    items, error = walk(AudioFile(path, RATE_HZ))
+    assert error is not None and error.reason is Reason.AUDIO_TRUNCATED
+    assert items[-1] == Gap(FRAMES * 62_500, FRAMES * 62_500, "truncated")
+
+
 def test_24_valid_bits_in_32_are_read_from_the_upper_end(tmp_path: Path) -> None:
     samples = noise()
     tail = struct.pack("<HHI", 22, 24, 4) + bytes.fromhex("0100000000001000800000aa00389b71")

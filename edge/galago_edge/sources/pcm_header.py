@@ -21,6 +21,8 @@ _UNKNOWN_BYTES = 0x7FFF_F000
 """Programs that write WAV to a pipe put this (sox) or more (ffmpeg, arecord) where the length belongs."""
 _SURELY_UNKNOWN_BYTES = 0xFFFF_F000
 """... and a file that is larger than half of it says by this that it does not know."""
+_UNKNOWN_LONG_BYTES = 1 << 62
+"""The same of lengths of 64 bits."""
 
 _PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _EXTENSIBLE_TAILS = (
@@ -145,7 +147,7 @@ def _wav(file: BinaryIO, size: int, order: str) -> PcmLayout | CompressedLayout:
         elif name == b"data":
             if length == 0xFFFF_FFFF and long_bytes is not None:
                 length = long_bytes
-            wraps = long_bytes is None
+            wraps = long_bytes is None or length != long_bytes
             return _wav_samples(_WavFormat.read(fmt, mark), file, (first, length, size), fact, wraps)
     raise PcmHeaderError("it ends before its samples")
 
@@ -199,6 +201,8 @@ def _wav_samples(
     first, length, size = place
     behind = size - first
     unknown = length > behind and (length >= _UNKNOWN_BYTES > behind or length >= _SURELY_UNKNOWN_BYTES)
+    if not wraps:
+        unknown = length >= _UNKNOWN_LONG_BYTES
     encoding = found.encoding()
     chunks = _riff_chunks("<" if found.little else ">")
     if encoding is None:

@@ -22,13 +22,13 @@ _LAST_AC3 = 10
 
 
 def frame_bytes(data: bytes) -> int:
-    """Return the length that the frame at the beginning of ``data`` states; 0 where it is none of these.
+    """Return the length that a frame states; ``data`` holds eight bytes of it. 0 where it is none of these.
 
-    >>> frame_bytes(bytes.fromhex("fffb90c4")), frame_bytes(bytes.fromhex("0b77df594c402f84"))
+    >>> frame_bytes(bytes.fromhex("fffb90c400000000")), frame_bytes(bytes.fromhex("0b77df594c402f84"))
     (417, 416)
     """
     if len(data) < 8:
-        return frame_bytes(data.ljust(8, b"\0")) if len(data) >= 4 else 0
+        return 0
     if data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
         return _mpeg(data)
     if data[:2] == b"\x0bw":

@@ -119,7 +119,8 @@ class SoundPackets:
 
     def decode(self, packet: Any) -> Iterator[DecodedSound | LostSound]:
         """Yield what an ``av.Packet`` holds; one of no bytes gives what the decoder still has."""
-        cut = self._codec in _FRAMED and 0 < packet.size < frame_bytes(bytes(packet)[:_FRAME_HEAD_BYTES])
+        head = bytes(packet)[:_FRAME_HEAD_BYTES] if self._codec in _FRAMED else b""
+        cut = 0 < len(head) < _FRAME_HEAD_BYTES or packet.size < frame_bytes(head)
         if packet.is_corrupt or cut:
             yield self._lost(packet)
             return
