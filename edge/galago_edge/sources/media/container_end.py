@@ -138,7 +138,8 @@ def _voc(file: BinaryIO, head: bytes, size: int) -> bool:
         if kind == 0:  # nothing follows the last one; a damaged one says that it is
             return True
         at += 4 + int.from_bytes(bytes(length), "little")
-    return at > size
+    file.seek(min(at, size))
+    return at > size or file.read() not in (b"", b"\0")  # some leave the end out
 
 
 def _flv(file: BinaryIO, head: bytes, size: int) -> bool:

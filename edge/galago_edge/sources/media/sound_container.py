@@ -22,13 +22,15 @@ from galago_edge.sources.media.ogg_pages import OggLink, ogg_links
 from galago_edge.sources.media.ogg_sound import OggSound, counts_samples
 from galago_edge.sources.media.recording_container import OPTIONS
 from galago_edge.sources.media.sound_packets import SoundPackets
-from galago_edge.sources.media.sound_promise import promised_frames, sound_bytes
+from galago_edge.sources.media.sound_promise import promised_frames, sound_bytes, sound_end
 from galago_edge.sources.media.stamped_samples import SoundSupply, StampedSamples
 from galago_edge.sources.pcm_header import CompressedLayout
 from galago_edge.sources.sample_conversion import PcmFormat
 from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, unclaimed, unreadable_sound
 
 _CHUNK_FRAMES = 16_384
+_WITHOUT_LAST = frozenset({"mlp", "truehd"})
+"""Formats whose last packet FFmpeg leaves out when only its beginning is there."""
 _LATE_S = 0.1
 """Sound that begins so much later than its container is told; most begin a few milliseconds later."""
 
@@ -108,8 +110,8 @@ class SoundContainer:
             if lost := round(lost_s * samples.format.rate_hz):
                 yield Hole(lost, "unreadable", {"place": "unknown"})
         cut = samples.lost_at_end > 0
-        if link.container.format.name in ("mlp", "truehd"):  # FFmpeg leaves out what is not a whole one
-            cut = cut or link.packets.end_byte != os.fstat(self._file.fileno()).st_size
+        if link.container.format.name in _WITHOUT_LAST:
+            cut = cut or (link.packets.end_byte or 0) < sound_end(self._file)
         missing = samples.lost_at_end
         if self._links:
             cut = cut or not self._links[number].ends

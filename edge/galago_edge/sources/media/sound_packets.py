@@ -29,6 +29,8 @@ _CHECKED = frozenset({"flac", "wavpack", "tta", "alac", "ape", "tak", "ac3", "ea
 _FRAMED = frozenset({"mp1", "mp2", "mp3", "ac3", "eac3", "dts"})
 """Codecs whose frames say how long they are."""
 _FRAME_HEAD_BYTES = 8
+_LEAST_PACKET_BYTES = 7
+"""The head of an ADTS frame."""
 _COUNTED = frozenset(
     {"mp3", "aac", "ac3", "eac3", "dts", "truehd", "mlp", "loas", "adx", "gsm", "amr", "caf"}
 )
@@ -141,10 +143,10 @@ class SoundPackets:
         self._decoder.flush_buffers()
 
     def seconds_of(self, passed_over: int) -> Fraction:
-        """Return how long bytes of no packet would have been; 0 when they are too few for one."""
-        if not self._usual_bytes:
+        """Return how long bytes of no packet would have been; 0 when they are too few for the head of one."""
+        if not self._usual_bytes or passed_over < _LEAST_PACKET_BYTES:
             return Fraction(0)
-        return int(passed_over / self._usual_bytes) * self._usual_seconds
+        return max(1, round(passed_over / self._usual_bytes)) * self._usual_seconds
 
     def _packets(self) -> Iterator[Any]:
         """Yield packets, and None where the demuxer stumbled."""

@@ -108,10 +108,18 @@ def sound_bytes(file: BinaryIO) -> int:
     Raises:
         OSError: The disk fails.
     """
+    return sound_end(file) - _id3_bytes(file)
+
+
+def sound_end(file: BinaryIO) -> int:
+    """Return where a file ends, less a tag behind its sound (ID3v1).
+
+    Raises:
+        OSError: The disk fails.
+    """
     size = os.fstat(file.fileno()).st_size
     file.seek(max(0, size - 128))
-    behind = 128 if file.read(3) == b"TAG" else 0
-    return size - behind - _id3_bytes(file)
+    return size - (128 if file.read(3) == b"TAG" else 0)
 
 
 def _behind_id3(file: BinaryIO) -> bytes:
