@@ -273,6 +273,21 @@ def test_what_aac_puts_in_front_is_left_out_and_what_fills_its_last_frame_is_kep
     assert 0 <= found - round(2.2 * rate_hz) < 1_024
 
 
+@pytest.mark.parametrize("codec", ["webm", "mka"])
+def test_damage_behind_which_the_container_does_not_find_on_is_told(
+    codec: str, folder: Path, tmp_path: Path
+) -> None:
+    """A cluster whose head is gone ends what FFmpeg reads of some files, without a word."""
+    data = encoded(folder, codec).read_bytes()
+    for at in range(len(data) // 4, len(data) * 3 // 4, 777):
+        (tmp_path / "a.mka").write_bytes(data[:at] + bytes(600) + data[at + 600 :])
+        items, error = walk(AudioFile(tmp_path / "a.mka", RATE_HZ))
+        length = (
+            len(samples_of(items)) / RATE_HZ + sum(gap.to_ns - gap.from_ns for gap in gaps(items)) / NS_PER_S
+        )
+        assert error is not None or length > 0.9 * SECONDS
+
+
 def test_two_sounds_chained_in_one_ogg_are_both_read_and_a_change_of_format_is_told(folder: Path) -> None:
     path = folder / "chained.bin"
     first, second = encoded(folder, "vorbis"), folder / "second.ogg"

@@ -22,7 +22,7 @@ from galago_edge.sources.media.ogg_pages import OggLink, ogg_links
 from galago_edge.sources.media.ogg_sound import OggSound, counts_samples
 from galago_edge.sources.media.recording_container import OPTIONS
 from galago_edge.sources.media.sound_packets import SoundPackets
-from galago_edge.sources.media.sound_promise import promised_frames, sound_bytes, sound_end
+from galago_edge.sources.media.sound_promise import promised_frames, sound_bytes, sound_end, stated_frames
 from galago_edge.sources.media.stamped_samples import SoundSupply, StampedSamples
 from galago_edge.sources.pcm_header import CompressedLayout
 from galago_edge.sources.sample_conversion import PcmFormat
@@ -31,6 +31,8 @@ from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, unclaimed
 _CHUNK_FRAMES = 16_384
 _WITHOUT_LAST = frozenset({"mlp", "truehd"})
 """Formats whose last packet FFmpeg leaves out when only its beginning is there."""
+_SHORT_S, _SHORT_SHARE = 2, 10
+"""Two seconds, or a tenth, less than a container states is no matter of rounding or of filling."""
 _LATE_S = 0.1
 """Sound that begins so much later than its container is told; most begin a few milliseconds later."""
 
@@ -61,6 +63,7 @@ class SoundContainer:
             link = self._link(0)
             self._described = link.description()
             self.format: PcmFormat = link.samples.format
+            self._stated = stated_frames(path, link.container, link.stream, self.format.rate_hz)
             self.promised: int | None = promised_frames(
                 path, link.container, link.stream, self.format.rate_hz, cut=self._cut, header=header
             )
@@ -115,6 +118,9 @@ class SoundContainer:
         missing = samples.lost_at_end
         if self._links:
             cut = cut or not self._links[number].ends
+        elif self.promised is None and self._much_less(samples.position):
+            self.promised, cut = self._stated, True
+            missing = max(missing, (self._stated or 0) - samples.position)
         elif self.promised is not None:
             short = self.promised - samples.position
             cut = cut or self._cut or short > samples.slack
@@ -123,6 +129,11 @@ class SoundContainer:
             yield Hole(max(0, missing), "truncated")
         if self._unclaimed:
             yield unclaimed(self._unclaimed)
+
+    def _much_less(self, found: int) -> bool:
+        """Tell whether the sound ends long before it should: FFmpeg does not always find on behind damage."""
+        short = (self._stated or 0) - found
+        return short > _SHORT_S * self.format.rate_hz or short * _SHORT_SHARE > (self._stated or 0)
 
     def _link(self, number: int) -> _Link:
         """Return the open link; another one is closed first."""

@@ -50,6 +50,26 @@ def promised_frames(
     return _by_container(container, rate_hz) if cut and name == "flv" else None
 
 
+def stated_frames(path: Path, container: Any, stream: Any, rate_hz: int) -> int | None:
+    """Return how long a whole Matroska, ASF or FLV says that its sound is; None when it does not say.
+
+    A tag may be another file's and a container's length another stream's, so only much less is a loss.
+
+    Raises:
+        OSError: The disk fails.
+    """
+    name, alone = container.format.name, len(container.streams) == 1
+    if name.startswith("matroska"):
+        tagged = _by_tag(stream, rate_hz)
+        if tagged is not None and stream.start_time is not None:
+            return max(0, tagged - round(stream.start_time * stream.time_base * rate_hz)) or None
+        return _by_container(container, rate_hz) if alone else None
+    if name == "asf" and alone:
+        with path.open("rb") as file:
+            return _asf(file, rate_hz)
+    return _by_container(container, rate_hz) if name == "flv" and alone else None
+
+
 def _by_stream(stream: Any, rate_hz: int) -> int | None:
     return None if stream.duration is None else round(stream.duration * stream.time_base * rate_hz) or None
 
