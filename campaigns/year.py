@@ -1,19 +1,20 @@
-"""A year of a device in a night: the real pipeline, outbox and store on a simulated clock, and an account of it.
+"""A year of a device in a night: the real pipeline, outbox and store on a simulated clock, and its account.
 
     .venv/bin/python -m campaigns.year [--days 365] [--faults 10000] [--parts 2] [--seed 1] [--plant loss]
 
 A camera and a microphone decide once a second, quiet time gated. Around them, by a plan drawn from the seed:
-sources that are unplugged, stall, drop, give damage; a broker and a web server (real ones) that go away, hang or
-fail; a full disk; a wall clock that steps by half a second to more than a year, or is not sure; restarts, kills,
-power cuts that take what was not synced; good bundles and bad ones on trial. The year is lived in parts, each a
-device of its own in a process of its own, so that two cores do it in the time of one.
+sources that are unplugged, stall, drop, give damage; a broker and a web server (real ones) that go away, hang
+or fail; a full disk; a wall clock that steps by half a second to more than a year, or is not sure; restarts,
+kills, power cuts that take what was not synced; good bundles and bad ones on trial. The year is lived in
+parts, each a device of its own in a process of its own, so that two cores do it in the time of one.
 
-campaigns/year_accounts.py judges. Ends with exit code 1 when something is wrong. ``--plant loss`` takes one event
-out of what the broker's listener got, ``--plant double`` makes it a second one: exactly that must be found then.
+campaigns/year_accounts.py judges. Ends with exit code 1 when something is wrong. ``--plant loss`` takes one
+event out of what the broker's listener got, ``--plant double`` makes it a second one: exactly that must be
+found then.
 
 What is not the real thing: no capture process, no fan-out, no page; `make soak` and `make kills` have those.
-Streams take turns of a minute, and what looks after them comes at their end, so a kill does too. Of what a power
-cut can leave of the spool this is a sample; `make crash` has every state of the store.
+Streams take turns of a minute, and what looks after them comes at their end, so a kill does too. Of what a
+power cut can leave of the spool this is a sample; `make crash` has every state of the store.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ NS = 1_000_000_000
 TOLERANCE_NS = NS // 1_000
 """Of decided and gap against what has passed, for each day of each stream."""
 END_NS = 2 * NS
-"""The same for each end of the process on that day: the frame or block that was under way is a second long."""
+"""The same for each end of the process on that day: the frame or block under way is a second long."""
 IN_FLIGHT = {"mqtt": 20, "webhook": 1}
 """So many records may come again after a new connection (docs/delivery.md)."""
 BETTER_S = DAY_S
@@ -311,7 +311,7 @@ def _count_coverage(books: Books, found: Account) -> None:
                 right += 1
             else:
                 found.wrong.append(
-                    f"{stream}: {date}: the product says {watched / NS:.3f} s watched of {passed / NS:.3f} s, "
+                    f"{stream}: {date}: said are {watched / NS:.3f} s watched of {passed / NS:.3f} s, "
                     f"true are {true / NS:.3f} s of {DAY_S} s"
                 )
     found.counts["coverage"] = {

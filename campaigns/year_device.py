@@ -77,7 +77,8 @@ def configuration(folder: Path, broker_port: int, server_url: str) -> Settings:
             "log": {"path": str(folder / "log" / "events.jsonl"), "keep": 1_000},
             "mqtt": {"host": "127.0.0.1", "port": broker_port, "backoff_max_s": 0.5},
             "webhook": {
-                "url": server_url, "backoff_max_s": 0.2, "timeout_s": 60.0, "kinds": ["event", "state", "gap"],
+                "url": server_url, "backoff_max_s": 0.2, "timeout_s": 60.0,
+                "kinds": ["event", "state", "gap"],
             },
         }
     )  # fmt: skip
@@ -112,7 +113,7 @@ class Sky:
         self._unsure = plan.of("clock unsure")
 
     def monotonic(self) -> float:
-        """Return seconds since the boot; a little of the real clock keeps what waits apart from what does not."""
+        """Return seconds since the boot; a trace of the real clock shows that something still waits."""
         return (self.now_ns - self.boot_ns) / NS_PER_S + time.monotonic() * 1e-9
 
     def monotonic_ns(self) -> int:
@@ -178,7 +179,7 @@ class FailingDisk(Disk):
 
     def sync(self, fd: int) -> None:
         super().sync(fd)
-        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        path = Path(f"/proc/self/fd/{fd}").readlink()
         if path.suffix == ".spool":
             self._note(path, os.fstat(fd).st_size)
         elif path.suffix == ".cursor":

@@ -1,7 +1,7 @@
 """What happens in a year: faults and cues, drawn from a seed. Knows nothing of the product.
 
-Used by year.py, by the device under test (year_device.py) and by the accountant (year_accounts.py). Every time
-is in true seconds since the beginning of the part; nothing in the world depends on what the device does.
+Used by year.py, by the device under test (year_device.py) and by the accountant (year_accounts.py). Every
+time is in true seconds since the beginning of the part; nothing in the world depends on what the device does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A camera and a microphone of the year: what they give, and how they fail, by the plan and a simulated clock."""
+"""The year's camera and microphone: what they give, and how they fail, on a simulated clock."""
 
 from __future__ import annotations
 
