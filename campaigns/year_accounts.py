@@ -8,6 +8,7 @@ came to the receivers, and what the product said of each day.
 
 from __future__ import annotations
 
+import bisect
 import json
 import statistics
 import sys
@@ -65,6 +66,7 @@ class Books:
             int(path.stem): json.loads(path.read_text()) for path in (folder / "days").glob("*.json")
         }
         self._place()
+        self.events = [record for record in self.log if record["kind"] == "event"] + list(self._unlogged())
 
     def _place(self) -> None:
         """Give every record of a stream its true time, ``at_ns``: that of its life and its stream time."""
@@ -79,6 +81,22 @@ class Books:
                 self.of_life[stream].append([])
             record["begin_ns"] = self.lives[life[stream]]["from_ns"]
             self.of_life[stream][-1].append(record)
+
+    def _unlogged(self) -> Iterator[Record]:
+        """Yield the events that the log does not have (a full disk takes none), each in its place."""
+        logged = {identity(record): record for record in self.log}
+        begin_ns: dict[tuple[str, str], int] = {}
+        others: dict[str, tuple[str, Record]] = {}
+        for lines in self.arrived.values():
+            for line in lines:
+                run, record = line["key"].partition(":")[0], line["record"]
+                if (found := logged.get(identity(record))) is None:
+                    others[identity(record)] = (run, record)
+                elif "begin_ns" in found:
+                    begin_ns[run, record["stream"]] = found["begin_ns"]
+        for run, record in others.values():
+            if record["kind"] == "event":
+                yield record | {"begin_ns": begin_ns[run, record["stream"]]}
 
 
 def account(folder: Path) -> Account:
@@ -106,12 +124,12 @@ def _count_events(books: Books, found: Account) -> None:
         clear = _within(books.spans[stream], cues, CLEAR_S * NS)
         deaf = list(_deaf(books, stream))
         answers: Counter[int] = Counter()
-        for record in books.log:
-            if record["stream"] != stream or record["kind"] != "event":
+        for record in books.events:
+            if record["stream"] != stream:
                 continue
             at_ns = record["begin_ns"] + record["end_ns"]
-            cue = next((cue for cue in cues if cue <= at_ns <= cue + (CUE_S + 2) * NS), None)
-            if cue is None or record["label"] != LABELS[stream]:
+            cue = cues[max(0, bisect.bisect_right(cues, at_ns) - 1)]
+            if not cue <= at_ns <= cue + (CUE_S + 2) * NS or record["label"] != LABELS[stream]:
                 found.wrong.append(
                     f"{stream}: event {record['seq']} at {at_ns / NS:.3f} s was caused by nothing"
                 )
@@ -176,9 +194,9 @@ def _count_deliveries(books: Books, name: str, found: Account) -> None:
         if record["kind"] == "state" and record["subject"] == "spool":
             told += record["detail"]["lost"]
             continue
-        keys[_identity(record)].append(line["key"])
+        keys[identity(record)].append(line["key"])
     doubled = [identity for identity, several in keys.items() if len(set(several)) > 1]
-    expected = {_identity(record): record for record in books.log}
+    expected = {identity(record): record for record in books.log}
     missing = [record for identity, record in expected.items() if identity not in keys]
     cut = [record for record in missing if _may_be_cut(books, record)]
     lost = len(missing) - len(cut)
@@ -211,7 +229,7 @@ def _outages(plan: Plan, name: str) -> list[Any]:
     )
 
 
-def _identity(record: Record) -> str:
+def identity(record: Record) -> str:
     """Return what makes a record the same one, wherever it arrived."""
     added = ("key", "wall_corrected_ns", "begin_ns")
     return json.dumps({name: value for name, value in record.items() if name not in added}, sort_keys=True)

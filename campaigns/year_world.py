@@ -20,6 +20,7 @@ NS = 1_000_000_000
 _PLACES = (0, 4_096)
 _PLACE_BYTES = 512
 """Where a cursor file is written in place; one of these is on the disk as a whole or not at all."""
+_AROUND = ("broker away", "broker hangs", "server away", "server fails")
 
 
 class World:
@@ -34,6 +35,7 @@ class World:
         self.broker, self.server = Broker(folder), WebhookServer()
         self._listener: rig.Listener
         self._lives: list[dict[str, Any]] = []
+        self._broken: set[str] = set()
         self._unsynced = 0
 
     def live(self) -> None:
@@ -53,6 +55,7 @@ class World:
             now_ns = boot_ns = 0
             faults = {round(fault.from_s * NS): fault for fault in self.plan.of(*ENDS)}
             while True:
+                self._go_on(now_ns)
                 ended = self._life(now_ns, boot_ns)
                 self._lives.append({"from_ns": now_ns, "to_ns": ended["ns"], "ends": ended["ends"]})
                 if ended["ends"] == "end":
@@ -101,7 +104,20 @@ class World:
             )
         return ended
 
+    def _go_on(self, now_ns: int) -> None:
+        """Do what happened around the device while it was not there."""
+        now = {
+            fault.kind
+            for fault in self.plan.of(*_AROUND)
+            if fault.from_s * NS < now_ns and now_ns < fault.to_s * NS
+        }
+        for kind in sorted(self._broken - now):
+            self._do(kind, False)
+        for kind in sorted(now - self._broken):
+            self._do(kind, True)
+
     def _do(self, kind: str, begins: bool) -> None:
+        (self._broken.add if begins else self._broken.discard)(kind)
         if kind == "broker away":
             self.broker.stop() if begins else self.broker.start()
         elif kind == "broker hangs":
