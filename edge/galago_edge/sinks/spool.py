@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from galago_edge.sinks.clocks import Clocks, boot_number
+from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.consumer import Consumer
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.disk import Disk
@@ -44,7 +44,8 @@ class Spool:
         ``sync_s``: longest time for which a power cut may lose what was appended. A crash of the process
         alone loses nothing that :meth:`append` has taken while the disk takes it.
         """
-        disk, clocks, lock, boot = disk or Disk(), clocks or Clocks(), threading.RLock(), boot_number()
+        disk, clocks, lock = disk or Disk(), clocks or Clocks(), threading.RLock()
+        boot = clocks.boot()
         self._records = SpoolRecords(disk, folder, max_bytes, receivers)
         self._writer = SpoolWriter(
             self._records, lock, folder, boot=boot, sync_s=sync_s, disk=disk, clocks=clocks
