@@ -7,11 +7,21 @@ import sys
 
 
 def main() -> None:
-    """Run the command; Ctrl+C while it is still being loaded ends it as later: one line and 130."""
+    """Run the command; Ctrl+C while it is still being loaded ends it as later: one line and 130.
+
+    SIGTERM while a service starts ends it with 0.
+    """
+    from galago_edge.commands.early_end import EarlyEnd, EndedEarly
+
+    early_end = EarlyEnd()
     try:
+        if sys.argv[1:2] == ["run"]:
+            early_end.take()
         from galago_edge.commands.cli import main as command
 
-        command()
+        command(obj=early_end)
+    except EndedEarly:
+        sys.exit(0)
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted\n")
         sys.exit(130)

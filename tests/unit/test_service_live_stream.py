@@ -19,6 +19,7 @@ from galago_edge.contract.settings import StreamSettings
 from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
 from galago_edge.service.build import Build
 from galago_edge.service.coverage import Coverage
+from galago_edge.service.day_clock import DayClock
 from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.prepared_stream import build_of
 from galago_edge.service.slots import RecordingSlots
@@ -129,7 +130,8 @@ class Walk:
 
 
 def coverage() -> Coverage:
-    return Coverage(lambda: 20_000 * 86_400 * NS_PER_S + 43_200 * NS_PER_S)
+    noon_ns = 20_700 * 86_400 * NS_PER_S + 43_200 * NS_PER_S
+    return Coverage(DayClock(wall_ns=lambda: noon_ns, synced=lambda: True))
 
 
 @pytest.fixture

@@ -175,12 +175,18 @@ _STREAMS = (
     _gauge("galago_gate_threshold", "At which level it opens.", readers.gate("threshold")),
     _gauge(
         "galago_coverage_watched",
-        "Watched today (UTC).",
+        "Watched today, in the device's time zone.",
         readers.watched,
         "seconds",
     ),
-    _gauge("galago_coverage_gap", "Not watched today (UTC), by cause.", readers.gaps, "seconds"),
-    _gauge("galago_coverage", "Share of today's (UTC) time that was watched.", readers.shares, "ratio"),
+    _gauge("galago_coverage_gap", "Not watched today, by cause.", readers.gaps, "seconds"),
+    _gauge("galago_coverage", "Share of today's time that was watched.", readers.shares, "ratio"),
+    _gauge(
+        "galago_coverage_set_aside",
+        "Time that counts for no day, because the clock was not right.",
+        readers.set_aside,
+        "seconds",
+    ),
 )
 _SINKS = (
     _gauge("galago_sink_state", "1 for the state that the sink is in.", readers.sink_states),
