@@ -11,7 +11,7 @@ def main() -> None:
 
     SIGTERM while a service starts ends it with 0.
     """
-    from galago_edge.commands.early_end import EarlyEnd, EndedEarly
+    from galago_edge.commands.early_end import EarlyEnd
 
     early_end = EarlyEnd()
     try:
@@ -20,7 +20,9 @@ def main() -> None:
         from galago_edge.commands.cli import main as command
 
         command(obj=early_end)
-    except EndedEarly:
+    except BaseException:  # a library that is being imported may make anything of what ends it
+        if not early_end.asked:
+            raise
         sys.exit(0)
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted\n")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import show_error
-from galago_edge.commands.early_end import EarlyEnd, EndedEarly
+from galago_edge.commands.early_end import EarlyEnd
 from galago_edge.commands.options import own_opencv, records_to
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
 
@@ -80,7 +80,7 @@ def run(
         slots = LiveSlots(root, used=named if len(named) == len(settings.stream) else None)
     check_free(root)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_loads_back(slots))
+        stack.enter_context(_loads_back(slots, early_end))
         with early_end.held():  # a boot attempt that is counted must be known, to be given back
             slots.load()
         streams, absent = _prepared(settings, slots, scores, config)
@@ -185,13 +185,13 @@ def _report(name: str, failure: BaseException) -> None:
 
 
 @contextlib.contextmanager
-def _loads_back(slots: Slots) -> Iterator[None]:
+def _loads_back(slots: Slots, early_end: EarlyEnd) -> Iterator[None]:
     """Give the boot attempts back that a service has used up which was ended before it could do anything."""
     try:
         yield
-    except EndedEarly:
-        slots.stopped()
-        raise
+    finally:
+        if early_end.asked:
+            slots.stopped()
 
 
 @contextlib.contextmanager

@@ -86,6 +86,8 @@ def _source(source: SourceStatus) -> list[str]:
         facts.append(f"{source.dropped} dropped")
     if source.failures:
         facts.append(_count(source.failures, "failure"))
+    if source.missing_s >= 1:
+        facts.append(f"nothing for {duration(source.missing_s)}")
     if source.learning:
         facts.append("learning its view")
     facts += [f"NOT PLAUSIBLE: {alarm}" for alarm in source.alarms]
@@ -148,13 +150,13 @@ def _set_aside(part: SetAsideStatus) -> str:
 
 
 def _trial(trial: TrialStatus) -> list[str]:
-    facts: list[str] = [trial.state]
+    facts: list[str] = [f"{trial.state} on {', '.join(trial.streams)}" if trial.streams else trial.state]
     if trial.state in ("waiting", "judging"):
         facts.append(f"{trial.inferences} inferences ({trial.needed} needed)")
         facts.append(f"{trial.live_s:.0f} s of {trial.trial_s:.0f} s with something to see or hear")
     if trial.inferences:
         facts.append(f"p99 {trial.p99_ms:.1f} ms")
-    facts.append(_count(trial.left, "load") + " left")
+    facts.append(_count(trial.left, "boot attempt") + " left")
     lines = [f"{trial.name} {trial.version}: {', '.join(facts)}"]
     if trial.fault:
         lines.append(f"  {trial.fault}")

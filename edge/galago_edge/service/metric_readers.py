@@ -82,9 +82,12 @@ def trial_states(status: ServiceStatus) -> Iterable[Sample]:
         yield from _one_of(trial.state, _TRIAL_STATES, bundle=trial.name, version=trial.version)
 
 
-def loads_left(status: ServiceStatus) -> Iterable[Sample]:
-    """Read the boot attempts that are left to each bundle on trial."""
-    return [({"bundle": trial.name, "version": trial.version}, trial.left) for trial in status.trials]
+def trial(field: str, scale: float = 1) -> Read:
+    """Read one figure of each bundle on trial."""
+    return lambda status: [
+        ({"bundle": trial.name, "version": trial.version}, getattr(trial, field) * scale)
+        for trial in status.trials
+    ]
 
 
 def stream_info(status: ServiceStatus) -> Iterable[Sample]:
