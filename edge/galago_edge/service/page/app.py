@@ -141,7 +141,10 @@ class PageApp:
             return self._ask_for_token("That is not the token of this device.")
         # A page that goes on by itself instead of a redirect: after a link from another site the browser
         # would follow a redirect without the new cookie, because SameSite=Strict looks at where it all began.
-        body = b'<!doctype html><meta http-equiv="refresh" content="0;url=./"><title>Galago</title>'
+        body = (
+            b'<!doctype html><meta http-equiv="refresh" content="0;url=./"><title>Galago</title>'
+            b'<link rel="icon" href="data:,">'
+        )
         return _Answer("200 OK", _HTML, body, [("Set-Cookie", self._access.cookie())])
 
     def _ask_for_token(self, complaint: str) -> _Answer:
