@@ -17,6 +17,9 @@ _LATEST_S = 253_402_214_400 - 2 * 86_400
 """A clock that was never set may stand anywhere: dates are those from 1970 to 9999."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
+_SPANS_KEPT = 4
+_Span = tuple[int, int, str]
+"""Where a day begins and ends, in Unix nanoseconds, and its name."""
 
 
 class TimeZone:
@@ -30,6 +33,8 @@ class TimeZone:
         """
         self.name = name
         self._info = _zone(name)
+        self._spans: tuple[_Span, ...] = ()
+        """Days that were asked for last: it is nearly always one of them."""
 
     def day(self, wall_ns: int) -> str:
         """Return the date of a moment of the wall clock, in Unix nanoseconds.
@@ -37,11 +42,11 @@ class TimeZone:
         >>> TimeZone("Europe/Berlin").day(1_795_390_200_000_000_000)  # 23:30 UTC on the 22nd
         '2026-11-23'
         """
-        return self._date(wall_ns // _NS).isoformat()
+        return self._span(wall_ns)[2]
 
     def day_start_ns(self, wall_ns: int) -> int:
         """Return when the day of a moment began. A day may have 23 or 25 hours."""
-        return self._start_s(self._date(wall_ns // _NS)) * _NS
+        return self._span(wall_ns)[0]
 
     def moment(self, wall_ns: int) -> datetime:
         """Return a moment as a date and time with its zone, to the second."""
@@ -59,6 +64,15 @@ class TimeZone:
         if self.name == "UTC":
             return f"{moment:%Y-%m-%d %H:%M:%S}Z"
         return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
+
+    def _span(self, wall_ns: int) -> _Span:
+        for span in self._spans:  # replaced as a whole: any thread may ask
+            if span[0] <= wall_ns < span[1]:
+                return span
+        day = self._date(wall_ns // _NS)
+        found = (self._start_s(day) * _NS, self._start_s(day + _DAY) * _NS, day.isoformat())
+        self._spans = (found, *self._spans)[:_SPANS_KEPT]
+        return found
 
     def _date(self, wall_s: int) -> date:
         """Return the day that holds a second, so that days follow each other without holes or overlaps.
