@@ -11,20 +11,24 @@ def main() -> None:
 
     SIGTERM while a service starts ends it with 0.
     """
-    from galago_edge.commands.early_end import EarlyEnd
-
-    early_end = EarlyEnd()
+    ended_early = False
     try:
-        if sys.argv[1:2] == ["run"]:
-            early_end.take()
-        from galago_edge.commands.cli import main as command
+        from galago_edge.host.early_end import EarlyEnd
 
-        command(obj=early_end)
-    except BaseException:  # a library that is being imported may make anything of what ends it
-        if not early_end.asked:
+        early_end = EarlyEnd()
+        try:
+            if sys.argv[1:2] == ["run"]:
+                early_end.take()
+            from galago_edge.commands.cli import main as command
+
+            command(obj=early_end)
+        finally:  # a library that is being imported may make anything of what ends it
+            ended_early = early_end.asked
+    except BaseException as end:
+        if ended_early:
+            sys.exit(0)
+        if not isinstance(end, KeyboardInterrupt):
             raise
-        sys.exit(0)
-    except KeyboardInterrupt:
         sys.stderr.write("Interrupted\n")
         sys.exit(130)
 

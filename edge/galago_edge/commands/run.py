@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import show_error
-from galago_edge.commands.early_end import EarlyEnd
 from galago_edge.commands.options import own_opencv, records_to
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
+from galago_edge.host.early_end import EarlyEnd
 
 if TYPE_CHECKING:
     from galago_edge.contract.settings import Settings
