@@ -22,9 +22,9 @@ def main() -> None:
             from galago_edge.commands.cli import main as command
 
             command(obj=early_end)
-        finally:  # a library that is being imported may make anything of what ends it
+        finally:
             ended_early = early_end.asked
-    except BaseException as end:
+    except BaseException as end:  # a library that is being imported may make anything of what ends it
         if ended_early:
             sys.exit(0)
         if not isinstance(end, KeyboardInterrupt):
