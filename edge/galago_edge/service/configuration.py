@@ -13,6 +13,7 @@ import msgspec
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import LoginTable, Settings, SourceSettings, StreamSettings, ViewTable
 from galago_edge.host.credentials import has_login
+from galago_edge.host.time_zone import TimeZone
 from galago_edge.host.toml_file import load_toml
 from galago_edge.host.urls import hide_credentials
 from galago_edge.service.source_names import with_named_sources
@@ -51,6 +52,10 @@ def read_config(path: Path, environment: Mapping[str, str] | None = os.environ) 
         else msgspec.structs.replace(stream, source=anchored_source(stream.source, folder))
         for stream in settings.stream
     )
+    try:
+        TimeZone(settings.device.timezone)
+    except CallerError as error:
+        raise CallerError(error.reason, f"{path}: {error}", hint=error.hint) from None
     changes: dict[str, Any] = {
         "source": named,
         "stream": checked(streams, named),

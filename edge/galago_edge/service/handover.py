@@ -16,7 +16,7 @@ import msgspec
 
 from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.host.wall_clock import clock_synced
-from galago_edge.service.coverage import Days
+from galago_edge.service.day_book import Days
 
 ALIVE_FILE = "alive.json"
 COVERAGE_FILE = "coverage.json"
