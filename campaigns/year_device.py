@@ -35,6 +35,7 @@ from galago_edge.contract.settings import Settings
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.pipeline.driver import drive
 from galago_edge.service.coverage import Coverage
+from galago_edge.service.day_clock import DayClock
 from galago_edge.service.handover import Alive, Heartbeat, read_coverage, write_coverage
 from galago_edge.service.live_slots import LiveSlots
 from galago_edge.service.live_stream import LiveStream
@@ -265,7 +266,11 @@ class Life:
         )
         live = LiveStream(
             prepared.build,
-            Coverage(lambda: self._at(turns).wall_ns(), kept),
+            Coverage(
+                DayClock(lambda: self._at(turns).wall_ns(), clock_ns, clock_ns, self.sky.synced),
+                kept,
+                live=True,
+            ),
             down_ns=down_ns,
             clock_ns=clock_ns,
         )
