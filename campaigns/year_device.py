@@ -121,14 +121,16 @@ class Sky:
         """Return nanoseconds since the boot."""
         return self.now_ns - self.boot_ns
 
-    def wall_ns(self) -> int:
-        """Return what the wall clock says."""
-        off_s = sum(fault.amount for fault in self._steps if _holds(fault, self.now_ns))
-        return self._begin_ns + self.now_ns + round(off_s * NS_PER_S)
+    def wall_ns(self, at_ns: int | None = None) -> int:
+        """Return what the wall clock says, now or at another true time."""
+        true_ns = self.now_ns if at_ns is None else at_ns
+        off_s = sum(fault.amount for fault in self._steps if _holds(fault, true_ns))
+        return self._begin_ns + true_ns + round(off_s * NS_PER_S)
 
-    def synced(self) -> bool:
+    def synced(self, at_ns: int | None = None) -> bool:
         """Tell whether the wall clock says that it can be believed."""
-        return not any(_holds(fault, self.now_ns) for fault in self._unsure)
+        true_ns = self.now_ns if at_ns is None else at_ns
+        return not any(_holds(fault, true_ns) for fault in self._unsure)
 
     def alive(self) -> Alive:
         """Return this moment."""
@@ -267,7 +269,12 @@ class Life:
         live = LiveStream(
             prepared.build,
             Coverage(
-                DayClock(lambda: self._at(turns).wall_ns(), clock_ns, clock_ns, self.sky.synced),
+                DayClock(
+                    lambda: self.sky.wall_ns(turns.now_ns),
+                    clock_ns,
+                    clock_ns,
+                    lambda: self.sky.synced(turns.now_ns),
+                ),
                 kept,
                 live=True,
             ),
@@ -293,10 +300,6 @@ class Life:
         thread.start()
         self._supervised.append(supervised)
         self._threads.append(thread)
-
-    def _at(self, turns: Turns) -> Sky:
-        self.sky.now_ns = turns.now_ns
-        return self.sky
 
     def _taken(self) -> None:
         """Wait until the outbox's thread has written everything."""
