@@ -14,7 +14,18 @@ from galago_edge.sources.media.picture_decoder import Damage, Picture, PictureDe
 from galago_edge.sources.media.recording_container import RecordingContainer
 from galago_edge.sources.recording_part import RecordingPart
 from real_parts.media import ffmpeg_output
-from test_kit.videos import H264, HEVC, MJPEG, MOVING, REORDERED, Walked, damage, make_video, walk
+from test_kit.videos import (
+    H264,
+    HEVC,
+    MJPEG,
+    MOVING,
+    REORDERED,
+    Walked,
+    damage,
+    make_video,
+    walk,
+    without_packet,
+)
 
 
 def packets_of(path: Path) -> list[tuple[int, int]]:
@@ -232,6 +243,21 @@ def test_a_decoder_says_damage_for_a_packet_that_its_container_calls_corrupt(tmp
     assert [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Damage)] == [
         *range(45, 60)
     ]
+
+
+@pytest.mark.parametrize("number", [38, 39, 40, 41, 47], ids="picture {}".format)
+def test_a_lost_packet_of_a_transport_stream_damages_the_picture_that_it_was_part_of(
+    number: int, tmp_path: Path
+) -> None:
+    """MPEG-2 hides it, and FFmpeg marks the picture before: of a key frame, one that nothing leans on."""
+    codec = ("-c:v", "mpeg2video", "-g", "8", "-bf", "0", "-b:v", "2M")
+    path = make_video(tmp_path / "a.ts", *codec, source=MOVING.replace("rate=10", "rate=25"))
+    got = walk(without_packet(path, number, 2))
+    whole, walked = pixels_of(walk(path)), pixels_of(got)
+    end = (number // 8 + 1) * 8
+    assert sorted({*range(300)} - {*got.indexes}) == list(range(number, end))
+    assert walked.items() <= whole.items()
+    assert got.notice("unreadable") == {"frames": end - number}
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ _BEGINNINGS: tuple[tuple[int, tuple[bytes, ...], Content], ...] = (
     (0, (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"P2", b"P3", b"P5", b"P6"), "picture"),
     (8, (b"WEBP",), "picture"),
 )  # fmt: skip
-_TS_SYNC = 0x47
+TS_SYNC = 0x47
+"""The first byte of a packet of an MPEG transport stream."""
 _TS_PACKETS = 5
 
 
@@ -73,6 +74,6 @@ def transport_packet_bytes(head: bytes) -> int:
     """
     for length, first in ((188, 0), (192, 4), (204, 0)):
         syncs = head[first : first + _TS_PACKETS * length : length]
-        if len(syncs) == _TS_PACKETS and set(syncs) == {_TS_SYNC}:
+        if len(syncs) == _TS_PACKETS and set(syncs) == {TS_SYNC}:
             return length
     return 0

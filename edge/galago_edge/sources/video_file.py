@@ -139,7 +139,7 @@ class VideoFile:
 
     def _items(self, shown: Shown, following: Shown | None) -> Iterator[Item]:
         outcome = shown.outcome
-        placed = self._place(shown.stamp, None if following is None else following.stamp)
+        placed = self._place(shown, following)
         if self._index == 0 and self._counted is None and shown.stamp:
             offset = shown.stamp * self._reader.tick * NS_PER_S
             yield Notice("offset", 0, 0, {"offset_ns": offset.__floor__()})
@@ -154,10 +154,11 @@ class VideoFile:
             self._decoded += 1
             yield Frame(outcome.pixels, index, placed.ns, outcome.encoded)
 
-    def _place(self, stamp: int | None, following: int | None) -> PlacedPicture:
+    def _place(self, shown: Shown, following: Shown | None) -> PlacedPicture:
         if self._counted is not None:
             return PlacedPicture(frame_ns(self._index, self._counted))
-        return self._times.place(stamp, following)
+        next_stamp = None if following is None or following.begins else following.stamp
+        return self._times.place(shown.stamp, next_stamp, begins=shown.begins)
 
     def _jump(self, placed: PlacedPicture) -> Iterator[Item]:
         """Say what the stamps say that is not usual."""

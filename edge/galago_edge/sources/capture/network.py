@@ -97,6 +97,8 @@ class NetworkCamera:
         """Pictures in their order; None is a damaged one."""
         self._newest: bytes | Picture = b""
         import_cv2("a network camera").setNumThreads(1)  # a picture is too small for waking others
+        self._marked = False
+        """Whether the last packet was said to be damaged."""
         self._whole_ns = 0
         """When the last whole picture came; 0 before the first."""
         self._begin()
@@ -176,8 +178,14 @@ class NetworkCamera:
             if packet.size:
                 self._coming.append(self._whole_jpeg(packet))
         else:
-            found = self._decoder.decode(packet) if packet.size else self._decoder.flush()
+            damaged = self._is_damaged(packet)
+            found = self._decoder.decode(packet, damaged=damaged) if packet.size else self._decoder.flush()
             self._coming.extend(one if isinstance(one, self._whole) else None for one in found)
+
+    def _is_damaged(self, packet: Any) -> bool:
+        """Tell what the container says; of a transport stream FFmpeg marks the picture before."""
+        before, self._marked = self._marked, bool(packet.is_corrupt)
+        return self._marked or (before and self._stream.format == "mpegts")
 
     def _whole_jpeg(self, packet: Any) -> bytes | None:
         """Return what a packet holds if that is a whole JPEG; it is decoded where it is used."""

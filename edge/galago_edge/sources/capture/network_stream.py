@@ -61,6 +61,11 @@ class NetworkStream:
         """Whether packets arrive when they are made: not in bursts, and not from a file."""
         return not self._paced
 
+    @property
+    def format(self) -> str:
+        """FFmpeg's name of it: ``rtsp``, ``mpegts``, ``hls`` ..."""
+        return str(self._container.format.name)
+
     def packets(self) -> Iterator[Any]:
         """Yield the packets of both tracks as they arrive, ``av.Packet``; None where a file begins again.
 

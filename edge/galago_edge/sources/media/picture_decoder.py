@@ -20,6 +20,7 @@ import numpy.typing as npt
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.host.native_stderr import hold_stderr
 from galago_edge.sources.media.library import import_av
+from galago_edge.sources.media.mpeg_numbers import MpegNumbers
 from galago_edge.sources.media.picture_numbers import PictureNumbers
 from galago_edge.sources.media.pictures import to_bgr
 from galago_edge.sources.still_image import decode_image
@@ -27,6 +28,7 @@ from galago_edge.sources.still_image import decode_image
 _SHOW_DAMAGED = {"flags": "+output_corrupt"}
 _CHECKED = {"ffv1": {"err_detect": "explode"}}
 """FFV1 has a checksum for each slice, and hides the slices that fail unless it is told not to."""
+_IN_GROUPS = frozenset({"mpeg1video", "mpeg2video"})
 _HIDING = frozenset({"vp8", "vp9", "av1", "libdav1d"})
 """Codecs of which a packet may hold nothing to be shown."""
 _JPEG_WARNINGS = (b"Corrupt JPEG data", b"Premature end of JPEG", b"Invalid ", b"Unsupported ", b"Warning: ")
@@ -137,25 +139,33 @@ class PictureDecoder:
         self._chain = _Chain()
         self._hole = False
         self._numbers = PictureNumbers(context.extradata) if self.codec == "h264" else None
+        self._groups = MpegNumbers() if self.codec in _IN_GROUPS else None
         self._shown_pts: int | None = None
         self._interlaced = False
         """Two packets may hold the two fields of one picture."""
 
-    def decode(self, packet: Any) -> Iterator[Picture | Damage]:
+    def decode(self, packet: Any, *, damaged: bool = False) -> Iterator[Picture | Damage]:
         """Take one packet; yield what is known by now, in the order of presentation.
+
+        With ``damaged`` its container knows that some of it is missing or wrong.
 
         Raises:
             InputError: VIDEO_UNREADABLE; pixels that have no exact way to BGR, or too many of them.
         """
         if self._jpeg:
-            yield self._jpeg_of(packet)
+            yield self._jpeg_of(packet, damaged)
             return
-        sent = _Sent(self._count, packet.pts, bool(packet.is_keyframe), bool(packet.is_corrupt))
+        sent = _Sent(self._count, packet.pts, bool(packet.is_keyframe), damaged)
         sent.tiny = packet.size < _TINY_BYTES
         sent.behind_hole, self._hole = self._hole, False
         sent.done = bool(packet.is_discard)  # what an edit list leaves out is decoded and not shown
         if self._numbers is not None:
             sent.bad |= not self._numbers.follows(packet)
+        if self._groups is not None:
+            sent.bad |= not self._groups.follows(packet, delayed=bool(self._context.has_b_frames))
+            if self._groups.reference_too:
+                for other in self._sent:
+                    other.bad |= not other.done
         packet.opaque = sent
         self._count += 1
         self._sent.append(sent)
@@ -189,14 +199,25 @@ class PictureDecoder:
         yield from self._known()
         yield from self._lost_before(None)
 
-    def _jpeg_of(self, packet: Any) -> Picture | Damage:
+    def begin_again(self) -> None:
+        """Prepare for another recording behind the one that was flushed: nothing in it leans on that."""
+        if not self._jpeg:
+            self._context.flush_buffers()
+        self._chain = _Chain()
+        self._shown_pts = None
+        self._hole = False
+        for numbers in (self._numbers, self._groups):
+            if numbers is not None:
+                numbers.begin_again()
+
+    def _jpeg_of(self, packet: Any, damaged: bool) -> Picture | Damage:
         data = bytes(packet)
         try:
             with hold_stderr(_is_jpeg_warning) as warnings:
                 pixels = decode_image(data, self._name, largest_pixels=self._largest)
         except InputError:
             return Damage(packet.pts)
-        damaged = bool(packet.is_corrupt) or not all(_is_filling(line, data) for line in warnings)
+        damaged = damaged or not all(_is_filling(line, data) for line in warnings)
         if damaged and not self._conceal:
             return Damage(packet.pts)
         return Picture(lambda: pixels, packet.pts, data, damaged)

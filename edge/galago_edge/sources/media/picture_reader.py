@@ -14,8 +14,9 @@ from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.media.container_end import is_cut_off
 from galago_edge.sources.media.picture_decoder import Damage, Picture, PictureDecoder
-from galago_edge.sources.media.presentation_times import usual_interval
+from galago_edge.sources.media.presentation_times import JUMP_INTERVALS, usual_interval
 from galago_edge.sources.media.recording_container import BARE, RecordingContainer
+from galago_edge.sources.media.transport_losses import TransportLosses
 
 LARGEST_PIXELS = 1 << 26
 """64 megapixels: a larger picture is not taken from a file."""
@@ -41,8 +42,10 @@ class Shown:
     outcome: Picture | Damage
     stamp: int | None
     """In ticks of the stream; None when it has none."""
-    behind_hole: bool
+    behind_hole: bool = False
     """Bytes before it could not be read as packets, so pictures may be missing."""
+    begins: bool = False
+    """It is the first one of another recording, behind the one before."""
 
 
 class PictureReader:
@@ -59,12 +62,15 @@ class PictureReader:
         with RecordingContainer(path, "reading video") as opening:
             stamps = _opening_stamps(opening)
         self._container = RecordingContainer(path, "reading video")
+        self._losses: TransportLosses | None = None
         try:
             self._stream = _stream_of(self._container, path)
             self._decoder = PictureDecoder(
                 self._stream, str(path), largest_pixels=LARGEST_PIXELS, conceal=conceal
             )
             self.cut = is_cut_off(path)
+            if self._container.format == "mpegts":
+                self._losses = TransportLosses(path, self._stream.id)
         except OSError as error:
             self.close()
             raise disk_error(error, f"read {path}") from error
@@ -86,6 +92,8 @@ class PictureReader:
         self._chained = self._container.format in _CHAINED
         self._end_byte = 0
         self._dts: int | None = None
+        self._stamps: tuple[int | None, int | None] = None, None
+        """Of decoding the last, of presentation the highest."""
 
     @property
     def codec(self) -> str:
@@ -111,23 +119,31 @@ class PictureReader:
         """
         queue: deque[int | None] = deque()
         known = self._indexed()
-        hole = False
+        hole = begins = False
+
+        def shown(outcomes: Iterator[Picture | Damage]) -> Iterator[Shown]:
+            nonlocal hole, begins
+            for outcome in outcomes:
+                yield Shown(outcome, queue.popleft() if queue else outcome.pts, hole, begins)
+                hole = begins = False
+
         for packet in self._container.packets():
             self._note_end(packet)
             hole |= self._is_behind_hole(packet)
             if packet.stream_index != self._stream.index:
                 continue
-            if hole:
+            if self._is_other_recording(packet):
+                yield from shown(self._decoder.flush())
+                self._decoder.begin_again()
+                hole, begins = False, True
+            damaged, behind_loss = self._damage(packet)
+            if hole or behind_loss:
                 self._decoder.expect_damage()
             if self._avi:  # it states when a picture is decoded; the n-th that is shown has the n-th time
                 queue.append(known.get(packet.pos, packet.dts))
                 packet.pts = None  # it is guessed
-            for outcome in self._decoder.decode(packet):
-                yield Shown(outcome, queue.popleft() if queue else outcome.pts, hole)
-                hole = False
-        for outcome in self._decoder.flush():
-            yield Shown(outcome, queue.popleft() if queue else outcome.pts, hole)
-            hole = False
+            yield from shown(self._decoder.decode(packet, damaged=damaged))
+        yield from shown(self._decoder.flush())
 
     def is_short(self) -> bool:
         """Tell, at the end, whether the file was cut off or its header promised more than was found."""
@@ -150,6 +166,8 @@ class PictureReader:
     def close(self) -> None:
         """Close the file. May be called twice."""
         self._container.close()
+        if self._losses is not None:
+            self._losses.close()
 
     def _promise(self) -> int | None:
         if self._avi and self.promised_frames:
@@ -172,6 +190,27 @@ class PictureReader:
         if self._avi and before_dts is not None and packet.dts is not None:
             needed += _EMPTY_CHUNK_BYTES * max(0, packet.dts - before_dts)  # one for each picture left out
         return before > 0 and bool(packet.pos > before + needed)
+
+    def _damage(self, packet: Any) -> tuple[bool, bool]:
+        """Tell whether a picture is damaged as its container knows, and whether some before it are lost."""
+        if self._losses is None:
+            return bool(packet.is_corrupt), False
+        return self._losses.damage(packet.pos)
+
+    def _is_other_recording(self, packet: Any) -> bool:
+        """Tell whether two files were joined here: stamps of both kinds go back, as in one they never do.
+
+        Those of decoding alone do, too, where FFmpeg guesses them and packets are lost.
+        """
+        dts, pts, (last, highest) = packet.dts, packet.pts, self._stamps
+        if dts is None or pts is None or self._avi:
+            return False
+        back = last is not None and highest is not None and dts < last and pts < highest
+        if back and (bool(packet.is_keyframe) or last - dts > JUMP_INTERVALS * (self.usual or 1)):
+            self._stamps = dts, pts
+            return True
+        self._stamps = dts, pts if highest is None else max(pts, highest)
+        return False
 
     def _note_end(self, packet: Any) -> None:
         stamp = packet.pts if packet.pts is not None and not self._avi else packet.dts
