@@ -7,7 +7,7 @@ its stream's last one. FFmpeg passes over damaged pages without a word.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 _MAGIC = b"OggS"
@@ -25,8 +25,13 @@ class OggLink:
     """Bytes of the file, half-open."""
     ends: bool = False
     """Whether every one of its streams has its last page."""
-    damaged: int = 0
-    """Pages that are damaged, or numbers that are missing."""
+    places: list[int] = field(default_factory=list)
+    """Bytes of the file at which pages are damaged, or behind a number that is missing."""
+
+    @property
+    def damaged(self) -> int:
+        """How many places are damaged."""
+        return len(self.places)
 
 
 def ogg_links(file: BinaryIO) -> list[OggLink]:
@@ -46,7 +51,7 @@ def ogg_links(file: BinaryIO) -> list[OggLink]:
         if not page:
             found = _next_magic(file, at + 1)
             if links and not (found.at_end and found.padding):
-                links[-1].damaged += 1
+                links[-1].places.append(at)
                 links[-1].end = found.at
             if found.at_end:
                 return links
@@ -62,7 +67,8 @@ def ogg_links(file: BinaryIO) -> list[OggLink]:
         link = links[-1]
         stream = int.from_bytes(serial, "little")
         open_streams |= {stream} if kind & _FIRST else set()
-        link.damaged += number > sequence.get(stream, number) + 1
+        if number > sequence.get(stream, number) + 1:
+            link.places.append(at)
         sequence[stream] = number
         if kind & _LAST:
             open_streams.discard(stream)

@@ -29,6 +29,10 @@ _SHOW_DAMAGED = {"flags": "+output_corrupt"}
 _CHECKED = {"ffv1": {"err_detect": "explode"}}
 """FFV1 has a checksum for each slice, and hides the slices that fail unless it is told not to."""
 _IN_GROUPS = frozenset({"mpeg1video", "mpeg2video"})
+_ENTERED_ANYWHERE = frozenset({"h264", "hevc", "vvc", "vp9", "av1", "libdav1d"})
+"""Codecs whose key frames may be other than pictures that lean on nothing (a gradual refresh)."""
+_INTRA = 1
+"""FFmpeg's ``AV_PICTURE_TYPE_I``; 0 is unknown."""
 _HIDING = frozenset({"vp8", "vp9", "av1", "libdav1d"})
 """Codecs of which a packet may hold nothing to be shown."""
 _JPEG_WARNINGS = (b"Corrupt JPEG data", b"Premature end of JPEG", b"Invalid ", b"Unsupported ", b"Warning: ")
@@ -235,6 +239,8 @@ class PictureDecoder:
                 self._chain.spoil(sent)
             sent.bad |= bool(frame.is_corrupt)
             sent.key |= bool(frame.key_frame)
+            if self.codec not in _ENTERED_ANYWHERE and int(frame.pict_type) > _INTRA:
+                sent.key = False  # some containers call every picture a key frame
             if self._prompt:
                 self._judge(sent.number)
             self._frames.append((sent, frame))

@@ -13,6 +13,7 @@ from typing import Any
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.media.container_end import is_cut_off
+from galago_edge.sources.media.ogg_pages import ogg_links
 from galago_edge.sources.media.picture_decoder import Damage, Picture, PictureDecoder
 from galago_edge.sources.media.presentation_times import JUMP_INTERVALS, usual_interval
 from galago_edge.sources.media.recording_container import BARE, RecordingContainer
@@ -63,6 +64,8 @@ class PictureReader:
             stamps = _opening_stamps(opening)
         self._container = RecordingContainer(path, "reading video")
         self._losses: TransportLosses | None = None
+        self._torn: deque[int] = deque()
+        """Bytes at which the container's own checks found something missing."""
         try:
             self._stream = _stream_of(self._container, path)
             self._decoder = PictureDecoder(
@@ -71,6 +74,11 @@ class PictureReader:
             self.cut = is_cut_off(path)
             if self._container.format == "mpegts":
                 self._losses = TransportLosses(path, self._stream.id)
+            if self._container.format == "ogg":
+                with path.open("rb") as file:
+                    links = ogg_links(file)
+                self.cut = not links[-1].ends
+                self._torn.extend(place for link in links for place in link.places)
         except OSError as error:
             self.close()
             raise disk_error(error, f"read {path}") from error
@@ -193,9 +201,13 @@ class PictureReader:
 
     def _damage(self, packet: Any) -> tuple[bool, bool]:
         """Tell whether a picture is damaged as its container knows, and whether some before it are lost."""
-        if self._losses is None:
-            return bool(packet.is_corrupt), False
-        return self._losses.damage(packet.pos)
+        if self._losses is not None:
+            return self._losses.damage(packet.pos)
+        torn = False  # FFmpeg guesses the stamp of what comes next
+        while packet.pos is not None and self._torn and self._torn[0] <= packet.pos:
+            self._torn.popleft()
+            torn = True
+        return torn or bool(packet.is_corrupt), False
 
     def _is_other_recording(self, packet: Any) -> bool:
         """Tell whether two files were joined here: stamps of both kinds go back, as in one they never do.
