@@ -96,12 +96,17 @@ class NetworkStream:
         while True:
             try:
                 packet = next(packets, None)
+            except IndexError:  # PyAV does not know a track that appears late: it is not wanted either
+                packets = self._container.demux(*tracks)
+                continue
             except self._av.FFmpegError as error:
                 raise read_fault(error, self._shown, self._order.stall_s) from None
             if packet is None:
                 return
             if self._paced and packet.size:
                 pace.wait(packet)
+            if self.format == "avi":  # it states when a packet is decoded; when it is shown FFmpeg guesses
+                packet.pts = None
             yield packet
 
     def _open(self, probing: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.media.container_end import is_cut_off
-from galago_edge.sources.media.ogg_pages import ogg_links
+from galago_edge.sources.media.ogg_pages import ogg_damage, ogg_links
 from galago_edge.sources.media.picture_decoder import Damage, Picture, PictureDecoder
 from galago_edge.sources.media.presentation_times import JUMP_INTERVALS, usual_interval
 from galago_edge.sources.media.recording_container import BARE, RecordingContainer
@@ -77,8 +77,8 @@ class PictureReader:
             if self._container.format == "ogg":
                 with path.open("rb") as file:
                     links = ogg_links(file)
-                self.cut = not links[-1].ends
-                self._torn.extend(place for link in links for place in link.places)
+                    self._torn.extend(ogg_damage(file))
+                self.cut = not (links and links[-1].ends)
         except OSError as error:
             self.close()
             raise disk_error(error, f"read {path}") from error

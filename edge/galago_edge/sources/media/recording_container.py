@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -18,8 +19,10 @@ FORMATS = (
     *("dts", "tak", "mpc", "mpc8", "voc", "ircam", "nistsphere", "loas", "dsf", "truehd", "mlp", "adx"),
 )
 """Formats of one file. Playlists are none: they name other files, and addresses in the network."""
-BARE = frozenset({"h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "h263", "vc1", "cavsvideo", "obu"})
-"""Formats that are a codec's stream and nothing else: they have no time stamps of their own."""
+BARE = frozenset(
+    {"h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "mpjpeg", "h263", "vc1", "cavsvideo", "obu"}
+)
+"""Formats that hold pictures and nothing else: they have no time stamps of their own."""
 OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
 """Whatever a file says, nothing else is opened, here or in the network."""
 _COVER = 0x400
@@ -44,13 +47,17 @@ class RecordingContainer:
         self.faults = 0
         """How often the container itself turned out to be damaged."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
         except OSError as error:
             raise disk_error(error, f"read {path}") from error
         try:
             # a row of JPEGs without a container is not told from one JPEG by FFmpeg
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise InputError(
+                    Reason.SOURCE_MISMATCH, f"{path} is no file, expected a recording", hint="copy it to a file"
+                )
             kind = "mjpeg" if os.pread(fd, 3, 0) == b"\xff\xd8\xff" else None
             # by its number: a name may be no UTF-8, or look like a protocol of FFmpeg's
             self.av: Any = self._av.open(
@@ -92,16 +99,22 @@ class RecordingContainer:
             LinkError: The disk fails.
         """
         streams = [stream for stream in self.av.streams if stream.type in ("video", "audio", "subtitle")]
-        while self.faults <= _MOST_FAULTS:
+        met = 0
+        while met <= _MOST_FAULTS:
             try:
                 for packet in self.av.demux(*streams):
                     if packet.size:
+                        self.faults = met
                         yield packet
-                return
+                break
+            except IndexError:  # PyAV does not know a stream that appears late: its packet is not ours
+                continue
             except OSError as error:
                 raise disk_error(error, f"read {self._path}") from error
             except self._av.error.FFmpegError:
-                self.faults += 1
+                met += 1
+        if self.format != "mpjpeg":  # behind the last boundary FFmpeg misses a picture
+            self.faults = met
 
     def close(self) -> None:
         """Close it. May be called twice."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,10 +19,11 @@ import numpy.typing as npt
 from galago_edge.sources.media.container_end import is_cut_off
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.ogg_pages import OggLink, ogg_links
+from galago_edge.sources.media.ogg_sound import OggSound, counts_samples
 from galago_edge.sources.media.recording_container import OPTIONS
 from galago_edge.sources.media.sound_packets import SoundPackets
 from galago_edge.sources.media.sound_promise import promised_frames, sound_bytes
-from galago_edge.sources.media.stamped_samples import StampedSamples
+from galago_edge.sources.media.stamped_samples import SoundSupply, StampedSamples
 from galago_edge.sources.pcm_header import CompressedLayout
 from galago_edge.sources.sample_conversion import PcmFormat
 from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, unreadable_sound
@@ -101,9 +101,11 @@ class SoundContainer:
     def _end(self, number: int, link: _Link) -> Iterator[SoundPiece]:
         """Yield what is missing behind the last samples."""
         samples = link.samples
-        if link.container.format.name == "aac" and (lost := samples.lost_among(sound_bytes(self._file))):
+        if link.container.format.name == "aac":
             # FFmpeg passes over what is no ADTS frame, and nothing tells where it did
-            yield Hole(lost, "unreadable", {"place": "unknown"})
+            lost_s = link.packets.seconds_of(sound_bytes(self._file) - link.packets.bytes)
+            if lost := round(lost_s * samples.format.rate_hz):
+                yield Hole(lost, "unreadable", {"place": "unknown"})
         cut = samples.lost_at_end > 0
         missing = samples.lost_at_end
         if self._links:
@@ -140,10 +142,12 @@ class _Link:
             self.stream = self.container.streams.best("audio")
             if self.stream is None:
                 raise unreadable_sound(path, "it holds no sound")
-            packets = SoundPackets(av, self.container, self.stream, path)
-            self.samples = StampedSamples(
-                packets, holes_are_damage=part.damaged > 0, end_s=_vorbis_end_s(self.stream, part)
-            )
+            self.packets = SoundPackets(av, self.container, self.stream, path)
+            supply: SoundSupply = self.packets
+            self._from_0 = counts_samples(self.stream, part)
+            if self._from_0:
+                supply = OggSound(av, file, part, self.stream, self.packets)
+            self.samples = StampedSamples(supply)
         except BaseException:  # whatever it was, nothing may stay open
             self.container.close()
             raise
@@ -156,16 +160,9 @@ class _Link:
 
     def late_ns(self) -> int:
         """Return how much later than the container its sound begins, in ns."""
-        start_us = self.container.start_time
+        start_us = 0 if self._from_0 else self.container.start_time
         first = self.samples.first_stamp_s
         return 0 if start_us is None or first is None else round(first * 1e9) - start_us * 1000
-
-
-def _vorbis_end_s(stream: Any, part: OggLink) -> Fraction | None:
-    """Return how long Vorbis is by its last page; FFmpeg gives more of a sound that fits in one page."""
-    if not part.ends or stream.codec_context.name != "vorbis" or stream.duration is None:
-        return None
-    return Fraction(stream.duration) * Fraction(stream.time_base)
 
 
 class _Part:

@@ -26,8 +26,8 @@ _CHECKED = frozenset({"flac", "wavpack", "tta", "alac", "ape", "tak", "ac3", "ea
 """Their checksums are looked at; other decoders take the same option for pedantry."""
 _COUNTED = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "truehd", "mlp", "loas", "adx", "gsm", "amr"})
 """Formats without time stamps: FFmpeg counts packets, so what is missing is seen only in the bytes."""
-_EXACT = frozenset({"flac", "ogg", "wv", "tta", "caf", "ape", "tak"})
-"""Formats whose stamps are numbers of samples."""
+_EXACT = frozenset({"flac", "wv", "tta", "caf", "ape", "tak"})
+"""Formats whose stamps are numbers of samples, and that never leave anything out."""
 _DTYPES: dict[str, str] = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8", "s64": "i8"}
 _PCM_NAMES = {
     "pcm_u8": "u8",
@@ -82,9 +82,7 @@ class SoundPackets:
         self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError, av.error.EOFError)
         name = container.format.name.partition(",")[0]
         self.counted = name in _COUNTED
-        self.exact = name in _EXACT
-        self.whole = name in _EXACT - {"ogg"}
-        """Whether such a file never leaves anything out, so that what is missing was damaged."""
+        self.exact = self.whole = name in _EXACT
         if stream.codec_context is None:
             raise unreadable_sound(path, "FFmpeg here has no decoder for its codec")
         self._codec: str = stream.codec_context.codec.canonical_name
@@ -107,20 +105,28 @@ class SoundPackets:
             self.bytes += packet.size
             if packet.size and (lost := self._skipped(packet)):
                 yield LostSound(lost * self._usual_seconds)
-            if packet.is_corrupt:
+            yield from self.decode(packet)
+
+    def decode(self, packet: Any) -> Iterator[DecodedSound | LostSound]:
+        """Yield what an ``av.Packet`` holds; one of no bytes gives what the decoder still has."""
+        if packet.is_corrupt:
+            yield self._lost(packet)
+            return
+        try:
+            frames = self._decoder.decode(packet if packet.size else None)
+        except self._errors:
+            if packet.size:
                 yield self._lost(packet)
-                continue
-            try:
-                frames = self._decoder.decode(packet if packet.size else None)
-            except self._errors:
-                if packet.size:
-                    yield self._lost(packet)
-                continue
-            for index, frame in enumerate(frames):
-                if frame.samples and _is_sound(frame):
-                    yield self._decoded(frame, packet if index == 0 and packet.size else None)
-                elif frame.samples:  # a damaged header claims what no sound has
-                    yield LostSound(Fraction(frame.samples, max(1_000, int(frame.sample_rate))))
+            return
+        for index, frame in enumerate(frames):
+            if frame.samples and _is_sound(frame):
+                yield self._decoded(frame, packet if index == 0 and packet.size else None)
+            elif frame.samples:  # a damaged header claims what no sound has
+                yield LostSound(Fraction(frame.samples, max(1_000, int(frame.sample_rate))))
+
+    def forget(self) -> None:
+        """Begin anew: what the decoder keeps of the packets before does not fit what follows."""
+        self._decoder.flush_buffers()
 
     def seconds_of(self, passed_over: int) -> Fraction:
         """Return how long bytes of no packet would have been; 0 when they are too few for one."""
@@ -173,7 +179,7 @@ class SoundPackets:
             self._most_samples, self._usual_seconds = samples, Fraction(samples, rate_hz)
 
     def _lost(self, packet: Any) -> LostSound:
-        self._decoder.flush_buffers()  # what it keeps of the packets before does not fit what follows
+        self.forget()
         if self.counted and self._usual_bytes:
             return LostSound(max(1, round(packet.size / self._usual_bytes)) * self._usual_seconds)
         if packet.duration:
