@@ -140,7 +140,7 @@ def test_a_single_picture_is_no_source_whatever_its_name(tmp_path: Path) -> None
 def test_a_named_pipe_is_not_read_to_find_out_what_it_is(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.dat")
     assert content_of(tmp_path / "pipe.dat") is None
-    with pytest.raises(CallerError, match="is no kind of source"):
+    with pytest.raises(InputError, match="is neither a file nor a folder"):
         parse_source(str(tmp_path / "pipe.dat"))
 
 

@@ -74,6 +74,8 @@ class VideoFile:
         self._stretch: _Stretch | None = None
         self._cut_ns = 0
         """Where it ends early."""
+        self._degrees = 0
+        """Of the rotation that was told, clockwise."""
         self._stopped = False
 
     def description(self) -> dict[str, Any]:
@@ -151,8 +153,18 @@ class VideoFile:
         else:
             yield from self._close_stretch(placed.ns)
         if isinstance(outcome, Picture):
+            yield from self._turned(outcome, index, placed.ns)
             self._decoded += 1
             yield Frame(outcome.pixels, index, placed.ns, outcome.encoded)
+
+    def _turned(self, picture: Picture, index: int, ns: int) -> Iterator[Notice]:
+        """Say how the recording states that its pictures are turned, where that is not as before."""
+        rotation = picture.rotation
+        degrees = 0 if rotation is None else -rotation.degrees % 360
+        if rotation is None or degrees == self._degrees:
+            return
+        self._degrees = degrees
+        yield Notice("rotation", index, ns, {"degrees": degrees, "applied": rotation.applied})
 
     def _place(self, shown: Shown, following: Shown | None) -> PlacedPicture:
         if self._counted is not None:

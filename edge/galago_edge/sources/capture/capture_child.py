@@ -13,6 +13,8 @@ import sys
 
 from galago_edge.children.lifeline import die_with_parent, leave_signals_to_parent
 from galago_edge.contract.errors import GalagoError, LinkError, Reason
+from galago_edge.sources.capture.capture_memory import bound_capture, memory_fault
+from galago_edge.sources.capture.capture_messages import Order
 from galago_edge.sources.capture.frame_server import ParentGoneError, ParentLink
 
 
@@ -20,6 +22,7 @@ def main() -> None:
     """Do what the first message orders, until the parent is gone or the device is."""
     die_with_parent()
     leave_signals_to_parent()
+    bound_capture()
     link = ParentLink(socket.socket(fileno=int(sys.argv[1])))
     try:
         run(link)
@@ -41,6 +44,14 @@ def run(link: ParentLink) -> None:
         GalagoError: The device cannot be opened, or gives no more.
     """
     order = link.order()
+    try:
+        _serve(link, order)
+    except MemoryError:  # the room is there again, now that what wanted it is gone
+        what = "microphone" if order.kind == "microphone" or "picture" not in order.gives else "camera"
+        raise memory_fault(f"{what} {order.shown}") from None
+
+
+def _serve(link: ParentLink, order: Order) -> None:
     if order.kind == "camera":
         from galago_edge.sources.capture import camera
 

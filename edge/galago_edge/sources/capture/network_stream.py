@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -100,6 +101,8 @@ class NetworkStream:
                 packets = self._container.demux(*tracks)
                 continue
             except self._av.FFmpegError as error:
+                if error.errno == errno.ENOMEM:
+                    raise MemoryError from None
                 raise read_fault(error, self._shown, self._order.stall_s) from None
             if packet is None:
                 return
@@ -149,6 +152,8 @@ class NetworkStream:
                 timeout=(order.open_s, _PATIENCE * max(order.open_s, order.stall_s)),
             )
         except self._av.FFmpegError as error:
+            if error.errno == errno.ENOMEM:
+                raise MemoryError from None
             waited_out = time.monotonic() - began >= order.open_s
             fault = open_fault(error, url, self._shown, waited_out, order.open_s)
             refused = (self._av.HTTPOtherClientError, self._av.error.HTTPServerError)

@@ -7,7 +7,7 @@ give the same bytes on every CPU; JPEG does when OpenCV decodes it, so FFmpeg do
 
 from __future__ import annotations
 
-import re
+import errno
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
-from galago_edge.host.native_stderr import hold_stderr
+from galago_edge.sources.media.jpeg_damage import decode_jpeg
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.mpeg_numbers import MpegNumbers
 from galago_edge.sources.media.picture_numbers import PictureNumbers
-from galago_edge.sources.media.pictures import to_bgr
-from galago_edge.sources.still_image import decode_image
+from galago_edge.sources.media.pictures import is_quarter_turn, to_bgr
 
 _SHOW_DAMAGED = {"flags": "+output_corrupt"}
 _CHECKED = {"ffv1": {"err_detect": "explode"}}
@@ -35,17 +34,22 @@ _INTRA = 1
 """FFmpeg's ``AV_PICTURE_TYPE_I``; 0 is unknown."""
 _HIDING = frozenset({"vp8", "vp9", "av1", "libdav1d"})
 """Codecs of which a packet may hold nothing to be shown."""
-_JPEG_WARNINGS = (b"Corrupt JPEG data", b"Premature end of JPEG", b"Invalid ", b"Unsupported ", b"Warning: ")
-"""How libjpeg begins the lines that it writes about data that it decodes all the same."""
-_JPEG_END = b"\xff\xd9"
-_EXTRANEOUS = re.compile(rb"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
-"""The picture was complete before its data ended: filled up, as many cameras do, or out of step."""
 _TINY_BYTES = 16
 _MOST_REORDERED = 16
 """So many pictures of later packets may be shown before one: as many as a decoder of H.264 or HEVC may hold
 (ITU-T H.264, A.3.1; H.265, A.4.2). What the stream says is how many *earlier* ones may be shown after it."""
 _MOST_DELAYED = 64
 """So many packets may wait for a verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """How a recording says that its pictures are to be turned: telephones do."""
+
+    degrees: int
+    """Counter-clockwise; 0 where it says nothing."""
+    applied: bool
+    """Whether the pixels are turned so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Picture:
     """The JPEG that it was, if it was one."""
     damaged: bool = False
     """It may show something else than what was recorded; only with ``conceal``."""
+    rotation: Rotation | None = None
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8]:
@@ -127,6 +132,8 @@ class PictureDecoder:
         self._context = context
         self._errors: tuple[type[Exception], ...] = (import_av("reading video").error.FFmpegError,)
         self._jpeg = self.codec == "mjpeg"
+        self._rotation: int | None = None
+        """What the container of JPEGs states, once that is known."""
         self._check_size()
         if not self._jpeg:
             context.thread_count = 1
@@ -175,7 +182,9 @@ class PictureDecoder:
         self._sent.append(sent)
         try:
             frames = self._context.decode(packet)
-        except self._errors:
+        except self._errors as error:
+            if getattr(error, "errno", None) == errno.ENOMEM:
+                raise MemoryError from None
             sent.bad = True  # its picture may come all the same, as far as it could be decoded
             frames = []
         self._take(frames)
@@ -216,15 +225,24 @@ class PictureDecoder:
 
     def _jpeg_of(self, packet: Any, damaged: bool) -> Picture | Damage:
         data = bytes(packet)
+        if self._rotation is None:
+            self._rotation = self._stated_rotation(packet)
         try:
-            with hold_stderr(_is_jpeg_warning) as warnings:
-                pixels = decode_image(data, self._name, largest_pixels=self._largest)
+            pixels, broken = decode_jpeg(data, self._name, largest_pixels=self._largest)
         except InputError:
             return Damage(packet.pts)
-        damaged = damaged or not all(_is_filling(line, data) for line in warnings)
+        damaged |= broken
         if damaged and not self._conceal:
             return Damage(packet.pts)
-        return Picture(lambda: pixels, packet.pts, data, damaged)
+        return Picture(lambda: pixels, packet.pts, data, damaged, Rotation(self._rotation, applied=False))
+
+    def _stated_rotation(self, packet: Any) -> int:
+        """Return what the container states of a JPEG: FFmpeg tells only with a picture that it decoded."""
+        try:
+            frames = self._context.decode(packet)
+        except self._errors:
+            return 0
+        return int(frames[0].rotation) if frames else 0
 
     def _take(self, frames: list[Any]) -> None:
         for frame in frames:
@@ -275,7 +293,8 @@ class PictureDecoder:
                 yield Damage(frame.pts)
                 continue
             self._check_size()
-            yield Picture(partial(to_bgr, frame, self._name), frame.pts, None, sent.bad)
+            rotation = Rotation(int(frame.rotation), applied=is_quarter_turn(frame))
+            yield Picture(partial(to_bgr, frame, self._name), frame.pts, None, sent.bad, rotation)
 
     def _judge(self, number: int) -> None:
         """Say of every picture up to this one, in the order of decoding, whether it can be relied on."""
@@ -344,25 +363,6 @@ class _Chain:
             return self._broken or self._broken_before
         self._broken |= sent.bad
         return self._broken
-
-
-def _is_filling(warning: bytes, jpeg: bytes) -> bool:
-    """Tell whether libjpeg met nothing worse than one byte, repeated, between the picture and its end.
-
-    >>> warning = b"Corrupt JPEG data: 3 extraneous bytes before marker 0xd9"
-    >>> _is_filling(warning, b"data\\0\\0\\0\\xff\\xd9"), _is_filling(warning, b"data\\xff\\xd9")
-    (True, False)
-    """
-    found = _EXTRANEOUS.search(warning)
-    if found is None:
-        return False
-    end = jpeg.rfind(_JPEG_END)
-    filling = jpeg[max(0, end - int(found[1])) : end]
-    return len(set(filling)) <= 1
-
-
-def _is_jpeg_warning(line: bytes) -> bool:
-    return line.startswith(_JPEG_WARNINGS)
 
 
 def _unreadable(name: str, what: str) -> InputError:

@@ -27,6 +27,8 @@ _STATING = ("avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "flv", "asf")
 """Formats whose header says how long they are; FFmpeg guesses it for the others."""
 _RATED = ("avi", "matroska,webm", "flv")
 """Formats whose header states a rate; for the others it is the codec's, if that states one."""
+_CLOCKED = ("h263", "mpjpeg")
+"""Formats without a rate: what FFmpeg gives is the clock of the stream, or a guess."""
 _OVERHEAD_BYTES = 256
 """More than a container needs between two packets: what lies there could not be read as one."""
 _CHAINED = ("avi", "matroska,webm")
@@ -233,6 +235,8 @@ class PictureReader:
         self._spans[packet.stream_index] = (min(first, stamp), max(last, end))
 
     def _stated_rate(self) -> Fraction | None:
+        if self._container.format in _CLOCKED:
+            return None
         rate = self._stream.average_rate if self._container.format in _RATED else None
         rate = rate or self._stream.codec_context.framerate
         return rate if rate is not None and 0 < rate <= 1000 else None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from galago_edge.children.confinement import memory_bounded
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
 from galago_edge.sources.media.library import import_av
 
@@ -27,6 +28,8 @@ OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
 """Whatever a file says, nothing else is opened, here or in the network."""
 _COVER = 0x400
 """FFmpeg's ``AV_DISPOSITION_ATTACHED_PIC``."""
+_MOST_BYTES = 1 << 30
+"""Memory for one packet, or for an index; hours of video have an index of some megabytes."""
 _MOST_FAULTS = 1000
 """A damaged stretch is passed over packet by packet, but not for ever."""
 
@@ -56,13 +59,16 @@ class RecordingContainer:
             # a row of JPEGs without a container is not told from one JPEG by FFmpeg
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise InputError(
-                    Reason.SOURCE_MISMATCH, f"{path} is no file, expected a recording", hint="copy it to a file"
+                    Reason.SOURCE_MISMATCH,
+                    f"{path} is no file, expected a recording",
+                    hint="copy it to a file",
                 )
             kind = "mjpeg" if os.pread(fd, 3, 0) == b"\xff\xd8\xff" else None
             # by its number: a name may be no UTF-8, or look like a protocol of FFmpeg's
-            self.av: Any = self._av.open(
-                f"file:/proc/self/fd/{fd}", format=kind, options=OPTIONS, metadata_errors="replace"
-            )
+            with memory_bounded(_MOST_BYTES):
+                self.av: Any = self._av.open(
+                    f"file:/proc/self/fd/{fd}", format=kind, options=OPTIONS, metadata_errors="replace"
+                )
         except OSError as error:
             raise disk_error(error, f"read {path}") from error
         except (self._av.error.FFmpegError, ValueError) as error:
@@ -102,7 +108,8 @@ class RecordingContainer:
         met = 0
         while met <= _MOST_FAULTS:
             try:
-                for packet in self.av.demux(*streams):
+                demuxed = self.av.demux(*streams)
+                while (packet := self._next(demuxed)) is not None:
                     if packet.size:
                         self.faults = met
                         yield packet
@@ -111,10 +118,15 @@ class RecordingContainer:
                 continue
             except OSError as error:
                 raise disk_error(error, f"read {self._path}") from error
-            except self._av.error.FFmpegError:
+            except (self._av.error.FFmpegError, MemoryError):
                 met += 1
         if self.format != "mpjpeg":  # behind the last boundary FFmpeg misses a picture
             self.faults = met
+
+    def _next(self, demuxed: Iterator[Any]) -> Any | None:
+        """Return the next packet. A damaged length may claim gigabytes, which are not to be had."""
+        with memory_bounded(_MOST_BYTES):
+            return next(demuxed, None)
 
     def close(self) -> None:
         """Close it. May be called twice."""
