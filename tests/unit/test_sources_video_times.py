@@ -149,6 +149,27 @@ def test_a_bare_stream_without_a_rate_needs_one(tmp_path: Path) -> None:
     assert walk(jpegs, rate=Fraction(10)).times_ns == [index * TENTH_NS for index in range(120)]
 
 
+def test_pictures_between_boundaries_need_a_rate_and_say_nothing_else(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mpjpeg", *MJPEG, "-f", "mpjpeg")
+    with pytest.raises(InputError, match="neither time stamps nor a frame rate"):
+        VideoFile(path)
+    walked = walk(path, rate=Fraction(10))
+    assert walked.times_ns == [index * TENTH_NS for index in range(120)]
+    assert [notice.state for notice in walked.notices] == ["rate"]
+    assert (walked.gaps, walked.failure) == ([], None)
+
+
+def test_a_sound_that_begins_late_hides_no_picture(tmp_path: Path) -> None:
+    silent = make_video(tmp_path / "silent.ts", *H264)
+    both = tmp_path / "both.ts"
+    ffmpeg("-i", silent, "-f", "lavfi", "-i", "sine=duration=12", "-c:v", "copy", "-c:a", "mp2", both)
+    long = make_video(tmp_path / "long.ts", *H264, "-b:v", "20M", source=MOVING.replace("160x120", "640x480"))
+    (tmp_path / "late.ts").write_bytes(long.read_bytes() + both.read_bytes())
+    walked = walk(tmp_path / "late.ts")
+    assert walked.indexes == list(range(240))
+    assert walked.failure is None
+
+
 def test_two_recordings_behind_each_other_are_one_stream_with_a_new_beginning(tmp_path: Path) -> None:
     one = make_video(tmp_path / "one.mpg", "-c:v", "mpeg2video", "-bf", 0, "-r", 25)
     both = tmp_path / "both.mpg"

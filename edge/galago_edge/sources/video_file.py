@@ -233,6 +233,8 @@ class VideoFile:
         if short:
             yield from self._truncated(end_ns)
         yield from self._close_stretch(end_ns)
+        if self._reader.unfinished:
+            yield Notice("unfinished", self._index, end_ns, {"frames": self._index})
         if not self._decoded:
             raise self._unreadable("holds no frame that can be decoded")
         damage = self._damage()

@@ -14,7 +14,6 @@ import sys
 from galago_edge.children.lifeline import die_with_parent, leave_signals_to_parent
 from galago_edge.contract.errors import GalagoError, LinkError, Reason
 from galago_edge.sources.capture.capture_memory import bound_capture, memory_fault
-from galago_edge.sources.capture.capture_messages import Order
 from galago_edge.sources.capture.frame_server import ParentGoneError, ParentLink
 
 
@@ -30,6 +29,8 @@ def main() -> None:
         pass
     except GalagoError as error:
         _last_word(link, error)
+    except MemoryError:  # there is room again, now that what wanted it is gone
+        _last_word(link, memory_fault(link.device))
     except Exception as error:  # noqa: BLE001 - a fault of ours: told like any other, the parent reopens
         text = f"capture process: {type(error).__name__}: {error}"
         _last_word(link, LinkError(Reason.SOURCE_LOST, text, hint="report it"))
@@ -44,14 +45,6 @@ def run(link: ParentLink) -> None:
         GalagoError: The device cannot be opened, or gives no more.
     """
     order = link.order()
-    try:
-        _serve(link, order)
-    except MemoryError:  # the room is there again, now that what wanted it is gone
-        what = "microphone" if order.kind == "microphone" or "picture" not in order.gives else "camera"
-        raise memory_fault(f"{what} {order.shown}") from None
-
-
-def _serve(link: ParentLink, order: Order) -> None:
     if order.kind == "camera":
         from galago_edge.sources.capture import camera
 

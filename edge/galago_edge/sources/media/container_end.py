@@ -61,7 +61,9 @@ def _boxes(file: BinaryIO, head: bytes, size: int) -> bool:
             length = int.from_bytes(start[8:], "big")
         if length < 8:  # 0: up to the end of the file
             return False
-        at += length
+        before, at = at, at + length
+        if at > size and _is_padding(file, before):
+            return False
     return at != size
 
 

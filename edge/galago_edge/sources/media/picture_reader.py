@@ -33,6 +33,8 @@ _OVERHEAD_BYTES = 256
 """More than a container needs between two packets: what lies there could not be read as one."""
 _CHAINED = ("avi", "matroska,webm")
 """Formats whose packets lie one behind the other, and that look for the next one behind damage."""
+_FLV_UNKNOWN_US = 86_400_000_000
+"""GStreamer writes a day where it does not know yet how long a recording becomes."""
 _EMPTY_CHUNK_BYTES = 8
 _SHORT_BY_NS = 2 * NS_PER_S
 """A recording whose structure is whole may be so much shorter than its header says."""
@@ -104,6 +106,11 @@ class PictureReader:
         self._dts: int | None = None
         self._stamps: tuple[int | None, int | None] = None, None
         """Of decoding the last, of presentation the highest."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether its recorder was ended by force: the header holds what the real length would replace."""
+        return self._container.format == "flv" and self._container.av.duration == _FLV_UNKNOWN_US
 
     @property
     def codec(self) -> str:
@@ -183,7 +190,7 @@ class PictureReader:
         if self._avi and self.promised_frames:
             return _ns(self.promised_frames, self.tick)
         duration = self._container.av.duration
-        if duration is None or self._container.format not in _STATING:
+        if duration is None or self.unfinished or self._container.format not in _STATING:
             return None
         return int(duration) * 1000
 
