@@ -376,12 +376,10 @@ def _odd_video_cases() -> Iterator[MediaCase]:
         return kit.written(name, 2 * MADE[base](kit).read_bytes())
 
     # files behind one another
-    for name, base in (
-        ("joined.ts", "h264.ts"),
-        ("joined_mpeg2.ts", "mpeg2.ts"),
-        ("joined.mpeg", "mpeg1.mpeg"),
+    for name, base, count in (
+        ("joined.ts", "h264.ts", FRAMES),
+        ("joined.mpeg", "mpeg1.mpeg", FRAMES * 25 // FPS),
     ):
-        count = FRAMES if base == "h264.ts" else FRAMES * 25 // FPS
         yield case(
             name,
             lambda k, n=name, b=base: joined(k, n, b),
