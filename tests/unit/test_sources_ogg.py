@@ -14,6 +14,7 @@ from galago_edge.contract.errors import GalagoError, Reason
 from galago_edge.contract.streams import AudioBlock, Gap, Item, Notice
 from galago_edge.sources import AudioFile
 from galago_edge.sources.audio_file import open_sound
+from galago_edge.sources.media.ogg_pages import page_checksum
 from galago_edge.sources.sample_conversion import to_int16
 from galago_edge.sources.sound_reader import Hole
 from real_parts.media import ffmpeg, ffmpeg_output
@@ -156,4 +157,18 @@ def test_bytes_between_two_pages_that_follow_one_another_are_no_loss(tmp_path: P
     (tmp_path / "a.ogg").write_bytes(b"".join([*found[:5], b"no page" * 30, *found[5:]]))
     items, error = walk(tmp_path / "a.ogg")
     assert error is None
+    assert sum(len(item.samples) for item in items if isinstance(item, AudioBlock)) == round(5.3 * RATE_HZ)
+
+
+def test_a_page_that_claims_to_be_an_age_later_follows_behind_a_gap_without_length(tmp_path: Path) -> None:
+    found = [bytearray(page) for page in pages(swept("flac"))]
+    for page in found[5:]:
+        later = int.from_bytes(page[6:14], "little") + (1 << 60)
+        page[6:14], page[22:26] = later.to_bytes(8, "little"), bytes(4)
+        page[22:26] = page_checksum(bytes(page)).to_bytes(4, "little")
+    (tmp_path / "a.ogg").write_bytes(b"".join(found))
+    items, error = walk(tmp_path / "a.ogg")
+    assert error is None
+    (gap,) = [item for item in items if isinstance(item, Gap)]
+    assert gap.cause == "missing" and gap.from_ns == gap.to_ns
     assert sum(len(item.samples) for item in items if isinstance(item, AudioBlock)) == round(5.3 * RATE_HZ)

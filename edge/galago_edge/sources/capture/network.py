@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
-from galago_edge.contract.errors import DeviceError, InputError
+from galago_edge.contract.errors import DeviceError
 from galago_edge.sources.capture.capture_messages import CameraDescription, Damaged, Order
 from galago_edge.sources.capture.frame_memory import SharedMemory
 from galago_edge.sources.capture.frame_server import ParentLink, serve
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from galago_edge.sources.capture.network_sound import SoundTrack
     from galago_edge.sources.media.picture_decoder import Picture
 
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_JPEG_START = b"\xff\xd8"
 _PADDING = b"\x00\r\n"
 _FEWEST_BYTES = 16 * 1024
 """Room for a JPEG is asked for in such steps, so that it rarely has to grow."""
@@ -182,22 +182,14 @@ class NetworkCamera:
             found = self._decoder.decode(packet, damaged=damaged) if packet.size else self._decoder.flush()
             self._coming.extend(one if isinstance(one, self._whole) else None for one in found)
 
-    def _is_complete(self, data: bytes) -> bool:
-        """Tell whether nothing but the end marker is missing of a JPEG."""
-        from galago_edge.sources.media.jpeg_damage import decode_jpeg
-
-        try:
-            return not decode_jpeg(data, self._order.shown, largest_pixels=LARGEST_CAMERA_PIXELS)[1]
-        except InputError:
-            return False
-
     def _is_damaged(self, packet: Any) -> bool:
         """Tell what the container says; of a transport stream FFmpeg marks the picture before."""
         before, self._marked = self._marked, bool(packet.is_corrupt)
         return self._marked or (before and self._stream.format == "mpegts")
 
     def _whole_jpeg(self, packet: Any) -> bytes | None:
-        """Return what a packet holds if that is a whole JPEG; it is decoded where it is used."""
+        """Return what a packet holds if that is a JPEG; where it is decoded it shows whether it is whole."""
         data = bytes(packet).rstrip(_PADDING)
-        whole = data.startswith(_JPEG_START) and (data.endswith(_JPEG_END) or self._is_complete(data))
-        return data if whole and (self._order.conceal or not packet.is_corrupt) else None
+        return (
+            data if data.startswith(_JPEG_START) and (self._order.conceal or not packet.is_corrupt) else None
+        )

@@ -180,7 +180,7 @@ def _page(file: BinaryIO) -> bytes:
     if len(lengths) < head[26] or len(body) < sum(lengths):
         return b""
     page = head + lengths + body
-    whole = _checksum(head[:22] + bytes(4) + page[26:]) == int.from_bytes(head[22:26], "little")
+    whole = page_checksum(head[:22] + bytes(4) + page[26:]) == int.from_bytes(head[22:26], "little")
     return page if whole else b""
 
 
@@ -208,10 +208,10 @@ def _next_magic(file: BinaryIO, at: int) -> _Found:
     return _Found(at + len(rest), True, padding)
 
 
-def _checksum(data: bytes) -> int:
+def page_checksum(data: bytes) -> int:
     """Return the checksum of RFC 3533: zlib's polynomial with its bits the other way round, from 0.
 
-    >>> hex(_checksum(b"123456789"))
+    >>> hex(page_checksum(b"123456789"))
     '0x89a1897f'
     """
     mirrored = zlib.crc32(data.translate(_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF

@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
-from galago_edge.sources.media.jpeg_damage import decode_jpeg
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.mpeg_numbers import MpegNumbers
 from galago_edge.sources.media.picture_numbers import PictureNumbers
 from galago_edge.sources.media.pictures import is_quarter_turn, to_bgr
+from galago_edge.sources.still_image import decode_picture
 
 _SHOW_DAMAGED = {"flags": "+output_corrupt"}
 _CHECKED = {"ffv1": {"err_detect": "explode"}}
@@ -228,10 +228,10 @@ class PictureDecoder:
         if self._rotation is None:
             self._rotation = self._stated_rotation(packet)
         try:
-            pixels, broken = decode_jpeg(data, self._name, largest_pixels=self._largest)
+            pixels, whole = decode_picture(data, self._name, largest_pixels=self._largest)
         except InputError:
             return Damage(packet.pts)
-        damaged |= broken
+        damaged |= not whole
         if damaged and not self._conceal:
             return Damage(packet.pts)
         return Picture(lambda: pixels, packet.pts, data, damaged, Rotation(self._rotation, applied=False))

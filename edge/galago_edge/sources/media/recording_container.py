@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -50,19 +49,13 @@ class RecordingContainer:
         self.faults = 0
         """How often the container itself turned out to be damaged."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
         except OSError as error:
             raise disk_error(error, f"read {path}") from error
         try:
             # a row of JPEGs without a container is not told from one JPEG by FFmpeg
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise InputError(
-                    Reason.SOURCE_MISMATCH,
-                    f"{path} is no file, expected a recording",
-                    hint="copy it to a file",
-                )
             kind = "mjpeg" if os.pread(fd, 3, 0) == b"\xff\xd8\xff" else None
             # by its number: a name may be no UTF-8, or look like a protocol of FFmpeg's
             with memory_bounded(_MOST_BYTES):
