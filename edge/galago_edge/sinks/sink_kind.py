@@ -38,6 +38,10 @@ class ReceiverParts:
     """Of galago-edge, for receivers that show it."""
     spool: Spool
     """Where its records wait for it, under its name."""
+    folder: Path = Path()
+    """Where it may keep a small file of its own, under its name: the spool's folder."""
+    streams: tuple[str, ...] = ()
+    """The names of all streams that are configured; those that run are described to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class SinkKind:
     """Given the settings, what ``galago doctor`` says about it; the findings bear the sink's name."""
     paths: tuple[str, ...] = ()
     """Settings that are files it writes: relative ones start at the folder of ``galago.toml``."""
+    reads: tuple[str, ...] = ()
+    """Settings that are files it reads: the same holds for them."""
 
     def __post_init__(self) -> None:
         """Refuse settings that would let a misspelt key pass.
