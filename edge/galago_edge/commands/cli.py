@@ -29,6 +29,7 @@ _OWN = {
         "classify": "galago_edge.commands.classify:classify",
         "commit": "galago_edge.commands.commit:commit",
         "doctor": "galago_edge.commands.doctor:doctor",
+        "events": "galago_edge.commands.events:events",
         "gc": "galago_edge.commands.gc:gc",
         "history": "galago_edge.commands.history:history",
         "install": "galago_edge.commands.install:install",
