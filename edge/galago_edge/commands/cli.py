@@ -11,16 +11,17 @@ import contextlib
 import errno
 import importlib
 import io
+import itertools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NoReturn, TypeVar
 
 import click
 
 import galago_edge
-from galago_edge.contract.errors import GalagoError, disk_error
+from galago_edge.contract.errors import CallerError, GalagoError, Reason, disk_error
 
 _OWN = {
     "": {
@@ -54,7 +55,8 @@ _OWN = {
 
 _INTERRUPTED = 130
 """Exit code after Ctrl+C, as shells have it: 128 and the number of SIGINT."""
-_JSON = "galago.json"  # key in the root context: the caller wants errors as data
+# keys in the root context: the caller wants errors as data; --json stands in the call, right or wrong
+_JSON, _JSON_GIVEN = "galago.json", "galago.json_given"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,19 +109,60 @@ def _interrupted(ctx: click.Context) -> NoReturn:
     ctx.exit(_INTERRUPTED)
 
 
+def _tell_data(failure: GalagoError) -> None:
+    with contextlib.suppress(OSError):  # the line on stderr says it all the same
+        click.echo(json.dumps({"error": failure.as_data(with_exit=True)}))
+
+
+@contextlib.contextmanager
+def _usage_as_data(wanted: bool) -> Iterator[None]:
+    """Tell programs, too, what click says of a wrong call, which may be wrong before ``--json`` is read."""
+    try:
+        yield
+    except click.ClickException as error:
+        if wanted:
+            bare = isinstance(error, click.exceptions.NoArgsIsHelpError)  # its message is the whole help
+            message = "no command is given" if bare else error.format_message()
+            words = _words(error.ctx if isinstance(error, click.UsageError) else None)
+            failure = CallerError(Reason.USAGE, " ".join(message.split()), hint=f"see {words} --help")
+            failure.exit_code = error.exit_code
+            _tell_data(failure)
+        raise
+
+
+def _words(ctx: click.Context | None) -> str:
+    """Return how a command is called, whatever the program was started as."""
+    words: list[str] = []
+    while ctx is not None and ctx.parent is not None:
+        words.insert(0, ctx.info_name or "")
+        ctx = ctx.parent
+    return " ".join(["galago", *words])
+
+
 class _Root(GalagoGroup):
     """Turns the failures that an operator can act on into one line, a hint and an exit code."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read what stands before the command's name."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # any file may be named, and a terminal need not know every letter
+            sys.stdout.reconfigure(errors="backslashreplace")
+        as_data = "--json" in itertools.takewhile(lambda arg: arg != "--", args)
+        with _usage_as_data(as_data):
+            ctx = super().make_context(info_name, args, parent, **extra)
+        ctx.meta[_JSON_GIVEN] = as_data
+        return ctx
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a GalagoError ends it with one line, a hint and its exit code, Ctrl+C with 130."""
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # any file may be named
         try:
-            return super().invoke(ctx)
+            with _usage_as_data(ctx.meta[_JSON_GIVEN]):
+                return super().invoke(ctx)
         except GalagoError as error:
             if ctx.meta.get(_JSON):
-                with contextlib.suppress(OSError):  # the line on stderr says it all the same
-                    click.echo(json.dumps({"error": error.as_data(with_exit=True)}))
+                _tell_data(error)
             _end(ctx, error)
         except KeyboardInterrupt:
             _interrupted(ctx)
