@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from galago_edge.bundle import open_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.commands.cli import main
+from galago_edge.contract.errors import CallerError
 from galago_edge.contract.findings import fail, ok
 from galago_edge.doctor import (
     Case,
@@ -638,7 +639,6 @@ def test_a_stream_that_can_run_is_ok(tmp_path: Path, device: Path) -> None:
         ),
         ('source = "frames"\n[stream.thresholds.drak]\non = 0.9\n', "drak"),
         ('source = "frames?speed=2"\n', "unknown option"),
-        ('source = "frames"\nregion = [0.5, 0.5]\n', "met 2 numbers"),
         ('source = "pipe:-?rate=16000"\nrotate = 90\n', "are for a camera"),
     ],
 )
@@ -650,6 +650,23 @@ def test_a_stream_that_cannot_run_fails_and_says_why(
         "stream door"
     ]
     assert finding.level == "fail" and met in finding.met
+
+
+@pytest.mark.parametrize(
+    "view", ["region = [0.5, 0.5]", "mask = [[0.1, 0.1, 0.9, 0.9, 0.5, 0.5]]", "mask = [[0.5, 0.5]]"]
+)
+def test_a_view_that_is_none_is_refused_with_the_configuration(
+    tmp_path: Path, device: Path, view: str
+) -> None:
+    case = Case(device, write(tmp_path, stream=f'source = "frames"\n{view}\n'))
+    with pytest.raises(CallerError, match=r"galago.toml: \[\[stream\]\] door: (region|mask): "):
+        looked(case, configuration_checks.check_config)
+
+
+def test_a_view_through_which_nothing_is_seen_is_told(tmp_path: Path, device: Path) -> None:
+    found = streams(device, write(tmp_path, stream='source = "frames"\nmask = [[0.0, 0.0, 0.001, 1.0]]\n'))
+    finding = found[f"source {tmp_path / 'frames'}"]
+    assert finding.level == "fail" and "holds no pixel of a picture of 64 x 48" in finding.met
 
 
 def test_sources_that_are_missing_or_not_stable_are_told(tmp_path: Path, device: Path, board: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
 from galago_edge.contract.streams import AudioBlock, Frame
-from galago_edge.sources import open_source
+from galago_edge.sources import AudioFile, VideoFile, open_source, read_image
 from galago_edge.sources.address import parse_source
 from galago_edge.sources.file_content import content_of, modalities_of
 from real_parts.media import ffmpeg
@@ -152,3 +152,30 @@ def test_no_bytes_make_it_stumble(data: bytes) -> None:
         assert content_of(Path(f"/proc/self/fd/{fd}")) in (None, "sound", "container", "picture")
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.raw", "a.flac", "a.mp4", "a.avi"])
+@pytest.mark.parametrize("special", ["pipe", "device"])
+def test_a_pipe_or_a_device_is_no_recording_and_is_not_waited_for(
+    name: str, special: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if special == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="is a pipe or a device, expected a file") as caught:
+        VideoFile(path) if name in ("a.mp4", "a.avi") else AudioFile(path, 16_000)
+    assert caught.value.reason is Reason.SOURCE_MISMATCH
+
+
+@pytest.mark.parametrize("special", ["pipe", "device"])
+def test_a_pipe_or_a_device_is_no_picture_and_is_not_waited_for(special: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    if special == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="is a pipe or a device") as caught:
+        read_image(path)
+    assert caught.value.reason is Reason.IMAGE_UNREADABLE

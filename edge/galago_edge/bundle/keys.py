@@ -59,7 +59,7 @@ def create_key_pair(path: Path, comment: str = "") -> str:
         _write_new(path, pem, 0o600)
         try:
             _write_new(public, public_line(key_id(key), comment).encode(), 0o644)
-        except BaseException:
+        except BaseException:  # whatever it was, no half pair
             path.unlink(missing_ok=True)
             raise
     return key_id(key)
@@ -203,6 +203,6 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     except OSError as error:
         path.unlink(missing_ok=True)
         raise disk_error(error, f"write {path}") from error
-    except BaseException:
+    except BaseException:  # an interruption, too, must leave no half key
         path.unlink(missing_ok=True)
         raise

@@ -22,6 +22,7 @@ import click
 
 import galago_edge
 from galago_edge.contract.errors import CallerError, GalagoError, Reason, disk_error
+from galago_edge.contract.printable import on_one_line
 
 _OWN = {
     "": {
@@ -92,11 +93,27 @@ class GalagoGroup(click.Group):
         return point.load() if point is not None else None
 
 
+def say(line: str = "", *, err: bool = False) -> None:
+    """Write one line for people; names and texts from outside are made fit for a terminal."""
+    click.echo(on_one_line(line), err=err)
+
+
+def say_data(data: Any) -> None:
+    """Write data for programs, which a terminal may show all the same."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    click.echo("\n".join(map(data_line, text.split("\n"))))
+
+
+def data_line(line: str) -> str:
+    """Return a line of JSON that says the same and does nothing to a terminal."""
+    return "".join(char if char in on_one_line(char) else f"\\u{ord(char):04x}" for char in line)
+
+
 def show_error(failure: GalagoError, about: str = "") -> None:
     """Write the error's line and its hint to stderr; ``about`` goes before what was met."""
-    click.echo(f"Error: {about}{failure.line}", err=True)
+    say(f"Error: {about}{failure.line}", err=True)
     if failure.hint:
-        click.echo(f"Hint: {failure.hint}", err=True)
+        say(f"Hint: {failure.hint}", err=True)
 
 
 def _end(ctx: click.Context, failure: GalagoError) -> NoReturn:
@@ -105,7 +122,7 @@ def _end(ctx: click.Context, failure: GalagoError) -> NoReturn:
 
 
 def _interrupted(ctx: click.Context) -> NoReturn:
-    click.echo("Interrupted", err=True)
+    say("Interrupted", err=True)
     ctx.exit(_INTERRUPTED)
 
 
@@ -115,13 +132,18 @@ def _tell_data(failure: GalagoError) -> None:
 
 
 @contextlib.contextmanager
-def _usage_as_data(wanted: bool) -> Iterator[None]:
-    """Tell programs, too, what click says of a wrong call, which may be wrong before ``--json`` is read."""
+def _usage_told(as_data: bool) -> Iterator[None]:
+    """Make what click says of a wrong call fit for a terminal: it quotes what the caller wrote.
+
+    ``as_data``: tell programs, too; the call may be wrong before ``--json`` is read.
+    """
     try:
         yield
     except click.ClickException as error:
-        if wanted:
-            bare = isinstance(error, click.exceptions.NoArgsIsHelpError)  # its message is the whole help
+        bare = isinstance(error, click.exceptions.NoArgsIsHelpError)  # its message is the whole help
+        if not bare:
+            error.message = on_one_line(error.message or "")  # type: ignore[misc]  # read when it is shown
+        if as_data:
             message = "no command is given" if bare else error.format_message()
             words = _words(error.ctx if isinstance(error, click.UsageError) else None)
             failure = CallerError(Reason.USAGE, " ".join(message.split()), hint=f"see {words} --help")
@@ -150,7 +172,7 @@ class _Root(GalagoGroup):
             # any file may be named, and a terminal need not know every letter
             sys.stdout.reconfigure(errors="backslashreplace")
         as_data = "--json" in itertools.takewhile(lambda arg: arg != "--", args)
-        with _usage_as_data(as_data):
+        with _usage_told(as_data):
             ctx = super().make_context(info_name, args, parent, **extra)
         ctx.meta[_JSON_GIVEN] = as_data
         return ctx
@@ -158,7 +180,7 @@ class _Root(GalagoGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a GalagoError ends it with one line, a hint and its exit code, Ctrl+C with 130."""
         try:
-            with _usage_as_data(ctx.meta[_JSON_GIVEN]):
+            with _usage_told(ctx.meta[_JSON_GIVEN]):
                 return super().invoke(ctx)
         except GalagoError as error:
             if ctx.meta.get(_JSON):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import data_line, json_option, say
 
 if TYPE_CHECKING:
     from galago_edge.contract.records import Record
@@ -100,7 +100,7 @@ def events(
             show(kept)
             shown += 1
     if not shown and not as_json and not as_csv:
-        click.echo("no such record")
+        say("no such record")
     _tell_damage(ctx, history, early)
 
 
@@ -110,12 +110,12 @@ def _history(root: Path | None, config: Path | None) -> RecordHistory:
 
     if config is None:
         assert root is not None
-        click.echo("only the spool is read; --config FILE says where the log is", err=True)
+        say("only the spool is read; --config FILE says where the log is", err=True)
         return RecordHistory(None, root / "spool")
     settings = read_config(config, None)  # whoever reads need not have the device's secrets
     history = history_of(settings, root, lambda text: real_path(text, os.environ, config))
     if "log" not in settings.sinks:
-        click.echo(f"{config} has no [log]: only what is in the spool can be shown", err=True)
+        say(f"{config} has no [log]: only what is in the spool can be shown", err=True)
     return history
 
 
@@ -159,7 +159,7 @@ def _label(record: Record) -> str | None:
 
 
 def _json_line(kept: KeptRecord) -> None:
-    click.echo(kept.line.decode())
+    click.echo(data_line(kept.line.decode()))
 
 
 def _csv_line(kept: KeptRecord) -> None:
@@ -178,7 +178,7 @@ def _csv_line(kept: KeptRecord) -> None:
 
 def _table_line(kept: KeptRecord) -> None:
     record = kept.record
-    click.echo(f"{_time(record, mark='?'):<22} {record.stream or '-':<12} {record.kind:<6} {_words(record)}")
+    say(f"{_time(record, mark='?'):<22} {record.stream or '-':<12} {record.kind:<6} {_words(record)}")
 
 
 def _time(record: Record, mark: str) -> str:
@@ -211,6 +211,6 @@ def _tell_damage(ctx: click.Context, history: RecordHistory, early: int) -> None
     for count, what in ((history.damaged - early, "line"), (history.damaged_spooled, "spooled record")):
         if count:
             are = f"{what} is" if count == 1 else f"{what}s are"
-            click.echo(f"{count} {are} damaged and left out", err=True)
+            say(f"{count} {are} damaged and left out", err=True)
     if history.damaged - early or history.damaged_spooled:
         ctx.exit(1)

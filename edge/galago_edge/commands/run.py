@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from galago_edge.commands.cli import show_error
+from galago_edge.commands.cli import say, show_error
 from galago_edge.commands.options import own_opencv, records_to
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
 
@@ -165,17 +165,17 @@ def _tell_waiting(sinks: Sequence[SinkStatus]) -> None:
     for sink in sinks:
         if sink.name != "spool" and sink.fault and sink.pending:
             waiting = "1 record waits" if sink.pending == 1 else f"{sink.pending} records wait"
-            click.echo(f"sink {sink.name}: {waiting} in the spool: {sink.fault}", err=True)
+            say(f"sink {sink.name}: {waiting} in the spool: {sink.fault}", err=True)
 
 
 def _started(page_url: str | None) -> None:
     if page_url is not None:
-        click.echo(f"status page: {page_url}", err=True)
+        say(f"status page: {page_url}", err=True)
 
 
 def _report(name: str, failure: BaseException) -> None:
     if not isinstance(failure, GalagoError):
-        click.echo(f"Error: stream {name}: {failure!r}, a fault of galago itself; the others go on", err=True)
+        say(f"Error: stream {name}: {failure!r}, a fault of galago itself; the others go on", err=True)
         return
     show_error(failure, f"stream {name}: ")
 

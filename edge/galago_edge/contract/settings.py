@@ -114,7 +114,7 @@ class SourceSettings(LoginTable, frozen=True, kw_only=True):
     transport: Literal["tcp", "udp"] = "tcp"
     """How an RTSP camera sends; over UDP what is lost on the way damages pictures."""
     damaged: Literal["skip", "conceal"] = "skip"
-    """Pictures from damage to the next key frame are left out, or taken as the decoder patched them up."""
+    """Damaged pictures, up to the next key frame, are left out, or taken as the decoder patched them up."""
     channel: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
     """The channel of a microphone that is taken, from 1, instead of the mean of all."""
     stall_s: Seconds = 5.0

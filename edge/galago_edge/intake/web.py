@@ -184,7 +184,7 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
             return super().http_error_302(req, fp, code, msg, headers)
         except urllib.error.HTTPError:
             raise  # it holds the answer, and whoever looks at it closes that
-        except BaseException:
+        except BaseException:  # whatever it was, nobody else closes it
             fp.close()
             raise
 

@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.settings import LoginTable, Settings, SourceSettings, StreamSettings
+from galago_edge.contract.settings import LoginTable, Settings, SourceSettings, StreamSettings, ViewTable
 from galago_edge.host.credentials import has_login
 from galago_edge.host.toml_file import load_toml
 from galago_edge.host.urls import hide_credentials
 from galago_edge.service.source_names import with_named_sources
 from galago_edge.sinks.sink_tables import anchored, settings_of
 from galago_edge.sources.address import anchored_source
+from galago_edge.sources.view_options import view_of
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 DOCS = "docs/configuration.md"
@@ -55,6 +56,7 @@ def read_config(path: Path, environment: Mapping[str, str] | None = os.environ) 
         "stream": checked(streams, named),
         "sinks": anchored(settings.sinks, folder),
     }
+    _check_views(path, settings)
     if environment is not None:
         _check_logins(path, settings, environment)
     if settings.spool.dir:
@@ -125,6 +127,17 @@ def login_tables(settings: Settings) -> dict[str, LoginTable]:
     tables: dict[str, Any] = {f"[source.{name}]": table for name, table in settings.source.items()}
     tables |= {f"[{name}]": table for name, table in settings.sinks.items()}
     return {name: table for name, table in tables.items() if isinstance(table, LoginTable)}
+
+
+def _check_views(path: Path, settings: Settings) -> None:
+    """Refuse shapes that are none, also where no stream takes them yet."""
+    tables: dict[str, ViewTable] = {f"[source.{name}]": table for name, table in settings.source.items()}
+    tables |= {f"[[stream]] {stream.name}": stream for stream in settings.stream}
+    for where, table in tables.items():
+        try:
+            view_of({}, table)
+        except CallerError as error:
+            raise CallerError(error.reason, f"{path}: {where}: {error}", hint=error.hint) from None
 
 
 def _check_logins(path: Path, settings: Settings, environment: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from galago_edge.contract.errors import GalagoError, LinkError, Reason, disk_error
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice, samples_to_ns
+from galago_edge.sources.file_content import check_plain
 from galago_edge.sources.pcm_header import PcmHeaderError, PcmLayout, read_header
 from galago_edge.sources.pcm_reader import PcmReader
 from galago_edge.sources.recording_damage import DamagedError
@@ -42,10 +43,11 @@ class AudioFile:
         no header, and what its samples are: signed, little-endian.
 
         Raises:
-            InputError: AUDIO_UNREADABLE. SOURCE_MISMATCH; there is no such channel.
+            InputError: AUDIO_UNREADABLE. SOURCE_MISMATCH; there is no such channel, or it is no file.
             LinkError: SOURCE_MISSING, or the disk fails.
             DeviceError: EXTRA_MISSING.
         """
+        check_plain(path)
         self._path = path
         self._rate_hz = rate_hz
         self._block_samples = block_samples

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import Literal
 
-from galago_edge.contract.errors import DeviceError, InputError
+from galago_edge.contract.errors import DeviceError, InputError, Reason
 from galago_edge.contract.modality import Modality
 
 Content = Literal["sound", "container", "picture"]
@@ -28,6 +28,24 @@ _BEGINNINGS: tuple[tuple[int, tuple[bytes, ...], Content], ...] = (
 )  # fmt: skip
 _TS_SYNC = 0x47
 _TS_PACKETS = 5
+
+
+def check_plain(path: Path) -> None:
+    """Refuse what is neither file nor folder: whoever reads a pipe or a device may wait for ever.
+
+    Raises:
+        InputError: SOURCE_MISMATCH.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # whoever opens it will say so
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InputError(
+            Reason.SOURCE_MISMATCH,
+            f"{path} is a pipe or a device, expected a file",
+            hint="pipe:PATH reads raw samples from a pipe; cat PATH > FILE makes a file of what comes",
+        )
 
 
 def content_of(path: Path) -> Content | None:

@@ -14,7 +14,7 @@ from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok
 from galago_edge.contract.settings import LoginTable, Seconds
 from galago_edge.host.backoff import Backoff
-from galago_edge.host.credentials import login_of
+from galago_edge.host.credentials import Secrets, login_of
 from galago_edge.host.http_connection import Deadline, connection_to, request_target
 from galago_edge.host.urls import server_fault
 from galago_edge.sinks.delivery import Delivery
@@ -26,6 +26,8 @@ _IDLE_S = 60.0
 _TRIES = 5
 """A record that the server has refused so often is given up."""
 _ANSWER_BYTES = 65_536
+_SHOWN = 200
+"""Characters of what a server says."""
 """More of an answer is not read."""
 _PATIENCE_S = 300.0
 """The longest wait that a server may ask for."""
@@ -74,6 +76,7 @@ class WebhookSender(DeliveryThread):
             "Galago-Device": parts.device,
         } | settings.headers
         _check_headers(self._headers)
+        self._secrets = self._secrets_with()
         self._login: dict[str, str] = {}
         self._link: http.client.HTTPConnection | None = None
         self._deadline = Deadline()
@@ -98,7 +101,8 @@ class WebhookSender(DeliveryThread):
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._hang_up()
             hopeless = isinstance(error, ssl.SSLCertVerificationError)
-            self._troubled(f"{self._url.hostname}: {str(error) or type(error).__name__}", hopeless=hopeless)
+            said = self._quoted(str(error)) or type(error).__name__
+            self._troubled(f"{self._url.hostname}: {said}", hopeless=hopeless)
             return False
         except CallerError as error:
             self._troubled(str(error), hopeless=True)
@@ -110,7 +114,7 @@ class WebhookSender(DeliveryThread):
             return True
         if status == http.HTTPStatus.UNAUTHORIZED:
             self._hang_up()  # the password is read again
-        answer = f"{self._url.hostname} answered {status} {reason}"
+        answer = f"{self._url.hostname} answered {status} {self._quoted(reason)}"
         if status in _RECORD_REFUSED and self._refused_for_good(delivery):
             self._spool.ack(self.name, delivery.token, refused=True)
             self._troubled(f"{answer} to record {delivery.key} {_TRIES} times; it is given up")
@@ -119,6 +123,15 @@ class WebhookSender(DeliveryThread):
         if asked_s:
             self._rest(asked_s)
         return False
+
+    def _secrets_with(self, *passwords: str) -> Secrets:
+        """Return what no fault may show: a server may say in its answer what it was sent."""
+        return Secrets(
+            self._settings.url, *passwords, *self._settings.headers.values(), *self._url.path.split("/")
+        )
+
+    def _quoted(self, said: str) -> str:
+        return self._secrets.quoted(said, _SHOWN)[1:-1]
 
     def _refused_for_good(self, delivery: Delivery) -> bool:
         times, key = self._refused
@@ -137,6 +150,7 @@ class WebhookSender(DeliveryThread):
         if self._link is None or self._link.sock is None:  # the server may have closed it after its answer
             login = login_of(self._settings)
             self._login = {"Authorization": login.basic()} if login.user else {}
+            self._secrets = self._secrets_with(login.password, login.basic())
             self._link = connection_to(self._url, self._deadline)
         link = self._link
         link.request(
