@@ -101,7 +101,8 @@ def test_without_discovery_nothing_is_held() -> None:
     assert found.all() == {} and found.streams == {}
 
 
-def test_streams_may_tell_at_the_same_time() -> None:
+def test_streams_may_tell_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(present_state, "_CHANGES", 1_000_000)  # so that every step is told
     found = PresentState(Topics("galago", "porch", "1", "homeassistant"))
     names = [f"s{number}" for number in range(8)]
     for name in names:
