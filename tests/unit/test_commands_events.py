@@ -84,9 +84,9 @@ def chosen(device: Path, *arguments: object) -> list[Record]:
 
 def test_a_table_shows_events_with_their_time_the_oldest_first(device: Path) -> None:
     assert run("--config", device).stdout.splitlines() == [
-        "2026-10-28 12:00:00Z   hall         event  smoke, score 0.91",
-        "2026-10-28 12:01:00Z   door         event  person, score 0.91",
-        "2026-10-28 13:00:00Z   hall         event  smoke, score 0.91",
+        "2026-10-28 12:00:00Z     hall         event  smoke, score 0.91",
+        "2026-10-28 12:01:00Z     door         event  person, score 0.91",
+        "2026-10-28 13:00:00Z     hall         event  smoke, score 0.91",
     ]
 
 
@@ -177,6 +177,34 @@ def test_damage_is_counted_on_standard_error_and_in_the_exit_code(tmp_path: Path
     assert run("--config", device, code=1).stderr == "1 line is damaged and left out\n"
     later = run("--config", device, "--since", "2026-10-28T12:30", code=0)
     assert later.stderr == "", "damage of another time is not this answer's"
+
+
+def test_times_are_those_of_the_devices_zone(device: Path) -> None:
+    device.write_text(device.read_text() + '[device]\ntimezone = "Europe/Berlin"\n')
+    lines = run("--config", device, "--since", "2026-10-28 14:00").stdout.splitlines()
+    assert lines == ["2026-10-28 14:00:00 CET  hall         event  smoke, score 0.91"]
+    assert len(run("--config", device, "--since", "2026-10-28T13:00Z", "--json").stdout.splitlines()) == 1
+    rows = list(csv.DictReader(io.StringIO(run("--config", device, "--csv").stdout)))
+    assert rows[0]["time"] == "2026-10-28 13:00:00 CET"
+
+
+def test_what_a_record_holds_moves_no_terminal(tmp_path: Path, device: Path) -> None:
+    fault = "\x1b[2J\u202egnp.exe\nx"
+    record = StateRecord(
+        stream="door",
+        subject="source",
+        state="alarmed",
+        index=1,
+        ns=3,
+        detail={"fault": fault},
+        wall_ns=NOON_NS,
+    )
+    (tmp_path / "log.jsonl").write_bytes(encode_record(record))
+    table = run("--config", device, "--kind", "state").stdout.splitlines()[-1]
+    data = run("--config", device, "--kind", "state", "--json").stdout.splitlines()[-1]
+    for text in (table, data):
+        assert not {"\x1b", "\u202e"} & set(text)
+    assert json.loads(data)["detail"]["fault"] == fault
 
 
 def test_nothing_to_show_is_said_and_is_no_failure(device: Path) -> None:

@@ -32,6 +32,7 @@ from galago_edge.doctor import (
     configuration_checks,
     examine,
     machine_checks,
+    sink_checks,
     software_checks,
     source_checks,
     store_checks,
@@ -764,3 +765,14 @@ def test_the_page_in_the_documents_names_every_check() -> None:
     assert [name for row in rows for name in row.replace("`", "").split()] == [
         check.name for check in own_checks()
     ]
+
+
+def test_a_label_that_a_sink_asks_for_and_no_bundle_decides_on_is_a_warning(
+    tmp_path: Path, device: Path
+) -> None:
+    table = '[[program]]\nname = "siren"\ncommand = ["sh"]\nlabels = ["bright", LABEL]\n'
+    checks = (*STORE, configuration_checks.check_config, sink_checks.check_sinks)
+    right = looked(Case(device, write(tmp_path, table.replace("LABEL", '"dark"'))), *checks)
+    assert right["program.siren"].level == "ok"
+    wrong = looked(Case(device, write(tmp_path, table.replace("LABEL", '"drak"'))), *checks)["program.siren"]
+    assert wrong.level == "warn" and "drak" in wrong.met and "bright, dark, mid" in wrong.fix

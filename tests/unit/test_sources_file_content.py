@@ -22,6 +22,9 @@ from test_kit.videos import H264, MJPEG, make_video
 SHORT = "testsrc2=size=64x48:rate=10:duration=1"
 
 
+CODECS = {"a.dts": ("-c:a", "dca"), "a.latm": ("-c:a", "aac"), "a.voc": ("-c:a", "pcm_u8")}
+
+
 def tone(path: Path) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -58,15 +61,25 @@ def test_a_video_is_one_whatever_its_name(name: str, codec: tuple[object, ...], 
 
 
 @pytest.mark.parametrize(
-    "name", ["a.wav", "a.w64", "a.flac", "a.aiff", "a.au", "a.mp3", "a.aac", "a.caf", "a.wv"]
+    "name",
+    [
+        *("a.wav", "a.w64", "a.flac", "a.aiff", "a.au", "a.mp3", "a.aac", "a.caf", "a.wv", "a.mp2"),
+        *("a.ac3", "a.eac3", "a.dts", "a.thd", "a.mlp", "a.latm", "a.tta", "a.voc", "a.sf"),
+    ],
 )
 def test_sound_is_sound_whatever_its_name(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
-    ffmpeg("-i", tone(tmp_path / "tone.wav"), path)
+    rate_hz = 8_000 if name == "a.voc" else 44_100
+    ffmpeg("-i", tone(tmp_path / "tone.wav"), "-ar", rate_hz, "-strict", -2, *CODECS.get(name, ()), path)
     for other in ("night.dat", "night", "night.mp4", name):
         renamed = path if other == name else shutil.copy(path, tmp_path / other)
         assert content_of(Path(renamed)) == "sound"
         assert parse_source(str(renamed)).kind == "audio"
+    assert sum(
+        len(block.samples)
+        for block in open_source(str(path), AudioPreprocess())
+        if isinstance(block, AudioBlock)
+    )
 
 
 @pytest.mark.parametrize("name", ["a.m4a", "a.mka", "a.wma", "a.ogg"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 import json
 import os
@@ -18,6 +17,7 @@ from galago_edge.commands.cli import data_line, json_option, say
 
 if TYPE_CHECKING:
     from galago_edge.contract.records import Record
+    from galago_edge.host.time_zone import TimeZone
     from galago_edge.sinks.record_history import KeptRecord, RecordHistory
 
 _NS = 1_000_000_000
@@ -63,9 +63,10 @@ def events(
     """Show the events of a device, from log and spool.
 
     Reads the log that the configuration names, its renamed files too, and what waits in the spool; each
-    record once, the oldest first. A service may run meanwhile. A date or time without a zone is in UTC; a
-    time with ? behind it is by a clock that was not known to be right. With --json one record a line, as
-    it was written. Damaged lines are left out, counted on standard error, and make the exit code 1.
+    record once, the oldest first. A service may run meanwhile. Dates and times are those of [device]
+    timezone, unless they name a zone; one with ? behind it is by a clock that was not known to be right.
+    With --json one record a line, as it was written. Damaged lines are left out, counted on standard
+    error, and make the exit code 1.
 
     \b
     Examples:
@@ -77,8 +78,8 @@ def events(
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
     now_ns = time.time_ns()
-    since_ns, until_ns = _moment(since, "--since", now_ns), _moment(until, "--until", now_ns)
-    history = _history(root, config)
+    zone, history = _device(root, config)
+    since_ns, until_ns = _moment(since, "--since", zone, now_ns), _moment(until, "--until", zone, now_ns)
     wanted = frozenset(_KINDS if "all" in kinds else kinds or ("event",))
 
     def matches(record: Record) -> bool:
@@ -89,7 +90,14 @@ def events(
             and _within(record, since_ns, until_ns)
         )
 
-    show = _json_line if as_json else _csv_line if as_csv else _table_line
+    def show(kept: KeptRecord) -> None:
+        if as_json:
+            click.echo(data_line(kept.line.decode()))
+        elif as_csv:
+            click.echo(_csv_line(kept, zone), nl=False)
+        else:
+            say(_table_line(kept.record, zone))
+
     if as_csv:
         click.echo(",".join(_COLUMNS))
     shown, early = 0, 0
@@ -104,38 +112,36 @@ def events(
     _tell_damage(ctx, history, early)
 
 
-def _history(root: Path | None, config: Path | None) -> RecordHistory:
+def _device(root: Path | None, config: Path | None) -> tuple[TimeZone, RecordHistory]:
+    """Return the zone of a device's times, and what it has said."""
+    from galago_edge.host.time_zone import TimeZone
     from galago_edge.service.configuration import read_config, real_path
     from galago_edge.sinks.record_history import RecordHistory, history_of
 
     if config is None:
         assert root is not None
         say("only the spool is read; --config FILE says where the log is", err=True)
-        return RecordHistory(None, root / "spool")
+        return TimeZone(), RecordHistory(None, root / "spool")
     settings = read_config(config, None)  # whoever reads need not have the device's secrets
     history = history_of(settings, root, lambda text: real_path(text, os.environ, config))
     if "log" not in settings.sinks:
         say(f"{config} has no [log]: only what is in the spool can be shown", err=True)
-    return history
+    return TimeZone(settings.device.timezone), history
 
 
-def _moment(text: str | None, option: str, now_ns: int) -> int | None:
+def _moment(text: str | None, option: str, zone: TimeZone, now_ns: int) -> int | None:
     """Return a moment in Unix nanoseconds."""
     if text is None:
         return None
     if (ago := _DURATION.fullmatch(text.strip())) is not None:
         return now_ns - round(float(ago[1]) * _UNITS_S[ago[2]] * _NS)
     try:
-        moment = datetime.datetime.fromisoformat(text.strip())
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=datetime.UTC)
-        since_epoch = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    except (ValueError, OverflowError):
+        return zone.read(text.strip())
+    except ValueError:
         raise click.BadParameter(
             f"{text[:40]!r} is no time: expected 90s, 15m, 2h, 3d, 2026-05-01 or 2026-05-01T22:00",
             param_hint=option,
         ) from None
-    return since_epoch // datetime.timedelta(microseconds=1) * 1_000
 
 
 def _within(record: Record, since_ns: int | None, until_ns: int | None) -> bool:
@@ -158,14 +164,10 @@ def _label(record: Record) -> str | None:
     return None
 
 
-def _json_line(kept: KeptRecord) -> None:
-    click.echo(data_line(kept.line.decode()))
-
-
-def _csv_line(kept: KeptRecord) -> None:
+def _csv_line(kept: KeptRecord, zone: TimeZone) -> str:
     data = json.loads(kept.line)
     row = data | {
-        "time": _time(kept.record, mark=""),
+        "time": _time(kept.record, zone),
         "start_ns": data.get("start_ns", data.get("from_ns", data.get("ns"))),
         "end_ns": data.get("end_ns", data.get("to_ns", data.get("ns"))),
     }
@@ -173,20 +175,17 @@ def _csv_line(kept: KeptRecord) -> None:
         row["detail"] = json.dumps(data["detail"], ensure_ascii=False) if data["detail"] else ""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow([row.get(column, "") for column in _COLUMNS])
-    click.echo(text.getvalue(), nl=False)
+    return text.getvalue()
 
 
-def _table_line(kept: KeptRecord) -> None:
-    record = kept.record
-    say(f"{_time(record, mark='?'):<22} {record.stream or '-':<12} {record.kind:<6} {_words(record)}")
+def _table_line(record: Record, zone: TimeZone) -> str:
+    time_ = _time(record, zone)
+    doubt = "" if record.clock_synced is True or time_ == "-" else "?"
+    return f"{time_ + doubt:<24} {record.stream or '-':<12} {record.kind:<6} {_words(record)}"
 
 
-def _time(record: Record, mark: str) -> str:
-    if not isinstance(record.wall_ns, int):
-        return "-"
-    seconds = min(max(record.wall_ns // _NS, 0), 253_402_300_799)
-    written = f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d %H:%M:%S}Z"
-    return written if record.clock_synced is True else written + mark
+def _time(record: Record, zone: TimeZone) -> str:
+    return zone.written(record.wall_ns) if isinstance(record.wall_ns, int) else "-"
 
 
 def _words(record: Record) -> str:

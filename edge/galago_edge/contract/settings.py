@@ -182,6 +182,8 @@ class PageSettings(Table, frozen=True, kw_only=True):
     """0 takes a free one; the service's first lines say which."""
     token: str = ""
     """Must be given by every visitor; without one only a loopback ``host`` is allowed."""
+    frame_ancestors: tuple[str, ...] = ()
+    """Pages that may show this one in a frame, as a Content-Security-Policy names them; none when empty."""
 
 
 class SamplesSettings(Table, frozen=True, kw_only=True):
@@ -267,6 +269,8 @@ class DeviceSettings(Table, frozen=True, kw_only=True):
 
     name: Name | None = None
     """Stands in topics and keys; the host's name when left out."""
+    timezone: str = "UTC"
+    """Name of the IANA data base: it decides what a day is, and in what time people are told."""
 
 
 class OwnTables(Table, frozen=True, kw_only=True):

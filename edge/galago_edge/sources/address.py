@@ -20,7 +20,8 @@ AUDIO_SUFFIXES = frozenset(
     {
         *(".wav", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
         *(".flac", ".wv", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".aac", ".ac3", ".wma"),
-        *(".mka", ".weba", ".amr"),
+        *(".mka", ".weba", ".amr", ".spx", ".eac3", ".dts", ".thd", ".mlp", ".loas", ".latm", ".tta"),
+        *(".ape", ".tak", ".mpc", ".dsf", ".voc", ".sf", ".sph"),
     }
 )
 VIDEO_SUFFIXES = frozenset(

@@ -20,6 +20,8 @@ from galago_edge.sources.sample_conversion import Converter, PcmFormat
 from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, SoundReader, unreadable_sound
 
 DEFAULT_BLOCK_SAMPLES = 16_384
+_LONGEST_HOLE_S = 366 * 24 * 3600
+"""Damaged or invented stamps and lengths claim ages, which no time in nanoseconds can hold."""
 
 
 class AudioFile:
@@ -197,9 +199,10 @@ class _Course:
         return Notice(state, self._next + len(self._waiting), self.now_ns, detail)
 
     def gap(self, hole: Hole) -> Gap:
-        """Go over what is missing; to be called after ``rest``."""
+        """Go over what is missing; to be called after ``rest``. What cannot be believed has no length."""
         from_ns = self.now_ns
-        self._source_frames += hole.frames
+        believed = hole.frames <= _LONGEST_HOLE_S * self.format.rate_hz
+        self._source_frames += hole.frames if believed else 0
         if hole.cause == "truncated":
             started_ns = samples_to_ns(self._origin, self._rate_hz)
             to_ns = started_ns + self._source_frames * NS_PER_S // self.format.rate_hz
