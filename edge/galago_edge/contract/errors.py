@@ -104,6 +104,7 @@ class Reason(enum.StrEnum):
     CALIBRATION_BAD = enum.auto()
     EXPORT_FAILED = enum.auto()
     # caller
+    USAGE = enum.auto()
     CONFIG_BAD = enum.auto()
     KEY_BAD = enum.auto()
     TARGET_UNKNOWN = enum.auto()

@@ -5,12 +5,12 @@ Removing one makes its camera learn anew, while the service runs too.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from pathlib import Path
 
 from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.host.private_modes import make_private_folder
 from galago_edge.host.small_file import NotPlainError, TooLongError, read_small
 
 FOLDER = "views"
@@ -40,8 +40,7 @@ class KeptView:
 
     def save(self, data: bytes) -> None:
         """Replace what is kept. Raises OSError."""
-        with contextlib.suppress(FileExistsError):
-            self.path.parent.mkdir()
+        make_private_folder(self.path.parent)
         temporary = self.path.with_name(f".{self.path.name}.part")
         replace_file(self.path, data, durable=Durable.WHOLE, mode=0o600, temporary=temporary)
 

@@ -9,6 +9,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from galago_edge.host.private_modes import make_private_folder, open_private
+
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -18,7 +20,7 @@ class Disk:
 
     def make_folder(self, path: Path) -> None:
         """Make the folder and those above it, unless they are there."""
-        path.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path)
 
     def lock(self, folder: Path) -> int:
         """Lock a folder without waiting and without writing; return the descriptor that holds the lock.
@@ -51,8 +53,7 @@ class Disk:
 
     def open_to_append(self, path: Path) -> int:
         """Open a file, made if needed, to write at its end; a pipe that nobody reads is an error at once."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
-        return os.open(path, flags, 0o644)
+        return open_private(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write at the end of the file what goes in one call; return how many bytes that were."""

@@ -99,6 +99,7 @@ class Outbox:
             lines = [encode_record(record) for record in taken]
             if not self._sinks.empty:
                 self._put(taken, lines)
+                self._sinks.note(taken)
             if self._out is not None:
                 self._out.write(b"".join(lines))
         for listener in self._listeners:
