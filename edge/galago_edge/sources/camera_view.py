@@ -23,7 +23,20 @@ import numpy.typing as npt
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.doubt import Blindness
 from galago_edge.sources.view_memory import Known, KnownLight, ViewMemory
-from galago_edge.sources.view_picture import COLUMNS, FAINT, ROWS, Int32s, View, ViewSampler, middle
+from galago_edge.sources.view_picture import (
+    COLUMNS,
+    FAINT,
+    ROWS,
+    TILE_COLUMNS,
+    TILE_ROWS,
+    Int16s,
+    Int32s,
+    View,
+    ViewSampler,
+    middle,
+    only_noise,
+    sums_of_both,
+)
 from galago_edge.sources.view_shift import Shift, find_shift
 
 LOOK_NS, JUDGE_NS = NS_PER_S, 3 * NS_PER_S
@@ -51,6 +64,7 @@ _NOISE = 2
 _LEAST_NOISE = 3_200
 """A picture with more than twice the usual noise of its light is not judged: the light goes, and the camera
 makes up for it. One level of noise is none."""
+_BRIGHTER = 10
 _NEAR = 150
 """Thousandths missing from which on another light is looked for, or learned."""
 _PRESENT_OF_10 = 3
@@ -61,6 +75,12 @@ _BLURRED, _ALL_BLURRED = 500, 900
 """Thousandths of the tiles that show a blur; more of them as long as not every light of a day was met."""
 _LONG_SEEN = 150
 """Thousandths of their usual height that long edges must have to tell a blur by them."""
+_AVERAGED = 4
+_NOISE_PER_STRUCTURE = 64
+_ALIKE = 200
+"""In the dark a picture is the mean of four looks at least before it is judged; what is seen is no noise when
+edges are three times as high as noise leaves in it, and is another place when it does not agree with any light.
+"""
 _KEPT_OF_10 = 7
 _KEPT = 100
 _STRUCTURE = 500
@@ -91,6 +111,8 @@ class _Comparison:
     usual: Int32s
     lit: int
     """How bright it is, in thousandths of the usual, at most 1000."""
+    brighter: int
+    """How much brighter it is than usual in nearly all tiles, in thousandths; 0 up to half as bright again."""
     missing: int
     calmer: bool
     """Whether there is less than half of the usual noise, as when a rain has ended."""
@@ -104,8 +126,12 @@ class _Comparison:
 
     @property
     def far(self) -> int:
-        """How badly it fits: what is missing, and more when it is another weather."""
-        return self.missing + _NEAR * self.calmer
+        """How badly it fits: what is missing, and more in another weather, or when it is of a darker hour.
+
+        The edges known of a dark and noisy hour are few and coarse: much of them is seen by day even through
+        drops.
+        """
+        return self.missing + _NEAR * self.calmer + self.brighter // _BRIGHTER
 
 
 class CameraView:
@@ -123,6 +149,9 @@ class CameraView:
         self._blur_ns: int | None = None
         self._blurred, self._sharp = 0, 1_000
         self._doubting = False
+        self._averaged = 0
+        self.blank = False
+        """Whether the last picture judged showed noise alone, and nothing of what is known."""
         self._searched_ns: int | None = None
         self._shift = Shift(0, 0, 0)
         self._seen: _Comparison | None = None
@@ -131,6 +160,7 @@ class CameraView:
     def interrupted(self) -> None:
         """Begin anew with the next picture; what was learned stays."""
         self._sampler.forget()
+        self._averaged, self.blank = 0, False
         self._last_ns = self._judged_ns = None
 
     def look(self, pixels: npt.NDArray[np.uint8], ns: int, *, learn: bool) -> Glance | None:
@@ -146,7 +176,9 @@ class CameraView:
             return None
         self._last_ns = ns
         judged = self._judged_ns is None or not 0 <= ns - self._judged_ns < JUDGE_NS
-        view = self._sampler.look(pixels, passed_ns, judged=judged)
+        # what is suspicious but no alarm yet is looked at for longer, so that noise fades
+        self._averaged = self._averaged + 1 if self._averaged and learn else 0
+        view = self._sampler.look(pixels, passed_ns, judged=judged, averaged=self._averaged)
         if view is None:
             return None
         self._judged_ns = ns
@@ -156,6 +188,9 @@ class CameraView:
         step = self._learned_ns is None or not 0 <= ns - self._learned_ns < STEP_NS
         nearest = self._nearest(view, everywhere=step)
         glance = self._judge(view, nearest, ns)
+        self.blank = nearest is None and self._settled and only_noise(view)
+        unsure = self._doubting or (nearest is None and self._settled)
+        self._averaged = max(self._averaged, 1) if unsure else 0
         if learn and step and glance.what is None:
             self._learned_ns = ns
             self._learn(view, nearest)
@@ -179,14 +214,16 @@ class CameraView:
         return best
 
     def _judge(self, view: View, seen: _Comparison | None, ns: int) -> Glance:
+        if seen is None and self._settled:
+            return self._in_the_dark(view)
         if seen is None or not self.memory.ready:
+            self._doubting = False
             return Glance(judged=False)
         missing = seen.missing >= (_STILL_MISSING if self._doubting else _MISSING)
         if missing or self._blur_ns is None or not 0 <= ns - self._blur_ns < _BLUR_NS:
             self._blur_ns = ns
             self._blurred, self._sharp = self._blur(view, seen)
-        sure = self._settled and not seen.noisy and seen.lit >= _DIM
-        blurred = self._blurred >= (_BLURRED if sure else _ALL_BLURRED)
+        blurred = self._blurred >= (_BLURRED if self._settled else _ALL_BLURRED)
         self._doubting = missing or blurred
         if not self._doubting:
             return Glance(judged=True)
@@ -200,13 +237,38 @@ class CameraView:
 
     def _blur(self, view: View, seen: _Comparison) -> tuple[int, int]:
         """Return share of blurred tiles and sharpness left, beside the least sharp of the lights that fit."""
-        found = _blur(view, seen)
+        found = self._blur_beside(view, seen)
         for light in self.memory.lights:
             if found[0] >= _BLURRED and light is not seen.light:
                 other = _compare(view, light)
                 if other is not None and other.missing < _MISSING:
-                    found = min(found, _blur(view, other))
+                    found = min(found, self._blur_beside(view, other))
         return found
+
+    def _blur_beside(self, view: View, seen: _Comparison) -> tuple[int, int]:
+        """Return both of the picture, and of the mean of several too, which is less noisy, when there is one."""
+        found = _blur(view.fresh, seen)
+        if found[0] >= _BLURRED and self._averaged > 1:
+            found = min(found, _blur(view.samples, seen))
+        return found
+
+    def _in_the_dark(self, view: View) -> Glance:
+        """Tell whether a picture in which nothing known can be seen for want of light shows another place."""
+        self._doubting = False
+        if self._averaged < _AVERAGED:
+            return Glance(judged=False)
+        shows = view.structure >= max(FAINT, (view.noise or 0) // _NOISE_PER_STRUCTURE)
+        tiles = int(np.count_nonzero(shows))
+        if tiles < TILE_ROWS * TILE_COLUMNS // 2:
+            return Glance(judged=False)
+        alike = max(
+            _agreement(view, light.known, shows)
+            for light in self.memory.lights
+            if light.known is not None and light.vouches
+        )
+        if alike >= _ALIKE:
+            return Glance(judged=False)
+        return Glance(True, "moved", {"missing": 1.0, "tiles": tiles, "right_px": None, "down_px": None})
 
     def _new_light(self, seen: _Comparison, colorless: bool) -> bool:
         """Tell whether a picture looks otherwise because its light is one that was never met before."""
@@ -267,8 +329,8 @@ def _compare(view: View, light: KnownLight, *, vouching: bool = True) -> _Compar
     if known is None or (vouching and not light.vouches):
         return None
     ratios = np.sort(1_000 * view.bright // known.bright, axis=None)
-    brighter = int(ratios[len(ratios) * 3 // 4])
-    lit, usual = min(1_000, brighter), light.usual_match
+    upper, lower = int(ratios[len(ratios) * 3 // 4]), int(ratios[len(ratios) // 4])
+    lit, usual = min(1_000, upper), light.usual_match
     noise = light.usual_noise if view.noise is None else view.noise
     judged = known.strength * lit >= max(_STRENGTH, light.usual_noise * _STRENGTH_OF_NOISE)
     tiles = int(np.count_nonzero(judged))
@@ -285,19 +347,27 @@ def _compare(view: View, light: KnownLight, *, vouching: bool = True) -> _Compar
         match,
         usual,
         lit,
+        max(0, lower - 1_500),
         1_000 * missing // max(expected, 1),
         calmer=noise * _NOISE < light.usual_noise > _LEAST_NOISE,
-        noisy=noise * 1_000 > _NOISE * max(light.usual_noise, _LEAST_NOISE) * max(brighter, 1_000),
+        noisy=noise * 1_000 > _NOISE * max(light.usual_noise, _LEAST_NOISE) * max(upper, 1_000),
     )
 
 
-def _blur(view: View, seen: _Comparison) -> tuple[int, int]:
+def _agreement(view: View, known: Known, tiles: npt.NDArray[np.bool_]) -> int:
+    """Return how well what is seen in these tiles agrees with what is known, -1000 to 1000; by chance 0."""
+    agreed = sums_of_both(view.signs * known.weights)
+    of = sums_of_both(np.abs(view.signs * known.weights))
+    return 1_000 * int(agreed[tiles].sum()) // max(int(of[tiles].sum()), 1)
+
+
+def _blur(samples: Int16s, seen: _Comparison) -> tuple[int, int]:
     """Return the share of blurred tiles, and the sharpness that the middle one has left, in thousandths."""
     shows = seen.known.shows
     tiles = int(np.count_nonzero(shows))
     if tiles < _JUDGED_TILES:
         return 0, 1_000
-    short, long = seen.known.gains(view)
+    short, long = seen.known.gains(samples)
     told = shows & (long * 1_000 >= _LONG_SEEN * seen.lit)
     ratio = 1_000 * np.maximum(short, 0) // np.maximum(long, 1)
     left = middle(ratio[told]) if told.any() else 1_000
