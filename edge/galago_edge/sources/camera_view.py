@@ -27,15 +27,12 @@ from galago_edge.sources.view_picture import (
     COLUMNS,
     FAINT,
     ROWS,
-    TILE_COLUMNS,
-    TILE_ROWS,
     Int16s,
     Int32s,
     View,
     ViewSampler,
     middle,
     only_noise,
-    sums_of_both,
 )
 from galago_edge.sources.view_shift import Shift, find_shift
 
@@ -75,12 +72,14 @@ _BLURRED, _ALL_BLURRED = 500, 900
 """Thousandths of the tiles that show a blur; more of them as long as not every light of a day was met."""
 _LONG_SEEN = 150
 """Thousandths of their usual height that long edges must have to tell a blur by them."""
-_AVERAGED = 4
-_NOISE_PER_STRUCTURE = 64
-_ALIKE = 200
-"""In the dark a picture is the mean of four looks at least before it is judged; what is seen is no noise when
-edges are three times as high as noise leaves in it, and is another place when it does not agree with any light.
-"""
+_AVERAGED = 3
+"""A weak blur is believed of the mean of so many looks: one look may be noise."""
+_MOST_AVERAGED = 8
+_NOISE_PER_POWER = 185_000
+"""Noise of deviation ``d``, a ``View.noise`` of some 4300 d, makes an error of ``2 d / sqrt(power n)`` in a
+gain of the mean of ``n`` looks; a tile is asked when that is below a fifth."""
+_CALM = 2
+"""After so many looks in which nothing is suspicious no mean is taken any more."""
 _KEPT_OF_10 = 7
 _KEPT = 100
 _STRUCTURE = 500
@@ -112,7 +111,8 @@ class _Comparison:
     lit: int
     """How bright it is, in thousandths of the usual, at most 1000."""
     brighter: int
-    """How much brighter it is than usual in nearly all tiles, in thousandths; 0 up to half as bright again."""
+    """How much brighter it is than usual, in three quarters of the tiles, beyond half as bright again, in
+    thousandths."""
     missing: int
     calmer: bool
     """Whether there is less than half of the usual noise, as when a rain has ended."""
@@ -149,7 +149,7 @@ class CameraView:
         self._blur_ns: int | None = None
         self._blurred, self._sharp = 0, 1_000
         self._doubting = False
-        self._averaged = 0
+        self._averaged = self._calm = 0
         self.blank = False
         """Whether the last picture judged showed noise alone, and nothing of what is known."""
         self._searched_ns: int | None = None
@@ -188,9 +188,11 @@ class CameraView:
         step = self._learned_ns is None or not 0 <= ns - self._learned_ns < STEP_NS
         nearest = self._nearest(view, everywhere=step)
         glance = self._judge(view, nearest, ns)
-        self.blank = nearest is None and self._settled and only_noise(view)
-        unsure = self._doubting or (nearest is None and self._settled)
-        self._averaged = max(self._averaged, 1) if unsure else 0
+        if self._doubting or (nearest is None and self._settled):
+            self._averaged, self._calm = max(self._averaged, 1), 0
+        else:
+            self._calm += 1
+            self._averaged *= self._calm < _CALM
         if learn and step and glance.what is None:
             self._learned_ns = ns
             self._learn(view, nearest)
@@ -214,8 +216,7 @@ class CameraView:
         return best
 
     def _judge(self, view: View, seen: _Comparison | None, ns: int) -> Glance:
-        if seen is None and self._settled:
-            return self._in_the_dark(view)
+        self.blank = seen is None and self._settled and only_noise(view)
         if seen is None or not self.memory.ready:
             self._doubting = False
             return Glance(judged=False)
@@ -223,12 +224,15 @@ class CameraView:
         if missing or self._blur_ns is None or not 0 <= ns - self._blur_ns < _BLUR_NS:
             self._blur_ns = ns
             self._blurred, self._sharp = self._blur(view, seen)
-        blurred = self._blurred >= (_BLURRED if self._settled else _ALL_BLURRED)
-        self._doubting = missing or blurred
-        if not self._doubting:
+        self._doubting = missing or self._blurred >= _BLURRED
+        clear = seen.lit >= _DIM and not seen.noisy
+        sure = self._settled and clear and self._averaged >= _AVERAGED
+        blurred = self._blurred >= (_BLURRED if sure else _ALL_BLURRED)
+        if not missing and not blurred:
             return Glance(judged=True)
         if not blurred and (
-            self._new_light(seen, view.colorless) or (seen.noisy and seen.present >= _PRESENT)
+            self._new_light(seen, view.colorless)
+            or (seen.noisy and seen.present >= _PRESENT and self._averaged < _AVERAGED)
         ):
             return Glance(judged=False)
         if seen.lit < _DARK and seen.present >= _DARK_PRESENT:
@@ -246,29 +250,13 @@ class CameraView:
         return found
 
     def _blur_beside(self, view: View, seen: _Comparison) -> tuple[int, int]:
-        """Return both of the picture, and of the mean of several too, which is less noisy, when there is one."""
-        found = _blur(view.fresh, seen)
+        """Return both, of the picture and, if there is one, of the mean of several, which is less noisy."""
+        found = _blur(view.fresh, seen, seen.known.shows)
         if found[0] >= _BLURRED and self._averaged > 1:
-            found = min(found, _blur(view.samples, seen))
+            least = (view.noise or 0) ** 2 // (_NOISE_PER_POWER * min(self._averaged, _MOST_AVERAGED))
+            clear = seen.known.shows & (seen.known.powers[0] >= least)
+            found = min(found, _blur(view.samples, seen, clear))
         return found
-
-    def _in_the_dark(self, view: View) -> Glance:
-        """Tell whether a picture in which nothing known can be seen for want of light shows another place."""
-        self._doubting = False
-        if self._averaged < _AVERAGED:
-            return Glance(judged=False)
-        shows = view.structure >= max(FAINT, (view.noise or 0) // _NOISE_PER_STRUCTURE)
-        tiles = int(np.count_nonzero(shows))
-        if tiles < TILE_ROWS * TILE_COLUMNS // 2:
-            return Glance(judged=False)
-        alike = max(
-            _agreement(view, light.known, shows)
-            for light in self.memory.lights
-            if light.known is not None and light.vouches
-        )
-        if alike >= _ALIKE:
-            return Glance(judged=False)
-        return Glance(True, "moved", {"missing": 1.0, "tiles": tiles, "right_px": None, "down_px": None})
 
     def _new_light(self, seen: _Comparison, colorless: bool) -> bool:
         """Tell whether a picture looks otherwise because its light is one that was never met before."""
@@ -354,16 +342,11 @@ def _compare(view: View, light: KnownLight, *, vouching: bool = True) -> _Compar
     )
 
 
-def _agreement(view: View, known: Known, tiles: npt.NDArray[np.bool_]) -> int:
-    """Return how well what is seen in these tiles agrees with what is known, -1000 to 1000; by chance 0."""
-    agreed = sums_of_both(view.signs * known.weights)
-    of = sums_of_both(np.abs(view.signs * known.weights))
-    return 1_000 * int(agreed[tiles].sum()) // max(int(of[tiles].sum()), 1)
+def _blur(samples: Int16s, seen: _Comparison, shows: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the share of blurred tiles, and the sharpness that the middle one has left, in thousandths.
 
-
-def _blur(samples: Int16s, seen: _Comparison) -> tuple[int, int]:
-    """Return the share of blurred tiles, and the sharpness that the middle one has left, in thousandths."""
-    shows = seen.known.shows
+    ``shows``: tiles in which a blur would show.
+    """
     tiles = int(np.count_nonzero(shows))
     if tiles < _JUDGED_TILES:
         return 0, 1_000

@@ -174,8 +174,8 @@ def heights_of(samples: Int16s) -> Int16s:
 def only_noise(view: View) -> bool:
     """Tell whether the edges of the new picture are no higher than its noise makes them.
 
-    Noise of deviation ``d`` gray levels, independent between samples, makes edges of ``72 d`` in 1/128 levels in
-    the mean, and ``View.noise`` of ``3620 d`` to ``5110 d``: 50 to 71 times as much.
+    Noise of deviation ``d`` gray levels, independent between samples, makes edges of ``72 d`` in the mean, in
+    1/128 levels, and a ``View.noise`` of ``3620 d`` to ``5110 d``: 50 to 71 times as much.
     """
     if view.noise is None:
         return False
