@@ -4,7 +4,7 @@
 
 Each scene (``campaigns.blind_scenes``: yards, roads, rooms, and stills of the Debian package opencv-doc
 where it is installed) is walked through for a day, in which its camera learns, and then for ``--days`` more.
-It is looked at in every fifth minute, eight times, five seconds apart; what begins between and ends before
+It is looked at in every eighth minute, eight times, five seconds apart; what begins between and ends before
 the next is not seen. Alarms are false. Every three hours behind the first day each fault is tried on a copy
 of the checks and of the scene, for sixty seconds: shift and rotation, another place, blur, one side covered,
 drops; and light that fades for four minutes, which is none. The package's vtest.avi (a fixed camera, people
@@ -67,8 +67,8 @@ STILLS = (
     "fruits.jpg",
     "graf1.png",
 )
-BURST, BURST_EVERY_S = 8, 300
-"""While nothing is wrong, eight looks every five minutes: all looks of a month would take days to render."""
+BURST, BURST_EVERY_S = 8, 480
+"""While nothing is wrong, eight looks every eight minutes: all looks of a month would take days to render."""
 WITHIN_S = 60
 FADES_S = 240
 CLEAR_S = 5.0

@@ -68,8 +68,9 @@ _PRESENT_OF_10 = 3
 _PRESENT, _DIM_PRESENT, _ALL_PRESENT = 600, 800, 900
 """New light leaves so many tiles with three tenths at least of what is usual; what hides them does not."""
 _SHARP = 750
-_BLURRED, _ALL_BLURRED = 500, 900
-"""Thousandths of the tiles that show a blur; more of them as long as not every light of a day was met."""
+_BLURRED, _STILL_BLURRED, _ALL_BLURRED = 500, 400, 900
+"""Thousandths of the tiles that show a blur, to begin a doubt and to keep it up; more of them where it is dim
+or noisy, and as long as not every light of a day was met."""
 _LONG_SEEN = 150
 """Thousandths of their usual height that long edges must have to tell a blur by them."""
 _AVERAGED = 3
@@ -224,10 +225,11 @@ class CameraView:
         if missing or self._blur_ns is None or not 0 <= ns - self._blur_ns < _BLUR_NS:
             self._blur_ns = ns
             self._blurred, self._sharp = self._blur(view, seen)
-        self._doubting = missing or self._blurred >= _BLURRED
+        least = _STILL_BLURRED if self._averaged >= _AVERAGED else _BLURRED
+        self._doubting = missing or self._blurred >= least
         clear = seen.lit >= _DIM and not seen.noisy
         sure = self._settled and clear and self._averaged >= _AVERAGED
-        blurred = self._blurred >= (_BLURRED if sure else _ALL_BLURRED)
+        blurred = self._blurred >= (least if sure else _ALL_BLURRED)
         if not missing and not blurred:
             return Glance(judged=True)
         if not blurred and (
@@ -243,7 +245,7 @@ class CameraView:
         """Return share of blurred tiles and sharpness left, beside the least sharp of the lights that fit."""
         found = self._blur_beside(view, seen)
         for light in self.memory.lights:
-            if found[0] >= _BLURRED and light is not seen.light:
+            if found[0] >= _STILL_BLURRED and light is not seen.light:
                 other = _compare(view, light)
                 if other is not None and other.missing < _MISSING:
                     found = min(found, self._blur_beside(view, other))
@@ -252,7 +254,7 @@ class CameraView:
     def _blur_beside(self, view: View, seen: _Comparison) -> tuple[int, int]:
         """Return both, of the picture and, if there is one, of the mean of several, which is less noisy."""
         found = _blur(view.fresh, seen, seen.known.shows)
-        if found[0] >= _BLURRED and self._averaged > 1:
+        if found[0] >= _STILL_BLURRED and self._averaged > 1:
             least = (view.noise or 0) ** 2 // (_NOISE_PER_POWER * min(self._averaged, _MOST_AVERAGED))
             clear = seen.known.shows & (seen.known.powers[0] >= least)
             found = min(found, _blur(view.samples, seen, clear))
