@@ -122,7 +122,7 @@ class Camera:
 def learned() -> bytes:
     """What a camera has learned in a day."""
     keeper = Memory()
-    Camera(keeper).learn()
+    Camera(keeper).learn().sight.ended()
     assert keeper.data is not None
     return keeper.data
 
@@ -222,6 +222,12 @@ def test_a_time_of_zero_switches_one_kind_off_and_three_look_at_nothing() -> Non
     assert doubts(off.watch(half_covered(view(), 90), 100)) == [("covered", True)]
     nothing = Camera(moved_s=0, defocused_s=0, covered_s=0)
     assert nothing.watch(view(), 100) == [] and nothing.sight.learning is None
+
+
+def test_an_alarm_of_a_blur_in_most_of_the_picture_stays() -> None:
+    pixels = view().copy()
+    pixels[:, : 2 * WIDTH // 3] = blurred(view(), 4)[:, : 2 * WIDTH // 3]
+    assert doubts(experienced().watch(pixels, 180)) == [("defocused", True)]
 
 
 def test_an_interruption_begins_the_time_anew_and_keeps_the_alarm() -> None:

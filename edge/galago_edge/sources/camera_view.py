@@ -7,6 +7,9 @@ what is known in its light, or, if it looks otherwise, with every other light th
 * *blurred*: the share of the tiles in which short edges are less high than long ones, by a quarter or more,
   compared with what is usual. Taken every four seconds.
 
+While one of them is suspicious, the samples become the mean of several looks, in which noise fades. A picture
+in which nothing known can be seen for want of light is not judged; it is *blank* when it shows noise alone.
+
 What is missing is sought elsewhere (:mod:`galago_edge.sources.view_shift`): found, the camera has moved. Not
 found, it sees another place when there is structure nearly everywhere but nearly nothing known, else
 something is before it.
@@ -188,7 +191,7 @@ class CameraView:
         self._counted_ns = ns
         step = self._learned_ns is None or not 0 <= ns - self._learned_ns < STEP_NS
         nearest = self._nearest(view, everywhere=step)
-        glance = self._judge(view, nearest, ns)
+        glance = self._judge(view, nearest, ns, believed=self._averaged >= _AVERAGED or not learn)
         if self._doubting or (nearest is None and self._settled):
             self._averaged, self._calm = max(self._averaged, 1), 0
         else:
@@ -216,7 +219,8 @@ class CameraView:
         self._seen = best
         return best
 
-    def _judge(self, view: View, seen: _Comparison | None, ns: int) -> Glance:
+    def _judge(self, view: View, seen: _Comparison | None, ns: int, *, believed: bool) -> Glance:
+        """Return what is suspicious; ``believed``: several looks agree, or it is an alarm already."""
         self.blank = seen is None and self._settled and only_noise(view)
         if seen is None or not self.memory.ready:
             self._doubting = False
@@ -225,16 +229,16 @@ class CameraView:
         if missing or self._blur_ns is None or not 0 <= ns - self._blur_ns < _BLUR_NS:
             self._blur_ns = ns
             self._blurred, self._sharp = self._blur(view, seen)
-        least = _STILL_BLURRED if self._averaged >= _AVERAGED else _BLURRED
+        least = _STILL_BLURRED if believed else _BLURRED
         self._doubting = missing or self._blurred >= least
         clear = seen.lit >= _DIM and not seen.noisy
-        sure = self._settled and clear and self._averaged >= _AVERAGED
+        sure = self._settled and clear and believed
         blurred = self._blurred >= (least if sure else _ALL_BLURRED)
         if not missing and not blurred:
             return Glance(judged=True)
         if not blurred and (
             self._new_light(seen, view.colorless)
-            or (seen.noisy and seen.present >= _PRESENT and self._averaged < _AVERAGED)
+            or (seen.noisy and seen.present >= _PRESENT and not believed)
         ):
             return Glance(judged=False)
         if seen.lit < _DARK and seen.present >= _DARK_PRESENT:
