@@ -216,3 +216,16 @@ def test_the_document_names_every_table_and_every_key() -> None:
     for kind in structs:
         for name in kind.__struct_fields__:
             assert re.search(rf"[`.\[\]]{name}\b", text) or f"\n{name} = " in text, f"{kind.__name__}.{name}"
+
+
+@pytest.mark.parametrize("kind", ['webhook]]\nurl = "http://h/"', 'program]]\ncommand = ["x"]'])
+def test_a_sink_that_asks_for_a_stream_that_there_is_not_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "galago.toml"
+    path.write_text(
+        f'[[{kind}\nname = "a"\nstreams = ["hal"]\n[[stream]]\nname = "hall"\nsource = "camera:0"\n'
+    )
+    with pytest.raises(CallerError, match=r"\.a\] streams names hal, there are hall") as caught:
+        read_config(path)
+    assert caught.value.reason is Reason.CONFIG_BAD
+    path.write_text(path.read_text().replace('"hal"', '"hall"'))
+    assert len(read_config(path).sinks) == 1

@@ -13,7 +13,7 @@ import importlib
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NoReturn, TypeVar
 
@@ -21,6 +21,7 @@ import click
 
 import galago_edge
 from galago_edge.contract.errors import GalagoError, disk_error
+from galago_edge.contract.printable import on_one_line
 
 _OWN = {
     "": {
@@ -89,11 +90,26 @@ class GalagoGroup(click.Group):
         return point.load() if point is not None else None
 
 
+def say(line: str = "", *, err: bool = False) -> None:
+    """Write one line for people; names and texts from outside are made fit for a terminal."""
+    click.echo(on_one_line(line), err=err)
+
+
+def say_data(data: Any) -> None:
+    """Write data for programs, which a terminal may show all the same."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    click.echo("\n".join(map(_json_line, text.split("\n"))))
+
+
+def _json_line(line: str) -> str:
+    return "".join(char if char in on_one_line(char) else f"\\u{ord(char):04x}" for char in line)
+
+
 def show_error(failure: GalagoError, about: str = "") -> None:
     """Write the error's line and its hint to stderr; ``about`` goes before what was met."""
-    click.echo(f"Error: {about}{failure.line}", err=True)
+    say(f"Error: {about}{failure.line}", err=True)
     if failure.hint:
-        click.echo(f"Hint: {failure.hint}", err=True)
+        say(f"Hint: {failure.hint}", err=True)
 
 
 def _end(ctx: click.Context, failure: GalagoError) -> NoReturn:
@@ -102,19 +118,35 @@ def _end(ctx: click.Context, failure: GalagoError) -> NoReturn:
 
 
 def _interrupted(ctx: click.Context) -> NoReturn:
-    click.echo("Interrupted", err=True)
+    say("Interrupted", err=True)
     ctx.exit(_INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _usage_on_one_line() -> Iterator[None]:
+    """Make what click says of a wrong call fit for a terminal: it quotes what the caller wrote."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = on_one_line(error.message or "")  # type: ignore[misc]  # read when it is shown
+        raise
 
 
 class _Root(GalagoGroup):
     """Turns the failures that an operator can act on into one line, a hint and an exit code."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the command line."""
+        with _usage_on_one_line():
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a GalagoError ends it with one line, a hint and its exit code, Ctrl+C with 130."""
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # any file may be named
         try:
-            return super().invoke(ctx)
+            with _usage_on_one_line():
+                return super().invoke(ctx)
         except GalagoError as error:
             if ctx.meta.get(_JSON):
                 with contextlib.suppress(OSError):  # the line on stderr says it all the same

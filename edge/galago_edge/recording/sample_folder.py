@@ -22,6 +22,7 @@ import numpy as np
 from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.contract.settings import SamplesSettings
 from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.host.time_zone import TimeZone
 from galago_edge.recording.likeness import REMEMBERED, Fingerprint, Seen
 from galago_edge.recording.sample_layout import (
     CONTEXT,
@@ -29,7 +30,6 @@ from galago_edge.recording.sample_layout import (
     Named,
     Usage,
     class_folder,
-    day_of,
     look,
     stem,
 )
@@ -82,15 +82,18 @@ class SampleFolder:
         wall_ns: Callable[[], int] = time.time_ns,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         synced: Callable[[], bool] | None = None,
+        zone: TimeZone | None = None,
     ) -> None:
         """Start with the folder ``settings.dir``, which is made when the first sample is kept.
 
         ``device`` and, from ``synced``, whether the wall clock can be believed, go into the sidecars.
+        ``zone`` says what a day is, UTC if None.
         """
         self.settings = settings
         self.root = Path(settings.dir)
         self._device = device
         self._wall_ns, self._clock_ns, self._synced = wall_ns, clock_ns, synced
+        self._zone = zone or TimeZone()
         self._usage: Usage | None = None
         self._looked_ns = 0
         self._seen: dict[str, Seen] = {}
@@ -107,8 +110,8 @@ class SampleFolder:
         self._thread.start()
 
     def today(self) -> str:
-        """Return the UTC day by the wall clock, as names hold it: for quotas only."""
-        return day_of(self._wall_ns())
+        """Return the day by the wall clock: for quotas only."""
+        return self._zone.day(self._wall_ns())
 
     def offer(self, candidate: SampleCandidate) -> None:
         """Take a candidate; when too many wait already, it is counted as ``busy`` and gone."""
@@ -183,7 +186,7 @@ class SampleFolder:
         return self._waiting.get()
 
     def _look(self) -> None:
-        usage = look(self.root)
+        usage = look(self.root, self._zone)
         for paths in usage.sidecars.values():
             del paths[:-REMEMBERED]
         with self._lock:
@@ -192,7 +195,7 @@ class SampleFolder:
 
     def _keep(self, candidate: SampleCandidate) -> None:
         wall_ns = self._wall_ns()
-        day, folder = day_of(wall_ns), class_folder(candidate.label)
+        day, folder = self._zone.day(wall_ns), class_folder(candidate.label)
         self._check_quota(candidate, day, folder)
         print_ = candidate.media.fingerprint()
         seen = self._seen_of(candidate)

@@ -14,9 +14,11 @@ import galago_edge
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import ServiceStatus, SinkStatus
+from galago_edge.host.time_zone import TimeZone
 from galago_edge.host.wall_clock import clock_synced
 from galago_edge.recording import SampleFolder
 from galago_edge.service.control import Control
+from galago_edge.service.day_clock import DayClock
 from galago_edge.service.errands import Errands
 from galago_edge.service.governor import Governor
 from galago_edge.service.handover import Heartbeat, read_coverage, write_coverage
@@ -70,7 +72,7 @@ class Service:
         that can run is installed; until then the service stays up for them, without any stream if need be.
 
         Raises:
-            CallerError: CONFIG_BAD; the page may not listen there.
+            CallerError: CONFIG_BAD; the page may not listen there, or the time zone is not known.
             DeviceError: EXTRA_MISSING; a sink, the page or a source needs a library that is not installed.
             LinkError: The spool cannot be opened.
         """
@@ -91,7 +93,10 @@ class Service:
         self._recent = RecentEvents()
         self._outbox.add_listener(self._recent.take)
         kept = settings.samples
-        self._samples = SampleFolder(kept, device=self.device, synced=clock_synced) if kept else None
+        self._zone = TimeZone(settings.device.timezone)
+        self._samples = (
+            SampleFolder(kept, device=self.device, synced=clock_synced, zone=self._zone) if kept else None
+        )
         self._heartbeat = Heartbeat(root)
         self._streams = StreamSet(
             settings,
@@ -103,6 +108,7 @@ class Service:
             samples=self._samples,
             kept=read_coverage(root),
             down_ns=self._heartbeat.down_ns(),
+            day_clock=DayClock(zone=self._zone),
         )
         self._reload = Reload(
             settings,
@@ -143,6 +149,7 @@ class Service:
             streams.append(running.status(sources.get(running.source_name)))
         return service_status(
             device=self.device,
+            timezone=self._zone.name,
             started_ns=self._started_ns,
             ready=self._life.started,
             sources=tuple(sources.values()),

@@ -84,6 +84,7 @@ def stream_status(
         gate=stream.gate_status(),
         every=stream.every,
         coverage=live.coverage.status(source.missing_s if source is not None else 0.0),
+        set_aside=live.coverage.aside(),
     )
 
 
@@ -141,6 +142,7 @@ def _words(failure: BaseException) -> str:
 def service_status(
     *,
     device: str,
+    timezone: str,
     started_ns: int,
     ready: bool,
     sources: tuple[SourceStatus, ...],
@@ -171,6 +173,7 @@ def service_status(
         uptime_s=(time.monotonic_ns() - started_ns) / 1e9,
         wall_ns=time.time_ns(),
         clock_synced=clock_synced(),
+        timezone=timezone,
         state=("degraded" if found else "ok") if ready else "starting",
         problems=found,
         rss_mb=resident_mb(),

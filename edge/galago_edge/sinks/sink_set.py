@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from galago_edge.host.plugins import fault_of
 from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.disk import Disk
+from galago_edge.sinks.record_sorts import Wanted
 from galago_edge.sinks.sink_kind import (
-    SINKS,
     SPOOLED_KINDS,
     ReceiverKind,
     ReceiverParts,
@@ -24,6 +23,7 @@ from galago_edge.sinks.sink_kind import (
     SinkKind,
     WriterKind,
     WriterParts,
+    kind_of,
 )
 from galago_edge.sinks.spool import Spool
 from galago_edge.sinks.unusable_sink import UnusableSink, UnusableWriter
@@ -109,7 +109,7 @@ def build_sinks(
         DeviceError: EXTRA_MISSING.
     """
     built = SinkSet()
-    receivers: dict[str, Collection[str]] = {}
+    receivers: dict[str, Wanted] = {}
     for name, table in settings.sinks.items():
         kind = _found(name, table)
         if isinstance(kind, WriterKind):
@@ -136,7 +136,7 @@ def build_sinks(
 def _found(name: str, table: Any) -> SinkKind | str:
     """Return a sink's description, or why there is none."""
     try:
-        kind = SINKS.find(name)
+        kind = kind_of(name)
     except DeviceError as error:
         return error.line
     if kind is None or not isinstance(table, kind.settings):
@@ -144,8 +144,8 @@ def _found(name: str, table: Any) -> SinkKind | str:
     return kind
 
 
-def _wanted(kind: SinkKind | str, table: Any) -> Collection[str]:
-    """Return the kinds of records that a sink wants: all, when it cannot say so itself."""
+def _wanted(kind: SinkKind | str, table: Any) -> Wanted:
+    """Return the records that a sink wants: all, when it cannot say so itself."""
     if not isinstance(kind, ReceiverKind):
         return SPOOLED_KINDS
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -19,7 +20,8 @@ AUDIO_SUFFIXES = frozenset(
     {
         *(".wav", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
         *(".flac", ".wv", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".aac", ".ac3", ".wma"),
-        *(".mka", ".weba", ".amr"),
+        *(".mka", ".weba", ".amr", ".spx", ".eac3", ".dts", ".thd", ".mlp", ".loas", ".latm", ".tta"),
+        *(".ape", ".tak", ".mpc", ".dsf", ".voc", ".sf", ".sph"),
     }
 )
 VIDEO_SUFFIXES = frozenset(
@@ -57,7 +59,9 @@ def parse_source(text: str) -> Address:
         message = f"{hide_credentials(text)} is not a file; a stream from the network is a camera"
         raise CallerError(Reason.CONFIG_BAD, message, hint="camera:URL")
     # a question mark is a legal file name: the whole text counts when it exists
-    path, query = (text, "") if _exists(Path(text)) else split_query(text)
+    path, query = (text, "") if text and _exists(Path(text)) else split_query(text)
+    if not path:
+        raise CallerError(Reason.CONFIG_BAD, "the source is empty", hint=f"a source is {_forms()}")
     name, kind = _path_kind(Path(path))
     # those of both, until it is known whether its pictures or its sound are wanted
     other = SOURCES.find(kind.other) if kind.other else None
@@ -102,7 +106,9 @@ def _names_device(text: str) -> bool:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError as error:  # no permission to look, a name too long ...
+    except OSError as error:  # no permission to look ...
+        if error.errno == errno.ENAMETOOLONG:  # of a path with many options behind it
+            return False
         raise disk_error(error, f"look at {path}") from error
 
 

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import Literal
 
-from galago_edge.contract.errors import DeviceError, InputError
+from galago_edge.contract.errors import DeviceError, InputError, Reason
 from galago_edge.contract.modality import Modality
 
 Content = Literal["sound", "container", "picture"]
@@ -18,6 +18,14 @@ _BEGINNINGS: tuple[tuple[int, tuple[bytes, ...], Content], ...] = (
     (0, (b"riff\x2e\x91\xcf\x11", b"fLaC", b".snd", b"caff", b"wvpk", b"#!AMR", b"ID3"), "sound"),
     (8, (b"AIFF", b"AIFC"), "sound"),
     (0, (b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xfa", b"\xff\xf1", b"\xff\xf9"), "sound"),  # MP3, AAC
+    (0, (b"\xff\xe3", b"\xff\xe2", b"\xff\xfd", b"\xff\xfc", b"\xff\xf5", b"\xff\xf4"), "sound"),  # MP3, MP2
+    (0, (b"\x0bw", b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\0", b"\xff\x1f\0\xe8"), "sound"),
+    (4, (b"\xf8ro\xba", b"\xf8ro\xbb"), "sound"),  # TrueHD, MLP; above: AC-3, DTS
+    (0, (b"TTA1", b"TTA2", b"MAC ", b"tBaK", b"MP+", b"MPCK", b"DSD "), "sound"),
+    (0, (b"NIST_1A", b"Creative Voice File"), "sound"),
+    (0, tuple(b"d\xa3" + bytes((machine, 0)) for machine in (1, 2, 3, 4)), "sound"),  # IRCAM
+    (0, tuple(bytes((0, machine)) + b"\xa3d" for machine in (1, 2, 3, 4)), "sound"),
+    (0, tuple(bytes((0x56, 0xE0 | high)) for high in range(32)), "sound"),  # AAC in LOAS
     (8, (b"AVI ",), "container"),
     (0, (b"\x1aE\xdf\xa3", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11", b"GIF87a", b"GIF89a", b"OggS"), "container"),
     (4, (b"ftyp", b"moov", b"mdat", b"wide", b"skip"), "container"),
@@ -28,6 +36,24 @@ _BEGINNINGS: tuple[tuple[int, tuple[bytes, ...], Content], ...] = (
 )  # fmt: skip
 _TS_SYNC = 0x47
 _TS_PACKETS = 5
+
+
+def check_plain(path: Path) -> None:
+    """Refuse what is neither file nor folder: whoever reads a pipe or a device may wait for ever.
+
+    Raises:
+        InputError: SOURCE_MISMATCH.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # whoever opens it will say so
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InputError(
+            Reason.SOURCE_MISMATCH,
+            f"{path} is a pipe or a device, expected a file",
+            hint="pipe:PATH reads raw samples from a pipe; cat PATH > FILE makes a file of what comes",
+        )
 
 
 def content_of(path: Path) -> Content | None:

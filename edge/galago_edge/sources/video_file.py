@@ -11,6 +11,7 @@ from typing import Any
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
+from galago_edge.sources.file_content import check_plain
 from galago_edge.sources.image_folder import frame_ns
 from galago_edge.sources.media.picture_decoder import Damage, Picture
 from galago_edge.sources.media.picture_reader import PictureReader, Shown
@@ -47,9 +48,11 @@ class VideoFile:
 
         Raises:
             InputError: VIDEO_UNREADABLE; not a video, no picture in it, or neither stamps nor a rate.
+                SOURCE_MISMATCH; it is no file.
             LinkError: SOURCE_MISSING, or the disk fails.
             DeviceError: EXTRA_MISSING.
         """
+        check_plain(path)
         self._path = path
         self._conceal = conceal
         self._given = rate

@@ -117,6 +117,31 @@ def _element(start: bytes) -> tuple[int, int, int | None] | None:
     return name, id_bytes + length_bytes, None if length == ones else length
 
 
+def _caf(file: BinaryIO, head: bytes, size: int) -> bool:
+    """Core Audio Format: names, and lengths of 64 bits; -1 is up to the end of the file."""
+    at = 8
+    while at + 12 <= size:
+        file.seek(at + 4)
+        length = int.from_bytes(file.read(8), "big", signed=True)
+        if length < 0:
+            return False
+        at += 12 + length
+    return at != size
+
+
+def _voc(file: BinaryIO, head: bytes, size: int) -> bool:
+    """Creative Voice: blocks of a kind and 24 bits of length; kind 0 is the end."""
+    at = int.from_bytes(head[20:22], "little")
+    while at + 4 <= size:
+        file.seek(at)
+        kind, *length = file.read(4)
+        if kind == 0:  # nothing follows the last one; a damaged one says that it is
+            return True
+        at += 4 + int.from_bytes(bytes(length), "little")
+    file.seek(min(at, size))
+    return at > size or file.read() not in (b"", b"\0")  # some leave the end out
+
+
 def _flv(file: BinaryIO, head: bytes, size: int) -> bool:
     """FLV: behind each tag stands its size."""
     if size < 13 + 15:
@@ -151,6 +176,8 @@ _CHECKS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes, int], b
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _riff),
     (lambda head: head[:4] == b"\x1aE\xdf\xa3", _matroska),
     (lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), _boxes),
+    (lambda head: head[:4] == b"caff", _caf),
+    (lambda head: head[:19] == b"Creative Voice File", _voc),
     (lambda head: head[:3] == b"FLV", _flv),
     (lambda head: head[:4] == b"0&\xb2u", _asf),
     (lambda head: head[:4] in (b"GIF8",), _gif),

@@ -7,7 +7,6 @@ give the same bytes on every CPU; JPEG does when OpenCV decodes it, so FFmpeg do
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,22 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
-from galago_edge.host.native_stderr import hold_stderr
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.picture_numbers import PictureNumbers
 from galago_edge.sources.media.pictures import to_bgr
-from galago_edge.sources.still_image import decode_image
+from galago_edge.sources.still_image import decode_picture
 
 _SHOW_DAMAGED = {"flags": "+output_corrupt"}
 _CHECKED = {"ffv1": {"err_detect": "explode"}}
 """FFV1 has a checksum for each slice, and hides the slices that fail unless it is told not to."""
 _HIDING = frozenset({"vp8", "vp9", "av1", "libdav1d"})
 """Codecs of which a packet may hold nothing to be shown."""
-_JPEG_WARNINGS = (b"Corrupt JPEG data", b"Premature end of JPEG", b"Invalid ", b"Unsupported ", b"Warning: ")
-"""How libjpeg begins the lines that it writes about data that it decodes all the same."""
-_JPEG_END = b"\xff\xd9"
-_EXTRANEOUS = re.compile(rb"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
-"""The picture was complete before its data ended: filled up, as many cameras do, or out of step."""
 _TINY_BYTES = 16
 _MOST_REORDERED = 16
 """So many pictures of later packets may be shown before one: as many as a decoder of H.264 or HEVC may hold
@@ -192,11 +185,10 @@ class PictureDecoder:
     def _jpeg_of(self, packet: Any) -> Picture | Damage:
         data = bytes(packet)
         try:
-            with hold_stderr(_is_jpeg_warning) as warnings:
-                pixels = decode_image(data, self._name, largest_pixels=self._largest)
+            pixels, whole = decode_picture(data, self._name, largest_pixels=self._largest)
         except InputError:
             return Damage(packet.pts)
-        damaged = bool(packet.is_corrupt) or not all(_is_filling(line, data) for line in warnings)
+        damaged = bool(packet.is_corrupt) or not whole
         if damaged and not self._conceal:
             return Damage(packet.pts)
         return Picture(lambda: pixels, packet.pts, data, damaged)
@@ -317,25 +309,6 @@ class _Chain:
             return self._broken or self._broken_before
         self._broken |= sent.bad
         return self._broken
-
-
-def _is_filling(warning: bytes, jpeg: bytes) -> bool:
-    """Tell whether libjpeg met nothing worse than one byte, repeated, between the picture and its end.
-
-    >>> warning = b"Corrupt JPEG data: 3 extraneous bytes before marker 0xd9"
-    >>> _is_filling(warning, b"data\\0\\0\\0\\xff\\xd9"), _is_filling(warning, b"data\\xff\\xd9")
-    (True, False)
-    """
-    found = _EXTRANEOUS.search(warning)
-    if found is None:
-        return False
-    end = jpeg.rfind(_JPEG_END)
-    filling = jpeg[max(0, end - int(found[1])) : end]
-    return len(set(filling)) <= 1
-
-
-def _is_jpeg_warning(line: bytes) -> bool:
-    return line.startswith(_JPEG_WARNINGS)
 
 
 def _unreadable(name: str, what: str) -> InputError:
