@@ -45,7 +45,8 @@ Report = Callable[[str, BaseException], None]
 """Told name and failure of a stream as soon as it has failed; a fault of our own is no GalagoError."""
 
 _TICK_S = 0.5
-_KEEP_COVERAGE_S = 900.0
+KEEP_COVERAGE_S = 60.0
+"""A kill or a power cut costs at most so much of what was watched."""
 _JOIN_S = 10.0
 _RECALLED_BYTES = 64_000_000
 """How much of the log is looked through for the last events at most; mostly some kilobytes."""
@@ -238,7 +239,7 @@ class Service:
             with contextlib.suppress(Empty):
                 self._asked.get(timeout=_TICK_S)()
             self._look_after()
-            if time.monotonic() - kept_s >= _KEEP_COVERAGE_S:
+            if time.monotonic() - kept_s >= KEEP_COVERAGE_S:
                 kept_s = time.monotonic()
                 self._keep_coverage()
 
