@@ -10,7 +10,7 @@ KILLS ?= 200
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind media parts fuzz flash-twelve first-device format clean
+.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind media year parts fuzz flash-twelve first-device format clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -94,6 +94,10 @@ blind: $(DEV_STAMP)
 # Recordings as the field brings them: every codec and container, late, with holes, damaged, cut, misnamed.
 media: $(DEV_STAMP) parts
 	$(BIN)/python -m campaigns.media
+
+# A year of a device on a simulated clock, with ten thousand faults, and its account: about an hour.
+year: $(DEV_STAMP) parts
+	$(BIN)/python -m campaigns.year
 
 # Bad bundles by the ten thousand, none of which may be taken: N mutants of archives and signed manifests.
 fuzz: $(DEV_STAMP)

@@ -150,7 +150,10 @@ def _picture_faults(case: MediaCase, path: Path, got: Replayed) -> list[str]:
 def _sound_faults(case: MediaCase, path: Path, got: Replayed) -> list[str]:
     samples = ffmpeg_samples(path) if case.samples is None else case.samples
     at_rate = samples * TINY_AUDIO.sample_rate_hz // case.rate_hz
-    most, least = windows_of(at_rate + SAMPLES_OFF), windows_of(at_rate - SAMPLES_OFF)
+    most, least = (
+        windows_of(at_rate + SAMPLES_OFF),
+        windows_of(at_rate - SAMPLES_OFF - case.fewer * TINY_AUDIO.sample_rate_hz // case.rate_hz),
+    )
     found = len(got.of("scores"))
     if not least <= found <= most:
         return [f"{found} windows decided, expected {least} to {most} ({samples} samples)"]
@@ -193,11 +196,14 @@ def row(case: MediaCase, path: Path, got: Replayed, wrong: Sequence[str]) -> dic
     """Return what the table shows of one file."""
     scores = got.of("scores")
     held = ffprobe_times(path) if case.modality == "camera" and path.is_file() else None
+    samples = case.samples
+    if case.modality == "microphone" and samples is None:
+        samples = ffmpeg_samples(path)
     return {
         "name": case.name,
         "modality": case.modality,
         "held": case.frames if held is None else len(held),
-        "samples": ffmpeg_samples(path) if case.modality == "microphone" else None,
+        "samples": samples,
         "decided": len(scores),
         "first_s": scores[0]["start_ns"] / NS_PER_S if scores else None,
         "last_s": scores[-1]["end_ns"] / NS_PER_S if scores else None,

@@ -26,6 +26,10 @@ _SOUND = (
     "aevalsrc='0.3*sin(2*PI*t*(300+400*mod(t,3)))+0.2*sin(2*PI*5000*t)*gt(mod(t,4),2)'"
     f":sample_rate={RATE_HZ}:duration={SOUND_S}"
 )
+LONGEST_FRAME = 2_048
+"""Samples of a coder's frame, at most."""
+LONG_WAV_FRAMES = (1 << 25) + 5 * 48_000
+"""4 GiB and five seconds of 64 channels, 16 bits."""
 _EVERY_SECOND_FROM_6_S = "select='lt(t,6)+gte(t,6)*not(mod(n,2))'"
 _SPOTS = 60
 _SPOT_BYTES = 200
@@ -55,6 +59,8 @@ class MediaCase:
     """Pictures to decide; as many as ffprobe finds when not given."""
     samples: int | None = None
     """Samples per channel to decide, at the file's rate; as many as ffmpeg decodes when not given."""
+    fewer: int = 0
+    """So many may be missing of them: ffmpeg makes up a frame that is cut off, a gap breaks windows."""
     rate_hz: int = RATE_HZ
     at_s: Callable[[int], float] | None = None
     """Time of each picture from the first; what ffprobe says when not given."""
@@ -180,6 +186,40 @@ def zero_data_size(wav: bytes) -> bytes:
     """Return a WAV as a recorder leaves it that was killed: both sizes are still zero."""
     at = wav.index(b"data") + 4
     return wav[:4] + bytes(4) + wav[8:at] + bytes(4) + wav[at + 4 :]
+
+
+def with_data_size(wav: bytes, size: int) -> bytes:
+    """Return a WAV whose header states another size of its samples."""
+    at = wav.index(b"data") + 4
+    return wav[:at] + struct.pack("<I", size) + wav[at + 4 :]
+
+
+def two_data_chunks(wav: bytes) -> bytes:
+    """Return a WAV whose second half is in a chunk of its own."""
+    at = wav.index(b"data") + 8
+    half = (len(wav) - at) // 4 * 2
+    chunks = with_data_size(wav[: at + half], half) + b"data" + struct.pack("<I", len(wav) - at - half)
+    return chunks + wav[at + half :]
+
+
+def over_4_gib(path: Path) -> Path:
+    """Write a WAV of 64 channels at 48 kHz and a little more than 4 GiB, with what 32 bits keep of its size.
+
+    It is nearly all hole, so it takes no room.
+    """
+    samples = LONG_WAV_FRAMES * 128
+    form = struct.pack("<HHIIHH", 1, 64, 48_000, 48_000 * 128, 128, 16)
+    size = struct.pack("<I", samples % (1 << 32))
+    with path.open("wb") as file:
+        file.write(b"RIFF" + bytes(4) + b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + size)
+        file.truncate(file.tell() + samples)
+    return path
+
+
+def without_page(ogg: bytes) -> bytes:
+    """Return an Ogg without a page in its middle."""
+    at = ogg.index(b"OggS", len(ogg) // 2)
+    return ogg[:at] + ogg[ogg.index(b"OggS", at + 4) :]
 
 
 def _video_cases() -> Iterator[MediaCase]:
@@ -366,6 +406,104 @@ def _video_cases() -> Iterator[MediaCase]:
     )
 
 
+def _odd_video_cases() -> Iterator[MediaCase]:
+    """Yield what is whole and looks damaged, or is damaged and looks whole."""
+
+    def case(name: str, make: Callable[[Kit], Path], **more: Any) -> MediaCase:
+        return MediaCase(name, "camera", make, **more)
+
+    def joined(kit: Kit, name: str, base: str) -> Path:
+        return kit.written(name, 2 * MADE[base](kit).read_bytes())
+
+    # files behind one another
+    for name, base, count in (
+        ("joined.ts", "h264.ts", FRAMES),
+        ("joined.mpeg", "mpeg1.mpeg", FRAMES * 25 // FPS),
+    ):
+        yield case(
+            name,
+            lambda k, n=name, b=base: joined(k, n, b),
+            frames=2 * count,
+            at_s=lambda n, c=count: n * FRAMES / FPS / c,
+            gaps=(GapExpected("missing", 12.0, 12.0),),
+            states=("stamps",),
+            like=base,
+        )
+    yield case(
+        "boundaries.mpjpeg",
+        lambda k: k.copied("boundaries.mpjpeg", k.mjpeg(), "-f", "mpjpeg"),
+        options=f"?fps={FPS}",
+        frames=FRAMES,
+        at_s=lambda n: n / FPS,
+        like="mjpeg.avi",
+    )
+    # what is behind the end is no part of it
+    for name, base in (("padded.flv", "h264.flv"), ("padded.gif", "picture.gif"), ("padded.mp4", "h264.mp4")):
+        yield case(
+            name,
+            lambda k, n=name, b=base: k.written(n, MADE[b](k).read_bytes() + bytes(5_000)),
+            like=base,
+        )
+    yield case(
+        "killed_gstreamer.flv",
+        lambda k: k.written("killed.flv", a_day_long(MADE["h264.flv"](k).read_bytes())),
+        states=("unfinished",),
+        like="h264.flv",
+    )
+    yield case(
+        "rotated.mp4",
+        lambda k: k.copied("rotated.mp4", k.h264(), "-metadata:s:v", "rotate=180"),
+        states=("rotation",),
+    )
+    # pictures that lean on one that is not there
+    yield case(
+        "lost_packets.ts",
+        lambda k: k.written("lost_packets.ts", without_packets(MADE["h264.ts"](k).read_bytes(), 5)),
+        exit=1,
+        frames=FRAMES,
+        decided=(0.3, 0.99),
+        some_gaps=("unreadable",),
+        states=("unreadable",),
+        like="h264.ts",
+    )
+    yield case(
+        "lost_pictures.mpeg2.mkv",
+        lambda k: k.copied(
+            "lost_mpeg2.mkv",
+            k.copied("mpeg2.mkv", MADE["mpeg2.ts"](k)),
+            "-bsf:v",
+            "noise=drop=eq(n\\,30)+eq(n\\,71)",
+        ),
+        exit=1,
+        frames=FRAMES,
+        decided=(0.7, 0.99),
+        some_gaps=("unreadable",),
+        states=("unreadable",),
+    )
+    yield case(
+        "spots.ogv",
+        lambda k: k.written("spots.ogv", spotted(MADE["theora.ogv"](k).read_bytes())),
+        exit=1,
+        frames=FRAMES,
+        decided=(0.0, 0.97),
+        some_gaps=("unreadable",),
+        states=("unreadable",),
+    )
+
+
+def a_day_long(flv: bytes) -> bytes:
+    """Return an FLV as GStreamer leaves it when it is killed: it states a day."""
+    at = flv.index(b"duration") + len("duration") + 1
+    return flv[:at] + struct.pack(">d", 86_400.0) + flv[at + 8 :]
+
+
+def without_packets(stream: bytes, count: int, seed: int = 2) -> bytes:
+    """Return an MPEG transport stream that lacks some packets of its middle half."""
+    packets = [stream[at : at + 188] for at in range(0, len(stream), 188)]
+    lost = set(random.Random(seed).sample(range(len(packets) // 4, len(packets) * 3 // 4), count))
+    return b"".join(packet for number, packet in enumerate(packets) if number not in lost)
+
+
 CODECS: Mapping[str, tuple[str, ...]] = {
     "vp8.webm": ("-c:v", "libvpx", "-deadline", "realtime"),
     "vp9.webm": ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"),
@@ -373,6 +511,8 @@ CODECS: Mapping[str, tuple[str, ...]] = {
     "mpeg4.avi": ("-c:v", "mpeg4", "-bf", "0"),
     "mpeg4.3gp": ("-c:v", "mpeg4", "-s", "352x288"),
     "mpeg1.mpeg": ("-c:v", "mpeg1video", "-r", "25"),
+    "video.dv": ("-s", "720x576", "-r", "25", "-pix_fmt", "yuv420p"),
+    "real.rm": ("-c:v", "rv10", "-s", "176x144"),
     "mpeg2.ts": ("-c:v", "mpeg2video", "-r", "25"),
     "theora.ogv": ("-c:v", "libtheora"),
     "wmv2.wmv": ("-c:v", "wmv2"),
@@ -440,6 +580,54 @@ def _sound_cases() -> Iterator[MediaCase]:
         lambda k: k.written("chained.ogg", 2 * MADE["vorbis.ogg"](k).read_bytes()),
         samples=2 * round(SOUND_S * RATE_HZ),
     )
+    yield case(
+        "size_of_a_minute_ago.wav",
+        lambda k: k.written("stale.wav", with_data_size(k.wav().read_bytes(), 5 * 2 * RATE_HZ)),
+        like=exact,
+        samples=round(SOUND_S * RATE_HZ),
+        states=("unfinished",),
+    )
+    yield case(
+        "two_data_chunks.wav",
+        lambda k: k.written("two_data.wav", two_data_chunks(k.wav().read_bytes())),
+        like=exact,
+        samples=round(SOUND_S * RATE_HZ) // 2,
+        states=("unclaimed",),
+    )
+    yield case(
+        "over_4_gib.wav",
+        lambda k: over_4_gib(k.folder / "over_4_gib.wav"),
+        options="?channel=1",
+        rate_hz=48_000,
+        samples=LONG_WAV_FRAMES,
+        states=("unfinished",),
+    )
+    yield case(
+        "s302m.ts",  # ffmpeg does not decode short frames that share a packet
+        lambda k: k.ffmpeg(
+            *("s302m.ts", "-i", k.wav(), "-ar", "48000", "-ac", "2", "-c:a", "s302m", "-strict", "-2")
+        ),
+        rate_hz=48_000,
+        samples=round(SOUND_S * 48_000),
+    )
+    yield case(
+        "lost_page.ogg",
+        lambda k: k.written("lost_page.ogg", without_page(MADE["vorbis_48.ogg"](k).read_bytes())),
+        rate_hz=48_000,
+        fewer=48_000 // 3,
+        exit=1,
+        some_gaps=("unreadable",),
+        states=("unreadable",),
+        reason="AUDIO_UNREADABLE",
+        like="vorbis_48.ogg",
+    )
+    yield case(
+        "cut_before_table.caf",
+        lambda k: k.written("notable.caf", first_share(MADE["alac.caf"](k).read_bytes(), 0.6)),
+        exit=1,
+        samples=0,
+        reason="AUDIO_UNREADABLE",
+    )
     yield case("clip.wav", lambda k: k.sound("clip.wav", "-t", "0.1"), exit=1, states=("too_short",))
     # an end that comes early
     for base in (
@@ -455,11 +643,23 @@ def _sound_cases() -> Iterator[MediaCase]:
         "opus.opus",
         "sound.mka",
         "sound.w64",
+        "tta.tta",
+        "flac.ogg",
+        "speex.spx",
+        "latm.latm",
+        "vorbis_44.ogg",
+        "sound.ac3",
+        "sound.eac3",
+        "sound.dts",
+        "sound.mp2",
+        "truehd.thd",
+        "sound.voc",
     ):
         name = f"cut_{base}"
         yield case(
             name,
-            lambda k, n=name, b=base: k.written(n, first_share(MADE[b](k).read_bytes(), 0.6)),
+            lambda k, n=name, b=base: k.written(n, first_share(MADE[b](k).read_bytes(), 0.6037)),
+            fewer=LONGEST_FRAME,
             rate_hz=OTHER_RATES[base][0] if base in OTHER_RATES else RATE_HZ,
             exit=1,
             some_gaps=("truncated",),
@@ -469,6 +669,7 @@ def _sound_cases() -> Iterator[MediaCase]:
     yield case(
         "cut_sound.mp3",
         lambda k: k.written("cut_sound.mp3", first_share(MADE["sound.mp3"](k).read_bytes(), 0.6)),
+        fewer=LONGEST_FRAME,
         exit=1,
         some_gaps=("truncated",),
         states=("truncated",),
@@ -491,6 +692,10 @@ LOSSLESS: Mapping[str, tuple[str, ...]] = {
     "sound.mka": ("-c:a", "pcm_s16le"),
     "alac.m4a": ("-c:a", "alac"),
     "wavpack.wv": ("-c:a", "wavpack"),
+    "alac.caf": ("-c:a", "alac"),
+    "flac.ogg": ("-c:a", "flac", "-f", "ogg"),
+    "tta.tta": ("-c:a", "tta"),
+    "ircam.sf": ("-c:a", "pcm_s16le", "-f", "ircam"),
 }
 LOSSY: Mapping[str, tuple[str, ...]] = {
     "u8.wav": ("-c:a", "pcm_u8"),
@@ -502,6 +707,8 @@ LOSSY: Mapping[str, tuple[str, ...]] = {
     "vorbis.ogg": ("-c:a", "libvorbis"),
     "sound.m4a": ("-c:a", "aac"),
     "sound.aac": ("-c:a", "aac"),
+    "latm.latm": ("-c:a", "aac"),
+    "speex.spx": ("-c:a", "libspeex"),
 }
 OTHER_RATES: Mapping[str, tuple[int, tuple[str, ...]]] = {
     "opus.opus": (48_000, ("-c:a", "libopus")),
@@ -511,6 +718,19 @@ OTHER_RATES: Mapping[str, tuple[int, tuple[str, ...]]] = {
     "dvd.ts": (48_000, ("-c:a", "mp2")),
     "cd.flv": (44_100, ("-c:a", "libmp3lame")),
     "telephone.wav": (8_000, ("-c:a", "pcm_mulaw")),
+    "vorbis_8.ogg": (8_000, ("-c:a", "libvorbis")),
+    "vorbis_22.ogg": (22_050, ("-c:a", "libvorbis", "-q:a", "9")),
+    "vorbis_44.ogg": (44_100, ("-c:a", "libvorbis", "-ac", "2")),
+    "vorbis_48.ogg": (48_000, ("-c:a", "libvorbis", "-q:a", "-1")),
+    "vorbis_44.webm": (44_100, ("-c:a", "libvorbis")),
+    "alac_48.caf": (48_000, ("-c:a", "alac", "-ac", "2")),
+    "sound.ac3": (48_000, ("-c:a", "ac3")),
+    "sound.eac3": (48_000, ("-c:a", "eac3")),
+    "sound.dts": (48_000, ("-c:a", "dca", "-strict", "-2")),
+    "sound.mp2": (48_000, ("-c:a", "mp2")),
+    "truehd.thd": (48_000, ("-c:a", "truehd", "-strict", "-2")),
+    "sound.voc": (8_000, ("-c:a", "pcm_u8")),
+    "m4a_44.m4a": (44_100, ("-c:a", "aac")),
 }
 
 
@@ -567,7 +787,7 @@ def _folder_cases() -> Iterator[MediaCase]:
 
 def cases() -> dict[str, MediaCase]:
     """Return every case by its name."""
-    every = [*_video_cases(), *_sound_cases(), *_folder_cases()]
+    every = [*_video_cases(), *_odd_video_cases(), *_sound_cases(), *_folder_cases()]
     named = {case.name: case for case in every}
     if len(named) != len(every):
         raise ValueError("two cases have one name")

@@ -59,7 +59,7 @@ path = "events.jsonl"
 PROGRAM = """
 import os, signal, sys
 from galago_edge.service import prepared_stream
-from galago_edge.sources.capture import frame_capture
+from galago_edge.sources.capture import jpeg_decoding
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import BundleError, Reason
 
@@ -88,11 +88,11 @@ def misbehaving(bundle, **options):
 
 prepared_stream.load = misbehaving
 if "camera" in ways:
-    decode = frame_capture.decode_image
+    decode = jpeg_decoding.decode_picture
     def greedy(*args, **options):
         kept.append(b"x" * 8_000_000)
         return decode(*args, **options)
-    frame_capture.decode_image = greedy
+    jpeg_decoding.decode_picture = greedy
 main()
 """
 

@@ -84,6 +84,8 @@ def answering() -> Iterator[Answer]:
 def answers(status: int, kind: str, body: bytes) -> Callable[[http.server.BaseHTTPRequestHandler], None]:
     def behave(handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
+        if status == 401:
+            handler.send_header("WWW-Authenticate", 'Basic realm="camera"')
         handler.send_header("Content-Type", kind)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
@@ -114,6 +116,16 @@ def test_a_missing_and_a_wrong_password_of_an_http_camera_are_told_apart(
     assert "wrong#pw" not in found.met + found.fix
     right = 'user = "anna"\npassword = "hunter2#secret"\n'
     assert source(tmp_path, f"camera:{mjpeg_camera.url_of('/x')}", PATIENT + right).level == "ok"
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_the_documents_show_what_is_printed(tmp_path: Path, answering: Answer, status: int) -> None:
+    url = answering(answers(status, "text/html", b"no")).url
+    login = 'user = "anna"\npassword = "hunter2"\n' if status == 401 else ""
+    found = source(tmp_path, f"camera:{url}", PATIENT + login)
+    lines = [f"{found.met.partition(url)[2]}\n", f"      fix: {found.fix}\n"]
+    page = (Path(__file__).parents[2] / "docs/doctor.md").read_text(encoding="utf-8")
+    assert "".join(lines) in page
 
 
 @pytest.mark.parametrize(

@@ -356,3 +356,11 @@ def test_a_sound_file_is_a_live_microphone(tmp_path: Path, opened: Open) -> None
     began = time.monotonic()
     frequency, _ = heard(capture, 2.0)
     assert abs(frequency - TONE_HZ) < 5 and time.monotonic() - began > 1.5
+
+
+def test_a_sound_file_gives_the_channel_that_is_named(tmp_path: Path, opened: Open) -> None:
+    two = ("-f", "lavfi", "-i", f"aevalsrc='0|0.5*sin({TONE_HZ}*2*PI*t)':sample_rate=16000:duration=3")
+    path = made(tmp_path / "hall.wav", *two)
+    assert opened(f"microphone:file:{path}?channel=1").description()["channel"] == 1
+    frequency, _ = heard(opened(f"microphone:file:{path}?channel=2"), 1.0)
+    assert abs(frequency - TONE_HZ) < 5

@@ -5,18 +5,22 @@ With ``GALAGO_SCREENSHOTS=docs`` in the environment the pictures in docs/ are ma
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -28,8 +32,11 @@ from galago_edge.contract.status import (
     CoverageStatus,
     GateStatus,
     LabelLevel,
+    ScrubStatus,
     ServiceStatus,
+    SetAsideStatus,
     SinkStatus,
+    TrialStatus,
 )
 from galago_edge.service.page import Page
 from galago_workstation.demo.scenes import Light, Pose, Room, digit_card
@@ -334,7 +341,9 @@ def test_what_is_wrong_is_said_in_words(scene: Scene, seen: Any) -> None:
 def test_the_page_says_when_the_service_is_gone_and_goes_on_when_it_is_back(scene: Scene, seen: Any) -> None:
     scene.stop()
     shows(
-        seen, "#gone", r"does not answer since \d\d:\d\d:\d\d \(no connection\)\. What you see is from then\."
+        seen,
+        "#gone",
+        r"does not answer since \d\d:\d\d:\d\d UTC \(no connection\)\. What you see is from then\.",
     )
     assert text_of(seen, "#state") == "no answer" and texts(seen, "#streams h3") == ["door", "hall"]
     scene.status = make_service_status(device="porch-2")
@@ -359,9 +368,7 @@ def test_a_service_that_only_starts_has_a_page(scene: Scene, browser: Any) -> No
     )
     browser.get(scene.url)
     shows(browser, "#state", "starting")
-    assert "Nothing was decided" in text_of(browser, "#events") and "standard output" in text_of(
-        browser, "#sinks"
-    )
+    assert "No event yet" in text_of(browser, "#events") and "standard output" in text_of(browser, "#sinks")
     assert not visible(browser, "#sources") and browser.get_log("browser") == []
 
 
@@ -376,24 +383,145 @@ def test_what_is_kept_for_retraining_is_shown(scene: Scene, seen: Any) -> None:
             "bytes_per_day": 52_428_800,
             "max_bytes": 524_288_000,
             "by_trigger": {"uncertain": 8, "near_threshold": 4},
-            "by_label": {"seven": 9, "three": 3},
+            "by_label": {"7": 9, "3": 3},
             "refused": {"duplicate": 31, "quota": 0},
             "fault": "",
         }
     )
     shows(seen, "#samples", r"5 kept, 1\.2 MB of 50 MB")
-    assert "uncertain 8, near threshold 4" in text_of(seen, "#samples")
-    assert "duplicate 31" in text_of(seen, "#samples") and "quota" not in text_of(seen, "#samples")
+    assert "uncertain: 8 · near threshold: 4" in text_of(seen, "#samples")
+    assert "duplicate: 31" in text_of(seen, "#samples") and "quota" not in text_of(seen, "#samples")
+    assert "“7”: 9 · “3”: 3" in text_of(seen, "#samples")  # a label may be a number
 
 
 def test_many_labels_are_folded_and_can_be_unfolded(scene: Scene, seen: Any) -> None:
     door = changed(scene.status.streams[0], levels=many_labels(40))
     scene.status = make_service_status(streams=(door,), sources=scene.status.sources[:1])
     shows(seen, ".more", "Show all 40 labels")
-    assert texts(seen, ".level .name") == [f"label {n}" for n in range(39, 33, -1)]  # the highest
+    assert texts(seen, ".level .name") == ["label 38", "label 39"]  # the highest two
     all_of(seen, ".more")[0].click()
     wait_for(lambda: len(texts(seen, ".level")) == 40, "all labels")
     assert all_of(seen, ".more")[0].get_attribute("aria-expanded") == "true"
+
+
+def test_of_idle_labels_the_two_that_came_highest_are_shown(scene: Scene, seen: Any) -> None:
+    def show(active: tuple[int, ...], **scores: float) -> None:
+        levels = [
+            LabelLevel(label=name, score=score, on=0.8, off=0.5, active=n in active)
+            for n, (name, score) in enumerate(scores.items())
+        ]
+        door = changed(scene.status.streams[0], levels=tuple(levels))
+        scene.status = make_service_status(streams=(door,), sources=scene.status.sources[:1])
+
+    show((0, 2), a=0.9, b=0.1, c=0.95, d=0.3, e=0.2)
+    shows(seen, ".more", "Show all 5 labels")
+    assert texts(seen, ".level .name") == ["a", "c", "d", "e"]
+    show((0, 2), a=0.9, b=0.15, c=0.95, d=0.1, e=0.05)  # they do not change places all the time
+    shows(seen, ".number", r"^0\.10$")
+    assert texts(seen, ".level .name") == ["a", "c", "d", "e"]
+
+
+def trial(**fields: Any) -> TrialStatus:
+    usual = {"name": "digits", "bundle_id": "5b" * 32, "version": "1.5.0", "left": 1, "streams": ("door",)}
+    usual |= {
+        "state": "judging",
+        "inferences": 12,
+        "needed": 20,
+        "live_s": 30.0,
+        "trial_s": 120.0,
+        "p99_ms": 8.24,
+    }
+    return msgspec.convert(usual | fields, TrialStatus)
+
+
+def test_a_trial_shows_how_far_it_is_and_how_it_ended(scene: Scene, seen: Any) -> None:
+    assert not visible(seen, "#trials")
+    scene.status = make_service_status(trials=(trial(),))
+    shows(seen, "#trials .chip", "is being judged")
+    text = text_of(seen, "#trials .card")
+    assert "digits 1.5.0" in text and "on door" in text and "30 s of 2 min 0 s" in text
+    assert "12, each stream needs 20" in text and "8.2 ms" in text and "boot attempts left: 1" in text
+    meter = all_of(seen, "#trials [role=meter]")[0]
+    assert meter.get_attribute("aria-valuenow") == "0.250"
+    scene.status = make_service_status(trials=(trial(state="waiting", inferences=0),))
+    shows(seen, "#trials .chip", "waits for something to see or hear")
+    scene.status = make_service_status(trials=(trial(state="passed"),))
+    shows(seen, "#trials .chip", "passed")
+    scene.status = make_service_status(
+        state="degraded", problems=("x",), trials=(trial(state="failed", left=0, fault="TOO_SLOW"),)
+    )
+    shows(seen, "#trials .chip.bad", "failed")
+    assert "TOO_SLOW" in text_of(seen, "#trials") and visible(seen, "#state.bad")
+    scene.status = make_service_status()
+    wait_for(lambda: not visible(seen, "#trials"), "the trial to be over")
+
+
+def test_the_last_scrub_is_shown(scene: Scene, seen: Any) -> None:
+    assert text_of(seen, "#store dl") == "read whole not since the start"
+    scene.status = make_service_status(scrub=ScrubStatus(ago_s=5_400.0, bundles=3, damaged=1))
+    shows(seen, "#store dl", "read whole 1 h 30 min ago bundles 3 damaged 1")
+    assert visible(seen, "#store .note")
+
+
+def test_a_source_that_is_lost_is_red(scene: Scene, seen: Any) -> None:
+    ok = scene.status
+    for liveness, lost in (("alarmed", True), ("escalated", True), ("failed", True), ("recovering", False)):
+        yard = changed(ok.sources[0], liveness=liveness, for_s=40.0)
+        scene.status = make_service_status(state="degraded", problems=("x",), sources=(yard, ok.sources[1]))
+        shows(seen, "#sources .chip", "for 40 s")
+        wait_for(lambda lost=lost: visible(seen, "#sources .card.lost") is lost, liveness)
+        assert visible(seen, "#state.bad") is lost and visible(seen, "#problems.bad") is lost
+
+
+@pytest.mark.parametrize(
+    ("alarm", "words"),
+    [("moved", "camera was moved"), ("defocused", "out of focus"), ("covered", "covered in part")],
+)
+def test_a_blind_camera_is_told_on_its_picture(alarm: str, words: str, scene: Scene, seen: Any) -> None:
+    scene.picture = jpeg(120)
+    wait_for(lambda: pixel(seen), "the picture")
+    assert not visible(seen, ".picture .band")
+    yard = changed(scene.status.sources[0], alarms=(alarm,), learning=True)
+    scene.status = make_service_status(
+        state="degraded",
+        problems=(f"source yard is not plausible: {alarm}",),
+        sources=(yard, scene.status.sources[1]),
+    )
+    shows(seen, ".picture .band", f"^{words}$")
+    assert words in texts(seen, "#sources .chip.bad") and "learning its view" in texts(seen, "#sources .chip")
+    assert visible(seen, "#state.bad")
+
+
+def test_what_the_clock_made_uncertain_is_said(scene: Scene, seen: Any) -> None:
+    door = changed(
+        scene.status.streams[0],
+        coverage=(CoverageStatus(day="2026-11-22", watched_s=0.0, gap_s={}, doubt="unsynced"),),
+        set_aside=(SetAsideStatus(day="2027-11-22", why="future", watched_s=60.0, gap_s={"stall": 2.0}),),
+    )
+    scene.status = make_service_status(streams=(door,))
+    shows(seen, ".coverage", "nothing yet watched today")
+    assert "Not certain: the clock is not synchronised" in text_of(seen, ".coverage")
+    said = "Counts for no day: 1 min 2 s dated 2027-11-22, when the clock had jumped ahead"
+    assert said in text_of(seen, ".coverage")
+
+
+def test_times_name_their_zone_and_can_be_utc(scene: Scene, seen: Any) -> None:
+    ns = 1_795_390_200_000_000_000  # 23:30 UTC on the 22nd of November
+    event = {**scene.status.last_events[0], "wall_ns": ns - 10**9}
+    scene.status = make_service_status(timezone="Europe/Berlin", wall_ns=ns, last_events=(event,))
+    shows(seen, "#facts", "00:30:00 CET")
+    assert text_of(seen, "#events .zone") == "Europe/Berlin" and "00:29:59" in text_of(seen, ".events li")
+    assert re.fullmatch(r"As of \d\d:\d\d:\d\d CES?T", text_of(seen, "#asof"))
+    assert all_of(seen, ".events time")[0].get_attribute("title") == "23 Nov 2026, 00:29:59 CET"
+    seen.execute_script(
+        """const box = document.getElementById("zone");
+        box.value = "UTC"; box.dispatchEvent(new Event("change"));"""
+    )
+    shows(seen, "#facts", "23:30:00 UTC")
+    assert text_of(seen, "#events .zone") == "UTC" and "23:29:59" in text_of(seen, ".events li")
+    seen.refresh()
+    shows(seen, "#facts", "23:30:00 UTC")  # it is remembered
+    seen.execute_script("localStorage.clear()")
 
 
 def test_text_of_the_device_is_never_taken_for_a_page(scene: Scene, seen: Any) -> None:
@@ -453,6 +581,112 @@ def test_a_link_with_the_token_leads_to_a_page_without_it(browser: Any) -> None:
         scene.stop()
 
 
+# ---- behind a proxy, in a frame
+
+
+class Prefix(ThreadingHTTPServer):
+    """A reverse proxy that has one page under each path: ``/porch/``."""
+
+    def __init__(self, pages: dict[str, int]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.forward()
+
+            def do_POST(self) -> None:
+                self.forward()
+
+            def forward(self) -> None:
+                prefix, _, rest = self.path.removeprefix("/").partition("/")
+                name, _, query = prefix.partition("?")
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                inner = http.client.HTTPConnection("127.0.0.1", pages[name], timeout=DEADLINE_S)
+                path = f"/{rest}" + (f"?{query}" if query else "")
+                inner.request(self.command, path, body, dict(self.headers) | {"Host": "localhost"})
+                answer = inner.getresponse()
+                content = answer.read()
+                self.send_response(answer.status)
+                for key, value in answer.getheaders():
+                    self.send_header(key, value)
+                self.end_headers()
+                self.wfile.write(content)
+                inner.close()
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+def test_two_devices_behind_two_paths_of_one_name(browser: Any) -> None:
+    """Each asks for its token once, and neither logs the other out."""
+    tokens = {"porch": TOKEN, "barn": TOKEN[::-1]}
+    scenes = {
+        name: Scene(make_service_status(device=name), jpeg(90), token).start()
+        for name, token in tokens.items()
+    }
+    proxy = Prefix({name: scene.port for name, scene in scenes.items()})
+    try:
+        for name, token in tokens.items():
+            browser.get(f"{proxy.url}{name}")  # without the slash that everything of it begins behind
+            box = browser.find_element("id", "token")
+            wait_for(lambda name=name: browser.current_url.endswith(f"/{name}/"), "the slash")
+            box = browser.find_element("id", "token")
+            box.send_keys(token)
+            box.submit()
+            shows(browser, "#device", name)
+            wait_for(lambda: pixel(browser), "the picture")
+        for name in tokens:
+            browser.get(f"{proxy.url}{name}/")
+            shows(browser, "#device", name)
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        for scene in scenes.values():
+            scene.stop()
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_only_a_page_that_is_named_may_show_it_in_a_frame(allowed: bool, browser: Any) -> None:
+    class Home(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b'<!doctype html><link rel="icon" href="data:,"><iframe id="frame"></iframe>')
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    home = ThreadingHTTPServer(("127.0.0.1", 0), Home)
+    threading.Thread(target=home.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{home.server_port}"
+    with Page(
+        PageSettings(port=0, frame_ancestors=(address,) if allowed else ()), make_service_status
+    ) as page:
+        browser.get(address)
+        script = "document.getElementById('frame').src = arguments[0]"
+        browser.execute_script(script, f"{page.url}?in=frame")
+        try:
+            if allowed:
+                browser.switch_to.frame("frame")
+                shows(browser, "#state", "all is well")
+            else:
+                complaint = "frame-ancestors"
+                wait_for(
+                    lambda: any(complaint in line["message"] for line in browser.get_log("browser")),
+                    complaint,
+                )
+        finally:
+            browser.switch_to.default_content()
+            home.shutdown()
+            home.server_close()
+
+
 # ---- on a phone, in the dark, for everybody
 
 
@@ -484,13 +718,28 @@ def test_nothing_sticks_out_at_any_width(size: tuple[int, int], scene: Scene, br
     assert browser.execute_script("return document.documentElement.scrollWidth") <= size[0]
 
 
+@pytest.mark.parametrize("width", [1280, 1920, 2560])
+def test_the_columns_fill_the_screen(width: int, scene: Scene, browser: Any) -> None:
+    resize_browser(browser, (width, 1080))
+    browser.get(scene.url)
+    shows(browser, "#state", "all is well")
+    left, right = browser.execute_script(
+        """const cards = [...document.querySelectorAll("main .card")];
+        const boxes = cards.map((one) => one.getBoundingClientRect()).filter((box) => box.width);
+        return [Math.min(...boxes.map((box) => box.left)), Math.max(...boxes.map((box) => box.right))]"""
+    )
+    assert left <= 30 and right >= width - 45
+    tall = browser.execute_script("return document.documentElement.scrollHeight")
+    assert width < 1900 or tall <= 1080  # what fits beside each other does not stand below
+
+
 def test_a_phone_shows_one_column_that_can_be_read_and_tapped(scene: Scene, browser: Any) -> None:
     scene.status = in_trouble()
     resize_browser(browser, PHONE, 2.0)
     browser.get(scene.url)
     shows(browser, "#state", "2 problems")
     boxes = browser.execute_script(
-        """return ["sources", "streams", "events", "sinks"].map(
+        """return ["events", "sources", "streams", "sinks", "store"].map(
           (id) => document.getElementById(id).getBoundingClientRect().toJSON())"""
     )
     assert [box["top"] for box in boxes] == sorted(box["top"] for box in boxes)
@@ -688,6 +937,8 @@ def showcase() -> ServiceStatus:
     ]
     return make_service_status(
         wall_ns=now_ns,
+        timezone="Europe/Berlin",
+        scrub=ScrubStatus(ago_s=5_400.0, bundles=3, damaged=0),
         uptime_s=1_067_410.0,
         state="degraded",
         problems=("stream hall runs on cpu, not on edgetpu: delegate_crashed",),

@@ -449,6 +449,9 @@ def test_the_time_of_the_first_sample_gives_every_record_its_wall_time(
         (("--from", "2", "--to", "0:02"), 2, "--to is not later than --from"),
         (("--start-time", "2026-05-01T22:00:00"), 2, "no ISO 8601 time with a zone"),
         (("--start-time", "yesterday"), 2, "no ISO 8601 time with a zone"),
+        (("--start-time", "9999-12-31T23:59:59-23:59"), 2, "expected a time from 1970 to 2199"),
+        (("--start-time", "0001-01-01T00:00:00+23:59"), 2, "expected a time from 1970 to 2199"),
+        (("--from", "999999999999"), 2, "later than any recording lasts"),
         (("--config", "none.toml"), 2, "none.toml"),
     ],
 )

@@ -20,6 +20,7 @@ from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord, Record, StateRecord, decode_record
 from galago_edge.store import Store, install_bundle
+from real_parts import WebhookServer
 from test_kit import TEST_KEY, accepted_here, make_bundle, trust, wav_bytes
 
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
@@ -285,3 +286,77 @@ def test_a_pipe_that_ends_is_a_stream_that_ends(root: Path) -> None:
     assert len(events(found, "hall")) == 1
     assert [r.state for r in found if isinstance(r, StateRecord)][-2:] == ["odd_byte", "ended"]
     assert last_state(found, "hall").detail["source"] == {"samples": 3 * RATE_HZ, "dropped_samples": 0}
+
+
+def test_each_webhook_and_each_program_gets_what_it_asks_for(
+    root: Path, recording: Path, pictures: Path, webhook: WebhookServer, tmp_path: Path
+) -> None:
+    script = tmp_path / "note.sh"
+    script.write_text('#!/bin/sh\necho "$GALAGO_STREAM $GALAGO_LABEL" >> "$1"\n', encoding="utf-8")
+    script.chmod(0o755)
+    config = tmp_path / "galago.toml"
+    config.write_text(
+        f"""
+        [[stream]]
+        name = "hall"
+        source = "{recording.name}"
+        [[stream]]
+        name = "door"
+        source = "{pictures.name}"
+        [[webhook]]
+        url = "{webhook.url}/all"
+        [[webhook]]
+        name = "chat"
+        url = "{webhook.url}/chat"
+        format = "slack"
+        streams = ["hall"]
+        [[webhook]]
+        name = "own"
+        url = "{webhook.url}/own"
+        labels = ["bright"]
+        body = '{{"what": "{{label}}"}}'
+        [[webhook]]
+        name = "away"
+        url = "http://127.0.0.1:1/"
+        labels = ["bright"]
+        [[program]]
+        name = "note"
+        command = ["./note.sh", "{tmp_path}/noted"]
+        """,
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [*GALAGO, "run", "--root", root, "--config", config], capture_output=True, text=True, check=True
+    )
+    waits = [line for line in done.stderr.splitlines() if "waits in the spool" in line]
+    assert len(waits) == 1 and waits[0].startswith(
+        "sink webhook.away: 1 record waits in the spool: 127.0.0.1:"
+    )
+    got = {path: [one.json() for one in webhook.accepted() if one.path == path] for path in (
+        "/events/all", "/events/chat", "/events/own"
+    )}  # fmt: skip
+    assert {record["label"] for record in got["/events/all"]} == {"low", "bright"}
+    assert [": low on hall, score " in message["text"] for message in got["/events/chat"]] == [True]
+    assert got["/events/own"] == [{"what": "bright"}]
+    noted = (tmp_path / "noted").read_text(encoding="utf-8").splitlines()
+    assert sorted(noted) == ["door bright", "hall low"]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('[webhook]\nurl = "http:///events"\n', "[webhook] url has no host"),
+        ('[[webhook]]\nname = "a"\nurl = "http://h:99999/"\n', "[webhook.a] url cannot be taken apart"),
+        ('[webhook]\nurl = "http://h/"\nbody = "{lable}"\n', "[webhook] body names {lable}"),
+        ('[program]\ncommand = "aplay x"\n', "Expected `array`, got `str`"),
+    ],
+)
+def test_a_sink_that_can_never_deliver_is_one_line_at_the_start(
+    table: str, said: str, root: Path, recording: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "galago.toml"
+    config.write_text(f'{table}[[stream]]\nname = "hall"\nsource = "{recording.name}"\n', encoding="utf-8")
+    result = galago("run", "--root", root, "--config", config)
+    assert (result.exit_code, result.stdout) == (2, "")
+    error, _ = result.stderr.splitlines()
+    assert error.startswith("Error: ") and said in error and error.endswith("[CONFIG_BAD]")

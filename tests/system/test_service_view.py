@@ -94,4 +94,4 @@ def test_a_view_that_is_none_is_refused_at_the_start(device: Device, tmp_path: P
         assert device.ends() == 2
         assert device.process.stderr is not None
         error = device.process.stderr.read().decode()
-    assert "region or mask: met 2 numbers" in error and "[CONFIG_BAD]" in error
+    assert "[[stream]] half: region: met 2 numbers" in error and "[CONFIG_BAD]" in error

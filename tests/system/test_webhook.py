@@ -150,7 +150,7 @@ def test_a_server_that_drips_is_left_after_the_timeout_too(outbox: OpenOutbox) -
             with connection:
                 while not stopping.wait(0.05):
                     try:
-                        connection.sendall(b"H" if len(tries) % 2 else b"HTTP/1.1 200 OK\r\nX: ")
+                        connection.sendall(b"H" if len(tries) % 2 else b"HTTP/1.1 103 Hints\r\nX: ")
                     except OSError:
                         break
 

@@ -259,10 +259,13 @@ def test_finish_gives_the_events_of_what_was_still_being_converted(microphone: B
 
 
 WRONG: list[tuple[str, dict[str, Any], type[Exception], str]] = [
-    ("camera", {"fps": 0}, ValueError, "fps is 0, expected above 0 and at most 1000"),
+    ("camera", {"fps": 0}, ValueError, "fps is 0, expected from 1/1000 to 1000"),
     ("camera", {"fps": "fast"}, ValueError, "fps is 'fast', expected"),
     ("camera", {"fps": "1/0"}, ValueError, "fps is '1/0', expected"),
     ("camera", {"fps": float("nan")}, ValueError, "fps is nan, expected"),
+    ("camera", {"fps": 0.0009}, ValueError, "fps is 0.0009, expected from 1/1000"),
+    ("camera", {"fps": "1e1000000000"}, ValueError, "fps is '1e1000000000', expected"),
+    ("camera", {"start_ns": 1 << 62}, ValueError, "start_ns is beyond 4611686018427387904"),
     ("camera", {"start_ns": 0.5}, TypeError, r"start_ns is 0\.5, expected an integer"),
     ("camera", {"start_ns": -1}, ValueError, "start_ns is -1, expected 0 or more"),
     ("camera", {"rate_hz": 16_000}, InputError, "for a camera, the program gives samples, 16000 a second"),
@@ -294,6 +297,8 @@ def test_a_wrong_frame_is_told_what_was_met_and_expected(camera: Bundle) -> None
             stream.feed_frame(picture(30), time_ns=6)
         with pytest.raises(ValueError, match="index is 3, expected at least 4"):
             stream.feed_frame(picture(30), time_ns=8, index=3)
+        with pytest.raises(ValueError, match="time_ns is beyond"):
+            stream.feed_frame(picture(30), time_ns=1 << 70)
         with pytest.raises(TypeError, match=r"time_ns is 1\.5, expected an integer"):
             stream.feed_frame(picture(30), time_ns=1.5)
         with pytest.raises(TypeError, match="pixels are float64"):
@@ -386,3 +391,13 @@ def test_feeding_from_emit_or_from_a_second_thread_is_refused(camera: Bundle) ->
         pass
     assert len(errors) == 4
     assert "the stream 'door' is in use by another call" in str(errors[0])
+
+
+def test_numbers_whose_times_would_not_fit_are_refused(camera: Bundle, microphone: Bundle) -> None:
+    with (
+        Stream(camera, fps=0.001) as frames,
+        pytest.raises(ValueError, match=r"index is \d+, which is \d+ s after"),
+    ):
+        frames.feed_frame(picture(30), index=1 << 61)
+    with Stream(microphone) as sound, pytest.raises(ValueError, match=r"first_sample is \d+, which is \d+ s"):
+        sound.feed_samples(np.zeros(10, np.int16), first_sample=1 << 61)

@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from galago_edge.bundle import open_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.commands.cli import main
+from galago_edge.contract.errors import CallerError
 from galago_edge.contract.findings import fail, ok
 from galago_edge.doctor import (
     Case,
@@ -31,6 +32,7 @@ from galago_edge.doctor import (
     configuration_checks,
     examine,
     machine_checks,
+    sink_checks,
     software_checks,
     source_checks,
     store_checks,
@@ -664,7 +666,6 @@ def test_a_stream_that_can_run_is_ok(tmp_path: Path, device: Path) -> None:
         ),
         ('source = "frames"\n[stream.thresholds.drak]\non = 0.9\n', "drak"),
         ('source = "frames?speed=2"\n', "unknown option"),
-        ('source = "frames"\nregion = [0.5, 0.5]\n', "met 2 numbers"),
         ('source = "pipe:-?rate=16000"\nrotate = 90\n', "are for a camera"),
     ],
 )
@@ -676,6 +677,23 @@ def test_a_stream_that_cannot_run_fails_and_says_why(
         "stream door"
     ]
     assert finding.level == "fail" and met in finding.met
+
+
+@pytest.mark.parametrize(
+    "view", ["region = [0.5, 0.5]", "mask = [[0.1, 0.1, 0.9, 0.9, 0.5, 0.5]]", "mask = [[0.5, 0.5]]"]
+)
+def test_a_view_that_is_none_is_refused_with_the_configuration(
+    tmp_path: Path, device: Path, view: str
+) -> None:
+    case = Case(device, write(tmp_path, stream=f'source = "frames"\n{view}\n'))
+    with pytest.raises(CallerError, match=r"galago.toml: \[\[stream\]\] door: (region|mask): "):
+        looked(case, configuration_checks.check_config)
+
+
+def test_a_view_through_which_nothing_is_seen_is_told(tmp_path: Path, device: Path) -> None:
+    found = streams(device, write(tmp_path, stream='source = "frames"\nmask = [[0.0, 0.0, 0.001, 1.0]]\n'))
+    finding = found[f"source {tmp_path / 'frames'}"]
+    assert finding.level == "fail" and "holds no pixel of a picture of 64 x 48" in finding.met
 
 
 def test_sources_that_are_missing_or_not_stable_are_told(tmp_path: Path, device: Path, board: Path) -> None:
@@ -773,3 +791,14 @@ def test_the_page_in_the_documents_names_every_check() -> None:
     assert [name for row in rows for name in row.replace("`", "").split()] == [
         check.name for check in own_checks()
     ]
+
+
+def test_a_label_that_a_sink_asks_for_and_no_bundle_decides_on_is_a_warning(
+    tmp_path: Path, device: Path
+) -> None:
+    table = '[[program]]\nname = "siren"\ncommand = ["sh"]\nlabels = ["bright", LABEL]\n'
+    checks = (*STORE, configuration_checks.check_config, sink_checks.check_sinks)
+    right = looked(Case(device, write(tmp_path, table.replace("LABEL", '"dark"'))), *checks)
+    assert right["program.siren"].level == "ok"
+    wrong = looked(Case(device, write(tmp_path, table.replace("LABEL", '"drak"'))), *checks)["program.siren"]
+    assert wrong.level == "warn" and "drak" in wrong.met and "bright, dark, mid" in wrong.fix

@@ -76,8 +76,8 @@ LOOSE = SINK.replace(", forbid_unknown_fields=True", "")
 
 def test_names_are_known_without_an_import(bring: Bring) -> None:
     bring("raise RuntimeError('imported')\n", "galago.sinks", "tidings", "alarm")
-    assert SINKS.names() == ("log", "mqtt", "webhook", "alarm", "tidings")
-    assert SINKS.own() == ("log", "mqtt", "webhook")
+    assert SINKS.names() == ("log", "mqtt", "program", "webhook", "alarm", "tidings")
+    assert SINKS.own() == ("log", "mqtt", "program", "webhook")
 
 
 def test_what_is_brought_is_found_by_its_name(bring: Bring) -> None:

@@ -22,6 +22,7 @@ from galago_edge.contract.manifest import Label, Manifest
 from galago_edge.contract.settings import SamplesSettings
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Notice, Span, WindowSeen, samples_to_ns
 from galago_edge.decision import ONE
+from galago_edge.host.time_zone import TimeZone
 from galago_edge.recording import SampleCollector, SampleFolder
 from galago_edge.recording.sample_layout import CONTEXT, class_folder, look, read_stem
 from real_parts import small_disk
@@ -130,6 +131,23 @@ SURE = q16(0.02, 0.9, 0.08)
 OTHER = q16(0.02, 0.08, 0.9)
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_samples_are_for_user_and_group_whatever_the_umask(
+    tmp_path: Path, bench: Callable[..., Bench], umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        one = bench(tmp_path / "var" / "samples")
+        one.see(UNSURE)
+        one.settled()
+    finally:
+        os.umask(before)
+    paths = [tmp_path / "var", *(tmp_path / "var").rglob("*")]
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o640}
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o750}
+    assert len(one.kept()) == 1
+
+
 def test_a_window_whose_best_two_scores_are_close_is_kept_with_all_that_was_decided(
     bench: Callable[..., Bench],
 ) -> None:
@@ -140,7 +158,7 @@ def test_a_window_whose_best_two_scores_are_close_is_kept_with_all_that_was_deci
     assert (status["kept"], status["by_trigger"], status["by_label"]) == (1, {"uncertain": 1}, {"cat": 1})
     (sample,) = one.kept()
     assert sample.parent == one.root / "pets" / "cat" and sample.suffix == ".png"
-    assert read_stem(sample.stem)
+    assert read_stem(sample.stem, TimeZone())
     assert np.array_equal(cv2.imread(str(sample)), picture(1))  # every pixel as the model got it
     (about,) = one.sidecars()
     assert about["file"] == f"cat/{sample.name}" and about["trigger"] == "uncertain"
@@ -316,7 +334,7 @@ def test_a_wall_clock_that_jumps_by_a_year_gives_no_second_quota_for_a_day(
     one.settled()
     days: dict[str, int] = {}
     for path in one.kept():
-        named = read_stem(path.stem)
+        named = read_stem(path.stem, TimeZone())
         assert named is not None
         days[named.day] = days.get(named.day, 0) + 1
     assert sorted(days.values()) == [2, 2, 2, 2]
@@ -512,7 +530,7 @@ def test_strange_files_in_the_folder_are_counted_and_left_alone(
         for entry in [*root.rglob("*"), *context.iterdir()]
         if entry.is_file() and not entry.is_symlink() and entry.parent != context
     ) + sum(path.stat().st_size for path in context.iterdir())
-    assert status["bytes"] == on_disk == look(root).total_bytes
+    assert status["bytes"] == on_disk == look(root, TimeZone()).total_bytes
 
 
 def test_a_sample_that_a_human_sorts_into_another_class_counts_there(bench: Callable[..., Bench]) -> None:
@@ -631,7 +649,7 @@ def test_two_streams_share_one_budget_and_keep_their_bundles_apart(tmp_path: Pat
     folder.close(60.0)
     assert folder.status()["kept"] == 2
     assert {path.name for path in tmp_path.iterdir()} == {"pets", "sounds"}
-    assert folder.status()["bytes"] == look(tmp_path).total_bytes
+    assert folder.status()["bytes"] == look(tmp_path, TimeZone()).total_bytes
 
 
 def test_nothing_is_made_before_the_first_sample_and_closing_twice_does_no_harm(

@@ -19,6 +19,7 @@ from galago_edge.contract.settings import StreamSettings
 from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
 from galago_edge.service.build import Build
 from galago_edge.service.coverage import Coverage
+from galago_edge.service.day_clock import DayClock
 from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.prepared_stream import build_of
 from galago_edge.service.slots import RecordingSlots
@@ -129,7 +130,8 @@ class Walk:
 
 
 def coverage() -> Coverage:
-    return Coverage(lambda: 20_000 * 86_400 * NS_PER_S + 43_200 * NS_PER_S)
+    noon_ns = 20_700 * 86_400 * NS_PER_S + 43_200 * NS_PER_S
+    return Coverage(DayClock(wall_ns=lambda: noon_ns, synced=lambda: True))
 
 
 @pytest.fixture
@@ -144,6 +146,19 @@ def test_what_nobody_watched_before_this_process_is_a_gap(bundles: list[Path]) -
     assert (gap.from_ns, gap.to_ns, gap.cause) == (-4 * NS_PER_S, 0, "restart")
     (day,) = live.coverage.status()
     assert day.gap_s == {"restart": 4.0}
+
+
+def test_a_day_that_a_clock_had_named_ahead_of_time_is_taken_back_in_a_record(bundles: list[Path]) -> None:
+    wall_ns = 20_700 * 86_400 * NS_PER_S + 43_200 * NS_PER_S
+    clock = DayClock(wall_ns=lambda: wall_ns, synced=lambda: True)
+    walk = Walk(LiveStream(build(bundles[0]), Coverage(clock)))
+    wall_ns += 365 * 86_400 * NS_PER_S
+    walk.frames("dark", 6)
+    wall_ns -= 365 * 86_400 * NS_PER_S
+    walk.frames("dark", 2)
+    (told,) = [r for r in walk.records if isinstance(r, StateRecord) and r.subject == "coverage"]
+    assert (told.state, told.index) == ("set_aside", 6)
+    assert told.detail == {"day": "2027-09-04", "why": "future", "watched_ns": 5 * STEP_NS, "gap_ns": 0}
 
 
 def test_a_new_bundle_takes_over_between_two_windows_and_no_event_is_lost_or_doubled(

@@ -25,7 +25,8 @@ import galago_edge
 from galago_edge.contract.errors import CallerError, DeviceError, LinkError, Reason
 from galago_edge.contract.settings import PageSettings
 from galago_edge.contract.status import ServiceStatus
-from galago_edge.service.page import Page
+from galago_edge.service.page import Page, doorkeeper
+from galago_edge.service.page.doorkeeper import Doorkeeper
 from test_kit import make_service_status
 
 DEADLINE_S = 30.0
@@ -275,13 +276,17 @@ def test_a_token_that_can_be_guessed_or_not_be_sent_is_refused(token: str) -> No
 # ---- who may see it with a token
 
 
+def cookie_name(page: Page, token: str = TOKEN) -> str:
+    return ask(page, f"/?token={token}").headers["set-cookie"].partition("=")[0]
+
+
 @pytest.mark.parametrize("path", ["/api/status", "/metrics", "/preview/door.jpg", "/nothing"])
 def test_without_the_token_nothing_is_told(path: str, locked: Page) -> None:
     for headers in (
         {},
         {"Authorization": "Bearer wrong-horse-battery"},
         {"Authorization": f"Basic {TOKEN}"},
-        {"Cookie": f"galago_{locked.port}={TOKEN}"},
+        {"Cookie": f"{cookie_name(locked)}={TOKEN}"},
         {"Cookie": 'a"b,;=; galago'},
     ):
         answer = ask(locked, path, **headers)
@@ -311,14 +316,63 @@ def test_a_browser_gives_the_token_once_and_then_has_a_cookie(way: str, locked: 
 
 
 def test_a_new_token_ends_all_cookies(serve: Serve) -> None:
-    def cookie_of(page: Page, token: str) -> str:
-        return ask(page, f"/?token={token}").headers["set-cookie"].partition(";")[0].partition("=")[2]
-
     first = serve(token=TOKEN)
     second = serve(token=TOKEN[::-1])
-    cookie = cookie_of(first, TOKEN)
-    assert ask(first, "/api/status", Cookie=f"galago_{first.port}={cookie}").status == 200
-    assert ask(second, "/api/status", Cookie=f"galago_{second.port}={cookie}").status == 401
+    cookie = ask(first, f"/?token={TOKEN}").headers["set-cookie"].partition(";")[0].partition("=")[2]
+    assert ask(first, "/api/status", Cookie=f"{cookie_name(first)}={cookie}").status == 200
+    for name in (cookie_name(first), cookie_name(second, TOKEN[::-1])):
+        assert ask(second, "/api/status", Cookie=f"{name}={cookie}").status == 401
+
+
+def test_no_page_asks_for_an_icon_beside_it(locked: Page) -> None:
+    """Behind a path of a proxy, ``/favicon.ico`` is somebody else's."""
+    cookie = ask(locked, f"/?token={TOKEN}")
+    given = cookie.headers["set-cookie"].partition(";")[0]
+    for page in (cookie, ask(locked, "/"), ask(locked, "/", Cookie=given)):
+        assert b'<link rel="icon" href="data:' in page.body
+
+
+def test_two_devices_behind_one_name_do_not_log_each_other_out(serve: Serve) -> None:
+    """Through a tunnel both are localhost:8390 to the browser: the second login must leave the first."""
+    porch, barn = serve(token=TOKEN), serve(token=TOKEN[::-1])
+    jar: dict[str, str] = {}
+    for page, token in ((porch, TOKEN), (barn, TOKEN[::-1])):
+        name, _, value = ask(page, f"/?token={token}").headers["set-cookie"].partition(";")[0].partition("=")
+        jar[name] = value
+    cookies = "; ".join(f"{name}={value}" for name, value in jar.items())
+    assert ask(porch, "/api/status", Cookie=cookies).status == 200
+    assert ask(barn, "/api/status", Cookie=cookies).status == 200
+
+
+# ---- who may show it in a frame
+
+
+def test_pages_that_may_show_it_in_a_frame_are_named_and_no_others(serve: Serve) -> None:
+    page = serve(frame_ancestors=("'self'", "https://home.example:8123", "http://*.lan"))
+    headers = ask(page, "/").headers
+    policy = headers["content-security-policy"]
+    assert policy.endswith("; frame-ancestors 'self' https://home.example:8123 http://*.lan")
+    assert "x-frame-options" not in headers  # older than lists, and stronger
+
+
+@pytest.mark.parametrize(
+    "ancestor",
+    [
+        "*",
+        "'none'",
+        "https:",
+        "home.example",
+        "https://a b",
+        "https://a;script-src *",
+        "https://a,b",
+        "",
+        "self",
+    ],
+)
+def test_what_a_browser_would_not_take_for_a_page_is_refused(ancestor: str) -> None:
+    with pytest.raises(CallerError, match="frame_ancestors") as caught:
+        Page(PageSettings(frame_ancestors=(ancestor,)), make_service_status)
+    assert caught.value.reason is Reason.CONFIG_BAD
 
 
 @pytest.mark.parametrize(
@@ -327,7 +381,7 @@ def test_a_new_token_ends_all_cookies(serve: Serve) -> None:
 def test_a_wrong_token_in_the_form_is_asked_for_again(body: str, locked: Page) -> None:
     answer = ask(locked, "/login", method="POST", body=body)
     assert answer.status == 401 and b"not the token" in answer.body and "set-cookie" not in answer.headers
-    assert b"<script" not in answer.body
+    assert answer.body.count(b"<script") == 1  # the page's own
 
 
 @pytest.mark.parametrize("query", ["token=wrong", "token=" + "%00" * 40, "&" * 100 + "a=1&" * 100])
@@ -509,3 +563,138 @@ def test_a_clock_set_back_does_not_end_the_search_for_idle_connections(page: Pag
         return bool(page._server.next_channel_cleanup < time.time() + 3_600)
 
     wait_until(soon)
+
+
+# ---- connections that never finish asking
+
+
+def connected(page: Page) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", page.port), timeout=DEADLINE_S)
+
+
+class Drip:
+    """Many connections that send one byte after another, and begin again when they are closed."""
+
+    def __init__(self, page: Page, number: int) -> None:
+        self._page = page
+        self._open = [connected(page) for _ in range(number)]
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.closed = 0
+
+    def __enter__(self) -> Drip:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        for one in self._open:
+            one.close()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(0.02):
+            for place, one in enumerate(self._open):
+                try:
+                    one.send(b"x")
+                except OSError:
+                    one.close()
+                    self.closed += 1
+                    self._open[place] = connected(self._page)
+
+
+@pytest.mark.parametrize("number", [80, 300])
+def test_eighty_dripping_connections_do_not_keep_a_user_out(number: int, page: Page) -> None:
+    """All come from one address, as behind a proxy on this device."""
+    with Drip(page, number) as drip:
+        for _ in range(5):
+            assert ask(page, "/").status == 200 and ask(page, "/api/status").status == 200
+        wait_until(lambda: drip.closed > 20)
+        assert ask(page, "/api/status").status == 200
+
+
+def test_a_request_that_drips_is_closed_after_its_time_and_one_that_came_in_pieces_is_answered(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorkeeper, "REQUEST_S", 0.5)
+    with connected(page) as slow, connected(page) as dripping:
+        for piece in (b"GET /api/status HT", b"TP/1.1\r\nHost: local", b"host\r\n\r\n"):
+            slow.sendall(piece)
+            time.sleep(0.05)
+        assert slow.recv(100).startswith(b"HTTP/1.1 200")
+        dripping.settimeout(0.05)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            while time.monotonic() - began < DEADLINE_S:
+                dripping.send(b"x")
+                with contextlib.suppress(TimeoutError):
+                    if dripping.recv(100) == b"":
+                        break
+        assert time.monotonic() - began < DEADLINE_S
+
+
+class Channel:
+    """A connection as waitress has it."""
+
+    def __init__(self, address: str) -> None:
+        self.addr = (address, 50_000)
+        self.request: object | None = None
+        self.requests: list[object] = []
+        self.will_close = False
+
+
+def come(door: Doorkeeper, address: str, number: int = 1) -> list[Channel]:
+    found = [Channel(address) for _ in range(number)]
+    for channel in found:
+        door.came(channel)
+    return found
+
+
+def test_one_address_has_so_many_connections_and_its_oldest_goes() -> None:
+    door = Doorkeeper(clock_s=iter(range(1_000)).__next__)
+    (friend,) = come(door, "192.168.1.20")
+    crowd = come(door, "192.168.1.66", doorkeeper.PER_ADDRESS)
+    assert not any(one.will_close for one in crowd)
+    crowd[0].requests = [object()]  # it is being answered
+    come(door, "192.168.1.66")
+    assert [one.will_close for one in crowd[:3]] == [False, True, False] and not friend.will_close
+
+
+def test_when_all_places_are_taken_the_largest_crowd_gives_one_up() -> None:
+    door = Doorkeeper(clock_s=iter(range(1_000)).__next__)
+    friends = come(door, "192.168.1.20", 3)
+    crowd = come(door, "127.0.0.1", doorkeeper.CONNECTIONS - 3)  # a proxy: no limit of its own
+    come(door, "192.168.1.21")
+    assert [one.will_close for one in crowd[:2]] == [True, False]
+    assert not any(one.will_close for one in friends)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.168.1.5", "192.168.1.5", True),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+    ],
+)
+def test_an_address_of_ipv6_is_its_network(one: str, other: str, same: bool) -> None:
+    door = Doorkeeper()
+    first = come(door, one)[0]
+    come(door, other, doorkeeper.PER_ADDRESS)
+    assert first.will_close is same
+
+
+def test_who_asks_and_waits_is_sent_away_later_than_who_never_finishes_asking() -> None:
+    now = 0.0
+    door = Doorkeeper(clock_s=lambda: now)
+    asked, dripping = come(door, "192.168.1.5", 2)
+    door.heard(asked)
+    dripping.request = object()
+    door.heard(dripping)
+    now = doorkeeper.REQUEST_S
+    door.look()
+    assert (asked.will_close, dripping.will_close) == (False, True)
+    now = doorkeeper.IDLE_S
+    door.look()
+    assert asked.will_close

@@ -24,8 +24,8 @@ class Clock:
     def __init__(self) -> None:
         self.s = 100.0
 
-    def __call__(self) -> float:
-        return self.s
+    def __call__(self) -> int:
+        return round(self.s * 1e9)
 
 
 def install(root: Path, version: int, name: str = "levels") -> str:
@@ -48,7 +48,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def loaded(root: Path, clock: Clock | None = None) -> LiveSlots:
-    found = LiveSlots(root, clock_s=clock or Clock())
+    found = LiveSlots(root, clock_ns=clock or Clock())
     found.load()
     return found
 
@@ -384,7 +384,7 @@ def test_what_no_stream_runs_is_neither_loaded_nor_counted(root: Path) -> None:
         )
         install_bundle(Store(root), open_bundle(path), Store(root).trusted(), lambda copy: {})
     for _ in range(5):
-        slots = LiveSlots(root, used=["levels"], clock_s=Clock())
+        slots = LiveSlots(root, used=["levels"], clock_ns=Clock())
         slots.load()
         slots.refresh()
         assert slots.names() == ["levels"]

@@ -79,8 +79,8 @@ def test_a_trial_says_how_far_it_is_and_what_it_lacks() -> None:
     )
     assert "trial" not in service_lines(make_service_status())
     assert service_lines(make_service_status(trials=(trial,)))["trial"] == [
-        "digits 1.5.0: judging, 12 inferences (20 needed), 32 s of 120 s with something to see or hear, "
-        "p99 8.2 ms, 1 load left",
+        "digits 1.5.0: judging on door, 12 inferences (20 needed), 32 s of 120 s with something to see or "
+        "hear, p99 8.2 ms, 1 boot attempt left",
         "  could not commit digits: No space left on device [NO_SPACE]",
     ]
 

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import galago_edge.intake
 from galago_edge.contract.settings import LimitsSettings
 from galago_edge.contract.streams import NS_PER_S, Gap
 from galago_edge.service import service
 from galago_edge.service.coverage import Coverage
+from galago_edge.service.day_clock import DayClock
 from galago_edge.service.handover import (
     ALIVE_FILE,
     COVERAGE_FILE,
@@ -36,7 +35,7 @@ from galago_edge.service.watchdog import Hang, SourceProgress, StreamProgress, W
 from real_parts import missing_part
 
 DAY_S = 86_400
-NOON = (20_000 * DAY_S + DAY_S // 2) * NS_PER_S  # 2024-10-04
+NOON = (20_700 * DAY_S + DAY_S // 2) * NS_PER_S  # 2026-09-04
 
 # ---- systemd
 
@@ -118,126 +117,15 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     assert not complaints
 
 
-# ---- coverage
-
-
-def gaps_of(coverage: Coverage) -> dict[str, float]:
-    (day,) = coverage.status()
-    return day.gap_s
-
-
-def test_a_day_is_what_was_watched_and_the_gaps_by_cause() -> None:
-    coverage = Coverage(lambda: NOON)
-    coverage.gap(Gap(0, 2 * NS_PER_S, "connecting"))
-    coverage.watched(10 * NS_PER_S)
-    coverage.gap(Gap(10 * NS_PER_S, 13 * NS_PER_S, "disconnect"))
-    coverage.watched(20 * NS_PER_S)
-    coverage.gap(Gap(20 * NS_PER_S, 21 * NS_PER_S, "disconnect"))
-    (day,) = coverage.status()
-    assert (day.day, day.watched_s) == ("2024-10-04", 15.0)
-    assert day.gap_s == {"connecting": 2.0, "disconnect": 4.0}
-
-
-def test_what_is_missing_now_is_shown_before_the_gap_is_told() -> None:
-    coverage = Coverage(lambda: NOON)
-    coverage.watched(5 * NS_PER_S)
-    (day,) = coverage.status(missing_s=3.0)
-    assert (day.watched_s, day.gap_s) == (5.0, {"ongoing": 3.0})
-    assert gaps_of(coverage) == {}
-
-
-def test_time_before_the_start_counts_as_the_gap_that_it_is() -> None:
-    coverage = Coverage(lambda: NOON)
-    coverage.gap(Gap(-7 * NS_PER_S, 0, "restart"))
-    assert gaps_of(coverage) == {"restart": 7.0}
-
-
-@pytest.mark.parametrize("from_s", [0, 3, 5])
-def test_what_was_watched_already_is_no_gap_as_well(from_s: int) -> None:
-    coverage = Coverage(lambda: NOON)
-    coverage.watched(5 * NS_PER_S)
-    coverage.gap(Gap(from_s * NS_PER_S, 7 * NS_PER_S, "drop"))
-    (day,) = coverage.status()
-    assert (day.watched_s, day.gap_s) == (5.0, {"drop": 2.0})
-
-
-def test_a_gap_over_midnight_belongs_to_both_days() -> None:
-    midnight = NOON + DAY_S // 2 * NS_PER_S
-    coverage = Coverage(lambda: midnight + 60 * NS_PER_S)
-    coverage.gap(Gap(0, 100 * NS_PER_S, "disconnect"))
-    assert [(day.day, day.gap_s) for day in coverage.status()] == [
-        ("2024-10-04", {"disconnect": 40.0}),
-        ("2024-10-05", {"disconnect": 60.0}),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("after_ns", "length_ns", "days"),
-    [
-        (0, 1, {"2024-10-04": 1}),
-        (1, 1, {"2024-10-05": 1}),
-        (1, 2, {"2024-10-04": 1, "2024-10-05": 1}),
-        (2, 2, {"2024-10-05": 2}),
-        (0, DAY_S * NS_PER_S + 1, {"2024-10-03": 1, "2024-10-04": DAY_S * NS_PER_S}),
-    ],
-)
-def test_a_day_ends_at_midnight_to_the_nanosecond(
-    after_ns: int, length_ns: int, days: dict[str, int]
-) -> None:
-    midnight = NOON + DAY_S // 2 * NS_PER_S
-    watched, missed = (Coverage(lambda: midnight + after_ns) for _ in range(2))
-    watched.watched(length_ns)
-    missed.gap(Gap(0, length_ns, "drop"))
-    assert {name: day.watched_ns for name, day in watched.days().items()} == days
-    assert {name: day.gap_ns for name, day in missed.days().items()} == {
-        name: {"drop": share} for name, share in days.items()
-    }
-
-
-@pytest.mark.parametrize("jump_s", [366 * DAY_S, -366 * DAY_S, -60 * 366 * DAY_S])
-def test_a_clock_that_jumps_loses_no_second_of_the_sums(jump_s: int) -> None:
-    wall = NOON
-    coverage = Coverage(lambda: wall)
-    coverage.watched(10 * NS_PER_S)
-    wall += jump_s * NS_PER_S
-    coverage.watched(20 * NS_PER_S)
-    assert sum(day.watched_s for day in coverage.status()) == 20.0
-
-
-def test_only_some_days_are_kept() -> None:
-    wall = NOON
-    coverage = Coverage(lambda: wall)
-    for number in range(1, 40):
-        wall = NOON + number * DAY_S * NS_PER_S
-        coverage.watched(number * NS_PER_S)
-    assert len(coverage.status()) == 8
-    assert coverage.status()[-1].day == "2024-11-12"
-
-
-@given(
-    st.lists(
-        st.tuples(st.booleans(), st.integers(0, 10**12), st.integers(0, 3 * DAY_S * NS_PER_S)), max_size=20
-    )
-)
-def test_watched_and_gaps_are_the_whole_time_to_the_nanosecond(steps: list[tuple[bool, int, int]]) -> None:
-    coverage = Coverage(lambda: NOON)
-    end = 0
-    for is_gap, before, length in steps:
-        if is_gap:
-            coverage.gap(Gap(end + before, end + before + length, "drop"))
-        else:
-            coverage.watched(end + before + length)
-        end += before + length
-    days = coverage.days().values()
-    if len(days) < 8:
-        assert sum(day.watched_ns + sum(day.gap_ns.values()) for day in days) == end == coverage.end_ns
+# ---- what the next process must know
 
 
 def test_coverage_goes_on_in_the_next_process(tmp_path: Path) -> None:
-    coverage = Coverage(lambda: NOON)
+    clock = DayClock(wall_ns=lambda: NOON, synced=lambda: True)
+    coverage = Coverage(clock)
     coverage.watched(5 * NS_PER_S)
     write_coverage(tmp_path, {"door": coverage.days()})
-    again = Coverage(lambda: NOON, read_coverage(tmp_path)["door"])
+    again = Coverage(clock, read_coverage(tmp_path)["door"])
     again.gap(Gap(-NS_PER_S, 0, "restart"))
     again.watched(NS_PER_S)
     (day,) = again.status()

@@ -32,7 +32,7 @@ class Cursor:
 
 def consumer(cursor: Cursor | None = None) -> Consumer:
     faked: Any = cursor or Cursor()
-    return Consumer("mqtt", ("event", "gap"), faked)
+    return Consumer("mqtt", {1, 3}, faked)
 
 
 def hand_out(books: Consumer, seq: int, *, lost: int = 0, told: int = 0) -> int:
@@ -69,10 +69,6 @@ def test_a_receiver_that_was_here_goes_on_where_it_stood() -> None:
     assert books.progress() == CursorPosition(77, 10, 5)
     books.save()
     assert cursor.saved == []  # the file says so already
-
-
-def test_it_wants_the_kinds_that_it_was_asked_for() -> None:
-    assert consumer().wants == {1, 3}
 
 
 # ---- deliveries

@@ -11,6 +11,7 @@ import pytest
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.records import GapRecord, Record, decode_record, encode_record
+from galago_edge.host.file_replacement import Durable, replacement
 from galago_edge.host.wall_clock import clock_synced
 from galago_edge.sinks import JsonlSink, open_jsonl
 
@@ -103,6 +104,28 @@ def test_a_folder_that_does_not_exist_is_one_error(tmp_path: Path) -> None:
         pass
     assert caught.value.reason is Reason.IO
     assert "events.jsonl" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["none/events.jsonl", "n" * 300, "n" * 245])
+def test_an_error_names_the_file_that_was_asked_for(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with pytest.raises(LinkError) as caught, open_jsonl(path):
+        raise AssertionError("not reached")
+    assert str(path) in str(caught.value) and ".part" not in str(caught.value)
+
+
+@pytest.mark.parametrize("gone", ["folder", "target"])
+def test_an_error_of_a_replacement_names_the_file_that_was_asked_for(gone: str, tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file"
+    path.parent.mkdir()
+    with pytest.raises(OSError, match="file") as caught, replacement(path, durable=Durable.NO) as new:
+        if gone == "folder":
+            path.parent.rmdir()
+            new.write_bytes(b"x")
+        new.write_bytes(b"x")
+        path.mkdir()
+    assert caught.value.filename == str(path) and ".part" not in str(caught.value)
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_nobody_reading_is_not_an_error_of_the_disk() -> None:

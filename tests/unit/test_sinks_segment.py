@@ -17,7 +17,7 @@ FIRST = 100
 
 
 def record(seq: int, kind: int = 1, line: bytes = b'{"n":1}\n') -> StoredRecord:
-    return StoredRecord(seq, 7, 3, 1_000 + seq, kind, True, line)
+    return StoredRecord(seq, 7, 3, 1_000 + seq, kind, True, line, kind)
 
 
 def made(folder: Path, disk: Disk | None = None) -> Segment:
@@ -28,7 +28,7 @@ def made(folder: Path, disk: Disk | None = None) -> Segment:
 
 def loaded(folder: Path) -> Segment:
     segment = Segment(Disk(), folder, FIRST)
-    segment.load()
+    segment.load(lambda record: record.kind)
     return segment
 
 
@@ -39,7 +39,7 @@ def written(folder: Path, data: bytes) -> Segment:
 
 def held(segment: Segment) -> list[int]:
     """Kinds from the first record on; 0 is a damaged one."""
-    return list(segment.kinds)
+    return list(segment.sorts)
 
 
 def test_a_segment_is_named_by_its_first_record_and_knows_where_each_lies(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_blocks_that_cannot_be_read_cost_the_records_that_lie_there(tmp_path: Pa
     disk = BadDisk()
     disk.bad_blocks = {1}
     segment = Segment(disk, tmp_path, FIRST)
-    segment.load()
+    segment.load(lambda record: record.kind)
     assert held(segment) == [1, DAMAGED, 1]
     assert segment.read(102) == record(102, 1, line)
     disk.bad_blocks = {2}
@@ -199,7 +199,7 @@ def test_blocks_that_cannot_be_read_cost_the_records_that_lie_there(tmp_path: Pa
         segment.read(102)
     segment.close()
     with pytest.raises(OSError):
-        Segment(disk, tmp_path, FIRST).load()
+        Segment(disk, tmp_path, FIRST).load(lambda record: record.kind)
 
 
 def test_only_segments_are_found_in_their_folder_in_order(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import BusyError, Reason
 from galago_edge.sinks import memory_tail
-from galago_edge.sinks import spool as spool_module
 from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.disk import Disk
@@ -38,9 +37,16 @@ class Time:
         self.s = 1_000.0
         self.wall_ns = 1_700_000_000 * 10**9
         self.synced = True
+        self.boot = 1
 
     def clocks(self) -> Clocks:
-        return Clocks(lambda: self.s, lambda: int(self.s * 1e9), lambda: self.wall_ns, lambda: self.synced)
+        return Clocks(
+            lambda: self.s,
+            lambda: int(self.s * 1e9),
+            lambda: self.wall_ns,
+            lambda: self.synced,
+            lambda: self.boot,
+        )
 
 
 class FullDisk(Disk):
@@ -867,15 +873,13 @@ def test_a_record_from_before_the_clock_was_right_is_delivered_with_the_right_ti
     assert list(corrected) == ["n", "key", "wall_corrected_ns"]
 
 
-def test_a_record_of_an_earlier_boot_is_not_given_a_time_that_nobody_knows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spool_module, "boot_number", lambda: 1)
-    spool = opened(tmp_path)
+def test_a_record_of_an_earlier_boot_is_not_given_a_time_that_nobody_knows(tmp_path: Path) -> None:
+    time = Time()
+    spool = opened(tmp_path, time=time)
     spool.append([Entry("event", b'{"n":0}\n', synced=False)])
     killed(spool)
-    monkeypatch.setattr(spool_module, "boot_number", lambda: 2)
-    assert "wall_corrected_ns" not in json.loads(take(opened(tmp_path))[0].line)
+    time.boot = 2
+    assert "wall_corrected_ns" not in json.loads(take(opened(tmp_path, time=time))[0].line)
 
 
 # any history

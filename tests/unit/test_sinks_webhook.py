@@ -44,7 +44,7 @@ class Server:
                 owner.requests.append((self.path, dict(self.headers.items()), body))
                 place = min(len(owner.requests), len(owner.script)) - 1
                 status, headers, length = owner.script[place]
-                self.send_response(status)
+                self.send_response_only(status)
                 for name, value in ({"Content-Length": str(length)} | headers).items():
                     self.send_header(name, value)
                 self.end_headers()
@@ -246,10 +246,13 @@ def test_each_record_has_five_tries_of_its_own(spool: Spool) -> None:
 
 @pytest.mark.parametrize(
     ("header", "rests"),
-    [("0", []), ("7", [7.0]), ("300", [300.0]), ("301", [300.0]), ("9" * 30, [300.0])]
-    + [(odd, []) for odd in ("", "-1", "1.5", "1e3", "soon", "Fri, 31 Dec 2027 23:59:59 GMT", "\xb2")],
+    [("0", []), ("7", [7.0]), ("300", [300.0]), ("301", [300.0]), ("9" * 400, [300.0])]
+    + [("1.5", [1.5]), ("0.25", [0.25]), (".5", [0.5]), ("2.", [2.0])]
+    + [("Fri, 31 Dec 2027 23:59:59 GMT", [300.0]), ("Thu, 31 Dec 1998 23:59:59 GMT", [])]
+    + [("Thu, 01 Jan 2009 00:00:45 GMT", [45.0]), ("Thursday, 01-Jan-09 00:00:45 GMT", [45.0])]
+    + [(odd, []) for odd in ("", "-1", "1e3", "nan", "inf", "soon", "31 Feb 2009", "\xb2")],
 )
-def test_a_server_may_ask_for_a_pause_in_whole_seconds_up_to_five_minutes(
+def test_a_server_may_ask_for_a_pause_in_seconds_or_until_a_date_by_its_own_clock_up_to_five_minutes(
     header: str, rests: list[float], spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rested: list[float] = []
@@ -260,7 +263,8 @@ def test_a_server_may_ask_for_a_pause_in_whole_seconds_up_to_five_minutes(
         waiting(sender, 0.0)
 
     monkeypatch.setattr(WebhookSender, "_rest", rest)
-    script = ((503, {"Retry-After": header}, 0), (200, {}, 0))
+    clock = {"Date": "Thu, 01 Jan 2009 00:00:00 GMT"}  # years from what the clock here says
+    script = ((503, clock | {"Retry-After": header}, 0), (200, {}, 0))
     with Server(*script).running() as server, sending(spool, server.url) as sender:
         delivered(sender, 1)
         # the last one is the sender's own, which follows every fault
@@ -288,9 +292,9 @@ def test_pauses_between_tries_start_over_after_a_success(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"url": "http://:80/"}, "url needs a host"),
+        ({"url": "http://:80/"}, "url has no host"),
         ({"url": "http://user@127.0.0.1/"}, "takes no password"),
-        ({"url": "http://127.0.0.1:port/"}, "url is not one"),
+        ({"url": "http://127.0.0.1:port/"}, "url cannot be taken apart"),
         ({"url": "http://127.0.0.1/", "headers": {"X": "\u20ac"}}, "headers: "),
         ({"url": "http://127.0.0.1/", "headers": {"": "1"}}, "headers: "),
         (

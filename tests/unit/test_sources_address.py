@@ -218,8 +218,25 @@ def test_what_is_live_is_no_recording(text: str) -> None:
     assert caught.value.reason is Reason.CONFIG_BAD
 
 
-@pytest.mark.parametrize("fps", ["0", "1e-300", "1/1001", "1001"])
+@pytest.mark.parametrize(
+    "fps", ["0", "1e-300", "1/1001", "1001", "1/0", "nan", "inf", "-1", "1e3", "1e1000000000", "\u0661"]
+)
 def test_a_frame_rate_whose_times_would_fit_nothing_is_refused(fps: str, tmp_path: Path) -> None:
     with pytest.raises(CallerError) as caught:
         parse_source(f"{tmp_path}?fps={fps}")
     assert caught.value.reason is Reason.CONFIG_BAD
+
+
+@pytest.mark.parametrize("text", ["", "?", "?fps=5"])
+def test_nothing_is_no_source(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CallerError, match="the source is empty") as caught:
+        parse_source(text)
+    assert caught.value.reason is Reason.CONFIG_BAD
+
+
+def test_options_may_be_longer_than_a_name_of_a_file(tmp_path: Path) -> None:
+    shapes = ";".join(["0,0,0.5,0.5"] * 1_000)
+    assert len(parse_source(f"{tmp_path}?mask={shapes}").options["mask"]) == 1_000
+    with pytest.raises(LinkError, match="does not exist"):
+        parse_source("x" * 5_000)

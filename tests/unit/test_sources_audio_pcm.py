@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from galago_edge.contract.errors import CallerError, GalagoError, InputError, Re
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.contract.streams import AudioBlock, Gap, Item, Notice
 from galago_edge.sources import AudioFile, open_source, read_audio
+from galago_edge.sources.pcm_header import PcmLayout, read_header
 from real_parts.media import ffmpeg
 
 RATE_HZ = 16_000
@@ -194,6 +196,124 @@ def test_a_header_that_contradicts_itself_is_refused(
     path.write_bytes(b"RIFF" + bytes(4) + head + b"data" + struct.pack("<I", 100) + bytes(100))
     with pytest.raises(InputError, match=message):
         AudioFile(path, RATE_HZ)
+
+
+def riff(*chunks: tuple[bytes, bytes], tag: int = 1, bits: int = 16, more: bytes = b"") -> bytes:
+    """A WAV of one channel with these chunks behind its format."""
+    width = bits // 8
+    fmt = struct.pack("<HHIIHH", tag, 1, RATE_HZ, width * RATE_HZ, width, bits) + more
+    body = b"".join(
+        name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+        for name, data in ((b"fmt ", fmt), *chunks)
+    )
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WAVE" + body
+
+
+def told(items: list[Item]) -> list[tuple[str, dict[str, object]]]:
+    return [(item.state, item.detail) for item in items if isinstance(item, Notice)]
+
+
+def test_samples_behind_a_length_that_was_never_brought_up_to_date_are_decided_and_told(
+    tmp_path: Path,
+) -> None:
+    """A recorder writes its header anew each minute, and is killed."""
+    samples = noise(3 * RATE_HZ)
+    data = bytearray(riff((b"data", samples.tobytes())))
+    struct.pack_into("<I", data, data.index(b"data") + 4, 2 * RATE_HZ)
+    (tmp_path / "a.wav").write_bytes(data)
+    items, error = walk(AudioFile(tmp_path / "a.wav", RATE_HZ))
+    assert error is None
+    np.testing.assert_array_equal(samples_of(items), samples[:, 0])
+    assert told(items) == [("unfinished", {"frames": 3 * RATE_HZ, "promised_frames": RATE_HZ})]
+
+
+def test_a_second_data_chunk_is_told(tmp_path: Path) -> None:
+    samples = noise(2 * RATE_HZ)
+    halves = samples[:RATE_HZ].tobytes(), samples[RATE_HZ:].tobytes()
+    (tmp_path / "a.wav").write_bytes(riff((b"data", halves[0]), (b"LIST", b"INFO"), (b"data", halves[1])))
+    items, error = walk(AudioFile(tmp_path / "a.wav", RATE_HZ))
+    assert error is None
+    np.testing.assert_array_equal(samples_of(items), samples[:RATE_HZ, 0])
+    assert told(items) == [("unclaimed", {"bytes": 2 * RATE_HZ})]
+
+
+@pytest.mark.parametrize(
+    ("behind", "unclaimed"),
+    [
+        (b"", 0), (b"LIST\4\0\0\0INFO", 0), (b"LIST\x40\0\0\0INFO", 0), (b"TAG" + bytes(125), 0),
+        (bytes(4_000), 0), (b"APETAGEX" + b"x" * 100, 0), (bytes(3 * RATE_HZ), 3 * RATE_HZ),
+        (b"\1\xfe" * 500, 1_000),
+        (b"LIST\4\0\0\0INFO" + b"\1\xfe" * 50, 100),
+    ],
+)  # fmt: skip
+def test_what_lies_behind_the_samples_is_told_unless_it_is_none_for_sure(
+    behind: bytes, unclaimed: int, tmp_path: Path
+) -> None:
+    samples = noise(RATE_HZ)
+    (tmp_path / "a.wav").write_bytes(riff((b"data", samples.tobytes())) + behind)
+    items, error = walk(AudioFile(tmp_path / "a.wav", RATE_HZ))
+    assert error is None
+    np.testing.assert_array_equal(samples_of(items), samples[:, 0])
+    assert told(items) == ([("unclaimed", {"bytes": unclaimed})] if unclaimed else [])
+
+
+@pytest.mark.parametrize("kind", ["wav", "rifx", "au"])
+@pytest.mark.parametrize("behind", [b"", b"LIST\4\0\0\0INFO"], ids=["alone", "with-a-chunk"])
+def test_a_recording_of_more_than_4_gib_whose_length_began_anew_is_as_long_as_it_is(
+    kind: str, behind: bytes, tmp_path: Path
+) -> None:
+    length = (1 << 32) + (1 << 32) + 2 * RATE_HZ
+    mark = ">" if kind == "rifx" else "<"
+    if kind == "au":
+        head = b".snd" + struct.pack(">IIIII", 24, length % (1 << 32), 3, RATE_HZ, 1)
+        behind = b""
+    else:
+        fmt = struct.pack(mark + "HHIIHH", 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
+        head = (b"RIFX" if kind == "rifx" else b"RIFF") + bytes(4) + b"WAVE"
+        head += b"fmt " + struct.pack(mark + "I", 16) + fmt
+        head += b"data" + struct.pack(mark + "I", length % (1 << 32))
+        behind = behind if mark == "<" else behind.replace(b"\4\0\0\0", b"\0\0\0\4")
+    with (tmp_path / "a.wav").open("wb") as file:  # a hole in the file: it takes no room
+        file.write(head)
+        file.truncate(len(head) + length)
+        file.seek(0, os.SEEK_END)
+        file.write(behind)
+    with (tmp_path / "a.wav").open("rb") as file:
+        layout = read_header(file)
+    assert isinstance(layout, PcmLayout)
+    assert (layout.promised, layout.stated, layout.unclaimed) == (length // 2, RATE_HZ, 0)
+
+
+def test_a_length_that_no_time_can_hold_leaves_a_gap_without_length(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.wav", "W64", "PCM_16")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data\xf3\xac") + 16
+    data[at : at + 8] = (1 << 60).to_bytes(8, "little")
+    path.write_bytes(data)
+    items, error = walk(AudioFile(path, RATE_HZ))
+    assert error is not None and error.reason is Reason.AUDIO_TRUNCATED
+    assert items[-1] == Gap(FRAMES * 62_500, FRAMES * 62_500, "truncated")
+
+
+def test_24_valid_bits_in_32_are_read_from_the_upper_end(tmp_path: Path) -> None:
+    samples = noise()
+    tail = struct.pack("<HHI", 22, 24, 4) + bytes.fromhex("0100000000001000800000aa00389b71")
+    wide = samples.astype("<i4") << 16
+    data = riff((b"data", wide.tobytes()), tag=0xFFFE, bits=32, more=tail)
+    (tmp_path / "a.wav").write_bytes(data)
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav", RATE_HZ), samples[:, 0])
+
+
+def test_an_extensible_wav_of_four_ambisonic_channels_is_read_and_an_unknown_one_promises_nothing(
+    tmp_path: Path,
+) -> None:
+    samples = noise()
+    for guid, frames in (("010000002107d3118644c8c1ca000000", FRAMES), ("01000000" + "ab" * 12, None)):
+        tail = struct.pack("<HHI", 22, 16, 4) + bytes.fromhex(guid)
+        (tmp_path / "a.wav").write_bytes(riff((b"data", samples.tobytes()), tag=0xFFFE, more=tail))
+        with (tmp_path / "a.wav").open("rb") as file:
+            layout = read_header(file)
+        assert layout is not None and layout.promised == frames
 
 
 @settings(

@@ -15,6 +15,7 @@ from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.sources.capture.camera import OpenCvCamera
 from galago_edge.sources.capture.capture_messages import CameraDescription, Order
 from galago_edge.sources.capture.frame_memory import SharedMemory, SharedView
+from test_kit.pictures import out_of_step_jpeg
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -132,12 +133,24 @@ def test_a_camera_that_sends_jpeg_is_asked_for_it_and_its_own_bytes_are_kept(dev
     memory.close()
 
 
-@pytest.mark.parametrize("data", [b"\xff\xd8 cut off", b"\xff\xd8 nothing in here \xff\xd9"])
-def test_a_damaged_jpeg_is_no_frame(data: bytes, device: str) -> None:
+@pytest.mark.parametrize(
+    "data", [b"\xff\xd8 cut off", b"\xff\xd8 nothing in here \xff\xd9", out_of_step_jpeg()]
+)
+def test_a_damaged_jpeg_is_no_frame(data: bytes, device: str, capfd: pytest.CaptureFixture[str]) -> None:
     capture = FakeCapture(mjpg=True)
     camera = opened(capture, device)
     capture.next = np.frombuffer(data, np.uint8).reshape(1, -1)
     assert camera.retrieve(SharedMemory()) is None
+    assert capfd.readouterr().err == ""
+
+
+def test_a_camera_whose_jpegs_are_all_damaged_says_so(device: str) -> None:
+    capture = FakeCapture(mjpg=True)
+    camera = opened(capture, device)
+    capture.next = np.frombuffer(out_of_step_jpeg(), np.uint8).reshape(1, -1)
+    with pytest.raises(LinkError, match="are all damaged, 5 in a row"):
+        for _ in range(5):
+            camera.retrieve(SharedMemory())
 
 
 def test_a_camera_without_jpeg_is_taken_as_opencv_gives_it(device: str) -> None:

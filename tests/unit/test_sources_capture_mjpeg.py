@@ -19,7 +19,7 @@ import pytest
 
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.settings import SourceSettings
-from galago_edge.contract.streams import Frame
+from galago_edge.contract.streams import Frame, Gap
 from galago_edge.sources import open_capture, parse_source
 from galago_edge.sources.capture import mjpeg
 from galago_edge.sources.capture.capture_messages import Order
@@ -37,6 +37,7 @@ from real_parts.web_camera import (
     streams,
     wants_login,
 )
+from test_kit.pictures import out_of_step_jpeg
 
 FOREVER_S = 60.0
 
@@ -53,8 +54,10 @@ def watch(url: str, **settings: Any) -> tuple[list[Frame], LinkError]:
     try:
         while True:
             item = capture.read(FOREVER_S)
-            assert isinstance(item, Frame)
-            frames.append(item)
+            if isinstance(item, Frame):
+                frames.append(item)
+            else:
+                assert isinstance(item, Gap) and item.cause == "unreadable"
     except LinkError as end:
         return frames, end
     finally:
@@ -203,24 +206,62 @@ def test_what_is_no_whole_jpeg_is_no_frame(web_camera: WebCamera) -> None:
     assert frame.index == 1, "a picture that was cut off counts as one that was lost"
 
 
-def test_a_picture_that_cannot_be_decoded_is_passed_over(
-    web_camera: WebCamera, capfd: pytest.CaptureFixture[str]
-) -> None:
-    broken = b"\xff\xd8\xff\xc0\x00\x03\x00\xff\xda\x00\x03\x00 there is nothing in here \xff\xd9"
-    seen = threading.Event()
+def endless(picture: bytes, over: threading.Event, first: bytes = b"") -> Behaviour:
+    """A camera that sends one picture again and again, behind another one."""
 
     def behave(answer: WebAnswer) -> None:
-        streams(parts([broken]))(answer)
-        while not seen.wait(0.01):  # one that comes before it is asked for is passed over, too
-            answer.wfile.write(parts([picture(10)]))
+        streams(parts([first]) if first else b"")(answer)
+        while not over.wait(0.01):  # one that comes before it is asked for is passed over
+            answer.wfile.write(parts([picture]))
 
-    web_camera.behaviour = behave
+    return behave
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"\xff\xd8\xff\xc0\x00\x03\x00\xff\xda\x00\x03\x00 there is nothing in here \xff\xd9",
+        out_of_step_jpeg(),
+    ],
+    ids=["nothing in it", "out of step"],
+)
+def test_a_damaged_picture_is_passed_over_and_its_loss_is_told(
+    damaged: bytes, web_camera: WebCamera, capfd: pytest.CaptureFixture[str]
+) -> None:
+    over = threading.Event()
+    web_camera.behaviour = endless(picture(10), over, first=damaged)
     settings = SourceSettings(address="x", open_s=FOREVER_S, stall_s=FOREVER_S)
     capture = open_capture(parse_source(f"camera:{web_camera.url()}"), settings)
-    frame = capture.read(FOREVER_S)
-    seen.set()
-    capture.close()
+    try:
+        gap, frame = capture.read(FOREVER_S), capture.read(FOREVER_S)
+    finally:
+        over.set()
+        capture.close()
+    assert isinstance(gap, Gap) and gap.cause == "unreadable"
     assert isinstance(frame, Frame) and frame.encoded == picture(10)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("damaged", ["skip", "conceal"])
+def test_a_camera_whose_pictures_are_all_damaged_is_lost_unless_they_are_wanted(
+    damaged: str, web_camera: WebCamera, capfd: pytest.CaptureFixture[str]
+) -> None:
+    over = threading.Event()
+    web_camera.behaviour = endless(out_of_step_jpeg(), over)
+    settings = SourceSettings(address="x", damaged=damaged)  # type: ignore[arg-type]
+    capture = open_capture(parse_source(f"camera:{web_camera.url()}"), settings)
+    try:
+        if damaged == "conceal":
+            frame = capture.read(FOREVER_S)
+            assert isinstance(frame, Frame) and frame.encoded == out_of_step_jpeg()
+        else:
+            with pytest.raises(LinkError, match="sends pictures that are all damaged, 5 in a row") as caught:
+                for _ in range(5):
+                    capture.read(FOREVER_S)
+            assert caught.value.reason is Reason.SOURCE_MISMATCH and "conceal" in caught.value.hint
+    finally:
+        over.set()
+        capture.close()
     assert capfd.readouterr().err == ""
 
 
@@ -229,13 +270,7 @@ def test_a_camera_whose_pictures_can_never_be_decoded_says_so(web_camera: WebCam
     at = whole.index(b"\xff\xc0")
     lossless = whole[:at] + b"\xff\xc3" + whole[at + 2 :]  # JPEG, but of a kind that no camera here may send
     over = threading.Event()
-
-    def behave(answer: WebAnswer) -> None:
-        streams(b"")(answer)
-        while not over.wait(0.01):
-            answer.wfile.write(parts([lossless]))
-
-    web_camera.behaviour = behave
+    web_camera.behaviour = endless(lossless, over)
     frames, end = watch(web_camera.url())
     over.set()
     assert not frames and end.reason is Reason.SOURCE_MISMATCH
@@ -427,9 +462,35 @@ def test_one_that_calls_every_nonce_stale_is_given_up(web_camera: WebCamera) -> 
 
 def test_a_way_to_log_in_that_is_not_known_is_said(web_camera: WebCamera) -> None:
     web_camera.behaviour = wants_login(["NTLM", "Negotiate"], lambda given: True, ONE)
-    with pytest.raises(LinkError, match=r"wants a password by Ntlm, Negotiate, expected Digest .* or Basic"):
+    with pytest.raises(LinkError, match=r"wants a password by 'NTLM, Negotiate', expected Digest"):
         opened_here(order(web_camera.url(login="anna:hunter2@")))
     assert {given for _, given in web_camera.asked} == {None}
+
+
+PASSWORD = "Tr0ub4dor;and,3=more"
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        answers(401, headers=[("WWW-Authenticate", f"Strange {'x' * 60} {PASSWORD}")]),
+        answers(401, headers=[("WWW-Authenticate", PASSWORD)]),
+        answers(299, phrase="n" * 75 + PASSWORD),
+        streams(b"", kind="text/" + "x" * 70 + PASSWORD),
+        streams(b"", header=("Content-Encoding", "x" * 15 + PASSWORD)),
+        streams(b"z" * 35 + PASSWORD.encode() + b"z" * 900, kind="text/plain"),
+        streams((b"(" + PASSWORD.encode() + b")") * 40, kind="text/plain"),
+    ],
+    ids=["challenge", "scheme", "reason", "type", "packing", "body", "body that is one password"],
+)
+def test_what_a_camera_echoes_shows_no_beginning_of_the_password(
+    behaviour: Behaviour, web_camera: WebCamera
+) -> None:
+    web_camera.behaviour = behaviour
+    with pytest.raises(LinkError) as caught:
+        opened_here(order(web_camera.url(login=f"anna:{quote(PASSWORD, safe='')}@"), open_s=2.0, stall_s=2.0))
+    assert "***" in str(caught.value)
+    assert PASSWORD[:3].lower() not in str(caught.value).lower()
 
 
 def test_blanks_and_letters_in_a_path_are_escaped(web_camera: WebCamera) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -17,7 +19,8 @@ from hypothesis import strategies as st
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.sources import decode_image, read_image
 from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS, picture_header, picture_size
-from test_kit.pictures import claimed_jpeg, claimed_png, made_png
+from galago_edge.sources.still_image import decode_picture
+from test_kit.pictures import claimed_jpeg, claimed_png, made_png, out_of_step_jpeg, png_chunk
 
 _SUFFIXES = (".jpg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".pbm", ".tiff", ".gif")
 _COLOURS = {".pgm": 1, ".pbm": 1}
@@ -220,3 +223,75 @@ def test_an_opaque_picture_is_what_opencv_makes_of_it(suffix: str) -> None:
         data = encoded(suffix, shown)
         plain = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         np.testing.assert_array_equal(decode_image(data, "picture"), plain)
+
+
+def test_a_jpeg_that_is_damaged_inside_is_no_picture_and_nothing_is_written(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(InputError, match="camera is damaged") as caught:
+        decode_image(out_of_step_jpeg(), "camera")
+    assert caught.value.reason is Reason.IMAGE_UNREADABLE
+    pixels, whole = decode_picture(out_of_step_jpeg(), "camera")
+    assert pixels.shape == (96, 128, 3) and not whole
+    assert capfd.readouterr().err == ""
+
+
+def _between(data: bytes, marker: bytes, more: bytes) -> bytes:
+    at = data.index(marker)
+    return data[:at] + more + data[at:]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda data: data[:11] + b"\x02" + data[12:],
+        lambda data: data[:-2] + bytes(30) + data[-2:],
+        lambda data: data + b"anything",
+        lambda data: _between(data, b"\xff\xc0", b"\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0\x09"),
+        lambda data: data.replace(b"\x11\x03\x11\x00\x3f\x00", b"\x11\x03\x11\x00\x00\x00"),
+    ],
+    ids=["JFIF revision", "filled up", "behind its end", "Adobe's transform", "parameters of progression"],
+)
+def test_a_jpeg_that_is_only_odd_is_decoded_and_nothing_is_written(
+    odd: Callable[[bytes], bytes], capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = encoded(".jpg", picture(64, 48))
+    np.testing.assert_array_equal(decode_image(odd(data), "camera"), decode_image(data, "camera"))
+    assert odd(data) != data
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("data", [b"nonsense", zlib.compress(bytes(1000))], ids=["no data", "too little"])
+def test_what_libpng_says_is_not_written(data: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    head = encoded(".png", picture(64, 48))[:33]
+    profile = png_chunk(b"iCCP", b"bad\0\0" + zlib.compress(b"x"))
+    with pytest.raises(InputError):
+        decode_image(head + profile + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b""), "picture")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_a_transparent_picture_is_turned_as_an_opaque_one(kind: str, orientation: int) -> None:
+    """By EXIF; cameras held upright write it."""
+    exif = b"MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHIHHI", 274, 3, 1, orientation, 0, 0)
+    clear = picture(24, 16, 4)
+    clear[:, :, :3], clear[:, :, 3] = clear[:, :, :3] // 2 * 2, 255
+    opaque = with_exif(kind, clear, exif)
+    clear[0, 0, 3] = 254
+    found, expected = decode_image(with_exif(kind, clear, exif), "clear"), decode_image(opaque, "opaque")
+    assert found.shape == expected.shape == ((24, 16, 3) if 5 <= orientation <= 8 else (16, 24, 3))
+    assert np.count_nonzero((found != expected).any(axis=2)) <= 1
+
+
+def with_exif(kind: str, pixels: npt.NDArray[np.uint8], exif: bytes) -> bytes:
+    """The picture, without loss, with these EXIF data."""
+    height, width = pixels.shape[:2]
+    if kind == "png":
+        data = encoded(".png", pixels)
+        return data[:33] + png_chunk(b"eXIf", exif) + data[33:]
+    coded = encoded(".webp", pixels, cv2.IMWRITE_WEBP_QUALITY, 101)[12:]
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    head = b"VP8X" + struct.pack("<IB3x", 10, 0x18) + size
+    body = b"WEBP" + head + coded + b"EXIF" + struct.pack("<I", len(exif)) + exif
+    return b"RIFF" + struct.pack("<I", len(body)) + body

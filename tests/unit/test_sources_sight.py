@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.settings import PlausibilitySettings
 from galago_edge.contract.streams import NS_PER_S, Frame
-from galago_edge.sources.camera_view import CameraView
+from galago_edge.sources.camera_view import CameraView, Glance
 from galago_edge.sources.doubt import Doubt, News
 from galago_edge.sources.plausibility import FrameChecks
 from galago_edge.sources.sight import Sight
@@ -24,7 +24,7 @@ from galago_edge.sources.view_memory import (
     ForeignViewError,
     ViewMemory,
 )
-from galago_edge.sources.view_picture import COLUMNS, ROWS, cell_sums
+from galago_edge.sources.view_picture import COLUMNS, ROWS, ViewSampler, cell_sums, only_noise
 
 Pixels = npt.NDArray[np.uint8]
 Told = Doubt | News
@@ -98,20 +98,23 @@ class Camera:
         self.second = 0
         self.told: list[tuple[int, Told]] = []
 
-    def watch(self, pixels: Pixels, seconds: int, every_s: int = 1) -> list[tuple[int, Told]]:
+    def watch(
+        self, pixels: Pixels, seconds: int, every_s: int = 1, sigma: float = 2.0
+    ) -> list[tuple[int, Told]]:
         """Give pictures with noise of their own; return what is told, with the seconds that have passed."""
         begin, found = self.second, []
         while self.second < begin + seconds:
-            frame = Frame(noisy(pixels, self.second % 32), self.second, self.second * NS_PER_S)
+            frame = Frame(noisy(pixels, self.second % 32, sigma), self.second, self.second * NS_PER_S)
             found += [(self.second - begin, one) for one in self.sight.look(frame)]
             self.second += every_s
         self.told += found
         return found
 
-    def learn(self) -> Camera:
+    def learn(self, pixels: Pixels | None = None) -> Camera:
         """Let it learn an hour, and see the light of a day."""
-        self.watch(view(), HOUR_S + 100, every_s=10)
-        self.watch(view(), 24 * 3_600, every_s=600)
+        seen = view() if pixels is None else pixels
+        self.watch(seen, HOUR_S + 100, every_s=10)
+        self.watch(seen, 24 * 3_600, every_s=600)
         return self
 
 
@@ -119,7 +122,7 @@ class Camera:
 def learned() -> bytes:
     """What a camera has learned in a day."""
     keeper = Memory()
-    Camera(keeper).learn()
+    Camera(keeper).learn().sight.ended()
     assert keeper.data is not None
     return keeper.data
 
@@ -219,6 +222,12 @@ def test_a_time_of_zero_switches_one_kind_off_and_three_look_at_nothing() -> Non
     assert doubts(off.watch(half_covered(view(), 90), 100)) == [("covered", True)]
     nothing = Camera(moved_s=0, defocused_s=0, covered_s=0)
     assert nothing.watch(view(), 100) == [] and nothing.sight.learning is None
+
+
+def test_an_alarm_of_a_blur_in_most_of_the_picture_stays() -> None:
+    pixels = view().copy()
+    pixels[:, : 2 * WIDTH // 3] = blurred(view(), 4)[:, : 2 * WIDTH // 3]
+    assert doubts(experienced().watch(pixels, 180)) == [("defocused", True)]
 
 
 def test_an_interruption_begins_the_time_anew_and_keeps_the_alarm() -> None:
@@ -336,6 +345,94 @@ def test_black_pictures_are_dark_and_not_covered() -> None:
         told = checks.look(Frame(noisy(pixels, second), second, second * NS_PER_S))
         alarms += [one.what for one in told if isinstance(one, Doubt)]
     assert alarms == ["dark"] == list(checks.alarms)
+
+
+def test_a_picture_of_noise_alone_is_dark() -> None:
+    """A camera that was turned to where there is no light, and makes up for it with gain."""
+    faint = ((view().astype(np.int16) - 120) // 5 + 120).astype(np.uint8)
+    keeper = Memory()
+    Camera(keeper).learn(faint).sight.ended()
+    checks = FrameChecks(PlausibilitySettings(frozen_s=0), CLEAR_S, keeper)
+    alarms = []
+    for second in range(0, 100, 5):
+        pixels, sigma = (faint, 2.0) if second < 20 else (np.full_like(faint, 14), 9.0)
+        frame = Frame(noisy(pixels, second, sigma), second, second * NS_PER_S)
+        alarms += [(second, one) for one in checks.look(frame) if isinstance(one, Doubt)]
+    [(second, dark)] = alarms
+    assert dark.what == "dark" and dark.detail["noise"] is True
+    assert second <= 15 + 60
+
+
+def test_noise_alone_is_told_from_weak_edges_in_noise() -> None:
+    sampler = ViewSampler((HEIGHT, WIDTH, 3))
+    even = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
+    for pixels, alone in ((even, True), (view() // 4, False)):
+        for number in range(2):
+            seen = sampler.look(noisy(pixels, number, 4.0), 5 * NS_PER_S)
+        assert seen is not None and only_noise(seen) is alone
+
+
+def test_light_that_goes_while_the_camera_makes_up_for_it_is_no_fault() -> None:
+    """Noise hides most edges in one look, and not in the mean of several."""
+    faint = ((view().astype(np.int16) - 120) // 6 + 120).astype(np.uint8)
+    camera = Camera()
+    camera.watch(view(), HOUR_S + 100, every_s=10, sigma=9.0)
+    camera.watch(view(), 24 * 3_600, every_s=600, sigma=9.0)
+    camera.watch(view(), 30, every_s=5, sigma=9.0)
+    assert camera.watch(faint, 200, every_s=5, sigma=17.0) == []
+
+
+def test_a_dark_hour_of_few_coarse_edges_does_not_explain_what_is_hidden_by_day() -> None:
+    memory = ViewMemory()
+    sampler = ViewSampler((HEIGHT, WIDTH, 3))
+    lit = np.s_[:, 2 * WIDTH // 3 :]
+    night = view() // 40
+    night[lit] = view()[lit] // 8  # a lamp
+    for pixels, sigma in ((view(), 2.0), (night, 5.0)):
+        light = memory.new_light(False, None)
+        for number in range(READY_STEPS):
+            seen = sampler.look(noisy(pixels, number % 32, sigma), 10 * NS_PER_S)
+            assert seen is not None
+            light.learn(seen)
+    hidden = np.full_like(view(), 90)
+    hidden[lit] = view()[lit]
+    camera = CameraView(view().shape, memory)
+    found = [camera.look(noisy(hidden, number), number * 5 * NS_PER_S, learn=False) for number in range(3)]
+    assert found[-1] is not None and found[-1].what == "covered"
+
+
+def glances(monkeypatch: pytest.MonkeyPatch, script: str) -> list[tuple[int, Told]]:
+    """Return what is told when looks say so, five seconds apart."""
+    said: dict[str, Glance] = {
+        "m": Glance(True, "moved", {"of": "moved"}),
+        "d": Glance(True, "defocused", {"of": "defocused"}),
+        "c": Glance(True, "covered", {"of": "covered"}),
+        ".": Glance(True),
+        "?": Glance(False),
+    }
+    looks = iter(script)
+    camera = experienced()
+    monkeypatch.setattr(CameraView, "look", lambda *_, **__: said[next(looks)])
+    return camera.watch(view(), 5 * len(script), every_s=5)
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        (".cccccc", [(30, "covered")]),
+        (".cc.cccc", [(30, "covered")]),
+        (".cc..cccc", []),
+        (".cc?cccc", []),
+        (".mmmdmdd", [(30, "moved")]),
+        (".ddmdmddm", [(40, "defocused")]),
+    ],
+)
+def test_one_calm_look_ends_no_doubt_and_what_is_seen_most_is_told(
+    monkeypatch: pytest.MonkeyPatch, script: str, told: list[tuple[int, str]]
+) -> None:
+    found = glances(monkeypatch, script)
+    assert [(second, one.what) for second, one in found if isinstance(one, Doubt)] == told
+    assert all(isinstance(one, Doubt) and one.detail == {"of": one.what} for _, one in found)
 
 
 def test_the_sums_of_tiles_are_exact_up_to_the_largest_levels() -> None:

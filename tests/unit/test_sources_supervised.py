@@ -178,6 +178,12 @@ def test_a_slow_camera_is_not_a_dead_one() -> None:
     assert [cause for _, _, cause in gaps(items)] == ["connecting", *["stall"] * 5, "disconnect"]
 
 
+def test_a_camera_that_sends_only_damage_is_opened_anew_after_stall_s() -> None:
+    damage = [Gap(START_NS + ns(at), START_NS + ns(at), "unreadable") for at in range(2, 60)]
+    items = Site([*frames(0.5, 1.0), *damage], frames(30.0, 30.5), stall_s=5.0).items()
+    assert gaps(items)[1] == (1.0, 30.0, "stall")
+
+
 @pytest.mark.parametrize(("lost", "cause"), [(0, "stall"), (40, "drop")])
 def test_a_frame_that_comes_late_is_behind_a_gap(lost: int, cause: str) -> None:
     usual = [number / 10 for number in range(10)]

@@ -9,7 +9,7 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from galago_edge.contract.errors import CallerError, InputError, Reason
@@ -122,16 +122,49 @@ def test_a_region_without_a_pixel_is_refused() -> None:
     assert caught.value.reason is Reason.SOURCE_MISMATCH
 
 
+FLAT = (
+    "0.5,0.5,0.5,0.5,0.5,0.5",
+    "0.1,0.1,0.9,0.9,0.5,0.5",
+    "0.3,0,0.3,1,0.3,0.5,0.3,0.7",
+    "0,0,0.5,0,0.5,0.5,0.5,0",
+    "0,0,1,1,0,0,1,1",
+    "0,0,1,0,0,0,0,1",
+)
+"""Shapes in which nothing lies."""
+
+
+def test_a_mask_without_a_pixel_is_refused() -> None:
+    with pytest.raises(InputError, match=r"mask .* holds no pixel of a picture of 8 x 6") as caught:
+        seen(mask="0,0,1,1;0.001,0,0.002,1")
+    assert caught.value.reason is Reason.SOURCE_MISMATCH
+
+
+@pytest.mark.parametrize("text", ["0,0,1,0,1,1,0,1", "0,0,1,1,1,0,0,1"])
+def test_a_shape_with_anything_inside_is_taken(text: str) -> None:
+    assert seen(mask=text).shape == PICTURE.shape
+
+
 @pytest.mark.parametrize(
     ("option", "text"),
     [
         *(("rotate", text) for text in ("45", "-90", "90.0", "", "360")),
         *(
             ("region", text)
-            for text in ("", "1", "0,0,1", "0,0,1,1,0", "0,0,2,1", "0,0,nan,1", "0,0,1e-9,1", "0,0,0.12345,1")
+            for text in (
+                "",
+                "1",
+                "0,0,1",
+                "0,0,1,1,0",
+                "0,0,2,1",
+                "0,0,nan,1",
+                "0,0,1e400000000,1",
+                "0,0,1e-9,1",
+                "0,0,0.12345,1",
+            )
         ),
-        *(("region", text) for text in ("1,0,0,1", "0,0.5,1,0.5", "a,b,c,d", "0;0;1;1")),
+        *(("region", text) for text in ("0,0,1e400000000,1", "1,0,0,1", "0,0.5,1,0.5", "a,b,c,d", "0;0;1;1")),
         *(("mask", text) for text in ("", ";", "0,0,1,1;", "0,0,1,1;2,2,3,3")),
+        *((option, text) for option in ("region", "mask") for text in FLAT),
     ],
 )
 def test_what_is_no_view_is_refused_in_one_line(option: str, text: str) -> None:
@@ -142,6 +175,8 @@ def test_what_is_no_view_is_refused_in_one_line(option: str, text: str) -> None:
 
 @given(st.lists(st.integers(0, UNITS), min_size=6, max_size=6), st.sampled_from([0, 90, 180, 270]))
 def test_an_address_a_table_and_a_program_say_the_same(numbers: list[int], rotate: int) -> None:
+    ax, ay, bx, by, cx, cy = numbers
+    assume((bx - ax) * (cy - ay) != (by - ay) * (cx - ax))
     fractions = [number / UNITS for number in numbers]
     text = ",".join(map(str, fractions))
     by_address = view_of(
@@ -186,3 +221,29 @@ def test_a_microphone_has_no_view() -> None:
     source.modality = "microphone"
     with pytest.raises(CallerError, match="are for a camera"):
         viewed(source, PictureView(rotate=90))
+
+
+@pytest.mark.parametrize(
+    ("given", "met"),
+    [
+        ({"rotate": 45}, r"rotate is 45, expected 0, 90, 180 or 270"),
+        ({"rotate": "90"}, r"rotate is '90', expected 0, 90, 180 or 270"),
+        ({"region": "0,0,1,1"}, r"region is '0,0,1,1', expected left, top, right, bottom, or x, y of"),
+        ({"region": [0, 0, 2, 1]}, r"region is \[0, 0, 2, 1\], expected left, top"),
+        ({"region": [[0, 0], [1, 1]]}, r"region is \[\[0, 0\], \[1, 1\]\], expected left, top"),
+        ({"region": [0, 0, 1]}, r"region: met 3 numbers, expected left, top"),
+        ({"mask": [0, 0, 1, 1]}, r"mask is \[0, 0, 1, 1\], expected a list of shapes such as \[\[0, 0"),
+        ({"mask": [[0.5] * 6]}, r"mask: its corners lie on one line"),
+        ({"mask": 1}, r"mask is 1, expected a list of shapes"),
+    ],
+)
+def test_a_program_is_told_what_it_gave_and_what_is_expected(given: dict[str, Any], met: str) -> None:
+    with pytest.raises(ValueError, match=met):
+        view_settings(**{"rotate": None, "region": None, "mask": None} | given)
+
+
+def test_a_program_may_give_arrays_and_tuples() -> None:
+    table = view_settings(np.int64(90), np.array([0, 0, 0.5, 1]), ((0, 0, 0.25, 1), np.array([0, 0, 1, 1])))
+    assert view_of({}, table) == PictureView(
+        90, (0, 0, 5000, UNITS), ((0, 0, 2500, UNITS), (0, 0, UNITS, UNITS))
+    )

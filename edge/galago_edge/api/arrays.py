@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.contract.streams import LATEST_NS
+
 ColorOrder = Literal["bgr", "rgb"]
 
 _LEAST_HZ, _MOST_HZ = 1_000, 1_000_000
@@ -62,11 +64,15 @@ def checked_integer(what: str, given: Any) -> int:
 
     Raises:
         TypeError: Something else.
+        ValueError: It is so large that times would not fit 64 bits.
     """
     try:
-        return operator.index(given)
+        number = operator.index(given)
     except TypeError:
         raise TypeError(f"{what} is {given!r}, expected an integer") from None
+    if not -LATEST_NS < number < LATEST_NS:
+        raise ValueError(f"{what} is beyond {LATEST_NS}, expected less")
+    return number
 
 
 def _check_array(what: str, given: Any, dtype: type[np.generic], wanted: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, samples_to_ns
+from galago_edge.contract.streams import LATEST_NS, NS_PER_S, AudioBlock, Frame, Gap, Item, samples_to_ns
+from galago_edge.sources.address_options import frame_rate as read_rate
 from galago_edge.sources.image_folder import frame_ns
 from galago_edge.sources.sample_conversion import Converter, PcmFormat
 
@@ -20,18 +21,15 @@ def frame_rate(fps: FrameRate) -> Fraction:
     """Return frames per second, exactly what was written.
 
     Raises:
-        ValueError: Not above 0 and at most 1000, or no number.
+        ValueError: Not from 1/1000 to 1000, or no number.
 
     >>> frame_rate(29.97), frame_rate("30000/1001")
     (Fraction(2997, 100), Fraction(30000, 1001))
     """
     try:
-        rate = Fraction(str(fps))
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 0 < rate <= 1000:
-        raise ValueError(f"fps is {fps!r}, expected above 0 and at most 1000, such as 10 or 30000/1001")
-    return rate
+        return read_rate(str(fps))
+    except ValueError as error:
+        raise ValueError(f"fps is {fps!r}, {error}") from None
 
 
 class FedFrames:
@@ -74,6 +72,8 @@ class FedFrames:
                     "nothing says when the frame was taken; expected fps=... for the stream or time_ns=..."
                 )
             time_ns = max(self.end_ns, self._start_ns + frame_ns(at, self._rate))
+            if time_ns >= LATEST_NS:
+                raise ValueError(f"index is {at}, which is {time_ns // NS_PER_S} s after the start")
         if time_ns < self.end_ns:
             raise ValueError(f"time_ns is {time_ns}, expected at least {self.end_ns}: time does not go back")
         self._next_index, self.end_ns = at + 1, time_ns
@@ -143,6 +143,8 @@ class FedSamples:
             raise ValueError(
                 f"first_sample is {first}, expected at least {self._next_sample}: samples come in order"
             )
+        if (at_ns := self._start_ns + samples_to_ns(first, self._rate_hz)) >= LATEST_NS:
+            raise ValueError(f"first_sample is {first}, which is {at_ns // NS_PER_S} s after the start")
         if first > self._next_sample:  # the stream says the gap, for it sees the jump
             yield from self.rest()
             self._go_to(first)

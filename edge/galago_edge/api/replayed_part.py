@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import math
+import numbers
 from dataclasses import dataclass
 
 from galago_edge.api.arrays import checked_integer
@@ -11,8 +11,9 @@ from galago_edge.api.arrays import checked_integer
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _US = datetime.timedelta(microseconds=1)
 _NS_PER_US = 1_000
-_LATEST_NS = 1 << 62
-_FASTEST = 1_000.0
+_LATEST = datetime.datetime(2200, 1, 1, tzinfo=datetime.UTC)
+"""Of what began then, the times of the longest recording fit 64 bits."""
+_SLOWEST, _FASTEST = 0.001, 1_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +43,31 @@ def replayed_part(
     end_ns = None if to_ns is None else _time("to_ns", to_ns)
     if end_ns is not None and end_ns <= begin_ns:
         raise ValueError(f"to_ns is {end_ns}, expected more than from_ns, {begin_ns}")
-    if max_fps is not None and not (math.isfinite(max_fps) and 0 < max_fps <= _FASTEST):
-        raise ValueError(f"max_fps is {max_fps!r}, expected above 0 and at most 1000")
-    return ReplayedPart(begin_ns, end_ns, None if start_time is None else _unix_ns(start_time), max_fps)
+    if max_fps is not None:
+        if not isinstance(max_fps, numbers.Real):
+            raise TypeError(f"max_fps is {max_fps!r}, expected a number")
+        if not _SLOWEST <= max_fps <= _FASTEST:
+            raise ValueError(f"max_fps is {max_fps!r}, expected from 0.001 to 1000")
+    return ReplayedPart(begin_ns, end_ns, None if start_time is None else unix_ns(start_time), max_fps)
 
 
 def _time(name: str, given: int) -> int:
-    if not 0 <= (at_ns := checked_integer(name, given)) < _LATEST_NS:
+    if (at_ns := checked_integer(name, given)) < 0:
         raise ValueError(f"{name} is {at_ns}, expected 0 or more, in nanoseconds")
     return at_ns
 
 
-def _unix_ns(moment: datetime.datetime) -> int:
+def unix_ns(moment: datetime.datetime) -> int:
+    """Return a moment as a record has it.
+
+    Raises:
+        TypeError: It is none.
+        ValueError: It has no time zone, or lies before 1970 or after 2199.
+    """
     if not isinstance(moment, datetime.datetime):
         raise TypeError(f"start_time is {moment!r}, expected a datetime with its time zone")
     if moment.utcoffset() is None:
         raise ValueError(f"start_time {moment.isoformat()} has no time zone")
+    if not _EPOCH <= moment < _LATEST:
+        raise ValueError(f"start_time is {moment.isoformat()}, expected a time from 1970 to 2199")
     return (moment - _EPOCH) // _US * _NS_PER_US

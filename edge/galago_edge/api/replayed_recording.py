@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Self
 
-from galago_edge.api.arguments import checked_bundle, checked_thresholds
+from galago_edge.api.arguments import checked_bundle, checked_name, checked_thresholds
 from galago_edge.api.replayed_part import WHOLE, ReplayedPart, replayed_part
 from galago_edge.api.sole_user import SoleUser
 from galago_edge.api.trusted_bundle import FilePath
@@ -46,6 +46,7 @@ class Replay:
     ) -> None:
         """Open the recording and load the bundle; see :func:`replay`."""
         checked_bundle(bundle)
+        checked_name(name)
         text = os.fspath(recording)
         address = parse_source(text)
         source = open_source(text, bundle.spec, block_samples=block_samples, view=(view,))
@@ -191,14 +192,16 @@ def replay(
 
     Raises:
         CallerError: CONFIG_BAD; the recording is of no known form, or is live; ``thresholds`` names no label
-            of the bundle, or crosses on and off; ``region`` or ``mask`` are no shapes.
+            of the bundle, or crosses on and off.
         InputError: SOURCE_MISMATCH, or the recording cannot be read.
         LinkError: SOURCE_MISSING, or the disk fails.
         BundleError: PREPROCESS_MISMATCH, TENSOR_MISMATCH or MODEL_BAD; the bundle cannot be run here.
         DeviceError: EXTRA_MISSING; RUNTIME_MISSING, OP_UNSUPPORTED.
         TypeError: ``bundle`` is none, or a number is no integer.
-        ValueError: ``block_samples`` is below 1; a time is negative, ``to_ns`` not behind ``from_ns``,
-            ``start_time`` without a time zone; ``max_fps``, ``rotate``, ``region`` or ``mask`` out of range;
+        ValueError: ``name`` is none that ``galago.toml`` takes; ``block_samples`` is below 1;
+            a time is negative, ``to_ns`` not behind ``from_ns``,
+            ``start_time`` without a time zone; ``max_fps``, ``rotate``, ``region`` or ``mask`` out of range
+            or without area;
             the bundle is closed.
     """
     if block_samples is not None and block_samples < 1:

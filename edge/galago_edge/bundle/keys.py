@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from galago_edge.contract.errors import CallerError, Reason, disk_error
+from galago_edge.host.held_signals import held_signals
 
 PUBLIC_SUFFIX = ".pub"
 _PUBLIC_LINE = re.compile(r"ed25519 (?P<id>[0-9a-f]{64})(?: (?P<comment>[^\x00-\x1f\x7f]{1,200}))?\n?")
@@ -54,12 +55,13 @@ def create_key_pair(path: Path, comment: str = "") -> str:
     public = public_path(path)
     if public.exists():
         raise _exists(public)
-    _write_new(path, pem, 0o600)
-    try:
-        _write_new(public, public_line(key_id(key), comment).encode(), 0o644)
-    except BaseException:  # whatever it was, half a pair would block the next try
-        path.unlink(missing_ok=True)
-        raise
+    with held_signals():  # half a pair would block the next try
+        _write_new(path, pem, 0o600)
+        try:
+            _write_new(public, public_line(key_id(key), comment).encode(), 0o644)
+        except BaseException:  # whatever it was, no half pair
+            path.unlink(missing_ok=True)
+            raise
     return key_id(key)
 
 
@@ -211,3 +213,6 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     except OSError as error:
         path.unlink(missing_ok=True)
         raise disk_error(error, f"write {path}") from error
+    except BaseException:  # an interruption, too, must leave no half key
+        path.unlink(missing_ok=True)
+        raise

@@ -13,6 +13,8 @@ what its fate means to them; everything between is here:
 * ``channel``: typed messages both ways, with bytes and open files, over a pair of sockets.
 * ``output``: what a child writes, kept in memory: no reader has to keep up, and a crash leaves it whole.
 * ``ending``: how a child ended, an exit code or a signal by its name.
+* ``program_run``, ``program_start``: a program of the device's owner, for one record: the child that is
+  started becomes it.
 * ``child_environment``: what it finds: this very copy of the package, and fewer reserves where memory counts.
 
 To run the system's own tools (``systemctl``, ``useradd``) is another matter: they are not ours, they know

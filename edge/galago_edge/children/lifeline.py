@@ -21,10 +21,22 @@ def die_with_parent() -> None:
     Standard input is empty afterwards. The system's own parent-death signal (``PR_SET_PDEATHSIG``) would not
     do: it is sent when the *thread* that started this process ends.
     """
-    lifeline = fcntl.fcntl(_STDIN, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)  # stays open for good
+    _tie(fcntl.F_DUPFD_CLOEXEC, os.getpid())
+
+
+def group_dies_with_parent() -> None:
+    """The same for this process and all others of its group, and for what it may become by ``exec``.
+
+    The lifeline stays open over ``exec``, which is what keeps it alive.
+    """
+    _tie(fcntl.F_DUPFD, -os.getpgrp())
+
+
+def _tie(duplicate: int, who: int) -> None:
+    lifeline = fcntl.fcntl(_STDIN, duplicate, _FIRST_FREE)  # stays open for good
     _empty_standard_input()
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)  # the usual SIGIO could be blocked by a library
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, who)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     poll = select.poll()
     poll.register(lifeline, 0)

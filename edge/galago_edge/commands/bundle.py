@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import galago_edge
-from galago_edge.commands.cli import GalagoGroup, json_option
+from galago_edge.commands.cli import GalagoGroup, json_option, say, say_data
 from galago_edge.commands.options import opened_bundle
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ def inspect(path: Path, as_json: bool) -> None:
     if as_json:
         manifest = json.loads(opened.manifest_bytes)
         data = {"id": opened.id, "signers": list(opened.signers), "manifest": manifest}
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say_data(data)
         return
     for title, lines in _sections(opened).items():
         for number, line in enumerate(lines):
-            click.echo(f"{title if number == 0 else '':<12}{line}")
+            say(f"{title if number == 0 else '':<12}{line}")
 
 
 @click.command()
@@ -102,13 +102,13 @@ def verify(path: Path, trusted: tuple[Path, ...], threshold: int, as_json: bool)
             "trust_checked": bool(trusted),
             "trusted_signers": list(opened.trusted_signers),
         }
-        click.echo(json.dumps(data, indent=2))
+        say_data(data)
         return
-    click.echo(f"{opened} is whole (id {opened.id[:16]}…)")
+    say(f"{opened} is whole (id {opened.id[:16]}…)")
     for signer in opened.signers:
         believed = signer in opened.trusted_signers
         said = "trusted" if believed else "not trusted" if trusted else "trust was not asked for"
-        click.echo(f"signed by {signer} ({said})")
+        say(f"signed by {signer} ({said})")
 
 
 def _sections(opened: Bundle) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import opened_bundle
 
 if TYPE_CHECKING:
@@ -56,22 +56,22 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
     if as_json:
         data = _data(before, after, difference)
         data["refused"] = [{"reason": why.reason, "message": why.text} for why in refused]
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say_data(data)
         return
-    click.echo(f"{before} -> {after}")
-    click.echo(f"id          {before.id[:_DIGITS]}… -> {after.id[:_DIGITS]}…")
+    say(f"{before} -> {after}")
+    say(f"id          {before.id[:_DIGITS]}… -> {after.id[:_DIGITS]}…")
     counters = " -> ".join(str(side.manifest.bundle.release_counter) for side in (before, after))
     said = _SUCCESSION[difference.succession]
     if difference.succession == "newer" and refused:
         said = "newer: a device that has OLD takes it, but for what stands under refused"
-    click.echo(f"counter     {counters}, {said}")
+    say(f"counter     {counters}, {said}")
     by_counter = ("DOWNGRADE", "REPLAY")  # said already
     told = [f"{why.text} [{why.reason}]" for why in refused if why.reason not in by_counter]
     for title, lines in (("refused", told), *_sections(difference).items()):
         for number, line in enumerate(lines):
-            click.echo(f"{title if number == 0 else '':<12}{line}")
+            say(f"{title if number == 0 else '':<12}{line}")
     if difference.is_empty:
-        click.echo("nothing differs")
+        say("nothing differs")
 
 
 def _sections(difference: Difference) -> dict[str, list[str]]:

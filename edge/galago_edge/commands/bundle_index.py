@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 
 
 @click.command()
@@ -43,8 +42,8 @@ def index(folder: Path, keys: tuple[Path, ...], sequence: int | None, as_json: b
 
     made = write_index(folder, [read_private_key(key) for key in keys], sequence=sequence)
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(made), indent=2))
+        say_data(msgspec.to_builtins(made))
         return
     for entry in made.bundles:
-        click.echo(f"{entry.name} {entry.version} ({entry.channel}): {entry.file}, {entry.size} bytes")
-    click.echo(f"{folder}: list {made.sequence} of {len(made.bundles)} bundles")
+        say(f"{entry.name} {entry.version} ({entry.channel}): {entry.file}, {entry.size} bytes")
+    say(f"{folder}: list {made.sequence} of {len(made.bundles)} bundles")

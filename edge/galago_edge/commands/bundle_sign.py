@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import opened_bundle
 
 
@@ -62,8 +61,8 @@ def sign(
     added = [key_id(key) for key in private if key_id(key) not in there]
     if as_json:
         data = {"path": str(out), "id": signed.id, "signers": list(signed.signers), "added": added}
-        click.echo(json.dumps(data, indent=2))
+        say_data(data)
         return
-    click.echo(f"{out}: {signed}, id {signed.id[:16]}… as before")
+    say(f"{out}: {signed}, id {signed.id[:16]}… as before")
     for signer in signed.signers:
-        click.echo(f"signed by {signer}" + (" (new)" if signer in added else ""))
+        say(f"signed by {signer}" + (" (new)" if signer in added else ""))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import galago_edge
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import bundle_options, opened_bundle, own_opencv
 from galago_edge.contract.errors import InputError, LinkError
 
@@ -50,13 +49,13 @@ def classify(
         except (InputError, LinkError) as error:  # this file's own trouble: the others are still shown
             failed = True
             rows.append({"file": str(path), "error": error.as_data()})
-            click.echo(f"Error: {error.line}", err=True)
+            say(f"Error: {error.line}", err=True)
             continue
         rows.append(_row(path, found))
         if not as_json:
-            click.echo(_line(path, found))
+            say(_line(path, found))
     if as_json:
-        click.echo(json.dumps({**_identity(opened), "files": rows}, indent=2, ensure_ascii=False))
+        say_data({**_identity(opened), "files": rows})
     if failed:
         ctx.exit(1)
 

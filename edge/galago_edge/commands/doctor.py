@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 
 if TYPE_CHECKING:
     from galago_edge.doctor import Finding
@@ -47,14 +46,15 @@ def doctor(ctx: click.Context, root: Path, config: Path | None, as_json: bool) -
                 {"name": one.name, "level": one.level, "met": one.met, "fix": one.fix} for one in findings
             ],
         }
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say_data(data)
     else:
-        click.echo(f"\n{counts['fail']} failed, {counts['warn']} to see to, {counts['ok']} ok")
+        say()
+        say(f"{counts['fail']} failed, {counts['warn']} to see to, {counts['ok']} ok")
     if counts["fail"]:
         ctx.exit(1)
 
 
 def _show(finding: Finding) -> None:
-    click.echo(f"{finding.level:<5} {finding.name}: {finding.met}")
+    say(f"{finding.level:<5} {finding.name}: {finding.met}")
     if finding.fix:
-        click.echo(f"      fix: {finding.fix}")
+        say(f"      fix: {finding.fix}")

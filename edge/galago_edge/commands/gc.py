@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.store_options import root_option
 
 
@@ -31,6 +30,6 @@ def gc(root: Path, as_json: bool) -> None:
     size = sum(bundle.size_bytes for bundle in removed)
     if as_json:
         ids = [{"id": bundle.id, "size_bytes": bundle.size_bytes} for bundle in removed]
-        click.echo(json.dumps({"removed": ids, "size_bytes": size}, indent=2))
+        say_data({"removed": ids, "size_bytes": size})
         return
-    click.echo(f"{len(removed)} bundles removed, {size} bytes free again")
+    say(f"{len(removed)} bundles removed, {size} bytes free again")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.store_options import root_option
 
 
@@ -29,12 +28,12 @@ def history(root: Path, as_json: bool) -> None:
     entries = tuple(reversed(existing_store(root).state().history))
     if as_json:
         data = [{field: getattr(entry, field) for field in entry.__struct_fields__} for entry in entries]
-        click.echo(json.dumps({"history": data}, indent=2, ensure_ascii=False))
+        say_data({"history": data})
         return
     for entry in entries:
         what = " ".join(filter(None, (entry.name, entry.version)))
         which = f" ({entry.id[:16]}…)" if entry.id else ""
         why = f": {entry.reason}" if entry.reason else ""
-        click.echo(f"{entry.seq:>5}  {entry.at_utc}  {entry.action:<9} {what}{which}{why}")
+        say(f"{entry.seq:>5}  {entry.at_utc}  {entry.action:<9} {what}{which}{why}")
     if not entries:
-        click.echo("nothing was ever installed")
+        say("nothing was ever installed")

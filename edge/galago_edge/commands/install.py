@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.store_options import (
     await_verdict,
     notify_service,
@@ -98,12 +97,12 @@ def install(
         if wait_s is not None:
             code, slot = await_verdict(Store(root), name, receipt.bundle.id, wait_s)
     if as_json:
-        click.echo(json.dumps(_data(receipt, slot, told), indent=2))
+        say_data(_data(receipt, slot, told))
     else:
         for line in _lines(receipt, root, told):
-            click.echo(line)
+            say(line)
         if wait_s is not None and receipt.phase == "on trial":
-            click.echo(_verdict(slot, code))
+            say(_verdict(slot, code))
     ctx.exit(code)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.contract.errors import CallerError, Reason
 
 if TYPE_CHECKING:
@@ -39,11 +38,11 @@ def new(path: Path, comment: str, as_json: bool) -> None:
     keyid = create_key_pair(path, comment)
     if as_json:
         data = {"id": keyid, "private": str(path), "public": str(public_path(path)), "comment": comment}
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say_data(data)
         return
-    click.echo(f"private key: {path} (keep it secret, keep a copy)")
-    click.echo(f"public key:  {public_path(path)} (give it to the devices)")
-    click.echo(f"id:          {keyid}")
+    say(f"private key: {path} (keep it secret, keep a copy)")
+    say(f"public key:  {public_path(path)} (give it to the devices)")
+    say(f"id:          {keyid}")
 
 
 @keys.command()
@@ -65,9 +64,9 @@ def show(path: Path, as_json: bool) -> None:
     else:
         keyid, comment = key_id(read_private_key(path)), ""
     if as_json:
-        click.echo(json.dumps({"id": keyid, "comment": comment}, indent=2, ensure_ascii=False))
+        say_data({"id": keyid, "comment": comment})
         return
-    click.echo(public_line(keyid, comment), nl=False)
+    say(public_line(keyid, comment).rstrip("\n"))
 
 
 _root_option = click.option(
@@ -98,9 +97,9 @@ def trust(public_key: Path, root: Path, as_json: bool) -> None:
     keyid, comment = read_public_key(public_key)
     path = trust_key(Store(root), keyid, comment)
     if as_json:
-        click.echo(json.dumps({"id": keyid, "comment": comment, "file": str(path)}, indent=2))
+        say_data({"id": keyid, "comment": comment, "file": str(path)})
         return
-    click.echo(f"{root} takes bundles signed by {keyid[:16]}…" + (f" ({comment})" if comment else ""))
+    say(f"{root} takes bundles signed by {keyid[:16]}…" + (f" ({comment})" if comment else ""))
 
 
 @keys.command()
@@ -130,9 +129,9 @@ def revoke(key: str, root: Path, why: str, allow_in_use: bool, as_json: bool) ->
     left = len(store.trusted())
     if as_json:
         data = {"id": keyid, "why": why, "file": str(path), "trusted": left}
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say_data(data)
         return
-    click.echo(f"{root} counts no signature by {keyid[:16]}… any more; trusted keys left: {left}")
+    say(f"{root} counts no signature by {keyid[:16]}… any more; trusted keys left: {left}")
 
 
 @keys.command()
@@ -153,9 +152,9 @@ def threshold(count: int, root: Path, allow_in_use: bool, as_json: bool) -> None
 
     path = set_threshold(_existing(root), count, allow_in_use=allow_in_use)
     if as_json:
-        click.echo(json.dumps({"threshold": count, "file": str(path)}, indent=2))
+        say_data({"threshold": count, "file": str(path)})
         return
-    click.echo(f"{root} takes bundles with the signatures of {count} trusted key{'s' if count > 1 else ''}")
+    say(f"{root} takes bundles with the signatures of {count} trusted key{'s' if count > 1 else ''}")
 
 
 @keys.command()
@@ -179,9 +178,9 @@ def channel(name: str | None, any_channel: bool, root: Path, allow_in_use: bool,
         raise click.UsageError("give either NAME or --any")
     path = set_channel(_existing(root), name, allow_in_use=allow_in_use)
     if as_json:
-        click.echo(json.dumps({"channel": name, "file": str(path)}, indent=2))
+        say_data({"channel": name, "file": str(path)})
         return
-    click.echo(f"{root} takes bundles of {f'the channel {name}' if name else 'every channel'}")
+    say(f"{root} takes bundles of {f'the channel {name}' if name else 'every channel'}")
 
 
 @keys.command("list")
@@ -204,15 +203,15 @@ def list_keys(root: Path, as_json: bool) -> None:
     if as_json:
         listed = [{"id": keyid, "state": state, "comment": comment} for keyid, state, comment in rows]
         data = {"threshold": trusted.threshold, "channel": trusted.channel, "keys": listed}
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say_data(data)
         return
     for keyid, state, comment in rows:
-        click.echo(f"{keyid}  {state}  {comment}".rstrip())
-    click.echo(f"{trusted.threshold} of {len(trusted)} trusted keys must have signed a bundle")
+        say(f"{keyid}  {state}  {comment}".rstrip())
+    say(f"{trusted.threshold} of {len(trusted)} trusted keys must have signed a bundle")
     if trusted.channel is not None:
-        click.echo(f"only bundles of the channel {trusted.channel} are taken")
+        say(f"only bundles of the channel {trusted.channel} are taken")
     if len(trusted) < trusted.threshold:
-        click.echo("so no bundle can be installed: galago keys trust KEY.pub --root DIR", err=True)
+        say("so no bundle can be installed: galago keys trust KEY.pub --root DIR", err=True)
 
 
 def _existing(root: Path) -> Store:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.store_options import notify_service, root_option
 
 if TYPE_CHECKING:
@@ -60,13 +59,13 @@ def pull(
             "service": told,
             "bundles": [_data(done) for done in outcomes],
         }
-        click.echo(json.dumps(data, indent=2))
+        say_data(data)
     else:
-        click.echo(f"list {index.sequence} of {index.created_utc}")
+        say(f"list {index.sequence} of {index.created_utc}")
         for done in outcomes:
-            click.echo(_line(done))
+            say(_line(done))
             if done.fault is not None and done.fault.hint:
-                click.echo(f"  Hint: {done.fault.hint}")
+                say(f"  Hint: {done.fault.hint}")
     faults = [done.fault.exit_code for done in outcomes if done.fault is not None]
     ctx.exit(max(faults, key=_SEVERITY.index, default=0))
 

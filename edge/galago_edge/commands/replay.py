@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 import galago_edge
+from galago_edge.commands.cli import say
 from galago_edge.commands.options import bundle_options, opened_bundle, own_opencv, records_to
 from galago_edge.contract.errors import CallerError, Reason
 
@@ -33,12 +34,21 @@ def _position(text: str) -> int:
     return read_position(text)
 
 
+def _name(text: str) -> str:
+    from galago_edge.api.arguments import checked_name
+
+    return checked_name(text)
+
+
 def _moment(text: str) -> datetime.datetime:
+    from galago_edge.api.replayed_part import unix_ns
+
     moment: datetime.datetime | None = None
     with contextlib.suppress(ValueError):
         moment = datetime.datetime.fromisoformat(text)
     if moment is None or moment.utcoffset() is None:
         raise ValueError(f"{text[:40]!r} is no ISO 8601 time with a zone, such as 2026-05-01T22:00:00+02:00")
+    unix_ns(moment)
     return moment
 
 
@@ -77,6 +87,7 @@ def _moment(text: str) -> datetime.datetime:
 @click.option(
     "--stream",
     "name",
+    callback=_read_by(_name),
     help="Name of the stream in the records, and in --config.  [default: replay, or the only one]",
 )
 def replay(
@@ -133,7 +144,7 @@ def replay(
         failure = recording.write(sink.emit)
     if out is not None:
         told = f"{recording.windows} windows, {recording.events} events, {recording.gaps} gaps"
-        click.echo(f"{opened}: {told} -> {out}")
+        say(f"{opened}: {told} -> {out}")
     if failure is not None:
         raise failure
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from galago_edge.commands.cli import show_error
+from galago_edge.commands.cli import say, show_error
 from galago_edge.commands.options import own_opencv, records_to
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
+from galago_edge.host.early_end import EarlyEnd
 
 if TYPE_CHECKING:
     from galago_edge.contract.settings import Settings
@@ -71,21 +72,24 @@ def run(
     from galago_edge.service.slots import RecordingSlots
     from galago_edge.store.running_service import check_free
 
+    early_end = ctx.find_object(EarlyEnd) or EarlyEnd()
     settings = _configured(options, config)
     slots: Slots = RecordingSlots(root)
     if any(is_live(stream, settings.source) for stream in settings.stream):
         named = [stream.bundle for stream in settings.stream if stream.bundle is not None]
         slots = LiveSlots(root, used=named if len(named) == len(settings.stream) else None)
     check_free(root)
-    slots.load()
-    streams, absent = _prepared(settings, slots, scores, config)
-    own_opencv(stream.bundle.modality for stream in streams)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_loads_back(slots, early_end))
+        with early_end.held():  # a boot attempt that is counted must be known, to be given back
+            slots.load()
+        streams, absent = _prepared(settings, slots, scores, config)
+        own_opencv(stream.bundle.modality for stream in streams)
         sink: JsonlSink | None = None
         if out is not None or "log" not in settings.sinks:
             sink = stack.enter_context(records_to(out, append=True))
         service = Service(settings, root, streams, out=sink, scores=scores, absent=absent, slots=slots)
-        stack.enter_context(_signals(service.stop, service.reload))
+        stack.enter_context(_signals(service.stop, service.reload, early_end))
         failures = service.run(_report, started=_started)
         slots.stopped()
         _tell_waiting(service.sinks)
@@ -116,12 +120,12 @@ def _configured(options: tuple[str, ...], config: Path | None) -> Settings:
 
 def _tell_unusable(settings: Settings) -> None:
     """Say which sinks the service goes on without; its status goes on saying so."""
-    from galago_edge.sinks.sink_kind import SINKS
+    from galago_edge.sinks.sink_kind import kind_of
 
     for name, table in settings.sinks.items():
         if table is None:
             try:
-                SINKS.find(name)
+                kind_of(name)
             except DeviceError as failure:
                 show_error(failure)
 
@@ -165,26 +169,38 @@ def _tell_waiting(sinks: Sequence[SinkStatus]) -> None:
     for sink in sinks:
         if sink.name != "spool" and sink.fault and sink.pending:
             waiting = "1 record waits" if sink.pending == 1 else f"{sink.pending} records wait"
-            click.echo(f"sink {sink.name}: {waiting} in the spool: {sink.fault}", err=True)
+            say(f"sink {sink.name}: {waiting} in the spool: {sink.fault}", err=True)
 
 
 def _started(page_url: str | None) -> None:
     if page_url is not None:
-        click.echo(f"status page: {page_url}", err=True)
+        say(f"status page: {page_url}", err=True)
 
 
 def _report(name: str, failure: BaseException) -> None:
     if not isinstance(failure, GalagoError):
-        click.echo(f"Error: stream {name}: {failure!r}, a fault of galago itself; the others go on", err=True)
+        say(f"Error: stream {name}: {failure!r}, a fault of galago itself; the others go on", err=True)
         return
     show_error(failure, f"stream {name}: ")
 
 
 @contextlib.contextmanager
-def _signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
+def _loads_back(slots: Slots, early_end: EarlyEnd) -> Iterator[None]:
+    """Give the boot attempts back that a service has used up which was ended before it could do anything."""
+    try:
+        yield
+    finally:
+        if early_end.asked:
+            slots.stopped()
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None], reload: Callable[[], None], early_end: EarlyEnd) -> Iterator[None]:
     """Call ``stop`` at the first SIGINT or SIGTERM, as usual at a second; ``reload`` at each SIGHUP."""
     ends = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in (*ends, signal.SIGHUP)}
+    if early_end.taken:
+        before[signal.SIGTERM] = early_end.before
 
     def restore(numbers: tuple[signal.Signals, ...]) -> None:
         for number in numbers:
@@ -197,6 +213,8 @@ def _signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[N
     for number in ends:
         signal.signal(number, first)
     signal.signal(signal.SIGHUP, lambda number, frame: reload())
+    if early_end.asked:  # and somebody's code has swallowed it
+        stop()
     try:
         yield
     finally:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.store_options import root_option
 
 
@@ -44,14 +43,14 @@ def scrub(ctx: click.Context, root: Path, as_json: bool) -> None:
             for found in report.bundles
         ]
         data = {"healthy": report.healthy, "bundles": bundles, "renewed": list(report.renewed)}
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say_data(data)
     else:
         for found in report.bundles:
             how = "whole" if found.fault is None else f"DAMAGED: {found.fault.line}"
-            click.echo(f"{found.name} {found.version} ({found.part}): {how}")
+            say(f"{found.name} {found.version} ({found.part}): {how}")
         for name in report.renewed:
-            click.echo(f"{name} was not whole and is written again")
+            say(f"{name} was not whole and is written again")
         if not report.bundles:
-            click.echo("there is no bundle")
+            say("there is no bundle")
     if not report.healthy:
         ctx.exit(1)

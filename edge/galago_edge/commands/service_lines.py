@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
+from galago_edge.contract.errors import CallerError
 from galago_edge.contract.status import (
     CoverageStatus,
     LabelLevel,
     ScrubStatus,
     ServiceStatus,
+    SetAsideStatus,
     SinkStatus,
     SourceStatus,
     StreamStatus,
     TrialStatus,
 )
+from galago_edge.host.time_zone import TimeZone
 
 _EVENTS_SHOWN = 5
+_DOUBTS = {"unsynced": "the clock is not synchronised", "early": "the clock was never set"}
+_ASIDE = {
+    "unsynced": "the clock was not synchronised",
+    "early": "the clock had never been set",
+    "future": "the clock had jumped ahead",
+}
 
 
 def service_lines(status: ServiceStatus) -> dict[str, list[str]]:
     """Return the lines of each part, by its title."""
+    zone = _zone(status.timezone)
     return {
         "service": [_service(status), *(f"  ! {problem}" for problem in status.problems)],
         "sources": [line for source in status.sources for line in _source(source)] or ["none"],
         "streams": [line for stream in status.streams for line in _stream(stream)] or ["none"],
         "sinks": [line for sink in status.sinks for line in _sink(sink)] or ["standard output"],
-        "events": [_event(event) for event in status.last_events[:_EVENTS_SHOWN]] or ["none yet"],
+        "events": [_event(event, zone) for event in status.last_events[:_EVENTS_SHOWN]] or ["none yet"],
         **({"trial": [line for trial in status.trials for line in _trial(trial)]} if status.trials else {}),
         **({"scrub": [_scrub(status.scrub)]} if status.scrub else {}),
         **({"samples": [_samples(status.samples)]} if status.samples else {}),
@@ -77,6 +86,8 @@ def _source(source: SourceStatus) -> list[str]:
         facts.append(f"{source.dropped} dropped")
     if source.failures:
         facts.append(_count(source.failures, "failure"))
+    if source.missing_s >= 1:
+        facts.append(f"nothing for {duration(source.missing_s)}")
     if source.learning:
         facts.append("learning its view")
     facts += [f"NOT PLAUSIBLE: {alarm}" for alarm in source.alarms]
@@ -108,6 +119,7 @@ def _stream(stream: StreamStatus) -> list[str]:
     lines = [f"{stream.name} (source {stream.source}, {stream.bundle} {stream.version}): {', '.join(facts)}"]
     if stream.coverage:
         lines.append(f"  {_coverage(stream.coverage[-1])}")
+    lines += [f"  {_set_aside(part)}" for part in stream.set_aside]
     active = [_level(level) for level in stream.levels if level.active]
     if active and stream.state == "running":  # what was on when the source went away says nothing
         lines.append(f"  on now: {', '.join(active)}")
@@ -128,17 +140,23 @@ def _coverage(day: CoverageStatus) -> str:
     )
     # never rounded up: 100 % means that nothing was missed
     share = int(day.watched_s / whole_s * 10_000) / 100
-    return f"watched {share:g} % of {duration(whole_s)} on {day.day}{missing}"
+    doubt = f" ({_DOUBTS[day.doubt]})" if day.doubt else ""
+    return f"watched {share:g} % of {duration(whole_s)} on {day.day}{doubt}{missing}"
+
+
+def _set_aside(part: SetAsideStatus) -> str:
+    whole_s = part.watched_s + sum(part.gap_s.values())
+    return f"counted for no day: {duration(whole_s)} dated {part.day}, when {_ASIDE[part.why]}"
 
 
 def _trial(trial: TrialStatus) -> list[str]:
-    facts: list[str] = [trial.state]
+    facts: list[str] = [f"{trial.state} on {', '.join(trial.streams)}" if trial.streams else trial.state]
     if trial.state in ("waiting", "judging"):
         facts.append(f"{trial.inferences} inferences ({trial.needed} needed)")
         facts.append(f"{trial.live_s:.0f} s of {trial.trial_s:.0f} s with something to see or hear")
     if trial.inferences:
         facts.append(f"p99 {trial.p99_ms:.1f} ms")
-    facts.append(_count(trial.left, "load") + " left")
+    facts.append(_count(trial.left, "boot attempt") + " left")
     lines = [f"{trial.name} {trial.version}: {', '.join(facts)}"]
     if trial.fault:
         lines.append(f"  {trial.fault}")
@@ -157,10 +175,16 @@ def _sink(sink: SinkStatus) -> list[str]:
     return lines
 
 
-def _event(event: dict[str, Any]) -> str:
-    when = ""
-    if (wall_ns := event.get("wall_ns")) is not None:
-        when = f"{datetime.fromtimestamp(wall_ns // 10**9, UTC):%Y-%m-%d %H:%M:%SZ} "
+def _zone(name: str) -> TimeZone:
+    try:
+        return TimeZone(name)
+    except CallerError:  # the service knows a zone that this machine or this user does not
+        return TimeZone()
+
+
+def _event(event: dict[str, Any], zone: TimeZone) -> str:
+    wall_ns = event.get("wall_ns")
+    when = "" if wall_ns is None else f"{zone.written(wall_ns)} "
     return f"{when}{event.get('label')} on {event.get('stream')}, score {event.get('score', 0):.2f}"
 
 

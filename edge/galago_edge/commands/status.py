@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.service_lines import service_lines
 from galago_edge.commands.store_options import PENDING_EXIT, slot_data
 from galago_edge.contract.errors import DeviceError, GalagoError, LinkError
@@ -49,11 +48,11 @@ def status(ctx: click.Context, root: Path, as_json: bool) -> None:
         running = silent
     if as_json:
         data = _data(inventory) | _trust_data(inventory) | _service_data(running)
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say_data(data)
     else:
         for title, lines in (_lines(inventory) | _service_lines(running)).items():
             for number, line in enumerate(lines):
-                click.echo(f"{title if number == 0 else '':<9}{line}")
+                say(f"{title if number == 0 else '':<9}{line}")
     if not inventory.healthy or isinstance(running, GalagoError):
         ctx.exit(1)
     if inventory.on_trial and running is None:

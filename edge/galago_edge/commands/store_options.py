@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from galago_edge.commands.cli import say, say_data
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def telling_what_is_active(root: Path) -> Iterator[None]:
             active = (
                 f"{name} {slot.active.version}{' (on trial)' if slot.trial else ''}" for name, slot in slots
             )
-            click.echo(f"interrupted; active in {root}: {', '.join(active) or 'nothing'}", err=True)
+            say(f"interrupted; active in {root}: {', '.join(active) or 'nothing'}", err=True)
         raise
 
 
@@ -153,9 +153,9 @@ def change_slot(
         done = change(store, name, given_id(store, name, given))
         told = notify_service(root)
     if as_json:
-        click.echo(json.dumps({**slot_data(name, done.now), "service": told}, indent=2))
+        say_data({**slot_data(name, done.now), "service": told})
     else:
-        click.echo(said(done))
+        say(said(done))
 
 
 def await_verdict(store: Store, name: str, bundle_id: str, wait_s: float) -> tuple[int, Slot]:

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from galago_edge.contract.printable import printable
+from galago_edge.contract.printable import on_one_line
 
 
 class Reason(enum.StrEnum):
@@ -108,6 +108,7 @@ class Reason(enum.StrEnum):
     CALIBRATION_BAD = enum.auto()
     EXPORT_FAILED = enum.auto()
     # caller
+    USAGE = enum.auto()
     CONFIG_BAD = enum.auto()
     KEY_BAD = enum.auto()
     TARGET_UNKNOWN = enum.auto()
@@ -123,9 +124,9 @@ class GalagoError(Exception):
     exit_code = 1
 
     def __init__(self, reason: Reason, message: str, *, hint: str = "") -> None:
-        super().__init__(printable(message))
+        super().__init__(on_one_line(message))
         self.reason = reason
-        self.hint = printable(hint)
+        self.hint = on_one_line(hint)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # subclasses take other arguments than the message, which is all that an exception repeats by itself

@@ -1,9 +1,11 @@
-"""Names as the file system has them, made fit for records and messages."""
+"""Text from outside, made fit for records, messages and terminals."""
 
 from __future__ import annotations
 
 import re
 
+_MOVING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""What a terminal or an editor does instead of showing it: controls, line ends, marks of direction."""
 _ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")
 
 
@@ -24,6 +26,15 @@ def printable(text: str) -> str:
     except UnicodeEncodeError:  # half a pair, which stands for no byte
         return text.encode(errors="backslashreplace").decode()
     return name.decode(errors="backslashreplace")
+
+
+def on_one_line(text: str) -> str:
+    r"""Return text that is one line wherever it is shown, and does nothing there.
+
+    >>> on_one_line("night\x1b[2J.wav\ncaf\udce9")
+    'night\\x1b[2J.wav\\ncaf\\xe9'
+    """
+    return _MOVING.sub(lambda found: ascii(found[0])[1:-1], printable(text))
 
 
 def unprintable(text: str) -> str:

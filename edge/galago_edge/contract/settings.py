@@ -114,7 +114,7 @@ class SourceSettings(LoginTable, frozen=True, kw_only=True):
     transport: Literal["tcp", "udp"] = "tcp"
     """How an RTSP camera sends; over UDP what is lost on the way damages pictures."""
     damaged: Literal["skip", "conceal"] = "skip"
-    """Pictures from damage to the next key frame are left out, or taken as the decoder patched them up."""
+    """Damaged pictures, up to the next key frame, are left out, or taken as the decoder patched them up."""
     channel: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
     """The channel of a microphone that is taken, from 1, instead of the mean of all."""
     stall_s: Seconds = 5.0
@@ -182,6 +182,8 @@ class PageSettings(Table, frozen=True, kw_only=True):
     """0 takes a free one; the service's first lines say which."""
     token: str = ""
     """Must be given by every visitor; without one only a loopback ``host`` is allowed."""
+    frame_ancestors: tuple[str, ...] = ()
+    """Pages that may show this one in a frame, as a Content-Security-Policy names them; none when empty."""
 
 
 class SamplesSettings(Table, frozen=True, kw_only=True):
@@ -267,6 +269,8 @@ class DeviceSettings(Table, frozen=True, kw_only=True):
 
     name: Name | None = None
     """Stands in topics and keys; the host's name when left out."""
+    timezone: str = "UTC"
+    """Name of the IANA data base: it decides what a day is, and in what time people are told."""
 
 
 class OwnTables(Table, frozen=True, kw_only=True):

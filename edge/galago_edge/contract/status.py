@@ -12,6 +12,10 @@ import msgspec
 from galago_edge.contract.modality import Modality
 
 Liveness = Literal["healthy", "alarmed", "recovering", "escalated", "failed"]
+Doubt = Literal["unsynced", "early"]
+"""Why the wall clock is not believed: nobody has set it, or it stands before this software was made."""
+Aside = Literal["unsynced", "early", "future"]
+"""Why time counts for no day; ``future``: the clock had jumped ahead and was set back."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,10 +67,23 @@ class LabelLevel(_Part, frozen=True, kw_only=True):
 
 
 class CoverageStatus(_Part, frozen=True, kw_only=True):
-    """How much of one UTC day a stream really watched."""
+    """How much of one day a stream really watched; ``timezone`` of the service says what a day is."""
 
     day: str
     """``2026-11-22``; by the wall clock, which is only a label."""
+    watched_s: float
+    gap_s: dict[str, float]
+    """By cause."""
+    doubt: Doubt | None = None
+    """Why the clock that names the day is not believed; None when it is."""
+
+
+class SetAsideStatus(_Part, frozen=True, kw_only=True):
+    """Time of one stream that counts for no day, because the clock that named the day was not right."""
+
+    day: str
+    """As that clock named it."""
+    why: Aside
     watched_s: float
     gap_s: dict[str, float]
     """By cause."""
@@ -123,11 +140,13 @@ class StreamStatus(_Part, frozen=True, kw_only=True):
     every: int = 1
     """By the governor, every so many windows are decided."""
     coverage: tuple[CoverageStatus, ...] = ()
-    """Today last."""
+    """The day of the present clock last."""
+    set_aside: tuple[SetAsideStatus, ...] = ()
+    """What counts for none of these days."""
 
 
 class SinkStatus(_Part, frozen=True, kw_only=True):
-    """One sink: ``log``, ``spool``, ``mqtt``, ``webhook``."""
+    """One sink: ``log``, ``spool``, ``mqtt``, ``webhook``, or with a name of its own ``webhook.phone``."""
 
     name: str
     state: Literal["ok", "retrying", "failed"]
@@ -183,6 +202,8 @@ class ServiceStatus(_Part, frozen=True, kw_only=True):
     uptime_s: float
     wall_ns: int
     clock_synced: bool
+    timezone: str = "UTC"
+    """In which days are counted and times are shown."""
     state: Literal["starting", "ok", "degraded"]
     problems: tuple[str, ...] = ()
     """One line for everything that is not as it should be; empty when ``ok``."""

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from galago_edge.contract.errors import InputError, Reason
 
 NS_PER_S = 1_000_000_000
+LATEST_NS = 1 << 62
+"""Times of a stream and numbers of its frames are below: what follows from them fits 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,10 @@ from galago_edge.host.credentials import Secrets
 from galago_edge.host.plugins import plugin_code
 from galago_edge.sources.address import parse_source
 from galago_edge.sources.capture import open_capture
+from galago_edge.sources.picture_view import PictureViewer
 from galago_edge.sources.source import Capture
 from galago_edge.sources.source_kind import Address, Opening
+from galago_edge.sources.view_options import AS_IT_IS, view_of
 
 _LISTEN_S = 1.0
 _STEP_S = 0.25
@@ -41,16 +43,16 @@ def glimpse(order: GlimpseOrder) -> Finding:
     try:
         address = parse_source(settings.address)
         if address.reopens:
-            return _captured(address, settings, order.rate_hz)
-        return _recorded(address, order.rate_hz)
+            return _captured(address, order)
+        return _recorded(address, order)
     except GalagoError as error:
         secrets = Secrets(settings.address, settings.password)
         return fail("", secrets.hidden(str(error)), secrets.hidden(error.hint) or "see docs/sources.md")
 
 
-def _captured(address: Address, settings: SourceSettings, rate_hz: int | None) -> Finding:
-    opened_s = time.monotonic()
-    capture = open_capture(address, settings, rate_hz=rate_hz)
+def _captured(address: Address, order: GlimpseOrder) -> Finding:
+    opened_s, settings = time.monotonic(), order.settings
+    capture = open_capture(address, settings, rate_hz=order.rate_hz)
     try:
         items = _items(capture, settings)
         first = next(items, None)
@@ -66,6 +68,7 @@ def _captured(address: Address, settings: SourceSettings, rate_hz: int | None) -
         described = capture.description()
         if isinstance(first, AudioBlock):
             return _heard(first, items, described)
+        _look_through(address, order, first)
         return ok("", f"{_seen(first, items, described)}, first frame after {after_s:.1f} s")
     finally:
         capture.close()
@@ -119,12 +122,23 @@ def _heard(first: AudioBlock, items: Iterator[Frame | AudioBlock], described: di
     return ok("", f"{facts}, {level:.0f} dBFS")
 
 
-def _recorded(address: Address, rate_hz: int | None) -> Finding:
+def _look_through(address: Address, order: GlimpseOrder, frame: Frame) -> None:
+    """See the picture as each stream does.
+
+    Raises:
+        InputError: SOURCE_MISMATCH; nothing of it is in a region or a mask.
+    """
+    for stream in order.views or (AS_IT_IS,):
+        options = {} if address.reopens else address.options
+        PictureViewer(view_of(options, order.settings, stream)).frame(frame)
+
+
+def _recorded(address: Address, order: GlimpseOrder) -> Finding:
     """Read the first item of a recording."""
     described = address.described
     if described.open is None or address.target == "-":
         return ok("", f"a {address.kind}")
-    wanted_hz = (rate_hz or _USUAL_RATE_HZ) if described.modality == "microphone" else None
+    wanted_hz = (order.rate_hz or _USUAL_RATE_HZ) if described.modality == "microphone" else None
     with plugin_code("source", address.kind):
         source = described.open(address, Opening(wanted_hz))
         first = next((item for item in source if isinstance(item, Frame | AudioBlock)), None)
@@ -135,6 +149,7 @@ def _recorded(address: Address, rate_hz: int | None) -> Finding:
             hint="galago replay says more of it",
         )
     if isinstance(first, Frame):
+        _look_through(address, order, first)
         return ok("", f"{described.what}, {first.pixels.shape[1]} x {first.pixels.shape[0]}")
     return ok("", f"{described.what} at {source.description().get('rate_hz', first.rate_hz)} Hz")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from galago_edge.contract.settings import SourceSettings
+from galago_edge.contract.settings import SourceSettings, ViewSettings
 
 MEASURE_S = 2.0
 """So long the rate of a camera is measured."""
@@ -17,6 +17,8 @@ class GlimpseOrder(msgspec.Struct, frozen=True, kw_only=True):
     """May hold a password: it is told to nobody."""
     rate_hz: int | None
     """The rate that its bundles want of a microphone."""
+    views: tuple[ViewSettings, ...] = ()
+    """What its streams say of its pictures, beside what it says itself."""
 
 
 _LATER_S = 2.0

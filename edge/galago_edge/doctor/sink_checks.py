@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from galago_edge.contract.findings import Finding, fail
+from galago_edge.contract.findings import Finding, fail, warn
 from galago_edge.doctor.case import Case, DoctorCheck
 
 
@@ -19,17 +19,33 @@ def check_sinks(case: Case) -> Iterator[DoctorCheck]:
 
 def _sink(name: str, case: Case) -> Iterator[Finding]:
     from galago_edge.contract.errors import DeviceError
-    from galago_edge.sinks.sink_kind import SINKS
+    from galago_edge.sinks.sink_kind import kind_of
 
     assert case.settings is not None
     try:
-        kind = SINKS.find(name)
+        kind = kind_of(name)
     except DeviceError as error:
         yield fail(name, error.line, f"{error.hint}; its records wait in the spool")
         return
     table = case.settings.sinks[name]
     if kind is not None and kind.check is not None and isinstance(table, kind.settings):
         yield from kind.check(table)
+    yield from _labels(name, table, case)
 
 
-CHECKS = (DoctorCheck("sinks", check_sinks, place=180, needs=("config",)),)
+def _labels(name: str, table: object, case: Case) -> Iterator[Finding]:
+    """Find labels that a sink asks for and no bundle decides: it would never get any record about them."""
+    known = {
+        label.name for manifest in case.bundles.values() for label in manifest.labels if not label.background
+    }
+    wanted = getattr(table, "labels", ())
+    for label in wanted if known and isinstance(wanted, tuple) else ():
+        if label not in known:
+            yield warn(
+                name,
+                f"labels names {label}, which no installed bundle decides on",
+                f"correct labels of [{name}]; there are {', '.join(sorted(known))}",
+            )
+
+
+CHECKS = (DoctorCheck("sinks", check_sinks, place=180, needs=("config", "bundles")),)

@@ -10,7 +10,7 @@ import msgspec
 
 from galago_edge.contract.errors import GalagoError, Reason
 from galago_edge.contract.findings import Finding, fail, ok, warn
-from galago_edge.contract.settings import SourceSettings
+from galago_edge.contract.settings import SourceSettings, ViewSettings
 from galago_edge.contract.status import SourceStatus
 from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.doctor.glimpse_order import GlimpseOrder, longest_s
@@ -91,7 +91,13 @@ def _tried(
             f"galago status --root {case.root}; a changed configuration needs a restart",
         )
         return
-    order = GlimpseOrder(settings=settings, rate_hz=_rate_hz(name, case))
+    assert case.settings is not None
+    views = tuple(
+        ViewSettings(rotate=stream.rotate, region=stream.region, mask=stream.mask)
+        for stream in case.settings.stream
+        if stream.source == name
+    )
+    order = GlimpseOrder(settings=settings, rate_hz=_rate_hz(name, case), views=views)
     outcome = ask_module(
         "galago_edge.doctor.glimpse_child",
         msgspec.json.encode(order),

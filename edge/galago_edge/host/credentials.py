@@ -76,13 +76,13 @@ def open_to_all(path: Path) -> bool:
 class Secrets:
     """What no message may show: the credentials in a URL, as they stand there and as they are sent."""
 
-    def __init__(self, url: str, password: str = "") -> None:
-        """Learn what is secret in ``url``, however badly it is written, and ``password``."""
+    def __init__(self, url: str, *passwords: str) -> None:
+        """Learn what is secret in ``url``, however badly it is written, and ``passwords``."""
         found: dict[str, str] = {}
         shown = hide_credentials(url)
         if shown != url:
             found[url] = shown
-        if password:
+        for password in filter(None, passwords):
             found |= dict.fromkeys(_forms(password), HIDDEN)
         for login in _logins(url):
             found |= dict.fromkeys(_forms(login), HIDDEN)
@@ -94,14 +94,41 @@ class Secrets:
                 told = Login(unquote(login.partition(":")[0]), unquote(secret)).basic()
                 found[told.removeprefix("Basic ")] = HIDDEN
         found |= dict.fromkeys(_of_query(url, shown), HIDDEN)
-        self._instead = {secret: instead for secret, instead in found.items() if len(secret) >= _SHORTEST}
-        longest_first = sorted(self._instead, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        found = {secret: instead for secret, instead in found.items() if len(secret) >= _SHORTEST}
+        self._longest_first = sorted(found, key=len, reverse=True)
+        self._instead = {secret.lower(): instead for secret, instead in found.items()}
+        # what a server says may come in other letters: types and hosts are read in small ones
+        self._pattern = re.compile("|".join(map(re.escape, self._longest_first)) or "(?!)", re.IGNORECASE)
 
     def hidden(self, text: str) -> str:
         """Return ``text`` as one line without what is secret."""
-        cleaned = self._pattern.sub(lambda found: self._instead[found[0]], text)
-        return " ".join(cleaned.split())
+        return " ".join(self._without(text).split())
+
+    def quoted(self, said: str | bytes, longest: int) -> str:
+        r"""Return the beginning of what somebody said, for a message: without what is secret, then cut.
+
+        ``longest`` is in characters before they are escaped. What ``said`` itself was cut off in is hidden.
+
+        >>> secrets = Secrets("http://anna:hunter2@10.0.0.7/x")
+        >>> secrets.quoted(b"\xff hunter2 and so on", 8), secrets.quoted("a hunt", 8)
+        ("b'\\xff *** an'", "'a ***'")
+        """
+        is_text = isinstance(said, str)
+        text = said if isinstance(said, str) else said.decode(errors="surrogateescape")
+        cut = self._whole(self._without(text))[:longest]
+        return ascii(cut) if is_text else ascii(cut.encode(errors="surrogateescape"))
+
+    def _without(self, text: str) -> str:
+        return self._pattern.sub(lambda found: self._instead.get(found[0].lower(), HIDDEN), text)
+
+    def _whole(self, text: str) -> str:
+        """Return the text without the beginning of a secret at its end."""
+        small = text.lower()
+        for secret in self._longest_first:
+            for length in range(min(len(secret), len(text)), _SHORTEST - 2, -1):
+                if small.endswith(secret[:length].lower()):
+                    return text[: len(text) - length] + HIDDEN
+        return text
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:

@@ -128,15 +128,17 @@ def replacement(
     and, unless ``durable`` is ``Durable.NO``, syncs it.
 
     Raises:
-        OSError: The disk refuses.
+        OSError: The disk refuses. It names ``path``.
     """
     new = temporary or path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         yield new
         effects.rename(new, path)
-    except BaseException:  # an interruption, too, must leave no half file
+    except BaseException as error:  # an interruption, too, must leave no half file
         with contextlib.suppress(OSError):
             effects.unlink(new)
+        if isinstance(error, OSError) and error.filename in (new, str(new)):
+            error.filename, error.filename2 = str(path), None
         raise
     if durable is Durable.LASTING:
         effects.fsync_dir(path.parent)

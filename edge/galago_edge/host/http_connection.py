@@ -11,13 +11,14 @@ import http.client
 import io
 import math
 import socket
+import ssl
 import time
 from typing import Any
 from urllib.parse import SplitResult, quote
 
 from galago_edge.host.tls_trust import TlsTrust
 
-_AS_THEY_ARE = "%/?:@!$&'()*+,;=~#[]|"
+AS_THEY_ARE = "%/?:@!$&'()*+,;=~#[]|"
 """Of a path and a query: what has a meaning there, and the escapes that are there already."""
 
 
@@ -33,6 +34,10 @@ class Deadline:
     def begin(self, seconds: float) -> None:
         """Give the request that begins now so much time."""
         self.until = time.monotonic() + seconds
+
+    def shorten(self, seconds: float) -> None:
+        """Let what is left take at most so much time."""
+        self.until = min(self.until, time.monotonic() + seconds)
 
     def wait_s(self) -> float | None:
         """Return how long the next operation may take; None: for ever.
@@ -62,7 +67,7 @@ class HttpConnection(http.client.HTTPConnection):
         """
         self.timeout = self._deadline.wait_s()
         super().connect()
-        self.sock: Any = _TimedSocket(self.sock, self._deadline)
+        self.sock: Any = TimedSocket(self.sock, self._deadline)
 
 
 class HttpsConnection(http.client.HTTPSConnection):
@@ -99,7 +104,7 @@ class HttpsConnection(http.client.HTTPSConnection):
         except OSError:
             self.close()
             raise
-        self.sock: Any = _TimedSocket(self.sock, self._deadline)
+        self.sock: Any = TimedSocket(self.sock, self._deadline)
 
 
 def connection_to(
@@ -127,21 +132,48 @@ def request_target(url: SplitResult) -> str:
     >>> request_target(urlsplit("http://host/Hof Süd.mjpg?a=b%20c"))
     '/Hof%20S%C3%BCd.mjpg?a=b%20c'
     """
-    return quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=_AS_THEY_ARE)
+    return quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=AS_THEY_ARE)
 
 
-class _TimedSocket:
-    """What ``http.client`` uses of a socket, each operation within the deadline."""
+class TimedSocket:
+    """What is used of a socket, by ``http.client`` too, each operation within the deadline."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        """Take over ``sock``, which is connected."""
         self._sock = sock
         self._deadline = deadline
 
     def sendall(self, data: Any) -> None:
+        """Send everything.
+
+        Raises:
+            OSError: The other side does not take it, in time or at all.
+        """
         self._sock.settimeout(self._deadline.wait_s())
         self._sock.sendall(data)
 
+    def recv(self, limit: int) -> bytes:
+        """Return what has come, at most ``limit`` bytes; nothing when the other side has hung up.
+
+        Raises:
+            OSError: Nothing comes, in time or at all.
+        """
+        self._sock.settimeout(self._deadline.wait_s())
+        return self._sock.recv(limit)
+
+    def stale(self) -> bool:
+        """Tell whether the other side has hung up, or says something that nobody has asked for."""
+        self._sock.settimeout(0.0)
+        try:
+            self._sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            return True
+        return True
+
     def makefile(self, mode: str) -> io.BufferedReader:
+        """Return a reader of what comes."""
         return io.BufferedReader(_TimedReader(self._sock, self._deadline))
 
     def close(self) -> None:

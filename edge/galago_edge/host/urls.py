@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 CONNECT_S = 5.0
 _PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
@@ -15,6 +19,11 @@ HIDDEN = "***"
 _BEGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://|\b(?:rtsps?|https?|rtmps?|srt|udp|tcp|ftp|mms):[/\\]*", re.IGNORECASE
 )
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LEGAL_HOST = re.compile(r"[a-z0-9_][a-z0-9_.-]*|[0-9a-f:.]+(?:%[a-z0-9_.-]+)?")
+"""A name, an IPv4 address, or an IPv6 address with its zone."""
+_LABEL = 63
+"""No part of a name between two dots is longer."""
 _AUTHORITY_ENDS = re.compile(r"[/?#\\]")
 _HOST = re.compile(r"(?:\[[^\]@/]*\]|[^:\s@\[\]]*)(?::\d*)?")
 """A host, perhaps with its port."""
@@ -79,6 +88,41 @@ def _shown_tail(tail: str) -> str:
 def _is_harmless(part: str) -> bool:
     name, _, value = part.partition("=")
     return name.lower() in _HARMLESS and _HARMLESS_VALUE.fullmatch(value) is not None
+
+
+def sendable(url: str) -> SplitResult:
+    """Return the parts of an ``http`` or ``https`` address to which requests can be sent.
+
+    Blanks and letters beyond ASCII in path and query are no fault: they are escaped on the way.
+
+    Raises:
+        ValueError: Nothing can ever be sent there; the text completes "the URL ..." and says no secret.
+    """
+    from urllib.parse import urlsplit  # here: every capture child shows URLs
+
+    if _CONTROL.search(url):  # urlsplit would drop some of them
+        raise ValueError("has a control character in it")
+    if url != url.strip():
+        raise ValueError("has a blank at its beginning or end")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:  # its text may hold a password
+        raise ValueError("cannot be taken apart: HOST:PORT, with a port from 1 to 65535") from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("begins with neither http:// nor https://")
+    if not host:
+        raise ValueError("has no host")
+    if parts.username is not None:
+        raise ValueError("takes no password; set user and password beside it")
+    if not host.isascii():
+        raise ValueError("has letters beyond ASCII in its host; write it as xn--...")
+    labels = host.removesuffix(".").split(".")
+    if not _LEGAL_HOST.fullmatch(host) or not all(0 < len(label) <= _LABEL for label in labels):
+        raise ValueError("has a host that is no name of a computer")
+    if port == 0:
+        raise ValueError("has the port 0, which no server has")
+    return parts
 
 
 def server_fault(url: str) -> str:

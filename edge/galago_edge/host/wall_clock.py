@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import sys
 
+EARLIEST_NS = 1_735_689_600_000_000_000
+"""2025-01-01 UTC in Unix nanoseconds: this software is younger, so a clock before it was never set."""
+
 _TIMEX_BYTES = 256  # struct timex has 208 bytes on 64-bit Linux, 128 on 32-bit
 _TIME_ERROR = 5  # adjtimex(2): the system clock is not synchronized
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.errors import GalagoError
-from galago_edge.contract.printable import printable
+from galago_edge.contract.printable import on_one_line
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.status import GateStatus, LabelLevel
 from galago_edge.contract.streams import Gap, Item, Notice, Span, WindowSeen
@@ -381,7 +381,7 @@ def _failure(error: GalagoError) -> dict[str, Any]:
 
 def _told(value: Any) -> Any:
     """Return what a record can hold: a file may have any name."""
-    return printable(value) if isinstance(value, str) else value
+    return on_one_line(value) if isinstance(value, str) else value
 
 
 def _score(q16: int) -> float:

@@ -22,6 +22,8 @@ import numpy as np
 from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.contract.settings import SamplesSettings
 from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.host.private_modes import FILE_MODE, make_private_folder
+from galago_edge.host.time_zone import TimeZone
 from galago_edge.recording.likeness import REMEMBERED, Fingerprint, Seen
 from galago_edge.recording.sample_layout import (
     CONTEXT,
@@ -29,7 +31,6 @@ from galago_edge.recording.sample_layout import (
     Named,
     Usage,
     class_folder,
-    day_of,
     look,
     stem,
 )
@@ -82,15 +83,18 @@ class SampleFolder:
         wall_ns: Callable[[], int] = time.time_ns,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         synced: Callable[[], bool] | None = None,
+        zone: TimeZone | None = None,
     ) -> None:
         """Start with the folder ``settings.dir``, which is made when the first sample is kept.
 
         ``device`` and, from ``synced``, whether the wall clock can be believed, go into the sidecars.
+        ``zone`` says what a day is, UTC if None.
         """
         self.settings = settings
         self.root = Path(settings.dir)
         self._device = device
         self._wall_ns, self._clock_ns, self._synced = wall_ns, clock_ns, synced
+        self._zone = zone or TimeZone()
         self._usage: Usage | None = None
         self._looked_ns = 0
         self._seen: dict[str, Seen] = {}
@@ -107,8 +111,8 @@ class SampleFolder:
         self._thread.start()
 
     def today(self) -> str:
-        """Return the UTC day by the wall clock, as names hold it: for quotas only."""
-        return day_of(self._wall_ns())
+        """Return the day by the wall clock: for quotas only."""
+        return self._zone.day(self._wall_ns())
 
     def offer(self, candidate: SampleCandidate) -> None:
         """Take a candidate; when too many wait already, it is counted as ``busy`` and gone."""
@@ -183,7 +187,7 @@ class SampleFolder:
         return self._waiting.get()
 
     def _look(self) -> None:
-        usage = look(self.root)
+        usage = look(self.root, self._zone)
         for paths in usage.sidecars.values():
             del paths[:-REMEMBERED]
         with self._lock:
@@ -192,7 +196,7 @@ class SampleFolder:
 
     def _keep(self, candidate: SampleCandidate) -> None:
         wall_ns = self._wall_ns()
-        day, folder = day_of(wall_ns), class_folder(candidate.label)
+        day, folder = self._zone.day(wall_ns), class_folder(candidate.label)
         self._check_quota(candidate, day, folder)
         print_ = candidate.media.fingerprint()
         seen = self._seen_of(candidate)
@@ -226,7 +230,7 @@ class SampleFolder:
             raise _RefusedError("day_budget")
         if self._beyond(lambda usage: usage.total_bytes + size > settings.max_mb * _MIB):
             raise _RefusedError("budget")
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.root)
         disk = os.statvfs(self.root)
         if disk.f_bavail * disk.f_frsize < size + settings.keep_free_mb * _MIB:
             raise _RefusedError("disk")
@@ -308,10 +312,10 @@ class SampleFolder:
 
 
 def _write_whole(path: Path, content: bytes, temporary: Path) -> None:
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(temporary.parent)
+    make_private_folder(path.parent)
     # whole: an empty file after a power cut would stop a training
-    replace_file(path, content, durable=Durable.WHOLE, temporary=temporary)
+    replace_file(path, content, durable=Durable.WHOLE, mode=FILE_MODE, temporary=temporary)
 
 
 def _fingerprint_in(path: Path) -> Fingerprint | None:

@@ -23,10 +23,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from galago_edge.host.time_zone import TimeZone
+
 CONTEXT = ".context"
 TEMPORARY = ".tmp-"
 _STEM = re.compile(
-    r"(?P<day>\d{8})T\d{9}Z-(?P<stream>.+)-(?P<trigger>first|flip|near|uncertain)-[0-9a-f]{6}\Z"
+    r"(?P<moment>\d{8}T\d{6})\d{3}Z-(?P<stream>.+)-(?P<trigger>first|flip|near|uncertain)-[0-9a-f]{6}\Z"
 )
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f/]|^\.|%(?=[0-9A-Fa-f]{2})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,7 +39,7 @@ class Named:
     """What a file's name says."""
 
     day: str
-    """``20261122``."""
+    """``2026-11-22``, in the device's time zone; the name itself has the moment in UTC."""
     stream: str
     trigger: str
 
@@ -88,30 +90,28 @@ def stem(wall_ns: int, stream: str, trigger: str, number: str) -> str:
     return f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03d}Z-{stream}-{trigger}-{number}"
 
 
-def day_of(wall_ns: int) -> str:
-    """Return the UTC day as names hold it.
+def read_stem(name: str, zone: TimeZone) -> Named | None:
+    """Return what a stem says, with its day in ``zone``; None when it is not one of ours.
 
-    >>> day_of(0)
-    '19700101'
-    """
-    return f"{_moment(wall_ns):%Y%m%d}"
-
-
-def read_stem(name: str) -> Named | None:
-    """Return what a stem says; None when it is not one of ours.
-
-    >>> read_stem("20261122T114300123Z-front-door-near-00c0de")
-    Named(day='20261122', stream='front-door', trigger='near')
+    >>> read_stem("20261122T114300123Z-front-door-near-00c0de", TimeZone())
+    Named(day='2026-11-22', stream='front-door', trigger='near')
     """
     found = _STEM.match(name)
-    return Named(found["day"], found["stream"], found["trigger"]) if found else None
+    if found is None:
+        return None
+    try:
+        moment = datetime.strptime(found["moment"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:  # digits that are no date
+        return None
+    wall_ns = (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+    return Named(zone.day(wall_ns), found["stream"], found["trigger"])
 
 
-def look(root: Path) -> Usage:
+def look(root: Path, zone: TimeZone) -> Usage:
     """Count what lies in a samples folder and remove what broken writes left.
 
     Strange names, foreign files and what cannot be looked at are no trouble: every file's bytes count, and
-    those that bear one of our names count for their day. Links are not followed.
+    those that bear one of our names count for their day in ``zone``. Links are not followed.
     """
     usage = Usage()
     for entry, parts in _files(root, ()):
@@ -128,7 +128,7 @@ def look(root: Path) -> Usage:
         name, _, suffix = entry.name.rpartition(".")
         if in_context:
             name = re.sub(r"-(pre|post)\d\Z", "", name)
-        named = read_stem(name)
+        named = read_stem(name, zone)
         if named is None:
             continue
         usage.day_bytes[named.day] += size

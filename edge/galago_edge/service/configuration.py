@@ -11,13 +11,15 @@ from typing import Any
 import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.settings import LoginTable, Settings, SourceSettings, StreamSettings
+from galago_edge.contract.settings import LoginTable, Settings, SourceSettings, StreamSettings, ViewTable
 from galago_edge.host.credentials import has_login
+from galago_edge.host.time_zone import TimeZone
 from galago_edge.host.toml_file import load_toml
 from galago_edge.host.urls import hide_credentials
 from galago_edge.service.source_names import with_named_sources
 from galago_edge.sinks.sink_tables import anchored, settings_of
 from galago_edge.sources.address import anchored_source
+from galago_edge.sources.view_options import view_of
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 DOCS = "docs/configuration.md"
@@ -50,11 +52,17 @@ def read_config(path: Path, environment: Mapping[str, str] | None = os.environ) 
         else msgspec.structs.replace(stream, source=anchored_source(stream.source, folder))
         for stream in settings.stream
     )
+    try:
+        TimeZone(settings.device.timezone)
+    except CallerError as error:
+        raise CallerError(error.reason, f"{path}: {error}", hint=error.hint) from None
     changes: dict[str, Any] = {
         "source": named,
         "stream": checked(streams, named),
         "sinks": anchored(settings.sinks, folder),
     }
+    _check_filters(path, settings)
+    _check_views(path, settings)
     if environment is not None:
         _check_logins(path, settings, environment)
     if settings.spool.dir:
@@ -127,6 +135,17 @@ def login_tables(settings: Settings) -> dict[str, LoginTable]:
     return {name: table for name, table in tables.items() if isinstance(table, LoginTable)}
 
 
+def _check_views(path: Path, settings: Settings) -> None:
+    """Refuse shapes that are none, also where no stream takes them yet."""
+    tables: dict[str, ViewTable] = {f"[source.{name}]": table for name, table in settings.source.items()}
+    tables |= {f"[[stream]] {stream.name}": stream for stream in settings.stream}
+    for where, table in tables.items():
+        try:
+            view_of({}, table)
+        except CallerError as error:
+            raise CallerError(error.reason, f"{path}: {where}: {error}", hint=error.hint) from None
+
+
 def _check_logins(path: Path, settings: Settings, environment: Mapping[str, str]) -> None:
     """Refuse a login that could never be used. A password file may be away for a while, and is read later."""
     for name, table in login_tables(settings).items():
@@ -140,6 +159,20 @@ def _check_logins(path: Path, settings: Settings, environment: Mapping[str, str]
             raise _bad(f"{name}: user stands in its address too; say it once")
 
 
+def _check_filters(path: Path, settings: Settings) -> None:
+    """Refuse a sink that asks for the records of a stream that there is not: it would never get any."""
+    names = [stream.name for stream in settings.stream]
+    for sink, table in settings.sinks.items():
+        wanted = getattr(table, "streams", ())
+        strangers = [name for name in wanted if name not in names] if isinstance(wanted, tuple) else []
+        if strangers:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"{path}: [{sink}] streams names {strangers[0]}, there are {', '.join(names)}",
+                hint=f"name a [[stream]], or leave streams out: see {DOCS}",
+            )
+
+
 def _anchored_table(source: SourceSettings, folder: Path) -> SourceSettings:
     return msgspec.structs.replace(
         source,
@@ -151,6 +184,18 @@ def _anchored_table(source: SourceSettings, folder: Path) -> SourceSettings:
 
 def _anchored_file(name: str, folder: Path) -> str:
     return str(folder / name) if name else ""
+
+
+def real_path(text: str, environment: Mapping[str, str], path: Path) -> str:
+    """Return a path of the configuration file ``path`` that was read without an environment, with it.
+
+    Raises:
+        CallerError: CONFIG_BAD; a variable is not set.
+    """
+    if _VARIABLE.search(text) is None:
+        return text
+    written = text.removeprefix(f"{path.parent}{os.sep}")
+    return str(path.parent / _substituting(environment, path)(written))
 
 
 def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any], Any]:

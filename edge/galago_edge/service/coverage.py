@@ -1,54 +1,44 @@
 """How much of each day a stream really watched, and why it did not watch the rest.
 
-A stream's time is the sum of what it watched and of its gaps: nothing else exists. Days are UTC days of
-the wall clock, which is a label only; the sums themselves are stream time.
+A stream's time is the sum of what it watched and of its gaps: nothing else exists. How long a gap was is said
+by the stream; everything else that passed **by the clock** while items came was watched. A device's samples
+are no clock: a crystal may be slow, a few samples may be lost without a word, and the first ones may come
+late, which would be counted twice. A recording has no clock but its own.
+
+Days are named by the wall clock (:mod:`galago_edge.service.day_book`), which is a label only.
 """
 
 from __future__ import annotations
 
-import datetime
 import threading
-from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
-import msgspec
-
-from galago_edge.contract.status import CoverageStatus
+from galago_edge.contract.status import CoverageStatus, SetAsideStatus
 from galago_edge.contract.streams import NS_PER_S, Gap
+from galago_edge.service.day_book import DayBook, Days, Portion, SetAside, split
+from galago_edge.service.day_clock import DayClock, Moment
 
-_DAY_NS = 86_400 * NS_PER_S
-_DAYS_KEPT = 8
-
-
-class Day(msgspec.Struct):
-    """One day of one stream, in nanoseconds of stream time."""
-
-    watched_ns: int = 0
-    gap_ns: dict[str, int] = {}
-
-
-Days = dict[str, Day]
-"""ISO date to what was watched on it."""
-
-
-@dataclass(slots=True)
-class _Sum:
-    watched_ns: int = 0
-    gap_ns: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+SUSPENDED = "suspended"
+"""Cause of what passed while the whole machine slept, which no stream knows of."""
+_ASLEEP_NS = NS_PER_S // 10  # two clocks are never read at one moment
 
 
 class Coverage:
     """The account of one stream. Written by its thread, read by others."""
 
-    def __init__(self, wall_ns: Callable[[], int], days: Days | None = None) -> None:
-        """Continue ``days`` of an earlier process, if there was one."""
-        self._wall_ns = wall_ns
+    def __init__(self, clock: DayClock, days: Days | None = None, *, live: bool = False) -> None:
+        """Continue ``days`` of an earlier process, if there was one.
+
+        ``live``: time is the clock's. Else it is the stream's, which may run faster.
+        """
+        self._clock = clock
+        self._live = live
         self._lock = threading.Lock()
+        self._book = DayBook(clock.zone, days)
         self._end_ns = 0
-        self._days: dict[str, _Sum] = {}
-        for name, day in (days or {}).items():
-            self._days[name] = _Sum(day.watched_ns, defaultdict(int, day.gap_ns))
+        self._counted_ns: int | None = None
+        """Time awake up to which everything is counted."""
+        self._asleep_ns = clock.boot_ns() - clock.awake_ns()
+        self._news: list[SetAside] = []
 
     @property
     def end_ns(self) -> int:
@@ -58,62 +48,91 @@ class Coverage:
     def watched(self, until_ns: int) -> None:
         """Count everything from the last call up to ``until_ns`` as watched."""
         with self._lock:
-            for name, length in self._split(self._end_ns, until_ns):
-                self._day(name).watched_ns += length
-            self._end_ns = max(self._end_ns, until_ns)
+            if until_ns <= self._end_ns:
+                return
+            now = self._look()
+            self._book.enter(now, self._passed(now, until_ns - self._end_ns), None)
+            self._end_ns = until_ns
 
     def gap(self, gap: Gap) -> None:
         """Count a gap; what lies between the last call and its beginning was watched."""
-        self.watched(gap.from_ns)
         with self._lock:
+            now = self._look()
+            before_ns = max(0, gap.from_ns - self._end_ns)
             # what was counted already is not counted twice; before 0 there was no stream at all
-            start = gap.from_ns if gap.from_ns < 0 else max(gap.from_ns, self._end_ns)
-            for name, length in self._split(start, gap.to_ns):
-                self._day(name).gap_ns[gap.cause] += length
+            start_ns = gap.from_ns if gap.from_ns < 0 else max(gap.from_ns, self._end_ns)
+            length_ns = max(0, gap.to_ns - start_ns)
+            if gap.from_ns < 0:
+                self._book.enter(now, length_ns, gap.cause)
+            elif length_ns or before_ns:
+                passed_ns = self._passed(now, before_ns + length_ns)
+                if passed_ns < length_ns:  # it began before what was counted last, which came late
+                    length_ns = passed_ns + self._book.take_back(now, length_ns - passed_ns)
+                    passed_ns = length_ns
+                self._book.enter(now, passed_ns - length_ns, None)
+                self._book.enter(now, length_ns, gap.cause)
             self._end_ns = max(self._end_ns, gap.to_ns)
 
     def days(self) -> Days:
         """Return the sums, to be kept."""
         with self._lock:
-            return {name: Day(day.watched_ns, dict(day.gap_ns)) for name, day in self._days.items()}
+            return self._book.days(self._clock.now())
+
+    def news(self) -> list[SetAside]:
+        """Return what was set aside since the last call."""
+        with self._lock:
+            news, self._news = self._news, []
+            return news
 
     def status(self, missing_s: float = 0.0) -> tuple[CoverageStatus, ...]:
-        """Return one entry a day, today last.
+        """Return one entry a day; the last one is today by the present clock.
 
         ``missing_s`` is how long the source has been away now; it is shown as a gap ``ongoing``.
         """
-        days = self.days()
-        for name, length in self._split(0, int(missing_s * NS_PER_S)):
-            days.setdefault(name, Day(0, {})).gap_ns["ongoing"] = length
+        with self._lock:
+            now = self._look()
+            shown = self._book.shown(now)
+        for name, length_ns in split(self._clock.zone, now.wall_ns, int(missing_s * NS_PER_S)):
+            if name in shown:
+                shown[name].gap_ns["ongoing"] = length_ns
         return tuple(
             CoverageStatus(
-                day=name,
-                watched_s=day.watched_ns / NS_PER_S,
-                gap_s={cause: length / NS_PER_S for cause, length in sorted(day.gap_ns.items())},
+                day=name, watched_s=portion.watched_ns / NS_PER_S, gap_s=_seconds(portion), doubt=now.doubt
             )
-            for name, day in sorted(days.items())
+            for name, portion in shown.items()
         )
 
-    def _split(self, from_ns: int, to_ns: int) -> list[tuple[str, int]]:
-        """Return the days that a stretch ending now falls on, each with its share."""
-        end = self._wall_ns()
-        shares = []
-        left = to_ns - from_ns
-        while left > 0:
-            share = min(left, end % _DAY_NS or _DAY_NS)
-            shares.append((_date(end - 1), share))
-            end -= share
-            left -= share
-        return shares
+    def aside(self) -> tuple[SetAsideStatus, ...]:
+        """Return what counts for no day, and why."""
+        with self._lock:
+            found = self._book.aside(self._look())
+        return tuple(
+            SetAsideStatus(
+                day=one.day,
+                why=one.why,
+                watched_s=one.portion.watched_ns / NS_PER_S,
+                gap_s=_seconds(one.portion),
+            )
+            for one in found
+        )
 
-    def _day(self, name: str) -> _Sum:
-        if name not in self._days:
-            self._days[name] = _Sum()
-            for old in sorted(self._days)[:-_DAYS_KEPT]:
-                del self._days[old]
-        return self._days.get(name, _Sum())  # a clock that jumped back: too old to be kept
+    def _look(self) -> Moment:
+        now = self._clock.now()
+        self._news += self._book.look(now)
+        return now
+
+    def _passed(self, now: Moment, stream_ns: int) -> int:
+        """Return how much time has passed since the last call, of which the stream says ``stream_ns``."""
+        if not self._live:
+            return stream_ns
+        awake_ns = self._clock.awake_ns()
+        asleep_ns = now.boot_ns - awake_ns
+        if asleep_ns - self._asleep_ns >= _ASLEEP_NS:
+            self._book.enter(now, asleep_ns - self._asleep_ns, SUSPENDED)
+            self._asleep_ns = asleep_ns
+        before_ns, self._counted_ns = self._counted_ns, awake_ns
+        return stream_ns if before_ns is None else awake_ns - before_ns
 
 
-def _date(wall_ns: int) -> str:
-    day = max(0, wall_ns) // _DAY_NS
-    return (datetime.date(1970, 1, 1) + datetime.timedelta(days=min(day, 2_900_000))).isoformat()
+def _seconds(portion: Portion) -> dict[str, float]:
+    return {cause: length_ns / NS_PER_S for cause, length_ns in sorted(portion.gap_ns.items())}

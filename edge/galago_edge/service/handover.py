@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.host.wall_clock import clock_synced
-from galago_edge.service.coverage import Days
+from galago_edge.service.day_book import Days
 from galago_edge.store.filesystem import StoreFs
 
 ALIVE_FILE = "alive.json"
@@ -24,7 +24,7 @@ COVERAGE_FILE = "coverage.json"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ALIVE_BYTES = 256
 _LIMIT_BYTES = 1 << 20
-_DISK_EVERY_S = 60.0
+_DISK_EVERY_NS = 60_000_000_000
 _YEAR_NS = 366 * 86_400 * 1_000_000_000
 
 
@@ -68,26 +68,38 @@ class Heartbeat:
     for what comes after a power cut.
     """
 
-    def __init__(self, root: Path, environment: Mapping[str, str] = os.environ) -> None:
-        """Read what the last process left; a file that cannot be kept is done without."""
+    def __init__(
+        self,
+        root: Path,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        moment: Callable[[], Alive] = now,
+    ) -> None:
+        """Read what the last process left; a file that cannot be kept is done without.
+
+        ``moment`` tells the time on the three clocks.
+        """
+        self._moment = moment
         memory = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-        self._disk_every_s = _DISK_EVERY_S if memory else 0.0
+        self._disk_every_ns = _DISK_EVERY_NS if memory else 0
         self._paths = [root / ALIVE_FILE, *([Path(memory) / ALIVE_FILE] if memory else [])]
-        self.last = _newest([alive for path in self._paths if (alive := _read_alive(path)) is not None])
+        found = [alive for path in self._paths if (alive := _read_alive(path)) is not None]
+        self.last = _newest(found, moment().boot_id)
         """When the last process was alive; None when there was none, or it cannot be told."""
         self._fds = [_opened(path) for path in self._paths]
-        self._disk_due = 0.0
+        self._disk_due_ns = 0
 
     def down_ns(self) -> int | None:
         """Return for how long nobody was alive before this process; None when it cannot be told."""
-        return between(self.last, now()) if self.last is not None else None
+        return between(self.last, self._moment()) if self.last is not None else None
 
     def beat(self) -> None:
         """Write this moment, where it is due."""
-        on_disk = time.monotonic() >= self._disk_due
+        here = self._moment()
+        on_disk = here.boot_ns >= self._disk_due_ns
         if on_disk:
-            self._disk_due = time.monotonic() + self._disk_every_s
-        data = msgspec.json.encode(now()).ljust(_ALIVE_BYTES - 1) + b"\n"
+            self._disk_due_ns = here.boot_ns + self._disk_every_ns
+        data = msgspec.json.encode(here).ljust(_ALIVE_BYTES - 1) + b"\n"
         for fd in self._fds if on_disk else self._fds[1:]:
             if fd >= 0:
                 with contextlib.suppress(OSError):
@@ -95,7 +107,7 @@ class Heartbeat:
 
     def close(self) -> None:
         """Write this moment everywhere and end."""
-        self._disk_due = 0.0
+        self._disk_due_ns = 0
         self.beat()
         for fd in self._fds:
             if fd >= 0:
@@ -109,9 +121,8 @@ def _read_alive(path: Path) -> Alive | None:
     return None
 
 
-def _newest(found: list[Alive]) -> Alive | None:
+def _newest(found: list[Alive], this_boot: str) -> Alive | None:
     """Return the later one; of two boots the one of this boot, for the clocks of others do not compare."""
-    this_boot = now().boot_id
     return max(found, key=lambda alive: (alive.boot_id == this_boot, alive.boot_ns), default=None)
 
 

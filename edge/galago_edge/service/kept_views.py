@@ -5,12 +5,12 @@ Removing one makes its camera learn anew, while the service runs too.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from pathlib import Path
 
 from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.host.private_modes import make_private_folder
 from galago_edge.store.filesystem import StoreFs
 
 FOLDER = "views"
@@ -39,8 +39,7 @@ class KeptView:
 
     def save(self, data: bytes) -> None:
         """Replace what is kept. Raises OSError."""
-        with contextlib.suppress(FileExistsError):
-            self._fs.mkdir(self.path.parent)
+        make_private_folder(self.path.parent, self._fs.roots)
         temporary = self.path.with_name(f".{self.path.name}.part")
         replace_file(
             self.path, data, durable=Durable.WHOLE, mode=0o600, temporary=temporary, effects=self._fs

@@ -22,6 +22,7 @@ from galago_edge.contract.errors import (
 from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.records import StateRecord
 from galago_edge.contract.status import TrialStatus
+from galago_edge.contract.streams import NS_PER_S
 from galago_edge.service.chosen_bundle import ChosenBundle
 from galago_edge.service.slots import Board, no_bundle
 from galago_edge.service.trial import Judge, LiveTrial, as_failure
@@ -41,7 +42,7 @@ class LiveSlots:
         root: Path,
         *,
         used: Collection[str] | None = None,
-        clock_s: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Look at the store in ``root``.
 
@@ -50,7 +51,7 @@ class LiveSlots:
         self.store = Store(root)
         self._board = Board(self.store)
         self._used = None if used is None else frozenset(used)
-        self._clock_s = clock_s
+        self._clock_ns = clock_ns
         self._lock = threading.Lock()
         self._chosen: dict[str, ChosenBundle] = {}
         self._unknown: GalagoError | None = None
@@ -93,7 +94,7 @@ class LiveSlots:
         trial = chosen.trial if chosen is not None else None
         if trial is None or trial.bundle_id != bundle.id:
             return None
-        return trial.judge(stream, Judge(bundle.manifest, trial_s=trial.trial_s))
+        return trial.judge(stream, Judge(bundle.manifest, trial_s=trial.trial_s, clock_ns=self._clock_ns))
 
     def reject(self, bundle: Bundle, failure: BaseException) -> Bundle | None:
         """Take that a bundle cannot be loaded at the start; return what to load instead, or None."""
@@ -154,7 +155,7 @@ class LiveSlots:
 
     def due(self) -> list[LiveTrial]:
         """Return the trials whose verdict is there and has to be recorded now, each once."""
-        now_s = self._clock_s()
+        now_s = self._clock_ns() / NS_PER_S
         return [trial for chosen in self._all() if (trial := chosen.due(now_s)) is not None]
 
     def settle(self, trial: LiveTrial) -> bool:

@@ -169,7 +169,7 @@ class LiveStream:
             if self.failure is None:
                 self.coverage.watched(end_of(item))
         records += self._try_successor(item)
-        return records
+        return records + _set_aside(self.coverage, self._position)
 
     def _paced(self) -> list[Record]:
         with self._lock:
@@ -297,6 +297,23 @@ class _Position:
             index, ns = self._at
             return msgspec.structs.replace(record, index=index, ns=ns)
         return record
+
+
+def _set_aside(coverage: Coverage, position: _Position) -> list[Record]:
+    """Say what was taken from a day: the clock that had named it was set back."""
+    return [
+        position.state(
+            "coverage",
+            "set_aside",
+            {
+                "day": one.day,
+                "why": one.why,
+                "watched_ns": one.portion.watched_ns,
+                "gap_ns": sum(one.portion.gap_ns.values()),
+            },
+        )
+        for one in coverage.news()
+    ]
 
 
 class _Outage:

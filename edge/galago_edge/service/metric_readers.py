@@ -7,7 +7,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, get_args
 
-from galago_edge.contract.status import CoverageStatus, LabelLevel, Liveness, ServiceStatus
+from galago_edge.contract.status import Aside, CoverageStatus, LabelLevel, Liveness, ServiceStatus
 
 ALARMS = ("frozen", "dark", "moved", "defocused", "covered", "flat", "clipped", "offset", "rate")
 """Every alarm has a series of its own from the start, so that a rule on it never lacks data."""
@@ -82,9 +82,12 @@ def trial_states(status: ServiceStatus) -> Iterable[Sample]:
         yield from _one_of(trial.state, _TRIAL_STATES, bundle=trial.name, version=trial.version)
 
 
-def loads_left(status: ServiceStatus) -> Iterable[Sample]:
-    """Read the boot attempts that are left to each bundle on trial."""
-    return [({"bundle": trial.name, "version": trial.version}, trial.left) for trial in status.trials]
+def trial(field: str, scale: float = 1) -> Read:
+    """Read one figure of each bundle on trial."""
+    return lambda status: [
+        ({"bundle": trial.name, "version": trial.version}, getattr(trial, field) * scale)
+        for trial in status.trials
+    ]
 
 
 def stream_info(status: ServiceStatus) -> Iterable[Sample]:
@@ -154,6 +157,16 @@ def gaps(status: ServiceStatus) -> Iterable[Sample]:
     for labels, day in _today(status):
         for cause, gap_s in day.gap_s.items():
             yield {**labels, "cause": cause}, gap_s
+
+
+def set_aside(status: ServiceStatus) -> Iterable[Sample]:
+    """Read how much time of each stream counts for no day, by why."""
+    for stream in status.streams:
+        found = dict.fromkeys(get_args(Aside), 0.0)
+        for part in stream.set_aside:
+            found[part.why] += part.watched_s + sum(part.gap_s.values())
+        for why, aside_s in found.items():
+            yield {"stream": stream.name, "why": why}, aside_s
 
 
 def shares(status: ServiceStatus) -> Iterable[Sample]:

@@ -73,6 +73,11 @@ _SOURCES = (
     _gauge("galago_source_liveness_age", "Time since that state began.", readers.source("for_s"), "seconds"),
     _gauge("galago_source_alarm", "1 while the input is not plausible for this reason.", readers.alarms),
     _gauge(
+        "galago_source_learning",
+        "1 while a camera's view is not known well enough to tell whether it was moved or covered.",
+        readers.source("learning"),
+    ),
+    _gauge(
         "galago_source_missing",
         "How long it has given nothing; 0 while it does.",
         readers.source("missing_s"),
@@ -102,7 +107,22 @@ _SOURCES = (
 )
 _STORE = (
     _gauge("galago_trial", "1 for the state that the trial of a new bundle is in.", readers.trial_states),
-    _gauge("galago_trial_loads_left", "Boot attempts left to a bundle on trial.", readers.loads_left),
+    _gauge("galago_trial_loads_left", "Boot attempts left to a bundle on trial.", readers.trial("left")),
+    _gauge("galago_trial_inferences", "On believable input, of all streams.", readers.trial("inferences")),
+    _gauge("galago_trial_needed_inferences", "Needed by each stream.", readers.trial("needed")),
+    _gauge("galago_trial_live", "Time of believable input so far.", readers.trial("live_s"), "seconds"),
+    _gauge(
+        "galago_trial_live_needed",
+        "Time of believable input after which it is committed.",
+        readers.trial("trial_s"),
+        "seconds",
+    ),
+    _gauge(
+        "galago_trial_invoke_p99",
+        "Of the last 256 windows of the slowest stream.",
+        readers.trial("p99_ms", 1e-3),
+        "seconds",
+    ),
     # nothing before the first scrub, so that "never" is not taken for "all whole"
     _gauge(
         "galago_scrub_age",
@@ -110,6 +130,7 @@ _STORE = (
         readers.one("scrub.ago_s"),
         "seconds",
     ),
+    _gauge("galago_scrub_bundles", "Bundles in the store that were read.", readers.one("scrub.bundles")),
     _gauge(
         "galago_scrub_damaged", "Bundles in the store that were found damaged.", readers.one("scrub.damaged")
     ),
@@ -175,12 +196,18 @@ _STREAMS = (
     _gauge("galago_gate_threshold", "At which level it opens.", readers.gate("threshold")),
     _gauge(
         "galago_coverage_watched",
-        "Watched today (UTC).",
+        "Watched today, in the device's time zone.",
         readers.watched,
         "seconds",
     ),
-    _gauge("galago_coverage_gap", "Not watched today (UTC), by cause.", readers.gaps, "seconds"),
-    _gauge("galago_coverage", "Share of today's (UTC) time that was watched.", readers.shares, "ratio"),
+    _gauge("galago_coverage_gap", "Not watched today, by cause.", readers.gaps, "seconds"),
+    _gauge("galago_coverage", "Share of today's time that was watched.", readers.shares, "ratio"),
+    _gauge(
+        "galago_coverage_set_aside",
+        "Time that counts for no day, because the clock was not right.",
+        readers.set_aside,
+        "seconds",
+    ),
 )
 _SINKS = (
     _gauge("galago_sink_state", "1 for the state that the sink is in.", readers.sink_states),

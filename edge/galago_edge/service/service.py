@@ -14,9 +14,11 @@ import galago_edge
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import ServiceStatus, SinkStatus
+from galago_edge.host.time_zone import TimeZone
 from galago_edge.host.wall_clock import clock_synced
 from galago_edge.recording import SampleFolder
 from galago_edge.service.control import Control
+from galago_edge.service.day_clock import DayClock
 from galago_edge.service.errands import Errands
 from galago_edge.service.governor import Governor
 from galago_edge.service.handover import Heartbeat, read_coverage, write_coverage
@@ -29,7 +31,7 @@ from galago_edge.service.prepared_stream import PreparedStream
 from galago_edge.service.reload import Reload
 from galago_edge.service.running_stream import RunningStream
 from galago_edge.service.slots import RecordingSlots, Slots
-from galago_edge.service.status_report import RecentEvents, preview_jpeg, service_status
+from galago_edge.service.status_report import EVENTS_KEPT, RecentEvents, preview_jpeg, service_status
 from galago_edge.service.stream_set import StreamSet
 from galago_edge.service.systemd import Supervisor
 from galago_edge.service.trial import LiveTrial
@@ -37,13 +39,17 @@ from galago_edge.service.upkeep import Upkeep
 from galago_edge.service.watchdog import Watchdog
 from galago_edge.sinks import JsonlSink
 from galago_edge.sinks.outbox import Outbox
+from galago_edge.sinks.record_history import history_of
 
 Report = Callable[[str, BaseException], None]
 """Told name and failure of a stream as soon as it has failed; a fault of our own is no GalagoError."""
 
 _TICK_S = 0.5
-_KEEP_COVERAGE_S = 900.0
+KEEP_COVERAGE_S = 60.0
+"""A kill or a power cut costs at most so much of what was watched."""
 _JOIN_S = 10.0
+_RECALLED_BYTES = 64_000_000
+"""How much of the log is looked through for the last events at most; mostly some kilobytes."""
 
 
 class Service:
@@ -70,7 +76,7 @@ class Service:
         that can run is installed; until then the service stays up for them, without any stream if need be.
 
         Raises:
-            CallerError: CONFIG_BAD; the page may not listen there.
+            CallerError: CONFIG_BAD; the page may not listen there, or the time zone is not known.
             DeviceError: EXTRA_MISSING; a sink, the page or a source needs a library that is not installed.
             LinkError: The spool cannot be opened.
         """
@@ -91,7 +97,10 @@ class Service:
         self._recent = RecentEvents()
         self._outbox.add_listener(self._recent.take)
         kept = settings.samples
-        self._samples = SampleFolder(kept, device=self.device, synced=clock_synced) if kept else None
+        self._zone = TimeZone(settings.device.timezone)
+        self._samples = (
+            SampleFolder(kept, device=self.device, synced=clock_synced, zone=self._zone) if kept else None
+        )
         self._heartbeat = Heartbeat(root)
         self._streams = StreamSet(
             settings,
@@ -103,6 +112,7 @@ class Service:
             samples=self._samples,
             kept=read_coverage(root),
             down_ns=self._heartbeat.down_ns(),
+            day_clock=DayClock(zone=self._zone),
         )
         self._reload = Reload(
             settings,
@@ -143,6 +153,7 @@ class Service:
             streams.append(running.status(sources.get(running.source_name)))
         return service_status(
             device=self.device,
+            timezone=self._zone.name,
             started_ns=self._started_ns,
             ready=self._life.started,
             sources=tuple(sources.values()),
@@ -214,6 +225,7 @@ class Service:
         stack.callback(self._slots.close)
         stack.callback(self._streams.close)
         self._errands.start()
+        self._errands.do(self._recall)
         stack.callback(self._errands.stop, _JOIN_S)
         self._heartbeat.beat()
         self._streams.start()
@@ -227,7 +239,7 @@ class Service:
             with contextlib.suppress(Empty):
                 self._asked.get(timeout=_TICK_S)()
             self._look_after()
-            if time.monotonic() - kept_s >= _KEEP_COVERAGE_S:
+            if time.monotonic() - kept_s >= KEEP_COVERAGE_S:
                 kept_s = time.monotonic()
                 self._keep_coverage()
 
@@ -289,6 +301,12 @@ class Service:
     def _records_failed(self, failure: Exception) -> None:
         self._life.failed(Cause.RECORDS, failure)
         self.stop()
+
+    def _recall(self) -> None:
+        """Show the last events of earlier processes too. A log that cannot be read costs only that."""
+        with contextlib.suppress(GalagoError):
+            history = history_of(self._settings, self._root)
+            self._recent.before(history.newest_events(EVENTS_KEPT, _RECALLED_BYTES))
 
     def _follow(self) -> None:
         self._supervisor.reloading(time.monotonic_ns())

@@ -31,14 +31,14 @@ from galago_edge.sources.opencv import import_cv2
 
 _PREVIEW_WIDTH = 640
 _PREVIEW_QUALITY = 70
-_EVENTS_KEPT = 20
+EVENTS_KEPT = 20
 
 
 class RecentEvents:
     """The newest event records, as they went out."""
 
     def __init__(self) -> None:
-        self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS_KEPT)
+        self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
         self._lock = threading.Lock()
 
     def take(self, record: Record) -> None:
@@ -46,6 +46,14 @@ class RecentEvents:
         if isinstance(record, EventRecord):
             with self._lock:
                 self._events.appendleft(msgspec.to_builtins(record))
+
+    def before(self, events: Sequence[EventRecord]) -> None:
+        """Add what earlier processes have seen, the newest first; what is here already counts once."""
+        found = [msgspec.to_builtins(event) for event in events]
+        with self._lock:
+            self._events.extend(
+                [event for event in found if event not in self._events][: EVENTS_KEPT - len(self._events)]
+            )
 
     def newest(self) -> tuple[dict[str, Any], ...]:
         """Return them, the newest first."""
@@ -84,6 +92,7 @@ def stream_status(
         gate=stream.gate_status(),
         every=stream.every,
         coverage=live.coverage.status(source.missing_s if source is not None else 0.0),
+        set_aside=live.coverage.aside(),
     )
 
 
@@ -141,6 +150,7 @@ def _words(failure: BaseException) -> str:
 def service_status(
     *,
     device: str,
+    timezone: str,
     started_ns: int,
     ready: bool,
     sources: tuple[SourceStatus, ...],
@@ -171,6 +181,7 @@ def service_status(
         uptime_s=(time.monotonic_ns() - started_ns) / 1e9,
         wall_ns=time.time_ns(),
         clock_synced=clock_synced(),
+        timezone=timezone,
         state=("degraded" if found else "ok") if ready else "starting",
         problems=found,
         rss_mb=resident_mb(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from galago_edge.pipeline.threshold_overrides import override_thresholds
 from galago_edge.preprocess.image import use_one_thread
 from galago_edge.recording import SampleCollector, SampleFolder
 from galago_edge.service.build import Build
-from galago_edge.service.coverage import Coverage, Days
+from galago_edge.service.coverage import Coverage
+from galago_edge.service.day_book import Days
+from galago_edge.service.day_clock import DayClock
 from galago_edge.service.live_sources import LiveSources
 from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.outlet import Outlet
@@ -40,12 +41,13 @@ class StreamSet:
         samples: SampleFolder | None = None,
         kept: Mapping[str, Days] | None = None,
         down_ns: int | None = None,
+        day_clock: DayClock | None = None,
     ) -> None:
         """Make a stream of each that is ``prepared``; nothing is opened or started yet.
 
         ``root``: the store's folder. ``absent``: streams that cannot run, and why. ``ended`` is told of each
         end. ``samples``: where they keep samples; closed with them. ``kept``: what earlier processes
-        watched, by stream; ``down_ns``: for how long nobody has.
+        watched, by stream; ``down_ns``: for how long nobody has. ``day_clock`` says what a day is.
 
         Raises:
             DeviceError: EXTRA_MISSING; a source needs a library that is not installed.
@@ -55,6 +57,7 @@ class StreamSet:
         self._settings = settings
         self._samples = samples
         self._kept = kept or {}
+        self._day_clock = day_clock or DayClock()
         self._absent = dict(absent)
         self._outlet = outlet
         self._ended = ended
@@ -161,7 +164,7 @@ class StreamSet:
         source = viewed(capture.fanout.subscribe(spec), prepared.view) if capture is not None else None
         live = LiveStream(
             prepared.build,
-            Coverage(time.time_ns, self._kept.get(prepared.settings.name)),
+            Coverage(self._day_clock, self._kept.get(prepared.settings.name), live=capture is not None),
             collect=self._collecting(prepared.settings),
             down_ns=down_ns if capture is not None else None,
         )

@@ -17,6 +17,14 @@ def _boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
+def boot_number() -> int:
+    """Return a number that changes with every boot; 0 where that cannot be told."""
+    try:
+        return zlib.crc32(_BOOT_ID.read_bytes())
+    except OSError:
+        return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Clocks:
     """Handed in, so that tests can turn them. No waiting time and no order depends on the wall clock."""
@@ -29,11 +37,5 @@ class Clocks:
     """Unix time; may jump."""
     synced: Callable[[], bool] = clock_synced
     """Whether the wall clock can be believed."""
-
-
-def boot_number() -> int:
-    """Return a number that changes with every boot; 0 where that cannot be told."""
-    try:
-        return zlib.crc32(_BOOT_ID.read_bytes())
-    except OSError:
-        return 0
+    boot: Callable[[], int] = boot_number
+    """Which boot this is."""

@@ -10,7 +10,6 @@ from typing import Literal
 
 from galago_edge.sinks.cursor import CursorFile, CursorPosition, new_identity
 from galago_edge.sinks.delivery import Delivery
-from galago_edge.sinks.stored_record import KIND_CODES
 
 
 @dataclass(slots=True)
@@ -22,10 +21,10 @@ class _Handed:
 class Consumer:
     """The books of one receiver. The spool calls it, under its lock."""
 
-    def __init__(self, name: str, kinds: Collection[str], cursor: CursorFile) -> None:
-        """Open an account for ``name``, which wants these ``kinds`` of records."""
+    def __init__(self, name: str, wants: Collection[int], cursor: CursorFile) -> None:
+        """Open an account for ``name``, which wants records of these sorts; there may be more later."""
         self.name = name
-        self.wants = frozenset(KIND_CODES[kind] for kind in kinds)
+        self.wants = wants
         self.cursor = cursor
         self.identity = new_identity()
         self.acked = 0

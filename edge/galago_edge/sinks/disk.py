@@ -6,12 +6,12 @@ Methods raise OSError. Nothing here knows what the bytes mean. Below ``roots`` n
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 from pathlib import Path
 
 from galago_edge.host.own_folders import open_file, open_folder, own_folder, own_place
+from galago_edge.host.private_modes import make_private_folder, open_private
 
 
 class Disk:
@@ -24,12 +24,7 @@ class Disk:
 
     def make_folder(self, path: Path) -> None:
         """Make the folder and those above it, unless they are there."""
-        try:
-            os.close(open_folder(path, self.roots))
-        except FileNotFoundError:
-            self.make_folder(path.parent)
-            with own_place(path, self.roots) as (name, folder), contextlib.suppress(FileExistsError):
-                os.mkdir(name, dir_fd=folder)
+        make_private_folder(path, self.roots)
 
     def lock(self, folder: Path) -> int:
         """Lock a folder without waiting and without writing; return the descriptor that holds the lock.
@@ -66,9 +61,7 @@ class Disk:
 
         Outside ``roots`` its name may be a link: a person chose the place.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
-        with own_place(path, self.roots) as (name, folder):
-            return os.open(name, flags | (os.O_NOFOLLOW if folder else 0), 0o644, dir_fd=folder)
+        return open_private(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, self.roots)
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write at the end of the file what goes in one call; return how many bytes that were."""

@@ -102,14 +102,14 @@ def open_jsonl(path: Path, *, append: bool = False) -> Iterator[JsonlSink]:
         LinkError: The file cannot be created or written.
     """
     if append or _is_special(path):
-        with _opened(path, "a") as stream:
+        with _opened(path, "a", path) as stream:
             if append:
                 _end_torn_line(path, stream)
             yield JsonlSink(stream, str(path))
         return
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(replacement(path, durable=Durable.NO))
-        with _opened(temporary, "w") as stream:
+        with _opened(temporary, "w", path) as stream:
             sink = JsonlSink(stream, str(path), batch_bytes=_BATCH_BYTES)
             yield sink
             sink.flush()
@@ -134,11 +134,12 @@ def _is_special(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, mode: str) -> Iterator[io.FileIO]:
+def _opened(path: Path, mode: str, named: Path) -> Iterator[io.FileIO]:
+    """Open ``path``, for what the caller has ``named``."""
     try:
         stream = io.FileIO(path, mode)
     except OSError as error:
-        raise disk_error(error, f"write {path}") from error
+        raise disk_error(error, f"write {named}") from error
     with stream:
         yield stream
 

@@ -16,6 +16,7 @@ from galago_edge.contract.status import SinkStatus
 from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.jsonl import JsonlSink
+from galago_edge.sinks.record_filter import Subject, subject_of
 from galago_edge.sinks.sink_set import build_sinks
 from galago_edge.sinks.spool_writer import Entry
 
@@ -55,7 +56,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._news = threading.Condition()
         self._queue: deque[_Queued] = deque()
-        self._overflow: Counter[str] = Counter()
+        self._overflow: Counter[Subject] = Counter()
         self._stopping = False
         self._busy_since: float | None = None
         self._sinks = build_sinks(
@@ -100,6 +101,7 @@ class Outbox:
             lines = [encode_record(record) for record in taken]
             if not self._sinks.empty:
                 self._put(taken, lines)
+                self._sinks.note(taken)
             if self._out is not None:
                 self._out.write(b"".join(lines))
         for listener in self._listeners:
@@ -163,7 +165,8 @@ class Outbox:
         with self._news:
             for record, line in zip(records, lines, strict=True):
                 if len(self._queue) >= QUEUE_RECORDS:
-                    self._overflow[self._queue.popleft()[1].kind] += 1
+                    _, oldest, its_line = self._queue.popleft()
+                    self._overflow[subject_of(oldest.kind, its_line)] += 1
                 self._queue.append((now, record, line))
             self._news.notify()
 

@@ -7,7 +7,7 @@ import errno
 import os
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from galago_edge.sinks.disk import Disk
@@ -40,8 +40,8 @@ class Segment:
         self.first_seq = first_seq
         self.size = 0
         """Bytes, damaged ones included."""
-        self.kinds = bytearray()
-        """Kind of each record from ``first_seq`` on."""
+        self.sorts = array("I")
+        """Sort of each record from ``first_seq`` on."""
         self.times_ns = array("Q")
         """When each was written, on the clock that counts from boot."""
         self._offsets = array("Q")
@@ -54,7 +54,7 @@ class Segment:
     @property
     def end_seq(self) -> int:
         """Return the number behind its last record."""
-        return self.first_seq + len(self.kinds)
+        return self.first_seq + len(self.sorts)
 
     def create(self) -> None:
         """Make the file.
@@ -64,8 +64,10 @@ class Segment:
         """
         self._fd = self._disk.create(self.path)
 
-    def load(self) -> None:
+    def load(self, sort_of: Callable[[StoredRecord], int]) -> None:
         """Read which records the file holds; damaged ones in the middle are noted, a torn end is not.
+
+        ``sort_of`` says who wants a record.
 
         Raises:
             OSError: It cannot be read.
@@ -81,12 +83,12 @@ class Segment:
             if 0 <= hole <= _HOLE_LIMIT:
                 for _ in range(hole):
                     self._note(DAMAGED, 0, 0)
-                self._note(record.kind, record.boot_ns, offset)
+                self._note(sort_of(record), record.boot_ns, offset)
 
     def forget_from(self, seq: int) -> None:
         """Leave the records from this number on to the next segment."""
         keep = max(seq - self.first_seq, 0)
-        del self.kinds[keep:], self.times_ns[keep:], self._offsets[keep:]
+        del self.sorts[keep:], self.times_ns[keep:], self._offsets[keep:]
 
     def append(self, records: Sequence[StoredRecord]) -> None:
         """Write all records or none.
@@ -103,7 +105,7 @@ class Segment:
             self._cut_back()
             raise
         for record in records:
-            self._note(record.kind, record.boot_ns, self.size)
+            self._note(record.sort, record.boot_ns, self.size)
             self.size += OVERHEAD_BYTES + len(record.line)
         self.dirty = True
 
@@ -114,7 +116,7 @@ class Segment:
             OSError: It cannot be read now, which says nothing about the record.
         """
         at = seq - self.first_seq
-        if self.kinds[at] == DAMAGED:
+        if self.sorts[at] == DAMAGED:
             return None
         offset = self._offsets[at]
         end = self._end_of(at)
@@ -165,13 +167,13 @@ class Segment:
 
     def _end_of(self, at: int) -> int:
         """Return where the record at this place ends at the latest."""
-        for following in range(at + 1, len(self.kinds)):
-            if self.kinds[following] != DAMAGED:
+        for following in range(at + 1, len(self.sorts)):
+            if self.sorts[following] != DAMAGED:
                 return self._offsets[following]
         return self.size
 
-    def _note(self, kind: int, boot_ns: int, offset: int) -> None:
-        self.kinds.append(kind)
+    def _note(self, sort: int, boot_ns: int, offset: int) -> None:
+        self.sorts.append(sort)
         self.times_ns.append(boot_ns)
         self._offsets.append(offset)
 

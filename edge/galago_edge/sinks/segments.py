@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from galago_edge.sinks.disk import Disk
@@ -49,23 +49,23 @@ class Segments:
         """Return the size of all files."""
         return sum(segment.size for segment in self._segments)
 
-    def load(self) -> None:
-        """Read what the folder holds.
+    def load(self, sort_of: Callable[[StoredRecord], int]) -> None:
+        """Read what the folder holds; ``sort_of`` says who wants a record.
 
         Raises:
             OSError: It cannot be read; there is nothing then.
         """
         found: list[Segment] = []
         for segment in segments_in(self._disk, self._folder):
-            segment.load()
+            segment.load(sort_of)
             if found:
                 # records behind it were written again elsewhere, when the disk would not take them back
                 found[-1].forget_from(segment.first_seq)
             found.append(segment)
         for segment in found:
-            if not segment.kinds:
+            if not segment.sorts:
                 segment.remove()
-        self._segments = [segment for segment in found if segment.kinds]
+        self._segments = [segment for segment in found if segment.sorts]
 
     def find(self, seq: int) -> Segment | None:
         """Return the segment that a record belongs to, None when there is none."""
@@ -85,20 +85,20 @@ class Segments:
             self._close_idle()
         record = segment.read(seq)
         if record is None:
-            segment.kinds[seq - segment.first_seq] = DAMAGED
+            segment.sorts[seq - segment.first_seq] = DAMAGED
         return record
 
     def next_start(self, seq: int) -> int | None:
         """Return the number of the first record of the first segment behind ``seq``."""
         return next((segment.first_seq for segment in self._segments if segment.first_seq > seq), None)
 
-    def count(self, kinds: Collection[int], first_seq: int, end_seq: int) -> int:
-        """Count the records of these kinds from ``first_seq`` up to ``end_seq``, exclusive."""
+    def count(self, sorts: Collection[int], first_seq: int, end_seq: int) -> int:
+        """Count the records of these sorts from ``first_seq`` up to ``end_seq``, exclusive."""
         count = 0
         for segment in self._segments:
             start, end = max(first_seq - segment.first_seq, 0), max(end_seq - segment.first_seq, 0)
-            part = segment.kinds[start:end]
-            count += sum(part.count(kind) for kind in kinds)
+            part = segment.sorts[start:end]
+            count += sum(part.count(sort) for sort in sorts)
         return count
 
     def has_room(self, records: Sequence[StoredRecord]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -20,6 +20,8 @@ from galago_edge.host.plugins import Registry
 from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.disk import Disk
+from galago_edge.sinks.record_filter import RecordFilter
+from galago_edge.sinks.record_sorts import Wanted
 from galago_edge.sinks.spool import Spool
 
 SPOOLED_KINDS = ("event", "state", "gap")
@@ -38,6 +40,10 @@ class ReceiverParts:
     """Of galago-edge, for receivers that show it."""
     spool: Spool
     """Where its records wait for it, under its name."""
+    folder: Path = Path()
+    """Where it may keep a small file of its own, under its name: the spool's folder."""
+    streams: tuple[str, ...] = ()
+    """The names of all streams that are configured; those that run are described to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +82,27 @@ class SinkKind:
     """The extra of galago-edge that it needs; a plug-in requires what it needs itself."""
     check: Callable[[Any], Iterator[Finding]] | None = None
     """Given the settings, what ``galago doctor`` says about it; the findings bear the sink's name."""
+    anchor: Callable[[Any, Path], Any] | None = None
+    """Given the settings and the folder of ``galago.toml``, the settings with what else starts there."""
+    several: bool = False
+    """There may be several, as ``[[NAME]]``: its settings have a ``name``, of the type ``ReceiverName``."""
     paths: tuple[str, ...] = ()
     """Settings that are files it writes: relative ones start at the folder of ``galago.toml``."""
+    reads: tuple[str, ...] = ()
+    """Settings that are files it reads: the same holds for them."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that would let a misspelt key pass.
+        """Refuse settings that would let a misspelt key pass, and several that bear no name.
 
         Raises:
-            ValueError: ``settings`` is no struct that forbids unknown fields.
+            ValueError: ``settings`` is no struct that forbids unknown fields, or has no ``name``.
         """
         if not issubclass(self.settings, msgspec.Struct) or not (
             self.settings.__struct_config__.forbid_unknown_fields
         ):
             raise ValueError(f"{self.settings.__name__} is no msgspec.Struct with forbid_unknown_fields=True")
+        if self.several and "name" not in self.settings.__struct_fields__:
+            raise ValueError(f"{self.settings.__name__} has no name, by which several can be told apart")
 
 
 def every_kind(settings: Any) -> Collection[str]:
@@ -102,9 +116,9 @@ class ReceiverKind(SinkKind):
 
     build: Callable[[Any, ReceiverParts], DeliveryThread]
     """Prepare it for its settings; connect later. A GalagoError that it raises ends ``galago run``."""
-    records: Collection[str] | Callable[[Any], Collection[str]] = every_kind
-    """Which kinds of records it wants: some of ``event``, ``state``, ``gap``; or what says so, given the
-    settings."""
+    records: Wanted | Callable[[Any], Wanted] = every_kind
+    """Which records it wants: some of the kinds ``event``, ``state``, ``gap``, or a filter; or what says so,
+    given the settings."""
 
     def __post_init__(self) -> None:
         """Refuse settings that would let a misspelt key pass, and kinds of records that there are not.
@@ -115,28 +129,31 @@ class ReceiverKind(SinkKind):
         """
         SinkKind.__post_init__(self)
         if not callable(self.records):
-            _kinds(self.records)
+            _filter(self.records)
 
-    def wanted(self, settings: Any) -> frozenset[str]:
-        """Return the kinds of records that it wants with these settings.
+    def wanted(self, settings: Any) -> RecordFilter:
+        """Return which records it wants with these settings.
 
         Raises:
             ValueError: The plug-in's callable returned something else.
             Exception: As the plug-in's callable says.
         """
-        return _kinds(self.records(settings) if callable(self.records) else self.records)
+        return _filter(self.records(settings) if callable(self.records) else self.records)
 
 
-def _kinds(records: object) -> frozenset[str]:
-    """Return ``records`` as a set; a text would be taken for its letters.
+def _filter(records: object) -> RecordFilter:
+    """Return ``records`` as a filter; a text would be taken for its letters.
 
     Raises:
-        ValueError: It is no collection of kinds.
+        ValueError: It is neither a filter nor a collection of kinds.
     """
+    if isinstance(records, RecordFilter):
+        _filter(records.kinds)
+        return records
     if isinstance(records, Collection) and not isinstance(records, str | bytes):
         kinds = frozenset(records)
         if kinds <= frozenset(SPOOLED_KINDS):
-            return kinds
+            return RecordFilter(kinds)
     raise ValueError(f"records is {records!r}, expected some of {', '.join(SPOOLED_KINDS)}, as a tuple")
 
 
@@ -158,11 +175,30 @@ SINKS: Registry[SinkKind] = Registry(
 )
 
 
+ReceiverName = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,31})?\Z")]
+"""What one sink among several of a kind is called; empty for the one that bears the kind's name."""
+
+
+def receiver_name(kind: str, settings: Any) -> str:
+    """Return the name of a sink in spool, status and metrics: ``webhook``, or ``webhook.phone``."""
+    name = getattr(settings, "name", "")
+    return f"{kind}.{name}" if name else kind
+
+
+def kind_of(name: str) -> SinkKind | None:
+    """Return the description of a sink that is called ``name``, as :func:`receiver_name` says; None: none.
+
+    Raises:
+        DeviceError: PLUGIN_BAD; what another distribution brings cannot be used.
+    """
+    return SINKS.find(name.partition(".")[0])
+
+
 def sink_files(tables: dict[str, Any]) -> dict[str, Path]:
     """Return the file that each of these sinks writes, by the sink's name."""
     found: dict[str, Path] = {}
     for name, settings in tables.items():
-        kind = SINKS.find(name) if settings is not None else None
+        kind = kind_of(name) if settings is not None else None
         for key in kind.paths if kind is not None else ():
             if getattr(settings, key):
                 found[name] = Path(getattr(settings, key))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from galago_edge.contract.errors import DeviceError, GalagoError, Reason
 from galago_edge.contract.modality import Modality
+from galago_edge.contract.records import Record
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
 from galago_edge.host.plugins import fault_of
 from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.disk import Disk
+from galago_edge.sinks.record_sorts import Wanted
 from galago_edge.sinks.sink_kind import (
-    SINKS,
     SPOOLED_KINDS,
     ReceiverKind,
     ReceiverParts,
@@ -24,6 +25,7 @@ from galago_edge.sinks.sink_kind import (
     SinkKind,
     WriterKind,
     WriterParts,
+    kind_of,
 )
 from galago_edge.sinks.spool import Spool
 from galago_edge.sinks.unusable_sink import UnusableSink, UnusableWriter
@@ -90,6 +92,11 @@ class SinkSet:
         for sender in self.senders:
             sender.describe(stream, modality, labels)
 
+    def note(self, records: Sequence[Record]) -> None:
+        """Let those know at once who tell what holds now, whatever waits for them in the spool."""
+        for sender in self.senders:
+            sender.told(records)
+
 
 def build_sinks(
     settings: Settings,
@@ -109,7 +116,7 @@ def build_sinks(
         DeviceError: EXTRA_MISSING.
     """
     built = SinkSet()
-    receivers: dict[str, Collection[str]] = {}
+    receivers: dict[str, Wanted] = {}
     for name, table in settings.sinks.items():
         kind = _found(name, table)
         if isinstance(kind, WriterKind):
@@ -118,8 +125,9 @@ def build_sinks(
             receivers[name] = _wanted(kind, table)
     if not receivers:
         return built
+    folder = root / (settings.spool.dir or "spool")
     built.spool = spool = Spool(
-        root / (settings.spool.dir or "spool"),
+        folder,
         device,
         receivers,
         max_bytes=settings.spool.max_mb * _MEGABYTE,
@@ -127,8 +135,10 @@ def build_sinks(
         disk=disk,
         clocks=clocks,
     )
+    streams = tuple(stream.name for stream in settings.stream)
     built.senders += [
-        _sender(ReceiverParts(name, device, version, spool), settings.sinks[name]) for name in receivers
+        _sender(ReceiverParts(name, device, version, spool, folder, streams), settings.sinks[name])
+        for name in receivers
     ]
     return built
 
@@ -136,7 +146,7 @@ def build_sinks(
 def _found(name: str, table: Any) -> SinkKind | str:
     """Return a sink's description, or why there is none."""
     try:
-        kind = SINKS.find(name)
+        kind = kind_of(name)
     except DeviceError as error:
         return error.line
     if kind is None or not isinstance(table, kind.settings):
@@ -144,8 +154,8 @@ def _found(name: str, table: Any) -> SinkKind | str:
     return kind
 
 
-def _wanted(kind: SinkKind | str, table: Any) -> Collection[str]:
-    """Return the kinds of records that a sink wants: all, when it cannot say so itself."""
+def _wanted(kind: SinkKind | str, table: Any) -> Wanted:
+    """Return the records that a sink wants: all, when it cannot say so itself."""
     if not isinstance(kind, ReceiverKind):
         return SPOOLED_KINDS
     try:

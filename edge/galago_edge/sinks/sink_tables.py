@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 import msgspec
 
 from galago_edge.contract.errors import DeviceError
 from galago_edge.contract.settings import LoginTable, OwnTables, Settings
-from galago_edge.sinks.sink_kind import SINKS, SinkKind
+from galago_edge.sinks.sink_kind import SINKS, SinkKind, kind_of, receiver_name
 
 
 def settings_of(tables: Mapping[str, Any]) -> Settings:
@@ -37,7 +38,7 @@ def settings_of(tables: Mapping[str, Any]) -> Settings:
                 unusable.add(name)
     whole = msgspec.defstruct(
         "Tables",
-        [(name, kind.settings) for name, kind in kinds.items()],
+        [(name, _type(kind)) for name, kind in kinds.items()],
         bases=(OwnTables,),
         frozen=True,
         kw_only=True,
@@ -45,14 +46,33 @@ def settings_of(tables: Mapping[str, Any]) -> Settings:
     )
     read = msgspec.convert({name: table for name, table in tables.items() if name not in unusable}, whole)
     own = {name: getattr(read, name) for name in OwnTables.__struct_fields__}
-    sinks = {name: getattr(read, name, None) for name in sorted(tables) if name in kinds or name in unusable}
+    sinks: dict[str, Any] = {}
+    for name in sorted(tables):
+        if name in kinds:
+            for each in _each(getattr(read, name)):
+                if (called := receiver_name(name, each)) in sinks:
+                    raise msgspec.ValidationError(f"two are called {called}; give each [[{name}]] a name")
+                sinks[called] = each
+        elif name in unusable:
+            sinks[name] = None
     return Settings(**own, sinks=sinks)
+
+
+def _type(kind: SinkKind) -> Any:
+    """Return what a sink's table may be: one, or where there may be several, also an array of tables."""
+    if not kind.several:
+        return kind.settings
+    return kind.settings | GenericAlias(tuple, (kind.settings, ...))
+
+
+def _each(tables: Any) -> tuple[Any, ...]:
+    return tables if isinstance(tables, tuple) else (tables,)
 
 
 def _readable(kind: SinkKind, table: Any) -> bool:
     """Tell whether a sink's settings can be read at all; what is wrong in them is told with its place."""
     try:
-        msgspec.convert(table, kind.settings)
+        msgspec.convert(table, _type(kind))
     except msgspec.ValidationError:
         return True
     except (Exception, SystemExit):  # noqa: BLE001 (a plug-in's own type: the other sinks go on)
@@ -68,11 +88,12 @@ def anchored(sinks: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _anchored(name: str, settings: Any, folder: Path) -> Any:
     if isinstance(settings, LoginTable) and settings.password_file:
         settings = msgspec.structs.replace(settings, password_file=str(folder / settings.password_file))
-    kind = SINKS.find(name) if settings is not None else None
-    if kind is None or not kind.paths:
+    kind = kind_of(name) if settings is not None else None
+    if kind is None or not (kind.paths or kind.reads or kind.anchor):
         return settings
     try:
-        given = {key: getattr(settings, key) for key in kind.paths}
+        settings = kind.anchor(settings, folder) if kind.anchor else settings
+        given = {key: getattr(settings, key) for key in (*kind.paths, *kind.reads)}
         return msgspec.structs.replace(
             settings, **{key: str(folder / path) for key, path in given.items() if path}
         )

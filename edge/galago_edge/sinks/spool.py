@@ -11,13 +11,15 @@ What is there: ``spool_records``. How it comes in: ``spool_writer``. How it goes
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from galago_edge.sinks.clocks import Clocks, boot_number
+from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.consumer import Consumer
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.disk import Disk
+from galago_edge.sinks.record_filter import Subject
+from galago_edge.sinks.record_sorts import Wanted
 from galago_edge.sinks.spool_reader import SpoolReader
 from galago_edge.sinks.spool_records import SpoolRecords
 from galago_edge.sinks.spool_writer import Entry, SpoolWriter
@@ -30,19 +32,20 @@ class Spool:
         self,
         folder: Path,
         device: str,
-        receivers: Mapping[str, Collection[str]],
+        receivers: Mapping[str, Wanted],
         *,
         max_bytes: int,
         sync_s: float,
         disk: Disk | None = None,
         clocks: Clocks | None = None,
     ) -> None:
-        """Name a spool for ``receivers``: by name, the kinds of records that each wants.
+        """Name a spool for ``receivers``: by name, the records that each wants.
 
         ``sync_s``: longest time for which a power cut may lose what was appended. A crash of the process
         alone loses nothing that :meth:`append` has taken while the disk takes it.
         """
-        disk, clocks, lock, boot = disk or Disk(), clocks or Clocks(), threading.RLock(), boot_number()
+        disk, clocks, lock = disk or Disk(), clocks or Clocks(), threading.RLock()
+        boot = clocks.boot()
         self._records = SpoolRecords(disk, folder, max_bytes, receivers)
         self._writer = SpoolWriter(
             self._records, lock, folder, boot=boot, sync_s=sync_s, disk=disk, clocks=clocks
@@ -74,9 +77,9 @@ class Spool:
         """Take records, and write them unless the disk refuses; then they wait in memory."""
         self._writer.append(entries)
 
-    def miss(self, kinds: Mapping[str, int]) -> None:
-        """Count records, so many of each kind, that were lost before they came here."""
-        self._writer.miss(kinds)
+    def miss(self, subjects: Mapping[Subject, int]) -> None:
+        """Count records, so many about each subject, that were lost before they came here."""
+        self._writer.miss(subjects)
 
     def tick(self) -> float | None:
         """Do what is due; return in how many seconds to call again, None when only for new records."""

@@ -8,10 +8,9 @@ from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.consumer import Consumer
 from galago_edge.sinks.delivery import Delivery, lost_line, record_key, record_line
 from galago_edge.sinks.spool_records import SpoolRecords
-from galago_edge.sinks.stored_record import DAMAGED, KIND_CODES, StoredRecord
+from galago_edge.sinks.stored_record import DAMAGED, KIND_NAMES, StoredRecord
 
 _PATIENCE_S = 0.1
-_KIND_NAMES = {code: kind for kind, code in KIND_CODES.items()}
 
 
 class SpoolReader:
@@ -40,14 +39,14 @@ class SpoolReader:
                 found.append(self._tell(consumer, consumer.position, consumer.to_tell, given_up=True))
             damaged = 0
             while len(found) < limit and (seq := consumer.position + 1 + damaged) < self._records.next_seq:
-                record, kind = self._records.find(seq, consumer)
-                if kind == DAMAGED:
+                record, sort = self._records.find(seq, consumer)
+                if sort == DAMAGED:
                     damaged += self._records.missing_from(seq)
                     continue
                 if damaged:
                     found.append(self._tell(consumer, seq - 1, damaged, given_up=False))
                     damaged = 0
-                elif record is None or kind not in consumer.wants:
+                elif record is None or sort not in consumer.wants:
                     consumer.skip_to(seq)
                 else:
                     found.append(self._record(consumer, record))
@@ -91,7 +90,7 @@ class SpoolReader:
         key = record_key(self._device, record)
         line = record_line(key, record, self._boot, self._clocks)
         return consumer.hand_out(
-            lambda token: Delivery(token, record.seq, key, _KIND_NAMES[record.kind], line)
+            lambda token: Delivery(token, record.seq, key, KIND_NAMES[record.kind], line)
         )
 
     def _tell(self, consumer: Consumer, seq: int, lost: int, *, given_up: bool) -> Delivery:

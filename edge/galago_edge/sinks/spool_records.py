@@ -13,6 +13,7 @@ from galago_edge.sinks.consumer import Consumer
 from galago_edge.sinks.cursor import CursorFile
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.memory_tail import Waiting
+from galago_edge.sinks.record_sorts import RecordSorts, Wanted
 from galago_edge.sinks.segment import Segment
 from galago_edge.sinks.segments import Segments
 from galago_edge.sinks.stored_record import DAMAGED, StoredRecord
@@ -21,10 +22,9 @@ from galago_edge.sinks.stored_record import DAMAGED, StoredRecord
 class SpoolRecords:
     """Segments, then what waits in memory, in one row of numbers; and the books of every receiver."""
 
-    def __init__(
-        self, disk: Disk, folder: Path, max_bytes: int, receivers: Mapping[str, Collection[str]]
-    ) -> None:
-        """Name the folder, its size, and by name of each receiver the kinds of records that it wants."""
+    def __init__(self, disk: Disk, folder: Path, max_bytes: int, receivers: Mapping[str, Wanted]) -> None:
+        """Name the folder, its size, and by name of each receiver the records that it wants."""
+        self.sorts = RecordSorts(receivers)
         self.segments = Segments(disk, folder, max_bytes)
         self.tail = Waiting()
         """What is not on the disk yet."""
@@ -32,7 +32,8 @@ class SpoolRecords:
         """Number of the next record that is taken."""
         self.closed = False
         self._consumers = {
-            name: Consumer(name, kinds, CursorFile(disk, folder, name)) for name, kinds in receivers.items()
+            name: Consumer(name, self.sorts.wanted_by(name), CursorFile(disk, folder, name))
+            for name in receivers
         }
 
     @property
@@ -49,40 +50,40 @@ class SpoolRecords:
         self.next_seq += 1
         self.tail.append(record)
         for consumer in self.consumers:
-            consumer.pending += record.kind in consumer.wants
+            consumer.pending += record.sort in consumer.wants
 
-    def is_wanted(self, kind: int) -> bool:
-        """Tell whether any receiver wants records of this kind."""
-        return any(kind in consumer.wants for consumer in self.consumers)
+    def is_wanted(self, sort: int) -> bool:
+        """Tell whether any receiver wants records of this sort."""
+        return any(sort in consumer.wants for consumer in self.consumers)
 
     def wanted(self, consumer: Consumer, first_seq: int, end_seq: int) -> int:
         """Count the records from ``first_seq`` up to ``end_seq``, exclusive, that a receiver wants."""
         return self.segments.count(consumer.wants, first_seq, end_seq) + sum(
-            first_seq <= record.seq < end_seq and record.kind in consumer.wants for record in self.tail
+            first_seq <= record.seq < end_seq and record.sort in consumer.wants for record in self.tail
         )
 
     def find(self, seq: int, consumer: Consumer) -> tuple[StoredRecord | None, int]:
-        """Return a record and its kind; ``DAMAGED`` when it should be there and is not.
+        """Return a record and its sort; ``DAMAGED`` when it should be there and is not.
 
-        One of a kind that this receiver does not want is not even read.
+        One that this receiver does not want is not even read.
 
         Raises:
             OSError: The disk cannot read now.
         """
         if (record := self.tail.find(seq)) is not None:
-            return record, record.kind
+            return record, record.sort
         segment = self.segments.find(seq)
         if segment is None:
             return None, DAMAGED
-        kind = segment.kinds[seq - segment.first_seq]
-        if kind not in consumer.wants:
-            return None, kind
+        sort = segment.sorts[seq - segment.first_seq]
+        if sort not in consumer.wants:
+            return None, sort
         record = self.segments.read(segment, seq, consumer.name)
         if record is None:
             for each in self.consumers:
-                each.pending -= seq > each.position and kind in each.wants
+                each.pending -= seq > each.position and sort in each.wants
             return None, DAMAGED
-        return record, kind
+        return record, sort
 
     def missing_from(self, seq: int) -> int:
         """Return how many records in a row, this one first, no file holds; 1 within a segment."""
@@ -97,10 +98,10 @@ class SpoolRecords:
         segment = self.segments.find(seq)
         return segment.times_ns[seq - segment.first_seq] if segment is not None else 0
 
-    def miss(self, kind: int, count: int = 1) -> None:
+    def miss(self, sort: int, count: int = 1) -> None:
         """Count records that are lost without ever having been in the spool."""
         for consumer in self.consumers:
-            if kind in consumer.wants:
+            if sort in consumer.wants:
                 consumer.miss(count)
 
     def give_up(self, segment: Segment) -> None:
@@ -113,7 +114,7 @@ class SpoolRecords:
         """Lose the oldest record that waits in memory."""
         oldest = self.tail.popleft()
         for consumer in self.consumers:
-            missed = oldest.seq > consumer.acked and oldest.kind in consumer.wants
+            missed = oldest.seq > consumer.acked and oldest.sort in consumer.wants
             consumer.give_up(oldest.seq + 1, int(missed))
 
     def collect(self) -> None:

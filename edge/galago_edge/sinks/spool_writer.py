@@ -16,8 +16,9 @@ from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.cursor import CURSOR_SUFFIX, CursorPosition, new_identity
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.memory_tail import MEMORY_RECORDS
+from galago_edge.sinks.record_filter import Subject
 from galago_edge.sinks.spool_records import SpoolRecords
-from galago_edge.sinks.stored_record import DAMAGED, KIND_CODES, LINE_LIMIT_BYTES, StoredRecord
+from galago_edge.sinks.stored_record import KIND_CODES, LINE_LIMIT_BYTES, StoredRecord
 
 RETRY_S = 1.0
 """How long the disk is left alone after it has refused something."""
@@ -130,7 +131,7 @@ class SpoolWriter:
             self._remove_strangers()
             for consumer in consumers:
                 told[consumer.name] = consumer.cursor.load()
-            self._records.segments.load()
+            self._records.segments.load(self._records.sorts.of_record)
         except OSError as error:
             self._refused(error)
             for consumer in consumers:
@@ -187,7 +188,7 @@ class SpoolWriter:
             if not self._loaded:
                 self._early.extend((boot_ns, entry) for entry in entries)
                 while len(self._early) > MEMORY_RECORDS:
-                    self._records.miss(KIND_CODES[self._early.popleft()[1].kind])
+                    self._records.miss(self._sort_of(self._early.popleft()[1]))
                 return
             for entry in entries:
                 self._take(entry, boot_ns)
@@ -199,20 +200,25 @@ class SpoolWriter:
             self.sync()
 
     def _take(self, entry: Entry, boot_ns: int) -> None:
-        kind = KIND_CODES[entry.kind]
-        if not self._records.is_wanted(kind):
+        sort = self._sort_of(entry)
+        if not self._records.is_wanted(sort):
             return
         if len(entry.line) > LINE_LIMIT_BYTES:
-            self._records.miss(kind)
+            self._records.miss(sort)
             return
-        seq = self._records.next_seq
-        self._records.add(StoredRecord(seq, self._run, self._boot, boot_ns, kind, entry.synced, entry.line))
+        seq, kind = self._records.next_seq, KIND_CODES[entry.kind]
+        self._records.add(
+            StoredRecord(seq, self._run, self._boot, boot_ns, kind, entry.synced, entry.line, sort)
+        )
 
-    def miss(self, kinds: Mapping[str, int]) -> None:
+    def _sort_of(self, entry: Entry) -> int:
+        return self._records.sorts.of_line(entry.kind, entry.line)
+
+    def miss(self, subjects: Mapping[Subject, int]) -> None:
         """Do what :meth:`Spool.miss` promises."""
         with self._lock:
-            for kind, count in kinds.items():
-                self._records.miss(KIND_CODES.get(kind, DAMAGED), count)
+            for subject, count in subjects.items():
+                self._records.miss(self._records.sorts.of(subject), count)
 
     # moving them to the disk
 

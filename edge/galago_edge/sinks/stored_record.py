@@ -22,7 +22,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MARKER = b"GSP1"
 LINE_LIMIT_BYTES = 1 << 20
@@ -35,8 +35,9 @@ OVERHEAD_BYTES = _HEAD.size + _CRC.size
 
 KIND_CODES = {"event": 1, "state": 2, "gap": 3}
 """Kinds of records that are spooled."""
+KIND_NAMES = {code: kind for kind, code in KIND_CODES.items()}
 DAMAGED = 0
-"""Stands for a record that was here and cannot be read."""
+"""Sort of a record that was here and cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class StoredRecord:
     synced: bool
     line: bytes
     """JSON, newline included."""
+    sort: int = field(default=0, compare=False)
+    """Who wants it (``galago_edge.sinks.record_sorts``); not written."""
 
 
 def encode_record(record: StoredRecord) -> bytes:

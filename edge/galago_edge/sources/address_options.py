@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -11,6 +13,8 @@ from galago_edge.contract.errors import CallerError, Reason
 
 LOWEST_RATE = Fraction(1, 1000)
 """A picture in a quarter of an hour: times in nanoseconds must fit 64 bits for any number of pictures."""
+_RATE = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20}|/[0-9]{1,20})?")
+"""No exponent: 1e1000000000 has a billion digits."""
 OptionReader = Callable[[str], Any]
 """Returns an option's value. Raises ValueError, which says what was expected."""
 
@@ -19,11 +23,14 @@ def frame_rate(text: str) -> Fraction:
     """Read frames per second, also as a fraction: ``30000/1001``.
 
     Raises:
-        ValueError, ZeroDivisionError: It is none.
+        ValueError: It is none.
     """
-    rate = Fraction(text)
+    rate = Fraction(0)
+    if _RATE.fullmatch(text):
+        with contextlib.suppress(ZeroDivisionError):
+            rate = Fraction(text)
     if not LOWEST_RATE <= rate <= 1000:
-        raise ValueError("a frame rate is at least 1/1000 and at most 1000")
+        raise ValueError("expected from 1/1000 to 1000, such as 10, 29.97 or 30000/1001")
     return rate
 
 
@@ -80,7 +87,7 @@ def read_options(query: str, readers: Mapping[str, OptionReader], text: str) -> 
             raise CallerError(Reason.CONFIG_BAD, f"source {text}: {what}: {name}", hint=known)
         try:
             options[name] = readers[name](value)
-        except (ValueError, ZeroDivisionError) as error:
+        except ValueError as error:
             raise CallerError(
                 Reason.CONFIG_BAD, f"source {text}: {name}={value}: {error}", hint=known
             ) from None

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from galago_edge.contract.errors import GalagoError, LinkError, Reason, disk_error
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice, samples_to_ns
+from galago_edge.sources.file_content import check_plain
 from galago_edge.sources.pcm_header import PcmHeaderError, PcmLayout, read_header
 from galago_edge.sources.pcm_reader import PcmReader
 from galago_edge.sources.recording_damage import DamagedError
@@ -19,6 +20,8 @@ from galago_edge.sources.sample_conversion import Converter, PcmFormat
 from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, SoundReader, unreadable_sound
 
 DEFAULT_BLOCK_SAMPLES = 16_384
+_LONGEST_HOLE_S = 366 * 24 * 3600
+"""Damaged or invented stamps and lengths claim ages, which no time in nanoseconds can hold."""
 
 
 class AudioFile:
@@ -42,10 +45,11 @@ class AudioFile:
         no header, and what its samples are: signed, little-endian.
 
         Raises:
-            InputError: AUDIO_UNREADABLE. SOURCE_MISMATCH; there is no such channel.
+            InputError: AUDIO_UNREADABLE. SOURCE_MISMATCH; there is no such channel, or it is no file.
             LinkError: SOURCE_MISSING, or the disk fails.
             DeviceError: EXTRA_MISSING.
         """
+        check_plain(path)
         self._path = path
         self._rate_hz = rate_hz
         self._block_samples = block_samples
@@ -195,9 +199,10 @@ class _Course:
         return Notice(state, self._next + len(self._waiting), self.now_ns, detail)
 
     def gap(self, hole: Hole) -> Gap:
-        """Go over what is missing; to be called after ``rest``."""
+        """Go over what is missing; to be called after ``rest``. What cannot be believed has no length."""
         from_ns = self.now_ns
-        self._source_frames += hole.frames
+        believed = hole.frames <= _LONGEST_HOLE_S * self.format.rate_hz
+        self._source_frames += hole.frames if believed else 0
         if hole.cause == "truncated":
             started_ns = samples_to_ns(self._origin, self._rate_hz)
             to_ns = started_ns + self._source_frames * NS_PER_S // self.format.rate_hz

@@ -7,6 +7,9 @@ what is known in its light, or, if it looks otherwise, with every other light th
 * *blurred*: the share of the tiles in which short edges are less high than long ones, by a quarter or more,
   compared with what is usual. Taken every four seconds.
 
+While one of them is suspicious, the samples become the mean of several looks, in which noise fades. A picture
+in which nothing known can be seen for want of light is not judged; it is *blank* when it shows noise alone.
+
 What is missing is sought elsewhere (:mod:`galago_edge.sources.view_shift`): found, the camera has moved. Not
 found, it sees another place when there is structure nearly everywhere but nearly nothing known, else
 something is before it.
@@ -23,7 +26,17 @@ import numpy.typing as npt
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.doubt import Blindness
 from galago_edge.sources.view_memory import Known, KnownLight, ViewMemory
-from galago_edge.sources.view_picture import COLUMNS, FAINT, ROWS, Int32s, View, ViewSampler, middle
+from galago_edge.sources.view_picture import (
+    COLUMNS,
+    FAINT,
+    ROWS,
+    Int16s,
+    Int32s,
+    View,
+    ViewSampler,
+    middle,
+    only_noise,
+)
 from galago_edge.sources.view_shift import Shift, find_shift
 
 LOOK_NS, JUDGE_NS = NS_PER_S, 3 * NS_PER_S
@@ -51,16 +64,26 @@ _NOISE = 2
 _LEAST_NOISE = 3_200
 """A picture with more than twice the usual noise of its light is not judged: the light goes, and the camera
 makes up for it. One level of noise is none."""
+_BRIGHTER = 10
 _NEAR = 150
 """Thousandths missing from which on another light is looked for, or learned."""
 _PRESENT_OF_10 = 3
 _PRESENT, _DIM_PRESENT, _ALL_PRESENT = 600, 800, 900
 """New light leaves so many tiles with three tenths at least of what is usual; what hides them does not."""
 _SHARP = 750
-_BLURRED, _ALL_BLURRED = 500, 900
-"""Thousandths of the tiles that show a blur; more of them as long as not every light of a day was met."""
+_BLURRED, _STILL_BLURRED, _ALL_BLURRED = 500, 400, 900
+"""Thousandths of the tiles that show a blur, to begin a doubt and to keep it up; more of them where it is dim
+or noisy, and as long as not every light of a day was met."""
 _LONG_SEEN = 150
 """Thousandths of their usual height that long edges must have to tell a blur by them."""
+_AVERAGED = 3
+"""A weak blur is believed of the mean of so many looks: one look may be noise."""
+_MOST_AVERAGED = 8
+_NOISE_PER_POWER = 185_000
+"""Noise of deviation ``d``, a ``View.noise`` of some 4300 d, makes an error of ``2 d / sqrt(power n)`` in a
+gain of the mean of ``n`` looks; a tile is asked when that is below a fifth."""
+_CALM = 2
+"""After so many looks in which nothing is suspicious no mean is taken any more."""
 _KEPT_OF_10 = 7
 _KEPT = 100
 _STRUCTURE = 500
@@ -91,6 +114,9 @@ class _Comparison:
     usual: Int32s
     lit: int
     """How bright it is, in thousandths of the usual, at most 1000."""
+    brighter: int
+    """How much brighter it is than usual, in three quarters of the tiles, beyond half as bright again, in
+    thousandths."""
     missing: int
     calmer: bool
     """Whether there is less than half of the usual noise, as when a rain has ended."""
@@ -104,8 +130,12 @@ class _Comparison:
 
     @property
     def far(self) -> int:
-        """How badly it fits: what is missing, and more when it is another weather."""
-        return self.missing + _NEAR * self.calmer
+        """How badly it fits: what is missing, and more in another weather, or when it is of a darker hour.
+
+        The edges known of a dark and noisy hour are few and coarse: much of them is seen by day even through
+        drops.
+        """
+        return self.missing + _NEAR * self.calmer + self.brighter // _BRIGHTER
 
 
 class CameraView:
@@ -123,6 +153,9 @@ class CameraView:
         self._blur_ns: int | None = None
         self._blurred, self._sharp = 0, 1_000
         self._doubting = False
+        self._averaged = self._calm = 0
+        self.blank = False
+        """Whether the last picture judged showed noise alone, and nothing of what is known."""
         self._searched_ns: int | None = None
         self._shift = Shift(0, 0, 0)
         self._seen: _Comparison | None = None
@@ -131,6 +164,7 @@ class CameraView:
     def interrupted(self) -> None:
         """Begin anew with the next picture; what was learned stays."""
         self._sampler.forget()
+        self._averaged, self.blank = 0, False
         self._last_ns = self._judged_ns = None
 
     def look(self, pixels: npt.NDArray[np.uint8], ns: int, *, learn: bool) -> Glance | None:
@@ -146,7 +180,9 @@ class CameraView:
             return None
         self._last_ns = ns
         judged = self._judged_ns is None or not 0 <= ns - self._judged_ns < JUDGE_NS
-        view = self._sampler.look(pixels, passed_ns, judged=judged)
+        # what is suspicious but no alarm yet is looked at for longer, so that noise fades
+        self._averaged = self._averaged + 1 if self._averaged and learn else 0
+        view = self._sampler.look(pixels, passed_ns, judged=judged, averaged=self._averaged)
         if view is None:
             return None
         self._judged_ns = ns
@@ -155,7 +191,12 @@ class CameraView:
         self._counted_ns = ns
         step = self._learned_ns is None or not 0 <= ns - self._learned_ns < STEP_NS
         nearest = self._nearest(view, everywhere=step)
-        glance = self._judge(view, nearest, ns)
+        glance = self._judge(view, nearest, ns, believed=self._averaged >= _AVERAGED or not learn)
+        if self._doubting or (nearest is None and self._settled):
+            self._averaged, self._calm = max(self._averaged, 1), 0
+        else:
+            self._calm += 1
+            self._averaged *= self._calm < _CALM
         if learn and step and glance.what is None:
             self._learned_ns = ns
             self._learn(view, nearest)
@@ -178,20 +219,26 @@ class CameraView:
         self._seen = best
         return best
 
-    def _judge(self, view: View, seen: _Comparison | None, ns: int) -> Glance:
+    def _judge(self, view: View, seen: _Comparison | None, ns: int, *, believed: bool) -> Glance:
+        """Return what is suspicious; ``believed``: several looks agree, or it is an alarm already."""
+        self.blank = seen is None and self._settled and only_noise(view)
         if seen is None or not self.memory.ready:
+            self._doubting = False
             return Glance(judged=False)
         missing = seen.missing >= (_STILL_MISSING if self._doubting else _MISSING)
         if missing or self._blur_ns is None or not 0 <= ns - self._blur_ns < _BLUR_NS:
             self._blur_ns = ns
             self._blurred, self._sharp = self._blur(view, seen)
-        sure = self._settled and not seen.noisy and seen.lit >= _DIM
-        blurred = self._blurred >= (_BLURRED if sure else _ALL_BLURRED)
-        self._doubting = missing or blurred
-        if not self._doubting:
+        least = _STILL_BLURRED if believed else _BLURRED
+        self._doubting = missing or self._blurred >= least
+        clear = seen.lit >= _DIM and not seen.noisy
+        sure = self._settled and clear and believed
+        blurred = self._blurred >= (least if sure else _ALL_BLURRED)
+        if not missing and not blurred:
             return Glance(judged=True)
         if not blurred and (
-            self._new_light(seen, view.colorless) or (seen.noisy and seen.present >= _PRESENT)
+            self._new_light(seen, view.colorless)
+            or (seen.noisy and seen.present >= _PRESENT and not believed)
         ):
             return Glance(judged=False)
         if seen.lit < _DARK and seen.present >= _DARK_PRESENT:
@@ -200,12 +247,21 @@ class CameraView:
 
     def _blur(self, view: View, seen: _Comparison) -> tuple[int, int]:
         """Return share of blurred tiles and sharpness left, beside the least sharp of the lights that fit."""
-        found = _blur(view, seen)
+        found = self._blur_beside(view, seen)
         for light in self.memory.lights:
-            if found[0] >= _BLURRED and light is not seen.light:
+            if found[0] >= _STILL_BLURRED and light is not seen.light:
                 other = _compare(view, light)
                 if other is not None and other.missing < _MISSING:
-                    found = min(found, _blur(view, other))
+                    found = min(found, self._blur_beside(view, other))
+        return found
+
+    def _blur_beside(self, view: View, seen: _Comparison) -> tuple[int, int]:
+        """Return both, of the picture and, if there is one, of the mean of several, which is less noisy."""
+        found = _blur(view.fresh, seen, seen.known.shows)
+        if found[0] >= _STILL_BLURRED and self._averaged > 1:
+            least = (view.noise or 0) ** 2 // (_NOISE_PER_POWER * min(self._averaged, _MOST_AVERAGED))
+            clear = seen.known.shows & (seen.known.powers[0] >= least)
+            found = min(found, _blur(view.samples, seen, clear))
         return found
 
     def _new_light(self, seen: _Comparison, colorless: bool) -> bool:
@@ -267,8 +323,8 @@ def _compare(view: View, light: KnownLight, *, vouching: bool = True) -> _Compar
     if known is None or (vouching and not light.vouches):
         return None
     ratios = np.sort(1_000 * view.bright // known.bright, axis=None)
-    brighter = int(ratios[len(ratios) * 3 // 4])
-    lit, usual = min(1_000, brighter), light.usual_match
+    upper, lower = int(ratios[len(ratios) * 3 // 4]), int(ratios[len(ratios) // 4])
+    lit, usual = min(1_000, upper), light.usual_match
     noise = light.usual_noise if view.noise is None else view.noise
     judged = known.strength * lit >= max(_STRENGTH, light.usual_noise * _STRENGTH_OF_NOISE)
     tiles = int(np.count_nonzero(judged))
@@ -285,19 +341,22 @@ def _compare(view: View, light: KnownLight, *, vouching: bool = True) -> _Compar
         match,
         usual,
         lit,
+        max(0, lower - 1_500),
         1_000 * missing // max(expected, 1),
         calmer=noise * _NOISE < light.usual_noise > _LEAST_NOISE,
-        noisy=noise * 1_000 > _NOISE * max(light.usual_noise, _LEAST_NOISE) * max(brighter, 1_000),
+        noisy=noise * 1_000 > _NOISE * max(light.usual_noise, _LEAST_NOISE) * max(upper, 1_000),
     )
 
 
-def _blur(view: View, seen: _Comparison) -> tuple[int, int]:
-    """Return the share of blurred tiles, and the sharpness that the middle one has left, in thousandths."""
-    shows = seen.known.shows
+def _blur(samples: Int16s, seen: _Comparison, shows: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the share of blurred tiles, and the sharpness that the middle one has left, in thousandths.
+
+    ``shows``: tiles in which a blur would show.
+    """
     tiles = int(np.count_nonzero(shows))
     if tiles < _JUDGED_TILES:
         return 0, 1_000
-    short, long = seen.known.gains(view)
+    short, long = seen.known.gains(samples)
     told = shows & (long * 1_000 >= _LONG_SEEN * seen.lit)
     ratio = 1_000 * np.maximum(short, 0) // np.maximum(long, 1)
     left = middle(ratio[told]) if told.any() else 1_000

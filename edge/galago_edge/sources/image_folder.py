@@ -12,7 +12,7 @@ from typing import Any
 
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.printable import printable
+from galago_edge.contract.printable import on_one_line
 from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
 from galago_edge.sources.address import IMAGE_SUFFIXES
 from galago_edge.sources.opencv import import_cv2
@@ -59,7 +59,7 @@ class ImageFolder:
         import_cv2("reading images")
         self._folder = folder
         self._rate = rate or DEFAULT_RATE
-        self._name = printable(folder.resolve().name)
+        self._name = on_one_line(folder.resolve().name)
         names, others = _listed(folder)
         timed = (folder / TIMES_NAME).is_file()
         self._overruled = timed and rate is not None
@@ -72,7 +72,7 @@ class ImageFolder:
         else:
             self._order = order_pictures(names)
             self._clock = _Regular(self._order.indexes, self._rate)
-        self._strays = [printable(name) for name in sorted((*self._order.strays, *others), key=natural_key)]
+        self._strays = [on_one_line(name) for name in sorted((*self._order.strays, *others), key=natural_key)]
         if not self._order.names:
             raise InputError(
                 Reason.IMAGE_UNREADABLE,
@@ -105,7 +105,7 @@ class ImageFolder:
             except InputError as error:
                 self._unreadable += 1
                 first = first or error
-                detail = {"file": printable(name), "reason": str(error.reason)}
+                detail = {"file": on_one_line(name), "reason": str(error.reason)}
                 yield Notice("unreadable", index, start_ns, detail)
                 yield Gap(start_ns, end_ns, "unreadable")
             else:

@@ -11,16 +11,24 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from galago_edge.sources.data_tail import Chunks, tail_of
 from galago_edge.sources.sample_conversion import PcmFormat
 
 _UNKNOWN_BYTES = 0x7FFF_F000
 """Programs that write WAV to a pipe put this (sox) or more (ffmpeg, arecord) where the length belongs."""
+_SURELY_UNKNOWN_BYTES = 0xFFFF_F000
+"""... and a file that is larger than half of it says by this that it does not know."""
+_UNKNOWN_LONG_BYTES = 1 << 62
+"""The same of lengths of 64 bits."""
 
 _PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
-_EXTENSIBLE_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+_EXTENSIBLE_TAILS = (
+    bytes.fromhex("000000001000800000aa00389b71"),
+    bytes.fromhex("00002107d3118644c8c1ca000000"),  # Ambisonic B-format
+)
 """What follows the two bytes of the tag in a sub-format that is one."""
 _WAV_INTEGERS = {1: "u8", 2: "s16", 3: "s24", 4: "s32"}
 _FLOATS = {4: "float", 8: "double"}
@@ -76,8 +84,11 @@ class PcmLayout:
     first_byte: int
     promised: int | None
     """Frames; None when the header does not know, for whoever wrote it did not."""
-    unfinished: bool = False
-    """The header still says that there are no samples, and there are: its recorder was ended by force."""
+    stated: int | None = None
+    """Frames that the header states where samples go on behind them: its recorder was ended by force, or the
+    size was too large for its field."""
+    unclaimed: int = 0
+    """Bytes behind the samples that might be some, and are not read."""
 
     @property
     def frame_bytes(self) -> int:
@@ -93,6 +104,8 @@ class CompressedLayout:
     """Frames."""
     end_byte: int | None
     """Where its data should end."""
+    unclaimed: int = 0
+    """As in :class:`PcmLayout`."""
 
 
 def read_header(file: BinaryIO) -> PcmLayout | CompressedLayout | None:
@@ -115,7 +128,7 @@ def read_header(file: BinaryIO) -> PcmLayout | CompressedLayout | None:
         return _aiff(file, size)
     if head[:8] == b"caff\0\1\0\0":
         return _caf(file, size)
-    return _au(head, size) if head[:4] == b".snd" else None
+    return _au(file, head, size) if head[:4] == b".snd" else None
 
 
 def _wav(file: BinaryIO, size: int, order: str) -> PcmLayout | CompressedLayout:
@@ -123,7 +136,7 @@ def _wav(file: BinaryIO, size: int, order: str) -> PcmLayout | CompressedLayout:
     fact: int | None = None
     long_bytes: int | None = None
     mark = "<" if order == "little" else ">"
-    for name, first, length in _riff_chunks(file, 12, size, mark):
+    for name, first, length in _riff_chunks(mark)(file, 12, size):
         if name == b"ds64":
             data = _take(file, first, 24, length)
             long_bytes = struct.unpack_from("<Q", data, 8)[0]
@@ -134,7 +147,8 @@ def _wav(file: BinaryIO, size: int, order: str) -> PcmLayout | CompressedLayout:
         elif name == b"data":
             if length == 0xFFFF_FFFF and long_bytes is not None:
                 length = long_bytes
-            return _wav_samples(_WavFormat.read(fmt, mark), file, first, length, size, fact)
+            wraps = long_bytes is None or length != long_bytes
+            return _wav_samples(_WavFormat.read(fmt, mark), file, (first, length, size), fact, wraps)
     raise PcmHeaderError("it ends before its samples")
 
 
@@ -154,10 +168,16 @@ class _WavFormat:
         if len(fmt) < 16:
             raise PcmHeaderError("it does not say what its samples are like")
         tag, channels, rate_hz, _, block, bits = struct.unpack_from(mark + "HHIIHH", fmt)
-        if tag == _EXTENSIBLE and len(fmt) >= 40 and fmt[26:40] == _EXTENSIBLE_TAIL:
+        extensible = tag == _EXTENSIBLE
+        if extensible and len(fmt) >= 40 and fmt[26:40] in _EXTENSIBLE_TAILS:
             tag = struct.unpack_from(mark + "H", fmt, 24)[0]
-        frames = struct.unpack_from(mark + "H", fmt, 18)[0] if len(fmt) >= 20 else 0
+        # an extensible one has its valid bits there
+        frames = struct.unpack_from(mark + "H", fmt, 18)[0] if len(fmt) >= 20 and not extensible else 0
         return cls(tag, channels, rate_hz, block, frames, bits, mark == "<")
+
+    @property
+    def second_bytes(self) -> int:
+        return self.block_bytes * max(1, self.rate_hz // max(1, self.block_frames))
 
     def encoding(self) -> str | None:
         """Return the encoding of samples that are not compressed."""
@@ -175,52 +195,62 @@ class _WavFormat:
 
 
 def _wav_samples(
-    found: _WavFormat, file: BinaryIO, first: int, length: int, size: int, fact: int | None
+    found: _WavFormat, file: BinaryIO, place: tuple[int, int, int], fact: int | None, wraps: bool
 ) -> PcmLayout | CompressedLayout:
+    """Return the layout of samples whose first byte, length and file's size are ``place``."""
+    first, length, size = place
+    behind = size - first
+    unknown = length > behind and (length >= _UNKNOWN_BYTES > behind or length >= _SURELY_UNKNOWN_BYTES)
+    if not wraps:
+        unknown = length >= _UNKNOWN_LONG_BYTES
     encoding = found.encoding()
-    unknown = length >= _UNKNOWN_BYTES > size - first
+    chunks = _riff_chunks("<" if found.little else ">")
     if encoding is None:
         blocks = length // found.block_bytes if found.block_bytes else 0
         promised = fact or (blocks * found.block_frames or None)
-        end = None if unknown or not length else first + length
-        return CompressedLayout(None if end is None else promised, end)
-    sound = PcmFormat(encoding, found.channels, found.rate_hz)
-    layout = PcmLayout(sound, found.little, first, None)
-    if unknown:
-        return layout
-    mark = "<" if found.little else ">"
-    behind = length == 0 and size > first and not _only_chunks(file, first, size, mark)
-    return _measured(layout, length, behind)
+        if unknown or not length:
+            return CompressedLayout(None, None)
+        tail = tail_of(file, first, length, size, found.second_bytes, chunks, wraps=False)
+        unclaimed = size - tail.end if tail.goes_on else tail.unclaimed
+        return CompressedLayout(promised, first + length, unclaimed)
+    layout = PcmLayout(PcmFormat(encoding, found.channels, found.rate_hz), found.little, first, None)
+    return layout if unknown else _measured(layout, file, length, size, chunks, wraps=wraps)
 
 
-def _measured(layout: PcmLayout, length: int, unfinished: bool) -> PcmLayout:
-    """Return the layout with the length that its header promises."""
-    if unfinished:
-        return PcmLayout(layout.format, layout.little, layout.first_byte, None, True)
-    promised = length // layout.frame_bytes if layout.frame_bytes else 0
-    return PcmLayout(layout.format, layout.little, layout.first_byte, promised)
+def _measured(
+    layout: PcmLayout, file: BinaryIO, length: int, size: int, chunks: Chunks | None, *, wraps: bool
+) -> PcmLayout:
+    """Return the layout with the length that its header promises, and what lies behind that."""
+    if not layout.frame_bytes:
+        return replace(layout, promised=0)
+    stated = length // layout.frame_bytes
+    second_bytes = layout.frame_bytes * layout.format.rate_hz
+    tail = tail_of(file, layout.first_byte, length, size, second_bytes, chunks, wraps=wraps)
+    if tail.goes_on:
+        return replace(layout, stated=stated)
+    promised = (tail.end - layout.first_byte) // layout.frame_bytes
+    return replace(
+        layout,
+        promised=promised,
+        stated=stated if promised > stated else None,
+        unclaimed=tail.unclaimed,
+    )
 
 
-def _riff_chunks(file: BinaryIO, at: int, size: int, mark: str) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, first byte and length of every chunk."""
-    while at + 8 <= size:
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8:
-            return
-        length = struct.unpack_from(mark + "I", head, 4)[0]
-        yield head[:4], at + 8, length
-        at += 8 + length + length % 2
+def _riff_chunks(mark: str) -> Chunks:
+    """Return what walks through chunks whose sizes are in that byte order."""
 
+    def walk(file: BinaryIO, at: int, size: int) -> Iterator[tuple[bytes, int, int]]:
+        while at + 8 <= size:
+            file.seek(at)
+            head = file.read(8)
+            if len(head) < 8:
+                return
+            length = struct.unpack_from(mark + "I", head, 4)[0]
+            yield head[:4], at + 8, length
+            at += 8 + length + length % 2
 
-def _only_chunks(file: BinaryIO, at: int, size: int, mark: str) -> bool:
-    """Tell whether what is left of the file is chunks with sensible names and nothing else."""
-    end = at
-    for name, first, length in _riff_chunks(file, at, size, mark):
-        if not (name.isascii() and name.decode("ascii").isprintable()):
-            return False
-        end = first + length
-    return size <= end <= size + 1 or end == size - 1
+    return walk
 
 
 def _take(file: BinaryIO, first: int, count: int, length: int) -> bytes:
@@ -232,38 +262,37 @@ def _take(file: BinaryIO, first: int, count: int, length: int) -> bytes:
 
 
 def _w64(file: BinaryIO, size: int) -> PcmLayout | CompressedLayout:
-    at = 40
     fmt = b""
     fact: int | None = None
+    for name, first, length in _w64_chunks(file, 40, size):
+        if length < 0 and name != b"data":
+            break
+        if name == b"fmt ":
+            fmt = _take(file, first, min(length, 40), length)
+        elif name == b"fact" and length >= 4:
+            fact = struct.unpack("<I", _take(file, first, 4, length))[0]
+        elif name == b"data":
+            place = first, max(0, length), size
+            return _wav_samples(_WavFormat.read(fmt, "<"), file, place, fact, False)
+    raise PcmHeaderError("it ends before its samples")
+
+
+def _w64_chunks(file: BinaryIO, at: int, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Walk through the chunks of a Wave64; those whose name is no text are called ``guid``."""
     while at + _W64_HEAD_BYTES <= size:
         head = _take(file, at, _W64_HEAD_BYTES, _W64_HEAD_BYTES)
-        name, tail = head[:4], head[4:16]
         length = struct.unpack_from("<q", head, 16)[0] - _W64_HEAD_BYTES
-        first = at + _W64_HEAD_BYTES
-        if tail == _W64_TAIL and name == b"fmt ":
-            fmt = _take(file, first, min(length, 40), length)
-        elif tail == _W64_TAIL and name == b"fact" and length >= 4:
-            fact = struct.unpack("<I", _take(file, first, 4, length))[0]
-        elif tail == _W64_TAIL and name == b"data":
-            if length > 0:
-                return _wav_samples(_WavFormat.read(fmt, "<"), file, first, length, size, fact)
-            found = _WavFormat.read(fmt, "<")
-            encoding = found.encoding()
-            if encoding is None:
-                return CompressedLayout(None, None)
-            layout = PcmLayout(PcmFormat(encoding, found.channels, found.rate_hz), True, first, None)
-            return _measured(layout, 0, size > first)
+        yield head[:4] if head[4:16] == _W64_TAIL else b"guid", at + _W64_HEAD_BYTES, length
         if length < 0:
-            break
-        at = first + -(-length // 8) * 8
-    raise PcmHeaderError("it ends before its samples")
+            return
+        at += _W64_HEAD_BYTES + -(-length // 8) * 8
 
 
 def _aiff(file: BinaryIO, size: int) -> PcmLayout | CompressedLayout:
     common: tuple[PcmFormat, bool, int] | None = None
     compressed: int | None = None
-    samples: tuple[int, int] | None = None
-    for name, first, length in _riff_chunks(file, 12, size, ">"):
+    begin: int | None = None
+    for name, first, length in _riff_chunks(">")(file, 12, size):
         if name == b"COMM":
             data = _take(file, first, min(length, 22), length)
             if len(data) < 18:
@@ -279,24 +308,21 @@ def _aiff(file: BinaryIO, size: int) -> PcmLayout | CompressedLayout:
                 common = PcmFormat(kind, channels, _extended(data[8:18])), mark == "<", frames
         elif name == b"SSND":
             offset = struct.unpack_from(">I", _take(file, first, 8, max(length, 8)))[0]
-            samples = first + 8 + offset, length
-        if samples is not None and compressed is not None:
+            begin = first + 8 + offset
+        if begin is not None and compressed is not None:
             break
-    if samples is None or compressed is None:
+    if begin is None or compressed is None:
         raise PcmHeaderError("it ends before its samples")
     if common is None:
         return CompressedLayout(compressed or None, None)
     sound, little, frames = common
-    layout = PcmLayout(sound, little, samples[0], None)
-    return _measured(layout, frames * layout.frame_bytes, frames == 0 and samples[1] <= 8 < size - samples[0])
+    layout = PcmLayout(sound, little, begin, None)
+    return _measured(layout, file, frames * layout.frame_bytes, size, _riff_chunks(">"), wraps=False)
 
 
-def _caf(file: BinaryIO, size: int) -> PcmLayout | CompressedLayout | None:
-    at = 8
+def _caf(file: BinaryIO, size: int) -> PcmLayout | None:
     layout: PcmLayout | None = None
-    while at + 12 <= size:
-        name, length = struct.unpack(">4sq", _take(file, at, 12, 12))
-        first = at + 12
+    for name, first, length in _caf_chunks(file, 8, size):
         if name == b"desc":
             rate_hz, kind, flags, _, _, channels, bits = struct.unpack(
                 ">d4sIIIII", _take(file, first, 32, length)
@@ -313,12 +339,20 @@ def _caf(file: BinaryIO, size: int) -> PcmLayout | CompressedLayout | None:
                 raise PcmHeaderError("its rate is no number of samples per second")
             layout = PcmLayout(PcmFormat(encoding, channels, int(rate_hz)), bool(flags & 2), first, None)
         elif name == b"data" and layout is not None:
-            layout = PcmLayout(layout.format, layout.little, first + 4, None)  # behind a count of edits
-            return layout if length < 0 else _measured(layout, max(0, length - 4), False)
-        if length < 0:
-            break
-        at = first + length
+            layout = replace(layout, first_byte=first + 4)  # behind a count of edits
+            if length < 0:
+                return layout
+            return _measured(layout, file, max(0, length - 4), size, _caf_chunks, wraps=False)
     raise PcmHeaderError("it ends before its samples")
+
+
+def _caf_chunks(file: BinaryIO, at: int, size: int) -> Iterator[tuple[bytes, int, int]]:
+    while at + 12 <= size:
+        name, length = struct.unpack(">4sq", _take(file, at, 12, 12))
+        yield name, at + 12, length
+        if length < 0:
+            return
+        at += 12 + length
 
 
 def _extended(data: bytes) -> int:
@@ -330,11 +364,13 @@ def _extended(data: bytes) -> int:
     return int(mantissa >> shift)
 
 
-def _au(head: bytes, size: int) -> PcmLayout | None:
+def _au(file: BinaryIO, head: bytes, size: int) -> PcmLayout | None:
     if len(head) < 24:
         raise PcmHeaderError("it ends inside its header")
     first, length, code, rate_hz, channels = struct.unpack_from(">IIIII", head, 4)
     if code not in _AU:
         return None
     layout = PcmLayout(PcmFormat(_AU[code], channels, rate_hz), False, first, None)
-    return layout if length == 0xFFFF_FFFF else _measured(layout, length, length == 0 and size > first)
+    if length == 0xFFFF_FFFF:
+        return layout
+    return _measured(layout, file, length, size, None, wraps=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from galago_edge.contract.errors import disk_error
 from galago_edge.sources.pcm_header import PcmLayout
 from galago_edge.sources.sample_conversion import PcmFormat, Raw
-from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece
+from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, unclaimed
 
 _READ_FRAMES = 65_536
 
@@ -51,8 +51,9 @@ class PcmReader:
             behind = os.fstat(file.fileno()).st_size - layout.first_byte
         except OSError as error:
             raise disk_error(error, f"read {self._path}") from error
-        if layout.unfinished:
-            yield Remark("unfinished", {"frames": behind // layout.frame_bytes, "promised_frames": 0})
+        if layout.stated is not None:
+            frames = behind // layout.frame_bytes if layout.promised is None else layout.promised
+            yield Remark("unfinished", {"frames": frames, "promised_frames": layout.stated})
         found, left = 0, layout.promised
         data = b""
         while left is None or left > 0:
@@ -69,6 +70,8 @@ class PcmReader:
             yield Remark("odd_byte", {"ignored_bytes": odd})
         if left:
             yield Hole(left, "truncated")
+        if layout.unclaimed:
+            yield unclaimed(layout.unclaimed)
 
     def close(self) -> None:
         """Close the file."""

@@ -35,6 +35,8 @@ class PictureHeader:
     """Whether it may be transparent somewhere."""
     text: bool = False
     """Its values are written as decimal numbers (P1 to P3): OpenCV scales those to 8 bits itself."""
+    orientation: int = 1
+    """How it is to be turned, by EXIF (1 to 8); looked up where it may be transparent."""
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
@@ -116,13 +118,9 @@ def _png(data: bytes) -> PictureHeader | None:
     length, kind, width, height, depth, colour = struct.unpack_from(">I4sIIBB", data, 8)
     if kind != b"IHDR" or length != 13:
         return None
-    return PictureHeader(
-        "png",
-        width,
-        height,
-        maximum=65_535 if depth == 16 else 255,
-        alpha=colour in _TRANSPARENT_TYPES or data.find(b"tRNS", 0, data.find(b"IDAT")) > 0,
-    )
+    alpha = colour in _TRANSPARENT_TYPES or data.find(b"tRNS", 0, data.find(b"IDAT")) > 0
+    turned = _orientation(data, b"eXIf") if alpha else 1
+    return PictureHeader("png", width, height, 65_535 if depth == 16 else 255, alpha, orientation=turned)
 
 
 def _bmp(data: bytes) -> PictureHeader | None:
@@ -144,7 +142,8 @@ def _webp(data: bytes) -> PictureHeader | None:
     if kind == b"VP8X":
         flags, low_width, high_width, low_height, high_height = struct.unpack_from("<B3xHBHB", data, 20)
         width, height = high_width << 16 | low_width, high_height << 16 | low_height
-        return PictureHeader("webp", width + 1, height + 1, alpha=bool(flags & 0x10))
+        turned = _orientation(data, b"EXIF") if flags & 0x10 else 1
+        return PictureHeader("webp", width + 1, height + 1, alpha=bool(flags & 0x10), orientation=turned)
     if kind == b"VP8L" and data[20] == 0x2F:
         (bits,) = struct.unpack_from("<I", data, 21)
         width, height = bits & 0x3FFF, bits >> 14 & 0x3FFF
@@ -185,6 +184,7 @@ def _pam(data: bytes) -> PictureHeader | None:
 
 
 _WIDTH, _HEIGHT, _BITS, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA = 256, 257, 258, 322, 323, 338
+_ORIENTATION = 274
 _UNASSOCIATED = 2
 """The extra sample is alpha, and the colours are not multiplied by it."""
 _TIFF_FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}
@@ -203,7 +203,22 @@ def _tiff(data: bytes) -> PictureHeader | None:
         max(height, tags.get(_TILE_HEIGHT, 0)),
         maximum=65_535 if tags.get(_BITS, 1) == 16 else 255,
         alpha=tags.get(_EXTRA) == _UNASSOCIATED,
+        orientation=tags.get(_ORIENTATION, 1),
     )
+
+
+def _orientation(data: bytes, chunk: bytes) -> int:
+    """Return what the EXIF data in a chunk of this name say (CIPA DC-008, 4.6.4); 1 without any."""
+    for place in re.finditer(re.escape(chunk), data):
+        exif = data[place.end() :]
+        if chunk == b"EXIF":
+            exif = exif[4:].removeprefix(b"Exif\0\0")
+        if exif.startswith((b"II*\0", b"MM\0*")):
+            try:
+                return _tiff_tags(exif).get(_ORIENTATION, 1)
+            except struct.error:  # it ends before what it says of itself
+                return 1
+    return 1
 
 
 def _tiff_tags(data: bytes) -> dict[int, int]:

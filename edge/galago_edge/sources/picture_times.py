@@ -12,10 +12,9 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from galago_edge.contract.errors import InputError, Reason, disk_error
-from galago_edge.contract.streams import NS_PER_S
+from galago_edge.contract.streams import LATEST_NS, NS_PER_S
 
 TIMES_NAME = "times.csv"
-_LATEST_NS = 1 << 62
 _HINT = "its first line is file,time_s or file,time_ns; then a line for each picture, in the order of time"
 
 
@@ -66,7 +65,7 @@ def _row(row: list[str], read: Callable[[str], int], where: str, last_ns: int) -
         at_ns = read(text)
     except (ValueError, InvalidOperation, OverflowError):
         raise _bad(where, f"{text[:40]!r} is no time") from None
-    if not 0 <= at_ns < _LATEST_NS:
+    if not 0 <= at_ns < LATEST_NS:
         raise _bad(where, f"{text[:40]} is out of range")
     if at_ns <= last_ns:
         raise _bad(where, f"{text[:40]} is not later than the line before")

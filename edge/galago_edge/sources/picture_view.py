@@ -36,7 +36,7 @@ class PictureViewer:
         """Return the frame as the stream sees it; what the camera itself sent shows more and is left out.
 
         Raises:
-            InputError: SOURCE_MISMATCH; no pixel of so small a picture lies inside the region.
+            InputError: SOURCE_MISMATCH; no pixel of so small a picture lies inside the region, or a mask.
         """
         return Frame(self.apply(frame.pixels), frame.index, frame.captured_ns)
 
@@ -60,19 +60,26 @@ class PictureViewer:
         kept = inside_polygon(region, height, width) if region else np.ones((height, width), np.bool_)
         rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
         if not len(rows):
-            raise InputError(
-                Reason.SOURCE_MISMATCH,
-                f"region {fractions(region)} holds no pixel of a picture of {width} x {height}",
-                hint="make the region larger",
-            )
+            raise _holds_none("region", region, height, width)
         self._rows = slice(int(rows[0]), int(rows[-1]) + 1)
         self._columns = slice(int(columns[0]), int(columns[-1]) + 1)
         black = ~kept
         for mask in self._view.masks:
-            black |= inside_polygon(mask, height, width)
+            hidden = inside_polygon(mask, height, width)
+            if not hidden.any():  # whoever wrote it relies on it
+                raise _holds_none("mask", mask, height, width)
+            black |= hidden
         black = black[self._rows, self._columns]
         self._black = black if black.any() else None
         self._size = (height, width)
+
+
+def _holds_none(what: str, corners: Corners, height: int, width: int) -> InputError:
+    return InputError(
+        Reason.SOURCE_MISMATCH,
+        f"{what} {fractions(corners)} holds no pixel of a picture of {width} x {height}",
+        hint=f"make the {what} larger",
+    )
 
 
 def inside_polygon(corners: Corners, height: int, width: int) -> Inside:

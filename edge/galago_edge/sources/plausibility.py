@@ -150,10 +150,13 @@ class FrameChecks(Checks):
             doubts += self._frozen.look(_same(last, item), from_ns, item.captured_ns)
         low, high = _range(_subsampled(item.pixels))
         sees_nothing = bool((high < _BLACK).all() or (high - low <= _EVEN).all())
-        levels = {"low": low.tolist(), "high": high.tolist()}
-        doubts += self._dark.look(sees_nothing, from_ns, item.captured_ns, **levels)
-        # what is black is told as that
-        return doubts if sees_nothing else doubts + self._sight.look(item)
+        detail: dict[str, Any] = {"low": low.tolist(), "high": high.tolist()}
+        blind: list[Doubt | News] = []
+        if not sees_nothing:  # what is black is told as that
+            blind = self._sight.look(item)
+            if self._sight.blank:
+                sees_nothing, detail = True, detail | {"noise": True}
+        return [*doubts, *self._dark.look(sees_nothing, from_ns, item.captured_ns, **detail), *blind]
 
     def interrupted(self) -> None:
         """Compare the next frame with none from before the interruption."""

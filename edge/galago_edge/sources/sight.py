@@ -7,7 +7,7 @@ camera learns anew with every start.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from galago_edge.contract.settings import PlausibilitySettings
 from galago_edge.contract.streams import NS_PER_S, Frame
@@ -59,6 +59,8 @@ class Sight:
         self._looked_ns: int | None = None
         self._since_ns: int | None = None
         self._kinds: Counter[Blindness] = Counter()
+        self._details: dict[Blindness, dict[str, Any]] = {}
+        self._calm = 0
         self._kept = False
         self._saved_ns = 0
         self._asked_ns = 0
@@ -74,6 +76,11 @@ class Sight:
     def learning(self) -> bool | None:
         """Whether it knows too little to judge by; None before the first frame and when it is not wanted."""
         return None if self._view is None else not self._view.memory.ready
+
+    @property
+    def blank(self) -> bool:
+        """Whether the last picture that was judged showed noise alone, and nothing of what is known."""
+        return self._view is not None and self._view.blank
 
     def look(self, frame: Frame) -> list[Doubt | News]:
         """Look at a frame, at most once a second, and return what changes."""
@@ -92,8 +99,8 @@ class Sight:
 
     def interrupted(self) -> None:
         """Note that something is missing before the next frame. An alarm stays for now."""
-        self._since_ns = self._looked_ns = None
-        self._kinds.clear()
+        self._looked_ns = None
+        self._restart()
         if self._view is not None:
             self._view.interrupted()
 
@@ -111,25 +118,35 @@ class Sight:
             from_ns = now_ns
         what = glance.what if glance.what is None or self._after_ns[glance.what] else None
         if not glance.judged or (what is not None) is (self.alarm is not None):
-            self._since_ns = None
-            self._kinds.clear()
+            # one look in which nothing is suspicious may be noise, two are none
+            self._calm += 1
+            if not glance.judged or self.alarm is not None or self._calm > 1:
+                self._restart()
             return []
+        self._calm = 0
         if self._since_ns is None:
             self._since_ns = from_ns
         if self.alarm is not None:
             if now_ns - self._since_ns < self._clear_ns:
                 return []
-            found, self.alarm = self.alarm, None
+            found, self.alarm, detail = self.alarm, None, glance.detail or {}
         else:
             assert what is not None
             self._kinds[what] += 1
+            self._details[what] = glance.detail or {}
             found = self._kinds.most_common(1)[0][0]
-            if now_ns - self._since_ns < self._after_ns[found] or found != what:
+            if now_ns - self._since_ns < self._after_ns[found]:
                 return []
-            self.alarm = found
+            self.alarm, detail = found, self._details[found]
+        self._restart()
+        return [Doubt(found, self.alarm is not None, detail)]
+
+    def _restart(self) -> None:
+        """Begin anew to count for how long something is so."""
         self._since_ns = None
         self._kinds.clear()
-        return [Doubt(found, self.alarm is not None, glance.detail or {})]
+        self._details.clear()
+        self._calm = 0
 
     def _begin(self, shape: tuple[int, ...]) -> list[News]:
         """Take up what is kept of pictures of this shape, or begin to learn."""

@@ -56,6 +56,11 @@ class SoundReader(Protocol):
         ...
 
 
+def unclaimed(count: int) -> Remark:
+    """Return what is said of bytes behind the samples that may be some, and are not stated."""
+    return Remark("unclaimed", {"bytes": count})
+
+
 def unreadable_sound(path: Path, why: str) -> InputError:
     """Return the failure of a file that is no sound, or none that can be read; ``why`` completes it."""
     return InputError(

@@ -7,12 +7,16 @@ what OpenCV makes of them. What it would make black is converted here, in intege
 * A sample of 16 bits becomes its high byte; in a picture whose samples are all below 256, which holds 8-bit
   values in a wider file, its low byte.
 * A colour ``c`` of opacity ``a`` is laid on white: ``(c * a + 255 * (255 - a) + 127) // 255``.
+
+A JPEG whose data is damaged half-way is no picture, although a decoder makes something of it
+(:mod:`galago_edge.sources.decoder_warnings`).
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
+from galago_edge.host.small_file import NotPlainError, TooLongError, read_small
+from galago_edge.sources.decoder_warnings import watched_decoding
 from galago_edge.sources.opencv import import_cv2
 from galago_edge.sources.picture_header import (
     LARGEST_FILE_PIXELS,
@@ -29,6 +35,7 @@ from galago_edge.sources.picture_header import (
 )
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG_END = b"\xff\xd9"
 _LARGEST_BYTES = 8 * LARGEST_FILE_PIXELS
 """Of a file: four channels of 16 bits, not compressed at all."""
 _ROWS = 256
@@ -46,13 +53,15 @@ def read_image(path: Path, *, largest_pixels: int = LARGEST_FILE_PIXELS) -> Pixe
         DeviceError: EXTRA_MISSING.
     """
     try:
-        if (size := path.stat().st_size) > _LARGEST_BYTES:
-            raise InputError(
-                Reason.IMAGE_TOO_BIG,
-                f"{path} has {size >> 20} MiB, expected at most {_LARGEST_BYTES >> 20} MiB of a picture",
-                hint="make it smaller, or leave it out",
-            )
-        data = path.read_bytes()
+        data = read_small(path, _LARGEST_BYTES)
+    except NotPlainError:
+        raise _unreadable(str(path), "is a pipe or a device") from None
+    except TooLongError:
+        raise InputError(
+            Reason.IMAGE_TOO_BIG,
+            f"{path} is larger than the {_LARGEST_BYTES >> 20} MiB that a picture may have",
+            hint="make it smaller, or leave it out",
+        ) from None
     except FileNotFoundError:
         raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
     except OSError as error:
@@ -67,6 +76,21 @@ def decode_image(data: bytes, name: str, *, largest_pixels: int = LARGEST_FILE_P
         InputError: IMAGE_TOO_BIG, before anything is decoded; IMAGE_UNREADABLE.
         DeviceError: EXTRA_MISSING.
     """
+    pixels, whole = decode_picture(data, name, largest_pixels=largest_pixels)
+    if not whole:
+        raise _unreadable(name, "is damaged (its data makes no sense half-way)")
+    return pixels
+
+
+def decode_picture(
+    data: bytes, name: str, *, largest_pixels: int = LARGEST_FILE_PIXELS
+) -> tuple[Pixels, bool]:
+    """Return an encoded image as BGR, and whether that can be relied on: not what a decoder patched up.
+
+    Raises:
+        InputError: IMAGE_TOO_BIG, before anything is decoded; IMAGE_UNREADABLE, when nothing can be.
+        DeviceError: EXTRA_MISSING.
+    """
     cv2 = import_cv2("reading images")
     if not data:
         raise _unreadable(name, "is empty")
@@ -75,19 +99,21 @@ def decode_image(data: bytes, name: str, *, largest_pixels: int = LARGEST_FILE_P
         raise _unreadable(name, "is not an image, is damaged or is cut off")
     if header.format == "png":
         _check_png(data, name)
+    if header.format == "jpeg" and not data.endswith(_JPEG_END):
+        data += _JPEG_END  # some cameras leave it out; with it the decoder complains only if more is missing
     try:
-        pixels = _decoded(cv2, data, header)
+        pixels, whole = watched_decoding(lambda: _decoded(cv2, data, header), data)
     except cv2.error as error:
         raise _unreadable(name, f"cannot be decoded ({str(error.err)[:80]})") from None
     if pixels is None:
         raise _unreadable(name, "is not an image, is damaged or is cut off")
-    return pixels
+    return pixels, whole
 
 
 def _decoded(cv2: Any, data: bytes, header: PictureHeader) -> Pixels | None:
     encoded = np.frombuffer(data, np.uint8)
     if header.alpha and (shown := _laid_on_white(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))) is not None:
-        return shown
+        return np.ascontiguousarray(_TURNED.get(header.orientation, _as_it_is)(shown))
     if header.maximum > 255:
         deep: npt.NDArray[Any] | None = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         if deep is None or deep.dtype == np.uint16:
@@ -96,6 +122,22 @@ def _decoded(cv2: Any, data: bytes, header: PictureHeader) -> Pixels | None:
     if pixels is not None and header.maximum < 255 and not header.text:
         return _scaled(pixels, header.maximum)
     return pixels
+
+
+def _as_it_is(pixels: Pixels) -> Pixels:
+    return pixels
+
+
+_TURNED: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels),
+}
+"""By EXIF's orientation. OpenCV turns all pictures but those whose transparency it is asked for."""
 
 
 def _laid_on_white(picture: npt.NDArray[Any] | None) -> Pixels | None:

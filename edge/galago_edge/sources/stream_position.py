@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from galago_edge.contract.streams import NS_PER_S
+from galago_edge.contract.streams import LATEST_NS, NS_PER_S
 
 _POSITION = re.compile(r"(?:(?:(\d{1,6}):)?(\d{1,6}):)?(\d{1,12}(?:\.\d{1,12})?)")
 
@@ -26,4 +26,7 @@ def read_position(text: str) -> int:
     for unit, count, larger in (("seconds", seconds, found[2]), ("minutes", int(minutes), found[1])):
         if larger is not None and count >= 60:
             raise ValueError(f"{text[:40]!r} has {count} {unit}, expected less than 60 behind a colon")
-    return (int(hours) * 3600 + int(minutes) * 60) * NS_PER_S + int(seconds * NS_PER_S)
+    position_ns = (int(hours) * 3600 + int(minutes) * 60) * NS_PER_S + int(seconds * NS_PER_S)
+    if position_ns >= LATEST_NS:
+        raise ValueError(f"{text!r} is later than any recording lasts")
+    return position_ns

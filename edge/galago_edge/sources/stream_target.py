@@ -39,10 +39,13 @@ def file_path(target: str) -> str:
     return "/" + path.lstrip("/") if path.startswith("/") else path
 
 
-def split_target(kind: str, rest: str, device_options: Collection[str]) -> tuple[str, str]:
+def split_target(
+    kind: str, rest: str, device_options: Collection[str], file_options: Collection[str] = ("loop",)
+) -> tuple[str, str]:
     """Return what stands behind ``camera:`` or ``microphone:`` as target and options.
 
-    A URL is taken as a whole, its query too; a file knows ``loop``, a device the ``device_options``.
+    A URL is taken as a whole, its query too; a file knows the ``file_options``, a device the
+    ``device_options``.
 
     Raises:
         CallerError: CONFIG_BAD; a file without a name, or an option of the other.
@@ -55,9 +58,9 @@ def split_target(kind: str, rest: str, device_options: Collection[str]) -> tuple
         raise CallerError(
             Reason.CONFIG_BAD, f"{kind}:{rest} names no file", hint=f"{kind}:file:/srv/test.mkv?loop=yes"
         )
-    known = ("loop",) if a_file else tuple(device_options)
+    known = tuple(file_options) if a_file else tuple(device_options)
     for name, _ in parse_qsl(query, keep_blank_values=True):
-        if name in ("loop", *device_options) and name not in known:  # others are refused where they are read
+        if name in (*file_options, *device_options) and name not in known:  # others: where they are read
             text = f"source {kind}:{hide_credentials(rest)}: unknown option: {name}"
             raise CallerError(Reason.CONFIG_BAD, text, hint=f"it knows {', '.join(known)}")
     return target, query

@@ -189,18 +189,18 @@ class Supervised:
                     yield from self._lost("disconnect", error)
                 return
             now_ns = self._clock_ns()
-            if item is None:
+            if item is not None:
+                yield from self._take(item, now_ns)
+            if item is None or isinstance(item, Gap):
                 silent_ns += now_ns - asked_ns  # not what the streams took: they are not the source's fault
                 if silent_ns >= patience_s * NS_PER_S:
                     unit = "frame" if self.modality == "camera" else "sample"
                     yield from self._lost("stall", f"no {unit} for {silent_ns / NS_PER_S:.1f} s")
                     return
-                continue
-            if not isinstance(item, Gap):
+            else:
                 silent_ns = 0
                 usual_s = 3 * self._continuity.usual_ns() / NS_PER_S
                 patience_s = max(self.settings.stall_s, usual_s)
-            yield from self._take(item, now_ns)
 
     def _take(self, item: Frame | AudioBlock | Gap, now_ns: int) -> list[Item]:
         """Return ``item`` in its place, with what it shows about the source."""

@@ -118,10 +118,10 @@ class Known:
         """Return for each tile how well its known edges are seen: 1000 when all, 0 when by chance."""
         return 1_000 * sums_of_both(view.signs * self.weights) // self.totals
 
-    def gains(self, view: View) -> npt.NDArray[np.int64]:
+    def gains(self, samples: Int16s) -> npt.NDArray[np.int64]:
         """Return how high edges are, in thousandths of the usual, by tile: over a short and a long way."""
         # sums of at most 63 * 1020 * 100, below 2**24
-        products = heights_of(view.fresh) * self.patterns.astype(np.float32)
+        products = heights_of(samples) * self.patterns.astype(np.float32)
         return 1_000 * sums_of_each(products).astype(np.int64) // self.powers
 
 

@@ -6,9 +6,10 @@ What it does to a picture, and which pixels it means: :mod:`galago_edge.sources.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ RECTANGLE = 4
 """Numbers of a rectangle; more are the corners of a polygon."""
 _QUARTERS = (0, 90, 180, 270)
 _FEWEST = 6
+_SHAPE = "left, top, right, bottom, or x, y of three or more corners"
 
 Corners = tuple[int, ...]
 
@@ -93,35 +95,63 @@ def view_of(options: Mapping[str, Any], *tables: ViewTable) -> PictureView:
     """
     view = PictureView(options.get("rotate", 0), options.get("region", ()), options.get("mask", ()))
     for table in tables:
-        changes: dict[str, Any] = {}
         try:
-            if table.rotate is not UNSET:
-                changes["rotate"] = table.rotate
-            if table.region is not UNSET:
-                changes["region"] = _corners(table.region) if table.region else ()
-            if table.mask is not UNSET:
-                changes["masks"] = tuple(map(_corners, table.mask))
+            view = dataclasses.replace(view, **_changes(table))
         except ValueError as error:
-            raise CallerError(
-                Reason.CONFIG_BAD, f"region or mask: {error}", hint="see docs/sources.md"
-            ) from None
-        view = dataclasses.replace(view, **changes)
+            raise CallerError(Reason.CONFIG_BAD, str(error), hint="see docs/sources.md") from None
     return view
 
 
-def view_settings(rotate: int | None, region: Any, mask: Any) -> ViewSettings:
+def _changes(table: ViewTable) -> dict[str, Any]:
+    """Return what a table says.
+
+    Raises:
+        ValueError: No corners.
+    """
+    changes: dict[str, Any] = {} if table.rotate is UNSET else {"rotate": table.rotate}
+    for key, field, shapes in (
+        ("region", "region", () if not table.region else (table.region,)),
+        ("mask", "masks", table.mask or ()),
+    ):
+        try:
+            corners = tuple(map(_corners, shapes))
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
+        if getattr(table, key) is not UNSET:
+            changes[field] = corners if key == "mask" else sum(corners, ())
+    return changes
+
+
+def view_settings(rotate: Any, region: Any, mask: Any) -> ViewSettings:
     """Return as a table what a program gives; None for what it does not say.
 
     Raises:
         ValueError: It is nothing of the kind.
     """
-    given = {"rotate": rotate, "region": region, "mask": mask}
-    try:
-        return msgspec.convert(
-            {name: value for name, value in given.items() if value is not None}, ViewSettings, strict=True
-        )
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
+    given: dict[str, Any] = {}
+    for name, value, expected in (
+        ("rotate", rotate, "0, 90, 180 or 270"),
+        ("region", region, f"{_SHAPE}, each from 0 to 1"),
+        ("mask", mask, f"a list of shapes such as [[0, 0, 0.5, 0.5]], of each {_SHAPE}, each from 0 to 1"),
+    ):
+        if value is None:
+            continue
+        try:
+            table = msgspec.convert({name: _plain(value)}, ViewSettings)
+        except msgspec.ValidationError:
+            raise ValueError(f"{name} is {value!r}, expected {expected}") from None
+        _changes(table)
+        given[name] = getattr(table, name)
+    return ViewSettings(**given)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without NumPy, tuples or other sequences."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        return value
+    return [_plain(one) for one in value]
 
 
 def _corners(numbers: Iterable[Any]) -> Corners:
@@ -132,21 +162,29 @@ def _corners(numbers: Iterable[Any]) -> Corners:
     """
     corners = tuple(map(_units, numbers))
     if len(corners) != RECTANGLE and (len(corners) < _FEWEST or len(corners) % 2):
-        raise ValueError(
-            f"met {len(corners)} numbers, expected left,top,right,bottom or x,y of three or more corners"
-        )
+        raise ValueError(f"met {len(corners)} numbers, expected {_SHAPE}")
     if len(corners) == RECTANGLE and not (corners[0] < corners[2] and corners[1] < corners[3]):
         raise ValueError("expected left,top,right,bottom with left below right and top below bottom")
+    if len(corners) > RECTANGLE and not _has_area(corners):
+        raise ValueError("its corners lie on one line, or it goes back the way it came: nothing is inside")
     return corners
+
+
+def _has_area(corners: Corners) -> bool:
+    points = list(zip(corners[0::2], corners[1::2], strict=True))
+    (x0, y0), (x1, y1) = points[0], next((point for point in points if point != points[0]), points[0])
+    flat = all((x - x0) * (y1 - y0) == (y - y0) * (x1 - x0) for x, y in points)
+    edges = Counter(frozenset(edge) for edge in zip(points, points[1:] + points[:1], strict=True))
+    return not flat and any(count % 2 for edge, count in edges.items() if len(edge) > 1)
 
 
 def _units(number: Any) -> int:
     try:
         units = Decimal(str(number).strip()) * UNITS
-    except InvalidOperation:
+    except DecimalException:  # 1e400000000 too
         raise ValueError(f"{str(number)[:40]!r} is no number") from None
     if not units.is_finite() or not 0 <= units <= UNITS or units != units.to_integral_value():
-        raise ValueError(f"{str(number)[:40]} is no fraction from 0 to 1 with at most four decimals")
+        raise ValueError(f"{str(number)[:40]!r} is no fraction from 0 to 1 with at most four decimals")
     return int(units)
 
 

@@ -64,7 +64,7 @@ class ViewedSource:
         """Yield everything.
 
         Raises:
-            InputError: SOURCE_MISMATCH; a picture is so small that nothing of the region is in it.
+            InputError: SOURCE_MISMATCH; nothing of so small a picture is in the region, or in a mask.
             GalagoError: As the source says.
         """
         viewer = PictureViewer(self._view)

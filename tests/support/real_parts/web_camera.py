@@ -124,12 +124,17 @@ def streams(
 
 
 def answers(
-    status: int, data: bytes = b"", *, kind: str = "text/html", headers: Sequence[tuple[str, str]] = ()
+    status: int,
+    data: bytes = b"",
+    *,
+    kind: str = "text/html",
+    headers: Sequence[tuple[str, str]] = (),
+    phrase: str | None = None,
 ) -> Behaviour:
     """Answer with a status and ``data``, and keep the connection."""
 
     def behave(answer: WebAnswer) -> None:
-        answer.send_response(status)
+        answer.send_response(status, phrase)
         answer.send_header("Content-Type", kind)
         answer.send_header("Content-Length", str(len(data)))
         for name, value in headers:

@@ -327,8 +327,8 @@ class ScriptedCapture:
             if isinstance(step, Exception):
                 raise step
             if not isinstance(step, int | float):
-                if not isinstance(step, Gap):
-                    self._clock.now_ns = max(self._clock.now_ns, step.captured_ns)
+                at_ns = step.to_ns if isinstance(step, Gap) else step.captured_ns
+                self._clock.now_ns = max(self._clock.now_ns, at_ns)
                 return step
             self._silence_ns = round(step * NS_PER_S)
         passed_ns = min(self._silence_ns, round(timeout_s * NS_PER_S))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 
 
 @click.command()
@@ -102,15 +101,13 @@ def build(
             "backends": [model.backend for model in manifest.model],
             "attacks_refused": packed.attacks,
         }
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        say_data(data)
         return
-    click.echo(
-        f"{packed.path}: {size} bytes, {len(manifest.labels)} labels, {len(manifest.golden)} golden samples"
-    )
-    click.echo(f"id {packed.bundle.id}")
-    click.echo(f"{packed.attacks} altered copies of it were refused")
-    click.echo(f"for {', '.join(boards)}")
+    say(f"{packed.path}: {size} bytes, {len(manifest.labels)} labels, {len(manifest.golden)} golden samples")
+    say(f"id {packed.bundle.id}")
+    say(f"{packed.attacks} altered copies of it were refused")
+    say(f"for {', '.join(boards)}")
     if len(manifest.model) > 1:
-        click.echo(f"models for {', '.join(model.backend for model in manifest.model)}")
+        say(f"models for {', '.join(model.backend for model in manifest.model)}")
     for board, why in packed.not_for.items():
-        click.echo(f"not for {board}: {why}")
+        say(f"not for {board}: {why}")

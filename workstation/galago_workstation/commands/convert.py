@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say
 
 
 @click.command()
@@ -31,16 +31,16 @@ def convert(run: Path, as_json: bool) -> None:
     from galago_workstation.run_folder import Run
 
     opened = Run.open(run)
-    result = convert_run(opened, now=datetime.now(UTC), report=command_report(click.echo, as_json=as_json))
+    result = convert_run(opened, now=datetime.now(UTC), report=command_report(say, as_json=as_json))
     if as_json:
         click.echo(encode(result), nl=False)
         return
     held_out = result.held_out
     operators = ", ".join(f"{op.count} {op.name}" for op in result.ops)
-    click.echo(f"operators, all builtin int8: {operators}")
-    click.echo(
+    say(f"operators, all builtin int8: {operators}")
+    say(
         f"validation accuracy ({held_out.samples} samples): float {held_out.accuracy_float:.2%},"
         f" int8 {held_out.accuracy_int8:.2%}, {held_out.flips} disagreements (flips)".replace("%", " %")
     )
     file = run / CONVERTED_FOLDER / INT8_FILE
-    click.echo(f"{file}: {file.stat().st_size} bytes")
+    say(f"{file}: {file.stat().st_size} bytes")

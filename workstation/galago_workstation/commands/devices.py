@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option, show_error
+from galago_edge.commands.cli import json_option, say, say_data, show_error
 from galago_edge.contract.errors import DeviceError
 
 
@@ -31,11 +30,11 @@ def list_(as_json: bool) -> None:
         except DeviceError as error:  # another distribution's; the others are listed all the same
             show_error(error)
     if as_json:
-        click.echo(json.dumps([msgspec.to_builtins(found) for found in profiles], indent=2))
+        say_data([msgspec.to_builtins(found) for found in profiles])
         return
     for found in profiles:
         runtime = f"{found.runtime.package} {found.runtime.min_version}"
-        click.echo(f"{found.id:<22}{found.arch:<10}{runtime:<24}{found.title}")
+        say(f"{found.id:<22}{found.arch:<10}{runtime:<24}{found.title}")
 
 
 @devices.command()
@@ -56,4 +55,4 @@ def show(name: str, out: Path | None) -> None:
         click.echo(text, nl=False)
         return
     write_bytes(out, text.encode())
-    click.echo(f"{out}: {name}")
+    say(f"{out}: {name}")

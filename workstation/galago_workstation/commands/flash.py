@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say
 
 if TYPE_CHECKING:
     from galago_workstation.flashing.results import FlashReport
@@ -128,7 +128,7 @@ def flash(
         ssh_config=ssh_config,
     )
     names = [target.name for target in choice.targets]
-    with shown(names, lambda line: click.echo(line, err=True), as_json=as_json) as rows:
+    with shown(names, lambda line: say(line, err=True), as_json=as_json) as rows:
         seen = rows if logs is None else LoggedRows(rows, logs)
         report = run_flash(package, choice, options, seen, jobs=jobs, results=results, until=on_signals)
     if as_json:
@@ -138,10 +138,10 @@ def flash(
     else:
         width = max(map(len, names), default=0)
         for result in report.devices:
-            click.echo(f"{result.target:<{width}}  {result_line(result)}")
+            say(f"{result.target:<{width}}  {result_line(result)}")
             if result.hint:
-                click.echo(f"{'':<{width}}  Hint: {result.hint}")
-        click.echo(_last_line(report))
+                say(f"{'':<{width}}  Hint: {result.hint}")
+        say(_last_line(report))
     ctx.exit(report.exit)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_data
 
 
 @click.command()
@@ -65,6 +64,6 @@ def provision(
     for found in choice.targets:
         done[found.name] = provision_target(found, profile, keys, replace=replace_profile, unit=unit)
         for line in () if as_json else done[found.name]:  # at once: the next one may fail
-            click.echo(f"{found.name}: {line}")
+            say(f"{found.name}: {line}")
     if as_json:
-        click.echo(json.dumps(done, indent=2, ensure_ascii=False))
+        say_data(done)

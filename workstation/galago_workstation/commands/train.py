@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from galago_edge.commands.cli import say
+
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
@@ -31,5 +33,5 @@ def train(config: Path, out: Path | None) -> None:
         with LiveProgress() as live:
             train(config, out, live)
     else:
-        train(config, out, PlainProgress(click.echo))
-    click.echo(f"run folder: {out}")
+        train(config, out, PlainProgress(say))
+    say(f"run folder: {out}")

@@ -68,7 +68,7 @@ class Access:
         """Compare in a time that does not depend on where the first difference is."""
         return self.needs_token and hmac.compare_digest(token.encode(errors="replace"), self._token)
 
-    def may_see(self, authorization: str, cookies: str, port: int) -> bool:
+    def may_see(self, authorization: str, cookies: str) -> bool:
         """Whether a request with these headers comes from somebody who knows the token."""
         if not self.needs_token:
             return True
@@ -76,25 +76,32 @@ class Access:
         if scheme.lower() == "bearer" and self.token_is_right(given.strip()):
             return True
         try:
-            cookie = SimpleCookie(cookies).get(_cookie_name(port))
+            cookie = SimpleCookie(cookies).get(self._cookie_name())
         except CookieError:
             return False
         return cookie is not None and hmac.compare_digest(cookie.value.encode(errors="replace"), self._pass())
 
-    def cookie(self, port: int) -> str:
+    def cookie(self) -> str:
         """Return the ``Set-Cookie`` for a browser that gave the token."""
         return (
-            f"{_cookie_name(port)}={self._pass().decode()}; HttpOnly; SameSite=Strict; Path=/; "
+            f"{self._cookie_name()}={self._pass().decode()}; HttpOnly; SameSite=Strict; Path=/; "
             f"Max-Age={_COOKIE_S}"
         )
 
     def _pass(self) -> bytes:
         """Who reads the cookie does not learn the token; a new token ends all cookies."""
-        return hmac.new(self._token, b"galago page", hashlib.sha256).hexdigest().encode()
+        return self._derived(b"galago page").encode()
 
+    def _cookie_name(self) -> str:
+        """Return a name that no other token's cookie has.
 
-def _cookie_name(port: int) -> str:
-    return f"galago_{port}"  # cookies are shared by all ports of a host
+        A browser takes two devices for one site that are behind one name: on two ports or paths of it, or
+        on localhost at the end of a tunnel, now the one, now the other.
+        """
+        return f"galago_{self._derived(b'galago page, name of the cookie')[:12]}"
+
+    def _derived(self, what: bytes) -> str:
+        return hmac.new(self._token, what, hashlib.sha256).hexdigest()
 
 
 def _is_number(host: str) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
@@ -23,7 +23,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.errors import CallerError, GalagoError, Reason
 from galago_edge.contract.status import ServiceStatus
 from galago_edge.service.metrics import render_metrics
 from galago_edge.service.page.access import Access
@@ -31,6 +31,9 @@ from galago_edge.service.page.access import Access
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
+_ANCESTOR = re.compile(
+    r"'self'|https?://(\*\.)?([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5}|:\*)?"
+)
 _BODY_LIMIT_BYTES = 4096
 _HTML = "text/html; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
@@ -53,13 +56,20 @@ class PageApp:
         access: Access,
         status: Callable[[], ServiceStatus],
         preview: Callable[[str], bytes | None],
+        frame_ancestors: Sequence[str] = (),
     ) -> None:
+        """Answer as ``access`` allows; see :class:`galago_edge.service.page.Page` for the rest.
+
+        Raises:
+            CallerError: CONFIG_BAD; ``frame_ancestors`` holds what a browser would not understand.
+        """
+        self._frames = _frame_headers(frame_ancestors)
         self._access = access
         self._status = status
         self._preview = preview
         self._index = _asset("index.html")
         self._login = _asset("login.html")
-        self._policy = _content_policy(self._index, self._login)
+        self._policy = f"{_content_policy(self._index, self._login)}; {self._frames[0]}"
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -70,7 +80,7 @@ class PageApp:
             ("Cache-Control", "no-store"),
             ("Content-Security-Policy", self._policy),
             ("X-Content-Type-Options", "nosniff"),
-            ("X-Frame-Options", "DENY"),
+            *self._frames[1],
             ("Referrer-Policy", "no-referrer"),
             ("Cross-Origin-Resource-Policy", "same-origin"),
             ("Cross-Origin-Opener-Policy", "same-origin"),
@@ -83,7 +93,6 @@ class PageApp:
         method = environ["REQUEST_METHOD"]
         # WSGI gives the path's bytes as Latin-1
         path = environ.get("PATH_INFO", "").encode("latin-1").decode(errors="replace")
-        port = int(environ["SERVER_PORT"])
         if not self._access.host_is_ours(environ.get("HTTP_HOST", "")):
             return _text(
                 "421 Misdirected Request",
@@ -93,16 +102,14 @@ class PageApp:
         if path == "/login":
             if method != "POST":
                 return _not_allowed("POST")
-            return self._enter(_form(environ).get("token", [""])[0], port)
+            return self._enter(_form(environ).get("token", [""])[0])
         if method not in ("GET", "HEAD"):
             return _not_allowed("GET, HEAD")
         if path == "/" and self._access.needs_token:
             given = _fields(environ.get("QUERY_STRING", "")).get("token")
             if given:
-                return self._enter(given[0], port)
-        if not self._access.may_see(
-            environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", ""), port
-        ):
+                return self._enter(given[0])
+        if not self._access.may_see(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")):
             return self._ask_for_token("") if path == "/" else _unauthorized()
         return self._read(path, environ.get("HTTP_ACCEPT", ""))
 
@@ -127,15 +134,18 @@ class PageApp:
             return _text("501 Not Implemented", f"{error}: {error.hint}\n")
         return _Answer("200 OK", kind, body)
 
-    def _enter(self, token: str, port: int) -> _Answer:
+    def _enter(self, token: str) -> _Answer:
         if not self._access.needs_token:
             return _Answer("303 See Other", _TEXT, b"", [("Location", "./")])
         if not self._access.token_is_right(token):
             return self._ask_for_token("That is not the token of this device.")
         # A page that goes on by itself instead of a redirect: after a link from another site the browser
         # would follow a redirect without the new cookie, because SameSite=Strict looks at where it all began.
-        body = b'<!doctype html><meta http-equiv="refresh" content="0;url=./"><title>Galago</title>'
-        return _Answer("200 OK", _HTML, body, [("Set-Cookie", self._access.cookie(port))])
+        body = (
+            b'<!doctype html><meta http-equiv="refresh" content="0;url=./"><title>Galago</title>'
+            b'<link rel="icon" href="data:,">'
+        )
+        return _Answer("200 OK", _HTML, body, [("Set-Cookie", self._access.cookie())])
 
     def _ask_for_token(self, complaint: str) -> _Answer:
         body = self._login.replace("<!--complaint-->", escape(complaint)).encode()
@@ -186,6 +196,20 @@ def _content_policy(*pages: str) -> str:
 
     return (
         f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; "
-        "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
+        "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'"
     )
+
+
+def _frame_headers(ancestors: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+    """Return what the policy says of frames, and further headers that say so to older browsers."""
+    for one in ancestors:
+        if not _ANCESTOR.fullmatch(one):
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"[page] frame_ancestors: {one!r} names no page, expected 'self' or an address like "
+                "https://home.example:8123",
+                hint="see docs/watching.md",
+            )
+    if not ancestors:
+        return "frame-ancestors 'none'", [("X-Frame-Options", "DENY")]
+    return f"frame-ancestors {' '.join(ancestors)}", []

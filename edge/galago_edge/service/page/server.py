@@ -17,10 +17,9 @@ from galago_edge.contract.status import ServiceStatus
 from galago_edge.host.extras import import_extra
 from galago_edge.service.page.access import Access
 from galago_edge.service.page.app import PageApp
+from galago_edge.service.page.doorkeeper import CONNECTIONS, IDLE_S, Doorkeeper
 
 _THREADS = 2
-_CONNECTIONS = 64
-_IDLE_S = 30
 _PREVIEW_S = 0.5  # a picture that young is shown to the next visitor as well
 
 
@@ -39,11 +38,13 @@ class Page:
         file, None for a stream that has no picture (yet) or that does not exist.
 
         Raises:
-            CallerError: CONFIG_BAD; others could see the page without a token.
+            CallerError: CONFIG_BAD; others could see the page without a token, or it could not say who may
+                show it in a frame.
         """
         self._settings = settings
         self._access = Access(settings)
-        self._app = PageApp(self._access, status, _Fresh(preview))
+        self._app = PageApp(self._access, status, _Fresh(preview), settings.frame_ancestors)
+        self._door = Doorkeeper()
         self._server: Any = None
         self._sockets: dict[int, Any] = {}
         self._stopping = threading.Event()
@@ -81,14 +82,15 @@ class Page:
             map=self._sockets,
             sockets=[listener],
             threads=_THREADS,
-            connection_limit=_CONNECTIONS,
-            channel_timeout=_IDLE_S,
-            cleanup_interval=_IDLE_S,
+            connection_limit=4 * CONNECTIONS,  # the doorkeeper lets somebody out long before
+            channel_timeout=IDLE_S,
+            cleanup_interval=IDLE_S,
             max_request_header_size=16 << 10,
             max_request_body_size=16 << 10,
             asyncore_use_poll=True,
             ident=None,
         )
+        self._server.channel_class = self._door.channel_class(self._server.channel_class)
         self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
         self._thread.start()
 
@@ -116,9 +118,9 @@ class Page:
         """Walk the server's own loop step by step, so that it can be ended and survives a set clock."""
         server, sockets = self._server, self._sockets
         while not self._stopping.is_set():
-            server.asyncore.loop(timeout=_IDLE_S, use_poll=True, map=sockets, count=1)
+            server.asyncore.loop(timeout=self._door.look(), use_poll=True, map=sockets, count=1)
             # waitress looks for idle connections at a wall time, which a clock set back puts out of reach
-            server.next_channel_cleanup = min(server.next_channel_cleanup, time.time() + _IDLE_S)
+            server.next_channel_cleanup = min(server.next_channel_cleanup, time.time() + IDLE_S)
         self._woken.wait()  # the trigger is written to by number, which may soon be another file's
         server.accepting = False
         server.task_dispatcher.shutdown()  # before the sockets: its threads write to them

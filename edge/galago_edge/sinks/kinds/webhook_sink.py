@@ -1,12 +1,12 @@
-"""``[webhook]``: records as POST requests, one after the other, with an idempotency key."""
+"""``[webhook]``, ``[[webhook]]``: records as POST requests, one after the other, with an idempotency key."""
 
 from __future__ import annotations
 
-import http.client
+import http
 import ssl
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -14,39 +14,59 @@ from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok
 from galago_edge.contract.settings import LoginTable, Seconds
 from galago_edge.host.backoff import Backoff
-from galago_edge.host.credentials import login_of
-from galago_edge.host.http_connection import Deadline, connection_to, request_target
-from galago_edge.host.urls import server_fault
+from galago_edge.host.credentials import Login, Secrets, login_of
+from galago_edge.host.http_post import PostAnswer, PostConnection, header_fault
+from galago_edge.host.urls import sendable, server_fault
+from galago_edge.sinks.attempts import Attempts
+from galago_edge.sinks.body_template import BodyTemplate
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.delivery_thread import DeliveryThread
-from galago_edge.sinks.sink_kind import ReceiverKind, ReceiverParts
+from galago_edge.sinks.message_formats import FORMATS
+from galago_edge.sinks.record_filter import RecordFilter, filter_of
+from galago_edge.sinks.sink_kind import ReceiverKind, ReceiverName, ReceiverParts, receiver_name
 
 _FIRST_PAUSE_S = 1.0
-_IDLE_S = 60.0
+_IDLE_S = 30.0
+"""A connection that was not used for so long is ended: what lies between forgets it without a word."""
 _TRIES = 5
 """A record that the server has refused so often is given up."""
-_ANSWER_BYTES = 65_536
-"""More of an answer is not read."""
 _PATIENCE_S = 300.0
 """The longest wait that a server may ask for."""
 _RECORD_REFUSED = {400, 409, 413, 415, 422, 431}
 """The server does not like this record. Anything else that is no success may end by itself."""
 _HOPELESS = {301, 302, 303, 307, 308, 401, 403, 404, 405, 410}
 """The address or the password is wrong: all records wait until a person has mended it."""
+_SAID = 200
+"""Characters of what a server says that are shown."""
+_JSON = "application/json"
+_OURS = ("content-length", "transfer-encoding", "idempotency-key")
+"""Headers that nobody else may set: the request would not be one any more, or the promise not be kept."""
 
 
 class WebhookSettings(LoginTable, frozen=True, kw_only=True):
     """``[webhook]``: records as POST requests. User and password are sent by Basic."""
 
+    name: ReceiverName = ""
+    """Of one among several: ``webhook.NAME`` in the status and in the spool."""
     url: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     timeout_s: Seconds = 10.0
     backoff_max_s: Seconds = 60.0
     kinds: tuple[Literal["event", "state", "gap"], ...] = ("event",)
     """Which kinds of records are sent."""
+    streams: tuple[str, ...] = ()
+    """Of these streams alone; empty: of all."""
+    labels: tuple[str, ...] = ()
+    """About these labels alone; empty: about all."""
+    format: Literal["galago", "ntfy", "discord", "slack", "telegram", "home-assistant"] = "galago"
+    """What the body is like: the record itself, or what a service wants."""
+    to: str = ""
+    """The topic of ``ntfy``, the chat of ``telegram``."""
+    body: str = ""
+    """A template of one's own instead: :mod:`galago_edge.sinks.body_template`."""
 
     def __post_init__(self) -> None:
-        """Refuse two logins, and a password without a user.
+        """Refuse two logins, a password without a user, and two forms of the body.
 
         Raises:
             ValueError: As said, in words.
@@ -54,6 +74,8 @@ class WebhookSettings(LoginTable, frozen=True, kw_only=True):
         super().__post_init__()
         if self.user and any(name.lower() == "authorization" for name in self.headers):
             raise ValueError("user and a header Authorization: say who you are in one way")
+        if self.body and self.format != "galago":
+            raise ValueError("format and body: say in one way what is sent")
 
 
 class WebhookSender(DeliveryThread):
@@ -63,145 +85,155 @@ class WebhookSender(DeliveryThread):
         """Prepare; nothing is connected yet.
 
         Raises:
-            CallerError: CONFIG_BAD; the address has no host, or a header cannot be one.
+            CallerError: CONFIG_BAD; nothing can ever be sent to the address, or in that form.
         """
         super().__init__(parts.name, parts.spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
         self._settings = settings
-        self._url = _split(settings.url)
-        self._headers = {
-            "Content-Type": "application/json",
-            "User-Agent": f"galago-edge/{parts.version}",
-            "Galago-Device": parts.device,
-        } | settings.headers
-        _check_headers(self._headers)
-        self._login: dict[str, str] = {}
-        self._link: http.client.HTTPConnection | None = None
-        self._deadline = Deadline()
-        self._refused = (0, "")
-        """How often the server has refused which record."""
+        self._request = _Request(settings, parts.device, parts.version)
+        self._host = self._request.url.hostname
+        self._link = PostConnection(self._request.url)
+        self._login = Login("", "")
+        self._attempts = Attempts(_TRIES)
+        self._working()  # nothing speaks against it yet
 
     def _connection(self) -> None:
         try:
             while not self._stopping:
                 deliveries = self._spool.read(self.name, 1)
                 if not deliveries:
-                    self._bell.wait(_IDLE_S)
+                    self._wait()
                 elif not self._deliver(deliveries[0]):
                     return
         finally:
-            self._hang_up()
+            self._link.close()
+
+    def _wait(self) -> None:
+        began = time.monotonic()
+        self._bell.wait(_IDLE_S)
+        if time.monotonic() - began >= _IDLE_S:
+            self._link.close()
 
     def _deliver(self, delivery: Delivery) -> bool:
         """Send one record; return whether the next one may follow at once."""
         try:
-            status, reason, asked_s = self._post(delivery)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self._hang_up()
+            answer = self._post(delivery)
+        except OSError as error:
             hopeless = isinstance(error, ssl.SSLCertVerificationError)
-            self._troubled(f"{self._url.hostname}: {str(error) or type(error).__name__}", hopeless=hopeless)
+            said = self._shown(str(error)) or type(error).__name__
+            self._troubled(f"{self._host}: {said}", hopeless=hopeless)
             return False
         except CallerError as error:
             self._troubled(str(error), hopeless=True)
             return False
-        if 200 <= status < 300:
+        if 200 <= answer.status < 300:
             self._spool.ack(self.name, delivery.token)
             self._backoff.reset()
             self._working()
             return True
-        if status == http.HTTPStatus.UNAUTHORIZED:
-            self._hang_up()  # the password is read again
-        answer = f"{self._url.hostname} answered {status} {reason}"
-        if status in _RECORD_REFUSED and self._refused_for_good(delivery):
+        if answer.status == http.HTTPStatus.UNAUTHORIZED:
+            self._link.close()  # the password is read again
+        told = f"{self._host} answered {answer.status} {self._shown(answer.reason)}".rstrip()
+        if answer.status in _RECORD_REFUSED and self._attempts.last(delivery.key):
             self._spool.ack(self.name, delivery.token, refused=True)
-            self._troubled(f"{answer} to record {delivery.key} {_TRIES} times; it is given up")
+            self._troubled(f"{told} to record {delivery.key} {_TRIES} times; it is given up")
             return True
-        self._troubled(answer, hopeless=status in _HOPELESS)
-        if asked_s:
-            self._rest(asked_s)
+        self._troubled(told, hopeless=answer.status in _HOPELESS)
+        if answer.pause_s:
+            self._rest(min(answer.pause_s, _PATIENCE_S))
         return False
 
-    def _refused_for_good(self, delivery: Delivery) -> bool:
-        times, key = self._refused
-        times = times + 1 if key == delivery.key else 1
-        self._refused = (times, delivery.key)
-        return times >= _TRIES
-
-    def _post(self, delivery: Delivery) -> tuple[int, str, float]:
-        """Return status, reason and the pause that the server asks for.
+    def _post(self, delivery: Delivery) -> PostAnswer:
+        """Return what the server says.
 
         Raises:
-            OSError, HTTPException, ValueError: No answer, in time or at all.
+            OSError: No answer, in time or at all.
             CallerError: CONFIG_BAD; the password is not there.
         """
-        self._deadline.begin(self._settings.timeout_s)
-        if self._link is None or self._link.sock is None:  # the server may have closed it after its answer
-            login = login_of(self._settings)
-            self._login = {"Authorization": login.basic()} if login.user else {}
-            self._link = connection_to(self._url, self._deadline)
-        link = self._link
-        link.request(
-            "POST",
-            request_target(self._url),
-            body=delivery.line,
-            headers=self._headers | self._login | {"Idempotency-Key": delivery.key},
-        )
-        with link.getresponse() as answer:
-            answer.read(_ANSWER_BYTES)
-            if not answer.isclosed():
-                self._hang_up()  # more than anybody needs
-            return answer.status, answer.reason, _asked_s(answer.getheader("Retry-After", ""))
+        if self._link.fresh:
+            self._login = login_of(self._settings)
+        login = {"Authorization": self._login.basic()} if self._login.user else {}
+        headers = self._request.headers | login | {"Idempotency-Key": delivery.key}
+        return self._link.post(self._request.body(delivery), headers, self._settings.timeout_s)
 
-    def _hang_up(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            link.close()
+    def _shown(self, said: str) -> str:
+        """Return what somebody said, without what we told him: servers repeat tokens and passwords."""
+        ours = [self._login.password, self._login.basic(), self._settings.to]
+        for value in self._settings.headers.values():
+            ours += [value, *value.split()[1:]]  # Bearer TOKEN
+        ours += self._request.url.path.split("/")
+        return Secrets(self._settings.url, *ours).quoted(said, _SAID)[1:-1]
 
 
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise _bad(
-            "url is not one: it cannot be taken apart"
-        ) from None  # the error's text may hold a password
-    if not host or parts.username is not None:
-        raise _bad("url needs a host and takes no password; set user and password beside it")
-    return parts
+class _Request:
+    """What every request of one webhook has in common, found to be sendable."""
 
+    def __init__(self, settings: WebhookSettings, device: str, version: str) -> None:
+        """Look at the settings.
 
-def _asked_s(header: str) -> float:
-    """Return the seconds of a ``Retry-After``; 0 for none, or for a date, which needs a right clock."""
-    return min(float(header), _PATIENCE_S) if header.isascii() and header.isdigit() else 0.0
-
-
-def _check_headers(headers: dict[str, str]) -> None:
-    probe = http.client.HTTPConnection("localhost")
-    probe.putrequest("POST", "/")
-    for name, value in headers.items():
+        Raises:
+            CallerError: CONFIG_BAD; nothing can ever be sent like this.
+        """
+        self._name = receiver_name("webhook", settings)
+        self._device = device
+        self._to = settings.to
         try:
-            probe.putheader(name, value)
-        except ValueError:  # UnicodeEncodeError too; its text holds the value, which may be secret
-            raise _bad(f"headers: {name!r} or its value cannot be sent in a header") from None
+            self.url = sendable(settings.url)
+        except ValueError as error:
+            raise self._bad(f"url {error}") from None
+        self._format = FORMATS[settings.format]
+        if fault := self._format.fault(self.url, settings.to):
+            raise self._bad(f"format {settings.format} {fault}")
+        self.headers = self._checked(settings.headers, version)
+        self.body: Callable[[Delivery], bytes] = self._ready_made
+        if settings.body:
+            self._template = self._checked_template(settings.body)
+            self.body = lambda delivery: self._template.body(device, delivery)
 
+    def _ready_made(self, delivery: Delivery) -> bytes:
+        return self._format.body(self._device, self._to, delivery)
 
-def _bad(text: str) -> CallerError:
-    return CallerError(Reason.CONFIG_BAD, f"[webhook] {text}", hint="see docs/delivery.md")
+    def _checked(self, given: dict[str, str], version: str) -> dict[str, str]:
+        usual = {
+            "Content-Type": _JSON,
+            "User-Agent": f"galago-edge/{version}",
+            "Galago-Device": self._device,
+        }
+        names = [name.lower() for name in given]
+        if twice := next((name for name in given if names.count(name.lower()) > 1), ""):
+            raise self._bad(f"headers: {twice!r} is there twice")
+        if ours := next((name for name in given if name.lower() in _OURS), ""):
+            raise self._bad(f"headers: {ours!r} is set by galago itself")
+        if fault := header_fault(given):
+            raise self._bad(f"headers: {fault} or its value cannot be sent in a header")
+        return {name: value for name, value in usual.items() if name.lower() not in names} | given
+
+    def _checked_template(self, text: str) -> BodyTemplate:
+        kind = next(value for name, value in self.headers.items() if name.lower() == "content-type")
+        try:
+            return BodyTemplate(text, kind)
+        except ValueError as error:
+            raise self._bad(f"body {error}") from None
+
+    def _bad(self, text: str) -> CallerError:
+        return CallerError(Reason.CONFIG_BAD, f"[{self._name}] {text}", hint="see docs/delivery.md")
 
 
 def _check(settings: WebhookSettings) -> Iterator[Finding]:
     """The server answers; nothing is posted."""
-    shown = _split(settings.url).hostname  # a path may be as secret as a password
+    name = receiver_name("webhook", settings)
+    shown = _Request(settings, "", "").url.hostname  # a path may be as secret as a password
     login_of(settings)
     fault = server_fault(settings.url)
     if fault:
-        yield fail("webhook", f"{shown}: {fault}", "check [webhook] url, the network and the server")
+        yield fail(name, f"{shown}: {fault}", f"check url of [{name}], the network and the server")
     else:
-        yield ok("webhook", f"{shown}: the server answers (nothing was posted)")
+        yield ok(name, f"{shown}: the server answers (nothing was posted)")
 
 
-def _records(settings: WebhookSettings) -> tuple[str, ...]:
-    return settings.kinds
+def _records(settings: WebhookSettings) -> RecordFilter:
+    return filter_of(settings.kinds, settings.streams, settings.labels)
 
 
-SINK = ReceiverKind(settings=WebhookSettings, build=WebhookSender, records=_records, check=_check)
+SINK = ReceiverKind(
+    settings=WebhookSettings, build=WebhookSender, records=_records, check=_check, several=True
+)

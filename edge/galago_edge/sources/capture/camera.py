@@ -12,8 +12,8 @@ from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.sources.capture.capture_messages import CameraDescription, Order
 from galago_edge.sources.capture.frame_memory import SharedMemory
 from galago_edge.sources.capture.frame_server import ParentLink, serve
+from galago_edge.sources.capture.jpeg_decoding import JpegDecoding
 from galago_edge.sources.opencv import import_cv2
-from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS, checked_header
 
 _JPEG_END = b"\xff\xd9"
 _MJPG = "MJPG"
@@ -48,6 +48,7 @@ class OpenCvCamera:
         self._cv2 = cv2
         self._shown, target = order.shown, order.target
         self._own_jpeg = False
+        self._decoding = JpegDecoding(order.shown, conceal=order.conceal)
         self._capture = self._device(target, order.options)
         self._view: npt.NDArray[np.uint8] | None = None
 
@@ -110,9 +111,7 @@ class OpenCvCamera:
         if end < 0:
             return None
         data = data[: end + len(_JPEG_END)]
-        checked_header(data, f"camera {self._shown}", LARGEST_CAMERA_PIXELS)
-        # decoded here: what USB cameras send makes libjpeg write a line to standard error, for every frame
-        pixels = self._cv2.imdecode(np.frombuffer(data, np.uint8), self._cv2.IMREAD_COLOR)
+        pixels = self._decoding.pixels(data)
         if pixels is None:
             return None
         room = memory.room(pixels.nbytes + len(data))

@@ -20,13 +20,16 @@ from galago_edge.host.http_connection import (
 )
 from galago_edge.host.tls_trust import StrangerError, TlsTrust, certificate_fault, met_fingerprint
 from galago_edge.sources.capture.capture_messages import Order
-from galago_edge.sources.capture.http_credentials import HttpChallenge, HttpCredentials, read_challenges
+from galago_edge.sources.capture.http_credentials import HttpCredentials, quoted, read_challenges
 
 _ELSEWHERE = (301, 302, 303, 307, 308)
 _MOST_REQUESTS = 8
 """Redirections, questions for a password and stale nonces together."""
 _HTTPS_PORT = 443
+_SHOWN = 80
+"""Characters of what a server says."""
 
+_CHECK_LOGIN = "check both; special letters are escaped in a URL"
 _LOOK = "check the address, its power and the network"
 _ADDRESS = "look into the camera's manual for the address of its MJPEG stream"
 _WORDS: dict[int, tuple[str, str]] = {
@@ -53,7 +56,7 @@ class CameraRequest:
             LinkError: SOURCE_MISSING; it is no usable address.
             CallerError: CONFIG_BAD; a certificate cannot be checked where there is none.
         """
-        self._shown = order.shown
+        self._order, self._shown = order, order.shown
         self._url = self._home = self._split(order.target)
         self._login = HttpCredentials(unquote(self._url.username or ""), unquote(self._url.password or ""))
         self._trust = TlsTrust(order.ca_file, order.fingerprint)
@@ -168,10 +171,10 @@ class CameraRequest:
             self._follow(location)
             return "sends from one address to the next"
         if response.status == HTTPStatus.UNAUTHORIZED:
-            self._log_in(read_challenges(response.headers.get_all("WWW-Authenticate") or []))
+            self._log_in(response.headers.get_all("WWW-Authenticate") or [])
             return "lets nobody in: each answer asks for the password in a new way"
         words, hint = _WORDS.get(response.status, ("", _LOOK))
-        raise self.missing(f"answers {_status(response)}{': ' if words else ''}{words}", hint)
+        raise self.missing(f"answers {self._status(response)}{': ' if words else ''}{words}", hint)
 
     def _follow(self, location: str) -> None:
         before = self._url
@@ -187,20 +190,22 @@ class CameraRequest:
                 "if that is acceptable, name the http:// address itself",
             )
 
-    def _log_in(self, offered: list[HttpChallenge]) -> None:
+    def _log_in(self, headers: list[str]) -> None:
         if not self._at_home:
             raise self.missing(
                 f"wants a user and a password there; those given are for {self._home.hostname} alone",
                 "name the address of the other host itself",
             )
         if not self._login.known:
-            raise self.missing("wants a user and a password", "user and password in its [source.NAME]")
+            raise self.missing("wants a user and a password (401)", "user and password of [source.NAME]")
         try:
-            again = self._login.answer(offered)
+            again = self._login.answer(read_challenges(headers))
         except ValueError as error:
-            raise self.missing(f"wants a password by {error}", "choose another way in its settings") from None
+            said = quoted(self._order, ", ".join(headers), _SHOWN)
+            ways = f"{said}, {error}" if headers else f"a way it hides, {error}"
+            raise self.missing(f"wants a password by {ways}", "choose another way in its settings") from None
         if not again:
-            raise self.missing("refuses this user and password", "check both; in a URL @ / ? # % are %40 ...")
+            raise self.missing("refuses this user and password (401)", _CHECK_LOGIN)
 
     def _untrusted(self, error: ssl.SSLError) -> LinkError:
         if isinstance(error, StrangerError):
@@ -234,6 +239,13 @@ class CameraRequest:
             return self.missing(f"cannot be reached ({error.strerror or type(error).__name__})")
         return self._unusable()
 
+    def _status(self, response: http.client.HTTPResponse) -> str:
+        """Return number and name; the name that the standard gives, where it gives one."""
+        try:
+            return f"{response.status} {HTTPStatus(response.status).phrase}"
+        except ValueError:
+            return f"{response.status} {quoted(self._order, response.reason, _SHOWN)}"
+
     def _split(self, url: str) -> SplitResult:
         try:
             parts = urlsplit(url)
@@ -250,12 +262,3 @@ class CameraRequest:
             hint="camera:http://HOST:PORT/PATH, with user and password in its [source.NAME]; in a URL "
             "@ / ? # % of a password are %40 %2F %3F %23 %25",
         )
-
-
-def _status(response: http.client.HTTPResponse) -> str:
-    """Return number and name; the name that the standard gives, where it gives one."""
-    try:
-        name = HTTPStatus(response.status).phrase
-    except ValueError:
-        name = "".join(letter for letter in response.reason[:80] if letter.isprintable())
-    return f"{response.status} {name}"

@@ -118,6 +118,7 @@ class Damaged(msgspec.Struct, frozen=True, kw_only=True, tag="damaged"):
     from_ns: int
     to_ns: int
     pictures: int
+    """Those that no frame's index counts."""
 
 
 class Overrun(msgspec.Struct, frozen=True, kw_only=True, tag="overrun"):

@@ -77,7 +77,8 @@ def capture_of(address: Address, settings: SourceSettings, link: CaptureLink, op
     """
     sound = opened.sound if isinstance(opened.description, CameraDescription) else opened.description
     if wanted_of(address) == "picture" and isinstance(opened.description, CameraDescription):
-        return FrameCapture(link, opened.description)
+        conceal = settings.damaged == "conceal"
+        return FrameCapture(link, opened.description, conceal=conceal)
     if wanted_of(address) == "sound" and isinstance(sound, MicrophoneDescription):
         return SoundCapture(link, sound, _options(address, settings).get("channel"))
     what = "sound" if wanted_of(address) == "sound" else "pictures"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.children.channel import Packet
-from galago_edge.contract.errors import InputError, LinkError, Reason
+from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.streams import Frame, Gap
 from galago_edge.sources.capture.capture_messages import (
     CameraDescription,
@@ -22,11 +21,7 @@ from galago_edge.sources.capture.capture_messages import (
 )
 from galago_edge.sources.capture.capture_process import CaptureLink
 from galago_edge.sources.capture.frame_memory import SharedView
-from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS
-from galago_edge.sources.still_image import decode_image
-
-_MOST_BROKEN = 5
-"""Whole pictures that cannot be decoded, one after the other: what damages single ones is not at work."""
+from galago_edge.sources.capture.jpeg_decoding import JpegDecoding
 
 
 class FrameCapture:
@@ -35,15 +30,16 @@ class FrameCapture:
     ``Frame.captured_ns`` is the system's monotonic clock (``time.monotonic_ns``) when the frame had arrived.
     """
 
-    def __init__(self, process: CaptureLink, description: CameraDescription) -> None:
-        """Take over a process whose camera is open."""
+    def __init__(
+        self, process: CaptureLink, description: CameraDescription, *, conceal: bool = False
+    ) -> None:
+        """Take over a process whose camera is open; for ``conceal`` see ``SourceSettings.damaged``."""
         self._process = process
         self._description = description
         self._memory = SharedView()
         self._asked = True  # by the order: the first frame must not wait for the second
         self._damaged = 0
-        self._broken = 0
-        """Pictures in a row that could not be decoded."""
+        self._decoding = JpegDecoding(description.name, conceal=conceal)
 
     @property
     def pid(self) -> int:
@@ -61,32 +57,28 @@ class FrameCapture:
         A Gap ``unreadable`` says that pictures before the next frame arrived damaged; its index counts them.
 
         Raises:
-            LinkError: SOURCE_LOST; SOURCE_MISMATCH, when no picture can be decoded.
+            LinkError: SOURCE_LOST; SOURCE_MISMATCH, when no picture is whole.
             InputError: IMAGE_TOO_BIG; the camera's picture claims more than any camera gives.
             DeviceError: EXTRA_MISSING; pictures cannot be decoded here.
         """
-        deadline = time.monotonic() + timeout_s
-        while True:
-            if not self._asked:
-                self._process.ask()
-                self._asked = True
-            packet = self._process.receive(max(0.0, deadline - time.monotonic()))
-            if packet is None:
-                return None
-            if isinstance(packet.message, Damaged):
-                self._damaged += packet.message.pictures
-                return Gap(packet.message.from_ns, packet.message.to_ns, "unreadable")
-            self._asked = False
-            frame = self._frame(packet)
-            if frame is not None:
-                return frame
+        if not self._asked:
+            self._process.ask()
+            self._asked = True
+        packet = self._process.receive(timeout_s)
+        if packet is None:
+            return None
+        if isinstance(packet.message, Damaged):
+            self._damaged += packet.message.pictures
+            return Gap(packet.message.from_ns, packet.message.to_ns, "unreadable")
+        self._asked = False
+        return self._frame(packet)
 
     def close(self) -> None:
         """End the child, by force if it hangs."""
         self._process.close()
         self._memory.close()
 
-    def _frame(self, packet: Packet[Opened | Captured]) -> Frame | None:
+    def _frame(self, packet: Packet[Opened | Captured]) -> Frame | Gap:
         self._memory.adopt(packet.fds)
         ready = packet.message
         if not isinstance(ready, FrameReady):
@@ -96,28 +88,11 @@ class FrameCapture:
         if ready.shape:
             pixels = self._read(0, size).reshape(ready.shape)
         else:
-            try:
-                pixels = decode_image(
-                    encoded or b"", self._description.name, largest_pixels=LARGEST_CAMERA_PIXELS
-                )
-            except InputError as error:
-                if error.reason is Reason.IMAGE_TOO_BIG:
-                    raise
-                self._undecodable()
-                return None
-        self._broken = 0
+            decoded = self._decoding.pixels(encoded or b"")
+            if decoded is None:
+                return Gap(ready.captured_ns, ready.captured_ns, "unreadable")
+            pixels = decoded
         return Frame(pixels, ready.index + self._damaged, ready.captured_ns, encoded)
-
-    def _undecodable(self) -> None:
-        """Pass a picture over that was damaged on the way: the next one may be whole; many are not."""
-        self._broken += 1
-        if self._broken >= _MOST_BROKEN:
-            raise LinkError(
-                Reason.SOURCE_MISMATCH,
-                f"camera {self._description.name} sends pictures that cannot be decoded, "
-                f"{self._broken} in a row",
-                hint="choose baseline JPEG with 8 bits in its settings, or take its rtsp:// address",
-            )
 
     def _read(self, start: int, size: int) -> npt.NDArray[np.uint8]:
         """Return a copy of what the child wrote there."""

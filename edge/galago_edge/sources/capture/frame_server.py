@@ -17,6 +17,7 @@ from galago_edge.contract.errors import GalagoError
 from galago_edge.sources.capture.capture_messages import (
     CameraDescription,
     CaptureFailed,
+    Damaged,
     FrameReady,
     FromParent,
     MicrophoneDescription,
@@ -40,6 +41,8 @@ class ParentLink:
     def __init__(self, link: socket.socket) -> None:
         self._channel: Channel[FromParent] = Channel(link, FromParent)
         self._asked = True
+        self.device = "the device"
+        """What to call it in messages."""
 
     def order(self) -> Order:
         """Return what the parent wants to be captured.
@@ -50,6 +53,8 @@ class ParentLink:
         message = self._received(None)
         if not isinstance(message, Order):
             raise ParentGoneError
+        kind = "microphone" if message.kind == "microphone" or "picture" not in message.gives else "camera"
+        self.device = f"{kind} {message.shown}"
         return message
 
     def opened(
@@ -162,7 +167,7 @@ def serve(link: ParentLink, device: FrameDevice, fps: float | None) -> None:
     """Hand over frames until the parent is gone.
 
     The index counts the frames that were to be had (at most ``fps`` a second); it jumps over those that
-    nobody asked for in time.
+    nobody asked for in time, and over those that cannot be decoded, which are told as ``Damaged``.
 
     Raises:
         ParentGoneError: Nobody asks any more.
@@ -178,7 +183,9 @@ def serve(link: ParentLink, device: FrameDevice, fps: float | None) -> None:
         if not link.asked() or not waiting:
             continue
         taken = device.retrieve(memory)
-        if taken is not None:
+        if taken is None:
+            link.tell(Damaged(from_ns=captured_ns, to_ns=captured_ns, pictures=0))
+        else:
             shape, encoded = taken
             ready = FrameReady(index=index, captured_ns=captured_ns, shape=shape, encoded=encoded)
             link.answer(ready, memory.fds())

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from galago_edge.sources.capture.capture_messages import Order
+
 _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 _STRENGTHS = ("basic", "MD5", "SHA-256")
 _SESSION = "-SESS"
@@ -66,6 +68,13 @@ def read_challenges(headers: Iterable[str]) -> list[HttpChallenge]:
     return found
 
 
+def quoted(order: Order, said: str | bytes, longest: int) -> str:
+    """Return the beginning of what a server said, for a message: without what is secret in its address."""
+    from galago_edge.host.credentials import Secrets  # here: a camera that is well says nothing
+
+    return Secrets(order.target).quoted(said, longest)
+
+
 class HttpCredentials:
     """A user and a password for one server. Nothing is given before it is asked for."""
 
@@ -107,12 +116,11 @@ class HttpCredentials:
         It may not once the password itself was refused: cameras lock out who tries too often.
 
         Raises:
-            ValueError: None of them is spoken here; the text says what is.
+            ValueError: None of them is spoken here; the text says what is expected.
         """
         best = max(offered, key=lambda challenge: challenge.strength, default=None)
         if best is None or best.strength < 0:
-            ways = ", ".join(dict.fromkeys(way.scheme.capitalize() for way in offered)) or "a way it hides"
-            raise ValueError(f"{ways[:80]}, expected Digest (MD5, SHA-256) or Basic")
+            raise ValueError("expected Digest (MD5, SHA-256) or Basic")
         nonce_alone = best.scheme == "digest" and (best.stale or self._accepted)
         refused = self._challenge is not None and not nonce_alone
         self._challenge, self._asked, self._accepted = best, 0, False

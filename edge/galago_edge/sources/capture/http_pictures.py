@@ -8,6 +8,8 @@ import time
 import zlib
 
 from galago_edge.contract.errors import LinkError, Reason
+from galago_edge.sources.capture.capture_messages import Order
+from galago_edge.sources.capture.http_credentials import quoted
 from galago_edge.sources.capture.jpeg_scanner import LONGEST_PICTURE, JpegScanner
 
 STREAM_TYPE = "multipart/x-mixed-replace"
@@ -20,6 +22,7 @@ _ANY_ZLIB = 32 + zlib.MAX_WBITS
 _PACKED = ("gzip", "x-gzip", "deflate")
 _FIRST_BYTES = 512
 _SHOWN_BYTES = 40
+_SHOWN_TYPE = 80
 
 
 class HttpPictures:
@@ -29,14 +32,14 @@ class HttpPictures:
     every way, and browsers and recorders that guess have taught them that it does not matter.
     """
 
-    def __init__(self, response: http.client.HTTPResponse, shown: str) -> None:
-        """Read the body of ``response``; ``shown`` is the camera's name for messages.
+    def __init__(self, response: http.client.HTTPResponse, order: Order) -> None:
+        """Read the body of ``response`` to what ``order`` asks for.
 
         Raises:
             LinkError: SOURCE_MISMATCH; the body is packed in a way that is not known here.
         """
         self._response = response
-        self._shown = shown
+        self._order = order
         self.type = response.headers.get_content_type() if "Content-Type" in response.headers else ""
         """In small letters; empty when the camera does not say."""
         if self.type == STREAM_TYPE:
@@ -45,7 +48,7 @@ class HttpPictures:
         """Bytes of the body as the header says; None when it does not."""
         packing = response.headers.get("Content-Encoding", "identity").strip().lower()
         if packing not in (*_PACKED, "identity", ""):
-            raise self.mismatch(f"it is packed as {packing[:20]!a}, which nobody asked for")
+            raise self.mismatch(f"it is packed as {self.quoted(packing, 20)}, which nobody asked for")
         self._unpacker = zlib.decompressobj(_ANY_ZLIB) if packing in _PACKED else None
         self._scanner = JpegScanner()
         self._patience_s = math.inf
@@ -107,7 +110,18 @@ class HttpPictures:
         fault = f" ({self._scanner.fault})" if self._scanner.fault else ""
         if not self._came:
             return f"no byte came{fault}"
-        return f"{self._came} bytes came but no whole JPEG{fault}, first bytes {self.first[:_SHOWN_BYTES]!a}"
+        first = self.quoted(self.first, _SHOWN_BYTES)
+        return f"{self._came} bytes came but no whole JPEG{fault}, first bytes {first}"
+
+    @property
+    def stated_type(self) -> str:
+        """The type of the answer in words, as the camera writes it."""
+        written = self._response.headers.get("Content-Type", "")
+        return self.quoted(written, _SHOWN_TYPE)[1:-1] if written else "no type"
+
+    def quoted(self, said: str | bytes, longest: int) -> str:
+        """Return what the camera said, for a message."""
+        return quoted(self._order, said, longest)
 
     def close(self) -> None:
         """Read no more; a connection that is kept stays open."""
@@ -117,14 +131,16 @@ class HttpPictures:
         """Return the error of a camera that gives no more, with what it gave if that was no picture."""
         without = "" if self._gave else f" before its first picture: {self.found}"
         return LinkError(
-            Reason.SOURCE_LOST, f"camera {self._shown} {how}{without}", hint="check its power and the network"
+            Reason.SOURCE_LOST,
+            f"camera {self._order.shown} {how}{without}",
+            hint="check its power and the network",
         )
 
     def mismatch(self, what: str) -> LinkError:
         """Return the error of what answers and is no MJPEG camera."""
         return LinkError(
             Reason.SOURCE_MISMATCH,
-            f"camera {self._shown} sends no MJPEG stream: {what}",
+            f"camera {self._order.shown} sends no MJPEG stream: {what}",
             hint="look into the camera's manual for the address of its MJPEG stream, or use its rtsp:// one",
         )
 

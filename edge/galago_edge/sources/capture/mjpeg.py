@@ -61,7 +61,7 @@ def open_camera(link: ParentLink, order: Order) -> MjpegCamera | SnapshotCamera:
     """
     request = CameraRequest(order)
     try:
-        pictures = HttpPictures(request.open(order.open_s), order.shown)
+        pictures = HttpPictures(request.open(order.open_s), order)
         if pictures.type == STREAM_TYPE:
             request.wait_at_most(order.stall_s)
             return MjpegCamera(order, request, pictures)
@@ -91,7 +91,7 @@ def _first_picture(pictures: HttpPictures, order: Order) -> bytes:
         raise ContainerStreamError
     while not (picture := pictures.next_picture()):
         if picture is None:
-            said = f"it answers with {ascii(pictures.type[:80])[1:-1] or 'no type'}, expected {STREAM_TYPE}"
+            said = f"it answers with {pictures.stated_type}, expected {STREAM_TYPE}"
             raise pictures.mismatch(f"{said}; {pictures.found}")
     return picture
 

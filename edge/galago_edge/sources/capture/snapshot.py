@@ -46,7 +46,7 @@ class SnapshotCamera:
             return
         self._beat = beat_after(self._beat, self._period_s, time.monotonic())
         self._link.pause(self._beat - time.monotonic())
-        pictures = HttpPictures(self._request.open(self._order.stall_s, keep=True), self._order.shown)
+        pictures = HttpPictures(self._request.open(self._order.stall_s, keep=True), self._order)
         picture = pictures.next_picture()
         while pictures.next_picture() is not None:  # to the end, so that the connection can be used again
             pass

@@ -32,7 +32,7 @@ _EXTRA = Extra("microphone", (Library("sounddevice", "sounddevice"),))
 
 
 def _split(rest: str) -> tuple[str, str]:
-    name, query = split_target("microphone", rest, _OPTIONS)
+    name, query = split_target("microphone", rest, _OPTIONS, ("loop", "channel"))
     if not name or name.isdigit():
         what = f"microphone:{name} is a number, which changes" if name else "microphone: names no device"
         raise CallerError(

@@ -1,18 +1,23 @@
-"""The pages of an Ogg file (RFC 3533): which streams follow on one another, and whether each one ends.
+"""The pages of an Ogg file (RFC 3533): which streams follow on one another, and what each page holds.
 
-A page says itself whether it is whole (a checksum), where it belongs (a sequence number), and whether it is
-its stream's last one. FFmpeg passes over damaged pages without a word.
+A page says itself whether it is whole (a checksum), where it belongs (a sequence number), whether it is its
+stream's last one, and at which sample it ends. FFmpeg passes over damaged pages without a word, and gives the
+first page behind them the time of those that are missing.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 _MAGIC = b"OggS"
 _HEAD_BYTES = 27
-_FIRST, _LAST = 2, 4
+_GOES_ON, _FIRST, _LAST = 1, 2, 4
+_NO_GRANULE = -1
+_WHOLE_SEGMENT = 255
+"""A segment of so many bytes is followed by another one of the same packet."""
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -25,8 +30,23 @@ class OggLink:
     """Bytes of the file, half-open."""
     ends: bool = False
     """Whether every one of its streams has its last page."""
-    damaged: int = 0
-    """Pages that are damaged, or numbers that are missing."""
+    serials: list[int] = field(default_factory=list)
+    """Numbers of its streams, in the order in which they begin: that of FFmpeg."""
+
+
+@dataclass(frozen=True, slots=True)
+class OggPage:
+    """What one page gives to its stream."""
+
+    packets: tuple[bytes, ...]
+    """Those that end on it."""
+    granule: int
+    """Where the last of them ends, in the codec's own count."""
+    last: bool
+    damaged: bool
+    """Whether bytes that are no page lie between this one and the one before."""
+    missing: bool
+    """Whether pages between them are not in the file."""
 
 
 def ogg_links(file: BinaryIO) -> list[OggLink]:
@@ -36,39 +56,118 @@ def ogg_links(file: BinaryIO) -> list[OggLink]:
         OSError: The disk fails.
     """
     links: list[OggLink] = []
-    sequence: dict[int, int] = {}
     open_streams: set[int] = set()
     heads = False  # the first pages of a link come before all others
-    at = 0
-    while True:
-        file.seek(at)
-        page = _page(file)
-        if not page:
-            found = _next_magic(file, at + 1)
-            if links and not (found.at_end and found.padding):
-                links[-1].damaged += 1
-                links[-1].end = found.at
-            if found.at_end:
-                return links
-            at = found.at
+    for at, page in _pages(file, 0, None):
+        if page is None:
+            if links:
+                links[-1].end = at
             continue
-        kind, serial, number = page[5], page[14:18], int.from_bytes(page[18:22], "little")
-        if kind & _FIRST and not heads:
+        kind, stream = page[5], _serial(page)
+        if (kind & _FIRST and not heads) or not links:  # some do not begin at a beginning
             links.append(OggLink(at, at))
-            sequence, open_streams, heads = {}, set(), True
-        elif not links:  # it does not begin at a beginning
-            links.append(OggLink(at, at))
+            open_streams, heads = set(), bool(kind & _FIRST)
         heads = heads and bool(kind & _FIRST)
         link = links[-1]
-        stream = int.from_bytes(serial, "little")
-        open_streams |= {stream} if kind & _FIRST else set()
-        link.damaged += number > sequence.get(stream, number) + 1
-        sequence[stream] = number
+        if kind & _FIRST:
+            open_streams.add(stream)
+            link.serials.append(stream)
         if kind & _LAST:
             open_streams.discard(stream)
             link.ends = not open_streams
-        at += len(page)
-        link.end = at
+        link.end = at + len(page)
+    return links
+
+
+def ogg_stream(file: BinaryIO, link: OggLink, serial: int) -> Iterator[OggPage]:
+    """Yield the pages of one stream of ``link`` on which a packet ends, in order.
+
+    What is left of a packet whose beginning is missing is left out. Numbers that stand still or go back are
+    their writer's; a page that is there twice counts once.
+
+    Raises:
+        OSError: The disk fails.
+    """
+    begun: list[bytes] | None = []  # of the packet that is not whole yet; None when its beginning is missing
+    known: bytes | None = None
+    number = 0
+    damaged = missing = False
+    for _, page in _pages(file, link.start, link.end):
+        if page is None:
+            damaged = True
+            continue
+        if _serial(page) != serial:
+            continue
+        if page == known:
+            continue
+        gone = known is not None and int.from_bytes(page[18:22], "little") > number + 1
+        known, number = page, int.from_bytes(page[18:22], "little")
+        damaged, missing = damaged and gone, missing or gone  # what lies between two that follow was no page
+        if missing:
+            begun = None
+        packets, begun = _packets(page, begun)
+        granule = int.from_bytes(page[6:14], "little", signed=True)
+        if granule == _NO_GRANULE and not packets:
+            continue
+        yield OggPage(tuple(packets), granule, bool(page[5] & _LAST), damaged, missing)
+        damaged = missing = False
+
+
+def ogg_damage(file: BinaryIO) -> list[int]:
+    """Return the bytes at which pages go on behind some that are damaged or missing, of whatever stream.
+
+    Raises:
+        OSError: The disk fails.
+    """
+    places: list[int] = []
+    numbers: dict[int, int] = {}
+    for at, page in _pages(file, 0, None):
+        if page is None:
+            places.append(at)
+            continue
+        stream, number = _serial(page), int.from_bytes(page[18:22], "little")
+        if not page[5] & _FIRST and number > numbers.get(stream, number) + 1:
+            places.append(at)
+        numbers[stream] = number
+    return places
+
+
+def _packets(page: bytes, begun: list[bytes] | None) -> tuple[list[bytes], list[bytes] | None]:
+    """Return the packets that end on a page, and what it holds of the next one."""
+    if not page[5] & _GOES_ON:
+        begun = []
+    packets: list[bytes] = []
+    at = _HEAD_BYTES + page[26]
+    for length in page[_HEAD_BYTES : _HEAD_BYTES + page[26]]:
+        if begun is not None:
+            begun.append(page[at : at + length])
+        at += length
+        if length < _WHOLE_SEGMENT:
+            if begun is not None:
+                packets.append(b"".join(begun))
+            begun = []
+    return packets, begun
+
+
+def _pages(file: BinaryIO, at: int, end: int | None) -> Iterator[tuple[int, bytes | None]]:
+    """Yield where each page begins, and the page; None where bytes lie that are none, and where they end."""
+    while end is None or at < end:
+        file.seek(at)
+        page = _page(file)
+        if page:
+            yield at, page
+            at += len(page)
+            continue
+        found = _next_magic(file, at + 1)
+        if not (found.at_end and found.padding):
+            yield found.at, None
+        if found.at_end:
+            return
+        at = found.at
+
+
+def _serial(page: bytes) -> int:
+    return int.from_bytes(page[14:18], "little")
 
 
 def _page(file: BinaryIO) -> bytes:
@@ -81,7 +180,7 @@ def _page(file: BinaryIO) -> bytes:
     if len(lengths) < head[26] or len(body) < sum(lengths):
         return b""
     page = head + lengths + body
-    whole = _checksum(head[:22] + bytes(4) + page[26:]) == int.from_bytes(head[22:26], "little")
+    whole = page_checksum(head[:22] + bytes(4) + page[26:]) == int.from_bytes(head[22:26], "little")
     return page if whole else b""
 
 
@@ -109,10 +208,10 @@ def _next_magic(file: BinaryIO, at: int) -> _Found:
     return _Found(at + len(rest), True, padding)
 
 
-def _checksum(data: bytes) -> int:
+def page_checksum(data: bytes) -> int:
     """Return the checksum of RFC 3533: zlib's polynomial with its bits the other way round, from 0.
 
-    >>> hex(_checksum(b"123456789"))
+    >>> hex(page_checksum(b"123456789"))
     '0x89a1897f'
     """
     mirrored = zlib.crc32(data.translate(_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,15 +19,20 @@ import numpy.typing as npt
 from galago_edge.sources.media.container_end import is_cut_off
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.ogg_pages import OggLink, ogg_links
+from galago_edge.sources.media.ogg_sound import OggSound, counts_samples
 from galago_edge.sources.media.recording_container import OPTIONS
 from galago_edge.sources.media.sound_packets import SoundPackets
-from galago_edge.sources.media.sound_promise import promised_frames, sound_bytes
-from galago_edge.sources.media.stamped_samples import StampedSamples
+from galago_edge.sources.media.sound_promise import promised_frames, sound_bytes, sound_end, stated_frames
+from galago_edge.sources.media.stamped_samples import SoundSupply, StampedSamples
 from galago_edge.sources.pcm_header import CompressedLayout
 from galago_edge.sources.sample_conversion import PcmFormat
-from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, unreadable_sound
+from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, unclaimed, unreadable_sound
 
 _CHUNK_FRAMES = 16_384
+_WITHOUT_LAST = frozenset({"mlp", "truehd"})
+"""Formats whose last packet FFmpeg leaves out when only its beginning is there."""
+_SHORT_S, _SHORT_SHARE = 2, 10
+"""Two seconds, or a tenth, less than a container states is no matter of rounding or of filling."""
 _LATE_S = 0.1
 """Sound that begins so much later than its container is told; most begin a few milliseconds later."""
 
@@ -54,10 +58,12 @@ class SoundContainer:
             self._links = ogg_links(self._file) if ogg else []
             size = os.fstat(self._file.fileno()).st_size
             stated = None if header is None else header.end_byte
+            self._unclaimed = 0 if header is None else header.unclaimed
             self._cut = stated > size if stated is not None else is_cut_off(path)
             link = self._link(0)
             self._described = link.description()
             self.format: PcmFormat = link.samples.format
+            self._stated = stated_frames(path, link.container, link.stream, self.format.rate_hz)
             self.promised: int | None = promised_frames(
                 path, link.container, link.stream, self.format.rate_hz, cut=self._cut, header=header
             )
@@ -101,19 +107,33 @@ class SoundContainer:
     def _end(self, number: int, link: _Link) -> Iterator[SoundPiece]:
         """Yield what is missing behind the last samples."""
         samples = link.samples
-        if link.container.format.name == "aac" and (lost := samples.lost_among(sound_bytes(self._file))):
+        if link.container.format.name == "aac":
             # FFmpeg passes over what is no ADTS frame, and nothing tells where it did
-            yield Hole(lost, "unreadable", {"place": "unknown"})
+            lost_s = link.packets.seconds_of(sound_bytes(self._file) - link.packets.bytes)
+            if lost := round(lost_s * samples.format.rate_hz):
+                yield Hole(lost, "unreadable", {"place": "unknown"})
         cut = samples.lost_at_end > 0
+        if link.container.format.name in _WITHOUT_LAST:
+            cut = cut or (link.packets.end_byte or 0) < sound_end(self._file)
         missing = samples.lost_at_end
         if self._links:
             cut = cut or not self._links[number].ends
+        elif self.promised is None and self._much_less(samples.position):
+            self.promised, cut = self._stated, True
+            missing = max(missing, (self._stated or 0) - samples.position)
         elif self.promised is not None:
             short = self.promised - samples.position
             cut = cut or self._cut or short > samples.slack
             missing = max(missing, short) if cut else missing
         if cut or self._cut:
             yield Hole(max(0, missing), "truncated")
+        if self._unclaimed:
+            yield unclaimed(self._unclaimed)
+
+    def _much_less(self, found: int) -> bool:
+        """Tell whether the sound ends long before it should: FFmpeg does not always find on behind damage."""
+        short = (self._stated or 0) - found
+        return short > _SHORT_S * self.format.rate_hz or short * _SHORT_SHARE > (self._stated or 0)
 
     def _link(self, number: int) -> _Link:
         """Return the open link; another one is closed first."""
@@ -140,10 +160,12 @@ class _Link:
             self.stream = self.container.streams.best("audio")
             if self.stream is None:
                 raise unreadable_sound(path, "it holds no sound")
-            packets = SoundPackets(av, self.container, self.stream, path)
-            self.samples = StampedSamples(
-                packets, holes_are_damage=part.damaged > 0, end_s=_vorbis_end_s(self.stream, part)
-            )
+            self.packets = SoundPackets(av, self.container, self.stream, path)
+            supply: SoundSupply = self.packets
+            self._from_0 = counts_samples(self.stream, part)
+            if self._from_0:
+                supply = OggSound(av, file, part, self.stream, self.packets)
+            self.samples = StampedSamples(supply)
         except BaseException:  # whatever it was, nothing may stay open
             self.container.close()
             raise
@@ -156,16 +178,9 @@ class _Link:
 
     def late_ns(self) -> int:
         """Return how much later than the container its sound begins, in ns."""
-        start_us = self.container.start_time
+        start_us = 0 if self._from_0 else self.container.start_time
         first = self.samples.first_stamp_s
         return 0 if start_us is None or first is None else round(first * 1e9) - start_us * 1000
-
-
-def _vorbis_end_s(stream: Any, part: OggLink) -> Fraction | None:
-    """Return how long Vorbis is by its last page; FFmpeg gives more of a sound that fits in one page."""
-    if not part.ends or stream.codec_context.name != "vorbis" or stream.duration is None:
-        return None
-    return Fraction(stream.duration) * Fraction(stream.time_base)
 
 
 class _Part:
@@ -217,5 +232,7 @@ def _why(path: Path, error: Exception) -> str:
         return "it is empty"
     if head[4:8] in (b"ftyp", b"mdat", b"moov", b"wide", b"free"):
         return "its index (moov) is missing or damaged: the recording was not finished, or is cut off"
+    if head[:4] == b"caff":
+        return "its packet table (pakt) is missing or damaged: the recording was not finished, or is cut off"
     text = getattr(error, "strerror", None) or str(error)
     return f"FFmpeg knows no such format ({text})"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.sources.media.frame_lengths import frame_bytes
 from galago_edge.sources.sample_conversion import PcmFormat, Raw
 from galago_edge.sources.sound_reader import unreadable_sound
 
@@ -24,10 +26,17 @@ _IN_INTEGERS = {
 """FFmpeg's decoders that compute in integers, by the name of those that do not and come first."""
 _CHECKED = frozenset({"flac", "wavpack", "tta", "alac", "ape", "tak", "ac3", "eac3"})
 """Their checksums are looked at; other decoders take the same option for pedantry."""
-_COUNTED = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "truehd", "mlp", "loas", "adx", "gsm", "amr"})
+_FRAMED = frozenset({"mp1", "mp2", "mp3", "ac3", "eac3", "dts"})
+"""Codecs whose frames say how long they are."""
+_FRAME_HEAD_BYTES = 8
+_LEAST_PACKET_BYTES = 7
+"""The head of an ADTS frame."""
+_COUNTED = frozenset(
+    {"mp3", "aac", "ac3", "eac3", "dts", "truehd", "mlp", "loas", "adx", "gsm", "amr", "caf"}
+)
 """Formats without time stamps: FFmpeg counts packets, so what is missing is seen only in the bytes."""
-_EXACT = frozenset({"flac", "ogg", "wv", "tta", "caf", "ape", "tak"})
-"""Formats whose stamps are numbers of samples."""
+_EXACT = frozenset({"flac", "wv", "tta", "ape", "tak"})
+"""Formats whose stamps are numbers of samples, and that never leave anything out."""
 _DTYPES: dict[str, str] = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8", "s64": "i8"}
 _PCM_NAMES = {
     "pcm_u8": "u8",
@@ -46,6 +55,7 @@ _PCM_NAMES = {
     "pcm_f64be": "double",
 }
 _LOSSLESS = {"flac", "wavpack", "tta", "alac", "ape", "tak"}
+_AES3_HEAD_BYTES = 4
 _MOST_CHANNELS = 64
 _MOST_ERRORS = 50
 """A demuxer that fails so often in a row will not go on."""
@@ -78,13 +88,11 @@ class SoundPackets:
         Raises:
             InputError: AUDIO_UNREADABLE; a codec that cannot be decoded.
         """
-        self._container, self._stream, self.path = container, stream, path
+        self._av, self._container, self._stream, self.path = av, container, stream, path
         self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError, av.error.EOFError)
         name = container.format.name.partition(",")[0]
         self.counted = name in _COUNTED
-        self.exact = name in _EXACT
-        self.whole = name in _EXACT - {"ogg"}
-        """Whether such a file never leaves anything out, so that what is missing was damaged."""
+        self.exact = self.whole = name in _EXACT
         if stream.codec_context is None:
             raise unreadable_sound(path, "FFmpeg here has no decoder for its codec")
         self._codec: str = stream.codec_context.codec.canonical_name
@@ -96,7 +104,8 @@ class SoundPackets:
         self._usual_bytes = 0.0
         self._usual_seconds = Fraction(0)
         self._most_samples = 0
-        self._end_byte: int | None = None
+        self.end_byte: int | None = None
+        """Where the last packet ended, in a format that is counted."""
 
     def __iter__(self) -> Iterator[DecodedSound | LostSound]:
         """Yield everything up to the end."""
@@ -107,26 +116,37 @@ class SoundPackets:
             self.bytes += packet.size
             if packet.size and (lost := self._skipped(packet)):
                 yield LostSound(lost * self._usual_seconds)
-            if packet.is_corrupt:
+            for part in _aes3_frames(self._av, packet) if self._codec == "s302m" else (packet,):
+                yield from self.decode(part)
+
+    def decode(self, packet: Any) -> Iterator[DecodedSound | LostSound]:
+        """Yield what an ``av.Packet`` holds; one of no bytes gives what the decoder still has."""
+        head = bytes(packet)[:_FRAME_HEAD_BYTES] if self._codec in _FRAMED else b""
+        cut = 0 < len(head) < _FRAME_HEAD_BYTES or packet.size < frame_bytes(head)
+        if packet.is_corrupt or cut:
+            yield self._lost(packet)
+            return
+        try:
+            frames = self._decoder.decode(packet if packet.size else None)
+        except self._errors:
+            if packet.size:
                 yield self._lost(packet)
-                continue
-            try:
-                frames = self._decoder.decode(packet if packet.size else None)
-            except self._errors:
-                if packet.size:
-                    yield self._lost(packet)
-                continue
-            for index, frame in enumerate(frames):
-                if frame.samples and _is_sound(frame):
-                    yield self._decoded(frame, packet if index == 0 and packet.size else None)
-                elif frame.samples:  # a damaged header claims what no sound has
-                    yield LostSound(Fraction(frame.samples, max(1_000, int(frame.sample_rate))))
+            return
+        for index, frame in enumerate(frames):
+            if frame.samples and _is_sound(frame):
+                yield self._decoded(frame, packet if index == 0 and packet.size else None)
+            elif frame.samples:  # a damaged header claims what no sound has
+                yield LostSound(Fraction(frame.samples, max(1_000, int(frame.sample_rate))))
+
+    def forget(self) -> None:
+        """Begin anew: what the decoder keeps of the packets before does not fit what follows."""
+        self._decoder.flush_buffers()
 
     def seconds_of(self, passed_over: int) -> Fraction:
-        """Return how long bytes of no packet would have been; 0 when they are too few for one."""
-        if not self._usual_bytes:
+        """Return how long bytes of no packet would have been; 0 when they are too few for the head of one."""
+        if not self._usual_bytes or passed_over < _LEAST_PACKET_BYTES:
             return Fraction(0)
-        return int(passed_over / self._usual_bytes) * self._usual_seconds
+        return max(1, round(passed_over / self._usual_bytes)) * self._usual_seconds
 
     def _packets(self) -> Iterator[Any]:
         """Yield packets, and None where the demuxer stumbled."""
@@ -173,7 +193,7 @@ class SoundPackets:
             self._most_samples, self._usual_seconds = samples, Fraction(samples, rate_hz)
 
     def _lost(self, packet: Any) -> LostSound:
-        self._decoder.flush_buffers()  # what it keeps of the packets before does not fit what follows
+        self.forget()
         if self.counted and self._usual_bytes:
             return LostSound(max(1, round(packet.size / self._usual_bytes)) * self._usual_seconds)
         if packet.duration:
@@ -184,7 +204,7 @@ class SoundPackets:
         """Return how many packets the bytes would make that the demuxer passed over."""
         if not self.counted or packet.pos is None:
             return 0
-        before, self._end_byte = self._end_byte, packet.pos + packet.size
+        before, self.end_byte = self.end_byte, packet.pos + packet.size
         if before is None or not self._usual_bytes:
             return 0
         return round(max(0, int(packet.pos) - before) / self._usual_bytes)
@@ -218,6 +238,25 @@ def _is_sound(frame: Any) -> bool:
     planes = channels if frame.format.is_planar else 1
     fits = len(frame.planes) >= planes and frame.format.name.removesuffix("p") in _DTYPES
     return fits and 1 <= channels <= _MOST_CHANNELS and 1_000 <= frame.sample_rate <= 1_000_000
+
+
+def _aes3_frames(av: Any, packet: Any) -> Iterator[Any]:
+    """Yield the frames that a packet of SMPTE 302M holds: short ones share one, and FFmpeg takes one only.
+
+    Each begins with its length, less its own header.
+    """
+    data, at, ends = bytes(packet), 0, [0]
+    while at + _AES3_HEAD_BYTES <= len(data):
+        at += _AES3_HEAD_BYTES + int.from_bytes(data[at : at + 2], "big")
+        ends.append(at)
+    if len(ends) <= 2 or at != len(data) or packet.is_corrupt:
+        yield packet
+        return
+    for begin, end in pairwise(ends):
+        part = av.Packet(data[begin:end])
+        if begin == 0:
+            part.pts, part.time_base = packet.pts, packet.time_base
+        yield part
 
 
 def raw_samples(frame: Any, channels: int) -> Raw:

@@ -42,11 +42,32 @@ def promised_frames(
             return _mp3(file)
         if cut and name == "asf":
             return _asf(file, rate_hz)
-    if name in ("wv", "tta", "caf", "ape", "tak", "mpc", "mpc8") or (cut and name.startswith("mov,")):
+    whole_packets = name == "caf" or name.startswith("mov,")  # they count what the last one is filled up with
+    if name in ("wv", "tta", "ape", "tak", "mpc", "mpc8") or (cut and whole_packets):
         return _by_stream(stream, rate_hz)
     if cut and name.startswith("matroska"):
         return _by_tag(stream, rate_hz) or _by_container(container, rate_hz)
     return _by_container(container, rate_hz) if cut and name == "flv" else None
+
+
+def stated_frames(path: Path, container: Any, stream: Any, rate_hz: int) -> int | None:
+    """Return how long a whole Matroska, ASF or FLV says that its sound is; None when it does not say.
+
+    A tag may be another file's and a container's length another stream's, so only much less is a loss.
+
+    Raises:
+        OSError: The disk fails.
+    """
+    name, alone = container.format.name, len(container.streams) == 1
+    if name.startswith("matroska"):
+        tagged = _by_tag(stream, rate_hz)
+        if tagged is not None and stream.start_time is not None:
+            return max(0, tagged - round(stream.start_time * stream.time_base * rate_hz)) or None
+        return _by_container(container, rate_hz) if alone else None
+    if name == "asf" and alone:
+        with path.open("rb") as file:
+            return _asf(file, rate_hz)
+    return _by_container(container, rate_hz) if name == "flv" and alone else None
 
 
 def _by_stream(stream: Any, rate_hz: int) -> int | None:
@@ -107,10 +128,18 @@ def sound_bytes(file: BinaryIO) -> int:
     Raises:
         OSError: The disk fails.
     """
+    return sound_end(file) - _id3_bytes(file)
+
+
+def sound_end(file: BinaryIO) -> int:
+    """Return where a file ends, less a tag behind its sound (ID3v1).
+
+    Raises:
+        OSError: The disk fails.
+    """
     size = os.fstat(file.fileno()).st_size
     file.seek(max(0, size - 128))
-    behind = 128 if file.read(3) == b"TAG" else 0
-    return size - behind - _id3_bytes(file)
+    return size - (128 if file.read(3) == b"TAG" else 0)
 
 
 def _behind_id3(file: BinaryIO) -> bytes:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
 
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.lateness import Lateness
-from galago_edge.sources.media.sound_packets import DecodedSound, LostSound, SoundPackets
+from galago_edge.sources.media.sound_packets import DecodedSound, LostSound
 from galago_edge.sources.sample_conversion import PcmFormat
 from galago_edge.sources.sound_reader import Hole, SoundPiece, unreadable_sound
 
@@ -16,23 +18,32 @@ _JUMP_PACKETS = 3
 """Stamps that are late by less than both are jitter of whoever wrote them, where they are no exact counts."""
 
 
+class SoundSupply(Protocol):
+    """Decodes the packets of one sound, in their order."""
+
+    path: Path
+    exact: bool
+    """Whether stamps are numbers of samples."""
+    whole: bool
+    """Whether such a file never leaves anything out, so that what is missing was damaged."""
+    counted: bool
+    """Whether packets are only counted: stamps say nothing."""
+
+    def __iter__(self) -> Iterator[DecodedSound | LostSound]:
+        """Yield everything up to the end."""
+        ...
+
+
 class StampedSamples:
     """The samples of one sound from its first one on, with the holes between them."""
 
-    def __init__(
-        self, packets: SoundPackets, *, holes_are_damage: bool = False, end_s: Fraction | None = None
-    ) -> None:
+    def __init__(self, packets: SoundSupply) -> None:
         """Decode up to the first samples.
-
-        ``holes_are_damage`` says that damage was seen in the file, ``end_s`` how long the sound is: what the
-        decoder gives behind that is padding.
 
         Raises:
             InputError: AUDIO_UNREADABLE; nothing can be decoded.
         """
         self._packets = packets
-        self._end_s = end_s
-        self._damage = holes_are_damage or packets.whole
         self._sounds = iter(packets)
         self._before = Fraction(0)
         self._first = self._find_first()
@@ -70,24 +81,12 @@ class StampedSamples:
                     self.position += hole.frames
                     yield hole
                 damaged, lost = False, Fraction(0)
-                samples = sound.samples[: self._left(len(sound.samples))]
-                self.position += len(samples)
-                self._largest = max(self._largest, len(samples))
-                if len(samples):
-                    yield samples
+                self.position += len(sound.samples)
+                self._largest = max(self._largest, len(sound.samples))
+                yield sound.samples
             sound = next(self._sounds, None)
         if damaged:
             self.lost_at_end = max(1, round(lost * self.format.rate_hz))
-
-    def lost_among(self, size: int) -> int:
-        """Return how many samples the bytes of ``size`` would be that are in no packet; at the end."""
-        return round(self._packets.seconds_of(size - self._packets.bytes) * self.format.rate_hz)
-
-    def _left(self, count: int) -> int:
-        """Return how many of the next ``count`` samples belong to the sound."""
-        if self._end_s is None:
-            return count
-        return max(0, min(count, round(self._end_s * self.format.rate_hz) - self.position))
 
     def _find_first(self) -> DecodedSound:
         for sound in self._sounds:
@@ -119,7 +118,7 @@ class StampedSamples:
             missing = late if late > half else 0
         else:
             missing = self._step(round(at_s * NS_PER_S), late, count)
-        if damaged or (missing and (returned or self._damage)):
+        if damaged or (missing and (returned or self._packets.whole)):
             return Hole(missing, "unreadable")
         return Hole(missing, "missing") if missing else None
 
