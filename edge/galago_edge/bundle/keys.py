@@ -73,7 +73,9 @@ def check_comment(comment: str) -> None:
     """
     if not comment.isprintable() or _PUBLIC_LINE.fullmatch(public_line("0" * 64, comment)) is None:
         raise CallerError(
-            Reason.KEY_BAD, f"the comment {comment!a} is not one line of text", hint="at most 200 characters"
+            Reason.KEY_BAD,
+            f"the comment {comment!a} is not one line of text",
+            hint="at most 200 characters: galago keys new PATH --comment TEXT",
         )
 
 
@@ -96,7 +98,11 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     """
     data, mode = _read_small(path, pipe=True)
     if _PUBLIC_LINE.fullmatch(data.decode("utf-8", "replace")):
-        raise _bad(path, "is a public key, the private half is needed", hint="its name has no .pub")
+        raise _bad(
+            path,
+            "is a public key, the private half is needed",
+            hint="its name has no .pub: --key KEY, not KEY.pub",
+        )
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         # as ssh does: a signing key that others can read must be noticed, not used
         raise CallerError(
@@ -125,7 +131,11 @@ def read_public_key(path: Path) -> tuple[str, str]:
     """
     data, _ = _read_small(path)
     if data.startswith(_PRIVATE):
-        raise _bad(path, "is a private key, the public half is needed", hint=f"try {public_path(path)}")
+        raise _bad(
+            path,
+            "is a private key, the public half is needed",
+            hint=f"give {public_path(path)}, which galago keys new PATH made beside it",
+        )
     return parse_public_line(data.decode("utf-8", "replace"), str(path))
 
 
@@ -184,7 +194,7 @@ def _exists(path: Path) -> CallerError:
     return CallerError(
         Reason.EXISTS,
         f"{path} exists; keys are never overwritten",
-        hint="choose another path, or remove the old pair first",
+        hint="choose another path: galago keys new PATH; or move the old pair away first",
     )
 
 

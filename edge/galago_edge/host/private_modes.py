@@ -9,43 +9,54 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
+
+from galago_edge.host.own_folders import open_folder, own_folder, own_place
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 
 
-def make_private_folder(path: Path) -> None:
+def make_private_folder(path: Path, roots: Collection[Path] = ()) -> None:
     """Make the folder and those above it with ``FOLDER_MODE``; what is there already stays as it is.
+
+    Below ``roots`` no link is followed (``own_folders``).
 
     Raises:
         OSError: It cannot be made.
     """
-    if path.is_dir():
-        return
-    if path.parent != path:
-        make_private_folder(path.parent)
     try:
-        path.mkdir(FOLDER_MODE)
-    except FileExistsError:
-        if not path.is_dir():
-            raise
+        os.close(open_folder(path, roots))
+    except FileNotFoundError:
+        if path.parent != path:
+            make_private_folder(path.parent, roots)
+    else:
         return
-    with contextlib.suppress(OSError):  # a file system without permissions
-        inherited = stat.S_IMODE(path.stat().st_mode) & stat.S_ISGID
-        path.chmod(FOLDER_MODE | inherited)
+    try:
+        with own_place(path, roots) as (name, folder):
+            os.mkdir(name, FOLDER_MODE, dir_fd=folder)
+    except FileExistsError:
+        os.close(open_folder(path, roots))  # made by another, or no folder
+        return
+    with contextlib.suppress(OSError), own_folder(path, roots, os.O_RDONLY) as made:
+        os.fchmod(made, FOLDER_MODE | (os.fstat(made).st_mode & stat.S_ISGID))
 
 
-def open_private(path: Path, flags: int) -> int:
+def open_private(path: Path, flags: int, roots: Collection[Path] = ()) -> int:
     """Open a file, made with ``FILE_MODE`` unless it is there; what is there already stays as it is.
+
+    Below ``roots`` no link is followed, its own name included.
 
     Raises:
         OSError: It cannot be opened or made.
     """
-    try:
-        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, FILE_MODE)
-    except FileExistsError:
-        return os.open(path, flags | os.O_CREAT, FILE_MODE)
+    with own_place(path, roots) as (name, folder):
+        flags |= os.O_CREAT | (0 if folder is None else os.O_NOFOLLOW)
+        try:
+            fd = os.open(name, flags | os.O_EXCL, FILE_MODE, dir_fd=folder)
+        except FileExistsError:
+            return os.open(name, flags, FILE_MODE, dir_fd=folder)
     with contextlib.suppress(OSError):  # a file system without permissions
         os.fchmod(fd, FILE_MODE)
     return fd

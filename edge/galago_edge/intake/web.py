@@ -46,7 +46,7 @@ class Server:
             raise CallerError(
                 Reason.CONFIG_BAD,
                 f"{url!r} is no address of a folder",
-                hint="https://host/folder/ with the index in it",
+                hint="galago pull https://host/folder/, the folder that galago bundle index was run on",
             )
         self.url = folder
         self._deadline = Deadline(_ANSWER_S)
@@ -119,7 +119,9 @@ class Server:
                     f"{where}: the server says that it has not changed, which nobody asked"
                 ) from None
             if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in _LATER:
-                raise CallerError(Reason.TARGET_UNKNOWN, text, hint="check the address") from None
+                raise CallerError(
+                    Reason.TARGET_UNKNOWN, text, hint="check the address: curl -I URL"
+                ) from None
             raise _broken(text) from None
         except urllib.error.URLError as error:
             reason = error.reason
@@ -230,5 +232,7 @@ def _start(answer: Any, offset: int, where: str) -> int:
 
 def _broken(text: str) -> LinkError:
     return LinkError(
-        Reason.TRANSPORT, text, hint="check the address and the network; what came so far is kept"
+        Reason.TRANSPORT,
+        text,
+        hint="curl -I URL shows whether it is reached; what came so far is kept: run the same command again",
     )
