@@ -10,7 +10,7 @@ KILLS ?= 200
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind media year parts fuzz flash-twelve format clean
+.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind media year parts fuzz flash-twelve first-device format clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -60,6 +60,10 @@ bad-bundles: $(DEV_STAMP)
 # Twelve devices at once, five of them broken on purpose.
 flash-twelve: $(DEV_STAMP) parts
 	$(BIN)/python -m campaigns.flash_twelve
+
+# docs/first-device.md, block by block, in a fresh Debian root (root and mmdebstrap).
+first-device: $(DEV_STAMP) parts
+	$(BIN)/python -m campaigns.first_device
 
 # The store under power cuts, kills, failing calls, crowds and full disks (strace and root for some of it).
 crash: $(DEV_STAMP) parts

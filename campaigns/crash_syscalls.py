@@ -1,7 +1,7 @@
 """Kills the store's commands at every system call, and makes every system call of theirs fail.
 
     .venv/bin/python -m campaigns.crash_syscalls [--scenarios update,commit] [--tampers KILL,ENOSPC]
-                                                  [--calls fsync,rename] [--step 1] [--kills 200]
+                                                  [--calls fsync,renameat] [--step 1] [--kills 200]
                                                   [--seed 0] [--jobs 1] [--folder DIR]
 
 Each attempt is a real process on a copy of a real store; strace (from Debian) is attached to it when all is
@@ -54,6 +54,7 @@ TAMPERS = ("KILL", *ERRORS)
 FAILING_CALLS = frozenset(
     {
         *("openat", "close", "read", "pread64", "write", "fsync", "rename", "mkdir", "unlink", "rmdir"),
+        *("renameat", "renameat2", "mkdirat", "unlinkat"),  # in a folder that is open already
         *("fchmod", "fallocate", "flock", "statfs", "getdents64", "newfstatat", "fstat", "lseek"),
         *("readlink", "fadvise64"),
     }

@@ -406,6 +406,104 @@ def _video_cases() -> Iterator[MediaCase]:
     )
 
 
+def _odd_video_cases() -> Iterator[MediaCase]:
+    """Yield what is whole and looks damaged, or is damaged and looks whole."""
+
+    def case(name: str, make: Callable[[Kit], Path], **more: Any) -> MediaCase:
+        return MediaCase(name, "camera", make, **more)
+
+    def joined(kit: Kit, name: str, base: str) -> Path:
+        return kit.written(name, 2 * MADE[base](kit).read_bytes())
+
+    # files behind one another
+    for name, base, count in (
+        ("joined.ts", "h264.ts", FRAMES),
+        ("joined.mpeg", "mpeg1.mpeg", FRAMES * 25 // FPS),
+    ):
+        yield case(
+            name,
+            lambda k, n=name, b=base: joined(k, n, b),
+            frames=2 * count,
+            at_s=lambda n, c=count: n * FRAMES / FPS / c,
+            gaps=(GapExpected("missing", 12.0, 12.0),),
+            states=("stamps",),
+            like=base,
+        )
+    yield case(
+        "boundaries.mpjpeg",
+        lambda k: k.copied("boundaries.mpjpeg", k.mjpeg(), "-f", "mpjpeg"),
+        options=f"?fps={FPS}",
+        frames=FRAMES,
+        at_s=lambda n: n / FPS,
+        like="mjpeg.avi",
+    )
+    # what is behind the end is no part of it
+    for name, base in (("padded.flv", "h264.flv"), ("padded.gif", "picture.gif"), ("padded.mp4", "h264.mp4")):
+        yield case(
+            name,
+            lambda k, n=name, b=base: k.written(n, MADE[b](k).read_bytes() + bytes(5_000)),
+            like=base,
+        )
+    yield case(
+        "killed_gstreamer.flv",
+        lambda k: k.written("killed.flv", a_day_long(MADE["h264.flv"](k).read_bytes())),
+        states=("unfinished",),
+        like="h264.flv",
+    )
+    yield case(
+        "rotated.mp4",
+        lambda k: k.copied("rotated.mp4", k.h264(), "-metadata:s:v", "rotate=180"),
+        states=("rotation",),
+    )
+    # pictures that lean on one that is not there
+    yield case(
+        "lost_packets.ts",
+        lambda k: k.written("lost_packets.ts", without_packets(MADE["h264.ts"](k).read_bytes(), 5)),
+        exit=1,
+        frames=FRAMES,
+        decided=(0.3, 0.99),
+        some_gaps=("unreadable",),
+        states=("unreadable",),
+        like="h264.ts",
+    )
+    yield case(
+        "lost_pictures.mpeg2.mkv",
+        lambda k: k.copied(
+            "lost_mpeg2.mkv",
+            k.copied("mpeg2.mkv", MADE["mpeg2.ts"](k)),
+            "-bsf:v",
+            "noise=drop=eq(n\\,30)+eq(n\\,71)",
+        ),
+        exit=1,
+        frames=FRAMES,
+        decided=(0.7, 0.99),
+        some_gaps=("unreadable",),
+        states=("unreadable",),
+    )
+    yield case(
+        "spots.ogv",
+        lambda k: k.written("spots.ogv", spotted(MADE["theora.ogv"](k).read_bytes())),
+        exit=1,
+        frames=FRAMES,
+        decided=(0.0, 0.97),
+        some_gaps=("unreadable",),
+        states=("unreadable",),
+    )
+
+
+def a_day_long(flv: bytes) -> bytes:
+    """Return an FLV as GStreamer leaves it when it is killed: it states a day."""
+    at = flv.index(b"duration") + len("duration") + 1
+    return flv[:at] + struct.pack(">d", 86_400.0) + flv[at + 8 :]
+
+
+def without_packets(stream: bytes, count: int, seed: int = 2) -> bytes:
+    """Return an MPEG transport stream that lacks some packets of its middle half."""
+    packets = [stream[at : at + 188] for at in range(0, len(stream), 188)]
+    lost = set(random.Random(seed).sample(range(len(packets) // 4, len(packets) * 3 // 4), count))
+    return b"".join(packet for number, packet in enumerate(packets) if number not in lost)
+
+
 CODECS: Mapping[str, tuple[str, ...]] = {
     "vp8.webm": ("-c:v", "libvpx", "-deadline", "realtime"),
     "vp9.webm": ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"),
@@ -413,6 +511,8 @@ CODECS: Mapping[str, tuple[str, ...]] = {
     "mpeg4.avi": ("-c:v", "mpeg4", "-bf", "0"),
     "mpeg4.3gp": ("-c:v", "mpeg4", "-s", "352x288"),
     "mpeg1.mpeg": ("-c:v", "mpeg1video", "-r", "25"),
+    "video.dv": ("-s", "720x576", "-r", "25", "-pix_fmt", "yuv420p"),
+    "real.rm": ("-c:v", "rv10", "-s", "176x144"),
     "mpeg2.ts": ("-c:v", "mpeg2video", "-r", "25"),
     "theora.ogv": ("-c:v", "libtheora"),
     "wmv2.wmv": ("-c:v", "wmv2"),
@@ -687,7 +787,7 @@ def _folder_cases() -> Iterator[MediaCase]:
 
 def cases() -> dict[str, MediaCase]:
     """Return every case by its name."""
-    every = [*_video_cases(), *_sound_cases(), *_folder_cases()]
+    every = [*_video_cases(), *_odd_video_cases(), *_sound_cases(), *_folder_cases()]
     named = {case.name: case for case in every}
     if len(named) != len(every):
         raise ValueError("two cases have one name")

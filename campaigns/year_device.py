@@ -43,6 +43,7 @@ from galago_edge.service.outlet import Outlet
 from galago_edge.service.prepared_stream import PreparedStream, prepare
 from galago_edge.service.reload import Reload
 from galago_edge.service.running_stream import RunningStream
+from galago_edge.service.service import KEEP_COVERAGE_S
 from galago_edge.service.upkeep import Upkeep
 from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.disk import Disk
@@ -53,7 +54,7 @@ from galago_edge.store import Store, install_bundle
 from test_kit import accepted_here, make_bundle, trust, with_model
 
 _TURN_NS = 60 * NS_PER_S
-_KEEP_COVERAGE_NS = 900 * NS_PER_S
+_KEEP_COVERAGE_NS = round(KEEP_COVERAGE_S * NS_PER_S)
 _NAMES = {"door": "levels", "hall": "tones"}
 _POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
 _SOUND = AudioPreprocess(

@@ -127,7 +127,7 @@ boot._on_trial = lambda state, name: False
             "--tampers",
             "EROFS",
             "--calls",
-            "rename",
+            "renameat",
             "--kills",
             "0",
         ),

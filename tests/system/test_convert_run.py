@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import random
 import shutil
+import zipfile
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -223,6 +227,64 @@ def test_a_refused_conversion_leaves_the_old_one(
     assert_one_line(result, reason)
     assert contents(converted_run / "converted") == before
     assert not list(converted_run.glob("*.part")) + list(converted_run.glob("*.old"))
+
+
+def rewritten(data: bytes, member: str, change: Callable[[bytes], bytes | None]) -> bytes:
+    """Return a ``.keras`` file, whole as an archive, of which one file is another or not there."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(out, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if (new := change(content) if name == member else content) is not None:
+                target.writestr(name, new)
+    return out.getvalue()
+
+
+def damaged(data: bytes) -> Iterator[bytes]:
+    """Yield files that a bad disk, a broken download or a hand has left."""
+    for size in (0, 4, 30, len(data) // 2, len(data) - 1):
+        yield data[:size]
+    random_ = random.Random(1)
+    for _ in range(40):
+        flipped = bytearray(data)
+        flipped[random_.randrange(len(data))] ^= 0xFF
+        yield bytes(flipped)
+    for member in ("config.json", "metadata.json", "model.weights.h5"):
+        for content in (None, b"", b"[]", b"{}", b"null", b"\xff\xfe"):
+            yield rewritten(data, member, lambda _, content=content: content)  # type: ignore[misc]
+        yield rewritten(data, member, lambda whole: whole[: len(whole) // 2])
+    for place in range(60, 4_000, 130):  # behind the signature, among the tables of HDF5
+        yield rewritten(
+            data, "model.weights.h5", lambda whole, at=place: whole[:at] + b"\xff" * 8 + whole[at + 8 :]
+        )  # type: ignore[misc]
+
+
+def test_a_damaged_model_is_refused_or_loaded_and_nothing_else(run: Path) -> None:
+    opened, file = Run.open(run), run / "model.keras"
+    refused = 0
+    for content in damaged(file.read_bytes()):
+        file.write_bytes(content)
+        try:
+            opened.keras_model()
+        except InputError as error:
+            assert error.reason is Reason.RUN_BAD and "cannot be loaded: " in error.line
+            assert not error.line.endswith("loaded:  [RUN_BAD]")
+            refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "list for a network"])
+def test_a_damaged_model_is_one_line_at_convert(run: Path, how: str) -> None:
+    file = run / "model.keras"
+    data = file.read_bytes()
+    if how == "cut":
+        file.write_bytes(data[: len(data) // 2])
+    elif how == "flipped":
+        file.write_bytes(data.replace(b"\x89HDF", b"\x89HDE"))
+    else:
+        file.write_bytes(rewritten(data, "config.json", lambda _: b"[]"))
+    assert_one_line(galago("convert", run), Reason.RUN_BAD)
+    assert not (run / "converted").exists()
 
 
 def test_calibration_samples_that_reach_into_the_test_part_are_refused(run: Path) -> None:

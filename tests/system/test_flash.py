@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import galago_edge
 from galago_devices import profile_text
 from galago_edge.bundle import open_bundle
 from galago_edge.commands.cli import main
@@ -28,6 +29,7 @@ from galago_edge.host.machine import this_arch
 from galago_edge.service.control import Control
 from galago_edge.store import Store, commit, rollback
 from galago_edge.store.filesystem import StoreFs
+from galago_workstation.flashing import device_session
 from real_parts import Cable, SshServer, small_disk, wait_for
 from real_parts.processes import DEADLINE_S
 from test_kit import OTHER_KEY, make_bundle, make_service_status, trust
@@ -536,6 +538,122 @@ def test_when_the_connection_breaks_after_the_last_byte_the_device_is_asked_agai
     assert (result["outcome"], result["active"]) == ("committed", "1.0.0")
 
 
+PREFACE = """
+import os, struct, sys, time
+from galago_edge.contract.flash_messages import *
+import msgspec
+sys.stdout.flush()
+def say(message):
+    body = msgspec.json.encode(message)
+    os.write(1, struct.pack(">cI", b"J", len(body)) + body)
+os.write(1, b"\\ngalago-receive/1\\n")
+hello = Hello(
+    root="/", galago_edge="1", arch="x", runtime=None, profile=None, free_bytes=1, busy=False, service="none",
+    slots=(), trusted=(),
+)
+other = SlotState(name="eyes", active=BundleState(version="9.9.9", id="ab" * 32, release_counter=9))
+"""
+HOSTILE: dict[str, tuple[str, int, str, str]] = {
+    "refused with the exit code of a success": (
+        'say(Refused(reason="DOWNGRADE", message="no", hint="", exit=0)); time.sleep(60)',
+        1,
+        "refused",
+        "DOWNGRADE",
+    ),
+    "a failure with the exit code of a success": (
+        'say(hello); say(Refused(reason="NO_SPACE", message="no", hint="", exit=0)); time.sleep(60)',
+        3,
+        "failed",
+        "NO_SPACE",
+    ),
+    "a reason that is none": (
+        'say(Refused(reason="\\x1b[2J", message="no", hint="", exit=0)); time.sleep(60)',
+        3,
+        "failed",
+        "TRANSPORT",
+    ),
+    "committed, and another bundle is active": (
+        'say(hello); say(Done(outcome="committed", slot=other)); time.sleep(60)',
+        3,
+        "failed",
+        "TRANSPORT",
+    ),
+    "would install, and nobody asked for that only": (
+        'say(hello); say(Done(outcome="would install", slot=None)); time.sleep(60)',
+        3,
+        "failed",
+        "TRANSPORT",
+    ),
+    "a byte now and then": (
+        "while True: os.write(1, b'J'); time.sleep(0.05)",
+        3,
+        "failed",
+        "TRANSPORT",
+    ),
+    "words without end": (
+        'say(hello)\nwhile True: say(Step(name="waiting", detail="x" * 1000))',
+        3,
+        "failed",
+        "TRANSPORT",
+    ),
+}
+
+
+@pytest.mark.parametrize(("does", "code", "outcome", "reason"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_device_neither_lies_nor_holds_the_command(
+    place: Workplace,
+    sshd: SshServer,
+    monkeypatch: pytest.MonkeyPatch,
+    does: str,
+    code: int,
+    outcome: str,
+    reason: str,
+) -> None:
+    for name, seconds in (("_HELLO_S", 2.0), ("_WORK_S", 3.0), ("_LOOK_S", 1.0), ("_LAST_WORDS_S", 1.0)):
+        monkeypatch.setattr(device_session, name, seconds)
+    hostile = script(place, "hostile", PREFACE + does, program=sys.executable)
+    options = ["--galago", hostile, "--ssh-config", sshd.client_config]
+    result = place.one(place.bundle(1), "porch:/data", *options, exit_code=code)
+    assert (result["outcome"], result["reason"]) == (outcome, reason), result
+    assert result["hint"] or reason in ("DOWNGRADE", "NO_SPACE")
+
+
+def test_of_what_a_device_prints_the_end_is_kept(place: Workplace, sshd: SshServer) -> None:
+    root = place.device("device")
+    flood = 'head -c 600000000 /dev/zero | tr "\\0" x >&2; echo >&2; echo the last word >&2'
+    loud = script(place, "loud", f'{flood}; exec {GALAGO} "$@"')
+    options = ["--galago", loud, "--ssh-config", sshd.client_config, "--logs", place.folder / "logs"]
+    assert place.one(place.bundle(1), f"porch:{root}", *options)["active"] == "1.0.0"
+    (log,) = (place.folder / "logs").iterdir()
+    assert log.stat().st_size < 200_000 and "the last word" in log.read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_logs_in_as_an_ordinary_user_is_told_as_whom_it_works(place: Workplace, sshd: SshServer) -> None:
+    root = place.device("device")
+    root.chmod(0o755)
+    for path in (place.folder, *place.folder.parents):
+        with contextlib.suppress(PermissionError):
+            path.chmod(path.stat().st_mode | 0o055)
+    ordinary = script(
+        place,
+        "ordinary",
+        f"export PYTHONPATH={Path(galago_edge.__file__).parents[1]}\n"  # this one, whatever is installed
+        f'exec setpriv --reuid=65534 --regid=65534 --clear-groups {GALAGO} "$@"',
+    )
+    options = ["--galago", ordinary, "--ssh-config", sshd.client_config]
+    for target in (f"porch:{root}", f"porch:{root}/closed"):
+        (root / "closed").mkdir(mode=0o700, exist_ok=True)
+        result = place.one(place.bundle(1), target, *options, exit_code=3)
+        assert (result["outcome"], result["reason"]) == ("failed", "PERMISSION"), result
+        assert "root@HOST" in result["hint"] and "--user root" in result["hint"]
+    made = run(
+        "provision", f"porch:{root}/new", "--profile", BOARD, "--galago", ordinary,
+        "--ssh-config", sshd.client_config,
+    )  # fmt: skip
+    assert made.exit_code == 3 and "[PERMISSION]" in made.output and "--user root" in made.output
+
+
 UNREACHABLE: dict[str, tuple[str, str, str]] = {
     "a stranger": ("stranger", "Permission denied", "ssh-copy-id"),
     "an unknown device": ("unknown", "Host key verification failed", "fingerprint"),
@@ -564,7 +682,8 @@ def test_who_cannot_be_reached_is_a_failure_with_what_to_do(
     target = f"ssh://porch:1{root}" if how == "port" else f"porch:{root}"
     options = ["--galago", galago, "--ssh-config", config]
     result = place.one(place.bundle(1), target, *options, exit_code=3)
-    assert (result["outcome"], result["reason"], result["known"]) == ("failed", "TRANSPORT", False)
+    reason = "PERMISSION" if how == "stranger" else "TRANSPORT"
+    assert (result["outcome"], result["reason"], result["known"]) == ("failed", reason, False)
     assert message in result["message"] and hint in result["hint"], result
 
 

@@ -8,18 +8,22 @@ import json
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import paho.mqtt.client as paho
 import pytest
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.records import EventRecord, decode_record
+from galago_edge.contract.records import EventRecord, StateRecord, decode_record
 from galago_edge.contract.status import SinkStatus
-from galago_edge.sinks import Outbox
+from galago_edge.sinks import Outbox, broker_link
+from galago_edge.sinks.broker_link import BrokerLink
+from galago_edge.sinks.broker_probe import broker_fault
 from galago_edge.sinks.kinds import mqtt_sink
+from galago_edge.sinks.kinds.mqtt_sink import MqttSettings
 from galago_edge.sinks.sink_tables import settings_of
 from real_parts import Broker, missing_part, wait_for
 from real_parts.processes import DEADLINE_S, free_port
@@ -30,14 +34,26 @@ OpenOutbox = Callable[..., Outbox]
 @pytest.fixture
 def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenOutbox]:
     """Returns what starts an outbox towards a port; all are stopped after the test."""
-    monkeypatch.setattr(mqtt_sink, "_ANSWER_S", DEADLINE_S)  # a busy machine is no broker that hangs
+    monkeypatch.setattr(broker_link, "_ANSWER_S", DEADLINE_S)  # a busy machine is no broker that hangs
     opened: list[Outbox] = []
 
-    def start(port: int, *, max_mb: int = 4, **options: Any) -> Outbox:
+    def start(
+        port: int,
+        *,
+        max_mb: int = 4,
+        device: str = "porch",
+        streams: tuple[str, ...] = ("hall",),
+        labels: tuple[str, ...] = ("smoke",),
+        absent: tuple[str, ...] = (),
+        **options: Any,
+    ) -> Outbox:
+        """``absent``: streams that are configured and have no bundle that can run."""
         given = {"host": "127.0.0.1", "port": port, "backoff_max_s": 0.5} | options
-        tables = {"stream": [{"name": "hall", "source": "x"}], "mqtt": given, "spool": {"max_mb": max_mb}}
-        box = Outbox(settings_of(tables), tmp_path, "porch", version="1.2.3")
-        box.describe("hall", "microphone", ("smoke",))
+        named = [{"name": name, "source": name} for name in (*streams, *absent)]
+        tables = {"stream": named, "mqtt": given, "spool": {"max_mb": max_mb}}
+        box = Outbox(settings_of(tables), tmp_path, device, version="1.2.3")
+        for name in streams:
+            box.describe(name, "microphone", labels)
         box.start()
         opened.append(box)
         return box
@@ -52,6 +68,7 @@ class Listener:
 
     def __init__(self, port: int, **login: str) -> None:
         self.messages: list[paho.MQTTMessage] = []
+        self.live = frozenset(f"galago/porch/hall/{kind}" for kind in ("event", "state", "gap"))
         self._ready = threading.Event()
         self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
         if login:
@@ -62,6 +79,11 @@ class Listener:
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert self._ready.wait(DEADLINE_S)
+
+    def retained(self) -> dict[str, bytes]:
+        """What the broker keeps, as far as that has come."""
+        found = {each.topic: bytes(each.payload) for each in tuple(self.messages)}
+        return {topic: payload for topic, payload in found.items() if payload and topic not in self.live}
 
     def payloads(self, topic: str) -> list[bytes]:
         return [bytes(message.payload) for message in tuple(self.messages) if message.topic == topic]
@@ -97,6 +119,17 @@ def event(number: int, fill: int = 0) -> EventRecord:
     )  # fmt: skip
 
 
+def state(subject: str, to: str, **detail: Any) -> StateRecord:
+    return StateRecord(stream="hall", subject=subject, state=to, index=0, ns=0, detail=detail)
+
+
+def kept(broker: Broker, topics: Collection[str]) -> dict[str, bytes]:
+    """What somebody finds who comes now, when these topics are there and no others."""
+    with listening(broker) as listener:
+        wait_for(lambda: set(listener.retained()) == set(topics), f"{sorted(topics)} and nothing else")
+        return listener.retained()
+
+
 def status(box: Outbox) -> SinkStatus:
     return next(each for each in box.status() if each.name == "mqtt")
 
@@ -115,6 +148,7 @@ def test_records_arrive_in_order_with_presence_and_entities(broker: Broker, outb
         assert [each["seq"] for each in listener.events()] == list(range(200))
         assert len({each["key"] for each in listener.events()}) == 200
         assert decode_record(listener.payloads("galago/porch/hall/event")[0]).key.startswith("porch-")
+        wait_for(lambda: listener.payloads("galago/porch/hall/label/smoke")[-1:] == [b"ON"], "the label")
         box.stop(5)
         wait_for(lambda: b"offline" in listener.payloads("galago/porch/availability"), "the farewell")
     with listening(broker) as later:  # what a Home Assistant that starts later finds
@@ -122,16 +156,189 @@ def test_records_arrive_in_order_with_presence_and_entities(broker: Broker, outb
         wait_for(lambda: len({each.topic for each in tuple(found) if each.retain}) == 5, "what is retained")
         retained = {each.topic: bytes(each.payload) for each in tuple(found)}
         assert retained["galago/porch/availability"] == b"offline"
-        assert retained["galago/porch/hall/label/smoke"] == b"ON"
+        assert retained["galago/porch/hall/label/smoke"] == b"OFF", "nobody watches any more"
         assert "hall-event" in json.loads(retained["homeassistant/device/galago-porch/config"])["components"]
         assert "galago/porch/hall/event" not in retained
     assert (status(box).pending, status(box).lost) == (0, 0)
 
 
+HALL = "galago/porch/hall"
+CONFIG = "homeassistant/device/galago-porch/config"
+DEVICE = {"galago/porch/availability", "galago/porch/lost"}
+EVERYTHING = {*DEVICE, CONFIG, f"{HALL}/label/smoke", f"{HALL}/source", f"{HALL}/backend"}
+
+
+def in_alarm(box: Outbox) -> None:
+    """Let the hall decide, hear smoke, and go on hearing it."""
+    box.emit([state("stream", "started", backend="cpu"), state("source", "healthy"), event(0)])
+    delivered(box, 3)
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_a_broker_that_forgets_is_told_again_what_holds(
+    real_part: Callable[..., Any], tmp_path: Path, outbox: OpenOutbox, end: str
+) -> None:
+    """A label that is on has no news to tell, so without this it is unknown until it is off."""
+    broker = real_part(Broker, tmp_path)
+    broker.forget_everything()
+    broker.start()
+    box = outbox(broker.port)
+    in_alarm(box)
+    before = kept(broker, EVERYTHING)
+    assert before[f"{HALL}/label/smoke"] == b"ON" and before["galago/porch/availability"] == b"online"
+    for _ in range(2):
+        getattr(broker, end)()
+        broker.start()
+        assert kept(broker, EVERYTHING) == before
+
+
+def test_what_changed_while_the_broker_was_away_is_shown_as_it_is_now(
+    real_part: Callable[..., Any], tmp_path: Path, outbox: OpenOutbox
+) -> None:
+    """The records of the outage follow, and do not play the past on the label."""
+    broker = real_part(Broker, tmp_path)
+    broker.forget_everything()
+    broker.start()
+    box = outbox(broker.port)
+    in_alarm(box)
+    broker.kill()
+    for number in range(1, 30):
+        box.emit([state("label:smoke", "off"), event(number)])
+    box.emit([state("source", "escalated"), state("backend", "fallback", backend="cpu")])
+    box.emit([state("label:smoke", "off")])
+    wait_for(lambda: status(box).pending == 61, "all of it in the spool")
+    seen: list[bytes] = []
+    broker.start()
+    with listening(broker) as listener:
+        wait_for(lambda: listener.numbers()[-1:] == [29], "the events of the outage")
+        seen = listener.payloads(f"{HALL}/label/smoke")
+        assert listener.retained()[f"{HALL}/source"] == b"escalated"
+    assert set(seen) == {b"OFF"}
+
+
+def test_a_short_alarm_is_shown_while_the_broker_is_there(broker: Broker, outbox: OpenOutbox) -> None:
+    with listening(broker) as listener:
+        box = outbox(broker.port)
+        wait_for(lambda: status(box).state == "ok", "the connection")
+        box.emit([event(0), state("label:smoke", "off")])
+        box.emit([event(1), state("label:smoke", "off")])
+        topic = f"{HALL}/label/smoke"
+        wait_for(lambda: len(listener.payloads(topic)) == 5, "every step")
+        assert listener.payloads(topic) == [b"OFF", b"ON", b"OFF", b"ON", b"OFF"]
+
+
+@pytest.mark.parametrize("bundle", ["runs", "is gone"])
+def test_a_service_that_died_in_an_alarm_shows_no_stale_one_when_it_is_back(
+    broker: Broker, outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch, bundle: str
+) -> None:
+    box = outbox(broker.port)
+    in_alarm(box)
+    with monkeypatch.context() as patch:
+        patch.setattr(BrokerLink, "say_goodbye", lambda *_: None)  # dies without a word
+        box.stop(0)
+    topic = f"{HALL}/label/smoke"
+    with listening(broker) as listener:
+        wait_for(lambda: listener.payloads("galago/porch/availability")[-1:] == [b"offline"], "the last will")
+        assert listener.payloads(topic) == [b"ON"]
+        outbox(broker.port) if bundle == "runs" else outbox(broker.port, streams=(), absent=("hall",))
+        wait_for(lambda: listener.payloads("galago/porch/availability")[-1:] == [b"online"], "presence")
+        assert listener.payloads(topic) == [b"ON", b"OFF"]
+        places = [each.topic for each in tuple(listener.messages)]
+        last_off = len(places) - 1 - places[::-1].index(topic)
+        assert last_off < len(places) - 1 - places[::-1].index("galago/porch/availability"), (
+            "off, then online"
+        )
+        assert listener.payloads(f"{HALL}/source")[-1] == b"recovering", "nothing has come from it yet"
+        assert listener.payloads(f"{HALL}/backend")[-1] == b"cpu"
+        assert "hall-label-smoke" in json.loads(listener.payloads(CONFIG)[-1])["components"]
+
+
+def test_a_renamed_stream_and_a_removed_label_are_taken_back(broker: Broker, outbox: OpenOutbox) -> None:
+    box = outbox(broker.port, streams=("hall", "hall.2"), labels=("smoke", "glass break"))
+    in_alarm(box)
+    assert len(kept(broker, EVERYTHING | {
+        f"{HALL}/label/glass-break-a006bd7a", f"{HALL}.2/label/smoke", f"{HALL}.2/label/glass-break-a006bd7a",
+    })) == 9  # fmt: skip
+    box.stop(5)
+    box = outbox(broker.port, streams=("hall", "attic"))
+    wait_for(lambda: status(box).state == "ok", "the connection")
+    assert kept(broker, EVERYTHING | {"galago/porch/attic/label/smoke"})
+    with listening(broker) as listener:
+        wait_for(lambda: bool(listener.payloads(CONFIG)), "the entities")
+        components = json.loads(listener.payloads(CONFIG)[0])["components"]
+    removed = {key for key, told in components.items() if set(told) == {"platform"}}
+    assert removed == {
+        "hall-label-glass-break-a006bd7a", "hall.2-event", "hall.2-source", "hall.2-backend",
+        "hall.2-label-smoke", "hall.2-label-glass-break-a006bd7a",
+    }  # fmt: skip
+    assert "hall-label-smoke" in components and "attic-event" in components
+    box.stop(5)
+    box = outbox(broker.port, streams=("hall", "attic"))
+    wait_for(lambda: status(box).state == "ok", "the connection")
+    with listening(broker) as listener:
+        wait_for(lambda: bool(listener.payloads(CONFIG)), "the entities")
+        again = json.loads(listener.payloads(CONFIG)[0])["components"]
+    assert set(again) == set(components) - removed, "told once"
+
+
+def test_a_new_bundle_without_a_label_takes_it_back_at_once(broker: Broker, outbox: OpenOutbox) -> None:
+    box = outbox(broker.port, labels=("smoke", "fire"))
+    in_alarm(box)
+    box.emit([msgspec.structs.replace(event(1), label="fire")])
+    box.describe("hall", "microphone", ("smoke",))
+    box.emit([state("stream", "started", backend="cpu")])
+    found = kept(broker, EVERYTHING)
+    assert found[f"{HALL}/label/smoke"] == b"OFF"
+    assert json.loads(found[CONFIG])["components"]["hall-label-fire"] == {"platform": "binary_sensor"}
+
+
+def test_a_device_with_a_new_name_takes_the_old_one_back(broker: Broker, outbox: OpenOutbox) -> None:
+    box = outbox(broker.port)
+    in_alarm(box)
+    box.stop(5)
+    box = outbox(broker.port, device="barn")
+    wait_for(lambda: status(box).state == "ok", "the connection")
+    barn = {"galago/barn/availability", "galago/barn/lost", "galago/barn/hall/label/smoke"}
+    kept(broker, barn | {"homeassistant/device/galago-barn/config"})
+
+
+def test_whoever_wants_no_entities_any_more_keeps_none(broker: Broker, outbox: OpenOutbox) -> None:
+    box = outbox(broker.port)
+    in_alarm(box)
+    box.stop(5)
+    box = outbox(broker.port, discovery="")
+    wait_for(lambda: status(box).state == "ok", "the connection")
+    kept(broker, DEVICE)
+
+
+def test_what_a_broker_could_not_be_told_is_taken_back_when_it_can(
+    broker: Broker, outbox: OpenOutbox, tmp_path: Path
+) -> None:
+    box = outbox(broker.port)
+    in_alarm(box)
+    box.stop(5)
+    broker.stop()
+    for names in (("attic",), ("cellar",)):  # renamed twice meanwhile
+        box = outbox(broker.port, streams=names)
+        wait_for(lambda: status(box).state == "retrying", "the fault")  # noqa: B023
+        box.stop(0)
+    broker.start()
+    outbox(broker.port, streams=("cellar",))
+    kept(broker, {*DEVICE, CONFIG, "galago/porch/cellar/label/smoke"})
+
+
+def test_thousands_of_labels_are_told_in_portions(broker: Broker, outbox: OpenOutbox) -> None:
+    labels = tuple(f"class-{number}" for number in range(2_000))
+    box = outbox(broker.port, labels=labels)
+    wait_for(lambda: status(box).state == "ok", "the connection")
+    found = kept(broker, {*DEVICE, CONFIG, *(f"{HALL}/label/{label}" for label in labels)})
+    assert found[f"{HALL}/label/class-1999"] == b"OFF"
+
+
 def test_a_device_that_vanishes_is_announced_by_its_last_will(
     broker: Broker, outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt_sink._Link, "say_goodbye", lambda *_: None)  # dies without a word
+    monkeypatch.setattr(BrokerLink, "say_goodbye", lambda *_: None)  # dies without a word
     with listening(broker) as listener:
         box = outbox(broker.port)
         wait_for(lambda: listener.payloads("galago/porch/availability") == [b"online"], "presence")
@@ -144,8 +351,8 @@ def test_a_second_life_is_online_although_the_last_will_of_the_first_comes_late(
 ) -> None:
     """After a power cut the broker still holds the old connection; the new one must end it."""
     kept = []
-    monkeypatch.setattr(mqtt_sink._Link, "say_goodbye", lambda *_: None)
-    monkeypatch.setattr(mqtt_sink._Link, "close", kept.append)
+    monkeypatch.setattr(BrokerLink, "say_goodbye", lambda *_: None)
+    monkeypatch.setattr(BrokerLink, "close", kept.append)
     with listening(broker) as listener:
         first = outbox(broker.port)
         wait_for(lambda: listener.payloads("galago/porch/availability") == [b"online"], "presence")
@@ -182,7 +389,7 @@ def test_a_broker_that_is_absent_at_the_start_gets_everything_when_it_comes(
 def test_a_broker_that_goes_away_and_comes_back_gets_every_event(
     broker: Broker, outbox: OpenOutbox, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt_sink, "_ANSWER_S", 1.0)
+    monkeypatch.setattr(broker_link, "_ANSWER_S", 1.0)
     seen: list[int] = []
     box = outbox(broker.port)
     with listening(broker) as listener:
@@ -298,21 +505,9 @@ def test_what_a_long_outage_costs_is_told_as_a_number(
 def test_a_record_on_which_the_broker_hangs_up_is_given_up_and_the_others_go_on(
     real_part: Callable[..., Any], tmp_path: Path, outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class SmallBroker(Broker):
-        def start(self) -> Broker:
-            super().start()
-            self.stop()
-            config = tmp_path / "broker" / "mosquitto.conf"
-            original = Path.write_text
-
-            def write(path: Path, text: str, **options: Any) -> int:
-                return original(path, text + "max_packet_size 3000\n" * (path == config), **options)
-
-            monkeypatch.setattr(Path, "write_text", write)
-            super().start()
-            return self
-
-    broker = real_part(SmallBroker, tmp_path).start()
+    broker = real_part(Broker, tmp_path)
+    broker.configure("max_packet_size 3000")
+    broker.start()
     box = outbox(broker.port, backoff_max_s=0.05)
     for number in range(40):
         box.emit([event(number, fill=5_000 if number == 20 else 0)])
@@ -324,7 +519,7 @@ def test_a_record_on_which_the_broker_hangs_up_is_given_up_and_the_others_go_on(
 def test_a_server_that_takes_the_connection_and_says_nothing_is_left_in_time(
     outbox: OpenOutbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt_sink, "_ANSWER_S", 0.3)
+    monkeypatch.setattr(broker_link, "_ANSWER_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         box = outbox(server.getsockname()[1])
         wait_for(lambda: "did not answer" in status(box).fault, "patience to end")
@@ -336,14 +531,14 @@ def test_hundreds_of_failed_connections_leave_nothing_behind(
 ) -> None:
     monkeypatch.setattr(mqtt_sink, "_FIRST_PAUSE_S", 0.001)
     attempts = 0
-    original = mqtt_sink._Link.open
+    original = BrokerLink.open
 
     def counted(link: Any, bell: Any) -> None:
         nonlocal attempts
         attempts += 1
         original(link, bell)
 
-    monkeypatch.setattr(mqtt_sink._Link, "open", counted)
+    monkeypatch.setattr(BrokerLink, "open", counted)
     stopping = threading.Event()
 
     def hang_up(server: socket.socket) -> None:
@@ -382,44 +577,23 @@ def test_a_name_that_does_not_exist_is_a_fault_that_is_told(outbox: OpenOutbox) 
     assert status(box).state == "retrying"
 
 
+def openssl(*arguments: object) -> None:
+    try:
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+    except FileNotFoundError:
+        missing_part("openssl")
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """Key and certificate of ``localhost``, signed by itself."""
     key, pem = tmp_path / "key.pem", tmp_path / "cert.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += [
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=DNS:localhost",
-        "-keyout",
-        str(key),
-        "-out",
-        str(pem),
-    ]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        missing_part("openssl")
+    openssl(
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 2, "-subj", "/CN=localhost",
+        "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", pem,
+    )  # fmt: skip
     key.chmod(0o644)
     return key, pem
-
-
-class TlsBroker(Broker):
-    """Mosquitto that speaks TLS on its port."""
-
-    lines = ""
-
-    def start(self) -> Broker:
-        original = Path.write_text
-        lines = self.lines
-
-        def write(path: Path, text: str, **options: Any) -> int:
-            return original(path, text + lines * (path.name == "mosquitto.conf"), **options)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Path, "write_text", write)
-            return super().start()
 
 
 # paho leaves the socket of a failed handshake to reference counting
@@ -428,8 +602,8 @@ def test_tls_delivers_to_a_broker_that_is_who_it_says_and_to_no_other(
     real_part: Callable[..., Any], tmp_path: Path, outbox: OpenOutbox, certificate: tuple[Path, Path]
 ) -> None:
     key, pem = certificate
-    broker = real_part(TlsBroker, tmp_path)
-    broker.lines = f"certfile {pem}\nkeyfile {key}\n"
+    broker = real_part(Broker, tmp_path)
+    broker.configure(f"certfile {pem}", f"keyfile {key}")
     broker.start()
     box = outbox(broker.port, host="localhost", tls=True)
     wait_for(lambda: status(box).state == "failed", "the refusal of a stranger")
@@ -439,6 +613,67 @@ def test_tls_delivers_to_a_broker_that_is_who_it_says_and_to_no_other(
     for number in range(100):
         box.emit([event(number)])
     delivered(box, 100)
+
+
+# as above: the broker ends the handshake
+@pytest.mark.filterwarnings("ignore:unclosed <ssl:ResourceWarning")
+def test_a_broker_that_wants_to_know_its_clients_is_shown_a_certificate(
+    real_part: Callable[..., Any], tmp_path: Path, outbox: OpenOutbox, certificate: tuple[Path, Path]
+) -> None:
+    key, pem = certificate
+    ours, ours_key, both = tmp_path / "ours.pem", tmp_path / "ours.key", tmp_path / "both.pem"
+    openssl(
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 2, "-subj", "/CN=porch",
+        "-keyout", ours_key, "-out", ours,
+    )  # fmt: skip
+    ours.chmod(0o644)
+    both.write_bytes(ours.read_bytes() + ours_key.read_bytes())
+    broker = real_part(Broker, tmp_path)
+    broker.configure(f"certfile {pem}", f"keyfile {key}", f"cafile {ours}", "require_certificate true")
+    broker.start()
+    secured = {"host": "mqtts://localhost", "ca_file": str(pem)}
+    box = outbox(broker.port, **secured)
+    wait_for(lambda: "client_cert_file" in status(box).fault, "a hint at what is missing")
+    assert "client_cert_file" in probe(broker.port, **secured)
+    box.stop(0)
+    for shown in (
+        {"client_cert_file": str(ours), "client_key_file": str(ours_key)},
+        {"client_cert_file": str(both)},
+    ):
+        assert probe(broker.port, **secured, **shown) == ""
+        box = outbox(broker.port, **secured, **shown)
+        box.emit([event(0)])
+        delivered(box, 1)
+        box.stop(1)
+
+
+def probe(port: int, **options: Any) -> str:
+    """Return what the doctor finds."""
+    settings = msgspec.convert({"port": port, **options}, MqttSettings)
+    return broker_fault(settings.place(), settings.login())
+
+
+@pytest.mark.parametrize("wrong", ["missing", "no certificate", "no key", "another's key", "encrypted key"])
+def test_a_client_certificate_that_cannot_be_used_is_refused_at_the_start(
+    outbox: OpenOutbox, tmp_path: Path, certificate: tuple[Path, Path], wrong: str
+) -> None:
+    key, pem = certificate
+    given = {"client_cert_file": str(pem), "client_key_file": str(key)}
+    if wrong == "missing":
+        given["client_cert_file"] = str(tmp_path / "none.pem")
+    elif wrong == "no certificate":
+        pem.write_text("nonsense")
+    elif wrong == "no key":
+        del given["client_key_file"]
+    elif wrong == "another's key":
+        openssl("genrsa", "-out", key, 2048)
+    else:
+        openssl("genrsa", "-aes256", "-passout", "pass:x", "-out", key, 2048)
+    with pytest.raises(CallerError, match="client_cert_file") as caught:
+        outbox(1883, tls=True, **given)
+    assert caught.value.reason is Reason.CONFIG_BAD and "\n" not in str(caught.value)
+    if wrong == "encrypted key":
+        assert "passphrase" in str(caught.value)
 
 
 def test_an_authority_that_is_none_is_refused_at_the_start(outbox: OpenOutbox, tmp_path: Path) -> None:

@@ -38,6 +38,28 @@ def test_a_confined_process_has_little_memory_no_core_no_large_file_and_no_socke
     assert done.stdout == "confined\n"
 
 
+BOUNDED = """
+import resource
+from galago_edge.children.confinement import memory_bounded
+before = resource.getrlimit(resource.RLIMIT_AS)
+with memory_bounded(64_000_000):
+    with memory_bounded(1 << 40):  # a wider one inside changes nothing
+        try:
+            bytearray(80_000_000)
+            print("memory")
+        except MemoryError:
+            pass
+assert resource.getrlimit(resource.RLIMIT_AS) == before
+bytearray(80_000_000)
+print("bounded")
+"""
+
+
+def test_a_bound_of_memory_for_a_while_is_taken_back() -> None:
+    done = subprocess.run([sys.executable, "-c", BOUNDED], capture_output=True, text=True, check=True)
+    assert done.stdout == "bounded\n"
+
+
 def test_a_confined_process_ends_when_its_time_is_up() -> None:
     code = (
         "from galago_edge.children.confinement import Confinement, confine\n"

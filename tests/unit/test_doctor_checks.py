@@ -42,6 +42,7 @@ from galago_edge.doctor.check_list import in_order, own_checks
 from galago_edge.doctor.software_checks import known_extras
 from galago_edge.host.machine import this_arch
 from galago_edge.intake.receiver import receive
+from galago_edge.intake.unit_file import unit_text
 from galago_edge.store import Store, install_bundle
 from galago_edge.store.trust_folder import revoke_key
 from real_parts import small_disk
@@ -564,7 +565,7 @@ def users(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def test_the_unit_is_compared_with_ours(board: Path, users: set[str]) -> None:
     case = Case(board, system=board)
     missing = looked(case, machine_checks.check_unit)["unit"]
-    assert missing.level == "warn" and "systemctl enable --now galago" in missing.fix
+    assert missing.level == "warn" and "galago provision" in missing.fix and "enable --now" in missing.fix
     path = unit(board)
     found = looked(case, machine_checks.check_unit)
     assert levels(found) == {"unit": "ok", "user": "ok"}
@@ -572,8 +573,33 @@ def test_the_unit_is_compared_with_ours(board: Path, users: set[str]) -> None:
     drop_in.mkdir()
     (drop_in / "memory.conf").write_text("[Service]\nMemoryMax=2G\n")
     assert "changed by memory.conf" in looked(case, machine_checks.check_unit)["unit"].met
-    path.write_text(path.read_text() + "\n# mine\n")
-    assert looked(case, machine_checks.check_unit)["unit"].level == "warn"
+    path.write_text(path.read_text().replace("Nice=-5", "Nice=5"))
+    changed = looked(case, machine_checks.check_unit)["unit"]
+    assert changed.level == "warn" and "'Nice=5', 'Nice=-5' is expected" in changed.met
+    path.write_text(unit_text("/usr/local/bin/galago", Path("/data/galago")))
+    assert looked(case, machine_checks.check_unit)["unit"].level == "ok"  # as provision writes it for there
+
+
+@pytest.mark.parametrize("hidden", ["home/pi", "root/.pyenv", "tmp/env", "run/user/1000"])
+def test_a_unit_whose_program_or_interpreter_it_hides_fails(
+    board: Path, users: set[str], hidden: str
+) -> None:
+    path = unit(board)
+    python = board / hidden / "bin/python3"
+    python.parent.mkdir(parents=True)
+    python.touch(0o755)
+    (board / "opt/galago/bin").mkdir(parents=True)
+    (board / "opt/galago/bin/python3").symlink_to(f"/{hidden}/bin/python3")
+    (board / "usr/local/bin/galago").write_text("#!/opt/galago/bin/python3\n")
+    case = Case(board, system=board)
+    (failed,) = [finding for finding in machine_checks.check_unit(case) if finding.level == "fail"]
+    assert "UNREACHABLE" in failed.met and f"/{hidden}/bin/python3" in failed.met
+    assert "/opt/galago" in failed.fix
+    if not hidden.startswith("tmp"):
+        drop_in = path.with_name("galago.service.d") / "home.conf"
+        drop_in.parent.mkdir()
+        drop_in.write_text("[Service]\nProtectHome=no\n")
+        assert not [one for one in machine_checks.check_unit(case) if one.level == "fail"]
 
 
 def test_a_unit_that_cannot_start_fails(

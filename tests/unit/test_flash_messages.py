@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+import threading
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galago_edge.contract.errors import LinkError
-from galago_edge.contract.flash_messages import End, Offer, Ready, Refused, Start
+from galago_edge.contract.flash_messages import End, FlashProgress, Offer, Ready, Refused, Start
 from galago_edge.contract.wishes import Wishes
 from galago_edge.intake import flash_pipe
 from galago_edge.intake.flash_pipe import GREETING, Pipe
@@ -156,7 +159,7 @@ def test_silence_ends_after_a_time(wire: Wire) -> None:
 def test_a_link_that_takes_nothing_is_given_up(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flash_pipe, "WRITE_S", 0.1)
     os.set_blocking(wire.down[1], False)
-    with pytest.raises(LinkError, match="nothing could be sent"):
+    with pytest.raises(LinkError, match="could be sent for"):
         for _ in range(100):
             wire.workstation.send_data(bytes(flash_pipe.CHUNK_BYTES))
 
@@ -165,3 +168,53 @@ def test_a_newer_side_may_say_more(wire: Wire) -> None:
     body = b'{"kind":"refused","reason":"X","message":"m","hint":"h","exit":1,"since":"2.0"}'
     os.write(wire.up[1], struct.pack(">cI", b"J", len(body)) + body)
     assert wire.workstation.from_device(1.0) == Refused(reason="X", message="m", hint="h", exit=1)
+
+
+def drip(fd: int, data: bytes, pause_s: float) -> threading.Thread:
+    """Write byte by byte until the other end is closed."""
+
+    def write() -> None:
+        with contextlib.suppress(OSError):
+            for at in range(len(data)):
+                os.write(fd, data[at : at + 1])
+                time.sleep(pause_s)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("part", ["header", "body"])
+def test_a_byte_now_and_then_keeps_nobody_waiting(wire: Wire, part: str) -> None:
+    packet = struct.pack(">cI", b"J", 200) + b" " * 200
+    if part == "body":
+        os.write(wire.up[1], packet[:5])
+    thread = drip(wire.up[1], packet if part == "header" else packet[5:], 0.02)
+    with pytest.raises(LinkError, match=r"only a part of a message came for 0\.06 s"):
+        wire.workstation.from_device(0.06)
+    wire.close(wire.up[0])
+    thread.join()
+
+
+def test_a_reader_of_one_byte_now_and_then_is_given_up(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash_pipe, "WRITE_S", 0.1)
+    monkeypatch.setattr(flash_pipe, "SLOWEST_BYTES_S", 1_000_000)
+    os.set_blocking(wire.down[1], False)
+
+    def sip() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(wire.down[0], 4_096):
+                time.sleep(0.02)
+
+    threading.Thread(target=sip, daemon=True).start()
+    with pytest.raises(LinkError, match="only a part of a message could be sent"):
+        for _ in range(100):
+            wire.workstation.send_data(bytes(1_000_000))
+
+
+def test_a_long_message_over_a_slow_link_has_its_time(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash_pipe, "SLOWEST_BYTES_S", 10)
+    body = b'{"kind":"progress","received":7}'
+    thread = drip(wire.up[1], struct.pack(">cI", b"J", len(body)) + body, 0.005)
+    assert wire.workstation.from_device(0.1) == FlashProgress(received=7)
+    thread.join()

@@ -76,7 +76,8 @@ SAID: dict[str, tuple[str, int, str, str]] = {
         "a password is required",
         "let sudo ask for none",
     ),
-    "no sudo": ("sh: line 1: sudo: command not found", 127, "sudo: command not found", "install sudo"),
+    "no sudo": ("sh: line 1: sudo: command not found", 127, "sudo: command not found", "apt install sudo"),
+    "not executable": ("sh: line 1: galago: Permission denied", 126, "may not run galago", "/opt/galago"),
     "no galago": (
         "sh: line 1: galago: command not found",
         127,

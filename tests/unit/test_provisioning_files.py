@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from galago_edge.contract.errors import CallerError, DeviceError, GalagoError
 from galago_edge.host.machine import this_arch
 from galago_edge.intake.provisioning import provision, this_program
 from galago_edge.intake.system_user import ensure_user, user_of
+from galago_edge.intake.unit_file import unit_text, why_unreachable
 from galago_edge.store import Store
 from real_parts import missing_part
 from test_kit import OTHER_KEY, TEST_KEY
@@ -149,3 +151,103 @@ def test_what_the_service_still_lacks_is_said_until_it_is_there(tmp_path: Path) 
     (disk / "etc/galago").mkdir()
     (disk / "etc/galago/galago.toml").touch()
     assert not any("is missing" in line for line in provision(disk / "data", PI, [], system=disk))
+
+
+def environment(disk: Path, at: str, python: str) -> None:
+    """A virtual environment at ``at`` whose Python is a link to ``python``, and a link to its command."""
+    folder = disk / at
+    (folder / "bin").mkdir(parents=True)
+    real = disk / python.lstrip("/")
+    real.parent.mkdir(parents=True, exist_ok=True)
+    real.touch(0o755)
+    (folder / "bin/python3").symlink_to("python3.11")
+    (folder / "bin/python3.11").symlink_to(python)
+    (folder / "pyvenv.cfg").write_text(f"home = {Path(python).parent}\nversion = 3.11.2\n")
+    (folder / "bin/galago").write_text(f"#!/{at}/bin/python3\n")
+    (folder / "bin/galago").chmod(0o755)
+    (disk / "usr/local/bin/galago").symlink_to(f"/{at}/bin/galago")
+
+
+OUT_OF_REACH = {
+    "a program of a user": ("home/pi/env", "/usr/bin/python3.11", "/home"),
+    "a program below /root": ("root/env", "/usr/bin/python3.11", "/root"),
+    "a program below /tmp": ("tmp/env", "/usr/bin/python3.11", "/tmp"),
+    "an interpreter of pyenv": ("opt/galago", "/root/.pyenv/versions/3.11.7/bin/python3.11", "/root"),
+    "an interpreter of a user": ("opt/galago", "/home/pi/.local/python/bin/python3.11", "/home"),
+    "an interpreter of a session": ("opt/galago", "/run/user/1000/python/bin/python3.11", "/run/user"),
+}
+
+
+@pytest.mark.parametrize(("at", "python", "hidden"), OUT_OF_REACH.values(), ids=OUT_OF_REACH)
+def test_a_program_that_the_unit_cannot_reach_is_refused_before_anything_is_written(
+    tmp_path: Path, at: str, python: str, hidden: str
+) -> None:
+    disk = system(tmp_path / "disk")
+    environment(disk, at, python)
+    with pytest.raises(DeviceError) as refused:
+        provision(disk / "var/lib/galago", PI, [KEY], system=disk, at=Path("/var/lib/galago"))
+    assert refused.value.reason == "UNREACHABLE" and f"below {hidden}" in str(refused.value)
+    assert "/opt/galago" in refused.value.hint and not (disk / "var/lib/galago").exists()
+    provision(disk / "data", PI, [KEY], system=disk, unit=False)
+
+
+def test_an_environment_that_everybody_may_use_is_taken(tmp_path: Path) -> None:
+    disk = system(tmp_path / "disk")
+    environment(disk, "opt/galago", "/usr/bin/python3.11")
+    assert any("unit file" in line for line in provision(disk / "data", PI, [KEY], system=disk))
+
+
+@pytest.mark.parametrize("closed", ["opt/galago", "usr/bin/python3.11"])
+def test_an_environment_that_the_user_of_the_service_may_not_enter_is_refused(
+    tmp_path: Path, closed: str
+) -> None:
+    disk = system(tmp_path / "disk")
+    environment(disk, "opt/galago", "/usr/bin/python3.11")
+    (disk / closed).chmod(0o700)
+    with pytest.raises(DeviceError, match=f"may not use /{closed}"):
+        provision(disk / "data", PI, [KEY], system=disk)
+
+
+SHEBANGS = {
+    "env": "#!/usr/bin/env python3\n",
+    "of pip, long": "#!/bin/sh\n'''exec' \"/home/pi/a b/python3\" \"$0\" \"$@\"\n' '''\n",
+    "with a blank": "#! /home/pi/python3 -I\n",
+}
+
+
+@pytest.mark.parametrize("shebang", SHEBANGS.values(), ids=SHEBANGS)
+def test_however_a_script_names_its_interpreter_it_is_found(tmp_path: Path, shebang: str) -> None:
+    disk = system(tmp_path / "disk")
+    for name in ("home/pi/a b/python3", "home/pi/python3", "bin/sh", "usr/bin/env"):
+        (disk / name).parent.mkdir(parents=True, exist_ok=True)
+        (disk / name).touch(0o755)
+    (disk / "usr/bin/python3").symlink_to("/home/pi/python3")
+    (disk / "usr/local/bin/galago").write_text(shebang)
+    (disk / "usr/local/bin/galago").chmod(0o755)
+    with pytest.raises(DeviceError) as refused:
+        provision(disk / "data", PI, [KEY], system=disk)
+    assert refused.value.reason == "UNREACHABLE" and "below /home" in str(refused.value)
+
+
+def test_links_in_a_circle_are_no_program(tmp_path: Path) -> None:
+    disk = system(tmp_path / "disk")
+    (disk / "opt").mkdir()
+    (disk / "opt/galago").symlink_to("/opt/galago")
+    text = unit_text("/opt/galago", Path("/var/lib/galago"))
+    assert "cannot be used" in why_unreachable("/opt/galago", text, disk)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+def test_the_unit_is_confined_and_understood(tmp_path: Path) -> None:
+    """What stays open, and why: docs/confinement.md."""
+    disk = system(tmp_path / "disk")
+    environment(disk, "opt/galago", "/usr/bin/python3.11")
+    provision(disk / "var/lib/galago", PI, [], system=disk, at=Path("/var/lib/galago"))
+    unit = disk / "etc/systemd/system/galago.service"
+    verify = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    said = subprocess.run(verify, capture_output=True, text=True, check=False).stderr
+    wrong = [line for line in said.splitlines() if "galago.service" in line and "not executable" not in line]
+    assert wrong == []
+    security = ["systemd-analyze", "security", "--offline=true", "--threshold=30", "--no-pager", str(unit)]
+    done = subprocess.run(security, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

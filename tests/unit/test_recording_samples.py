@@ -131,6 +131,23 @@ SURE = q16(0.02, 0.9, 0.08)
 OTHER = q16(0.02, 0.08, 0.9)
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_samples_are_for_user_and_group_whatever_the_umask(
+    tmp_path: Path, bench: Callable[..., Bench], umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        one = bench(tmp_path / "var" / "samples")
+        one.see(UNSURE)
+        one.settled()
+    finally:
+        os.umask(before)
+    paths = [tmp_path / "var", *(tmp_path / "var").rglob("*")]
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o640}
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o750}
+    assert len(one.kept()) == 1
+
+
 def test_a_window_whose_best_two_scores_are_close_is_kept_with_all_that_was_decided(
     bench: Callable[..., Bench],
 ) -> None:

@@ -185,6 +185,28 @@ def test_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     assert settings.samples is not None and settings.samples.dir == "/data/samples"
 
 
+def test_files_of_certificates_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "galago.toml"
+    table = 'host = "mqtts://broker"\nca_file = "ca.pem"\nclient_cert_file = "own/us.pem"\n'
+    path.write_text(f'[[stream]]\nname = "a"\nsource = "x"\n[mqtt]\n{table}client_key_file = "/etc/us.key"\n')
+    mqtt = read_config(path, {}).sinks["mqtt"]
+    assert mqtt.ca_file == str(tmp_path / "ca.pem")
+    assert mqtt.client_cert_file == str(tmp_path / "own/us.pem")
+    assert mqtt.client_key_file == "/etc/us.key"
+
+
+@pytest.mark.parametrize(
+    "line", ['host = "http://b"', 'host = "b/way"', 'host = "u:hunter2@b"', 'host = "b:x"', 'host = " "']
+)
+def test_a_broker_that_can_be_nowhere_is_one_line_at_the_start(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "galago.toml"
+    path.write_text(f'[[stream]]\nname = "a"\nsource = "x"\n[mqtt]\n{line}\n')
+    with pytest.raises(CallerError, match=r"\$\.mqtt") as caught:
+        read_config(path, {})
+    assert caught.value.reason is Reason.CONFIG_BAD
+    assert "hunter2" not in caught.value.line and "\n" not in caught.value.line
+
+
 def test_streams_share_a_named_source_and_others_get_the_usual_settings(tmp_path: Path) -> None:
     path = tmp_path / "galago.toml"
     path.write_text(WHOLE.replace("${CAM_USER}", "u").replace("${CAM_PASSWORD}", "p"))

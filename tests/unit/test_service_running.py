@@ -14,15 +14,18 @@ from typing import Any
 import pytest
 
 from galago_edge.contract.errors import BundleError, BusyError, DeviceError, GalagoError, LinkError, Reason
-from galago_edge.contract.records import Record, StateRecord, decode_record
+from galago_edge.contract.records import EventRecord, Record, StateRecord, decode_record, encode_record
 from galago_edge.contract.settings import LimitsSettings, Settings, SourceSettings, StreamSettings
 from galago_edge.contract.streams import Item, Notice
 from galago_edge.pipeline import StreamTally
 from galago_edge.service.build import Build
 from galago_edge.service.service import Service
 from galago_edge.service.slots import RecordingSlots
+from galago_edge.service.status_report import RecentEvents
 from galago_edge.sinks import JsonlSink
+from galago_edge.sinks.kinds.log_sink import LogSettings
 from galago_edge.store.running_service import ask_status
+from real_parts import wait_for
 
 
 class FakeSource:
@@ -220,6 +223,46 @@ def test_stop_lets_every_stream_finish_what_it_has(tmp_path: Path) -> None:
     assert sink.states == {name: ["started", "here", "drained", "ended"] for name in "ab"}
 
 
+def event(number: int) -> EventRecord:
+    return EventRecord(
+        stream="a", seq=number, label="smoke", score=0.9, start_index=0, end_index=1, start_ns=0, end_ns=1,
+        bundle="b", backend="cpu", wall_ns=number, clock_synced=True,
+    )  # fmt: skip
+
+
+def test_the_last_events_are_there_after_a_restart(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.with_name("log.jsonl.1").write_bytes(b"".join(encode_record(event(number)) for number in range(30)))
+    log.write_bytes(b"torn\n" + b"".join(encode_record(event(number)) for number in range(30, 35)))
+    settings = Settings(
+        stream=(StreamSettings(name="a", source="x"),),
+        limits=LimitsSettings(memory_mb=0),
+        sinks={"log": LogSettings(path=str(log))},
+    )
+    prepared: Any = [FakePrepared("a", FakeSource())]
+    running = Service(settings, tmp_path, prepared)
+    thread = threading.Thread(target=lambda: running.run(nobody))
+    thread.start()
+    try:
+        wait_for(lambda: len(running.status().last_events) == 20, "the events of the life before")
+        assert [each["seq"] for each in running.status().last_events] == list(range(34, 14, -1))
+    finally:
+        running.stop()
+        thread.join()
+
+
+def test_events_of_earlier_lives_stand_behind_those_of_this_one_and_each_is_there_once() -> None:
+    recent = RecentEvents()
+    recent.take(event(7))
+    recent.before([event(number) for number in (7, 6, 5)])
+    recent.take(event(8))
+    assert [each["seq"] for each in recent.newest()] == [8, 7, 6, 5]
+    for number in range(100, 118):
+        recent.take(event(number))
+    recent.before([event(4)])
+    assert [each["seq"] for each in recent.newest()] == [*range(117, 99, -1), 8, 7], "no more than it shows"
+
+
 def test_stop_while_a_source_is_being_opened_still_counts(tmp_path: Path) -> None:
     quick = FakeSource()
 
@@ -355,7 +398,9 @@ sys.path[:0] = sys.argv[2:]
 from pathlib import Path
 import test_service_running as t
 from galago_edge.contract.settings import LimitsSettings
+from galago_edge.service.status_report import RecentEvents
 from galago_edge.sinks import JsonlSink
+from galago_edge.sinks.kinds.log_sink import LogSettings
 
 class Hanging(t.FakeStream):
     def push(self, item):

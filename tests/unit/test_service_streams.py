@@ -12,7 +12,7 @@ import pytest
 from galago_edge.contract.errors import BundleError, DeviceError, GalagoError, LinkError, Reason
 from galago_edge.contract.records import Record, StateRecord
 from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
-from galago_edge.contract.streams import Item
+from galago_edge.contract.streams import Item, Notice
 from galago_edge.service.build import Build
 from galago_edge.service.outlet import Outlet
 from galago_edge.service.running_stream import RunningStream
@@ -110,6 +110,65 @@ def test_a_stream_that_has_a_bundle_now_begins_once_and_its_end_is_told() -> Non
     assert house.outbox.described == [("hall", "microphone", ["low"])]
     house.streams.close()
     assert first.closed.is_set()
+
+
+class Changing:
+    """Decides with one bundle, and from its first item on with another."""
+
+    name = "hall"
+
+    def __init__(self) -> None:
+        self.build = self.of("a", "low")
+        self.coverage = SimpleNamespace(end_ns=0)
+
+    @staticmethod
+    def of(bundle_id: str, label: str) -> Any:
+        labels = (SimpleNamespace(name=label, background=False),)
+        return SimpleNamespace(
+            bundle_id=bundle_id, manifest=SimpleNamespace(modality="microphone", labels=labels)
+        )
+
+    def start(self, source: object) -> list[Record]:
+        return [StateRecord(stream="hall", subject="stream", state="started", index=0, ns=0)]
+
+    def push(self, item: object) -> list[Record]:
+        self.build = self.of("b", "high")
+        return [StateRecord(stream="hall", subject="bundle", state="reloaded", index=0, ns=0)]
+
+    def too_short(self) -> None:
+        return None
+
+    def finish(self, source: object, failure: GalagoError | None = None) -> list[Record]:
+        return [StateRecord(stream="hall", subject="stream", state="ended", index=0, ns=0)]
+
+
+def test_sinks_learn_of_a_bundles_labels_when_it_takes_over_and_before_its_first_record() -> None:
+    """One that is offered may never take over; until then the labels of the old one hold."""
+    told: list[str] = []
+    sinks: Any = SimpleNamespace(
+        emit=lambda records: told.extend(record.state for record in records),
+        describe=lambda stream, modality, labels: told.append(labels[0]),
+    )
+    prepared: Any = SimpleNamespace(source_name="hall.wav", open_source=lambda: source)
+    source: Any = OneNotice()
+    live: Any = Changing()
+    ended = threading.Event()
+    running = RunningStream(prepared, live)
+    running.start(Outlet(sinks, lambda failure: None), lambda running, failure: ended.set())
+    assert ended.wait(60)
+    assert told == ["low", "started", "high", "reloaded", "ended"]
+
+
+class OneNotice:
+    """A recording that says one thing."""
+
+    modality = "microphone"
+
+    def __iter__(self) -> Generator[Item, None, None]:
+        yield Notice("here", 0, 0, {})
+
+    def stop(self) -> None:
+        """Nothing to do."""
 
 
 def test_nothing_begins_once_the_streams_were_told_to_stop() -> None:

@@ -6,11 +6,12 @@ import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from jinja2.sandbox import SandboxedEnvironment
 
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
-from galago_edge.sinks.topics import Described, Message, Topics, plain
+from galago_edge.sinks.topics import Component, Described, Message, Topics, plain
 
 STREAMS = {
     "hall": Described("microphone", ("smoke", "glass break")),
@@ -29,9 +30,19 @@ def state(subject: str, state: str, *, stream: str = "hall", **detail: Any) -> S
     return StateRecord(stream=stream, subject=subject, state=state, index=0, ns=0, detail=detail)
 
 
-def messages(record: Record, discovery: str = "homeassistant") -> dict[str, Message]:
+def changes(record: Record, discovery: str = "homeassistant") -> list[Message]:
     topics = Topics("galago", "porch", "1.2.3", discovery)
-    return {each.topic: each for each in topics.of_record(encode_record(record).rstrip(), STREAMS)}
+    return topics.changes(record, STREAMS[record.stream].labels if record.stream else ())
+
+
+def messages(record: Record) -> dict[str, Message]:
+    return {each.topic: each for each in changes(record)}
+
+
+def discovery(
+    topics: Topics, streams: dict[str, Described], gone: dict[str, Component] | None = None
+) -> Message:
+    return topics.of_discovery(topics.entities(streams), gone or {})
 
 
 def test_a_record_goes_to_the_topic_of_its_stream_and_kind_as_it_is() -> None:
@@ -41,7 +52,8 @@ def test_a_record_goes_to_the_topic_of_its_stream_and_kind_as_it_is() -> None:
         (state("governor", "step"), "galago/porch/hall/state"),
         (state("spool", "lost", stream="", lost=3), "galago/porch/state"),
     ):
-        found = messages(record)[topic]
+        found = Topics("galago", "porch", "1.2.3", "").of_record(encode_record(record).rstrip())
+        assert found.topic == topic
         assert found.payload == encode_record(record).rstrip()
         assert not found.retain, "whoever comes later must not take an old event for a new one"
 
@@ -68,13 +80,15 @@ def test_liveness_and_backend_are_shown_where_they_change() -> None:
 
 
 def test_without_discovery_there_are_only_records() -> None:
-    assert list(messages(event(), discovery="")) == ["galago/porch/hall/event"]
-    assert Topics("galago", "porch", "1", "").of_discovery(STREAMS) == []
+    assert changes(event(), discovery="") == []
+    assert Topics("galago", "porch", "1", "").entities(STREAMS) == {}
+    assert Topics("galago", "porch", "1", "").config == ""
 
 
 def config() -> tuple[str, dict[str, Any]]:
-    (message,) = Topics("site/galago/", "porch.1", "1.2.3", "homeassistant").of_discovery(STREAMS)
-    assert message.retain
+    topics = Topics("site/galago/", "porch.1", "1.2.3", "homeassistant")
+    message = discovery(topics, STREAMS)
+    assert message.retain and message.topic == topics.config
     return message.topic, json.loads(message.payload)
 
 
@@ -96,9 +110,9 @@ def test_every_entity_has_a_platform_an_id_of_its_own_and_a_topic_that_is_writte
     written = {topics.of_lost(0).topic}
     for stream in STREAMS:
         records = [event("smoke"), event("glass break"), event("person"), state("source", "healthy")]
-        for record in records:
-            line = json.dumps(json.loads(encode_record(record)) | {"stream": stream}).encode()
-            written |= {each.topic for each in topics.of_record(line, STREAMS)}
+        for record in (msgspec.structs.replace(record, stream=stream) for record in records):
+            written.add(topics.of_record(encode_record(record)).topic)
+            written |= {each.topic for each in topics.changes(record, STREAMS[stream].labels)}
     for entity in entities.values():
         assert entity["platform"] in ("event", "sensor", "binary_sensor")
         assert entity["state_topic"] in written
@@ -119,12 +133,7 @@ def test_the_event_entity_lists_the_labels_and_reads_them_from_the_record() -> N
 
 def test_a_label_that_a_new_bundle_does_not_have_is_taken_away() -> None:
     topics = Topics("galago", "porch", "1.2.3", "homeassistant")
-    topics.of_discovery(STREAMS)
-    for label in ("fire", "fire"):
-        (message,) = topics.of_discovery(STREAMS | {"hall": Described("microphone", ("smoke", label))})
-    entities = json.loads(message.payload)["components"]
-    assert "hall-label-fire" in entities and plain("glass break") not in "".join(entities), "told once"
-    (message,) = topics.of_discovery(STREAMS)
+    message = discovery(topics, STREAMS, {"hall-label-fire": Component("binary_sensor", "hall")})
     assert json.loads(message.payload)["components"]["hall-label-fire"] == {"platform": "binary_sensor"}
 
 
@@ -154,30 +163,39 @@ BASE = "galago/porch/hall"
             state("stream", "started", backend="cpu"),
             [("label/smoke", b"OFF"), ("label/glass-break-a006bd7a", b"OFF"), ("backend", b"cpu")],
         ),
+        (state("label:fire", "off"), []),
+        (msgspec.structs.replace(event(), label="fire"), [("backend", b"edgetpu")]),
         (state("stream", "ended"), [("label/smoke", b"OFF"), ("label/glass-break-a006bd7a", b"OFF")]),
         (state("gate", "open", backend="cpu"), []),
         (GapRecord(stream="hall", from_ns=0, to_ns=1, cause="drop"), []),
     ],
     ids=lambda value: "-".join(value.subject.split(":")) if isinstance(value, StateRecord) else None,
 )
-def test_beside_the_record_the_entities_that_it_changes_are_told_and_kept(
+def test_of_a_record_the_entities_that_it_changes_are_told_and_kept(
     record: Record, others: list[tuple[str, bytes]]
 ) -> None:
-    found = Topics("galago", "porch", "1", "homeassistant").of_record(encode_record(record).rstrip(), STREAMS)
-    assert found[1:] == [Message(f"{BASE}/{topic}", payload, retain=True) for topic, payload in others]
-    assert not found[0].retain
+    assert changes(record) == [Message(f"{BASE}/{topic}", payload, retain=True) for topic, payload in others]
 
 
-def test_of_a_stream_that_nobody_described_only_the_backend_of_an_event_is_known() -> None:
+def test_of_a_stream_that_nobody_described_the_backend_is_known_and_no_label() -> None:
+    """One that the running bundle does not have would stay on for ever."""
     topics = Topics("galago", "porch", "1", "homeassistant")
-    started = topics.of_record(encode_record(state("stream", "started", backend="cpu")).rstrip(), {})
-    assert [message.topic for message in started] == [f"{BASE}/state"]
-    assert len(topics.of_record(encode_record(event()).rstrip(), {})) == 3
+    assert topics.changes(event(), ()) == [Message(f"{BASE}/backend", b"edgetpu", retain=True)]
 
 
 def test_a_record_of_the_device_changes_no_entity() -> None:
-    found = list(messages(state("backend", "fallback", stream="", backend="cpu")))
-    assert found == ["galago/porch/state"]
+    assert changes(state("backend", "fallback", stream="", backend="cpu")) == []
+
+
+def test_topics_are_told_apart_by_their_stream_and_what_they_say() -> None:
+    topics = Topics("a/b", "porch", "1", "homeassistant")
+    label, source = topics.of_label("hall", "source"), f"{topics.of_stream('hall')}/source"
+    assert topics.is_label(label) and not topics.is_source(label)
+    assert topics.is_source(source) and not topics.is_label(source)
+    for topic in (label, source):
+        assert topics.is_of(topic, {"hall"}) and not topics.is_of(topic, {"hal", "label", "porch"})
+    assert not topics.is_of("a/b/barn/hall/source", {"hall"}) and not topics.is_of("a/b/porch/lost", {"lost"})
+    assert not topics.is_of(topics.config, {"device", "homeassistant"})
 
 
 def test_what_was_lost_is_a_figure_that_is_kept() -> None:

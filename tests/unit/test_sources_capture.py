@@ -284,6 +284,20 @@ def test_a_fault_of_our_own_in_the_child_is_one_line_too(camera: Camera) -> None
     assert caught.value.reason is Reason.SOURCE_LOST and "\n" not in str(caught.value)
 
 
+def test_a_capture_may_not_take_the_devices_memory_and_says_so(camera: Camera) -> None:
+    capture = camera.open(grab="bytearray(2 << 30)")
+    [line] = [
+        line
+        for line in Path(f"/proc/{capture.pid}/limits").read_text().splitlines()
+        if line.startswith("Max address space")
+    ]
+    assert 1 << 30 <= int(line.split()[3]) <= (1 << 30) + (256 << 20)
+    camera.give()
+    with pytest.raises(LinkError, match="needs more than 1024 MB of memory") as caught:
+        capture.read(FOREVER_S)
+    assert caught.value.reason is Reason.SOURCE_MISMATCH
+
+
 def test_what_the_device_gave_last_is_read_before_its_end(camera: Camera) -> None:
     capture = camera.open()
     assert capture.read(0) is None  # asks

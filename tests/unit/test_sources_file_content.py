@@ -153,7 +153,7 @@ def test_a_single_picture_is_no_source_whatever_its_name(tmp_path: Path) -> None
 def test_a_named_pipe_is_not_read_to_find_out_what_it_is(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.dat")
     assert content_of(tmp_path / "pipe.dat") is None
-    with pytest.raises(CallerError, match="is no kind of source"):
+    with pytest.raises(InputError, match="is neither a file nor a folder"):
         parse_source(str(tmp_path / "pipe.dat"))
 
 
@@ -165,6 +165,57 @@ def test_no_bytes_make_it_stumble(data: bytes) -> None:
         assert content_of(Path(f"/proc/self/fd/{fd}")) in (None, "sound", "container", "picture")
     finally:
         os.close(fd)
+
+
+WITHOUT_NAMES: dict[str, tuple[str, ...]] = {
+    "avi": ("-c:v", "mjpeg"),
+    "matroska": H264,
+    "webm": ("-c:v", "libvpx"),
+    "mov": H264,
+    "3gp": ("-c:v", "h263", "-s", "176x144"),
+    "mpegts": H264,
+    "mpeg": ("-c:v", "mpeg1video", "-r", "25"),
+    "mpeg1video": ("-r", "25"),
+    "mpeg2video": ("-r", "25"),
+    "flv": ("-c:v", "flv"),
+    "asf": ("-c:v", "wmv2"),
+    "gif": (),
+    "ogg": ("-c:v", "libtheora"),
+    "ivf": ("-c:v", "libvpx"),
+    "nut": ("-c:v", "mpeg4"),
+    "mxf": ("-c:v", "mpeg2video", "-r", "25"),
+    "dv": ("-s", "720x576", "-r", "25", "-pix_fmt", "yuv420p"),
+    "rm": ("-c:v", "rv10", "-s", "176x144"),
+    "wtv": ("-c:v", "mpeg2video", "-r", "25"),
+    "yuv4mpegpipe": ("-pix_fmt", "yuv420p"),
+    "mpjpeg": ("-c:v", "mjpeg"),
+    "h264": H264,
+    "hevc": ("-c:v", "libx265", "-x265-params", "log-level=none"),
+    "obu": ("-c:v", "libaom-av1", "-cpu-used", "8"),
+    "m4v": ("-c:v", "mpeg4"),
+    "h263": ("-c:v", "h263", "-s", "176x144"),
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT_NAMES)
+def test_every_kind_of_video_is_known_without_its_name(kind: str, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "recording", *WITHOUT_NAMES[kind], "-f", kind, source=SHORT)
+    address = parse_source(f"{path}?fps=10")
+    assert (address.kind, address.target) == ("video", str(path))
+    wanted = ImagePreprocess(width=8, height=8)
+    frames = [item for item in open_source(f"{path}?fps=10", wanted) if isinstance(item, Frame)]
+    assert len(frames) in (10, 25, 50)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "night.wav", "samples.raw", "thing"])
+def test_pipes_devices_and_sockets_are_one_error_and_nothing_waits(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="is neither a file nor a folder") as caught:
+        parse_source(f"{tmp_path / name}?fps=10")
+    assert caught.value.reason is Reason.SOURCE_MISMATCH
+    (tmp_path / f"zero_{name}").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="is neither a file nor a folder"):
+        parse_source(str(tmp_path / f"zero_{name}"))
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.raw", "a.flac", "a.mp4", "a.avi"])

@@ -13,7 +13,7 @@ from galago_edge.contract.errors import DeviceError, InputError, Reason
 from galago_edge.contract.streams import Frame
 from galago_edge.sources import VideoFile
 from real_parts.media import ffmpeg, ffmpeg_output
-from test_kit.videos import H264, make_video
+from test_kit.videos import H264, make_video, walk
 
 COUNT = 12
 
@@ -128,12 +128,22 @@ def test_a_stated_rotation_is_applied_as_ffmpeg_does(stated: int, tmp_path: Path
     ffmpeg("-i", plain, "-c", "copy", "-metadata:s:v", f"rotate={stated}", turned)
     width, height = (64, 48) if stated == 180 else (48, 64)
     planes = ffmpeg_output("-i", turned, "-f", "rawvideo", "-pix_fmt", "yuv420p")
+    assert walk(turned).notice("rotation") == {"degrees": -stated % 360, "applied": True}
+    assert walk(plain).notices == []
     for frame, whole in zip(
         frames_of(VideoFile(turned)),
         np.frombuffer(planes, np.uint8).reshape(10, height * 3 // 2, width),
         strict=True,
     ):
         np.testing.assert_array_equal(frame.pixels, cv2.cvtColor(whole, cv2.COLOR_YUV2BGR_I420))
+
+
+def test_a_stated_rotation_of_jpegs_is_told_and_not_applied(tmp_path: Path) -> None:
+    plain = make_video(tmp_path / "a.mov", "-c:v", "mjpeg", source="testsrc2=size=64x48:rate=10:duration=1")
+    ffmpeg("-i", plain, "-c", "copy", "-metadata:s:v", "rotate=90", tmp_path / "turned.mov")
+    walked = walk(tmp_path / "turned.mov")
+    assert walked.notice("rotation") == {"degrees": 270, "applied": False}
+    assert walked.hashes == walk(plain).hashes
 
 
 def test_av1_and_gif_decode_too(tmp_path: Path) -> None:

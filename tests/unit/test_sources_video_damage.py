@@ -14,7 +14,18 @@ from galago_edge.sources.media.picture_decoder import Damage, Picture, PictureDe
 from galago_edge.sources.media.recording_container import RecordingContainer
 from galago_edge.sources.recording_part import RecordingPart
 from real_parts.media import ffmpeg_output
-from test_kit.videos import H264, HEVC, MJPEG, MOVING, REORDERED, Walked, damage, make_video, walk
+from test_kit.videos import (
+    H264,
+    HEVC,
+    MJPEG,
+    MOVING,
+    REORDERED,
+    Walked,
+    damage,
+    make_video,
+    walk,
+    without_packet,
+)
 
 
 def packets_of(path: Path) -> list[tuple[int, int]]:
@@ -234,6 +245,21 @@ def test_a_decoder_says_damage_for_a_packet_that_its_container_calls_corrupt(tmp
     ]
 
 
+@pytest.mark.parametrize("number", [38, 39, 40, 41, 47], ids="picture {}".format)
+def test_a_lost_packet_of_a_transport_stream_damages_the_picture_that_it_was_part_of(
+    number: int, tmp_path: Path
+) -> None:
+    """MPEG-2 hides it, and FFmpeg marks the picture before: of a key frame, one that nothing leans on."""
+    codec = ("-c:v", "mpeg2video", "-g", "8", "-bf", "0", "-b:v", "2M")
+    path = make_video(tmp_path / "a.ts", *codec, source=MOVING.replace("rate=10", "rate=25"))
+    got = walk(without_packet(path, number, 2))
+    whole, walked = pixels_of(walk(path)), pixels_of(got)
+    end = (number // 8 + 1) * 8
+    assert sorted({*range(300)} - {*got.indexes}) == list(range(number, end))
+    assert walked.items() <= whole.items()
+    assert got.notice("unreadable") == {"frames": end - number}
+
+
 @pytest.mark.parametrize(
     "codec",
     [
@@ -261,6 +287,45 @@ def test_what_fills_a_jpeg_up_is_no_damage_and_data_that_is_left_over_is(
     got = walk(file, rate=Fraction(10))
     assert len(got.indexes) == (3 if whole else 2)
     assert (got.failure is None) is whole
+
+
+def test_a_jpeg_without_its_end_marker_is_whole_and_one_that_is_cut_off_is_not(tmp_path: Path) -> None:
+    jpeg, file = still_jpeg(), tmp_path / "a.mjpeg"
+    file.write_bytes(jpeg + jpeg[:-2] + jpeg)
+    got = walk(file, rate=Fraction(10))
+    assert (len(set(got.hashes)), got.indexes, got.failure) == (1, [0, 1, 2], None)
+    file.write_bytes(jpeg + jpeg[: -len(jpeg) // 8] + jpeg)
+    got = walk(file, rate=Fraction(10))
+    assert got.indexes == [0, 2] and got.failure is not None
+
+
+def test_a_page_of_an_ogg_that_is_damaged_is_damage_up_to_the_next_key_frame(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.ogv", "-c:v", "libtheora", "-g", 12, "-b:v", "2M")
+    data = bytearray(path.read_bytes())
+    whole = pixels_of(walk(path))
+    assert len(whole) == 120
+    at = len(data) // 2
+    data[at : at + 50] = bytes(50)
+    path.write_bytes(data)
+    got = walk(path)
+    assert pixels_of(got).items() <= whole.items()
+    assert 80 <= len(got.indexes) < 120
+    assert isinstance(got.failure, InputError) and "cannot be relied on" in str(got.failure)
+    path.write_bytes(data[: at - 10])
+    assert "truncated" in {notice.state for notice in walk(path).notices}
+
+
+@pytest.mark.parametrize("name", ["a.3gp", "a.mkv", "a.avi"])
+def test_a_container_that_calls_every_picture_a_key_frame_ends_no_damage(name: str, tmp_path: Path) -> None:
+    path = make_video(tmp_path / name, "-c:v", "h263", "-s", "176x144", "-g", "12", "-r", "10")
+    whole = pixels_of(walk(path))
+    at, size = packets_of(path)[26]
+    data = bytearray(path.read_bytes())
+    data[at + size // 2 : at + size // 2 + 20] = bytes(20)
+    path.write_bytes(data)
+    got = walk(path)
+    assert pixels_of(got).items() <= whole.items()
+    assert sorted({*range(120)} - {*got.indexes}) == list(range(26, 36))
 
 
 def test_a_part_of_a_damaged_video_fails_by_the_damage_in_it_alone(tmp_path: Path) -> None:

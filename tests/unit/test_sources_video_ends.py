@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,30 @@ def test_a_recording_that_is_cut_is_decided_to_its_end_and_then_said_to_be(
     assert walked.failure.reason is Reason.VIDEO_TRUNCATED
     assert walked.failure.exit_code == 1
     assert f"it holds {count} frames, {start:.3f} s" in str(walked.failure)  # as the record says
+
+
+@pytest.mark.parametrize("name", ["a.flv", "a.gif", "a.avi", "a.mkv", "a.mp4", "a.mpg", "a.ts"])
+@pytest.mark.parametrize("padding", [bytes(5_000), b"\xff" * 5_000], ids=["zeros", "ones"])
+def test_what_fills_a_file_up_behind_its_end_is_no_damage(name: str, padding: bytes, tmp_path: Path) -> None:
+    codec = {"gif": (), "mpg": ("-r", "25")}.get(name[2:], H264)
+    path = make_video(tmp_path / name, *codec)
+    whole = walk(path)
+    path.write_bytes(path.read_bytes() + padding[: 188 * 26])
+    walked = walk(path)
+    assert (walked.hashes, walked.times_ns) == (whole.hashes, whole.times_ns)
+    assert (walked.gaps, walked.failure) == ([], None)
+
+
+def test_an_flv_whose_recorder_was_killed_is_read_to_its_end_and_says_so(tmp_path: Path) -> None:
+    """GStreamer states a day until it knows better."""
+    path = make_video(tmp_path / "a.flv", *H264)
+    data = path.read_bytes()
+    at = data.index(b"duration") + len("duration") + 1
+    path.write_bytes(data[:at] + struct.pack(">d", 86_400.0) + data[at + 8 :])
+    walked = walk(path)
+    assert len(walked.hashes) == 120
+    assert walked.notice("unfinished") == {"frames": 120}
+    assert (walked.gaps, walked.failure) == ([], None)
 
 
 @pytest.mark.parametrize(

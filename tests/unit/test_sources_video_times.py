@@ -13,12 +13,20 @@ from galago_edge.sources import VideoFile
 from galago_edge.sources.image_folder import frame_ns
 from galago_edge.sources.media.presentation_times import JUMP_INTERVALS, PictureTimes, usual_interval
 from real_parts.media import ffmpeg
-from test_kit.videos import H264, HEVC, MJPEG, REORDERED, VARIABLE, make_video, walk
+from test_kit.videos import H264, HEVC, MJPEG, MOVING, REORDERED, VARIABLE, Walked, make_video, walk
 
 TENTH_NS = 100_000_000
 SLOWER = "select='lt(n,40)+not(mod(n,2))'"
 """After four seconds every second picture is left out."""
+OTHER = MOVING.replace("testsrc2", "testsrc")
 HOLE = "select='lt(t,4)+gte(t,9)'"
+
+
+def offset_ns(walked: Walked) -> int:
+    """What a walk said of its first stamp."""
+    detail = walked.notice("offset")
+    assert detail is not None
+    return int(detail["offset_ns"])
 
 
 def jpegs_labelled(folder: Path, label: int, rate: int) -> Path:
@@ -141,6 +149,27 @@ def test_a_bare_stream_without_a_rate_needs_one(tmp_path: Path) -> None:
     assert walk(jpegs, rate=Fraction(10)).times_ns == [index * TENTH_NS for index in range(120)]
 
 
+def test_pictures_between_boundaries_need_a_rate_and_say_nothing_else(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mpjpeg", *MJPEG, "-f", "mpjpeg")
+    with pytest.raises(InputError, match="neither time stamps nor a frame rate"):
+        VideoFile(path)
+    walked = walk(path, rate=Fraction(10))
+    assert walked.times_ns == [index * TENTH_NS for index in range(120)]
+    assert [notice.state for notice in walked.notices] == ["rate"]
+    assert (walked.gaps, walked.failure) == ([], None)
+
+
+def test_a_sound_that_begins_late_hides_no_picture(tmp_path: Path) -> None:
+    silent = make_video(tmp_path / "silent.ts", *H264)
+    both = tmp_path / "both.ts"
+    ffmpeg("-i", silent, "-f", "lavfi", "-i", "sine=duration=12", "-c:v", "copy", "-c:a", "mp2", both)
+    long = make_video(tmp_path / "long.ts", *H264, "-b:v", "20M", source=MOVING.replace("160x120", "640x480"))
+    (tmp_path / "late.ts").write_bytes(long.read_bytes() + both.read_bytes())
+    walked = walk(tmp_path / "late.ts")
+    assert walked.indexes == list(range(240))
+    assert walked.failure is None
+
+
 def test_two_recordings_behind_each_other_are_one_stream_with_a_new_beginning(tmp_path: Path) -> None:
     one = make_video(tmp_path / "one.mpg", "-c:v", "mpeg2video", "-bf", 0, "-r", 25)
     both = tmp_path / "both.mpg"
@@ -150,6 +179,44 @@ def test_two_recordings_behind_each_other_are_one_stream_with_a_new_beginning(tm
     assert walked.notice("stamps") == {"fault": "went back"}
     assert walked.gap_spans("missing") == [(12.0, 12.0)]
     assert walked.failure is None
+
+
+@pytest.mark.parametrize("codec", [REORDERED, (*HEVC[:-1], "log-level=none:bframes=3")], ids=["h264", "hevc"])
+@pytest.mark.parametrize("later_s", [0, 3, 100])
+def test_transport_streams_behind_each_other_lose_no_picture(
+    codec: tuple[str, ...], later_s: int, tmp_path: Path
+) -> None:
+    parts = [
+        make_video(tmp_path / f"{name}.ts", *codec, "-output_ts_offset", offset_s, source=source)
+        for name, offset_s, source in (
+            ("one", 0, MOVING),
+            ("two", later_s, OTHER),
+        )
+    ]
+    both = tmp_path / "both.ts"
+    both.write_bytes(b"".join(part.read_bytes() for part in parts))
+    one, two, walked = walk(parts[0]), walk(parts[1]), walk(both)
+    assert walked.hashes == one.hashes + two.hashes
+    assert walked.indexes == list(range(240))
+    later_ns = offset_ns(two) - offset_ns(one)
+    begin_ns = later_ns if later_s > 12 else 120 * TENTH_NS  # after the first, however long that is
+    assert walked.times_ns == one.times_ns + [begin_ns + at_ns for at_ns in two.times_ns]
+    assert [notice.state for notice in walked.notices] == ["offset"] + ["stamps"] * (later_s < 12)
+    assert walked.gap_spans("missing") == [(12.0, begin_ns / 1e9)]
+    assert walked.failure is None
+
+
+def test_a_short_recording_before_another_makes_no_invented_times(tmp_path: Path) -> None:
+    short, long = (
+        make_video(tmp_path / f"{length}.ts", *REORDERED, source=f"{MOVING[:-2]}{length}")
+        for length in ("0.3", "2")
+    )
+    both = tmp_path / "both.ts"
+    both.write_bytes(short.read_bytes() + long.read_bytes())
+    walked = walk(both)
+    assert walked.times_ns == [index * TENTH_NS for index in range(23)]
+    assert walked.notice("stamps") == {"fault": "went back"}
+    assert walked.summary == {"decoded_frames": 23, "promised_frames": None}
 
 
 @given(st.integers(1, 60), st.integers(1, 1001), st.lists(st.booleans(), min_size=2, max_size=200))

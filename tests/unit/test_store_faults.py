@@ -108,7 +108,7 @@ def test_a_fault_at_any_step_leaves_one_whole_active_bundle_and_one_line(
     steps = len(calls_of_an_install(tmp_path / "device", two))
     assert steps > 40
     install(with_one := trust(tmp_path / "with one"), one)
-    refused = confirmed = harmless = 0
+    refused = confirmed = harmless = looks = 0
     for fail_at in range(1, steps + 1):
         root = with_leftovers(copied(with_one, tmp_path / f"device-{fail_at}"))
         fs, log = faulty(fail_at, error, dying=dying)
@@ -128,9 +128,14 @@ def test_a_fault_at_any_step_leaves_one_whole_active_bundle_and_one_line(
                 assert now == one.id
         else:  # closing the lock means nothing, and a copy of the record that is lost has a second one
             assert outcome == "installed"
-            assert (log[fail_at - 1], fail_at) == ("close", steps) or (
-                (log[fail_at - 1], error) == ("read", errno.EIO)
-            )
+            call = log[fail_at - 1]
+            looked = call in (
+                "open",
+                "status",
+                "entries",
+            )  # what cannot be looked at is written or read again
+            assert (call, fail_at) == ("close", steps) or looked or (call, error) == ("read", errno.EIO)
+            looks += looked
             harmless += 1
             assert Store(root).active("tiny").id == two.id
         again = install(root, two, faulty(0, 0)[0]).outcome  # nothing blocks the next try
@@ -139,7 +144,8 @@ def test_a_fault_at_any_step_leaves_one_whole_active_bundle_and_one_line(
         assert Store(root).leftovers() == []
         assert {copy.health for copy in Store(root).copies()} == {"ok"}
         assert len(list((root / "bundles").iterdir())) == 2
-    assert (refused, harmless) == (steps - 1, 1) if error != errno.EIO else harmless < 12
+    assert (refused, harmless) == (steps - 1 - looks, 1 + looks) if error != errno.EIO else harmless < 18
+    assert looks <= 6
     assert 1 <= confirmed < 20
 
 
@@ -238,7 +244,7 @@ def test_no_fault_of_a_start_lets_a_load_go_uncounted(
     for fail_at in range(1, len(log) + 1):
         root = copied(tmp_path / "before", tmp_path / f"device-{fail_at}")
         store = Store(root, faulty(fail_at, errno.EIO)[0])
-        choice = begin_boot(store, store.trusted())["tiny"]
+        choice = begin_boot(store, Store(root).trusted())["tiny"]
         assert choice.bundle is not None
         if choice.bundle.id == bundles[1].id:
             now = Store(root).state().slots["tiny"].trial
@@ -251,10 +257,15 @@ def test_a_first_install_that_fails_leaves_an_empty_store(tmp_path: Path, bundle
     record = log.index("rename", into_place) + 1
     for fail_at in range(1, record + 1):
         root = with_leftovers(trust(tmp_path / f"device-{fail_at}"))
-        with pytest.raises(LinkError):
-            install(root, bundles[0], faulty(fail_at, errno.ENOSPC)[0])
-        assert Store(root).state().slots == {}
-        assert install(root, bundles[0], faulty(0, 0)[0]).outcome == "installed"
+        fs, done = faulty(fail_at, errno.ENOSPC)
+        try:
+            install(root, bundles[0], fs)
+        except LinkError:
+            assert Store(root).state().slots == {}
+        else:
+            assert done[fail_at - 1] in ("open", "status", "entries")  # nothing is there, seen or not
+        assert install(root, bundles[0], faulty(0, 0)[0]).outcome in ("installed", "already installed")
+        assert Store(root).active("tiny").id == bundles[0].id
 
 
 @pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.ENOSPC], ids=errno.errorcode.get)

@@ -257,6 +257,6 @@ class Run:
         keras = import_tensorflow().keras
         try:
             return keras.models.load_model(path, compile=False)
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).partition("\n")[0]
+        except Exception as error:  # noqa: BLE001 (zip, JSON, HDF5 and Keras raise what they like)
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise InputError(Reason.RUN_BAD, f"{path} cannot be loaded: {reason}", hint=_HINT) from None

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from galago_edge.contract.errors import CallerError, Reason, disk_error
+from galago_edge.host.held_signals import held_signals
 
 PUBLIC_SUFFIX = ".pub"
 _PUBLIC_LINE = re.compile(r"ed25519 (?P<id>[0-9a-f]{64})(?: (?P<comment>[^\x00-\x1f\x7f]{1,200}))?\n?")
@@ -54,12 +55,13 @@ def create_key_pair(path: Path, comment: str = "") -> str:
     public = public_path(path)
     if public.exists():
         raise _exists(public)
-    _write_new(path, pem, 0o600)
-    try:
-        _write_new(public, public_line(key_id(key), comment).encode(), 0o644)
-    except BaseException:  # whatever it was, half a pair would block the next try
-        path.unlink(missing_ok=True)
-        raise
+    with held_signals():  # half a pair would block the next try
+        _write_new(path, pem, 0o600)
+        try:
+            _write_new(public, public_line(key_id(key), comment).encode(), 0o644)
+        except BaseException:  # whatever it was, no half pair
+            path.unlink(missing_ok=True)
+            raise
     return key_id(key)
 
 
@@ -71,7 +73,9 @@ def check_comment(comment: str) -> None:
     """
     if not comment.isprintable() or _PUBLIC_LINE.fullmatch(public_line("0" * 64, comment)) is None:
         raise CallerError(
-            Reason.KEY_BAD, f"the comment {comment!a} is not one line of text", hint="at most 200 characters"
+            Reason.KEY_BAD,
+            f"the comment {comment!a} is not one line of text",
+            hint="at most 200 characters: galago keys new PATH --comment TEXT",
         )
 
 
@@ -94,7 +98,11 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     """
     data, mode = _read_small(path, pipe=True)
     if _PUBLIC_LINE.fullmatch(data.decode("utf-8", "replace")):
-        raise _bad(path, "is a public key, the private half is needed", hint="its name has no .pub")
+        raise _bad(
+            path,
+            "is a public key, the private half is needed",
+            hint="its name has no .pub: --key KEY, not KEY.pub",
+        )
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         # as ssh does: a signing key that others can read must be noticed, not used
         raise CallerError(
@@ -123,7 +131,11 @@ def read_public_key(path: Path) -> tuple[str, str]:
     """
     data, _ = _read_small(path)
     if data.startswith(_PRIVATE):
-        raise _bad(path, "is a private key, the public half is needed", hint=f"try {public_path(path)}")
+        raise _bad(
+            path,
+            "is a private key, the public half is needed",
+            hint=f"give {public_path(path)}, which galago keys new PATH made beside it",
+        )
     return parse_public_line(data.decode("utf-8", "replace"), str(path))
 
 
@@ -182,7 +194,7 @@ def _exists(path: Path) -> CallerError:
     return CallerError(
         Reason.EXISTS,
         f"{path} exists; keys are never overwritten",
-        hint="choose another path, or remove the old pair first",
+        hint="choose another path: galago keys new PATH; or move the old pair away first",
     )
 
 
@@ -201,3 +213,6 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     except OSError as error:
         path.unlink(missing_ok=True)
         raise disk_error(error, f"write {path}") from error
+    except BaseException:  # an interruption, too, must leave no half key
+        path.unlink(missing_ok=True)
+        raise

@@ -136,18 +136,18 @@ class Bundle:
         self._container.close()
 
 
-def open_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
+def open_bundle(path: Path, trusted: TrustedKeys | None = None, *, fd: int | None = None) -> Bundle:
     """Open a ``.galago`` file or an installed folder and check every byte of it.
 
     Order: bounds, signatures, trust (when ``trusted`` is given), and only then is the manifest parsed,
-    then every file hashed.
+    then every file hashed. ``fd``: ``path`` as its owner has opened it; it is closed with the bundle.
 
     Raises:
         BundleError: The bundle is not whole, not signed, or contradicts itself.
         CallerError: TARGET_UNKNOWN; there is no such file.
         LinkError: It cannot be read.
     """
-    container, where = _open(path)
+    container, where = _contained(_open(path) if fd is None else fd, path)
     manifest_bytes = container.small_file(MANIFEST_NAME, MANIFEST_LIMIT_BYTES, Reason.MANIFEST_BAD)
     signature_bytes = container.small_file(SIGNATURE_NAME, SIGNATURE_LIMIT_BYTES, Reason.SIG_MISSING)
     signers = verify(manifest_bytes, signature_bytes, where)
@@ -171,15 +171,18 @@ def require_trust(bundle: Bundle, trusted: TrustedKeys) -> None:
     trusted.require_channel(bundle.manifest.bundle.channel, bundle.path.name)
 
 
-def _open(path: Path) -> tuple[_Container, str]:
+def _open(path: Path) -> int:
     try:
-        fd = os.open(path, _READ_FLAGS)
+        return os.open(path, _READ_FLAGS)
     except FileNotFoundError:
         raise CallerError(
             Reason.TARGET_UNKNOWN, f"there is no bundle {path}", hint="check the path"
         ) from None
     except OSError as error:
         raise disk_error(error, f"open {path}") from error
+
+
+def _contained(fd: int, path: Path) -> tuple[_Container, str]:
     where = path.name or str(path)
     try:
         mode = os.fstat(fd).st_mode

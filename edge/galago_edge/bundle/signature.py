@@ -89,4 +89,8 @@ def verify(manifest: bytes, signature_file: bytes, where: str) -> tuple[str, ...
 
 
 def _bad(where: str, text: str) -> BundleError:
-    return BundleError(Reason.SIG_BAD, f"{where}: {text}", hint="get the bundle again from who signed it")
+    return BundleError(
+        Reason.SIG_BAD,
+        f"{where}: {text}",
+        hint="get the bundle again from who signed it; galago bundle verify BUNDLE checks it",
+    )

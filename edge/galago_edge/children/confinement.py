@@ -1,6 +1,6 @@
 """What a child may no longer do once it is about to run something that may harm the device.
 
-For processes made for one such thing: nothing here can be taken back.
+For processes made for one such thing: nothing here can be taken back, but for ``memory_bounded``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import platform
 import resource
 import signal
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +55,28 @@ def confine(confinement: Confinement) -> None:
     used_s = time_used_s()
     _limit(resource.RLIMIT_FSIZE, _FILE_BYTES)
     _limit(resource.RLIMIT_CPU, math.ceil(used_s + confinement.cpu_seconds), spare=_CPU_SPARE_S)
-    _limit(resource.RLIMIT_AS, address_space_bytes() + confinement.memory_bytes)
+    bound_memory(confinement.memory_bytes)
     signal.setitimer(signal.ITIMER_REAL, confinement.seconds)
+
+
+def bound_memory(memory_bytes: int) -> None:
+    """Let this process reserve at most so many bytes of address space beyond what is taken now."""
+    _limit(resource.RLIMIT_AS, address_space_bytes() + memory_bytes)
+
+
+@contextlib.contextmanager
+def memory_bounded(memory_bytes: int) -> Iterator[None]:
+    """Do the same for what is done meanwhile; for processes that go on with something else."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    bound = address_space_bytes() + memory_bytes
+    if soft != resource.RLIM_INFINITY and soft <= bound:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def obey_timers() -> None:

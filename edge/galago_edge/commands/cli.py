@@ -11,6 +11,7 @@ import contextlib
 import errno
 import importlib
 import io
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 import galago_edge
-from galago_edge.contract.errors import GalagoError, disk_error
+from galago_edge.contract.errors import CallerError, GalagoError, Reason, disk_error
 from galago_edge.contract.printable import on_one_line
 
 _OWN = {
@@ -30,6 +31,7 @@ _OWN = {
         "classify": "galago_edge.commands.classify:classify",
         "commit": "galago_edge.commands.commit:commit",
         "doctor": "galago_edge.commands.doctor:doctor",
+        "events": "galago_edge.commands.events:events",
         "gc": "galago_edge.commands.gc:gc",
         "history": "galago_edge.commands.history:history",
         "install": "galago_edge.commands.install:install",
@@ -54,7 +56,8 @@ _OWN = {
 
 _INTERRUPTED = 130
 """Exit code after Ctrl+C, as shells have it: 128 and the number of SIGINT."""
-_JSON = "galago.json"  # key in the root context: the caller wants errors as data
+# keys in the root context: the caller wants errors as data; --json stands in the call, right or wrong
+_JSON, _JSON_GIVEN = "galago.json", "galago.json_given"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -98,10 +101,11 @@ def say(line: str = "", *, err: bool = False) -> None:
 def say_data(data: Any) -> None:
     """Write data for programs, which a terminal may show all the same."""
     text = json.dumps(data, indent=2, ensure_ascii=False)
-    click.echo("\n".join(map(_json_line, text.split("\n"))))
+    click.echo("\n".join(map(data_line, text.split("\n"))))
 
 
-def _json_line(line: str) -> str:
+def data_line(line: str) -> str:
+    """Return a line of JSON that says the same and does nothing to a terminal."""
     return "".join(char if char in on_one_line(char) else f"\\u{ord(char):04x}" for char in line)
 
 
@@ -122,35 +126,65 @@ def _interrupted(ctx: click.Context) -> NoReturn:
     ctx.exit(_INTERRUPTED)
 
 
+def _tell_data(failure: GalagoError) -> None:
+    with contextlib.suppress(OSError):  # the line on stderr says it all the same
+        click.echo(json.dumps({"error": failure.as_data(with_exit=True)}))
+
+
 @contextlib.contextmanager
-def _usage_on_one_line() -> Iterator[None]:
-    """Make what click says of a wrong call fit for a terminal: it quotes what the caller wrote."""
+def _usage_told(as_data: bool) -> Iterator[None]:
+    """Make what click says of a wrong call fit for a terminal: it quotes what the caller wrote.
+
+    ``as_data``: tell programs, too; the call may be wrong before ``--json`` is read.
+    """
     try:
         yield
     except click.ClickException as error:
-        error.message = on_one_line(error.message or "")  # type: ignore[misc]  # read when it is shown
+        bare = isinstance(error, click.exceptions.NoArgsIsHelpError)  # its message is the whole help
+        if not bare:
+            error.message = on_one_line(error.message or "")  # type: ignore[misc]  # read when it is shown
+        if as_data:
+            message = "no command is given" if bare else error.format_message()
+            words = _words(error.ctx if isinstance(error, click.UsageError) else None)
+            failure = CallerError(Reason.USAGE, " ".join(message.split()), hint=f"see {words} --help")
+            failure.exit_code = error.exit_code
+            _tell_data(failure)
         raise
+
+
+def _words(ctx: click.Context | None) -> str:
+    """Return how a command is called, whatever the program was started as."""
+    words: list[str] = []
+    while ctx is not None and ctx.parent is not None:
+        words.insert(0, ctx.info_name or "")
+        ctx = ctx.parent
+    return " ".join(["galago", *words])
 
 
 class _Root(GalagoGroup):
     """Turns the failures that an operator can act on into one line, a hint and an exit code."""
 
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Read the command line."""
-        with _usage_on_one_line():
-            return super().make_context(*args, **extra)
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read what stands before the command's name."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # any file may be named, and a terminal need not know every letter
+            sys.stdout.reconfigure(errors="backslashreplace")
+        as_data = "--json" in itertools.takewhile(lambda arg: arg != "--", args)
+        with _usage_told(as_data):
+            ctx = super().make_context(info_name, args, parent, **extra)
+        ctx.meta[_JSON_GIVEN] = as_data
+        return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a GalagoError ends it with one line, a hint and its exit code, Ctrl+C with 130."""
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # any file may be named
         try:
-            with _usage_on_one_line():
+            with _usage_told(ctx.meta[_JSON_GIVEN]):
                 return super().invoke(ctx)
         except GalagoError as error:
             if ctx.meta.get(_JSON):
-                with contextlib.suppress(OSError):  # the line on stderr says it all the same
-                    click.echo(json.dumps({"error": error.as_data(with_exit=True)}))
+                _tell_data(error)
             _end(ctx, error)
         except KeyboardInterrupt:
             _interrupted(ctx)

@@ -223,5 +223,9 @@ def _existing(root: Path) -> Store:
     from galago_edge.store import Store
 
     if not root.is_dir():
-        raise CallerError(Reason.TARGET_UNKNOWN, f"there is no folder {root}", hint="check --root")
+        raise CallerError(
+            Reason.TARGET_UNKNOWN,
+            f"there is no folder {root}",
+            hint="check --root; galago provision makes a device",
+        )
     return Store(root)

@@ -19,6 +19,7 @@ import copyreg
 import enum
 import errno
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from galago_edge.contract.printable import on_one_line
@@ -55,6 +56,7 @@ class Reason(enum.StrEnum):
     MEMORY = enum.auto()
     # device
     PROFILE_MISMATCH = enum.auto()
+    UNREACHABLE = enum.auto()
     ARCH = enum.auto()
     RUNTIME_OLD = enum.auto()
     RUNTIME_MISSING = enum.auto()
@@ -78,6 +80,8 @@ class Reason(enum.StrEnum):
     NO_SPACE = enum.auto()
     READ_ONLY = enum.auto()
     IO = enum.auto()
+    NOT_OWN = enum.auto()
+    PERMISSION = enum.auto()
     TRANSPORT = enum.auto()
     SOURCE_MISSING = enum.auto()
     SOURCE_LOST = enum.auto()
@@ -104,6 +108,7 @@ class Reason(enum.StrEnum):
     CALIBRATION_BAD = enum.auto()
     EXPORT_FAILED = enum.auto()
     # caller
+    USAGE = enum.auto()
     CONFIG_BAD = enum.auto()
     KEY_BAD = enum.auto()
     TARGET_UNKNOWN = enum.auto()
@@ -196,6 +201,13 @@ class CallerError(GalagoError):
     exit_code = 2
 
 
+class NotOwnError(OSError):
+    """Something below a store is not the store's own, and nothing is done with it; ELOOP for who asks."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(errno.ELOOP, f"{path} {what}")
+
+
 _DISK_REASONS = {
     errno.ENOSPC: (Reason.NO_SPACE, "free some space and run the command again"),
     errno.EDQUOT: (Reason.NO_SPACE, "free some space or raise the quota, then run the command again"),
@@ -214,4 +226,6 @@ def disk_error(error: OSError, doing: str) -> LinkError:
     reason, hint = _DISK_REASONS.get(
         error.errno or 0, (Reason.IO, "check the path and the disk, then run the command again")
     )
+    if isinstance(error, NotOwnError):
+        reason, hint = Reason.NOT_OWN, "find out who put it there and remove it, then run the command again"
     return LinkError(reason, f"could not {doing}: {error.strerror or error}", hint=hint)

@@ -11,19 +11,23 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
-from galago_edge.contract.errors import GalagoError, LinkError
+from galago_edge.contract.errors import GalagoError, LinkError, Reason
 from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.doctor.case import Case, DoctorCheck, account_of
+from galago_edge.intake.unit_file import DEVICE_ROOT, UNIT_FILE, setting_of, unit_text, why_unreachable
 
-UNIT = "galago.service"
 _UNIT_FOLDERS = (
     "etc/systemd/system",
     "run/systemd/system",
     "usr/local/lib/systemd/system",
     "usr/lib/systemd/system",
+)
+_PROVISION = "galago provision TARGET --profile NAME --galago /opt/galago/bin/galago"
+_MOVE = (
+    "sudo python3 -m venv /opt/galago; sudo /opt/galago/bin/pip install galago-edge (docs/first-device.md); "
+    f"then from the workstation: {_PROVISION}"
 )
 _MB = 1_000_000
 _LITTLE_MEMORY_MB = 150
@@ -32,27 +36,35 @@ _SYSTEMCTL_S = 10.0
 
 def check_unit(case: Case) -> Iterator[Finding]:
     """The systemd unit is installed and ours, and what it names exists."""
-    ours = resources.files("galago_edge.intake").joinpath(UNIT)
-    path = next((path for folder in _UNIT_FOLDERS if (path := case.system / folder / UNIT).is_file()), None)
-    install = f"sudo install -m 644 {ours} /etc/systemd/system/ && sudo systemctl enable --now galago"
+    path = next(
+        (path for folder in _UNIT_FOLDERS if (path := case.system / folder / UNIT_FILE).is_file()), None
+    )
     if path is None:
         yield warn(
-            "unit", "no galago.service is installed: nothing starts galago run after a power cut", install
+            "unit",
+            "no galago.service is installed: nothing starts galago run after a power cut",
+            f"from the workstation: {_PROVISION}; then here: sudo systemctl enable --now galago",
         )
         return
     text = path.read_text(encoding="utf-8", errors="replace")
     yield from _unit_users(case, text)
-    program = _setting(text, "ExecStart").partition(" ")[0].lstrip("-@:+!")
+    drop_ins = sorted(path.parent.glob(f"{UNIT_FILE}.d/*.conf"))
+    program = setting_of(text, "ExecStart").partition(" ")[0].lstrip("-@:+!")
+    changed = "\n".join([text, *(drop_in.read_text(errors="replace") for drop_in in drop_ins)])
     if not (case.system / program.lstrip("/")).exists():
         link = f"sudo ln -s {Path(sys.executable).with_name('galago')} {program}"
         yield fail("unit", f"it starts {program}, which does not exist", link)
-    drop_ins = sorted(path.parent.glob(f"{UNIT}.d/*.conf"))
+    elif why := why_unreachable(program, changed, case.system):
+        yield fail("unit", f"it cannot start: {why} [{Reason.UNREACHABLE}]", _MOVE)
     more = f", changed by {', '.join(drop_in.name for drop_in in drop_ins)}" if drop_ins else ""
-    if text != ours.read_text(encoding="utf-8"):
+    at = _root_of(text)
+    if case.system == Path("/") and at.resolve() != case.root.resolve():
+        yield warn("unit", f"it runs on {at}, not on {case.root}", f"galago doctor --root {at}")
+    if (difference := _difference(text, unit_text(program, at))) is not None:
         yield warn(
             "unit",
-            f"{path} is not the unit of this version",
-            f"diff {path} {ours}; what this device needs belongs in galago.service.d/*.conf "
+            f"{path} is not what galago provision of this version would write: {difference}",
+            f"from the workstation: {_PROVISION}; what this device needs belongs in galago.service.d/*.conf "
             "(sudo systemctl edit galago)",
         )
     else:
@@ -228,8 +240,8 @@ def check_clock(case: Case) -> Iterator[Finding]:
 
 def _unit_users(case: Case, text: str) -> Iterator[Finding]:
     """Check user and groups of the unit, without which systemd does not even start it."""
-    user = _setting(text, "User") or "root"
-    groups = [*_setting(text, "SupplementaryGroups").split(), *_setting(text, "Group").split()]
+    user = setting_of(text, "User") or "root"
+    groups = [*setting_of(text, "SupplementaryGroups").split(), *setting_of(text, "Group").split()]
     missing = [group for group in groups if not _group_exists(group)]
     try:
         entry = pwd.getpwnam(user)
@@ -266,10 +278,23 @@ def _enabled(case: Case) -> Iterator[Finding]:
         )
 
 
-def _setting(text: str, key: str) -> str:
-    """Return a unit file's last value of ``key``."""
-    found = re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
-    return found[-1].strip() if found else ""
+def _root_of(text: str) -> Path:
+    """Return the store that a unit runs on."""
+    words = setting_of(text, "ExecStart").split()
+    at = words.index("--root") + 1 if "--root" in words else len(words)
+    return Path(words[at]) if at < len(words) else DEVICE_ROOT
+
+
+def _difference(text: str, wanted: str) -> str | None:
+    """Return the first line in which a unit differs from the one that is wanted."""
+    if text == wanted:
+        return None
+    lines, others = text.splitlines(), wanted.splitlines()
+    for number in range(max(len(lines), len(others))):
+        met, expected = (part[number] if number < len(part) else "nothing" for part in (lines, others))
+        if met != expected:
+            return f"line {number + 1} is {met!r}, {expected!r} is expected"
+    return "its end of lines"
 
 
 def _group_exists(name: str) -> bool:

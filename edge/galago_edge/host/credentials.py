@@ -115,7 +115,7 @@ class Secrets:
         """
         is_text = isinstance(said, str)
         text = said if isinstance(said, str) else said.decode(errors="surrogateescape")
-        cut = self._without(self._whole(text))[:longest]
+        cut = self._whole(self._without(text))[:longest]
         return ascii(cut) if is_text else ascii(cut.encode(errors="surrogateescape"))
 
     def _without(self, text: str) -> str:

@@ -15,8 +15,9 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+from galago_edge.host.own_folders import open_file, own_folder, own_place
+
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 class Durable(enum.Enum):
@@ -33,12 +34,18 @@ class Durable(enum.Enum):
 class FileEffects:
     """What replacing a file does to a disk: POSIX calls and nothing else.
 
-    Methods raise OSError. A file's own name is never followed as a link.
+    Methods raise OSError. A file's own name is never followed as a link, and below ``roots`` no folder's
+    name is either (``own_folders``).
     """
+
+    roots: frozenset[Path] = frozenset()
+
+    def __init__(self, *roots: Path) -> None:
+        self.roots = frozenset(roots)
 
     def create(self, path: Path) -> int:
         """Make a file that did not exist; return a descriptor to write it."""
-        return os.open(path, _NEW, 0o666)
+        return open_file(path, NEW_FILE, self.roots, 0o666)
 
     def write(self, fd: int, data: bytes) -> None:
         """Write all of ``data``."""
@@ -60,19 +67,21 @@ class FileEffects:
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename; a file that lies at ``target`` is replaced in one step."""
-        source.rename(target)
+        with (
+            own_place(source, self.roots) as (old, old_folder),
+            own_place(target, self.roots) as (new, folder),
+        ):
+            os.rename(old, new, src_dir_fd=old_folder, dst_dir_fd=folder)
 
     def unlink(self, path: Path) -> None:
         """Remove a file or a link."""
-        path.unlink()
+        with own_place(path, self.roots) as (name, folder):
+            os.unlink(name, dir_fd=folder)
 
     def fsync_dir(self, path: Path) -> None:
         """Wait until the names in a folder are on the disk."""
-        fd = os.open(path, _FOLDER)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        with own_folder(path, self.roots, os.O_RDONLY) as folder:
+            os.fsync(folder)
 
 
 _POSIX = FileEffects()

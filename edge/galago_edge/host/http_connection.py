@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, quote
 
 from galago_edge.host.tls_trust import TlsTrust
 
-_AS_THEY_ARE = "%/?:@!$&'()*+,;=~#[]|"
+AS_THEY_ARE = "%/?:@!$&'()*+,;=~#[]|"
 """Of a path and a query: what has a meaning there, and the escapes that are there already."""
 
 
@@ -132,7 +132,7 @@ def request_target(url: SplitResult) -> str:
     >>> request_target(urlsplit("http://host/Hof Süd.mjpg?a=b%20c"))
     '/Hof%20S%C3%BCd.mjpg?a=b%20c'
     """
-    return quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=_AS_THEY_ARE)
+    return quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=AS_THEY_ARE)
 
 
 class TimedSocket:

@@ -74,6 +74,23 @@ class TimeZone:
         self._spans = (found, *self._spans)[:_SPANS_KEPT]
         return found
 
+    def read(self, text: str) -> int:
+        """Return an ISO 8601 date or time in Unix nanoseconds; of this zone where it names none.
+
+        >>> TimeZone("Europe/Berlin").read("2026-11-23 00:30") == TimeZone().read("2026-11-22T23:30")
+        True
+
+        Raises:
+            ValueError: It is no date and no time.
+        """
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=self._info)
+        try:
+            return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
+        except OverflowError:  # the offset leads out of the calendar
+            raise ValueError(f"{text!r} is no moment of the calendar") from None
+
     def _date(self, wall_s: int) -> date:
         """Return the day that holds a second, so that days follow each other without holes or overlaps.
 

@@ -1,7 +1,8 @@
-"""Whose certificate a TLS server may show: one that an authority vouches for, or exactly one.
+"""Whose certificate a TLS server may show: one that an authority vouches for, or exactly one; and ours.
 
 Cameras, brokers and servers of a house have certificates that no public authority signed. They are trusted by
 the file of the authority that did (``ca_file``), or by the SHA-256 of the one certificate (``fingerprint``).
+A server that wants to know its clients is shown a certificate of ours.
 """
 
 from __future__ import annotations
@@ -29,18 +30,29 @@ class TlsTrust:
     """PEM file of the authorities that are trusted instead."""
     fingerprint: str = ""
     """SHA-256 of the one certificate that is trusted, in hexadecimal digits, whatever its names and dates."""
+    client_cert_file: str = ""
+    """PEM file of the certificate that we show, and of those between it and its authority."""
+    client_key_file: str = ""
+    """PEM file of its key, without a passphrase; empty: it stands in ``client_cert_file``."""
 
     def context(self) -> ssl.SSLContext:
         """Return what TLS connections are made with; each is to be given to ``check``.
 
         Raises:
-            OSError: ``ca_file`` cannot be read, or holds no certificate.
+            OSError: A file cannot be read, or does not hold what it should.
         """
         context = ssl.create_default_context(cafile=self.ca_file or None)
         if self.fingerprint:
             context.check_hostname = False
             if not self.ca_file:
                 context.verify_mode = ssl.CERT_NONE
+        if self.client_cert_file:
+            try:
+                context.load_cert_chain(
+                    self.client_cert_file, self.client_key_file or None, password=_no_passphrase
+                )
+            except ValueError as encrypted:  # OpenSSL would ask for it on the terminal
+                raise ssl.SSLError(str(encrypted)) from None
         return context
 
     def check(self, connection: ssl.SSLSocket) -> None:
@@ -80,6 +92,10 @@ def certificate_fault(error: ssl.SSLCertVerificationError, host: str) -> str:
     if error.verify_code == _EARLY:
         return "is not valid yet, or the clock here is wrong"
     return f"cannot be trusted: {error.verify_message}"
+
+
+def _no_passphrase() -> str:
+    raise ValueError("the key is encrypted, expected one without a passphrase")
 
 
 def _fingerprint(connection: ssl.SSLSocket) -> str:

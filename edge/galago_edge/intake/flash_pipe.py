@@ -21,9 +21,13 @@ GREETING = b"\ngalago-receive/1\n"
 CHUNK_BYTES = 64 << 10
 """Bytes of the bundle in one packet."""
 WRITE_S = 60.0
-"""A link that takes no byte for so long is broken. Holds for a descriptor that does not block."""
+"""A link that does not take a packet within so long is broken. Holds for a descriptor that does not block."""
+SLOWEST_BYTES_S = 1_000
+"""A packet that is longer may take longer: as long as at this pace, and no longer."""
 _PACKET_LIMIT_BYTES = 1 << 20  # a manifest of 256 KiB in base64, and what stands around it
 _NOISE_LIMIT_BYTES = 64 << 10  # of a login shell
+_GRACE_S = 1.0
+"""What has come already is still read when this process itself was late."""
 _HEADER = struct.Struct(">cI")
 _HINT = "run the same command again: it goes on where it stopped"
 
@@ -82,7 +86,8 @@ class Pipe:
         """Return the next message, or bytes of the bundle.
 
         Raises:
-            LinkError: TRANSPORT; the other side is gone, silent for ``timeout_s``, or talks nonsense.
+            LinkError: TRANSPORT; the other side is gone, has not said it within ``timeout_s``, or talks
+                nonsense.
         """
         kind, body = self._packet(timeout_s)
         if kind == b"D":
@@ -97,7 +102,8 @@ class Pipe:
         """Return the next message.
 
         Raises:
-            LinkError: TRANSPORT; the other side is gone, silent for ``timeout_s``, or talks nonsense.
+            LinkError: TRANSPORT; the other side is gone, has not said it within ``timeout_s``, or talks
+                nonsense.
         """
         kind, body = self._packet(timeout_s)
         try:
@@ -113,24 +119,25 @@ class Pipe:
         return bool(self._buffer) or bool(select.select([self._in], [], [], 0.0)[0])
 
     def _packet(self, timeout_s: float) -> tuple[bytes, bytes]:
-        self._need(_HEADER.size, timeout_s)
+        until = time.monotonic() + timeout_s
+        self._need(_HEADER.size, until, timeout_s)
         kind, length = _HEADER.unpack(self._buffer[: _HEADER.size])
         if kind not in (b"J", b"D") or length > _PACKET_LIMIT_BYTES:
             raise _nonsense("that is no packet")
-        self._need(_HEADER.size + length, timeout_s)
+        self._need(_HEADER.size + length, until + length / SLOWEST_BYTES_S, timeout_s)
         body = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
         del self._buffer[: _HEADER.size + length]
         return kind, body
 
-    def _need(self, size: int, timeout_s: float) -> None:
-        """Read until ``size`` bytes are there. A slow link may take its time as long as something comes."""
+    def _need(self, size: int, until: float, timeout_s: float) -> None:
+        """Read until ``size`` bytes are there: a byte now and then keeps nobody waiting for ever."""
         while len(self._buffer) < size:
-            self._fill(time.monotonic() + timeout_s, timeout_s)
+            self._fill(until, timeout_s, "only a part of a message" if self._buffer else "nothing")
 
-    def _fill(self, until: float, timeout_s: float) -> None:
-        ready = select.select([self._in], [], [], max(until - time.monotonic(), 0.0))[0]
-        if not ready:
-            raise _broken(f"nothing came for {timeout_s:g} s", _HINT)
+    def _fill(self, until: float, timeout_s: float, met: str = "nothing") -> None:
+        left_s = until - time.monotonic()
+        if left_s < -_GRACE_S or not select.select([self._in], [], [], max(left_s, 0.0))[0]:
+            raise _broken(f"{met} came for {timeout_s:g} s", _HINT)
         try:
             piece = os.read(self._in, CHUNK_BYTES)
         except OSError as error:
@@ -141,9 +148,12 @@ class Pipe:
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
+        until = time.monotonic() + WRITE_S + len(data) / SLOWEST_BYTES_S
         while rest:
-            if not select.select([], [self._out], [], WRITE_S)[1]:
-                raise _broken(f"nothing could be sent for {WRITE_S:g} s", _HINT)
+            left_s = until - time.monotonic()
+            if left_s <= 0 or not select.select([], [self._out], [], left_s)[1]:
+                part = "nothing" if len(rest) == len(data) else "only a part of a message"
+                raise _broken(f"{part} could be sent for {WRITE_S:g} s", _HINT)
             try:
                 rest = rest[os.write(self._out, rest) :]
             except BlockingIOError:
@@ -159,5 +169,5 @@ def _broken(text: str, hint: str) -> LinkError:
 def _nonsense(error: object) -> LinkError:
     return _broken(
         f"the other side does not speak this version's protocol: {error}",
-        "use the same version of Galago on workstation and device",
+        "galago --version, here and there: use the same version of Galago on workstation and device",
     )

@@ -14,7 +14,7 @@ from galago_edge.engine import runtime
 from galago_edge.host.machine import this_arch
 from galago_edge.intake.inbox import Upload
 from galago_edge.intake.machine_id import machine_id
-from galago_edge.intake.provisioning import DEVICE_ROOT
+from galago_edge.intake.unit_file import DEVICE_ROOT
 from galago_edge.store import Store
 from galago_edge.store.running_service import ask_status
 from galago_edge.store.state import Release, Slot, State

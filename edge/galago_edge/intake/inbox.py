@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import time
@@ -17,6 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from galago_edge.contract.errors import BusyError, LinkError, Reason, disk_error
+from galago_edge.host.own_folders import FolderEntry
+from galago_edge.store import Store
+from galago_edge.store.filesystem import StoreFs
 
 INBOX = "inbox"
 PATIENCE_S = 75.0
@@ -29,9 +31,10 @@ _READ_BYTES = 1 << 20
 class Upload:
     """One file on its way. Belongs to one process at a time."""
 
-    def __init__(self, path: Path, fd: int, sha256: str, size: int) -> None:
+    def __init__(self, fs: StoreFs, path: Path, fd: int, sha256: str, size: int) -> None:
         """Use :meth:`open`."""
         self.path = path
+        self._fs = fs
         self.received = 0
         """Bytes that are here."""
         self._fd = fd
@@ -52,26 +55,27 @@ class Upload:
             BusyError: LOCKED; another upload of it goes on.
             LinkError: The inbox cannot be written.
         """
-        folder = root / INBOX
+        fs, folder = Store(root).fs, root / INBOX
         path = folder / f"{sha256}{_SUFFIX}"
         until = time.monotonic() + PATIENCE_S
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            give_to_owner(folder, root)
-            _sweep(folder, path)
-            while (fd := _locked(path, root)) is None:
+            if not fs.is_folder(folder):
+                with contextlib.suppress(FileExistsError):
+                    fs.mkdir(folder, 0o700)
+            _sweep(fs, folder, path)
+            while (fd := _locked(fs, path)) is None:
                 waiting()
                 if time.monotonic() >= until:
                     raise BusyError(
                         Reason.LOCKED,
                         f"another upload of the same bundle to {root} goes on",
-                        hint="wait until it has finished, then run this one again",
+                        hint="galago status there shows what goes on; then run the same command again",
                     )
                 time.sleep(_POLL_S)
         except OSError as error:
             raise disk_error(error, f"write to {folder}") from error
         try:
-            upload = cls(path, fd, sha256, size)
+            upload = cls(fs, path, fd, sha256, size)
             upload._take_up()
             yield upload
         finally:
@@ -80,16 +84,12 @@ class Upload:
     @staticmethod
     def paths(root: Path) -> list[Path]:
         """Return the files in the inbox, whether somebody is sending them or not."""
-        with contextlib.suppress(OSError):
-            return list((root / INBOX).glob("*" + _SUFFIX))
-        return []
+        return [root / INBOX / entry.name for entry in _entries(Store(root).fs, root / INBOX)]
 
     @staticmethod
     def present(root: Path) -> int:
         """Return how many bytes lie in the inbox; they go, or count for the file that is sent."""
-        with contextlib.suppress(OSError):
-            return sum(path.stat().st_size for path in Upload.paths(root))
-        return 0
+        return sum(entry.size_bytes for entry in _entries(Store(root).fs, root / INBOX))
 
     def digest(self) -> str:
         """Return the sha256 of what is here."""
@@ -157,7 +157,7 @@ class Upload:
     def discard(self) -> None:
         """Remove the file; it stays ours until the upload is closed."""
         with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
+            self._fs.unlink(self.path)
 
     def _take_up(self) -> None:
         try:
@@ -176,51 +176,45 @@ class Upload:
             self.received += len(piece)
 
 
-def give_to_owner(path: Path, root: Path) -> None:
-    """Give what root makes to the owner of the store, or the service's user could not go on with it.
-
-    Raises:
-        OSError: The disk refuses.
-    """
-    if os.geteuid() == 0:
-        made, owner = path.lstat(), root.stat()
-        if (made.st_uid, made.st_gid) != (owner.st_uid, owner.st_gid):
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-
-
-def _locked(path: Path, root: Path) -> int | None:
+def _locked(fs: StoreFs, path: Path) -> int | None:
     """Open and lock the file; None while somebody else has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(fd), path.stat()):
-            give_to_owner(path, root)
+        fd = fs.lock(path)
+    except BlockingIOError:
+        return None
+    try:
+        there = fs.status(path)
+        if there is not None and os.path.samestat(os.fstat(fd), there):
             return fd
-    except (BlockingIOError, FileNotFoundError):  # or it was removed between opening and locking
-        pass
     except BaseException:  # the lock must go with what was not taken
         os.close(fd)
         raise
-    os.close(fd)
+    os.close(fd)  # it was removed between opening and locking
     return None
 
 
-def _sweep(folder: Path, keep: Path) -> None:
+def _entries(fs: StoreFs, folder: Path) -> list[FolderEntry]:
+    """Return the files in the inbox; none where they cannot be listed."""
+    with contextlib.suppress(OSError):
+        return [entry for entry in fs.entries(folder) if entry.name.endswith(_SUFFIX)]
+    return []
+
+
+def _sweep(fs: StoreFs, folder: Path, keep: Path) -> None:
     """Remove what nobody is sending."""
-    for path in folder.glob("*" + _SUFFIX):
-        if path == keep:
+    for entry in fs.entries(folder):
+        path = folder / entry.name
+        if path == keep or not entry.name.endswith(_SUFFIX):
             continue
-        if path.is_symlink():  # none of ours
-            path.unlink(missing_ok=True)
-            continue
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+        if entry.kind != "file":  # none of ours
+            fs.unlink(path)
             continue
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)
-        except BlockingIOError:
-            continue  # somebody is
+            fd = fs.lock(path)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # somebody is, or it is gone
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                fs.unlink(path)
         finally:
             os.close(fd)

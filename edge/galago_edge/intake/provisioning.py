@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
 
 import msgspec
@@ -15,17 +14,21 @@ import msgspec
 from galago_edge.bundle.keys import parse_public_line
 from galago_edge.contract.errors import CallerError, DeviceError, Reason, disk_error
 from galago_edge.contract.profile import PROFILE_FILE, DeviceProfile
-from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.host.file_replacement import Durable, FileEffects, replace_file
 from galago_edge.host.machine import this_arch
+from galago_edge.host.toml_file import TOML_LIMIT_BYTES
 from galago_edge.intake.system_user import USER, ensure_user, user_of
+from galago_edge.intake.unit_file import (
+    UNIT_FILE,
+    UNIT_PROGRAM,
+    is_installed,
+    unit_text,
+    why_unreachable,
+)
 from galago_edge.store import Store
 from galago_edge.store.trust_folder import trust_key
 
-UNIT_FILE = "galago.service"
 UNIT_FOLDER = Path("etc/systemd/system")
-DEVICE_ROOT = Path("/var/lib/galago")
-"""Where a device keeps its store unless somebody says otherwise; the unit file says the same."""
-_UNIT_PROGRAM = "/usr/local/bin/galago"
 _CONFIG = Path("etc/galago/galago.toml")
 
 
@@ -49,7 +52,8 @@ def provision(
 
     Raises:
         CallerError: CONFIG_BAD or KEY_BAD; profile or key is none. EXISTS; the device is another board.
-        DeviceError: ARCH; the profile is for another machine than this one.
+        DeviceError: ARCH; the profile is for another machine than this one. UNREACHABLE; the service could
+            not start the program that the unit would name.
         LinkError: The disk is full or failing, or this user may not write there.
     """
     board = _parsed(profile)
@@ -61,13 +65,15 @@ def provision(
             f"the profile {board.id} is for {board.arch}, this machine is {this_arch()}",
             hint="give it its own board's profile: galago devices list",
         )
+    folder = _unit_folder(system) if unit else None
+    if folder is not None and system is not None:
+        _check_program(this_program() if here else UNIT_PROGRAM, at or root, system)
     store = Store(root)
     done = [_put_profile(store, profile, board, replace=replace)]
     done += [_trust(store, keyid, comment) for keyid, comment in named]
     if not store.trusted():
         done.append("no key is trusted yet, so no bundle is taken: give --trust KEY.pub")
     if unit:
-        folder = _unit_folder(system)
         done.append(_put_unit(root, folder, at or root, here=here))
         if system is not None and folder is not None:
             done.append(ensure_user(system))
@@ -88,16 +94,17 @@ def _parsed(profile: str) -> DeviceProfile:
 def _put_profile(store: Store, text: str, board: DeviceProfile, *, replace: bool) -> str:
     path = store.root / PROFILE_FILE
     try:
-        there = path.read_text(encoding="utf-8") if path.exists() else None
+        data = store.fs.read(path, TOML_LIMIT_BYTES)
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
+    there = None if data is None else data.decode("utf-8", "replace")
     if there == text:
         return f"profile {board.id} was there already"
     if there is not None and not replace:
         raise CallerError(
             Reason.EXISTS,
             f"{path} holds another profile",
-            hint="is it the right device? Then give --replace-profile",
+            hint="is it the right device? Then run the same command with --replace-profile",
         )
     try:
         made = not store.root.is_dir()
@@ -106,7 +113,7 @@ def _put_profile(store: Store, text: str, board: DeviceProfile, *, replace: bool
             store.fs.fsync_dir(store.root.parent)
     except OSError as error:
         raise disk_error(error, f"make {store.root}") from error
-    _write(path, text)
+    _write(path, text, effects=store.fs)
     return f"profile {board.id} written to {path}"
 
 
@@ -126,23 +133,36 @@ def _unit_folder(system: Path | None) -> Path | None:
 
 def _put_unit(root: Path, folder: Path | None, at: Path, *, here: bool) -> str:
     """Write the unit file where systemd looks, or beside the profile where there is no such place."""
-    program = this_program() if here else None
-    text = (files("galago_edge.intake") / UNIT_FILE).read_text(encoding="utf-8")
-    text = text.replace(_UNIT_PROGRAM, program or _UNIT_PROGRAM).replace(str(DEVICE_ROOT), str(at))
-    if at != DEVICE_ROOT:  # systemd makes and owns a state folder below /var/lib only
-        text = text.replace("StateDirectory=galago\n", f"ReadWritePaths={at}\n")
+    text = unit_text(this_program() if here else None, at)
     if folder is not None:
         path = folder / UNIT_FILE
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             return f"unit file {path} was there already"
-        _write(path, text, mode=0o644)
+        _write(path, text)
         if here:
             return f"unit file {path} written; systemctl daemon-reload; systemctl enable --now galago"
         wanted = folder / "multi-user.target.wants" / UNIT_FILE
         return f"unit file {path} written" + _enabled(wanted)
     path = root / UNIT_FILE
-    _write(path, text, mode=0o644)
+    _write(path, text, effects=FileEffects(root))
     return f"unit file {path} written; it belongs into /{UNIT_FOLDER} of the device"
+
+
+def _check_program(program: str | None, at: Path, system: Path) -> None:
+    """Refuse a unit that could not start its program; one that is not there yet is told afterwards.
+
+    Raises:
+        DeviceError: UNREACHABLE.
+    """
+    if program is None or not is_installed(program, system):
+        return
+    if why := why_unreachable(program, unit_text(program, at), system):
+        raise DeviceError(
+            Reason.UNREACHABLE,
+            f"the service could not start: {why}",
+            hint="install galago-edge where everybody may run it: python3 -m venv /opt/galago "
+            "(docs/first-device.md), and galago provision --galago /opt/galago/bin/galago; or --no-unit",
+        )
 
 
 def _give_away(root: Path, system: Path) -> None:
@@ -155,8 +175,11 @@ def _give_away(root: Path, system: Path) -> None:
     if user is None or os.geteuid() != 0 or root.stat().st_uid != 0:
         return
     try:
-        for path in (root, *root.rglob("*")):
-            os.chown(path, user.uid, user.gid, follow_symlinks=False)
+        # the root last: until then nobody but root can put anything in the way
+        for _, folders, names, fd in os.fwalk(root, topdown=False):
+            for name in (*folders, *names):
+                os.chown(name, user.uid, user.gid, dir_fd=fd, follow_symlinks=False)
+        os.chown(root, user.uid, user.gid)
     except OSError as error:  # FAT has no owners
         if error.errno != errno.EPERM:
             raise disk_error(error, f"give {root} to {USER}") from error
@@ -166,8 +189,8 @@ def _missing(system: Path) -> list[str]:
     """Return what the service still lacks."""
     here = system == Path("/")
     lacks = []
-    if not here and not os.path.lexists(system / _UNIT_PROGRAM.lstrip("/")):
-        lacks.append(f"{_UNIT_PROGRAM} is missing: install galago-edge, or change ExecStart in the unit file")
+    if not here and not os.path.lexists(system / UNIT_PROGRAM.lstrip("/")):
+        lacks.append(f"{UNIT_PROGRAM} is missing: install galago-edge, or change ExecStart in the unit file")
     if not (system / _CONFIG).is_file():
         lacks.append(f"/{_CONFIG} is missing: write one before the service starts, see docs/configuration.md")
     return lacks
@@ -192,9 +215,11 @@ def _enabled(wanted: Path) -> str:
     return " and enabled"
 
 
-def _write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file so that it is the old or the new one after a power cut."""
+def _write(path: Path, text: str, effects: FileEffects | None = None) -> None:
+    """Write a file that everybody may read, so that it is the old or the new one after a power cut."""
     try:
-        replace_file(path, text.encode(), durable=Durable.LASTING, mode=mode)
+        replace_file(
+            path, text.encode(), durable=Durable.LASTING, mode=0o644, effects=effects or FileEffects()
+        )
     except OSError as error:
         raise disk_error(error, f"write {path}") from error

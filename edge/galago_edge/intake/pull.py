@@ -36,9 +36,9 @@ from galago_edge.contract.errors import (
 )
 from galago_edge.contract.wishes import Wishes
 from galago_edge.host.backoff import backoff_s
-from galago_edge.host.file_replacement import Durable, replacement, write_new
+from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.intake.hello import known_state
-from galago_edge.intake.inbox import Upload, give_to_owner
+from galago_edge.intake.inbox import Upload
 from galago_edge.intake.receiver import Receipt, receive
 from galago_edge.intake.web import Fetched, Server
 from galago_edge.store import Store, restore_record
@@ -123,7 +123,7 @@ class Puller:
                 Reason.REPLAY,
                 f"{self._server.url} gives the index {index.sequence} of {index.created_utc}, "
                 f"this device has seen {last.sequence}",
-                hint="the server shows an old state of the folder: make a new index there",
+                hint="the server shows an old folder; a new list: galago bundle index FOLDER --key KEY",
             )
         self._remember(
             Pulled(
@@ -261,9 +261,10 @@ class Puller:
     def _remember(self, pulled: Pulled) -> None:
         path = self._store.root / PULLED_FILE
         try:
-            with replacement(path, durable=Durable.WHOLE) as temporary:
-                write_new(temporary, msgspec.json.encode(pulled), synced=True)
-                give_to_owner(temporary, self._store.root)
+            # the service's user pulls too, and reads what root has written
+            replace_file(
+                path, msgspec.json.encode(pulled), durable=Durable.WHOLE, mode=0o644, effects=self._store.fs
+            )
         except OSError as error:
             raise disk_error(error, f"write {path}") from error
 

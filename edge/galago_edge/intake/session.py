@@ -52,6 +52,7 @@ from galago_edge.intake.hello import hello_from, known_state, slot_state
 from galago_edge.intake.inbox import Upload
 from galago_edge.intake.provisioning import provision
 from galago_edge.intake.receiver import receive
+from galago_edge.intake.who_logs_in import check_permission
 from galago_edge.store import Store
 from galago_edge.store.admission import check_release
 from galago_edge.store.running_service import ask_status
@@ -80,6 +81,7 @@ class ReceivingSession:
         return _held(self._pipe, self._session)
 
     def _session(self) -> int:
+        check_permission(self._root)
         self._pipe.send(hello_from(self._store, mounted=self._mounted))
         offer = self._pipe.from_workstation(IDLE_S)
         if not isinstance(offer, Offer):
@@ -127,7 +129,9 @@ class ReceivingSession:
         """Check all that manifest and signature can tell, before anything is sent."""
         if len(offer.manifest) > MANIFEST_LIMIT_BYTES or len(offer.signature) > SIGNATURE_LIMIT_BYTES:
             raise BundleError(
-                Reason.TOO_BIG, "manifest or signature is too long", hint="this is no bundle of ours"
+                Reason.TOO_BIG,
+                "manifest or signature is too long",
+                hint="this is no bundle of ours; galago bundle verify BUNDLE says what it is",
             )
         where = "the offered bundle"
         signers = verify(offer.manifest, offer.signature, where)
@@ -271,6 +275,7 @@ class ProvisioningSession:
         asked = self._pipe.from_workstation(IDLE_S)
         if not isinstance(asked, Provision):
             raise _unexpected(asked)
+        check_permission(self._root, making=True)
         written = provision(self._root, asked.profile, asked.keys, replace=asked.replace, unit=asked.unit)
         _tell(self._pipe, Done(outcome="provisioned", slot=None, detail="\n".join(written)))
         return 0
@@ -296,7 +301,7 @@ def _unexpected(message: FromWorkstation | bytes) -> LinkError:
     return LinkError(
         Reason.TRANSPORT,
         f"the workstation sent {met} where something else was due",
-        hint="use the same version of Galago on workstation and device",
+        hint="galago --version, here and there: use the same version of Galago on workstation and device",
     )
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
-from galago_edge.host.http_connection import Deadline, HttpConnection, HttpsConnection
+from galago_edge.host.http_connection import AS_THEY_ARE, Deadline, HttpConnection, HttpsConnection
 
 _ANSWER_S = 30.0
 _READ_BYTES = 64 << 10
@@ -38,14 +38,17 @@ class Server:
         Raises:
             CallerError: CONFIG_BAD; it is not http or https.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        try:
+            folder = _folder(url)
+        except ValueError:  # brackets, a port or a name that can be none
+            folder = None
+        if folder is None:
             raise CallerError(
                 Reason.CONFIG_BAD,
                 f"{url!r} is no address of a folder",
-                hint="https://host/folder/ with the index in it",
+                hint="galago pull https://host/folder/, the folder that galago bundle index was run on",
             )
-        self.url = url if url.endswith("/") else url + "/"
+        self.url = folder
         self._deadline = Deadline(_ANSWER_S)
         self._opener = urllib.request.build_opener(_SameHost, _Http(self._deadline), _Https(self._deadline))
 
@@ -79,13 +82,18 @@ class Server:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         where = self._where(name)
         with self._open(name, headers, deadline_s) as answer:
-            assert answer is not None  # nothing was asked that could be unchanged
             at = _start(answer, offset, where)
             for piece in _pieces(answer, size - at + 1, where):
                 if at + len(piece) > size:
                     raise _broken(f"{where} has more than the promised {size} bytes")
                 yield at, piece
                 at += len(piece)
+
+    def _asked(self, request: urllib.request.Request) -> Any:
+        try:
+            return self._opener.open(request)
+        except ValueError as error:  # urllib's own: where a redirect leads can be no address
+            raise _broken(f"{request.full_url} leads to what is no address: {error}") from None
 
     def _where(self, name: str) -> str:
         return urljoin(self.url, name)
@@ -96,24 +104,50 @@ class Server:
         self._deadline.begin(deadline_s)
         request = urllib.request.Request(where, headers={**headers, "Accept-Encoding": "identity"})
         try:
-            with self._opener.open(request) as answer:
+            with self._asked(request) as answer:
                 if answer.headers.get("Content-Encoding", "identity") != "identity":
                     raise _broken(f"{where} was packed on the way, which nobody asked for")
                 yield answer
         except urllib.error.HTTPError as error:
             with error:
-                if error.code == http.HTTPStatus.NOT_MODIFIED:
+                if error.code == http.HTTPStatus.NOT_MODIFIED and "If-None-Match" in headers:
                     yield None
                     return
             text = f"{where}: the server says {error.code} {error.reason}"
+            if error.code == http.HTTPStatus.NOT_MODIFIED:
+                raise _broken(
+                    f"{where}: the server says that it has not changed, which nobody asked"
+                ) from None
             if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in _LATER:
-                raise CallerError(Reason.TARGET_UNKNOWN, text, hint="check the address") from None
+                raise CallerError(
+                    Reason.TARGET_UNKNOWN, text, hint="check the address: curl -I URL"
+                ) from None
             raise _broken(text) from None
         except urllib.error.URLError as error:
             reason = error.reason
             raise _broken(f"{where}: {getattr(reason, 'strerror', None) or reason}") from None
         except (OSError, http.client.HTTPException) as error:
             raise _broken(f"{where}: {error or type(error).__name__}") from None
+
+
+def _folder(url: str) -> str | None:
+    """Return the address of a folder, with its end and letters beyond ASCII escaped; None when it is none.
+
+    Raises:
+        ValueError: It is no address at all.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        return None
+    if not parts.hostname.isprintable() or " " in parts.hostname:
+        return None
+    host, port = parts.hostname.encode("idna").decode(), parts.port
+    place = parts.netloc
+    if not place.isascii():
+        place = host if port is None else f"{host}:{port}"
+    path = quote(parts.path, safe=AS_THEY_ARE, errors="surrogateescape")
+    whole = urlunsplit((parts.scheme, place, path, "", ""))
+    return whole if whole.endswith("/") else whole + "/"
 
 
 class _Http(urllib.request.HTTPHandler):
@@ -138,6 +172,25 @@ class _Https(urllib.request.HTTPSHandler):
 
 class _SameHost(urllib.request.HTTPRedirectHandler):
     """Follows redirects within one host and scheme, so that nobody learns of devices by redirecting them."""
+
+    def http_error_302(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+    ) -> Any:
+        """Follow a redirect, or leave nothing open."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except urllib.error.HTTPError:
+            raise  # it holds the answer, and whoever looks at it closes that
+        except BaseException:  # whatever it was, nobody else closes it
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(
         self,
@@ -179,5 +232,7 @@ def _start(answer: Any, offset: int, where: str) -> int:
 
 def _broken(text: str) -> LinkError:
     return LinkError(
-        Reason.TRANSPORT, text, hint="check the address and the network; what came so far is kept"
+        Reason.TRANSPORT,
+        text,
+        hint="curl -I URL shows whether it is reached; what came so far is kept: run the same command again",
     )

@@ -22,6 +22,7 @@ import numpy as np
 from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.contract.settings import SamplesSettings
 from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.host.private_modes import FILE_MODE, make_private_folder
 from galago_edge.host.time_zone import TimeZone
 from galago_edge.recording.likeness import REMEMBERED, Fingerprint, Seen
 from galago_edge.recording.sample_layout import (
@@ -229,7 +230,7 @@ class SampleFolder:
             raise _RefusedError("day_budget")
         if self._beyond(lambda usage: usage.total_bytes + size > settings.max_mb * _MIB):
             raise _RefusedError("budget")
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.root)
         disk = os.statvfs(self.root)
         if disk.f_bavail * disk.f_frsize < size + settings.keep_free_mb * _MIB:
             raise _RefusedError("disk")
@@ -311,10 +312,10 @@ class SampleFolder:
 
 
 def _write_whole(path: Path, content: bytes, temporary: Path) -> None:
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(temporary.parent)
+    make_private_folder(path.parent)
     # whole: an empty file after a power cut would stop a training
-    replace_file(path, content, durable=Durable.WHOLE, temporary=temporary)
+    replace_file(path, content, durable=Durable.WHOLE, mode=FILE_MODE, temporary=temporary)
 
 
 def _fingerprint_in(path: Path) -> Fingerprint | None:

@@ -186,6 +186,18 @@ def _anchored_file(name: str, folder: Path) -> str:
     return str(folder / name) if name else ""
 
 
+def real_path(text: str, environment: Mapping[str, str], path: Path) -> str:
+    """Return a path of the configuration file ``path`` that was read without an environment, with it.
+
+    Raises:
+        CallerError: CONFIG_BAD; a variable is not set.
+    """
+    if _VARIABLE.search(text) is None:
+        return text
+    written = text.removeprefix(f"{path.parent}{os.sep}")
+    return str(path.parent / _substituting(environment, path)(written))
+
+
 def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any], Any]:
     """Return what replaces ``${NAME}`` in every text of a tree."""
 

@@ -10,6 +10,7 @@ import logging
 import os
 import selectors
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from types import TracebackType
 
 import msgspec
 
-from galago_edge.contract.errors import LinkError, disk_error
+from galago_edge.contract.errors import LinkError, NotOwnError, disk_error
 from galago_edge.contract.status import ServiceStatus
 from galago_edge.store.running_service import (
     ASK_STATUS,
@@ -104,13 +105,23 @@ class Control:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(SOCKET_NAME, dir_fd=self._folder)
             listener.bind(socket_address(self._folder))
-            Path(socket_address(self._folder)).chmod(_MODE)
+            self._open_up()
             listener.listen(16)
             listener.setblocking(False)
         except OSError as error:
             listener.close()
             raise disk_error(error, f"make the control socket in {self._root}") from error
         return listener
+
+    def _open_up(self) -> None:
+        """Let the group ask: the socket itself, whatever has taken its name since."""
+        made = os.open(SOCKET_NAME, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folder)
+        try:
+            if not stat.S_ISSOCK(os.fstat(made).st_mode):
+                raise NotOwnError(self._root / SOCKET_NAME, "is no socket any more")
+            Path(f"/proc/self/fd/{made}").chmod(_MODE)
+        finally:
+            os.close(made)
 
     def _release(self) -> None:
         if self._listener is not None:

@@ -69,11 +69,11 @@ def _known(store: Store, bundle: Bundle, here: RuntimeInfo) -> bool:
 def _remember(store: Store, bundle: Bundle, here: RuntimeInfo) -> None:
     """Note it, not waiting for the disk, and forget bundles that are gone."""
     folder = store.root / FOLDER
-    if not folder.is_dir():
+    if not store.fs.is_folder(folder):
         store.fs.mkdir(folder)
-    for path in folder.iterdir():
-        if path.name == bundle.id or not store.folder(path.name).is_dir():
-            store.fs.unlink(path)
+    for entry in store.fs.entries(folder):
+        if entry.name == bundle.id or store.fs.status(store.folder(entry.name)) is None:
+            store.fs.unlink(folder / entry.name)
     temporary = folder / f"new-{secrets.token_hex(8)}"
     note = runtime_name(here).encode()
     replace_file(folder / bundle.id, note, durable=Durable.NO, temporary=temporary, effects=store.fs)

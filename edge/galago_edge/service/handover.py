@@ -17,11 +17,13 @@ import msgspec
 from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.host.wall_clock import clock_synced
 from galago_edge.service.day_book import Days
+from galago_edge.store.filesystem import StoreFs
 
 ALIVE_FILE = "alive.json"
 COVERAGE_FILE = "coverage.json"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ALIVE_BYTES = 256
+_LIMIT_BYTES = 1 << 20
 _DISK_EVERY_NS = 60_000_000_000
 _YEAR_NS = 366 * 86_400 * 1_000_000_000
 
@@ -115,7 +117,7 @@ class Heartbeat:
 
 def _read_alive(path: Path) -> Alive | None:
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(path.read_bytes().rstrip(), type=Alive)
+        return msgspec.json.decode((StoreFs().read(path, _LIMIT_BYTES) or b"").rstrip(), type=Alive)
     return None
 
 
@@ -133,7 +135,8 @@ def _opened(path: Path) -> int:
 def read_coverage(root: Path) -> dict[str, Days]:
     """Return what earlier processes watched, by stream; empty when that is not known."""
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode((root / COVERAGE_FILE).read_bytes(), type=dict[str, Days])
+        data = StoreFs(root).read(root / COVERAGE_FILE, _LIMIT_BYTES)
+        return msgspec.json.decode(data or b"{}", type=dict[str, Days])
     return {}
 
 
@@ -142,5 +145,10 @@ def write_coverage(root: Path, coverage: dict[str, Days]) -> None:
     temporary = root / f".{COVERAGE_FILE}.part"
     with contextlib.suppress(OSError):
         replace_file(
-            root / COVERAGE_FILE, msgspec.json.encode(coverage), durable=Durable.NO, temporary=temporary
+            root / COVERAGE_FILE,
+            msgspec.json.encode(coverage),
+            durable=Durable.NO,
+            mode=0o644,
+            temporary=temporary,
+            effects=StoreFs(root),
         )

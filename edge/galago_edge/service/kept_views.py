@@ -5,13 +5,13 @@ Removing one makes its camera learn anew, while the service runs too.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from pathlib import Path
 
 from galago_edge.host.file_replacement import Durable, replace_file
-from galago_edge.host.small_file import NotPlainError, TooLongError, read_small
+from galago_edge.host.private_modes import make_private_folder
+from galago_edge.store.filesystem import StoreFs
 
 FOLDER = "views"
 _LONGEST = 1 << 20
@@ -26,25 +26,28 @@ class KeptView:
 
         ``address``: another one is another camera. It may hold a password: the file is its owner's alone.
         """
+        self._fs = StoreFs(root)
         self.key = hashlib.sha256(address.encode()).hexdigest()
         self.path = root / FOLDER / f"{name if _PLAIN.match(name) else self.key[:16]}.view"
 
     def load(self) -> bytes | None:
         """Return what was saved last; None when there is nothing. Raises OSError."""
-        try:
-            return read_small(self.path, _LONGEST)
-        except FileNotFoundError:
-            return None
-        except (NotPlainError, TooLongError) as error:
-            raise OSError(str(error) or "no plain file") from error
+        data = self._fs.read(self.path, _LONGEST + 1)
+        if data is not None and len(data) > _LONGEST:
+            raise OSError(f"it has more than {_LONGEST} bytes")
+        return data
 
     def save(self, data: bytes) -> None:
         """Replace what is kept. Raises OSError."""
-        with contextlib.suppress(FileExistsError):
-            self.path.parent.mkdir()
+        make_private_folder(self.path.parent, self._fs.roots)
         temporary = self.path.with_name(f".{self.path.name}.part")
-        replace_file(self.path, data, durable=Durable.WHOLE, mode=0o600, temporary=temporary)
+        replace_file(
+            self.path, data, durable=Durable.WHOLE, mode=0o600, temporary=temporary, effects=self._fs
+        )
 
     def there(self) -> bool:
         """Tell whether the file is there."""
-        return self.path.exists()
+        try:
+            return self._fs.status(self.path) is not None
+        except OSError:
+            return False

@@ -306,7 +306,9 @@ def _begun(
             unknown = None
     except CallerError as unreadable:  # whom to trust is unknown, so nobody is trusted
         fault = DeviceError(unreadable.reason, str(unreadable), hint=unreadable.hint)
-        wanted = {*state.slots, *store.factory_names()}
+        wanted = set(state.slots)
+        with contextlib.suppress(LinkError):
+            wanted.update(store.factory_names())
         choices = {
             name: BootChoice(name, "none", None, faults=(fault,))
             for name in (wanted if names is None else wanted & set(names))

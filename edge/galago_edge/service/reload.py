@@ -99,7 +99,6 @@ class Reload:
         if running.ended:
             build.close()
         else:
-            self._outlet.describe(running.name, bundle.manifest)
             live.offer(build, at_once=running.bundle_id == leave)
 
     def _built(self, running: RunningStream, bundle: Bundle) -> Build:

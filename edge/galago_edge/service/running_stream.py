@@ -41,6 +41,7 @@ class RunningStream:
         self._source = source
         self._stopping = False
         self._emitting_since_ns: int | None = None
+        self._described = ""
         self.ended = False
 
     @property
@@ -75,7 +76,7 @@ class RunningStream:
 
     def start(self, outlet: Outlet, ended: Ended) -> None:
         """Begin to decide, in a new thread."""
-        outlet.describe(self.name, self.prepared.bundle.manifest)
+        self._describe(outlet)
         threading.Thread(
             target=self._run, args=(outlet, ended), name=f"stream {self.name}", daemon=True
         ).start()
@@ -119,9 +120,20 @@ class RunningStream:
             self.ended = True
             ended(self, failure)
 
+    def _describe(self, outlet: Outlet) -> None:
+        """Let the sinks know what is decided, before the first record with another bundle and no earlier.
+
+        One that was offered may never take over.
+        """
+        build = self.live.build
+        if build.bundle_id != self._described:
+            self._described = build.bundle_id
+            outlet.describe(self.name, build.manifest)
+
     def _walk(self, outlet: Outlet) -> GalagoError | None:
         def emit(records: Sequence[Record]) -> None:
             self._emitting_since_ns = time.monotonic_ns()
+            self._describe(outlet)
             outlet.deliver(records)
             self._emitting_since_ns = None
 

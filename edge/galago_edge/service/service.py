@@ -31,7 +31,7 @@ from galago_edge.service.prepared_stream import PreparedStream
 from galago_edge.service.reload import Reload
 from galago_edge.service.running_stream import RunningStream
 from galago_edge.service.slots import RecordingSlots, Slots
-from galago_edge.service.status_report import RecentEvents, preview_jpeg, service_status
+from galago_edge.service.status_report import EVENTS_KEPT, RecentEvents, preview_jpeg, service_status
 from galago_edge.service.stream_set import StreamSet
 from galago_edge.service.systemd import Supervisor
 from galago_edge.service.trial import LiveTrial
@@ -39,13 +39,17 @@ from galago_edge.service.upkeep import Upkeep
 from galago_edge.service.watchdog import Watchdog
 from galago_edge.sinks import JsonlSink
 from galago_edge.sinks.outbox import Outbox
+from galago_edge.sinks.record_history import history_of
 
 Report = Callable[[str, BaseException], None]
 """Told name and failure of a stream as soon as it has failed; a fault of our own is no GalagoError."""
 
 _TICK_S = 0.5
-_KEEP_COVERAGE_S = 900.0
+KEEP_COVERAGE_S = 60.0
+"""A kill or a power cut costs at most so much of what was watched."""
 _JOIN_S = 10.0
+_RECALLED_BYTES = 64_000_000
+"""How much of the log is looked through for the last events at most; mostly some kilobytes."""
 
 
 class Service:
@@ -221,6 +225,7 @@ class Service:
         stack.callback(self._slots.close)
         stack.callback(self._streams.close)
         self._errands.start()
+        self._errands.do(self._recall)
         stack.callback(self._errands.stop, _JOIN_S)
         self._heartbeat.beat()
         self._streams.start()
@@ -234,7 +239,7 @@ class Service:
             with contextlib.suppress(Empty):
                 self._asked.get(timeout=_TICK_S)()
             self._look_after()
-            if time.monotonic() - kept_s >= _KEEP_COVERAGE_S:
+            if time.monotonic() - kept_s >= KEEP_COVERAGE_S:
                 kept_s = time.monotonic()
                 self._keep_coverage()
 
@@ -296,6 +301,12 @@ class Service:
     def _records_failed(self, failure: Exception) -> None:
         self._life.failed(Cause.RECORDS, failure)
         self.stop()
+
+    def _recall(self) -> None:
+        """Show the last events of earlier processes too. A log that cannot be read costs only that."""
+        with contextlib.suppress(GalagoError):
+            history = history_of(self._settings, self._root)
+            self._recent.before(history.newest_events(EVENTS_KEPT, _RECALLED_BYTES))
 
     def _follow(self) -> None:
         self._supervisor.reloading(time.monotonic_ns())

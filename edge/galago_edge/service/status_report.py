@@ -31,14 +31,14 @@ from galago_edge.sources.opencv import import_cv2
 
 _PREVIEW_WIDTH = 640
 _PREVIEW_QUALITY = 70
-_EVENTS_KEPT = 20
+EVENTS_KEPT = 20
 
 
 class RecentEvents:
     """The newest event records, as they went out."""
 
     def __init__(self) -> None:
-        self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS_KEPT)
+        self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
         self._lock = threading.Lock()
 
     def take(self, record: Record) -> None:
@@ -46,6 +46,14 @@ class RecentEvents:
         if isinstance(record, EventRecord):
             with self._lock:
                 self._events.appendleft(msgspec.to_builtins(record))
+
+    def before(self, events: Sequence[EventRecord]) -> None:
+        """Add what earlier processes have seen, the newest first; what is here already counts once."""
+        found = [msgspec.to_builtins(event) for event in events]
+        with self._lock:
+            self._events.extend(
+                [event for event in found if event not in self._events][: EVENTS_KEPT - len(self._events)]
+            )
 
     def newest(self) -> tuple[dict[str, Any], ...]:
         """Return them, the newest first."""

@@ -6,13 +6,14 @@ import secrets
 import socket
 import ssl
 import struct
-from typing import Protocol
 
 from galago_edge.host.credentials import Login
 from galago_edge.host.urls import CONNECT_S
+from galago_edge.sinks.broker_address import CERTIFICATE_HINT, BrokerPlace
 
 _CLEAN_SESSION, _WITH_PASSWORD, _WITH_USER = 0x02, 0x40, 0x80
 _CONNACK_BYTES = 4
+_CLOSES = "closes the connection without an answer"
 _REFUSALS = {
     1: "another version of MQTT is wanted",
     2: "the client's name is not allowed",
@@ -22,47 +23,34 @@ _REFUSALS = {
 }
 
 
-class BrokerPlace(Protocol):
-    """Where a broker is."""
-
-    @property
-    def host(self) -> str:
-        """Name or address."""
-
-    @property
-    def port(self) -> int:
-        """TCP."""
-
-    @property
-    def tls(self) -> bool:
-        """Whether the broker speaks TLS."""
-
-    @property
-    def ca_file(self) -> str:
-        """PEM file; the system's authorities when empty."""
-
-    @property
-    def keepalive_s(self) -> int:
-        """What the connection promises."""
-
-
 def broker_fault(place: BrokerPlace, login: Login) -> str:
     """Return why the broker does not take us; empty when it does. Says no password."""
     try:
         with socket.create_connection((place.host, place.port), CONNECT_S) as plain:
-            if not place.tls:
+            if place.trust is None:
                 return _connect_fault(plain, place, login)
-            context = ssl.create_default_context(cafile=place.ca_file or None)
-            with context.wrap_socket(plain, server_hostname=place.host) as secured:
-                return _connect_fault(secured, place, login)
+            with place.trust.context().wrap_socket(plain, server_hostname=place.host) as secured:
+                return _secured_fault(secured, place, login)
     except socket.gaierror as error:
         return f"the name cannot be resolved: {error.strerror}"
     except ssl.SSLError as error:
         return f"TLS: {getattr(error, 'verify_message', '') or error.reason or error}"
     except TimeoutError:
         return f"no answer for {CONNECT_S:g} s"
-    except OSError as error:  # no connection, or no such ca_file
+    except OSError as error:  # no connection, or no such file of certificates
         return error.strerror or str(error)
+
+
+def _secured_fault(connection: ssl.SSLSocket, place: BrokerPlace, login: Login) -> str:
+    """Ask over TLS. A broker that misses a certificate of ours says so, or hangs up, behind the handshake."""
+    try:
+        fault = _connect_fault(connection, place, login)
+    except (ssl.SSLError, ConnectionError) as error:
+        fault = f"ends the connection: {getattr(error, 'reason', None) or error.strerror or error}"
+    else:
+        if not fault.startswith(_CLOSES):
+            return fault
+    return fault if place.trust is None or place.trust.client_cert_file else f"{fault}{CERTIFICATE_HINT}"
 
 
 def _connect_fault(connection: socket.socket, place: BrokerPlace, login: Login) -> str:
@@ -85,7 +73,7 @@ def _connect_fault(connection: socket.socket, place: BrokerPlace, login: Login) 
     while len(answer) < _CONNACK_BYTES:
         more = connection.recv(_CONNACK_BYTES - len(answer))
         if not more:
-            return "closes the connection without an answer"
+            return _CLOSES
         answer += more
     if not answer.startswith(b"\x20\x02"):
         return "answers, but is no MQTT broker"

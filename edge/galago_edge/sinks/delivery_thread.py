@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 from galago_edge.contract.errors import disk_error
 from galago_edge.contract.modality import Modality
+from galago_edge.contract.records import Record
 from galago_edge.contract.status import SinkStatus
 from galago_edge.host.backoff import Backoff
 from galago_edge.sinks.bell import Bell
@@ -35,6 +37,19 @@ class DeliveryThread:
 
     def describe(self, stream: str, modality: Modality, labels: tuple[str, ...]) -> None:
         """Learn which labels a stream can report. Most receivers need not know."""
+
+    def note(self, records: Sequence[Record]) -> None:
+        """Learn of records as soon as they are made, in the thread that made them; must be quick.
+
+        For receivers that show what holds now. Most need not: they get every record from the spool.
+        """
+
+    def told(self, records: Sequence[Record]) -> None:
+        """Hand records to :meth:`note`; a mistake in that is this sink's alone."""
+        try:
+            self.note(records)
+        except Exception as error:  # noqa: BLE001 (a stream outlives any fault of one sink)
+            self._troubled(f"{type(error).__name__}: {error}", hopeless=True)
 
     def start(self) -> None:
         """Begin. The spool must be loaded."""

@@ -59,7 +59,9 @@ class Outbox:
         self._overflow: Counter[Subject] = Counter()
         self._stopping = False
         self._busy_since: float | None = None
-        self._sinks = build_sinks(settings, root, device, version, disk=disk, clocks=self._clocks)
+        self._sinks = build_sinks(
+            settings, root, device, version, disk=disk or Disk(root), clocks=self._clocks
+        )
         self._spool = self._sinks.spool
         self._fault = ""
         self._writer = threading.Thread(target=self._write, name="outbox", daemon=True)
@@ -99,6 +101,7 @@ class Outbox:
             lines = [encode_record(record) for record in taken]
             if not self._sinks.empty:
                 self._put(taken, lines)
+                self._sinks.note(taken)
             if self._out is not None:
                 self._out.write(b"".join(lines))
         for listener in self._listeners:

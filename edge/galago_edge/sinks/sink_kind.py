@@ -40,6 +40,10 @@ class ReceiverParts:
     """Of galago-edge, for receivers that show it."""
     spool: Spool
     """Where its records wait for it, under its name."""
+    folder: Path = Path()
+    """Where it may keep a small file of its own, under its name: the spool's folder."""
+    streams: tuple[str, ...] = ()
+    """The names of all streams that are configured; those that run are described to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class SinkKind:
     """There may be several, as ``[[NAME]]``: its settings have a ``name``, of the type ``ReceiverName``."""
     paths: tuple[str, ...] = ()
     """Settings that are files it writes: relative ones start at the folder of ``galago.toml``."""
+    reads: tuple[str, ...] = ()
+    """Settings that are files it reads: the same holds for them."""
 
     def __post_init__(self) -> None:
         """Refuse settings that would let a misspelt key pass, and several that bear no name.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from galago_edge.contract.errors import DeviceError, GalagoError, Reason
 from galago_edge.contract.modality import Modality
+from galago_edge.contract.records import Record
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
 from galago_edge.host.plugins import fault_of
@@ -90,6 +92,11 @@ class SinkSet:
         for sender in self.senders:
             sender.describe(stream, modality, labels)
 
+    def note(self, records: Sequence[Record]) -> None:
+        """Let those know at once who tell what holds now, whatever waits for them in the spool."""
+        for sender in self.senders:
+            sender.told(records)
+
 
 def build_sinks(
     settings: Settings,
@@ -118,8 +125,9 @@ def build_sinks(
             receivers[name] = _wanted(kind, table)
     if not receivers:
         return built
+    folder = root / (settings.spool.dir or "spool")
     built.spool = spool = Spool(
-        root / (settings.spool.dir or "spool"),
+        folder,
         device,
         receivers,
         max_bytes=settings.spool.max_mb * _MEGABYTE,
@@ -127,8 +135,10 @@ def build_sinks(
         disk=disk,
         clocks=clocks,
     )
+    streams = tuple(stream.name for stream in settings.stream)
     built.senders += [
-        _sender(ReceiverParts(name, device, version, spool), settings.sinks[name]) for name in receivers
+        _sender(ReceiverParts(name, device, version, spool, folder, streams), settings.sinks[name])
+        for name in receivers
     ]
     return built
 

@@ -89,11 +89,11 @@ def _anchored(name: str, settings: Any, folder: Path) -> Any:
     if isinstance(settings, LoginTable) and settings.password_file:
         settings = msgspec.structs.replace(settings, password_file=str(folder / settings.password_file))
     kind = kind_of(name) if settings is not None else None
-    if kind is None or not (kind.paths or kind.anchor):
+    if kind is None or not (kind.paths or kind.reads or kind.anchor):
         return settings
     try:
         settings = kind.anchor(settings, folder) if kind.anchor else settings
-        given = {key: getattr(settings, key) for key in kind.paths}
+        given = {key: getattr(settings, key) for key in (*kind.paths, *kind.reads)}
         return msgspec.structs.replace(
             settings, **{key: str(folder / path) for key, path in given.items() if path}
         )

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import msgspec
 
 from galago_edge.contract.modality import Modality
+from galago_edge.contract.records import EventRecord, Record, StateRecord
 from galago_edge.contract.status import Liveness
 
 ONLINE, OFFLINE = b"online", b"offline"
-_LIVENESS: tuple[str, ...] = get_args(Liveness)
+ON, OFF = b"ON", b"OFF"
+RECOVERING = b"recovering"
+"""How a live source is before anything came from it."""
+LIVENESS: tuple[str, ...] = get_args(Liveness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +44,14 @@ class _Head(msgspec.Struct, frozen=True):
 
     kind: str
     stream: str
-    label: str = ""
-    subject: str = ""
-    state: str = ""
-    backend: str = ""
-    detail: dict[str, Any] = {}
+
+
+class Component(msgspec.Struct, frozen=True):
+    """One entity, as it is remembered to be taken away one day."""
+
+    platform: str
+    stream: str
+    """Empty for those of the device."""
 
 
 class Topics:
@@ -56,34 +64,86 @@ class Topics:
         self._base = f"{topic.strip('/')}/{self._device}"
         self._version = version
         self._discovery = discovery.strip("/")
-        self._announced: dict[str, str] = {}
+        object_id = f"galago-{self._device}".replace(".", "_")
         self.availability = f"{self._base}/availability"
+        self.config = f"{self._discovery}/device/{object_id}/config" if self._discovery else ""
+        """Where Home Assistant learns of the device; empty when it shall not."""
 
-    def of_record(self, line: bytes, streams: dict[str, Described]) -> list[Message]:
-        """Return the record's message and, with discovery, those of the entities that it changes."""
+    def of_record(self, line: bytes) -> Message:
+        """Return the message of a record, a line of JSON."""
         head = msgspec.json.decode(line, type=_Head)
-        base = f"{self._base}/{head.stream}" if head.stream else self._base
-        messages = [Message(f"{base}/{head.kind}", line)]
-        if self._discovery and head.stream:
-            messages += self._of_entities(head, base, streams.get(head.stream))
-        return messages
+        base = self.of_stream(head.stream) if head.stream else self._base
+        return Message(f"{base}/{head.kind}", line)
+
+    def of_stream(self, stream: str) -> str:
+        """Return where everything of a stream is."""
+        return f"{self._base}/{stream}"
+
+    def of_label(self, stream: str, label: str) -> str:
+        """Return where it stands whether a label is on."""
+        return f"{self._base}/{stream}/label/{plain(label)}"
 
     def of_lost(self, lost: int) -> Message:
         """Return the figure of records that were lost on the way to this broker since the start."""
         return Message(f"{self._base}/lost", b"%d" % lost, retain=True)
 
-    def of_discovery(self, streams: dict[str, Described]) -> list[Message]:
-        """Return the one message that makes this device and its entities appear in Home Assistant."""
-        if not self._discovery or not streams:
+    def is_of(self, topic: str, streams: Collection[str]) -> bool:
+        """Tell whether a topic belongs to one of these streams."""
+        stream, slash, _ = topic.removeprefix(f"{self._base}/").partition("/")
+        return bool(slash) and topic.startswith(f"{self._base}/") and stream in streams
+
+    def is_source(self, topic: str) -> bool:
+        """Tell whether it is where a stream's source stands."""
+        return topic.endswith("/source") and topic.removeprefix(f"{self._base}/").count("/") == 1
+
+    def is_label(self, topic: str) -> bool:
+        """Tell whether :meth:`of_label` gave this."""
+        parts = topic.removeprefix(f"{self._base}/").split("/")
+        return len(parts) == 3 and parts[1] == "label"
+
+    def changes(self, record: Record, labels: Collection[str]) -> list[Message]:
+        """Return what a record changes of what holds until it changes; ``labels``: those of its stream."""
+        if not self._discovery or not record.stream:
             return []
-        entities = {"lost": self._lost_entity()}
+        base = self.of_stream(record.stream)
+        backend, changes = "", []
+        if isinstance(record, EventRecord):
+            backend = record.backend
+            if record.label in labels:  # else the bundle that has it does not decide any more
+                changes.append(Message(self.of_label(record.stream, record.label), ON, True))
+        elif isinstance(record, StateRecord):
+            subject, state = record.subject, record.state
+            if subject.startswith("label:") and state == "off" and subject[6:] in labels:
+                changes.append(Message(self.of_label(record.stream, subject[6:]), OFF, True))
+            elif subject == "source" and state in LIVENESS:
+                changes.append(Message(f"{base}/source", state.encode(), True))
+            elif subject in ("backend", "stream"):
+                backend = str(record.detail.get("backend", ""))
+            if subject == "stream":  # it begins or ends: no label is on
+                changes += [Message(self.of_label(record.stream, label), OFF, True) for label in labels]
+        if backend:
+            changes.append(Message(f"{base}/backend", backend.encode(), True))
+        return changes
+
+    def entities(self, streams: Mapping[str, Described]) -> dict[str, tuple[Component, dict[str, Any]]]:
+        """Return every entity by its name, with what Home Assistant is told of it."""
+        if not self._discovery or not streams:
+            return {}
+        lost = self._lost_entity()
+        found = {"lost": (Component(lost["platform"], ""), lost)}
         for name, described in streams.items():
-            entities |= self._entities(name, described)
-        # an entity with nothing but its platform is removed: a label that the new bundle does not have
-        gone = {
-            key: {"platform": platform} for key, platform in self._announced.items() if key not in entities
-        }
-        self._announced = {key: entity["platform"] for key, entity in entities.items()}
+            for key, entity in self._entities(name, described).items():
+                found[key] = (Component(entity["platform"], name), entity)
+        return found
+
+    def of_discovery(
+        self, entities: Mapping[str, tuple[Component, dict[str, Any]]], gone: Mapping[str, Component]
+    ) -> Message:
+        """Return the one message that makes this device and its entities appear in Home Assistant.
+
+        ``gone``: entities that it has been told of and that are there no more. One with nothing but its
+        platform is removed.
+        """
         config = {
             "device": {
                 "identifiers": [f"galago-{self._device}"],
@@ -95,28 +155,10 @@ class Topics:
             "origin": {"name": "galago", "sw_version": self._version},
             "availability": [{"topic": self.availability}],
             "qos": 1,
-            "components": entities | gone,
+            "components": {key: told for key, (_, told) in entities.items()}
+            | {key: {"platform": component.platform} for key, component in gone.items()},
         }
-        object_id = f"galago-{self._device}".replace(".", "_")
-        return [Message(f"{self._discovery}/device/{object_id}/config", msgspec.json.encode(config), True)]
-
-    def _of_entities(self, head: _Head, base: str, described: Described | None) -> list[Message]:
-        changes: list[Message] = []
-        backend = head.backend
-        if head.kind == "event":
-            changes.append(Message(f"{base}/label/{plain(head.label)}", b"ON", True))
-        elif head.subject.startswith("label:") and head.state == "off":
-            changes.append(Message(f"{base}/label/{plain(head.subject[6:])}", b"OFF", True))
-        elif head.subject == "source" and head.state in _LIVENESS:
-            changes.append(Message(f"{base}/source", head.state.encode(), True))
-        elif head.subject == "backend":
-            backend = str(head.detail.get("backend", ""))
-        elif head.subject == "stream" and described is not None:
-            backend = str(head.detail.get("backend", ""))
-            changes += [Message(f"{base}/label/{plain(label)}", b"OFF", True) for label in described.labels]
-        if backend:
-            changes.append(Message(f"{base}/backend", backend.encode(), True))
-        return changes
+        return Message(self.config, msgspec.json.encode(config), True)
 
     def _entities(self, stream: str, described: Described) -> dict[str, dict[str, Any]]:
         base = f"{self._base}/{stream}"
@@ -133,7 +175,7 @@ class Topics:
                 "name": f"{stream} source",
                 "entity_category": "diagnostic",
                 "device_class": "enum",
-                "options": list(_LIVENESS),
+                "options": list(LIVENESS),
                 "state_topic": f"{base}/source",
             },
             "backend": {

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from galago_edge.contract.errors import CallerError, DeviceError, LinkError, Reason, disk_error
+from galago_edge.contract.errors import CallerError, DeviceError, InputError, LinkError, Reason, disk_error
 from galago_edge.host.plugins import plugin_code
 from galago_edge.host.urls import hide_credentials
 from galago_edge.sources.address_options import read_options
@@ -28,7 +28,8 @@ VIDEO_SUFFIXES = frozenset(
     {
         *(".avi", ".mp4", ".mkv", ".mov", ".m4v", ".webm", ".ts", ".m2ts", ".mts", ".flv", ".mpeg", ".mpg"),
         *(".vob", ".3gp", ".3g2", ".wmv", ".asf", ".ogv", ".gif", ".ivf", ".nut", ".mxf", ".y4m", ".dav"),
-        *(".h264", ".264", ".h265", ".265", ".hevc", ".m2v", ".mjpeg", ".mjpg"),
+        *(".h264", ".264", ".h265", ".265", ".hevc", ".m1v", ".m2v", ".mjpeg", ".mjpg", ".mpjpeg", ".obu"),
+        *(".dv", ".rm", ".rmvb", ".wtv", ".h263", ".f4v", ".ismv"),
     }
 )
 RAW_SUFFIXES = frozenset({".raw", ".pcm"})
@@ -44,6 +45,7 @@ def parse_source(text: str) -> Address:
     Raises:
         LinkError: SOURCE_MISSING; a path that does not exist.
         CallerError: CONFIG_BAD; no known form, or an option that this form does not have.
+        InputError: SOURCE_MISMATCH; a path that is a pipe, a device or the like.
         DeviceError: PLUGIN_BAD; it is another distribution's kind, and cannot be used.
     """
     name, colon, rest = text.partition(":")
@@ -119,6 +121,12 @@ def _path_kind(path: Path) -> tuple[str, SourceKind]:
             f"source {path} does not exist",
             hint=f"check the path; a source is {_forms()}",
         )
+    if not (path.is_file() or path.is_dir()):  # to open a pipe would wait for its writer
+        raise InputError(
+            Reason.SOURCE_MISMATCH,
+            f"source {path} is neither a file nor a folder",
+            hint="pipe:PATH takes raw sound of a pipe; copy anything else to a file",
+        )
     suffix = path.suffix.lower()
     by_name = None
     for name, kind in _own_kinds():
@@ -143,9 +151,12 @@ def _by_content(path: Path, by_name: str | None) -> str | None:
     content = content_of(path)
     if content == "sound":
         return "audio"
-    if by_name is not None or content != "container":
+    if by_name is not None or content == "picture":
         return by_name
-    return "audio" if modalities_of(path) == {"microphone"} else "video"
+    found = modalities_of(path)
+    if not found and content is None:
+        return None
+    return "audio" if found == {"microphone"} else "video"
 
 
 def _own_kinds() -> list[tuple[str, SourceKind]]:

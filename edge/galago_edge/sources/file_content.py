@@ -30,11 +30,13 @@ _BEGINNINGS: tuple[tuple[int, tuple[bytes, ...], Content], ...] = (
     (0, (b"\x1aE\xdf\xa3", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11", b"GIF87a", b"GIF89a", b"OggS"), "container"),
     (4, (b"ftyp", b"moov", b"mdat", b"wide", b"skip"), "container"),
     (0, (b"\0\0\x01\xba", b"\0\0\x01\xb3", b"\0\0\0\x01", b"\0\0\x01\xb0", b"\0\0\x01\x00"), "container"),
+    (0, (b"\x1f\x07\x00", b"\x12\x00\x0a", b"\xb7\xd8\x00 7I\xda\x11"), "container"),  # DV, AV1, WTV
     (0, (b"DKIF", b"nut/multimedia container", b"YUV4MPEG2 ", b".RMF", b"\x06\x0e+4\x02\x05"), "container"),
     (0, (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"P2", b"P3", b"P5", b"P6"), "picture"),
     (8, (b"WEBP",), "picture"),
 )  # fmt: skip
-_TS_SYNC = 0x47
+TS_SYNC = 0x47
+"""The first byte of a packet of an MPEG transport stream."""
 _TS_PACKETS = 5
 
 
@@ -99,6 +101,6 @@ def transport_packet_bytes(head: bytes) -> int:
     """
     for length, first in ((188, 0), (192, 4), (204, 0)):
         syncs = head[first : first + _TS_PACKETS * length : length]
-        if len(syncs) == _TS_PACKETS and set(syncs) == {_TS_SYNC}:
+        if len(syncs) == _TS_PACKETS and set(syncs) == {TS_SYNC}:
             return length
     return 0

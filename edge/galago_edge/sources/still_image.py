@@ -35,6 +35,7 @@ from galago_edge.sources.picture_header import (
 )
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG_END = b"\xff\xd9"
 _LARGEST_BYTES = 8 * LARGEST_FILE_PIXELS
 """Of a file: four channels of 16 bits, not compressed at all."""
 _ROWS = 256
@@ -98,6 +99,8 @@ def decode_picture(
         raise _unreadable(name, "is not an image, is damaged or is cut off")
     if header.format == "png":
         _check_png(data, name)
+    if header.format == "jpeg" and not data.endswith(_JPEG_END):
+        data += _JPEG_END  # some cameras leave it out; with it the decoder complains only if more is missing
     try:
         pixels, whole = watched_decoding(lambda: _decoded(cv2, data, header), data)
     except cv2.error as error:

@@ -77,6 +77,8 @@ class VideoFile:
         self._stretch: _Stretch | None = None
         self._cut_ns = 0
         """Where it ends early."""
+        self._degrees = 0
+        """Of the rotation that was told, clockwise."""
         self._stopped = False
 
     def description(self) -> dict[str, Any]:
@@ -142,7 +144,7 @@ class VideoFile:
 
     def _items(self, shown: Shown, following: Shown | None) -> Iterator[Item]:
         outcome = shown.outcome
-        placed = self._place(shown.stamp, None if following is None else following.stamp)
+        placed = self._place(shown, following)
         if self._index == 0 and self._counted is None and shown.stamp:
             offset = shown.stamp * self._reader.tick * NS_PER_S
             yield Notice("offset", 0, 0, {"offset_ns": offset.__floor__()})
@@ -154,13 +156,24 @@ class VideoFile:
         else:
             yield from self._close_stretch(placed.ns)
         if isinstance(outcome, Picture):
+            yield from self._turned(outcome, index, placed.ns)
             self._decoded += 1
             yield Frame(outcome.pixels, index, placed.ns, outcome.encoded)
 
-    def _place(self, stamp: int | None, following: int | None) -> PlacedPicture:
+    def _turned(self, picture: Picture, index: int, ns: int) -> Iterator[Notice]:
+        """Say how the recording states that its pictures are turned, where that is not as before."""
+        rotation = picture.rotation
+        degrees = 0 if rotation is None else -rotation.degrees % 360
+        if rotation is None or degrees == self._degrees:
+            return
+        self._degrees = degrees
+        yield Notice("rotation", index, ns, {"degrees": degrees, "applied": rotation.applied})
+
+    def _place(self, shown: Shown, following: Shown | None) -> PlacedPicture:
         if self._counted is not None:
             return PlacedPicture(frame_ns(self._index, self._counted))
-        return self._times.place(stamp, following)
+        next_stamp = None if following is None or following.begins else following.stamp
+        return self._times.place(shown.stamp, next_stamp, begins=shown.begins)
 
     def _jump(self, placed: PlacedPicture) -> Iterator[Item]:
         """Say what the stamps say that is not usual."""
@@ -223,6 +236,8 @@ class VideoFile:
         if short:
             yield from self._truncated(end_ns)
         yield from self._close_stretch(end_ns)
+        if self._reader.unfinished:
+            yield Notice("unfinished", self._index, end_ns, {"frames": self._index})
         if not self._decoded:
             raise self._unreadable("holds no frame that can be decoded")
         damage = self._damage()

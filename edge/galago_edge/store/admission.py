@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from galago_edge.bundle import Bundle, TrustedKeys, require_trust
 from galago_edge.contract.bundle_identity import BundleIdentity
@@ -12,6 +13,8 @@ from galago_edge.contract.wishes import Wishes
 from galago_edge.store.state import Release, Slot, Trial
 from galago_edge.store.store import Store
 from galago_edge.store.store_change import now_utc
+
+T = TypeVar("T")
 
 COUNTER_JUMP = 10**9
 """A release may be so far above the active one; one further away would leave hardly any above itself."""
@@ -127,6 +130,18 @@ def opened(store: Store, bundle_id: str, trusted: TrustedKeys) -> Bundle:
     return bundle
 
 
+def read_twice(read: Callable[[], T]) -> T:
+    """Return what ``read`` gives; what the disk does not give twice, it has lost.
+
+    Raises:
+        GalagoError: Whatever ``read`` raises the second time, or at once when it is not the disk's.
+    """
+    try:
+        return read()
+    except LinkError:
+        return read()
+
+
 def factory_bundle(store: Store, name: str, trusted: TrustedKeys) -> Bundle | None:
     """Open the factory's bundle of this name in the same way; None when there is none.
 
@@ -153,7 +168,7 @@ def _whole(
     sources.append(functools.partial(factory_bundle, store, name, trusted))
     for source in sources:
         try:
-            bundle = source()
+            bundle = read_twice(source)
         except BundleError:
             continue  # what cannot be loaded is no way back
         except LinkError:

@@ -11,13 +11,14 @@ nobody visits comes back; where that cannot be written, it loads what the new on
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from galago_edge.bundle import Bundle, TrustedKeys
 from galago_edge.contract.errors import BusyError, DeviceError, GalagoError, LinkError, Reason, disk_error
-from galago_edge.store.admission import factory_bundle, opened, release_of
+from galago_edge.store.admission import factory_bundle, opened, read_twice, release_of
 from galago_edge.store.rebuild import rebuilt
 from galago_edge.store.state import Slot, State, Trial, with_boot, with_boot_back, with_entry, with_rollback
 from galago_edge.store.store import COPY_NAMES, Hold, Store
@@ -162,7 +163,9 @@ class _Boot:
         return choices
 
     def _names(self, state: State) -> list[str]:
-        names = {*state.slots, *self._store.factory_names()}
+        names = set(state.slots)
+        with contextlib.suppress(LinkError):  # who falls back to it is told
+            names.update(self._store.factory_names())
         return sorted(names if self._only is None else names & set(self._only))
 
     def _begin(self, state: State, name: str) -> tuple[BootChoice, State]:
@@ -205,9 +208,8 @@ class _Boot:
             with contextlib.suppress(LinkError):  # what is active is not removed in any case
                 hold = self._store.hold(release)
             try:
-                return BootChoice(
-                    name, part, opened(self._store, release, self._trusted), hold=hold, faults=tuple(faults)
-                )
+                bundle = read_twice(functools.partial(opened, self._store, release, self._trusted))
+                return BootChoice(name, part, bundle, hold=hold, faults=tuple(faults))
             except GalagoError as fault:
                 faults.append(fault)
                 if hold is not None:

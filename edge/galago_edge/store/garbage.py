@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from galago_edge.host.own_folders import FolderEntry
 from galago_edge.store.state import State, with_entry
 from galago_edge.store.store import Store
 from galago_edge.store.store_change import StoreChange, changing, now_utc
@@ -47,19 +48,20 @@ def discard_unused(change: StoreChange, state: State, *, keep: set[str]) -> list
     """
     needed = keep | {release.id for slot in state.slots.values() for release in slot.releases().values()}
     removed = []
-    for folder in sorted(change.store.bundles.iterdir()):
-        if folder.name not in needed:
-            with _claimed(change, folder) as ours:
+    for entry in change.fs.entries(change.store.bundles):
+        if entry.name not in needed:
+            folder = change.store.bundles / entry.name
+            with _claimed(change, folder, entry) as ours:
                 if ours:
-                    removed.append(Removed(folder.name, _size(folder)))
+                    removed.append(Removed(entry.name, _size(change, folder, entry)))
                     change.discard(folder)
     return removed
 
 
 @contextlib.contextmanager
-def _claimed(change: StoreChange, folder: Path) -> Iterator[bool]:
+def _claimed(change: StoreChange, folder: Path, entry: FolderEntry) -> Iterator[bool]:
     """Tell whether nobody holds a folder; who wants to hold it waits, and finds it gone afterwards."""
-    if not folder.is_dir() or folder.is_symlink():
+    if entry.kind != "folder":
         yield True
         return
     fd = change.fs.claim(folder)
@@ -75,8 +77,8 @@ def _claimed(change: StoreChange, folder: Path) -> Iterator[bool]:
     change.fs.close(fd)
 
 
-def _size(folder: Path) -> int:
-    if folder.is_symlink():  # what lies behind it stays
-        return 0
-    paths = (folder, *folder.rglob("*"))
-    return sum(path.lstat().st_size for path in paths if path.is_file() and not path.is_symlink())
+def _size(change: StoreChange, path: Path, entry: FolderEntry) -> int:
+    """Return the size of the files in a folder; of a link none, for what lies behind it stays."""
+    if entry.kind != "folder":
+        return entry.size_bytes if entry.kind == "file" else 0
+    return sum(_size(change, path / inner.name, inner) for inner in change.fs.entries(path))

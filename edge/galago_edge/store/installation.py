@@ -27,7 +27,7 @@ from galago_edge.store.admission import check_release, factory_bundle, release_o
 from galago_edge.store.garbage import discard_unused
 from galago_edge.store.state import Release, Slot, State, with_active, with_commit, with_entry, with_staged
 from galago_edge.store.store import Store
-from galago_edge.store.store_change import StoreChange, changing, exists, now_utc
+from galago_edge.store.store_change import StoreChange, changing, now_utc
 
 RESERVE_BYTES = 4 << 20
 """Left free on purpose: the state, logs and other programs must still be able to write."""
@@ -220,7 +220,9 @@ class _Installer:
             note = self._accept(copy)
             self._change.write_file(stage / ACCEPTED_NAME, _accepted(copy, note))
             self._fs.fsync_dir(stage)
-            if exists(folder):  # damaged: out of the way, for a folder cannot be replaced
+            if (
+                self._fs.status(folder) is not None
+            ):  # damaged: out of the way, for a folder cannot be replaced
                 self._aside = self._change.new_name("bad")
                 self._fs.rename(folder, self._aside)
             self._fs.rename(stage, folder)  # lasts when the state is written

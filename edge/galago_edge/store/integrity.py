@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -86,15 +87,21 @@ def _check_all(change: StoreChange, state: State, trusted: TrustedKeys) -> list[
 
 def _check(change: StoreChange, release: Release, trusted: TrustedKeys) -> GalagoError | None:
     try:
-        for path in sorted(change.store.folder(release.id).rglob("*")):
-            if path.is_file() and not path.is_symlink():
-                change.fs.forget_cache(path)
+        _forget_cache(change, change.store.folder(release.id))
         opened(change.store, release.id, trusted)
     except OSError as error:
         return disk_error(error, f"read {change.store.folder(release.id)}")
     except GalagoError as error:
         return error
     return None
+
+
+def _forget_cache(change: StoreChange, folder: Path) -> None:
+    for entry in change.fs.entries(folder):
+        if entry.kind == "folder":
+            _forget_cache(change, folder / entry.name)
+        elif entry.kind == "file":
+            change.fs.forget_cache(folder / entry.name)
 
 
 def _noted(state: State, bundles: tuple[Scrubbed, ...]) -> State:

@@ -75,7 +75,7 @@ def _slot(installed: list[_Found], factory: Bundle | None, at_utc: str) -> Slot:
 
 def _installed(store: Store, trusted: TrustedKeys, at_utc: str) -> Iterator[_Found]:
     try:
-        folders = sorted(store.bundles.iterdir()) if store.bundles.is_dir() else []
+        folders = [store.bundles / entry.name for entry in store.fs.entries(store.bundles)]
     except OSError as error:
         raise disk_error(error, f"list {store.bundles}") from error
     for folder in folders:

@@ -21,13 +21,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle
-from galago_edge.contract.errors import BundleError, CallerError, DeviceError, Reason, disk_error
+from galago_edge.contract.errors import (
+    BundleError,
+    CallerError,
+    DeviceError,
+    NotOwnError,
+    Reason,
+    disk_error,
+)
 from galago_edge.contract.profile import PROFILE_FILE, DeviceProfile
 from galago_edge.host.toml_file import load_toml
 from galago_edge.store.filesystem import StoreFs
@@ -84,6 +92,7 @@ class Store:
     def __init__(self, root: Path, fs: StoreFs | None = None) -> None:
         self.root = root
         self.fs = fs or StoreFs()
+        self.fs.roots |= {root}
         self.bundles = root / "bundles"
         self.incoming = root / "incoming"
         self.trust = root / TRUST_FOLDER
@@ -172,15 +181,30 @@ class Store:
             LinkError: It cannot be read.
         """
         path = self.root / PROFILE_FILE
-        return load_toml(path, DeviceProfile) if path.exists() else None
+        return load_toml(path, DeviceProfile) if self._is_file(path) else None
 
     def trusted(self) -> TrustedKeys:
         """Return whose bundles this device takes.
 
         Raises:
             CallerError: KEY_BAD; a file in the trust folder is not a key.
+            LinkError: It cannot be read, or is not the store's own.
         """
+        self.check_trust()
         return TrustedKeys.in_folder(self.trust)
+
+    def check_trust(self) -> None:
+        """Refuse a trust folder that is not the store's own, or that holds links to other places.
+
+        Raises:
+            LinkError: NOT_OWN; or it cannot be read.
+        """
+        try:
+            for entry in self.fs.entries(self.trust):
+                if entry.kind != "file":
+                    raise NotOwnError(self.trust / entry.name, "is no plain file, a key's file is expected")
+        except OSError as error:
+            raise disk_error(error, f"read whom {self.root} trusts") from error
 
     def leftovers(self) -> list[Path]:
         """Return what broken installs left behind; the next install removes it.
@@ -188,9 +212,9 @@ class Store:
         Raises:
             OSError: A folder cannot be listed.
         """
-        found = list(self.incoming.glob("*"))
-        for name in COPY_NAMES:
-            found.extend(self.root.glob(f"{name}{TEMPORARY}*"))
+        found = [self.incoming / entry.name for entry in self.fs.entries(self.incoming)]
+        torn = tuple(f"{name}{TEMPORARY}" for name in COPY_NAMES)
+        found += [self.root / e.name for e in self.fs.entries(self.root) if e.name.startswith(torn)]
         return sorted(found)
 
     def folder(self, bundle_id: str) -> Path:
@@ -208,7 +232,7 @@ class Store:
         """
         bundle: Bundle | None
         try:
-            bundle = open_bundle(self.folder(bundle_id))
+            bundle = self._opened(self.folder(bundle_id))
         except CallerError:
             found = (self.factory_bundle(name) for name in self.factory_names())
             bundle = next((one for one in found if one is not None and one.id == bundle_id), None)
@@ -240,8 +264,16 @@ class Store:
             raise disk_error(error, f"hold {self.folder(bundle_id)}") from error
 
     def factory_names(self) -> list[str]:
-        """Return the names under which this device was delivered with a bundle."""
-        return sorted(path.stem for path in self.factory.glob(f"*{BUNDLE_SUFFIX}"))
+        """Return the names under which this device was delivered with a bundle.
+
+        Raises:
+            LinkError: NOT_OWN, the folder is not the store's; or it cannot be listed.
+        """
+        try:
+            names = [entry.name for entry in self.fs.entries(self.factory)]
+        except OSError as error:
+            raise disk_error(error, f"list {self.factory}") from error
+        return sorted(Path(name).stem for name in names if name.endswith(BUNDLE_SUFFIX))
 
     def factory_bundle(self, name: str) -> Bundle | None:
         """Open the bundle that the device was delivered with; None when there is none.
@@ -252,7 +284,7 @@ class Store:
         """
         path = self.factory / f"{name}{BUNDLE_SUFFIX}"
         try:
-            bundle = open_bundle(path)
+            bundle = self._opened(path)
         except CallerError:
             return None
         if bundle.name != name:
@@ -279,3 +311,34 @@ class Store:
                 hint=f"galago install BUNDLE --root {self.root}",
             )
         return self.open(slots[name].active.id)
+
+    def _opened(self, path: Path) -> Bundle:
+        """Open a bundle that lies in the store, behind no link.
+
+        Raises:
+            CallerError: There is none.
+            BundleError, LinkError: As :func:`~galago_edge.bundle.open_bundle`.
+        """
+        try:
+            fd = self.fs.open(path)
+        except FileNotFoundError:
+            raise CallerError(
+                Reason.TARGET_UNKNOWN, f"there is no bundle {path}", hint="install it again"
+            ) from None
+        except OSError as error:
+            raise disk_error(error, f"open {path}") from error
+        return open_bundle(path, fd=fd)
+
+    def _is_file(self, path: Path) -> bool:
+        """Tell whether a file of the store's own is there.
+
+        Raises:
+            LinkError: NOT_OWN, it is a link; or the disk is failing.
+        """
+        try:
+            there = self.fs.status(path)
+            if there is not None and stat.S_ISLNK(there.st_mode):
+                raise NotOwnError(path, "is a link, a file of the store's own is expected")
+        except OSError as error:
+            raise disk_error(error, f"read {path}") from error
+        return there is not None

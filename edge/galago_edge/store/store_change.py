@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -63,7 +63,8 @@ class StoreChange:
         reason = f"{' and '.join(copy.name for copy in lost)} could not be read"
         state = rebuilt(self.store, trusted, now_utc(), f"{Reason.STATE_BAD}: {reason}")
         for copy in lost:
-            if copy.data and len(list(self.store.root.glob("state.?.bad-*"))) < _REMAINS:
+            kept_copies = [e for e in self.fs.entries(self.store.root) if ".bad-" in e.name]
+            if copy.data and len(kept_copies) < _REMAINS:
                 kept = f"{copy.name}.bad-{hashlib.sha256(copy.data).hexdigest()[:16]}"
                 self._put_copy(copy.name, copy.data, kept)
         try:
@@ -91,7 +92,7 @@ class StoreChange:
     def settle(self) -> None:
         """Wait until all that lies in the store will stay, whoever put it there and was killed then."""
         for folder in (self.store.bundles, self.store.incoming, self.store.root):
-            if folder.is_dir():
+            if self.fs.is_folder(folder):
                 self.fs.fsync_dir(folder)
 
     def ensure_folder(self, path: Path, mode: int = 0o755) -> None:
@@ -125,10 +126,11 @@ class StoreChange:
         self.remove(trash)
 
     def remove(self, path: Path) -> None:
-        """Remove a file or a folder with all that is in it."""
-        if path.is_dir() and not path.is_symlink():
-            for child in sorted(path.iterdir()):
-                self.remove(child)
+        """Remove a file or a folder with all that is in it; of a link, the link."""
+        there = self.fs.status(path)
+        if there is not None and stat.S_ISDIR(there.st_mode):
+            for entry in self.fs.entries(path):
+                self.remove(path / entry.name)
             self.fs.rmdir(path)
         else:
             self.fs.unlink(path)
@@ -199,7 +201,7 @@ def locked(store: Store, wait_s: float = 0.0) -> Iterator[None]:
         OSError: The disk refused.
     """
     ensure_folder(store, store.root, 0o700)
-    if not store.bundles.is_dir():
+    if not store.fs.is_folder(store.bundles):
         for parent in store.root.absolute().parents:  # made just now, or by one who was killed then
             with contextlib.suppress(PermissionError):
                 store.fs.fsync_dir(parent)
@@ -230,8 +232,8 @@ def ensure_folder(store: Store, path: Path, mode: int = 0o755) -> None:
     Raises:
         OSError: The disk refused.
     """
-    if not path.is_dir():
-        if not path.parent.is_dir():
+    if not store.fs.is_folder(path):
+        if not store.fs.is_folder(path.parent):
             ensure_folder(store, path.parent)
         store.fs.mkdir(path, mode)
 
@@ -250,11 +252,6 @@ def slot_of(store: Store, state: State, name: str) -> Slot:
             hint=f"galago install BUNDLE --root {store.root}",
         )
     return state.slots[name]
-
-
-def exists(path: Path) -> bool:
-    """Tell whether anything lies there, a dangling link too."""
-    return os.path.lexists(path)
 
 
 def now_utc() -> str:

@@ -36,7 +36,7 @@ def trust_key(store: Store, keyid: str, comment: str) -> Path:
         LinkError: The folder cannot be written.
     """
     with _changing(store):
-        if (store.trust / f"{keyid}{REVOKED_SUFFIX}").exists():
+        if store.fs.status(store.trust / f"{keyid}{REVOKED_SUFFIX}") is not None:
             raise DeviceError(
                 Reason.KEY_REVOKED,
                 f"the key {keyid[:16]}… was revoked on {store.root} and stays so",
@@ -97,7 +97,9 @@ def set_channel(store: Store, channel: str | None, *, allow_in_use: bool = False
         msgspec.convert(channel, BundleName | None)
     except msgspec.ValidationError:
         raise CallerError(
-            Reason.CONFIG_BAD, f"{channel!r} is no name of a channel", hint="such as stable or beta"
+            Reason.CONFIG_BAD,
+            f"{channel!r} is no name of a channel",
+            hint=f"such as: galago keys channel stable --root {store.root}",
         ) from None
     with _changing(store):
         return _put_policy(store, allow_in_use=allow_in_use, channel=channel)
@@ -155,7 +157,8 @@ def _check_in_use(store: Store, now: TrustedKeys, then: TrustedKeys, allow: bool
         raise DeviceError(
             Reason.KEY_IN_USE,
             f"{store.root} would no longer load {', '.join(lost)}, which would not be trusted any more",
-            hint="install one first that would be (docs/keys.md)",
+            hint=f"galago install a bundle first that would be, or say --allow-in-use (docs/keys.md); "
+            f"galago keys list --root {store.root}",
         )
     if lost:
         reason = f"allow-in-use: {doing}, so not to be loaded any more: {', '.join(lost)}"
@@ -188,8 +191,10 @@ def _changing(store: Store) -> Iterator[None]:
     try:
         with locked(store):
             ensure_folder(store, store.trust)
-            for leftover in store.trust.glob(f"{TEMPORARY}*"):
-                store.fs.unlink(leftover)
+            for entry in store.fs.entries(store.trust):
+                if entry.name.startswith(TEMPORARY):
+                    store.fs.unlink(store.trust / entry.name)
+            store.check_trust()
             yield
     except OSError as error:
         raise disk_error(error, f"change whom {store.root} trusts") from error

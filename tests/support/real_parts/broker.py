@@ -23,6 +23,8 @@ class Broker:
         self._folder.mkdir(exist_ok=True)
         self._child: Child | None = None
         self._passwords: Path | None = None
+        self._persistent = True
+        self._lines: tuple[str, ...] = ()
         self.port = free_port()
 
     def accept_only(self, username: str, password: str) -> None:
@@ -39,6 +41,14 @@ class Broker:
         """From the next start on, ask for no password."""
         self._passwords = None
 
+    def forget_everything(self) -> None:
+        """From the next start on, keep nothing over a restart: no retained message, no subscription."""
+        self._persistent = False
+
+    def configure(self, *lines: str) -> None:
+        """From the next start on, these lines stand in its configuration too."""
+        self._lines = lines
+
     def start(self) -> Broker:
         """Start it and wait until it accepts connections."""
         assert self._child is None, "it runs"
@@ -47,12 +57,17 @@ class Broker:
             if self._passwords is None
             else f"allow_anonymous false\npassword_file {self._passwords}"
         )
+        kept = (
+            f"persistence true\npersistence_location {self._folder}/\n"
+            "autosave_on_changes true\nautosave_interval 1\n"
+            if self._persistent
+            else "persistence false\n"
+        )
         config = self._folder / "mosquitto.conf"
         config.write_text(
             f"listener {self.port} 127.0.0.1\n{access}\n"
-            f"user {getpass.getuser()}\n"
-            f"persistence true\npersistence_location {self._folder}/\n"
-            "autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\n"
+            f"user {getpass.getuser()}\n{kept}max_queued_messages 0\n"
+            + "".join(f"{line}\n" for line in self._lines)
         )
         self._child = Child([self._program, "-c", str(config)], self._folder / "mosquitto.log")
         self._child.wait_until(lambda: answers(self.port), "the broker")

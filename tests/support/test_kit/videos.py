@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import av
+
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.streams import Frame, Gap, Notice
 from galago_edge.sources import VideoFile
@@ -96,6 +98,20 @@ def damage(path: Path, spots: int, *, behind: int = 4_000, before: int = 0, seed
     damaged = path.with_name(f"damaged_{seed}_{path.name}")
     damaged.write_bytes(data)
     return damaged
+
+
+def without_packet(path: Path, picture: int, which: int) -> Path:
+    """Return a copy of an MPEG transport stream that lacks one packet of one picture, both counted from 0."""
+    data = path.read_bytes()
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    at = places[picture]
+    assert at is not None
+    number = data[at + 1] & 31, data[at + 2]
+    ours = [place for place in range(at, len(data), 188) if (data[place + 1] & 31, data[place + 2]) == number]
+    shorter = path.with_name(f"lost_{picture}_{path.name}")
+    shorter.write_bytes(data[: ours[which]] + data[ours[which] + 188 :])
+    return shorter
 
 
 def cut(path: Path, share: float = 0.6) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from galago_devices import profile_text
 from galago_edge.bundle.keys import public_line, read_public_key
-from galago_edge.contract.errors import CallerError, GalagoError, LinkError, Reason
+from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.contract.flash_messages import Done, Hello, Provision, Refused
-from galago_edge.intake.provisioning import DEVICE_ROOT, UNIT_FOLDER, provision
+from galago_edge.intake.provisioning import UNIT_FOLDER, provision
+from galago_edge.intake.unit_file import DEVICE_ROOT
+from galago_workstation.flashing.answers import refusal
 from galago_workstation.flashing.links import open_link
 from galago_workstation.flashing.mounts import mount_of, settle
 from galago_workstation.flashing.targets import Target
@@ -42,18 +42,18 @@ def provision_target(
         except LinkError as error:
             raise link.explained(error) from None
     if isinstance(answer, Refused):
-        raise GalagoError.from_data(msgspec.structs.asdict(answer))
+        raise refusal(answer)
     if isinstance(answer, Hello):
         raise LinkError(
             Reason.TRANSPORT,
             f"{target.name} takes bundles from this key, and no profile or keys",
-            hint="provision with a key whose line in authorized_keys names no command, or names --provision",
+            hint="galago provision needs a key whose line in authorized_keys names no command or --provision",
         )
     if not isinstance(answer, Done):
         raise LinkError(
             Reason.TRANSPORT,
             "the device sent something else than an answer",
-            hint="use the same version of Galago on workstation and device",
+            hint="galago --version, here and there: use the same version of Galago on workstation and device",
         )
     return answer.detail.splitlines()
 
@@ -61,7 +61,9 @@ def provision_target(
 def _mounted(folder: Path, profile: str, keys: list[str], *, replace: bool, unit: bool) -> list[str]:
     if not folder.is_dir():
         raise CallerError(
-            Reason.TARGET_UNKNOWN, f"there is no folder {folder}", hint="mount the disk, or make the folder"
+            Reason.TARGET_UNKNOWN,
+            f"there is no folder {folder}",
+            hint="mount the disk, or make the folder: mkdir -p",
         )
     mount = mount_of(folder)
     mount.check()

@@ -27,6 +27,7 @@ from galago_edge.contract.flash_messages import (
     Step,
 )
 from galago_edge.intake.flash_pipe import CHUNK_BYTES
+from galago_workstation.flashing.answers import believed, confirmed
 from galago_workstation.flashing.links import DeviceLink, open_link
 from galago_workstation.flashing.mounts import mount_of, settle
 from galago_workstation.flashing.order import FlashOptions, Package
@@ -36,6 +37,10 @@ from galago_workstation.flashing.targets import Target, find_store
 _HELLO_S = 60.0
 _WORK_S = 600.0
 """A device checks and installs without a word for at most so long."""
+_LAST_WORDS_S = 10.0
+"""A device that ended the talk is listened to for so long."""
+_AT_ONCE = 64
+"""So many messages are taken between two pieces of the bundle."""
 _LOOK_S = 15.0
 _STILL_S = 150.0
 """A device that went on without us is given so long: a receiver notices after a minute that nobody sends."""
@@ -127,7 +132,7 @@ class Session:
             try:
                 if self._stop.is_set():  # it came before there was a link to cut
                     raise _interrupted()
-                done = self._converse(link)
+                done = confirmed(self._converse(link), self._package, self._options)
             except LinkError as error:
                 if self._stop.is_set() and error.reason is Reason.TRANSPORT:
                     raise _interrupted() from None  # the link did not break, it was cut here
@@ -178,7 +183,7 @@ class Session:
             raise DeviceError(
                 Reason.TARGET_UNKNOWN,
                 f"the fleet file says machine {pinned}, this one has {hello.machine or 'no machine id'}",
-                hint="another device answers at this address: mend the address, or machine in the fleet file",
+                hint="another device answers there (ssh -G HOST): mend address or machine in the fleet file",
             )
         wanted = self._target.profile
         if wanted is not None and hello.profile != wanted:
@@ -207,15 +212,18 @@ class Session:
                     link.pipe.send_data(chunk)
                     self._sent += len(chunk)
                     self._rows.sent(self._target.name, offset + self._sent, package.size)
-                    while link.pipe.has_more():
+                    for _ in range(_AT_ONCE):  # one that talks without end must not keep us from sending
+                        if not link.pipe.has_more():
+                            break
                         self._one(link, _HELLO_S)
             link.pipe.send(End())
         except OSError as error:
             raise disk_error(error, f"read {package.path}") from error
         except LinkError:
             # the device may have ended the talk because it had to say something
+            until = time.monotonic() + _LAST_WORDS_S
             with contextlib.suppress(LinkError):
-                while True:
+                while time.monotonic() < until:
                     self._one(link, 1.0)
             raise
 
@@ -223,14 +231,15 @@ class Session:
         """Return the next message that is an answer; show the others."""
         until = time.monotonic() + timeout_s
         while True:
-            if (answer := self._one(link, max(until - time.monotonic(), 0.0))) is not None:
+            if (answer := self._one(link, _left(until, timeout_s))) is not None:
                 return answer
 
     def _verdict(self, link: DeviceLink) -> Done:
         """Return how it ended. A device that waits for a verdict says so every few seconds."""
-        until = time.monotonic() + _WORK_S + self._options.wait_s
+        whole_s = _WORK_S + self._options.wait_s
+        until = time.monotonic() + whole_s
         while True:
-            answer = self._one(link, min(_WORK_S, max(until - time.monotonic(), 0.0)))
+            answer = self._one(link, min(_WORK_S, _left(until, whole_s)))
             if isinstance(answer, Done):
                 return answer
             if answer is not None:
@@ -239,7 +248,7 @@ class Session:
     def _one(self, link: DeviceLink, timeout_s: float) -> Hello | Ready | Done | None:
         message = link.pipe.from_device(timeout_s)
         if isinstance(message, Refused):
-            raise _SaidNoError(message)
+            raise _SaidNoError(believed(message))
         if isinstance(message, Step):
             show = self._rows.still if message.name == self._step else self._rows.step
             self._step = message.name
@@ -329,6 +338,22 @@ class _SaidNoError(Exception):
         self.said = said
 
 
+def _left(until: float, whole_s: float) -> float:
+    """Return the seconds that a device has left to answer, however much it says meanwhile.
+
+    Raises:
+        LinkError: TRANSPORT; none.
+    """
+    left_s = until - time.monotonic()
+    if left_s <= 0:
+        raise LinkError(
+            Reason.TRANSPORT,
+            f"the device talks, but gives no answer within {whole_s:g} s",
+            hint="run the same command again; galago status there says more",
+        )
+    return left_s
+
+
 def _told(error: GalagoError) -> Refused:
     return msgspec.convert(error.as_data(with_exit=True), Refused)
 
@@ -353,7 +378,7 @@ def _surprise(message: object) -> LinkError:
     return LinkError(
         Reason.TRANSPORT,
         f"the device sent {type(message).__name__.lower()} where something else was due",
-        hint="use the same version of Galago on workstation and device",
+        hint="galago --version, here and there: use the same version of Galago on workstation and device",
     )
 
 

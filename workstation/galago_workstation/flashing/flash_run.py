@@ -82,7 +82,7 @@ class Choice:
                 raise CallerError(
                     Reason.TARGET_UNKNOWN,
                     f"{retry_failed} says nothing of {', '.join(strangers)}",
-                    hint="name targets of that run, or none for all that it left",
+                    hint="name targets of that run, or none: galago flash BUNDLE --retry-failed FILE",
                 )
             targets = [target for target in targets if target.name in left.targets]
         wait_s = known.defaults.canary_wait_s if known is not None else 0.0

@@ -122,7 +122,9 @@ def fleet_targets(
     if name not in fleet.group:
         known = ", ".join(f"@{known}" for known in (*fleet.group, *fleet.device)) or "nobody"
         raise CallerError(
-            Reason.TARGET_UNKNOWN, f"{path} has no device or group {name!r}", hint=f"it knows {known}"
+            Reason.TARGET_UNKNOWN,
+            f"{path} has no device or group {name!r}",
+            hint=f"it knows {known}: galago flash BUNDLE @NAME",
         )
     members = _members(fleet, name, path, ())
     canaries = {f"@{canary}" for canary in fleet.group[name].canary}
@@ -158,4 +160,6 @@ def _target(fleet: Fleet, path: Path, name: str, root: str | None = None) -> Tar
 
 
 def _bad(path: Path, text: str) -> CallerError:
-    return CallerError(Reason.CONFIG_BAD, f"{path}: {text}", hint=f"see {_DOCS}")
+    return CallerError(
+        Reason.CONFIG_BAD, f"{path}: {text}", hint=f"see {_DOCS}; then run the same command again"
+    )

@@ -6,70 +6,97 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.intake.flash_pipe import Pipe
+from galago_workstation.flashing.device_stderr import DeviceStderr
 from galago_workstation.flashing.targets import Target, find_store
 
 CONNECT_S = 20
 _GREETING_S = CONNECT_S + 40.0  # a small board takes its time to start Python
 _END_S = 10.0
+_LAST_WORDS_S = 1.0
+"""How long the last words of a process that has ended may take."""
 _SSH_FAILED = 255
-_NOT_FOUND = (126, 127)
+_NOT_EXECUTABLE = 126
+_NOT_FOUND = (_NOT_EXECUTABLE, 127)
 
-_HINTS = {
-    "Permission denied": "let your key in: ssh-copy-id HOST; ssh HOST must work without a password",
-    "REMOTE HOST IDENTIFICATION HAS CHANGED": "compare the fingerprint at the device; if it is the same one: "
-    "ssh-keygen -R HOST",
-    "Host key verification failed": "connect once by hand and compare the fingerprint: ssh HOST",
-    "Could not resolve": "check the name, ~/.ssh/config and the network",
-    "Connection refused": "is sshd running there, on this port?",
-    "timed out": "is the device on, and on this network?",
-    "No route to host": "is the device on, and on this network?",
-    "user config file": "check --ssh-config, or ssh_config in the fleet file",
-    "a password is required": "let sudo ask for none there, or log in as the store's owner: USER@HOST",
-    "sudo: command not found": "install sudo there, or log in as the store's owner: USER@HOST",
-    "sudo: not found": "install sudo there, or log in as the store's owner: USER@HOST",
-    "unknown user": "check --user, or user in the fleet file",
-}
 _CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
+
+
+class _Sign(NamedTuple):
+    """What ssh or sudo print, and what helps; HOST and USER stand for those of this target."""
+
+    text: str
+    hint: str
+    reason: Reason = Reason.TRANSPORT
+
+
+_NO_SUDO = "log in as root: root@ADDRESS, or as the store's owner: USER@ADDRESS"
+_SIGNS = (
+    _Sign(
+        "Permission denied (",
+        "let your key in: ssh-copy-id HOST; ssh HOST must work without a password",
+        Reason.PERMISSION,
+    ),
+    _Sign(
+        _CHANGED,
+        "compare the fingerprint at the device: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub; "
+        "if it is the same one: ssh-keygen -R ADDRESS",
+    ),
+    _Sign("Host key verification failed", "connect once by hand and compare the fingerprint: ssh HOST"),
+    _Sign("Could not resolve", "ssh -G HOST shows what it was taken for: check the name and ~/.ssh/config"),
+    _Sign(
+        "Connection refused", "start sshd there: systemctl enable --now ssh; another port: ssh://HOST:PORT"
+    ),
+    _Sign("timed out", "is the device on, and on this network? ping ADDRESS"),
+    _Sign("No route to host", "is the device on, and on this network? ping ADDRESS"),
+    _Sign("user config file", "check --ssh-config, or ssh_config in the fleet file: ssh -F FILE -G HOST"),
+    _Sign(
+        "a password is required", f"let sudo ask for none there (visudo), or {_NO_SUDO}", Reason.PERMISSION
+    ),
+    _Sign("not allowed to execute", f"let sudo run it there (visudo), or {_NO_SUDO}", Reason.PERMISSION),
+    _Sign("not in the sudoers file", f"let sudo run it there (visudo), or {_NO_SUDO}", Reason.PERMISSION),
+    _Sign("sudo: command not found", f"apt install sudo there, or {_NO_SUDO}", Reason.PERMISSION),
+    _Sign("sudo: not found", f"apt install sudo there, or {_NO_SUDO}", Reason.PERMISSION),
+    _Sign("unknown user", "galago provision makes the user there; check --user, or user in the fleet file"),
+)
 
 
 class DeviceLink:
     """One session with one device. Made, used and ended by one thread; :meth:`cut` may come from another."""
 
-    def __init__(self, command: list[str]) -> None:
-        """Start it.
+    def __init__(self, command: list[str], host: str = "HOST") -> None:
+        """Start it; ``host``: whom ssh is asked for, as hints name it.
 
         Raises:
             CallerError: TARGET_UNKNOWN; there is no ssh here.
             LinkError: IO; this machine can start no more processes or open no more files.
         """
         self.command = command
-        try:
-            self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
-        except OSError as error:
-            raise _cannot_start(command[0], error) from error
+        self._host = host
         try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._said,
+                stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl+C is ours to handle: a device must not be left halfway for it
             )
         except FileNotFoundError:
-            self._said.close()
             raise CallerError(
-                Reason.TARGET_UNKNOWN, f"there is no {command[0]} here", hint="install OpenSSH's client"
+                Reason.TARGET_UNKNOWN,
+                f"there is no {command[0]} here",
+                hint="install OpenSSH's client: apt install openssh-client",
             ) from None
         except OSError as error:
-            self._said.close()
             raise _cannot_start(command[0], error) from error
         assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._stderr = DeviceStderr(self._process.stderr)
         os.set_blocking(self._process.stdin.fileno(), False)
         self.pipe = Pipe(self._process.stdout.fileno(), self._process.stdin.fileno())
 
@@ -85,7 +112,7 @@ class DeviceLink:
             raise LinkError(
                 error.reason,
                 f"no galago answers there: {error}",
-                hint="this must work: ssh HOST galago --version; if galago lies elsewhere: --galago PATH",
+                hint=f"this must work: ssh {self._host} galago --version; or say where it is: --galago PATH",
             ) from None
 
     def explained(self, error: LinkError) -> LinkError:
@@ -95,24 +122,36 @@ class DeviceLink:
         code = self._process.poll()
         if code is None or error.reason is not Reason.TRANSPORT:
             return error
+        self._stderr.wait(_LAST_WORDS_S)
         text = self.said()
         last = text.splitlines()[-1].strip() if text.strip() else ""
-        hint = next((hint for sign, hint in _HINTS.items() if sign in text), "")
-        if code in _NOT_FOUND and not hint:
-            return LinkError(
-                Reason.TRANSPORT,
-                f"there is no galago command on the device ({last})",
-                hint="install galago-edge there, or say where it is: --galago /path/to/galago",
-            )
+        sign = next((sign for sign in _SIGNS if sign.text in text), _Sign("", ""))
+        if code in _NOT_FOUND and not sign.text:
+            return self._no_command(code, last)
         if code == _SSH_FAILED and _CHANGED in text:
             last = "its host key is another one than before, so this may be another machine"
         message = last if last and code == _SSH_FAILED else f"{error}" + (f": {last}" if last else "")
-        return LinkError(Reason.TRANSPORT, message, hint=hint or error.hint)
+        address = self._host.rpartition("@")[2]
+        hint = sign.hint.replace("ADDRESS", address).replace("HOST", self._host)
+        return LinkError(sign.reason, message, hint=hint or error.hint)
+
+    def _no_command(self, code: int, last: str) -> LinkError:
+        if code == _NOT_EXECUTABLE:
+            return LinkError(
+                Reason.PERMISSION,
+                f"who logs in may not run galago on the device ({last})",
+                hint=f"ls -l of it there: ssh {self._host}; install it where everybody may run it, such as "
+                "/opt/galago (docs/first-device.md), and say --galago PATH",
+            )
+        return LinkError(
+            Reason.TRANSPORT,
+            f"there is no galago command on the device ({last})",
+            hint="install galago-edge there (docs/first-device.md), or say where it is: --galago PATH",
+        )
 
     def said(self) -> str:
         """Return what the process said beside the packets."""
-        size = os.fstat(self._said.fileno()).st_size
-        return os.pread(self._said.fileno(), 1 << 16, max(size - (1 << 16), 0)).decode(errors="replace")
+        return self._stderr.text()
 
     def cut(self) -> None:
         """End it at once."""
@@ -130,7 +169,7 @@ class DeviceLink:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._said.close()
+        self._stderr.wait(_LAST_WORDS_S)
 
     def __enter__(self) -> DeviceLink:
         return self
@@ -154,7 +193,8 @@ def open_link(target: Target, *options: str) -> DeviceLink:
         CallerError: TARGET_UNKNOWN; no device's store lies in the folder, or there is no ssh here.
     """
     if target.kind == "ssh":
-        return DeviceLink(ssh_command(target, ("receive", "--stdio", "--root", target.root, *options)))
+        command = ssh_command(target, ("receive", "--stdio", "--root", target.root, *options))
+        return DeviceLink(command, target.host)
     root = find_store(Path(target.root))
     own = [sys.executable, "-m", "galago_edge", "receive", "--stdio", "--mounted", "--root", str(root)]
     return DeviceLink([*own, *options])

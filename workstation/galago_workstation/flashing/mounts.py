@@ -93,5 +93,5 @@ def _failed(mount: Mount, text: str) -> LinkError:
     return LinkError(
         Reason.IO,
         f"what was written to {mount.point} is not safely there: {text}",
-        hint="do not use this disk before you have flashed it again, or take another one",
+        hint="do not use this disk before galago flash has written it again: fsck it, or take another one",
     )

@@ -40,7 +40,7 @@ class Package:
             raise CallerError(
                 Reason.TARGET_UNKNOWN,
                 f"{path} is an installed folder, a .galago file is needed",
-                hint="give the file that galago bundle build wrote",
+                hint="give the file that galago bundle build wrote: NAME-VERSION.galago",
             )
         try:
             with path.open("rb") as file:

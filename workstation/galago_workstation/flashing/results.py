@@ -133,7 +133,7 @@ def left_over(path: Path, bundle_id: str) -> Left:
         raise CallerError(
             Reason.CONFIG_BAD,
             f"{path} is about {report.bundle} (id {report.id[:16]}…), the given bundle is {bundle_id[:16]}…",
-            hint="give the same bundle, or name the targets",
+            hint="give the same bundle, or name the targets: galago flash BUNDLE TARGET",
         )
     held = any(result.outcome == "not started" for result in report.devices)
     again = [

@@ -84,7 +84,7 @@ class Rollout:
             outcome="not started",
             exit=4,
             message=why,
-            hint="look at the canary: galago history; then --retry-failed",
+            hint="look at the canary: galago history there; then galago flash BUNDLE --retry-failed FILE",
             known=False,
         )
         self._rows.ended(result)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.profile import PROFILE_FILE
-from galago_edge.intake.provisioning import DEVICE_ROOT
+from galago_edge.intake.unit_file import DEVICE_ROOT
 
 _HOST = re.compile(r"(?:\w[\w.-]*@)?(?:\w[\w.-]*|\[[0-9A-Za-z:.%]+\])\Z", re.ASCII)
 _URL = re.compile(r"ssh://(?P<host>[^/:\[]+|[^/\[]*\[[^\]]*\])(?::(?P<port>[0-9]{1,5}))?(?P<root>/.*)?\Z")
@@ -56,7 +56,7 @@ class Target:
                 raise CallerError(
                     Reason.TARGET_UNKNOWN,
                     f"{self.name}: {word!r} would have to be quoted on the device",
-                    hint="use letters, digits and ._/+@- only",
+                    hint="use letters, digits and ._/+@- only: --root, --user, --galago",
                 )
 
 
@@ -85,7 +85,7 @@ def _ssh(text: str, host: str, root: str | None, port: int | None = None) -> Tar
         raise CallerError(
             Reason.TARGET_UNKNOWN,
             f"{text!r} is no target",
-            hint="user@host, user@host:/root, ssh://user@host:port, ./folder, or @name of the fleet file",
+            hint="galago flash BUNDLE user@host, user@host:/root, ssh://user@host:port, ./folder, or @name",
         )
     host = host.replace("[", "").replace("]", "")  # ssh wants them in a URL only
     return Target(name=text, kind="ssh", host=host, port=port, root=root or str(DEVICE_ROOT))

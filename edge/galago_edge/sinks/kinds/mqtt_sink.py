@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import select
 import ssl
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.contract.modality import Modality
+from galago_edge.contract.records import Record
 from galago_edge.contract.settings import LoginTable, Port, Seconds
 from galago_edge.host.backoff import Backoff
 from galago_edge.host.credentials import Login, login_of
 from galago_edge.host.extras import Extra, Library, import_extra
-from galago_edge.sinks.bell import Bell
+from galago_edge.host.tls_trust import TlsTrust
+from galago_edge.sinks.announcements import Announcements
+from galago_edge.sinks.broker_address import PLAIN_PORT, TLS_PORT, BrokerPlace, broker_address
+from galago_edge.sinks.broker_link import BrokerLink, LinkLostError
 from galago_edge.sinks.broker_probe import broker_fault
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.delivery_thread import DeliveryThread
+from galago_edge.sinks.present_state import PresentState
 from galago_edge.sinks.sink_kind import ReceiverKind, ReceiverParts
-from galago_edge.sinks.topics import OFFLINE, ONLINE, Described, Message, Topics
+from galago_edge.sinks.topics import OFF, OFFLINE, ONLINE, RECOVERING, Described, Message, Topics
 
 _WINDOW = 20
 """Records on their way at once."""
-_ANSWER_S = 10.0
-"""How long a broker may take to accept a connection or to acknowledge a message."""
-_FAREWELL_S = 1.0
-_STEP_MS = 1_000
-"""The longest wait of one step: keep-alive is looked after so often."""
+_KEPT_AT_ONCE = 100
+"""Retained messages on their way at once."""
 _STRIKES = 5
 """A broker that so often hangs up on one and the same record, sent alone, will never take it."""
 _FIRST_PAUSE_S = 0.5
@@ -43,12 +43,18 @@ class MqttSettings(LoginTable, frozen=True, kw_only=True):
     """``[mqtt]``: records to a broker, QoS 1."""
 
     host: Annotated[str, msgspec.Meta(min_length=1)]
-    port: Port = 1883
+    """Name or address, as :func:`galago_edge.sinks.broker_address.broker_address` reads it."""
+    port: Port | UnsetType = UNSET
+    """1883, with TLS 8883, when it is said nowhere."""
     username: str = ""
     """The same as ``user``."""
-    tls: bool = False
+    tls: bool | UnsetType = UNSET
     ca_file: str = ""
     """PEM file of the authority that signed the broker's certificate; the system's when empty."""
+    client_cert_file: str = ""
+    """PEM file of the certificate that the broker is shown."""
+    client_key_file: str = ""
+    """PEM file of its key; empty when it stands in ``client_cert_file``."""
     topic: Annotated[str, msgspec.Meta(pattern=r"^[^+#\x00]{1,200}\Z")] = "galago"
     """Records go to ``TOPIC/DEVICE/STREAM/KIND``, presence to ``TOPIC/DEVICE/availability``."""
     discovery: str = "homeassistant"
@@ -57,7 +63,7 @@ class MqttSettings(LoginTable, frozen=True, kw_only=True):
     backoff_max_s: Seconds = 8.0
 
     def __post_init__(self) -> None:
-        """Refuse two users, two passwords, and one without a user.
+        """Refuse two users, two passwords, one without a user, and a broker that can be nowhere.
 
         Raises:
             ValueError: As said, in words.
@@ -65,10 +71,36 @@ class MqttSettings(LoginTable, frozen=True, kw_only=True):
         if self.user and self.username:
             raise ValueError("user and username are the same: say one of them")
         super().__post_init__()
+        self.place()
 
     def _names_user(self) -> bool:
         # a password alone was always taken, and is not sent: a device must not fail to start because of it
         return bool(self.user or self.username or self.password)
+
+    def place(self) -> BrokerPlace:
+        """Return where the broker is.
+
+        Raises:
+            ValueError: ``host`` cannot be one, or contradicts another key, in words.
+        """
+        said = broker_address(self.host)
+        if said.port is not None and self.port is not UNSET and said.port != self.port:
+            raise ValueError(f"host says port {said.port}, port says {self.port}: say it once")
+        if said.tls is not None and self.tls is not UNSET and said.tls is not self.tls:
+            scheme, flag = ("mqtts" if said.tls else "mqtt"), ("true" if self.tls else "false")
+            raise ValueError(f"host says {scheme}://, tls says {flag}: say it once")
+        tls = said.tls if said.tls is not None else self.tls is True
+        if self.client_key_file and not self.client_cert_file:
+            raise ValueError("client_key_file without client_cert_file")
+        if self.client_cert_file and not tls:
+            raise ValueError("client_cert_file without TLS, expected tls = true beside it")
+        trust = TlsTrust(
+            self.ca_file,
+            client_cert_file=self.client_cert_file,
+            client_key_file=self.client_key_file,
+        )
+        port = said.port or (self.port if self.port is not UNSET else TLS_PORT if tls else PLAIN_PORT)
+        return BrokerPlace(said.host, port, trust if tls else None, self.keepalive_s)
 
     def login(self) -> Login:
         """Return who we are at the broker, with the password read now.
@@ -81,48 +113,61 @@ class MqttSettings(LoginTable, frozen=True, kw_only=True):
 
 
 class MqttSender(DeliveryThread):
-    """One connection after the other. A record is acknowledged in the spool when the broker has said so."""
+    """One connection after the other. A record is acknowledged in the spool when the broker has said so.
+
+    What holds until it changes is told as it is now, after every connection as a whole, and taken back at
+    the broker when its stream, label or device is no more.
+    """
 
     def __init__(self, settings: MqttSettings, parts: ReceiverParts) -> None:
         """Prepare; nothing is connected yet.
 
         Raises:
             DeviceError: EXTRA_MISSING.
-            CallerError: CONFIG_BAD; ``ca_file`` is no certificate.
+            CallerError: CONFIG_BAD; ``ca_file`` or ``client_cert_file`` is no certificate.
         """
         super().__init__(parts.name, parts.spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
         self._paho = import_extra("paho.mqtt.client", "mqtt", "sending to an MQTT broker")
         self._settings = settings
+        self._place = settings.place()
         self._device = parts.device
-        self._tls = _tls(settings)
+        tls_context(self._place)  # a file that is none is told at the start
         self._topics = Topics(settings.topic, parts.device, parts.version, settings.discovery)
-        self._streams: dict[str, Described] = {}
+        self._configured = frozenset(parts.streams)
+        self._present = PresentState(self._topics)
+        self._published = Announcements(parts.folder, parts.name)
         self._suspect = ""
         self._strikes = 0
 
     def describe(self, stream: str, modality: Modality, labels: tuple[str, ...]) -> None:
         """Learn which labels a stream can report, for Home Assistant."""
-        self._streams = self._streams | {stream: Described(modality, labels)}
+        self._present.describe(stream, Described(modality, labels))
         self._bell.ring()
+
+    def note(self, records: Sequence[Record]) -> None:
+        """Learn what holds now."""
+        if self._present.note(records):
+            self._bell.ring()
 
     def _connection(self) -> None:
         try:
-            login = self._settings.login()
+            login, context = self._settings.login(), tls_context(self._place)
         except CallerError as error:
             self._troubled(str(error), hopeless=True)
             return
-        link = _Link(
-            self._paho, self._settings, self._tls, self._client_id(), login, self._topics.availability
+        link = BrokerLink(
+            self._paho, self._place, context, self._client_id(), login, self._topics.availability
         )
         try:
             link.open(self._bell)
             self._serve(link)
-            link.say_goodbye(Message(self._topics.availability, OFFLINE, True), self._bell)
-        except _LinkLostError as lost:
+            last = [*self._present.changes(), *self._present.nothing_on()]
+            link.say_goodbye([*last, Message(self._topics.availability, OFFLINE, True)], self._bell)
+        except LinkLostError as lost:
             self._take_acknowledged(link)
             if lost.hung_up and self._state == "ok":
                 self._suspect_first(link.on_the_way())
-            self._troubled(f"{self._settings.host}:{self._settings.port}: {lost}", hopeless=lost.hopeless)
+            self._troubled(f"{self._place}: {lost}", hopeless=lost.hopeless)
         finally:
             link.close()
 
@@ -136,17 +181,17 @@ class MqttSender(DeliveryThread):
         name = hashlib.sha256(f"{self._device}-{self._consumer.identity}".encode())
         return f"galago-{name.hexdigest()[:16]}"
 
-    def _serve(self, link: _Link) -> None:
+    def _serve(self, link: BrokerLink) -> None:
         """Deliver until told to stop."""
-        link.send(None, [Message(self._topics.availability, ONLINE, True)])
-        while link.waits and not self._stopping:
-            link.step(self._bell)
-        described, lost = None, -1
+        # last, so that nobody takes for the present what an earlier life has left at the broker
+        shown = self._show(link, Message(self._topics.availability, ONLINE, True))
+        lost = -1
         self._working()
         while not self._stopping:
-            if self._streams is not described:
-                described = self._streams
-                link.send(None, self._topics.of_discovery(described))
+            if self._present.streams is not shown:
+                shown = self._show(link)
+            elif link.waits < _KEPT_AT_ONCE:
+                link.send(None, self._present.changes())
             if self._consumer.lost != lost:
                 lost = self._consumer.lost
                 link.send(None, [self._topics.of_lost(lost)])
@@ -156,14 +201,58 @@ class MqttSender(DeliveryThread):
             link.step(self._bell)
             self._take_acknowledged(link)
 
-    def _send(self, link: _Link, delivery: Delivery) -> None:
+    def _show(self, link: BrokerLink, *last: Message) -> Mapping[str, Described]:
+        """Tell the broker everything that it is to keep, and to forget what is no more; wait until it has.
+
+        Return the streams that it was told of.
+        """
+        self._published.load()
+        streams, held = self._present.streams, self._present.all()
+        entities, config = self._topics.entities(streams), self._topics.config
+        lost = self._topics.of_lost(self._consumer.lost)
+        ours = {*held, self._topics.availability, lost.topic, *([config] if config else ())}
+        waiting = self._configured - streams.keys() if config else frozenset()
+        kept = [Message(topic, payload, True) for topic, payload in held.items()]
+        gone_topics = []
+        for topic in self._published.topics:
+            if topic in ours:
+                continue
+            if not config or not self._topics.is_of(topic, waiting | streams.keys()):
+                gone_topics.append(topic)
+            elif self._topics.is_label(topic):
+                if self._topics.is_of(topic, waiting):  # nobody watches yet, so nothing is on
+                    kept.append(Message(topic, OFF, True))
+                else:
+                    gone_topics.append(topic)
+            elif self._topics.is_source(topic):
+                kept.append(Message(topic, RECOVERING, True))
+        told = self._published.entities(config)
+        gone = {key: old for key, old in told.items() if key not in entities and old.stream not in waiting}
+        self._published.remember(ours, config, {key: component for key, (component, _) in entities.items()})
+        discovery = [self._topics.of_discovery(entities, gone)] if entities else []
+        forget = [Message(topic, b"", True) for topic in gone_topics]
+        if self._has_all(link, [*forget, *kept, *discovery, lost, *last]):
+            self._published.forget(gone_topics, config, gone if entities else ())
+        return streams
+
+    def _has_all(self, link: BrokerLink, messages: Iterable[Message]) -> bool:
+        """Send messages, some at once, and wait; tell whether the broker has acknowledged them all."""
+        for message in messages:
+            while link.waits >= _KEPT_AT_ONCE and not self._stopping:
+                link.step(self._bell)
+            link.send(None, [message])
+        while link.waits and not self._stopping:
+            link.step(self._bell)
+        return not link.waits
+
+    def _send(self, link: BrokerLink, delivery: Delivery) -> None:
         if delivery.key == self._suspect and self._strikes >= _STRIKES:
             self._suspect = ""
             self._spool.ack(self.name, delivery.token, refused=True)
         else:
-            link.send(delivery, self._topics.of_record(delivery.line, self._streams))
+            link.send(delivery, [self._topics.of_record(delivery.line)])
 
-    def _take_acknowledged(self, link: _Link) -> None:
+    def _take_acknowledged(self, link: BrokerLink) -> None:
         for delivery in link.arrived():
             if delivery.key == self._suspect:
                 self._suspect = ""
@@ -178,177 +267,45 @@ class MqttSender(DeliveryThread):
         self._suspect, self._strikes = on_the_way[0].key, self._strikes + 1 if again else 1
 
 
-class _LinkLostError(Exception):
-    """The connection is no more, or never was."""
+def tls_context(place: BrokerPlace) -> ssl.SSLContext | None:
+    """Return what a broker is connected to with, from the files as they are now; None without TLS.
 
-    def __init__(self, text: str, *, hopeless: bool = False, hung_up: bool = False) -> None:
-        super().__init__(text)
-        self.hopeless = hopeless
-        """Only a person can help."""
-        self.hung_up = hung_up
-        """The broker ended a connection that it had accepted."""
-
-
-class _Link:
-    """One connection to a broker, driven by the thread that made it."""
-
-    def __init__(
-        self,
-        paho: Any,
-        settings: MqttSettings,
-        tls: ssl.SSLContext | None,
-        client_id: str,
-        login: Login,
-        will: str,
-    ) -> None:
-        self._settings = settings
-        client = self._client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            clean_session=True,
-            protocol=paho.MQTTv311,
-            reconnect_on_failure=False,
-        )
-        client.max_inflight_messages_set(0)  # the window is ours to keep
-        client.connect_timeout = _ANSWER_S
-        client.will_set(will, OFFLINE, qos=1, retain=True)
-        if login.user:
-            client.username_pw_set(login.user, login.password or None)
-        if tls is not None:
-            client.tls_set_context(tls)
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
-        self._accepted = False
-        self._refusal = ""
-        self._end = ""
-        self._messages: dict[int, tuple[float, Delivery | None]] = {}
-        """By number, those without an acknowledgement: sent when, in monotonic seconds, and for what."""
-        self._arrived: list[Delivery] = []
-        self._retained: dict[str, bytes] = {}
-
-    @property
-    def waits(self) -> bool:
-        """Tell whether the broker has something to acknowledge."""
-        return bool(self._messages)
-
-    def open(self, bell: Bell) -> None:
-        """Connect and wait until the broker has accepted us.
-
-        Raises:
-            _LinkLostError: It cannot be reached, does not answer or refuses.
-        """
-        try:
-            self._client.connect(self._settings.host, self._settings.port, self._settings.keepalive_s)
-        except (OSError, ValueError) as error:
-            hopeless = isinstance(error, ssl.SSLCertVerificationError)
-            raise _LinkLostError(str(error) or type(error).__name__, hopeless=hopeless) from None
-        deadline = time.monotonic() + _ANSWER_S
-        while not self._accepted:
-            if time.monotonic() > deadline:
-                raise _LinkLostError(f"the broker did not answer for {_ANSWER_S:.0f} s")
-            self.step(bell)
-
-    def send(self, delivery: Delivery | None, messages: Sequence[Message]) -> None:
-        """Publish the messages of one delivery, or of none. What was not sent will show in :meth:`step`."""
-        for message in messages:
-            if message.retain and self._retained.get(message.topic) == message.payload:
-                continue  # the broker has it
-            self._retained[message.topic] = message.payload
-            info = self._client.publish(message.topic, message.payload, qos=1, retain=message.retain)
-            self._messages[info.mid] = (time.monotonic(), delivery)
-
-    def step(self, bell: Bell) -> None:
-        """Read and write what there is; wait for it, or for the bell, a short while.
-
-        Raises:
-            _LinkLostError: The connection is no more, or the broker acknowledges nothing.
-        """
-        sock = self._client.socket()
-        if sock is not None:
-            wanted = select.POLLIN | (select.POLLOUT if self._client.want_write() else 0)
-            poll = select.poll()
-            poll.register(sock, wanted)
-            poll.register(bell, select.POLLIN)
-            buffered = getattr(sock, "pending", int)()  # TLS: decrypted already, so no longer in the socket
-            ready = dict(poll.poll(0 if buffered else _STEP_MS))
-            if bell.fileno() in ready:
-                bell.silence()
-            if buffered or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
-                self._client.loop_read()
-            if self._client.want_write():
-                self._client.loop_write()
-            self._client.loop_misc()
-        if self._refusal:
-            raise _LinkLostError(f"the broker refuses: {self._refusal}", hopeless=True)
-        if self._end or self._client.socket() is None:
-            raise _LinkLostError(
-                f"the broker hung up: {self._end or 'connection closed'}", hung_up=self._accepted
-            )
-        if self._messages and time.monotonic() - next(iter(self._messages.values()))[0] > _ANSWER_S:
-            raise _LinkLostError(f"the broker acknowledged nothing for {_ANSWER_S:.0f} s")
-
-    def arrived(self) -> list[Delivery]:
-        """Return the deliveries of which every message was acknowledged since the last call."""
-        arrived, self._arrived = self._arrived, []
-        return arrived
-
-    def on_the_way(self) -> list[Delivery]:
-        """Return the deliveries without a full acknowledgement, in the order of sending."""
-        found = [delivery for _, delivery in self._messages.values() if delivery is not None]
-        return list({delivery.token: delivery for delivery in found}.values())
-
-    def say_goodbye(self, message: Message, bell: Bell) -> None:
-        """Send a last message and end the connection in order, if that is quickly done."""
-        deadline = time.monotonic() + _FAREWELL_S
-        with contextlib.suppress(_LinkLostError):
-            self.send(None, [message])
-            while self.waits and time.monotonic() < deadline:
-                self.step(bell)
-            self._client.disconnect()
-            while self._client.want_write() and time.monotonic() < deadline:
-                self.step(bell)
-
-    def close(self) -> None:
-        """Close the socket. A broker that was told nothing else sends the last will."""
-        client = self._client
-        client.on_connect = client.on_disconnect = client.on_publish = None  # no circle, no wait for gc
-        sock = client.socket()
-        if sock is not None:
-            sock.close()
-
-    def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
-        self._accepted = not reason.is_failure
-        self._refusal = str(reason) if reason.is_failure else ""
-
-    def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
-        self._end = str(reason)
-
-    def _on_publish(self, client: Any, data: Any, number: int, reason: Any, properties: Any) -> None:
-        _, delivery = self._messages.pop(number, (0.0, None))
-        if delivery is not None and all(other is not delivery for _, other in self._messages.values()):
-            self._arrived.append(delivery)
-
-
-def _tls(settings: MqttSettings) -> ssl.SSLContext | None:
-    if not settings.tls:
+    Raises:
+        CallerError: CONFIG_BAD; a file is missing or does not hold what it should.
+    """
+    trust = place.trust
+    if trust is None:
         return None
     try:
-        return ssl.create_default_context(cafile=settings.ca_file or None)
+        TlsTrust(trust.ca_file).context()
     except OSError as error:
         raise CallerError(
             Reason.CONFIG_BAD,
-            f"[mqtt] ca_file {settings.ca_file} is no certificate: {error.strerror or error}",
+            f"[mqtt] ca_file {trust.ca_file} is no certificate: {error.strerror or error}",
             hint="give the PEM file of the authority that signed the broker's certificate",
+        ) from None
+    try:
+        return trust.context()
+    except OSError as error:
+        key = f" and client_key_file {trust.client_key_file}" if trust.client_key_file else ""
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"[mqtt] client_cert_file {trust.client_cert_file}{key} are no certificate with its key: "
+            f"{error.strerror or error}",
+            hint="give PEM files: the certificate, and its key without a passphrase",
         ) from None
 
 
 def _check(settings: MqttSettings) -> Iterator[Finding]:
     """The broker takes us."""
-    where = f"{settings.host}:{settings.port}"
-    fault = broker_fault(settings, settings.login())
+    where = settings.place()
+    fault = broker_fault(where, settings.login())
     if settings.password and not (settings.user or settings.username):
         yield warn("mqtt", "a password without a user is not sent", "set user beside it in [mqtt]")
+    if settings.ca_file and where.trust is None:
+        yield warn(
+            "mqtt", "ca_file without tls does nothing: nothing is encrypted", "set tls = true in [mqtt]"
+        )
     if fault:
         yield fail(
             "mqtt", f"{where}: {fault}", "check [mqtt] and the broker; events wait in the spool meanwhile"
@@ -362,4 +319,5 @@ SINK = ReceiverKind(
     build=MqttSender,
     extra=Extra("mqtt", (Library("paho.mqtt.client", "paho-mqtt"),)),
     check=_check,
+    reads=("ca_file", "client_cert_file", "client_key_file"),
 )

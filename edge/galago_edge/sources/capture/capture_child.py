@@ -13,6 +13,7 @@ import sys
 
 from galago_edge.children.lifeline import die_with_parent, leave_signals_to_parent
 from galago_edge.contract.errors import GalagoError, LinkError, Reason
+from galago_edge.sources.capture.capture_memory import bound_capture, memory_fault
 from galago_edge.sources.capture.frame_server import ParentGoneError, ParentLink
 
 
@@ -20,6 +21,7 @@ def main() -> None:
     """Do what the first message orders, until the parent is gone or the device is."""
     die_with_parent()
     leave_signals_to_parent()
+    bound_capture()
     link = ParentLink(socket.socket(fileno=int(sys.argv[1])))
     try:
         run(link)
@@ -27,6 +29,8 @@ def main() -> None:
         pass
     except GalagoError as error:
         _last_word(link, error)
+    except MemoryError:  # there is room again, now that what wanted it is gone
+        _last_word(link, memory_fault(link.device))
     except Exception as error:  # noqa: BLE001 - a fault of ours: told like any other, the parent reopens
         text = f"capture process: {type(error).__name__}: {error}"
         _last_word(link, LinkError(Reason.SOURCE_LOST, text, hint="report it"))

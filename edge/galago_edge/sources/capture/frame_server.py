@@ -41,6 +41,8 @@ class ParentLink:
     def __init__(self, link: socket.socket) -> None:
         self._channel: Channel[FromParent] = Channel(link, FromParent)
         self._asked = True
+        self.device = "the device"
+        """What to call it in messages."""
 
     def order(self) -> Order:
         """Return what the parent wants to be captured.
@@ -51,6 +53,8 @@ class ParentLink:
         message = self._received(None)
         if not isinstance(message, Order):
             raise ParentGoneError
+        kind = "microphone" if message.kind == "microphone" or "picture" not in message.gives else "camera"
+        self.device = f"{kind} {message.shown}"
         return message
 
     def opened(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from galago_edge.sources.capture.network_sound import SoundTrack
     from galago_edge.sources.media.picture_decoder import Picture
 
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_JPEG_START = b"\xff\xd8"
 _PADDING = b"\x00\r\n"
 _FEWEST_BYTES = 16 * 1024
 """Room for a JPEG is asked for in such steps, so that it rarely has to grow."""
@@ -97,6 +97,8 @@ class NetworkCamera:
         """Pictures in their order; None is a damaged one."""
         self._newest: bytes | Picture = b""
         import_cv2("a network camera").setNumThreads(1)  # a picture is too small for waking others
+        self._marked = False
+        """Whether the last packet was said to be damaged."""
         self._whole_ns = 0
         """When the last whole picture came; 0 before the first."""
         self._begin()
@@ -176,11 +178,18 @@ class NetworkCamera:
             if packet.size:
                 self._coming.append(self._whole_jpeg(packet))
         else:
-            found = self._decoder.decode(packet) if packet.size else self._decoder.flush()
+            damaged = self._is_damaged(packet)
+            found = self._decoder.decode(packet, damaged=damaged) if packet.size else self._decoder.flush()
             self._coming.extend(one if isinstance(one, self._whole) else None for one in found)
 
+    def _is_damaged(self, packet: Any) -> bool:
+        """Tell what the container says; of a transport stream FFmpeg marks the picture before."""
+        before, self._marked = self._marked, bool(packet.is_corrupt)
+        return self._marked or (before and self._stream.format == "mpegts")
+
     def _whole_jpeg(self, packet: Any) -> bytes | None:
-        """Return what a packet holds if that is a whole JPEG; it is decoded where it is used."""
+        """Return what a packet holds if that is a JPEG; where it is decoded it shows whether it is whole."""
         data = bytes(packet).rstrip(_PADDING)
-        whole = data.startswith(_JPEG_START) and data.endswith(_JPEG_END)
-        return data if whole and (self._order.conceal or not packet.is_corrupt) else None
+        return (
+            data if data.startswith(_JPEG_START) and (self._order.conceal or not packet.is_corrupt) else None
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -61,6 +62,11 @@ class NetworkStream:
         """Whether packets arrive when they are made: not in bursts, and not from a file."""
         return not self._paced
 
+    @property
+    def format(self) -> str:
+        """FFmpeg's name of it: ``rtsp``, ``mpegts``, ``hls`` ..."""
+        return str(self._container.format.name)
+
     def packets(self) -> Iterator[Any]:
         """Yield the packets of both tracks as they arrive, ``av.Packet``; None where a file begins again.
 
@@ -91,12 +97,19 @@ class NetworkStream:
         while True:
             try:
                 packet = next(packets, None)
+            except IndexError:  # PyAV does not know a track that appears late: it is not wanted either
+                packets = self._container.demux(*tracks)
+                continue
             except self._av.FFmpegError as error:
+                if error.errno == errno.ENOMEM:
+                    raise MemoryError from None
                 raise read_fault(error, self._shown, self._order.stall_s) from None
             if packet is None:
                 return
             if self._paced and packet.size:
                 pace.wait(packet)
+            if self.format == "avi":  # it states when a packet is decoded; when it is shown FFmpeg guesses
+                packet.pts = None
             yield packet
 
     def _open(self, probing: dict[str, str]) -> None:
@@ -139,6 +152,8 @@ class NetworkStream:
                 timeout=(order.open_s, _PATIENCE * max(order.open_s, order.stall_s)),
             )
         except self._av.FFmpegError as error:
+            if error.errno == errno.ENOMEM:
+                raise MemoryError from None
             waited_out = time.monotonic() - began >= order.open_s
             fault = open_fault(error, url, self._shown, waited_out, order.open_s)
             refused = (self._av.HTTPOtherClientError, self._av.error.HTTPServerError)

@@ -20,6 +20,8 @@ _TOP_LEVEL = frozenset(
 """What may follow a cluster of unknown size: the elements on its own level (RFC 9559)."""
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_LIVE = 1
+_FLV_TAGS = (8, 9, 18)
+"""Sound, pictures and what describes them."""
 
 
 def is_cut_off(path: Path) -> bool:
@@ -59,7 +61,9 @@ def _boxes(file: BinaryIO, head: bytes, size: int) -> bool:
             length = int.from_bytes(start[8:], "big")
         if length < 8:  # 0: up to the end of the file
             return False
-        at += length
+        before, at = at, at + length
+        if at > size and _is_padding(file, before):
+            return False
     return at != size
 
 
@@ -143,9 +147,19 @@ def _voc(file: BinaryIO, head: bytes, size: int) -> bool:
 
 
 def _flv(file: BinaryIO, head: bytes, size: int) -> bool:
-    """FLV: behind each tag stands its size."""
-    if size < 13 + 15:
-        return True
+    """FLV: one tag behind the other, and behind each its size."""
+    at = int.from_bytes(head[5:9], "big") + 4
+    while at + 11 <= size:
+        file.seek(at)
+        start = file.read(11)
+        if start[0] & 0x1F not in _FLV_TAGS:
+            return not _is_padding(file, at) and _ends_inside_tag(file, size)
+        at += 11 + int.from_bytes(start[1:4], "big") + 4
+    return at != size and not _is_padding(file, at)
+
+
+def _ends_inside_tag(file: BinaryIO, size: int) -> bool:
+    """Tell by its last bytes whether a damaged FLV was cut off."""
     file.seek(size - 4)
     tag = int.from_bytes(file.read(4), "big")
     if not 11 <= tag <= size - 17:
@@ -153,6 +167,18 @@ def _flv(file: BinaryIO, head: bytes, size: int) -> bool:
     file.seek(size - 4 - tag)
     start = file.read(4)
     return int.from_bytes(start[1:4], "big") != tag - 11
+
+
+def _is_padding(file: BinaryIO, at: int) -> bool:
+    """Tell whether from there on one byte is repeated to the end: what some programs fill files up with."""
+    file.seek(at)
+    first = file.read(1)
+    if not first:
+        return False
+    while chunk := file.read(1 << 16):
+        if chunk.strip(first):
+            return False
+    return True
 
 
 def _asf(file: BinaryIO, head: bytes, size: int) -> bool:
@@ -168,8 +194,31 @@ def _transport(file: BinaryIO, head: bytes, size: int) -> bool:
 
 
 def _gif(file: BinaryIO, head: bytes, size: int) -> bool:
-    file.seek(max(0, size - 64))
-    return not file.read().rstrip(b"\0").endswith(b";")
+    """GIF: blocks up to a trailer; what stands behind that is no part of it."""
+    at = 13 + _colours_bytes(head[10:11])
+    while at < size:
+        file.seek(at)
+        start = file.read(10)
+        if start[:1] == b";":
+            return False
+        if start[:1] == b",":
+            at += 11 + _colours_bytes(start[9:10])
+        elif start[:1] == b"!":
+            at += 2
+        else:
+            file.seek(max(0, size - 64))
+            return not file.read().rstrip(b"\0").endswith(b";")
+        file.seek(at)
+        while at < size and (length := file.read(1)) and length[0]:
+            at += 1 + length[0]
+            file.seek(at)
+        at += 1
+    return True
+
+
+def _colours_bytes(flags: bytes) -> int:
+    """Return the bytes of a GIF's colour table."""
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
 
 
 _CHECKS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes, int], bool]], ...] = (

@@ -113,6 +113,25 @@ def ogg_stream(file: BinaryIO, link: OggLink, serial: int) -> Iterator[OggPage]:
         damaged = missing = False
 
 
+def ogg_damage(file: BinaryIO) -> list[int]:
+    """Return the bytes at which pages go on behind some that are damaged or missing, of whatever stream.
+
+    Raises:
+        OSError: The disk fails.
+    """
+    places: list[int] = []
+    numbers: dict[int, int] = {}
+    for at, page in _pages(file, 0, None):
+        if page is None:
+            places.append(at)
+            continue
+        stream, number = _serial(page), int.from_bytes(page[18:22], "little")
+        if not page[5] & _FIRST and number > numbers.get(stream, number) + 1:
+            places.append(at)
+        numbers[stream] = number
+    return places
+
+
 def _packets(page: bytes, begun: list[bytes] | None) -> tuple[list[bytes], list[bytes] | None]:
     """Return the packets that end on a page, and what it holds of the next one."""
     if not page[5] & _GOES_ON:

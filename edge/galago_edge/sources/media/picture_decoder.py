@@ -7,6 +7,7 @@ give the same bytes on every CPU; JPEG does when OpenCV decodes it, so FFmpeg do
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,13 +19,19 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.sources.media.library import import_av
+from galago_edge.sources.media.mpeg_numbers import MpegNumbers
 from galago_edge.sources.media.picture_numbers import PictureNumbers
-from galago_edge.sources.media.pictures import to_bgr
+from galago_edge.sources.media.pictures import is_quarter_turn, to_bgr
 from galago_edge.sources.still_image import decode_picture
 
 _SHOW_DAMAGED = {"flags": "+output_corrupt"}
 _CHECKED = {"ffv1": {"err_detect": "explode"}}
 """FFV1 has a checksum for each slice, and hides the slices that fail unless it is told not to."""
+_IN_GROUPS = frozenset({"mpeg1video", "mpeg2video"})
+_ENTERED_ANYWHERE = frozenset({"h264", "hevc", "vvc", "vp9", "av1", "libdav1d"})
+"""Codecs whose key frames may be other than pictures that lean on nothing (a gradual refresh)."""
+_INTRA = 1
+"""FFmpeg's ``AV_PICTURE_TYPE_I``; 0 is unknown."""
 _HIDING = frozenset({"vp8", "vp9", "av1", "libdav1d"})
 """Codecs of which a packet may hold nothing to be shown."""
 _TINY_BYTES = 16
@@ -33,6 +40,16 @@ _MOST_REORDERED = 16
 (ITU-T H.264, A.3.1; H.265, A.4.2). What the stream says is how many *earlier* ones may be shown after it."""
 _MOST_DELAYED = 64
 """So many packets may wait for a verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """How a recording says that its pictures are to be turned: telephones do."""
+
+    degrees: int
+    """Counter-clockwise; 0 where it says nothing."""
+    applied: bool
+    """Whether the pixels are turned so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,7 @@ class Picture:
     """The JPEG that it was, if it was one."""
     damaged: bool = False
     """It may show something else than what was recorded; only with ``conceal``."""
+    rotation: Rotation | None = None
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8]:
@@ -114,6 +132,8 @@ class PictureDecoder:
         self._context = context
         self._errors: tuple[type[Exception], ...] = (import_av("reading video").error.FFmpegError,)
         self._jpeg = self.codec == "mjpeg"
+        self._rotation: int | None = None
+        """What the container of JPEGs states, once that is known."""
         self._check_size()
         if not self._jpeg:
             context.thread_count = 1
@@ -130,31 +150,41 @@ class PictureDecoder:
         self._chain = _Chain()
         self._hole = False
         self._numbers = PictureNumbers(context.extradata) if self.codec == "h264" else None
+        self._groups = MpegNumbers() if self.codec in _IN_GROUPS else None
         self._shown_pts: int | None = None
         self._interlaced = False
         """Two packets may hold the two fields of one picture."""
 
-    def decode(self, packet: Any) -> Iterator[Picture | Damage]:
+    def decode(self, packet: Any, *, damaged: bool = False) -> Iterator[Picture | Damage]:
         """Take one packet; yield what is known by now, in the order of presentation.
+
+        With ``damaged`` its container knows that some of it is missing or wrong.
 
         Raises:
             InputError: VIDEO_UNREADABLE; pixels that have no exact way to BGR, or too many of them.
         """
         if self._jpeg:
-            yield self._jpeg_of(packet)
+            yield self._jpeg_of(packet, damaged)
             return
-        sent = _Sent(self._count, packet.pts, bool(packet.is_keyframe), bool(packet.is_corrupt))
+        sent = _Sent(self._count, packet.pts, bool(packet.is_keyframe), damaged)
         sent.tiny = packet.size < _TINY_BYTES
         sent.behind_hole, self._hole = self._hole, False
         sent.done = bool(packet.is_discard)  # what an edit list leaves out is decoded and not shown
         if self._numbers is not None:
             sent.bad |= not self._numbers.follows(packet)
+        if self._groups is not None:
+            sent.bad |= not self._groups.follows(packet, delayed=bool(self._context.has_b_frames))
+            if self._groups.reference_too:
+                for other in self._sent:
+                    other.bad |= not other.done
         packet.opaque = sent
         self._count += 1
         self._sent.append(sent)
         try:
             frames = self._context.decode(packet)
-        except self._errors:
+        except self._errors as error:
+            if getattr(error, "errno", None) == errno.ENOMEM:
+                raise MemoryError from None
             sent.bad = True  # its picture may come all the same, as far as it could be decoded
             frames = []
         self._take(frames)
@@ -182,16 +212,37 @@ class PictureDecoder:
         yield from self._known()
         yield from self._lost_before(None)
 
-    def _jpeg_of(self, packet: Any) -> Picture | Damage:
+    def begin_again(self) -> None:
+        """Prepare for another recording behind the one that was flushed: nothing in it leans on that."""
+        if not self._jpeg:
+            self._context.flush_buffers()
+        self._chain = _Chain()
+        self._shown_pts = None
+        self._hole = False
+        for numbers in (self._numbers, self._groups):
+            if numbers is not None:
+                numbers.begin_again()
+
+    def _jpeg_of(self, packet: Any, damaged: bool) -> Picture | Damage:
         data = bytes(packet)
+        if self._rotation is None:
+            self._rotation = self._stated_rotation(packet)
         try:
             pixels, whole = decode_picture(data, self._name, largest_pixels=self._largest)
         except InputError:
             return Damage(packet.pts)
-        damaged = bool(packet.is_corrupt) or not whole
+        damaged |= not whole
         if damaged and not self._conceal:
             return Damage(packet.pts)
-        return Picture(lambda: pixels, packet.pts, data, damaged)
+        return Picture(lambda: pixels, packet.pts, data, damaged, Rotation(self._rotation, applied=False))
+
+    def _stated_rotation(self, packet: Any) -> int:
+        """Return what the container states of a JPEG: FFmpeg tells only with a picture that it decoded."""
+        try:
+            frames = self._context.decode(packet)
+        except self._errors:
+            return 0
+        return int(frames[0].rotation) if frames else 0
 
     def _take(self, frames: list[Any]) -> None:
         for frame in frames:
@@ -206,6 +257,8 @@ class PictureDecoder:
                 self._chain.spoil(sent)
             sent.bad |= bool(frame.is_corrupt)
             sent.key |= bool(frame.key_frame)
+            if self.codec not in _ENTERED_ANYWHERE and int(frame.pict_type) > _INTRA:
+                sent.key = False  # some containers call every picture a key frame
             if self._prompt:
                 self._judge(sent.number)
             self._frames.append((sent, frame))
@@ -240,7 +293,8 @@ class PictureDecoder:
                 yield Damage(frame.pts)
                 continue
             self._check_size()
-            yield Picture(partial(to_bgr, frame, self._name), frame.pts, None, sent.bad)
+            rotation = Rotation(int(frame.rotation), applied=is_quarter_turn(frame))
+            yield Picture(partial(to_bgr, frame, self._name), frame.pts, None, sent.bad, rotation)
 
     def _judge(self, number: int) -> None:
         """Say of every picture up to this one, in the order of decoding, whether it can be relied on."""

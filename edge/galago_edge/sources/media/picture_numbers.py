@@ -37,6 +37,10 @@ class PictureNumbers:
         for unit in _config_units(data) if self._length_bytes else _units(data, 0):
             self._learn(unit)
 
+    def begin_again(self) -> None:
+        """Forget the number of the last picture: what comes next does not lean on it."""
+        self._last = None
+
     def follows(self, packet: Any) -> bool:
         """Take the next packet; False when reference pictures before it are missing."""
         view = memoryview(packet)

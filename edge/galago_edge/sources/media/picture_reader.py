@@ -13,9 +13,11 @@ from typing import Any
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.media.container_end import is_cut_off
+from galago_edge.sources.media.ogg_pages import ogg_damage, ogg_links
 from galago_edge.sources.media.picture_decoder import Damage, Picture, PictureDecoder
-from galago_edge.sources.media.presentation_times import usual_interval
+from galago_edge.sources.media.presentation_times import JUMP_INTERVALS, usual_interval
 from galago_edge.sources.media.recording_container import BARE, RecordingContainer
+from galago_edge.sources.media.transport_losses import TransportLosses
 
 LARGEST_PIXELS = 1 << 26
 """64 megapixels: a larger picture is not taken from a file."""
@@ -25,10 +27,14 @@ _STATING = ("avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "flv", "asf")
 """Formats whose header says how long they are; FFmpeg guesses it for the others."""
 _RATED = ("avi", "matroska,webm", "flv")
 """Formats whose header states a rate; for the others it is the codec's, if that states one."""
+_CLOCKED = ("h263", "mpjpeg")
+"""Formats without a rate: what FFmpeg gives is the clock of the stream, or a guess."""
 _OVERHEAD_BYTES = 256
 """More than a container needs between two packets: what lies there could not be read as one."""
 _CHAINED = ("avi", "matroska,webm")
 """Formats whose packets lie one behind the other, and that look for the next one behind damage."""
+_FLV_UNKNOWN_US = 86_400_000_000
+"""GStreamer writes a day where it does not know yet how long a recording becomes."""
 _EMPTY_CHUNK_BYTES = 8
 _SHORT_BY_NS = 2 * NS_PER_S
 """A recording whose structure is whole may be so much shorter than its header says."""
@@ -41,8 +47,10 @@ class Shown:
     outcome: Picture | Damage
     stamp: int | None
     """In ticks of the stream; None when it has none."""
-    behind_hole: bool
+    behind_hole: bool = False
     """Bytes before it could not be read as packets, so pictures may be missing."""
+    begins: bool = False
+    """It is the first one of another recording, behind the one before."""
 
 
 class PictureReader:
@@ -59,12 +67,22 @@ class PictureReader:
         with RecordingContainer(path, "reading video") as opening:
             stamps = _opening_stamps(opening)
         self._container = RecordingContainer(path, "reading video")
+        self._losses: TransportLosses | None = None
+        self._torn: deque[int] = deque()
+        """Bytes at which the container's own checks found something missing."""
         try:
             self._stream = _stream_of(self._container, path)
             self._decoder = PictureDecoder(
                 self._stream, str(path), largest_pixels=LARGEST_PIXELS, conceal=conceal
             )
             self.cut = is_cut_off(path)
+            if self._container.format == "mpegts":
+                self._losses = TransportLosses(path, self._stream.id)
+            if self._container.format == "ogg":
+                with path.open("rb") as file:
+                    links = ogg_links(file)
+                    self._torn.extend(ogg_damage(file))
+                self.cut = not (links and links[-1].ends)
         except OSError as error:
             self.close()
             raise disk_error(error, f"read {path}") from error
@@ -86,6 +104,13 @@ class PictureReader:
         self._chained = self._container.format in _CHAINED
         self._end_byte = 0
         self._dts: int | None = None
+        self._stamps: tuple[int | None, int | None] = None, None
+        """Of decoding the last, of presentation the highest."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether its recorder was ended by force: the header holds what the real length would replace."""
+        return self._container.format == "flv" and self._container.av.duration == _FLV_UNKNOWN_US
 
     @property
     def codec(self) -> str:
@@ -111,23 +136,31 @@ class PictureReader:
         """
         queue: deque[int | None] = deque()
         known = self._indexed()
-        hole = False
+        hole = begins = False
+
+        def shown(outcomes: Iterator[Picture | Damage]) -> Iterator[Shown]:
+            nonlocal hole, begins
+            for outcome in outcomes:
+                yield Shown(outcome, queue.popleft() if queue else outcome.pts, hole, begins)
+                hole = begins = False
+
         for packet in self._container.packets():
             self._note_end(packet)
             hole |= self._is_behind_hole(packet)
             if packet.stream_index != self._stream.index:
                 continue
-            if hole:
+            if self._is_other_recording(packet):
+                yield from shown(self._decoder.flush())
+                self._decoder.begin_again()
+                hole, begins = False, True
+            damaged, behind_loss = self._damage(packet)
+            if hole or behind_loss:
                 self._decoder.expect_damage()
             if self._avi:  # it states when a picture is decoded; the n-th that is shown has the n-th time
                 queue.append(known.get(packet.pos, packet.dts))
                 packet.pts = None  # it is guessed
-            for outcome in self._decoder.decode(packet):
-                yield Shown(outcome, queue.popleft() if queue else outcome.pts, hole)
-                hole = False
-        for outcome in self._decoder.flush():
-            yield Shown(outcome, queue.popleft() if queue else outcome.pts, hole)
-            hole = False
+            yield from shown(self._decoder.decode(packet, damaged=damaged))
+        yield from shown(self._decoder.flush())
 
     def is_short(self) -> bool:
         """Tell, at the end, whether the file was cut off or its header promised more than was found."""
@@ -150,12 +183,14 @@ class PictureReader:
     def close(self) -> None:
         """Close the file. May be called twice."""
         self._container.close()
+        if self._losses is not None:
+            self._losses.close()
 
     def _promise(self) -> int | None:
         if self._avi and self.promised_frames:
             return _ns(self.promised_frames, self.tick)
         duration = self._container.av.duration
-        if duration is None or self._container.format not in _STATING:
+        if duration is None or self.unfinished or self._container.format not in _STATING:
             return None
         return int(duration) * 1000
 
@@ -173,6 +208,31 @@ class PictureReader:
             needed += _EMPTY_CHUNK_BYTES * max(0, packet.dts - before_dts)  # one for each picture left out
         return before > 0 and bool(packet.pos > before + needed)
 
+    def _damage(self, packet: Any) -> tuple[bool, bool]:
+        """Tell whether a picture is damaged as its container knows, and whether some before it are lost."""
+        if self._losses is not None:
+            return self._losses.damage(packet.pos)
+        torn = False  # FFmpeg guesses the stamp of what comes next
+        while packet.pos is not None and self._torn and self._torn[0] <= packet.pos:
+            self._torn.popleft()
+            torn = True
+        return torn or bool(packet.is_corrupt), False
+
+    def _is_other_recording(self, packet: Any) -> bool:
+        """Tell whether two files were joined here: stamps of both kinds go back, as in one they never do.
+
+        Those of decoding alone do, too, where FFmpeg guesses them and packets are lost.
+        """
+        dts, pts, (last, highest) = packet.dts, packet.pts, self._stamps
+        if dts is None or pts is None or self._avi:
+            return False
+        back = last is not None and highest is not None and dts < last and pts < highest
+        if back and (bool(packet.is_keyframe) or last - dts > JUMP_INTERVALS * (self.usual or 1)):
+            self._stamps = dts, pts
+            return True
+        self._stamps = dts, pts if highest is None else max(pts, highest)
+        return False
+
     def _note_end(self, packet: Any) -> None:
         stamp = packet.pts if packet.pts is not None and not self._avi else packet.dts
         if stamp is None:
@@ -182,6 +242,8 @@ class PictureReader:
         self._spans[packet.stream_index] = (min(first, stamp), max(last, end))
 
     def _stated_rate(self) -> Fraction | None:
+        if self._container.format in _CLOCKED:
+            return None
         rate = self._stream.average_rate if self._container.format in _RATED else None
         rate = rate or self._stream.codec_context.framerate
         return rate if rate is not None and 0 < rate <= 1000 else None

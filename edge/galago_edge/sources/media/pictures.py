@@ -80,8 +80,13 @@ def to_bgr(frame: Any, name: str) -> Plane:
         InputError: VIDEO_UNREADABLE; pixels of a format or matrix that have no exact way here.
     """
     bgr = _convert(frame, name)
-    turns, rest = divmod(int(frame.rotation), 90)  # counter-clockwise
-    return np.ascontiguousarray(np.rot90(bgr, turns)) if turns % 4 and not rest else bgr
+    turns = int(frame.rotation) // 90 % 4  # counter-clockwise
+    return np.ascontiguousarray(np.rot90(bgr, turns)) if turns and is_quarter_turn(frame) else bgr
+
+
+def is_quarter_turn(frame: Any) -> bool:
+    """Tell whether the rotation that the stream states is one of quarter turns."""
+    return int(frame.rotation) % 90 == 0
 
 
 def _convert(frame: Any, name: str) -> Plane:

@@ -75,14 +75,19 @@ class PictureTimes:
         """The usual interval between two pictures; 0 when nothing is known."""
         return self._to_ns(self._usual or 0)
 
-    def place(self, stamp: int | None, following: int | None = None) -> PlacedPicture:
+    def place(
+        self, stamp: int | None, following: int | None = None, *, begins: bool = False
+    ) -> PlacedPicture:
         """Return the time of the next picture; ``following`` is the stamp of the one behind it, if known.
 
+        With ``begins`` it is the first one of another recording behind the one before.
         A stamp that jumps, forward or back, is believed unless the following one goes on from the last.
         """
         usual, last = self._usual, self._last
         if last is None or self._origin is None or stamp is None:
             return self._follow(last) if stamp is None else self._begin(stamp)
+        if begins:
+            return self._restart(stamp)
         step = stamp - last
         if usual is None or 0 < step <= JUMP_INTERVALS * usual:
             return self._at(stamp) if step > 0 else self._still()
@@ -95,6 +100,9 @@ class PictureTimes:
             from_ns = self._last_ns + self.usual_ns
             placed = self._at(stamp)
             return PlacedPicture(placed.ns, (min(from_ns, placed.ns), placed.ns))
+        return self._restart(stamp)
+
+    def _restart(self, stamp: int) -> PlacedPicture:
         self._begin(stamp)
         return PlacedPicture(self._last_ns, restarted=True)
 

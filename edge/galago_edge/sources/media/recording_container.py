@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from galago_edge.children.confinement import memory_bounded
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
 from galago_edge.sources.media.library import import_av
 
@@ -18,12 +19,16 @@ FORMATS = (
     *("dts", "tak", "mpc", "mpc8", "voc", "ircam", "nistsphere", "loas", "dsf", "truehd", "mlp", "adx"),
 )
 """Formats of one file. Playlists are none: they name other files, and addresses in the network."""
-BARE = frozenset({"h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "h263", "vc1", "cavsvideo", "obu"})
-"""Formats that are a codec's stream and nothing else: they have no time stamps of their own."""
+BARE = frozenset(
+    {"h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "mpjpeg", "h263", "vc1", "cavsvideo", "obu"}
+)
+"""Formats that hold pictures and nothing else: they have no time stamps of their own."""
 OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
 """Whatever a file says, nothing else is opened, here or in the network."""
 _COVER = 0x400
 """FFmpeg's ``AV_DISPOSITION_ATTACHED_PIC``."""
+_MOST_BYTES = 1 << 30
+"""Memory for one packet, or for an index; hours of video have an index of some megabytes."""
 _MOST_FAULTS = 1000
 """A damaged stretch is passed over packet by packet, but not for ever."""
 
@@ -53,9 +58,10 @@ class RecordingContainer:
             # a row of JPEGs without a container is not told from one JPEG by FFmpeg
             kind = "mjpeg" if os.pread(fd, 3, 0) == b"\xff\xd8\xff" else None
             # by its number: a name may be no UTF-8, or look like a protocol of FFmpeg's
-            self.av: Any = self._av.open(
-                f"file:/proc/self/fd/{fd}", format=kind, options=OPTIONS, metadata_errors="replace"
-            )
+            with memory_bounded(_MOST_BYTES):
+                self.av: Any = self._av.open(
+                    f"file:/proc/self/fd/{fd}", format=kind, options=OPTIONS, metadata_errors="replace"
+                )
         except OSError as error:
             raise disk_error(error, f"read {path}") from error
         except (self._av.error.FFmpegError, ValueError) as error:
@@ -92,16 +98,28 @@ class RecordingContainer:
             LinkError: The disk fails.
         """
         streams = [stream for stream in self.av.streams if stream.type in ("video", "audio", "subtitle")]
-        while self.faults <= _MOST_FAULTS:
+        met = 0
+        while met <= _MOST_FAULTS:
             try:
-                for packet in self.av.demux(*streams):
+                demuxed = self.av.demux(*streams)
+                while (packet := self._next(demuxed)) is not None:
                     if packet.size:
+                        self.faults = met
                         yield packet
-                return
+                break
+            except IndexError:  # PyAV does not know a stream that appears late: its packet is not ours
+                continue
             except OSError as error:
                 raise disk_error(error, f"read {self._path}") from error
-            except self._av.error.FFmpegError:
-                self.faults += 1
+            except (self._av.error.FFmpegError, MemoryError):
+                met += 1
+        if self.format != "mpjpeg":  # behind the last boundary FFmpeg misses a picture
+            self.faults = met
+
+    def _next(self, demuxed: Iterator[Any]) -> Any | None:
+        """Return the next packet. A damaged length may claim gigabytes, which are not to be had."""
+        with memory_bounded(_MOST_BYTES):
+            return next(demuxed, None)
 
     def close(self) -> None:
         """Close it. May be called twice."""

@@ -1,0 +1,215 @@
+"""``galago events``: what a device has said, from its log and its spool."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from galago_edge.commands.cli import data_line, json_option, say
+
+if TYPE_CHECKING:
+    from galago_edge.contract.records import Record
+    from galago_edge.host.time_zone import TimeZone
+    from galago_edge.sinks.record_history import KeptRecord, RecordHistory
+
+_NS = 1_000_000_000
+_UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(s|m|min|h|d|w)")
+_KINDS = ("event", "state", "gap", "scores")
+_COLUMNS = (
+    "time", "clock_synced", "stream", "kind", "label", "score", "subject", "state", "cause",
+    "start_ns", "end_ns", "backend", "bundle", "detail",
+)  # fmt: skip
+_DETAIL_LETTERS = 100
+
+
+@click.command()
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the device's store, for its spool.")
+@click.option("--config", type=click.Path(path_type=Path), help="The galago.toml that says where the log is.")
+@click.option("--since", metavar="TIME", help="From this time on: 90s, 15m, 2h, 3d ago, or a date or time.")
+@click.option("--until", metavar="TIME", help="Before this time; the same forms.")
+@click.option("--stream", "streams", multiple=True, metavar="NAME", help="Only this stream; repeatable.")
+@click.option("--label", "labels", multiple=True, metavar="LABEL", help="Only this label; repeatable.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice([*_KINDS, "all"]),
+    help="Only such records; repeatable.  [default: event]",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
+@json_option
+@click.pass_context
+def events(
+    ctx: click.Context,
+    root: Path | None,
+    config: Path | None,
+    since: str | None,
+    until: str | None,
+    streams: tuple[str, ...],
+    labels: tuple[str, ...],
+    kinds: tuple[str, ...],
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Show the events of a device, from log and spool.
+
+    Reads the log that the configuration names, its renamed files too, and what waits in the spool; each
+    record once, the oldest first. A service may run meanwhile. Dates and times are those of [device]
+    timezone, unless they name a zone; one with ? behind it is by a clock that was not known to be right.
+    With --json one record a line, as it was written. Damaged lines are left out, counted on standard
+    error, and make the exit code 1.
+
+    \b
+    Examples:
+      galago events --config /etc/galago/galago.toml --root /var/lib/galago --since 2h
+      galago events --config galago.toml --stream hall --label smoke --csv > smoke.csv
+    """
+    if root is None and config is None:
+        raise click.UsageError("galago events needs --root, --config or both")
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
+    now_ns = time.time_ns()
+    zone, history = _device(root, config)
+    since_ns, until_ns = _moment(since, "--since", zone, now_ns), _moment(until, "--until", zone, now_ns)
+    wanted = frozenset(_KINDS if "all" in kinds else kinds or ("event",))
+
+    def matches(record: Record) -> bool:
+        return (
+            record.kind in wanted
+            and (not streams or record.stream in streams)
+            and (not labels or _label(record) in labels)
+            and _within(record, since_ns, until_ns)
+        )
+
+    def show(kept: KeptRecord) -> None:
+        if as_json:
+            click.echo(data_line(kept.line.decode()))
+        elif as_csv:
+            click.echo(_csv_line(kept, zone), nl=False)
+        else:
+            say(_table_line(kept.record, zone))
+
+    if as_csv:
+        click.echo(",".join(_COLUMNS))
+    shown, early = 0, 0
+    for kept in history:
+        if since_ns is not None and not _within(kept.record, since_ns, None):
+            early = history.damaged  # damage of another time is not this answer's
+        elif matches(kept.record):
+            show(kept)
+            shown += 1
+    if not shown and not as_json and not as_csv:
+        say("no such record")
+    _tell_damage(ctx, history, early)
+
+
+def _device(root: Path | None, config: Path | None) -> tuple[TimeZone, RecordHistory]:
+    """Return the zone of a device's times, and what it has said."""
+    from galago_edge.host.time_zone import TimeZone
+    from galago_edge.service.configuration import read_config, real_path
+    from galago_edge.sinks.record_history import RecordHistory, history_of
+
+    if config is None:
+        assert root is not None
+        say("only the spool is read; --config FILE says where the log is", err=True)
+        return TimeZone(), RecordHistory(None, root / "spool")
+    settings = read_config(config, None)  # whoever reads need not have the device's secrets
+    history = history_of(settings, root, lambda text: real_path(text, os.environ, config))
+    if "log" not in settings.sinks:
+        say(f"{config} has no [log]: only what is in the spool can be shown", err=True)
+    return TimeZone(settings.device.timezone), history
+
+
+def _moment(text: str | None, option: str, zone: TimeZone, now_ns: int) -> int | None:
+    """Return a moment in Unix nanoseconds."""
+    if text is None:
+        return None
+    if (ago := _DURATION.fullmatch(text.strip())) is not None:
+        return now_ns - round(float(ago[1]) * _UNITS_S[ago[2]] * _NS)
+    try:
+        return zone.read(text.strip())
+    except ValueError:
+        raise click.BadParameter(
+            f"{text[:40]!r} is no time: expected 90s, 15m, 2h, 3d, 2026-05-01 or 2026-05-01T22:00",
+            param_hint=option,
+        ) from None
+
+
+def _within(record: Record, since_ns: int | None, until_ns: int | None) -> bool:
+    """Tell whether a record is of this span; one without a time, which no device writes, is of none."""
+    if since_ns is None and until_ns is None:
+        return True
+    wall_ns = record.wall_ns
+    if not isinstance(wall_ns, int):
+        return False
+    return (since_ns is None or wall_ns >= since_ns) and (until_ns is None or wall_ns < until_ns)
+
+
+def _label(record: Record) -> str | None:
+    from galago_edge.contract.records import EventRecord, StateRecord
+
+    if isinstance(record, EventRecord):
+        return record.label
+    if isinstance(record, StateRecord) and record.subject.startswith("label:"):
+        return record.subject.removeprefix("label:")
+    return None
+
+
+def _csv_line(kept: KeptRecord, zone: TimeZone) -> str:
+    data = json.loads(kept.line)
+    row = data | {
+        "time": _time(kept.record, zone),
+        "start_ns": data.get("start_ns", data.get("from_ns", data.get("ns"))),
+        "end_ns": data.get("end_ns", data.get("to_ns", data.get("ns"))),
+    }
+    if "detail" in data:
+        row["detail"] = json.dumps(data["detail"], ensure_ascii=False) if data["detail"] else ""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow([row.get(column, "") for column in _COLUMNS])
+    return text.getvalue()
+
+
+def _table_line(record: Record, zone: TimeZone) -> str:
+    time_ = _time(record, zone)
+    doubt = "" if record.clock_synced is True or time_ == "-" else "?"
+    return f"{time_ + doubt:<24} {record.stream or '-':<12} {record.kind:<6} {_words(record)}"
+
+
+def _time(record: Record, zone: TimeZone) -> str:
+    return zone.written(record.wall_ns) if isinstance(record.wall_ns, int) else "-"
+
+
+def _words(record: Record) -> str:
+    from galago_edge.contract.records import EventRecord, GapRecord, StateRecord
+
+    if isinstance(record, EventRecord):
+        return f"{record.label}, score {record.score:.2f}"
+    if isinstance(record, GapRecord):
+        return f"{record.cause}, {(record.to_ns - record.from_ns) / _NS:.1f} s"
+    if isinstance(record, StateRecord):
+        detail = ", ".join(f"{key} {_short(value)}" for key, value in record.detail.items())
+        return " ".join(filter(None, (record.subject, record.state, f"({detail})" if detail else "")))
+    return f"window {record.window}" + (f", skipped: {record.skipped}" if not record.scores else "")
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _DETAIL_LETTERS else text[:_DETAIL_LETTERS] + "…"
+
+
+def _tell_damage(ctx: click.Context, history: RecordHistory, early: int) -> None:
+    for count, what in ((history.damaged - early, "line"), (history.damaged_spooled, "spooled record")):
+        if count:
+            are = f"{what} is" if count == 1 else f"{what}s are"
+            say(f"{count} {are} damaged and left out", err=True)
+    if history.damaged - early or history.damaged_spooled:
+        ctx.exit(1)

@@ -1,0 +1,254 @@
+"""``galago events``: what is chosen, how it is shown, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from galago_edge.commands.cli import main
+from galago_edge.contract.records import (
+    EventRecord,
+    GapRecord,
+    Record,
+    ScoresRecord,
+    StateRecord,
+    encode_record,
+)
+from galago_edge.sinks.spool import Spool
+from galago_edge.sinks.spool_writer import Entry
+
+NS = 1_000_000_000
+NOON_NS = 1_793_188_800 * NS  # 2026-10-28T12:00:00Z
+
+
+def event(number: int, wall_ns: int, label: str = "smoke", stream: str = "hall") -> EventRecord:
+    return EventRecord(
+        stream=stream, seq=number, label=label, score=0.912, start_index=0, end_index=1, start_ns=5, end_ns=9,
+        bundle="b1", backend="cpu", wall_ns=wall_ns, clock_synced=True,
+    )  # fmt: skip
+
+
+RECORDS: tuple[Record, ...] = (
+    event(0, NOON_NS),
+    StateRecord(
+        stream="hall", subject="label:smoke", state="off", index=1, ns=3,
+        wall_ns=NOON_NS + NS, clock_synced=True,
+    ),
+    GapRecord(
+        stream="door", from_ns=0, to_ns=2_500_000_000, cause="disconnect", wall_ns=NOON_NS + 2 * NS,
+        clock_synced=False,
+    ),
+    StateRecord(
+        stream="door", subject="source", state="alarmed", index=1, ns=3,
+        detail={"fault": 'no, "route"', "n": 2}, wall_ns=NOON_NS + 3 * NS, clock_synced=True,
+    ),
+    event(0, NOON_NS + 60 * NS, "person", "door"),
+    ScoresRecord(
+        stream="door", window=7, start_index=0, end_index=1, start_ns=0, end_ns=1, logits=[1], scores=[0.5],
+        warm_up=False, wall_ns=NOON_NS + 61 * NS,
+    ),
+    event(1, NOON_NS + 3_600 * NS),
+)  # fmt: skip
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    """A configuration whose log has records, in a file and a renamed one."""
+    (tmp_path / "log.jsonl.1").write_bytes(b"".join(map(encode_record, RECORDS[:3])))
+    (tmp_path / "log.jsonl").write_bytes(b"".join(map(encode_record, RECORDS[3:])))
+    config = tmp_path / "galago.toml"
+    config.write_text('[[stream]]\nname = "hall"\nsource = "x"\n[log]\npath = "log.jsonl"\n')
+    return config
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, ["events", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    assert not result.exception or isinstance(result.exception, SystemExit)
+    return result
+
+
+def chosen(device: Path, *arguments: object) -> list[Record]:
+    lines = run("--config", device, "--json", *arguments).stdout.splitlines()
+    return [
+        next(record for record in RECORDS if encode_record(record).decode().rstrip() == line)
+        for line in lines
+    ]
+
+
+def test_a_table_shows_events_with_their_time_the_oldest_first(device: Path) -> None:
+    assert run("--config", device).stdout.splitlines() == [
+        "2026-10-28 12:00:00Z     hall         event  smoke, score 0.91",
+        "2026-10-28 12:01:00Z     door         event  person, score 0.91",
+        "2026-10-28 13:00:00Z     hall         event  smoke, score 0.91",
+    ]
+
+
+def test_every_kind_is_shown_in_words_and_a_doubtful_time_is_marked(device: Path) -> None:
+    lines = run("--config", device, "--kind", "all").stdout.splitlines()
+    assert [each.split(None, 2)[2].split(None, 1)[-1].strip() for each in lines[1:4]] == [
+        "state  label:smoke off",
+        "gap    disconnect, 2.5 s",
+        'state  source alarmed (fault no, "route", n 2)',
+    ]
+    assert lines[2].startswith("2026-10-28 12:00:02Z? ") and "?" not in lines[1]
+    assert lines[5].endswith("window 7")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "places"),
+    [
+        ((), [0, 4, 6]),
+        (("--kind", "all"), [0, 1, 2, 3, 4, 5, 6]),
+        (("--kind", "gap", "--kind", "scores"), [2, 5]),
+        (("--stream", "door"), [4]),
+        (("--stream", "door", "--stream", "hall"), [0, 4, 6]),
+        (("--label", "smoke"), [0, 6]),
+        (("--label", "smoke", "--kind", "all"), [0, 1, 6]),
+        (("--since", "2026-10-28T12:01"), [4, 6]),
+        (("--since", "2026-10-28T14:01:00+02:00"), [4, 6]),
+        (("--until", "2026-10-28 13:00"), [0, 4]),
+        (("--since", "2026-10-28", "--until", "2026-10-29"), [0, 4, 6]),
+        (("--since", "2026-10-29"), []),
+        (("--until", "2026-10-28"), []),
+    ],
+)
+def test_records_are_chosen_by_time_stream_label_and_kind(
+    device: Path, arguments: tuple[str, ...], places: list[int]
+) -> None:
+    assert chosen(device, *arguments) == [RECORDS[place] for place in places]
+
+
+@pytest.mark.parametrize(
+    ("ago", "found"),
+    [("90s", 1), ("1.5m", 1), ("2min", 1), ("2h", 2), ("3d", 3), ("1w", 3), ("30s", 0)],
+)
+def test_a_duration_counts_back_from_now(tmp_path: Path, device: Path, ago: str, found: int) -> None:
+    now_ns = time.time_ns()
+    ages_s = (60, 3_600, 2 * 86_400)
+    written = [event(number, now_ns - age * NS) for number, age in enumerate(ages_s)]
+    (tmp_path / "log.jsonl").write_bytes(b"".join(map(encode_record, written)))
+    assert len(run("--config", device, "--json", "--since", ago).stdout.splitlines()) == found
+
+
+def test_csv_has_a_header_and_quotes_what_it_must(device: Path) -> None:
+    text = run("--config", device, "--csv", "--kind", "all").stdout
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == len(RECORDS)
+    assert rows[0]["time"] == "2026-10-28 12:00:00Z" and rows[0]["clock_synced"] == "True"
+    assert (rows[0]["label"], rows[0]["score"], rows[0]["start_ns"], rows[0]["end_ns"]) == (
+        "smoke", "0.912", "5", "9",
+    )  # fmt: skip
+    assert json.loads(rows[3]["detail"]) == {"fault": 'no, "route"', "n": 2}
+    assert (rows[2]["cause"], rows[2]["end_ns"]) == ("disconnect", "2500000000")
+    assert (rows[1]["subject"], rows[1]["state"], rows[1]["start_ns"]) == ("label:smoke", "off", "3")
+
+
+def test_the_spool_alone_and_with_the_log(tmp_path: Path, device: Path) -> None:
+    root = tmp_path / "root"
+    spool = Spool(root / "spool", "porch", {"mqtt": ("event",)}, max_bytes=1 << 20, sync_s=1)
+    root.mkdir()
+    spool.lock()
+    spool.load()
+    late = event(2, NOON_NS + 7_200 * NS)
+    spool.append([Entry("event", encode_record(each), True) for each in (RECORDS[6], late)])
+    result = run("--root", root, "--json")  # while the service has it
+    assert result.stdout.encode() == encode_record(RECORDS[6]) + encode_record(late)
+    assert "only the spool is read" in result.stderr
+    both = run("--root", root, "--config", device, "--json")
+    assert [json.loads(each)["seq"] for each in both.stdout.splitlines()] == [0, 0, 1, 2]
+    assert both.stderr == ""
+    spool.close()
+
+
+def test_damage_is_counted_on_standard_error_and_in_the_exit_code(tmp_path: Path, device: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"v":1', b'"v:1', 1) + b"torn\n")
+    result = run("--config", device, code=1)
+    assert result.stderr == "2 lines are damaged and left out\n"
+    assert len(result.stdout.splitlines()) == 3
+    log.write_bytes(b"torn\n" + b"".join(map(encode_record, RECORDS[3:])))
+    assert run("--config", device, code=1).stderr == "1 line is damaged and left out\n"
+    later = run("--config", device, "--since", "2026-10-28T12:30", code=0)
+    assert later.stderr == "", "damage of another time is not this answer's"
+
+
+def test_times_are_those_of_the_devices_zone(device: Path) -> None:
+    device.write_text(device.read_text() + '[device]\ntimezone = "Europe/Berlin"\n')
+    lines = run("--config", device, "--since", "2026-10-28 14:00").stdout.splitlines()
+    assert lines == ["2026-10-28 14:00:00 CET  hall         event  smoke, score 0.91"]
+    assert len(run("--config", device, "--since", "2026-10-28T13:00Z", "--json").stdout.splitlines()) == 1
+    rows = list(csv.DictReader(io.StringIO(run("--config", device, "--csv").stdout)))
+    assert rows[0]["time"] == "2026-10-28 13:00:00 CET"
+
+
+def test_what_a_record_holds_moves_no_terminal(tmp_path: Path, device: Path) -> None:
+    fault = "\x1b[2J\u202egnp.exe\nx"
+    record = StateRecord(
+        stream="door",
+        subject="source",
+        state="alarmed",
+        index=1,
+        ns=3,
+        detail={"fault": fault},
+        wall_ns=NOON_NS,
+    )
+    (tmp_path / "log.jsonl").write_bytes(encode_record(record))
+    table = run("--config", device, "--kind", "state").stdout.splitlines()[-1]
+    data = run("--config", device, "--kind", "state", "--json").stdout.splitlines()[-1]
+    for text in (table, data):
+        assert not {"\x1b", "\u202e"} & set(text)
+    assert json.loads(data)["detail"]["fault"] == fault
+
+
+def test_nothing_to_show_is_said_and_is_no_failure(device: Path) -> None:
+    assert run("--config", device, "--stream", "attic").stdout == "no such record\n"
+    assert run("--config", device, "--stream", "attic", "--json").stdout == ""
+    assert run("--config", device, "--stream", "attic", "--csv").stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "--root, --config or both"),
+        (("--config", "{}", "--csv", "--json"), "exclude each other"),
+        (("--config", "{}", "--since", "yesterday"), "'yesterday' is no time"),
+        (("--config", "{}", "--until", "99999-01-01"), "is no time"),
+        (("--config", "{}", "--since", "5 parsecs"), "is no time"),
+        (("--config", "{}", "--kind", "alarm"), "alarm"),
+    ],
+)
+def test_a_wrong_call_is_a_usage_error(device: Path, arguments: tuple[str, ...], words: str) -> None:
+    assert words in run(*(each.format(device) for each in arguments), code=2).stderr
+
+
+def test_what_cannot_be_read_is_one_line_and_exit_3(tmp_path: Path, device: Path) -> None:
+    for file in tmp_path.glob("log.jsonl*"):
+        file.unlink()
+    assert "SOURCE_MISSING" in run("--config", device, code=3).stderr
+    (tmp_path / "log.jsonl").mkdir()
+    assert "is no file" in run("--config", device, code=3).stderr
+    assert "SOURCE_MISSING" in run("--root", tmp_path / "nowhere", code=3).stderr
+
+
+def test_secrets_need_not_be_there_to_read_the_log(
+    tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = device.read_text().replace('"log.jsonl"', '"${LOGS}/log.jsonl"')
+    device.write_text(text + '[mqtt]\nhost = "b"\nuser = "u"\npassword = "${SECRET}"\n')
+    monkeypatch.setenv("LOGS", str(tmp_path))
+    assert len(run("--config", device).stdout.splitlines()) == 3
+    monkeypatch.delenv("LOGS")
+    assert "LOGS" in run("--config", device, code=2).stderr
+
+
+def test_a_configuration_without_a_log_is_told(tmp_path: Path) -> None:
+    config = tmp_path / "galago.toml"
+    config.write_text('[[stream]]\nname = "hall"\nsource = "x"\n')
+    assert "has no [log]" in run("--config", config, "--root", tmp_path, code=3).stderr
