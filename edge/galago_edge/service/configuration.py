@@ -13,6 +13,7 @@ import msgspec
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import LoginTable, Settings, SourceSettings, StreamSettings, ViewTable
 from galago_edge.host.credentials import has_login
+from galago_edge.host.table_faults import fault_in_words
 from galago_edge.host.time_zone import TimeZone
 from galago_edge.host.toml_file import load_toml
 from galago_edge.host.urls import hide_credentials
@@ -40,10 +41,7 @@ def read_config(path: Path, environment: Mapping[str, str] | None = os.environ) 
     try:
         settings = settings_of(tables)
     except msgspec.ValidationError as error:
-        at = _bad_source(tables) if "$.source" in str(error) else ""
-        raise CallerError(
-            Reason.CONFIG_BAD, f"{path}: {at}{error}", hint=f"see {DOCS} for every key"
-        ) from None
+        raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=f"see {DOCS} for every key") from None
     folder = path.parent
     named = {name: _anchored_table(source, folder) for name, source in settings.source.items()}
     streams = tuple(
@@ -72,17 +70,6 @@ def read_config(path: Path, environment: Mapping[str, str] | None = os.environ) 
     return with_named_sources(msgspec.structs.replace(settings, **changes))
 
 
-def _bad_source(tables: dict[str, Any]) -> str:
-    """Return which source's table is wrong, with a colon: the error itself has "..." for its name."""
-    named = tables.get("source")
-    for name, table in named.items() if isinstance(named, dict) else ():
-        try:
-            msgspec.convert(table, SourceSettings)
-        except msgspec.ValidationError:
-            return f"[source.{name}]: "
-    return ""
-
-
 def read_option(text: str) -> StreamSettings:
     """Read ``NAME[:BUNDLE]=SOURCE``.
 
@@ -94,10 +81,15 @@ def read_option(text: str) -> StreamSettings:
     if not equals:
         raise _bad(f"--stream {hide_credentials(text)} names no source")
     fields = {"name": name, "source": source} | ({"bundle": bundle} if colon else {})
+
+    def convert(given: Any) -> StreamSettings:
+        return msgspec.convert(given, StreamSettings)
+
     try:
-        return msgspec.convert(fields, StreamSettings)
+        return convert(fields)
     except msgspec.ValidationError as error:
-        raise _bad(f"--stream {head}=...: {error}") from None
+        said = fault_in_words(error, fields, StreamSettings, convert)
+        raise _bad(f"--stream {head}=...: {said}") from None
 
 
 def checked(
