@@ -311,6 +311,20 @@ def test_pictures_and_sound_of_a_stream_over_http(container: str, web: str, open
     wait_for(lambda: hears_tone(sound), "the tone is not heard")
 
 
+@pytest.mark.parametrize("container", ["mpegts", "flv"])
+def test_no_sound_is_missing_where_pictures_share_its_connection(
+    container: str, web: str, opened: Open
+) -> None:
+    pictures, sound = both_of(f"{web}/live/{container}", opened)
+    frame_of(pictures)
+    next_sample, rate_hz = 0, 44_100
+    while next_sample < 2 * rate_hz:
+        block = sound.read(FOREVER_S)
+        assert isinstance(block, AudioBlock), f"{block} before sample {next_sample}"
+        assert block.first_sample == next_sample
+        next_sample += len(block.samples)
+
+
 def test_hls_is_played_at_its_pace_and_not_in_bursts(
     web: str, tmp_path: Path, ffmpeg: Callable[..., Child], opened: Open
 ) -> None:
