@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import re
 
+from galago_edge.sources.jpeg_parts import AFTER_CODED, BARE, EOI, SIZES, SOI, SOS
+
 LONGEST_PICTURE = 32 * 1024 * 1024
 """Bytes of a picture that is waited for."""
 
 _START = b"\xff\xd8\xff"
 _FILL = re.compile(rb"\xff+")
 """A marker may begin with any number of them."""
-_AFTER_CODED = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
-"""What ends coded data: neither a stuffed FF, nor a restart marker, nor a code that means nothing."""
 
-_LOWEST, _SOI, _EOI, _SOS = 0xC0, 0xD8, 0xD9, 0xDA
-_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""SOF, which states the picture's size. C4, C8 and CC are tables."""
-_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
-"""Markers without a length."""
+_LOWEST = 0xC0
 _MORE, _NONE = 0, -1
 """No end yet, and none that can come."""
 
@@ -94,7 +90,7 @@ class JpegScanner:
         data = self._data
         while True:
             if self._coded:
-                found = _AFTER_CODED.search(data, self._at)
+                found = AFTER_CODED.search(data, self._at)
                 if found is None:
                     self._at = max(self._at, len(data) - 1)  # the last byte may be half a marker
                     return _MORE
@@ -106,17 +102,17 @@ class JpegScanner:
             if at + 2 > len(data):
                 return _MORE
             marker = data[at + 1]
-            if marker in _BARE:
+            if marker in BARE:
                 self._at += 2
-            elif marker == _EOI:
+            elif marker == EOI:
                 return at + 2 if self._scanned else _NONE
-            elif marker < _LOWEST or marker == _SOI:
+            elif marker < _LOWEST or marker == SOI:
                 return _NONE
             elif at + 4 > len(data):
                 return _MORE
             else:
-                self._sized |= marker in _SIZES
-                self._coded = marker == _SOS
+                self._sized |= marker in SIZES
+                self._coded = marker == SOS
                 self._scanned |= self._coded
                 length = data[at + 2] << 8 | data[at + 3]
                 if length < 2 or (self._coded and not self._sized):
