@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from galago_edge.contract.errors import LinkError, Reason
+from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import Frame, Gap
 from galago_edge.sources import open_capture, parse_source
@@ -466,9 +466,9 @@ def test_a_camera_that_sends_to_another_host_says_so_while_it_works(web_camera: 
 
 @pytest.mark.parametrize("url", ["http://u:pa#ss@h/x", "http://u:p@h:port/x", "http:///x", "http://[::1/x"])
 def test_an_address_that_cannot_be_taken_apart_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(LinkError) as caught:
+    with pytest.raises(CallerError) as caught:
         watch(url)
-    assert caught.value.reason is Reason.SOURCE_MISSING
+    assert caught.value.reason is Reason.CONFIG_BAD
     assert "pa#ss" not in f"{caught.value}{caught.value.hint}"
 
 
