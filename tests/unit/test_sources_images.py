@@ -75,7 +75,7 @@ def test_an_unreadable_image_is_one_error_and_no_other_line(
 def test_a_jpeg_that_is_cut_off_is_told_from_one_that_is_damaged() -> None:
     whole = cv2.imencode(".jpg", np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8))[1]
     data = whole.tobytes()
-    with pytest.raises(InputError, match="cut is cut off$"):
+    with pytest.raises(InputError, match="cut is cut off; expected"):
         decode_image(data[: len(data) // 2], "cut")
     with pytest.raises(InputError, match="half-way"):
         decode_image(out_of_step_jpeg(), "damaged")
