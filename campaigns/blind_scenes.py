@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -165,6 +166,22 @@ class Scene:
             if fault.light is not None:
                 view = view * np.float32(fault.light(at_s - since_s))
         return self._sensed(view, at_s, own, infrared, weather)
+
+    def clearness(self, at_s: float) -> float:
+        """Return how many times higher edges are than noise makes them, in the picture of this second.
+
+        Between the means of 4 x 4 pixels, of the picture without noise and compression. Where it is below 1
+        a person sees noise.
+        """
+        calm = copy(self)
+        calm._noise, calm._quality, calm._gain = 0.0, 0, None
+        cells = calm.picture(at_s)[:, :, 1].astype(np.float64).reshape(HEIGHT // 4, 4, WIDTH // 4, 4)
+        cells = cells.mean(axis=(1, 3))
+        edges = (np.abs(np.diff(cells, axis=0)).mean() + np.abs(np.diff(cells, axis=1)).mean()) / 2
+        assert calm._gain is not None
+        sigma = self._noise * (0.6 + 0.4 * max(1.0, calm._gain))
+        # a mean of 16 has a quarter of the noise, a difference of two such ones 2**0.5 times that
+        return float(edges / (math.sqrt(2 / math.pi) * math.sqrt(2) * sigma / 4))
 
     def weather(self, day: int, second: float) -> dict[str, float]:
         """Return cloud, fog, rain, snow (falling), white (lying), wind, each 0 to 1."""

@@ -491,6 +491,13 @@ def _odd_video_cases() -> Iterator[MediaCase]:
     )
 
 
+def two_gigabytes(wav: bytes) -> bytes:
+    """Return a WAV as GStreamer leaves it when it is killed."""
+    at = wav.index(b"data") + 4
+    riff, data = struct.pack("<I", 0x7FFF_0024), struct.pack("<I", 0x7FFF_0000)
+    return wav[:4] + riff + wav[8:at] + data + wav[at + 4 :]
+
+
 def a_day_long(flv: bytes) -> bytes:
     """Return an FLV as GStreamer leaves it when it is killed: it states a day."""
     at = flv.index(b"duration") + len("duration") + 1
@@ -574,6 +581,13 @@ def _sound_cases() -> Iterator[MediaCase]:
         lambda k: k.written("zero.wav", zero_data_size(k.wav().read_bytes())),
         like=exact,
         samples=round(SOUND_S * RATE_HZ),
+    )
+    yield case(
+        "killed_gstreamer.wav",
+        lambda k: k.written("killed.wav", two_gigabytes(k.wav().read_bytes())),
+        like=exact,
+        samples=round(SOUND_S * RATE_HZ),
+        states=("unfinished",),
     )
     yield case(
         "chained.ogg",

@@ -185,7 +185,8 @@ def test_damaged_pictures_count_only_where_that_is_wanted(damaged: str, tmp_path
         while True:
             item = capture.read(FOREVER_S)
             (gaps if isinstance(item, Gap) else frames).append(item)
-    assert [gap.cause for gap in gaps] == (["unreadable"] if damaged == "skip" else [])
+    # told one by one: the five between the lost one and the next key frame
+    assert [gap.cause for gap in gaps] == (["unreadable"] * 5 if damaged == "skip" else [])
     assert (len(frames) <= 14) == (damaged == "skip")  # of 19 that are there, 5 lean on the lost one
 
 
@@ -199,6 +200,22 @@ def test_a_password_of_any_letters_opens_a_camera_by_any_method(
     assert "refuses this user and password (401)" in str(wrong) and "hunter2" not in f"{wrong}{wrong.hint}"
     nobody = refused(opened, f"camera:rtsp://127.0.0.1:{camera.port}/live")
     assert "wants a user and a password (401)" in str(nobody)
+
+
+def test_damaged_pictures_are_told_although_no_whole_one_follows(tmp_path: Path, opened: Open) -> None:
+    whole, holed = made(tmp_path / "whole.mkv", *LAVFI_PICTURE, "-t", "1", *CODECS), tmp_path / "holed.mkv"
+    with av.open(str(whole)) as source, av.open(str(holed), "w") as sink:
+        track = source.streams.video[0]
+        copy = sink.add_stream_from_template(track)
+        for number, packet in enumerate(source.demux(track)):
+            if packet.size and number != 4:  # 0 alone is a key frame
+                packet.stream = copy
+                sink.mux(packet)
+    capture, told = opened(f"camera:file:{holed}"), []
+    with pytest.raises(LinkError):
+        while True:
+            told.append(capture.read(FOREVER_S))
+    assert [item.cause for item in told if isinstance(item, Gap)] == ["unreadable"] * 5
 
 
 def test_what_no_stream_is_is_said_in_words(rtsp_camera: RtspServer, tmp_path: Path, opened: Open) -> None:
@@ -309,6 +326,20 @@ def test_pictures_and_sound_of_a_stream_over_http(container: str, web: str, open
     assert frame_of(pictures).pixels.shape == (120, 160, 3)
     assert (sound.description()["rate_hz"], sound.description()["channels"]) == (44_100, 2)
     wait_for(lambda: hears_tone(sound), "the tone is not heard")
+
+
+@pytest.mark.parametrize("container", ["mpegts", "flv"])
+def test_no_sound_is_missing_where_pictures_share_its_connection(
+    container: str, web: str, opened: Open
+) -> None:
+    pictures, sound = both_of(f"{web}/live/{container}", opened)
+    frame_of(pictures)
+    next_sample, rate_hz = 0, 44_100
+    while next_sample < 2 * rate_hz:
+        block = sound.read(FOREVER_S)
+        assert isinstance(block, AudioBlock), f"{block} before sample {next_sample}"
+        assert block.first_sample == next_sample
+        next_sample += len(block.samples)
 
 
 def test_hls_is_played_at_its_pace_and_not_in_bursts(

@@ -175,6 +175,29 @@ def test_a_recorder_that_was_killed_left_no_length_and_its_samples_are_read(
     np.testing.assert_array_equal(samples_of(items), whole)
 
 
+@pytest.mark.parametrize("kind", ["WAV", "AIFF"])
+def test_two_gigabytes_that_gstreamer_states_until_it_knows_better_are_no_missing_samples(
+    kind: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "a.wav", kind, "PCM_16")
+    whole = read_audio(path, RATE_HZ)
+    data = bytearray(path.read_bytes())
+    if kind == "WAV":
+        at = data.index(b"data") + 4
+        data[at : at + 4] = struct.pack("<I", 0x7FFF_0000)
+    else:
+        at = data.index(b"COMM") + 10
+        data[at : at + 4] = struct.pack(">I", 0x7FFF_0000 // 2)
+        at = data.index(b"SSND") + 4
+        data[at : at + 4] = struct.pack(">I", 0x7FFF_0008)
+    path.write_bytes(data)
+    items, error = walk(AudioFile(path, RATE_HZ))
+    assert error is None
+    detail = {"frames": FRAMES, "promised_frames": 0x7FFF_0000 // 2}
+    assert [item for item in items if isinstance(item, Notice)] == [Notice("unfinished", 0, 0, detail)]
+    np.testing.assert_array_equal(samples_of(items), whole)
+
+
 def test_a_wav_without_samples_is_refused_though_other_chunks_follow(tmp_path: Path) -> None:
     head = b"WAVE" + b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
     tail = b"data" + bytes(4) + b"LIST" + struct.pack("<I", 4) + b"INFO"

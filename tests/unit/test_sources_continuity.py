@@ -425,3 +425,13 @@ def test_damage_is_counted_and_is_a_gap_where_it_lasted_as_long_as_one() -> None
         (33, 3_300 * MS),
     ]
     assert placed(stream, frame(53, 5_300 * MS))[0] == (3_300 * MS, 5_300 * MS, "drop")
+
+
+def test_damage_that_no_frame_follows_is_counted_once_and_is_the_gap_at_the_end() -> None:
+    stream = running(100 * MS, 10)
+    hole = Gap(START_NS, START_NS, "unreadable")
+    placed(stream, hole, hole)
+    assert shown(stream.finish(START_NS + 3_000 * MS)) == [(1_000 * MS, 3_000 * MS, "unreadable")]
+    assert (stream.dropped, stream.next_index) == (2, 13)
+    stream.lost("disconnect")
+    assert stream.dropped == 2

@@ -230,6 +230,24 @@ def test_an_alarm_of_a_blur_in_most_of_the_picture_stays() -> None:
     assert doubts(experienced().watch(pixels, 180)) == [("defocused", True)]
 
 
+def test_a_dark_hour_does_not_deny_a_blur_and_low_contrast_shows_it() -> None:
+    faint = ((view().astype(np.int16) - 120) // 8 + 120).astype(np.uint8)
+    memory = ViewMemory()
+    sampler = ViewSampler((HEIGHT, WIDTH, 3))
+    for pixels, sigma in ((faint, 1.0), (faint // 4, 0.5)):
+        light = memory.new_light(False, None)
+        for number in range(READY_STEPS):
+            seen = sampler.look(noisy(pixels, number % 32, sigma), 10 * NS_PER_S)
+            assert seen is not None
+            light.learn(seen)
+    camera = CameraView(view().shape, memory)
+    found = [
+        camera.look(noisy(blurred(faint, 4), number, 1.0), number * 5 * NS_PER_S, learn=True)
+        for number in range(6)
+    ]
+    assert found[-1] is not None and found[-1].what == "defocused"
+
+
 def test_an_interruption_begins_the_time_anew_and_keeps_the_alarm() -> None:
     camera = experienced()
     for _ in range(4):

@@ -180,8 +180,29 @@ def test_a_slow_camera_is_not_a_dead_one() -> None:
 
 def test_a_camera_that_sends_only_damage_is_opened_anew_after_stall_s() -> None:
     damage = [Gap(START_NS + ns(at), START_NS + ns(at), "unreadable") for at in range(2, 60)]
-    items = Site([*frames(0.5, 1.0), *damage], frames(30.0, 30.5), stall_s=5.0).items()
-    assert gaps(items)[1] == (1.0, 30.0, "stall")
+    site = Site([*frames(0.5, 1.0), *damage], frames(30.0, 30.5), stall_s=5.0)
+    assert gaps(site.items())[1] == (1.0, 30.0, "unreadable")
+    assert site.source.status().dropped > 0
+
+
+ALL_DAMAGED = LinkError(Reason.SOURCE_MISMATCH, "camera yard sends pictures that are all damaged, 5 in a row")
+
+
+@pytest.mark.parametrize(("end", "cause"), [(ALL_DAMAGED, "unreadable"), (MISSING, "disconnect")])
+def test_damaged_pictures_before_a_loss_are_dropped_frames_and_name_it_if_they_are_its_reason(
+    end: LinkError, cause: str
+) -> None:
+    damage = [Gap(START_NS + ns(at), START_NS + ns(at), "unreadable") for at in (1.1, 1.2, 1.3, 1.4, 1.5)]
+    site = Site([*frames(0.5, 1.0), *damage, end], [*damage, end], frames(9.0, 9.1))
+    items = site.items()
+    assert gaps(items)[:2] == [(0.0, 0.5, "connecting"), (1.0, 9.0, cause)]
+    assert [item.index for item in media(items) if isinstance(item, Frame)] == [0, 1, 12, 13]
+    assert site.source.status().dropped == site.source.summary()["dropped_frames"] == 10
+
+
+def test_a_camera_that_sends_no_pictures_at_all_is_disconnected_not_unreadable() -> None:
+    none = LinkError(Reason.SOURCE_MISMATCH, "camera yard sends no MJPEG stream")
+    assert gaps(Site([*frames(0.5, 1.0), none], frames(9.0)).items())[1] == (1.0, 9.0, "disconnect")
 
 
 @pytest.mark.parametrize(("lost", "cause"), [(0, "stall"), (40, "drop")])

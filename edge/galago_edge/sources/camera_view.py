@@ -79,9 +79,9 @@ _LONG_SEEN = 150
 _AVERAGED = 3
 """A weak blur is believed of the mean of so many looks: one look may be noise."""
 _MOST_AVERAGED = 8
-_NOISE_PER_POWER = 185_000
-"""Noise of deviation ``d``, a ``View.noise`` of some 4300 d, makes an error of ``2 d / sqrt(power n)`` in a
-gain of the mean of ``n`` looks; a tile is asked when that is below a fifth."""
+_NOISE_PER_POWER = 92_500
+"""Noise of deviation ``d``, a ``View.noise`` of some 4300 d, makes an error of ``d sqrt(8 / (power n))`` in a
+gain of the mean of ``n`` looks; a tile is asked when that is below a fifth, of one look below two."""
 _CALM = 2
 """After so many looks in which nothing is suspicious no mean is taken any more."""
 _KEPT_OF_10 = 7
@@ -127,6 +127,11 @@ class _Comparison:
     def present(self) -> int:
         """Thousandths of the tiles of which something at least is seen."""
         return _share(self.judged & (10 * self.match >= _PRESENT_OF_10 * self.usual), self.tiles)
+
+    @property
+    def shows_blur(self) -> bool:
+        """Whether a blur would show in enough tiles."""
+        return int(np.count_nonzero(self.known.shows)) >= _JUDGED_TILES
 
     @property
     def far(self) -> int:
@@ -251,16 +256,17 @@ class CameraView:
         for light in self.memory.lights:
             if found[0] >= _STILL_BLURRED and light is not seen.light:
                 other = _compare(view, light)
-                if other is not None and other.missing < _MISSING:
+                if other is not None and other.far < _MISSING and other.shows_blur:
                     found = min(found, self._blur_beside(view, other))
         return found
 
     def _blur_beside(self, view: View, seen: _Comparison) -> tuple[int, int]:
         """Return both, of the picture and, if there is one, of the mean of several, which is less noisy."""
-        found = _blur(view.fresh, seen, seen.known.shows)
+        shows, powers = seen.known.shows, seen.known.powers[0]
+        least = (view.noise or 0) ** 2 // _NOISE_PER_POWER
+        found = _blur(view.fresh, seen, shows & (powers >= least // 4))
         if found[0] >= _STILL_BLURRED and self._averaged > 1:
-            least = (view.noise or 0) ** 2 // (_NOISE_PER_POWER * min(self._averaged, _MOST_AVERAGED))
-            clear = seen.known.shows & (seen.known.powers[0] >= least)
+            clear = shows & (powers >= least // min(self._averaged, _MOST_AVERAGED))
             found = min(found, _blur(view.samples, seen, clear))
         return found
 

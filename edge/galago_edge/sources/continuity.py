@@ -50,8 +50,11 @@ class Continuity:
     def connected(self) -> None:
         """Note that what comes next is from a new capture."""
 
-    def lost(self, cause: str) -> None:
-        """Note that what comes next does not join what came last. The first cause counts, but no overrun."""
+    def lost(self, cause: str, *, by_damage: bool = False) -> None:
+        """Note that what comes next does not join what came last. The first cause counts, but no overrun.
+
+        ``by_damage``: nothing that came was whole, if anything came.
+        """
         if self._cause is None or self._cause == "overrun":
             self._cause = cause
 
@@ -94,11 +97,26 @@ class FrameContinuity(Continuity):
         self._declared_ns = 0 if settings.fps is UNSET else round(NS_PER_S / settings.fps)
         self._intervals: deque[int] = deque(maxlen=_USUAL_OF)
         self._base = 0
-        self._damaged = False
+        self._damaged = 0
+        """Frames that arrived damaged behind the last whole one."""
 
     def connected(self) -> None:
         """Let the new capture's frame 0 be the stream's next frame."""
         self._base = self.next_index
+
+    def lost(self, cause: str, *, by_damage: bool = False) -> None:
+        """Note it; damaged frames that no frame of their capture follows are counted here.
+
+        A loss is ``unreadable`` when damaged frames came and no others until it was given up.
+        """
+        damaged = self._take_damaged()
+        super().lost("unreadable" if damaged and (by_damage or cause == "stall") else cause)
+
+    def finish(self, clock_ns: int) -> list[Item]:
+        """Return the Gap that is still open when the supervision ends."""
+        if self._take_damaged() and self._cause is None and self.missing_s(clock_ns):
+            self._cause = "unreadable"
+        return super().finish(clock_ns)
 
     def place(self, item: Frame | AudioBlock | Gap) -> list[Item]:
         """Return the frame with its place in the stream.
@@ -108,9 +126,9 @@ class FrameContinuity(Continuity):
         """
         if not isinstance(item, Frame):
             if isinstance(item, Gap) and item.cause == "unreadable":
-                self._damaged = True
+                self._damaged += 1
             elif isinstance(item, Gap):
-                self.lost(item.cause)
+                super().lost(item.cause)
             return []
         at_ns = self.stream_ns(item.captured_ns)
         index = max(self._base + item.index, self.next_index)
@@ -123,7 +141,7 @@ class FrameContinuity(Continuity):
                 cause = "unreadable" if self._damaged else "drop" if missing else "stall"
                 placed.append(self._close_gap(at_ns, cause))
             self._intervals.append(passed_ns)
-        self.next_index, self.end_ns, self._damaged = index + 1, at_ns, False
+        self.next_index, self.end_ns, self._damaged = index + 1, at_ns, 0
         self.dropped += missing
         placed.append(replace(item, index=index, captured_ns=at_ns))
         return placed
@@ -133,6 +151,13 @@ class FrameContinuity(Continuity):
         if self._declared_ns or len(self._intervals) < _USUAL_FROM:
             return self._declared_ns
         return int(median(self._intervals))
+
+    def _take_damaged(self) -> int:
+        """Count the damaged frames as dropped, each with an index of its own, and return how many."""
+        damaged, self._damaged = self._damaged, 0
+        self.next_index += damaged
+        self.dropped += damaged
+        return damaged
 
 
 class SampleContinuity(Continuity):

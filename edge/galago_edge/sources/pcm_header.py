@@ -19,6 +19,8 @@ from galago_edge.sources.sample_conversion import PcmFormat
 
 _UNKNOWN_BYTES = 0x7FFF_F000
 """Programs that write WAV to a pipe put this (sox) or more (ffmpeg, arecord) where the length belongs."""
+_GSTREAMER_BYTES = 0x7FFF_0000
+"""GStreamer writes this (in AIFF a whole number of frames of it) until it knows how long a recording is."""
 _SURELY_UNKNOWN_BYTES = 0xFFFF_F000
 """... and a file that is larger than half of it says by this that it does not know."""
 _UNKNOWN_LONG_BYTES = 1 << 62
@@ -208,7 +210,7 @@ def _wav_samples(
     if encoding is None:
         blocks = length // found.block_bytes if found.block_bytes else 0
         promised = fact or (blocks * found.block_frames or None)
-        if unknown or not length:
+        if unknown or not length or length == _GSTREAMER_BYTES > behind:
             return CompressedLayout(None, None)
         tail = tail_of(file, first, length, size, found.second_bytes, chunks, wraps=False)
         unclaimed = size - tail.end if tail.goes_on else tail.unclaimed
@@ -224,6 +226,8 @@ def _measured(
     if not layout.frame_bytes:
         return replace(layout, promised=0)
     stated = length // layout.frame_bytes
+    if stated == _GSTREAMER_BYTES // layout.frame_bytes and length > size - layout.first_byte:
+        return replace(layout, stated=stated)
     second_bytes = layout.frame_bytes * layout.format.rate_hz
     tail = tail_of(file, layout.first_byte, length, size, second_bytes, chunks, wraps=wraps)
     if tail.goes_on:

@@ -230,10 +230,11 @@ class Supervised:
 
     def _lost(self, cause: str, why: Exception | str) -> list[Item]:
         """Note a failure and return the notice of it, if it changes anything."""
+        mismatch = isinstance(why, GalagoError) and why.reason is Reason.SOURCE_MISMATCH
         fault = self._shown(why)
         with self._lock:
             self._failures += 1
-            self._continuity.lost(cause)
+            self._continuity.lost(cause, by_damage=mismatch)
             change = self._liveness.lost(self._clock_ns(), fault)
             return [] if change is None else [self._notice(change)]
 

@@ -51,10 +51,10 @@ _FULL = 127 << 8
 _SLOWEST = 9
 """A picture counts for 1/2**9 at least."""
 _DERIVE_EVERY = 6
-_LEAST_HEIGHT, _MOST_HEIGHT = 3, 63
-"""Gray levels that an edge must be high to show a blur, and that count at most."""
-_POWER = 10 * 4 * 6 * 6
-"""Ten edges of six levels: a tile with less shows no blur."""
+_LEAST_HEIGHT, _MOST_HEIGHT = 3, 127
+"""Half gray levels that an edge must be high to show a blur, and that count at most."""
+_POWER = 10 * 6 * 12
+"""Ten edges of three levels: a tile with less shows no blur."""
 _SHAPE = (2, ROWS, COLUMNS)
 _PLANES = (2, 2, ROWS + 1, COLUMNS + 1)
 _TILES = (TILE_ROWS, TILE_COLUMNS)
@@ -75,7 +75,7 @@ class Known:
     strength: Int32s
     """Mean size of a known edge, in 1/128 gray levels, by tile; 0 where too few are known."""
     patterns: Signs
-    """Heights of edges, short and long, in gray levels, at most 63; shape ``(2, ROWS, COLUMNS)``."""
+    """Heights of edges, short and long, in half gray levels; shape ``(2, ROWS, COLUMNS)``."""
     powers: Int32s
     """Sums of patterns times heights, at least 1; shape ``(2, TILE_ROWS, TILE_COLUMNS)``."""
     shows: npt.NDArray[np.bool_]
@@ -100,7 +100,7 @@ class Known:
         )
         strength = sums_of_both(sizes) // np.maximum(sums_of_both(staying), 1)
         heights = heights_of(picture)
-        patterns = np.clip(heights >> 2, -_MOST_HEIGHT, _MOST_HEIGHT).astype(np.int8)
+        patterns = np.clip(heights >> 1, -_MOST_HEIGHT, _MOST_HEIGHT).astype(np.int8)
         patterns *= np.abs(patterns) >= _LEAST_HEIGHT
         powers = sums_of_each(patterns * heights.astype(np.int32))
         return cls(
@@ -120,7 +120,7 @@ class Known:
 
     def gains(self, samples: Int16s) -> npt.NDArray[np.int64]:
         """Return how high edges are, in thousandths of the usual, by tile: over a short and a long way."""
-        # sums of at most 63 * 1020 * 100, below 2**24
+        # sums of at most 127 * 1020 * 100, below 2**24
         products = heights_of(samples) * self.patterns.astype(np.float32)
         return 1_000 * sums_of_each(products).astype(np.int64) // self.powers
 

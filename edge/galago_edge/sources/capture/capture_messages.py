@@ -14,6 +14,9 @@ from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.errors import Reason
 
+MOST_DAMAGED = 5
+"""Pictures one after the other that are not whole: what damages single ones is not at work."""
+
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
     """What to capture."""
@@ -113,12 +116,12 @@ class Sound(msgspec.Struct, frozen=True, kw_only=True, tag="sound"):
 
 
 class Damaged(msgspec.Struct, frozen=True, kw_only=True, tag="damaged"):
-    """Pictures arrived that are not whole, or lean on one that is not; the next one is whole again."""
+    """A picture arrived that is not whole, or leans on one that is not, behind a whole one at ``from_ns``."""
 
     from_ns: int
     to_ns: int
     pictures: int
-    """Those that no frame's index counts."""
+    """1 when no frame's index counts it, else 0."""
 
 
 class Overrun(msgspec.Struct, frozen=True, kw_only=True, tag="overrun"):

@@ -124,19 +124,16 @@ class NetworkCamera:
             LinkError: SOURCE_LOST.
             InputError: VIDEO_UNREADABLE.
         """
-        damaged = 0
         while True:
             while not self._coming:
                 self._take(next(self._packets))
             picture = self._coming.popleft()
+            now_ns = time.monotonic_ns()
             if picture is not None:
                 break
-            damaged += 1
-        self._newest = picture
-        now_ns = time.monotonic_ns()
-        if damaged and self._whole_ns:  # before the first key frame nothing can be whole
-            self._link.tell(Damaged(from_ns=self._whole_ns, to_ns=now_ns, pictures=damaged))
-        self._whole_ns = now_ns
+            if self._whole_ns:  # before the first key frame nothing can be whole
+                self._link.tell(Damaged(from_ns=self._whole_ns, to_ns=now_ns, pictures=1))
+        self._newest, self._whole_ns = picture, now_ns
 
     def retrieve(self, memory: SharedMemory) -> tuple[list[int] | None, int] | None:
         """Write the picture to ``memory``: its pixels, or the JPEG that came."""
