@@ -113,9 +113,19 @@ def test_a_missing_and_a_wrong_password_of_an_http_camera_are_told_apart(
     mjpeg_camera.login = ("anna", "hunter2#secret")
     found = source(tmp_path, f"camera:{mjpeg_camera.url_of('/x')}", PATIENT + login)
     assert found.level == "fail" and told in found.met
-    assert "wrong#pw" not in found.met + found.fix
+    assert "wrong#pw" not in found.met + found.fix and "URL" not in found.fix
     right = 'user = "anna"\npassword = "hunter2#secret"\n'
     assert source(tmp_path, f"camera:{mjpeg_camera.url_of('/x')}", PATIENT + right).level == "ok"
+
+
+def test_where_a_refused_password_stands_is_said(tmp_path: Path, mjpeg_camera: MjpegServer) -> None:
+    mjpeg_camera.login = ("anna", "hunter2#secret")
+    url = mjpeg_camera.url_of("/x")
+    found = source(tmp_path, f"camera:{url.replace('://', '://anna:wrong@')}")
+    assert found.fix == "check both; in a URL, @ / ? # % of a password are written %40 %2F %3F %23 %25"
+    (tmp_path / "password").write_text("wrong")
+    found = source(tmp_path, f"camera:{url}", f'{PATIENT}user = "anna"\npassword_file = "password"\n')
+    assert f"check user and password_file {tmp_path / 'password'} of its" in found.fix
 
 
 @pytest.mark.parametrize("status", [401, 404])

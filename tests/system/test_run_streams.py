@@ -172,6 +172,23 @@ def test_a_config_file_runs_streams_with_this_devices_thresholds(
     assert started.detail["overrides"] == {"bright": {"on": {"manifest": 0.6, "device": 1.0}}}
 
 
+def test_thresholds_of_no_label_name_the_file_and_the_stream(
+    root: Path, recording: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "galago.toml"
+    config.write_text(
+        f'[[stream]]\nname = "hall"\nsource = "{recording.name}"\nbundle = "tones"\n'
+        "[stream.thresholds.zz]\non = 0.75\n"
+    )
+    said = f"{config}: stream hall: thresholds are given for 'zz', which is no label of the bundle"
+    for command in (
+        ("run", "--root", root, "--config", config),
+        ("replay", recording, "--bundle", tmp_path / "mic.galago", "--config", config),
+    ):
+        result = galago(*command)
+        assert result.exit_code == 2 and f"Error: {said} [CONFIG_BAD]" in result.stderr
+
+
 def test_out_is_a_log_that_is_continued(root: Path, recording: Path, tmp_path: Path) -> None:
     out = tmp_path / "log.jsonl"
     for _ in range(2):

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from galago_edge.contract.errors import GalagoError, InputError, Reason
+from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice
-from galago_edge.sources import AudioFile, read_audio
+from galago_edge.sources import AudioFile, open_source, read_audio
 from real_parts.media import ffmpeg, ffmpeg_output
 
 RATE_HZ = 16_000
@@ -394,6 +395,17 @@ def test_a_picture_without_sound_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="it holds no sound") as caught:
         AudioFile(tmp_path / "a.mkv", RATE_HZ)
     assert caught.value.reason is Reason.AUDIO_UNREADABLE
+
+
+def test_a_microphones_bundle_on_a_video_without_sound_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=size=32x32:rate=5:duration=1", path)
+    with pytest.raises(InputError, match="a video without sound") as caught:
+        open_source(str(path), AudioPreprocess(sample_rate_hz=RATE_HZ))
+    assert caught.value.reason is Reason.SOURCE_MISMATCH
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="that cannot be opened"):
+        open_source(str(path), AudioPreprocess(sample_rate_hz=RATE_HZ))
 
 
 def test_an_index_that_was_never_written_is_named(folder: Path, tmp_path: Path) -> None:

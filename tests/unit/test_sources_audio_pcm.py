@@ -447,6 +447,6 @@ def test_what_the_settings_say_counts_before_the_address(tmp_path: Path) -> None
 
 def test_a_channel_that_is_not_there_is_refused(tmp_path: Path) -> None:
     written(tmp_path / "a.wav", "WAV", "PCM_16", channels=2)
-    with pytest.raises(InputError, match="channel 3 is asked for, but the sound has 2") as caught:
+    with pytest.raises(InputError, match=r"channel 3 is asked for, but .*a\.wav has 2") as caught:
         opened(f"{tmp_path / 'a.wav'}?channel=3")
     assert caught.value.reason is Reason.SOURCE_MISMATCH

@@ -21,6 +21,7 @@ from galago_edge.sources import ImageFolder, decode_image, read_image
 from galago_edge.sources.image_folder import frame_ns
 from galago_edge.sources.picture_order import order_pictures
 from galago_edge.sources.picture_times import read_times
+from test_kit.pictures import out_of_step_jpeg
 
 
 def picture(seed: int = 0, height: int = 24, width: int = 32) -> npt.NDArray[np.uint8]:
@@ -69,6 +70,15 @@ def test_an_unreadable_image_is_one_error_and_no_other_line(
     assert "\n" not in str(caught.value)
     out, err = capfd.readouterr()  # of the file descriptors, so what C libraries write counts too
     assert out == err == ""
+
+
+def test_a_jpeg_that_is_cut_off_is_told_from_one_that_is_damaged() -> None:
+    whole = cv2.imencode(".jpg", np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8))[1]
+    data = whole.tobytes()
+    with pytest.raises(InputError, match="cut is cut off; expected"):
+        decode_image(data[: len(data) // 2], "cut")
+    with pytest.raises(InputError, match="half-way"):
+        decode_image(out_of_step_jpeg(), "damaged")
 
 
 @settings(max_examples=100, deadline=None)

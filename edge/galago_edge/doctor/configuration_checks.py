@@ -121,7 +121,8 @@ def _stream(case: Case, stream: StreamSettings) -> Finding:
         override_thresholds(manifest.labels, stream.threshold_overrides())
     except GalagoError as error:
         return fail(name, str(error), error.hint)
-    return ok(name, f"{chosen} {manifest.bundle.version} on {manifest.modality} {stream.source}")
+    kind = "" if stream.source.startswith(f"{manifest.modality}:") else f"{manifest.modality} "
+    return ok(name, f"{chosen} {manifest.bundle.version} on {kind}{stream.source}")
 
 
 def _password(case: Case, name: str, table: LoginTable) -> Finding:

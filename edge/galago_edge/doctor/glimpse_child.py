@@ -24,8 +24,10 @@ from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame
 from galago_edge.doctor.glimpse_order import MEASURE_S, GlimpseOrder, patience_s
 from galago_edge.host.credentials import Secrets
 from galago_edge.host.plugins import plugin_code
+from galago_edge.host.urls import ESCAPED_IN_URL
 from galago_edge.sources.address import parse_source
 from galago_edge.sources.capture import open_capture
+from galago_edge.sources.media.stream_faults import LOGIN_REFUSED
 from galago_edge.sources.picture_view import PictureViewer
 from galago_edge.sources.source import Capture
 from galago_edge.sources.source_kind import Address, Opening
@@ -47,7 +49,17 @@ def glimpse(order: GlimpseOrder) -> Finding:
         return _recorded(address, order)
     except GalagoError as error:
         secrets = Secrets(settings.address, settings.password)
-        return fail("", secrets.hidden(str(error)), secrets.hidden(error.hint) or "see docs/sources.md")
+        hint = _login_fix(settings) if LOGIN_REFUSED in str(error) else error.hint
+        return fail("", secrets.hidden(str(error)), secrets.hidden(hint) or "see docs/sources.md")
+
+
+def _login_fix(settings: SourceSettings) -> str:
+    """Return where the user and password stand that a camera refuses; who captures has them in a URL."""
+    if not settings.user:
+        return f"check both; {ESCAPED_IN_URL}"
+    said = next((key for key in ("password_file", "password_env") if getattr(settings, key)), "password")
+    where = f" {getattr(settings, said)}" if said != "password" else ""
+    return f"check user and {said}{where} of its [source.NAME], written as they are: nothing is escaped there"
 
 
 def _captured(address: Address, order: GlimpseOrder) -> Finding:

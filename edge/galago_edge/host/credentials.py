@@ -199,14 +199,17 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError:
         raise _bad_file(path, "is not UTF-8") from None
     password = text.removesuffix("\n").removesuffix("\r")
-    if not password or "\n" in password or "\0" in password:
-        raise _bad_file(path, "is empty" if not password else "has more than one line")
+    if "\n" in password:
+        hint = f"leave the password alone in it, on its first line, and chmod 600 {path}"
+        raise _bad_file(path, "has more than one line", hint)
+    if not password or "\0" in password:
+        raise _bad_file(path, "is empty" if not password else "holds a NUL character")
     return password
 
 
-def _bad_file(path: Path, what: str) -> CallerError:
+def _bad_file(path: Path, what: str, hint: str = "") -> CallerError:
     return CallerError(
         Reason.CONFIG_BAD,
         f"password_file {path} {what}, expected one line with the password",
-        hint=f"write the password into it, for the service's user alone to read: chmod 600 {path}",
+        hint=hint or f"write the password into it, for the service's user alone to read: chmod 600 {path}",
     )

@@ -16,7 +16,7 @@ from galago_edge.sources.file_content import check_plain
 from galago_edge.sources.pcm_header import PcmHeaderError, PcmLayout, read_header
 from galago_edge.sources.pcm_reader import PcmReader
 from galago_edge.sources.recording_damage import DamagedError
-from galago_edge.sources.sample_conversion import Converter, PcmFormat
+from galago_edge.sources.sample_conversion import Converter, PcmFormat, check_channel
 from galago_edge.sources.sound_reader import Hole, Remark, SoundPiece, SoundReader, unreadable_sound
 
 DEFAULT_BLOCK_SAMPLES = 16_384
@@ -56,6 +56,7 @@ class AudioFile:
         self._channel = channel
         self._reader = open_sound(path, raw)
         try:
+            check_channel(channel, self._reader.format.channels, str(path))
             self._converter = Converter(self._reader.format, rate_hz, channel)
         except GalagoError:
             self._reader.close()
@@ -124,6 +125,7 @@ class AudioFile:
         yield from course.rest(self._converter)
         if isinstance(piece, PcmFormat):
             course.change(piece)
+            check_channel(self._channel, piece.channels, f"{self._path} from here on")
             self._converter = Converter(piece, self._rate_hz, self._channel)
             if (declared := self._converter.declaration()) is not None:
                 yield course.notice("converted", declared)

@@ -11,7 +11,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.settings import ViewTable
 from galago_edge.host.plugins import plugin_code
 from galago_edge.sources.address import parse_source
-from galago_edge.sources.file_content import content_of
+from galago_edge.sources.file_content import content_of, modalities_of
 from galago_edge.sources.foreign_source import ForeignSource
 from galago_edge.sources.source import Source
 from galago_edge.sources.source_kind import SOURCES, Opening
@@ -56,7 +56,8 @@ def open_source(
         if address.kind == "video" and content_of(Path(address.target)) is None:
             what = f"called like {what} and holds nothing that is known"
         elif address.kind == "video" and wanted == "microphone":
-            what = f"{what} without sound"
+            known = modalities_of(Path(address.target))
+            what = f"{what} {'without sound' if known else 'that cannot be opened'}"
         raise InputError(
             Reason.SOURCE_MISMATCH,
             f"the bundle is for a {wanted}, but {address.shown} is {what}",

@@ -103,8 +103,8 @@ class _SoxrResampler:
         return np.rint(resampled).clip(_LOW, _HIGH).astype(np.int16)
 
 
-def check_channel(channel: int | None, channels: int) -> None:
-    """Refuse a channel that is not there.
+def check_channel(channel: int | None, channels: int, name: str = "the sound") -> None:
+    """Refuse a channel that is not there; ``name`` is what has the ``channels``.
 
     Raises:
         InputError: SOURCE_MISMATCH.
@@ -112,7 +112,7 @@ def check_channel(channel: int | None, channels: int) -> None:
     if channel is not None and channel > channels:
         raise InputError(
             Reason.SOURCE_MISMATCH,
-            f"channel {channel} is asked for, but the sound has {channels}",
+            f"channel {channel} is asked for, but {name} has {channels}",
             hint=f"channel=1 to channel={channels}, or none for the mean of all",
         )
 

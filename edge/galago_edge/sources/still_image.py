@@ -35,6 +35,7 @@ from galago_edge.sources.picture_header import (
 )
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _LARGEST_BYTES = 8 * LARGEST_FILE_PIXELS
 """Of a file: four channels of 16 bits, not compressed at all."""
 _ROWS = 256
@@ -77,7 +78,10 @@ def decode_image(data: bytes, name: str, *, largest_pixels: int = LARGEST_FILE_P
     """
     pixels, whole = decode_picture(data, name, largest_pixels=largest_pixels)
     if not whole:
-        raise _unreadable(name, "is damaged (its data makes no sense half-way)")
+        # an EXIF thumbnail ends, too, but before the picture's own data begins
+        cut_off = data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
+        what = "is cut off" if cut_off else "is damaged (its data makes no sense half-way)"
+        raise _unreadable(name, what)
     return pixels
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from galago_edge.contract.errors import LinkError, Reason
-from galago_edge.host.urls import server_fault
+from galago_edge.host.urls import ESCAPED_IN_URL, server_fault
 
+LOGIN_REFUSED = "refuses this user and password (401)"
 _CHECK = "check the address, its power and the network"
 _UNREACHABLE = {
     errno.ECONNREFUSED: "refuses the connection: nothing listens at that port",
@@ -73,7 +74,7 @@ def _answer(kind: str, has_user: bool) -> tuple[str, str] | None:
     """Return what a server said that answered with a refusal, and what to do."""
     if kind == "HTTPUnauthorizedError":
         if has_user:
-            return "refuses this user and password (401)", "check both; special letters are escaped in a URL"
+            return LOGIN_REFUSED, f"check both; {ESCAPED_IN_URL}"
         return "wants a user and a password (401)", "user and password of [source.NAME]"
     answers: dict[str, tuple[str, str]] = {
         "HTTPForbiddenError": ("refuses access (403)", "allow this user and this address in the camera"),
