@@ -494,9 +494,8 @@ def _odd_video_cases() -> Iterator[MediaCase]:
 def two_gigabytes(wav: bytes) -> bytes:
     """Return a WAV as GStreamer leaves it when it is killed."""
     at = wav.index(b"data") + 4
-    return (
-        wav[:4] + struct.pack("<I", 0x7FFF_0024) + wav[8:at] + struct.pack("<I", 0x7FFF_0000) + wav[at + 4 :]
-    )
+    riff, data = struct.pack("<I", 0x7FFF_0024), struct.pack("<I", 0x7FFF_0000)
+    return wav[:4] + riff + wav[8:at] + data + wav[at + 4 :]
 
 
 def a_day_long(flv: bytes) -> bytes:

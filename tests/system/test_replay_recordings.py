@@ -307,7 +307,7 @@ def test_what_is_no_video_is_not_called_one(camera: Path, microphone: Path, tmp_
     path = tmp_path / "empty.mp4"
     path.touch()
     result = galago("replay", path, "--bundle", camera)
-    assert "empty.mp4 is not a video: it is empty [VIDEO_UNREADABLE]" in result.stderr
+    assert "empty.mp4 cannot be read as video: it is empty [VIDEO_UNREADABLE]" in result.stderr
     path.write_text("I am no video")
     result = galago("replay", path, "--bundle", microphone)
     assert "called like a video and holds nothing that is known [SOURCE_MISMATCH]" in result.stderr
@@ -416,15 +416,29 @@ def test_a_part_of_a_video_has_the_indexes_and_times_of_the_whole(video: Path, c
 
 
 def test_a_part_without_a_window_is_too_short(recording: Path, microphone: Path) -> None:
-    for part, said, hint in (
-        (("--from", "7"), "from 7 s to its end holds 0 samples", "it may begin behind the end"),
-        (("--from", "1", "--to", "1.01"), "from 1 s to 1.01 s holds 160 samples", "choose a longer part"),
-        (("--to", "0.01"), "from 0 s to 0.01 s holds 160 samples", "choose a longer part"),
+    length = len(sound())
+    for part, said, hint, place in (
+        (
+            ("--from", "7"),
+            "from 7 s to its end holds 0 samples",
+            "it may begin behind the end",
+            (length, 7 * 10**9),
+        ),
+        (
+            ("--from", "1", "--to", "1.01"),
+            "from 1 s to 1.01 s holds 160 samples",
+            "choose a longer part",
+            (RATE_HZ + 160, 1_010_000_000),
+        ),
+        (("--to", "0.01"), "from 0 s to 0.01 s holds 160 samples", "choose a longer part", (160, 10**7)),
     ):
         result = galago("replay", recording, "--bundle", microphone, *part)
         error, advice = result.stderr.splitlines()
         assert result.exit_code == 1 and error.endswith("[SOURCE_TOO_SHORT]")
-        assert error.startswith(f"Error: the part of {recording.name} {said}")
+        assert error.startswith(f"Error: the part of {recording} {said}")
+        for record in records(result.stdout_bytes)[-2:]:
+            assert isinstance(record, StateRecord) and record.state in ("too_short", "failed")
+            assert (record.index, record.ns) == place
         assert advice.startswith(f"Hint: {hint}")
 
 
@@ -446,7 +460,7 @@ def test_the_time_of_the_first_sample_gives_every_record_its_wall_time(
     ("options", "code", "said"),
     [
         (("--from", "soon"), 2, "no time in a recording"),
-        (("--from", "2", "--to", "0:02"), 2, "--to is not later than --from"),
+        (("--from", "2", "--to", "0:02"), 2, "--to, 2 s, is not later than --from, 2 s"),
         (("--start-time", "2026-05-01T22:00:00"), 2, "no ISO 8601 time with a zone"),
         (("--start-time", "yesterday"), 2, "no ISO 8601 time with a zone"),
         (("--start-time", "9999-12-31T23:59:59-23:59"), 2, "expected a time from 1970 to 2199"),

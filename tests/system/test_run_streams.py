@@ -348,7 +348,7 @@ def test_each_webhook_and_each_program_gets_what_it_asks_for(
         ('[webhook]\nurl = "http:///events"\n', "[webhook] url has no host"),
         ('[[webhook]]\nname = "a"\nurl = "http://h:99999/"\n', "[webhook.a] url cannot be taken apart"),
         ('[webhook]\nurl = "http://h/"\nbody = "{lable}"\n', "[webhook] body names {lable}"),
-        ('[program]\ncommand = "aplay x"\n', "Expected `array`, got `str`"),
+        ('[program]\ncommand = "aplay x"\n', "expected a list, got a text"),
     ],
 )
 def test_a_sink_that_can_never_deliver_is_one_line_at_the_start(

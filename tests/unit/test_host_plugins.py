@@ -164,10 +164,10 @@ def test_a_name_that_no_table_can_have_is_refused(bring: Bring) -> None:
 @pytest.mark.parametrize(
     ("tables", "met"),
     [
-        ({"tidings": {"size": "2"}}, r"Expected `int`, got `str` - at `\$.tidings.size`"),
-        ({"tidings": {"seize": 2}}, r"unknown field `seize` - at `\$.tidings`"),
-        ({"tidigns": {}}, "unknown field `tidigns`"),
-        ({"tidings": 5}, r"at `\$.tidings`"),
+        ({"tidings": {"size": "2"}}, r"\[tidings\] size: expected a whole number, got a text"),
+        ({"tidings": {"seize": 2}}, r"\[tidings\] has no setting 'seize'; did you mean size\?"),
+        ({"tidigns": {}}, r"no table or setting 'tidigns'; did you mean tidings\?"),
+        ({"tidings": 5}, "tidings: expected a table, got a whole number"),
     ],
 )
 def test_a_table_is_checked_by_its_sinks_own_type_and_an_unknown_one_is_refused(

@@ -92,6 +92,60 @@ def test_a_bad_config_is_one_line_that_names_what_is_wrong(text: str, told: str,
     assert "\n" not in str(caught.value)
 
 
+TWO = """
+[source.yard]
+address = "camera:0"
+[source.door]
+address = "camera:1"
+{source}
+[[stream]]
+name = "first"
+source = "yard"
+[[stream]]
+name = "second"
+source = "door"
+{stream}
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "stream", "told"),
+    [
+        ("rotat = 180", "", "[source.door] has no setting 'rotat'; did you mean rotate?"),
+        ("zzz = 180", "", "[source.door] has no setting 'zzz'"),
+        ('fps = "fast"', "", "[source.door] fps: expected a number, got a text"),
+        ("region = [0, 0, 2, 1]", "", "[source.door] region: expected a number <= 1.0"),
+        ("", 'bundel = "digits"', "[[stream]] second has no setting 'bundel'; did you mean bundle?"),
+        (
+            "",
+            "[stream.thresholds.zz]\nonn = 0.5",
+            "[[stream]] second: [stream.thresholds.zz] has no setting 'onn'; did you mean on?",
+        ),
+        (
+            "[source.door.plausibility]\nfrozn_s = 1",
+            "",
+            "[source.door.plausibility] has no setting 'frozn_s'; did you mean frozen_s?",
+        ),
+        ("", "[[stream]]\nname = 'third'", "[[stream]] third lacks source, which must be given"),
+        ("", "[limit]\nhang_s = 1", "it has no table or setting 'limit'; did you mean limits?"),
+        (
+            "",
+            "[source.'a b']\naddress = 'camera:2'",
+            "the name of [source.a b]: expected a text matching regex",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_told_with_the_table_in_plain_words(
+    source: str, stream: str, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "galago.toml"
+    path.write_text(TWO.format(source=source, stream=stream))
+    with pytest.raises(CallerError) as caught:
+        read_config(path)
+    assert str(caught.value).startswith(f"{path}: {told}")
+    assert "$" not in str(caught.value)
+
+
 def test_a_config_that_does_not_exist_is_a_caller_error(tmp_path: Path) -> None:
     with pytest.raises(CallerError, match="does not exist"):
         read_config(tmp_path / "none.toml")
@@ -201,7 +255,7 @@ def test_files_of_certificates_start_at_the_folder_of_the_file(tmp_path: Path) -
 def test_a_broker_that_can_be_nowhere_is_one_line_at_the_start(tmp_path: Path, line: str) -> None:
     path = tmp_path / "galago.toml"
     path.write_text(f'[[stream]]\nname = "a"\nsource = "x"\n[mqtt]\n{line}\n')
-    with pytest.raises(CallerError, match=r"\$\.mqtt") as caught:
+    with pytest.raises(CallerError, match=r"\[mqtt\]: ") as caught:
         read_config(path, {})
     assert caught.value.reason is Reason.CONFIG_BAD
     assert "hunter2" not in caught.value.line and "\n" not in caught.value.line

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import CallerError
 from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
-from galago_edge.service.configuration import read_config
+from galago_edge.service.configuration import examined, read_config
 from galago_edge.service.source_names import with_named_sources
+from galago_edge.sources.address import parse_source
 
 RECORDER = "camera:http://10.0.0.5/cgi-bin/mjpg/video.cgi"
 
@@ -108,11 +109,64 @@ def test_password_files_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     assert {table.password_file for table in tables} == {str(tmp_path / "secret")}
 
 
-def test_one_camera_may_be_looked_at_as_two_users(tmp_path: Path) -> None:
+def test_one_camera_may_be_looked_at_as_two_users_and_not_with_two_passwords(tmp_path: Path) -> None:
     path = tmp_path / "galago.toml"
+    stream = '[[stream]]\nname = "a"\nsource = "a"\n'
     tables = (f'[source.{name}]\naddress = "camera:http://h/"\nuser = "{name}"\n' for name in ("a", "b"))
-    path.write_text("".join((*tables, '[[stream]]\nname = "a"\nsource = "a"\n')))
+    path.write_text("".join((*tables, stream)))
     assert list(read_config(path).source) == ["a", "b"]
-    path.write_text(path.read_text().replace('user = "b"', 'user = "a"'))
-    with pytest.raises(CallerError, match="another source has the same address"):
+    path.write_text(path.read_text().replace('user = "b"', 'user = "a"\npassword = "hunter2"'))
+    with pytest.raises(CallerError) as caught:
         read_config(path)
+    assert str(caught.value) == f"{path}: [source.a] and [source.b] are the same address and user"
+    assert "--stream" not in caught.value.hint and 'source = "a"' in caught.value.hint
+    path.write_text(
+        '[source.a]\naddress = "camera:rtsp://anna:hunter2@h/x"\n'
+        f'[source.b]\naddress = "camera:rtsp://h/x"\nuser = "anna"\npassword = "other"\n{stream}'
+    )
+    with pytest.raises(CallerError, match="are the same address and user"):
+        read_config(path)
+
+
+def test_a_fault_of_one_source_names_the_file_and_leaves_the_rest_to_be_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "galago.toml"
+    path.write_text(
+        '[source.a]\naddress = "camera:http://u:hunter2@h/"\nuser = "a"\n'
+        '[source.b]\naddress = "camera:rtsp://admin:pa#ss@10.0.0.7/live"\n'
+        '[[stream]]\nname = "s"\nsource = "camera:0"\n'
+    )
+    settings, faults = examined(path)
+    assert settings.stream[0].source == "camera:0"
+    assert [str(fault) for fault in faults] == [
+        f"{path}: [source.a]: a user stands in its address too; say it once",
+        f"{path}: [source.b]: source camera:rtsp://***@10.0.0.7/live is no usable address: it is no URL",
+    ]
+    assert not any("--stream" in fault.hint for fault in faults)
+    assert "%40 %2F %3F %23 %25" in faults[1].hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://admin:pa#ss@10.0.0.7/live",
+        "rtsp://admin:pa/ss@10.0.0.7/live",
+        "http://admin:pa?ss@10.0.0.7/live",
+        "http://admin:12#34@10.0.0.7/live",
+        "rtsp:///live",
+        "http://cam:99999/",
+    ],
+)
+@pytest.mark.parametrize("kind", ["camera", "microphone"])
+def test_a_url_that_can_never_be_opened_is_refused_at_once(kind: str, url: str) -> None:
+    with pytest.raises(CallerError, match="is no usable address") as caught:
+        parse_source(f"{kind}:{url}")
+    assert "@ / ? # % of a password are written %40 %2F %3F %23 %25" in caught.value.hint
+    assert "ss@" not in f"{caught.value}" and "34" not in f"{caught.value}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://10.0.0.7:8080/x?key=a@b", "rtsp://anna:p@ss@h/x", "http://h:80/a@2.jpg", "srt://h:9000?a=b#c"],
+)
+def test_a_url_that_may_be_right_is_left_to_who_opens_it(url: str) -> None:
+    assert parse_source(f"camera:{url}").target == url

@@ -81,11 +81,17 @@ def test_one_table_is_called_as_its_kind_and_those_of_an_array_by_their_names() 
     [
         ({"webhook": [{"url": "http://h/"}, {"url": "http://h/"}]}, "two are called webhook; give each"),
         ({"webhook": [{"url": "http://h/", "name": "a"}] * 2}, "two are called webhook.a"),
-        ({"webhook": [{"url": "http://h/", "name": "a.b"}]}, "regex.*webhook...[.]name"),
-        ({"webhook": [{"url": "http://h/"}, {"url": "http://h/", "nmae": "b"}]}, "nmae.*webhook"),
-        ({"webhook": [{"url": "http://h/"}, {"url": 5}]}, "str.*webhook"),
-        ({"log": [{"path": "x"}, {"path": "y"}]}, "Expected `object`, got `array`.*log"),
-        ({"mqtt": [{"host": "x"}]}, "Expected `object`, got `array`.*mqtt"),
+        ({"webhook": [{"url": "http://h/", "name": "a.b"}]}, r"^\[\[webhook\]\] a.b name: .*regex"),
+        (
+            {"webhook": [{"url": "http://h/"}, {"url": "http://h/", "nmae": "b"}]},
+            r"^\[\[webhook\]\] number 2 has no setting 'nmae'; did you mean name\?",
+        ),
+        (
+            {"webhook": [{"url": "http://h/"}, {"url": 5}]},
+            r"^\[\[webhook\]\] number 2 url: expected a text, got a whole number",
+        ),
+        ({"log": [{"path": "x"}, {"path": "y"}]}, "log: expected a table, got a list"),
+        ({"mqtt": [{"host": "x"}]}, "mqtt: expected a table, got a list"),
     ],
 )
 def test_what_is_wrong_in_one_of_several_is_told_with_its_place(tables: dict[str, Any], said: str) -> None:

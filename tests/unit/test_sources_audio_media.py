@@ -400,8 +400,9 @@ def test_an_index_that_was_never_written_is_named(folder: Path, tmp_path: Path) 
     ffmpeg("-f", "s16le", "-ar", SOURCE_HZ, "-i", folder / "a.pcm", "-c:a", "aac", tmp_path / "a.m4a")
     data = (tmp_path / "a.m4a").read_bytes()
     (tmp_path / "a.m4a").write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match=r"its index \(moov\) is missing"):
+    with pytest.raises(InputError, match=r"its index \(moov\) is missing") as caught:
         AudioFile(tmp_path / "a.m4a", RATE_HZ)
+    assert "record or copy it again" in caught.value.hint and "raw" not in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -148,9 +148,22 @@ def test_a_camera_whose_jpegs_are_all_damaged_says_so(device: str) -> None:
     capture = FakeCapture(mjpg=True)
     camera = opened(capture, device)
     capture.next = np.frombuffer(out_of_step_jpeg(), np.uint8).reshape(1, -1)
+    for _ in range(5):
+        assert camera.retrieve(SharedMemory()) is None
     with pytest.raises(LinkError, match="are all damaged, 5 in a row"):
-        for _ in range(5):
-            camera.retrieve(SharedMemory())
+        camera.retrieve(SharedMemory())
+
+
+def test_a_camera_whose_jpegs_are_all_cut_off_says_so(device: str) -> None:
+    capture = FakeCapture(mjpg=True)
+    camera = opened(capture, device)
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    whole = cv2.imencode(".jpg", pixels)[1]
+    capture.next = whole[: len(whole) // 2].reshape(1, -1)
+    for _ in range(5):
+        assert camera.retrieve(SharedMemory()) is None
+    with pytest.raises(LinkError, match="are all damaged, 5 in a row"):
+        camera.retrieve(SharedMemory())
 
 
 def test_a_camera_without_jpeg_is_taken_as_opencv_gives_it(device: str) -> None:

@@ -251,18 +251,71 @@ def test_a_camera_whose_pictures_are_all_damaged_is_lost_unless_they_are_wanted(
     settings = SourceSettings(address="x", damaged=damaged)  # type: ignore[arg-type]
     capture = open_capture(parse_source(f"camera:{web_camera.url()}"), settings)
     try:
+        told: list[Any] = []
         if damaged == "conceal":
             frame = capture.read(FOREVER_S)
             assert isinstance(frame, Frame) and frame.encoded == out_of_step_jpeg()
         else:
             with pytest.raises(LinkError, match="sends pictures that are all damaged, 5 in a row") as caught:
-                for _ in range(5):
-                    capture.read(FOREVER_S)
+                for _ in range(6):
+                    told.append(capture.read(FOREVER_S))
+            assert [item.cause for item in told if isinstance(item, Gap)] == ["unreadable"] * 5
             assert caught.value.reason is Reason.SOURCE_MISMATCH and "conceal" in caught.value.hint
     finally:
         over.set()
         capture.close()
     assert capfd.readouterr().err == ""
+
+
+def cut(amount: float) -> bytes:
+    """A picture of noise without its end."""
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    data = cv2.imencode(".jpg", pixels)[1].tobytes()
+    return data[: round(len(data) * amount)]
+
+
+@pytest.mark.parametrize("kind", [STREAM, "image/jpeg", ""])
+@pytest.mark.parametrize("left", [0.3, 0.5, 0.99])
+def test_a_camera_whose_pictures_are_all_cut_off_sends_damaged_ones(
+    left: float, kind: str, web_camera: WebCamera
+) -> None:
+    over = threading.Event()
+
+    def behave(answer: WebAnswer) -> None:
+        streams(b"", kind=kind)(answer)
+        while not over.wait(0.01):
+            answer.wfile.write(parts([cut(left)]))
+
+    web_camera.behaviour = behave
+    try:
+        frames, end = watch(web_camera.url())
+        assert not frames
+    except LinkError as error:  # it does not say that it is a stream, so it is not open before its first one
+        end = error
+    over.set()
+    assert end.reason is Reason.SOURCE_MISMATCH
+    assert "sends pictures that are all damaged: 5 in a row (one is cut off or damaged after " in str(end)
+    assert "MJPEG" not in f"{end}{end.hint}" and "network" in end.hint
+
+
+def test_each_picture_that_is_cut_off_is_told_before_the_camera_is_lost(web_camera: WebCamera) -> None:
+    over = threading.Event()
+    web_camera.behaviour = endless(cut(0.5), over, first=picture(10))
+    told: list[Any] = []
+    with opened(web_camera.url()) as capture, pytest.raises(LinkError, match="all damaged: 5 in a row"):
+        while True:
+            told.append(capture.read(FOREVER_S))
+    over.set()
+    assert isinstance(told[0], Frame)
+    assert [item.cause for item in told[1:]] == ["unreadable"] * 5
+
+
+def test_pictures_that_are_cut_off_and_come_slowly_are_damaged_ones_too(web_camera: WebCamera) -> None:
+    over = threading.Event()
+    web_camera.behaviour = comes_and_goes_on(parts([cut(0.5), b""]) + b"\xff\xd8\xff\xd8", over)
+    frames, end = watch(web_camera.url(), open_s=3.0, stall_s=1.0)
+    over.set()
+    assert not frames and "sends pictures that are all damaged: in " in str(end) and "network" in end.hint
 
 
 def test_a_camera_whose_pictures_can_never_be_decoded_says_so(web_camera: WebCamera) -> None:

@@ -89,6 +89,30 @@ def test_gaps_are_cut_and_notices_of_the_whole_come_first() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("from_ns", "to_ns", "said", "hint"),
+    [
+        (
+            30,
+            60,
+            "is damaged in 1 place of the part that was asked for, the first at 0.000 s",
+            "record or copy it again; what is whole was decided",
+        ),
+        (55, None, "ends early, at 0.000 s", "record or copy it again; what is whole was decided"),
+        (80, None, "ends early, at 0.000 s before the part that was asked for", "record or copy it again"),
+    ],
+)
+def test_damage_of_a_part_is_said_of_the_path_and_nothing_is_said_to_be_decided_that_was_not(
+    from_ns: int, to_ns: int | None, said: str, hint: str
+) -> None:
+    source = RecordingPart(
+        ListSource(DAMAGED, AT_THE_END), from_ns=from_ns, to_ns=to_ns, shown="clips/yard.mp4"
+    )
+    with pytest.raises(InputError) as caught:
+        list(source)
+    assert (str(caught.value), caught.value.hint) == (f"clips/yard.mp4 {said}", hint)
+
+
 DAMAGED: list[Item] = [
     *frames(0, 10),
     Notice("unreadable", 2, 20, {"frames": 3}),

@@ -242,6 +242,21 @@ def test_packets_without_stamps_are_counted_and_a_rate_that_shows_late_is_told()
     assert (last.rate_hz, last.channels) == (16_000, 1)
 
 
+@pytest.mark.parametrize("real_time", [True, False])
+@pytest.mark.parametrize("missing", [0, 3])
+def test_packets_that_only_the_first_of_a_group_has_a_stamp_for_follow_on_each_other(
+    missing: int, real_time: bool
+) -> None:
+    """So come those from which FFmpeg finds out what the stream is, before it knows how long each lasts."""
+    packets = Packets(real_time=real_time)
+    packets.give(7_000)
+    for _ in range(12):
+        packets.give(None, after_ns=0)
+    packets.give(7_000 + (13 + missing) * 160, after_ns=(13 + missing) * 20_000_000)
+    assert packets.places() == [*range(0, 13 * 160, 160), (13 + missing) * 160]
+    assert len(packets.holes()) == bool(missing)
+
+
 @pytest.mark.parametrize(
     ("kind", "values", "expected"),
     [

@@ -109,8 +109,11 @@ def test_what_is_damaged_right_before_the_cut_belongs_to_the_cut(tmp_path: Path)
 
 
 def test_an_mp4_without_its_index_is_one_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(InputError, match="is not a video that can be decoded, or its index is missing"):
-        VideoFile(cut(make_video(tmp_path / "a.mp4", *H264)))
+    path = cut(make_video(tmp_path / "a.mp4", *H264))
+    with pytest.raises(InputError) as caught:
+        VideoFile(path)
+    why = "its index (moov) is missing or damaged: the recording was not finished, or is cut off"
+    assert str(caught.value) == f"{path} cannot be read as video: {why}"
     assert capfd.readouterr().err == ""
 
 

@@ -56,6 +56,7 @@ class Replay:
             to_ns=part.to_ns,
             fps=part.max_fps,
             sha256=recording_sha256(Path(address.target)) if address.described.is_path else None,
+            shown=address.shown if address.described.is_path else "",
         )
         self._started_ns = part.started_ns
         self._loaded = load(bundle)

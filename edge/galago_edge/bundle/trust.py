@@ -176,7 +176,10 @@ def _key_of(path: Path) -> tuple[str, str]:
     except CallerError as unreadable:
         if _ID.fullmatch(path.stem) is None:
             # it may have been meant to count, or to count no more: nobody is trusted while it lies there
-            hint = f"rm {path}, or put the right key there; until then nothing signed is taken or loaded"
+            hint = (
+                f"remove {path}, or put the right key there; until then nothing signed is taken or loaded "
+                "(galago keys list)"
+            )
             raise CallerError(unreadable.reason, str(unreadable), hint=hint) from None
         return path.stem, "its file is damaged, its name is not"
 

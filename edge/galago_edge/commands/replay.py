@@ -6,7 +6,7 @@ import contextlib
 import datetime
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ import galago_edge
 from galago_edge.commands.cli import say
 from galago_edge.commands.options import bundle_options, opened_bundle, own_opencv, records_to
 from galago_edge.contract.errors import CallerError, Reason
+
+if TYPE_CHECKING:
+    from galago_edge.bundle import Bundle
 
 
 def _read_by(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
@@ -124,11 +127,14 @@ def replay(
             Reason.CONFIG_BAD, "a camera cannot be replayed", hint="galago run decides on live cameras"
         )
     if to_ns is not None and to_ns <= from_ns:
-        raise CallerError(Reason.CONFIG_BAD, "--to is not later than --from", hint="choose a later end")
+        text = f"--to, {to_ns / 1e9:g} s, is not later than --from, {from_ns / 1e9:g} s"
+        raise CallerError(Reason.CONFIG_BAD, text, hint="choose a later end")
     overrides: dict[str, Any] = {"name": name or "replay"}
     if config is not None:
         overrides = _overrides(config, name)
     opened = opened_bundle(bundle, trusted)
+    if config is not None:
+        _check_thresholds(config, opened, overrides)
     own_opencv([opened.modality])
     recording = galago_edge.replay(
         source,
@@ -147,6 +153,17 @@ def replay(
         say(f"{opened}: {told} -> {out}")
     if failure is not None:
         raise failure
+
+
+def _check_thresholds(config: Path, bundle: Bundle, overrides: dict[str, Any]) -> None:
+    """Refuse a label that is none, with the place where it stands."""
+    from galago_edge.pipeline.threshold_overrides import override_thresholds
+
+    try:
+        override_thresholds(bundle.manifest.labels, overrides["thresholds"])
+    except CallerError as error:
+        text = f"{config}: stream {overrides['name']}: {error}"
+        raise CallerError(error.reason, text, hint=error.hint) from None
 
 
 def _overrides(config: Path, name: str | None) -> dict[str, Any]:

@@ -154,7 +154,9 @@ def _prepared(
                 )
             )
         except GalagoError as failure:
-            if config is None or isinstance(failure, CallerError):
+            if config is not None and isinstance(failure, CallerError):
+                raise CallerError(failure.reason, f"{config}: {failure}", hint=failure.hint) from None
+            if config is None:
                 raise
             absent.append((stream.name, failure))
     if not streams and not (config is not None and slots.live):

@@ -17,10 +17,14 @@ def check_config(case: Case) -> Iterator[Finding]:
     """``galago.toml`` can be read."""
     if case.config is None:
         return
-    from galago_edge.service.configuration import read_config
+    from galago_edge.service.configuration import examined
 
-    case.settings = read_config(case.config)
+    case.settings, faults = examined(case.config)
     count = len(case.settings.stream)
+    for fault in faults:  # the rest of the configuration is looked at all the same
+        yield fail("config", str(fault), fault.hint)
+    if faults:
+        return
     yield ok("config", f"{case.config}: {count} stream{'s' * (count != 1)}")
 
 

@@ -7,6 +7,7 @@ with 000 everybody could read and change them, with 077 the group that is meant 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Collection
@@ -31,6 +32,8 @@ def make_private_folder(path: Path, roots: Collection[Path] = ()) -> None:
     except FileNotFoundError:
         if path.parent != path:
             make_private_folder(path.parent, roots)
+    except NotADirectoryError:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
     else:
         return
     try:

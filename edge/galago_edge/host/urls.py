@@ -15,6 +15,8 @@ _TLS = ("https", "rtsps", "rtmps")
 HIDDEN = "***"
 """Stands where something may be secret."""
 
+ESCAPED_IN_URL = "in a URL, @ / ? # % of a password are written %40 %2F %3F %23 %25"
+
 # the second form is a slip (rtsp:/HOST, rtsp:\\HOST), which must not show a password either
 _BEGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://|\b(?:rtsps?|https?|rtmps?|srt|udp|tcp|ftp|mms):[/\\]*", re.IGNORECASE
@@ -138,7 +140,7 @@ def server_fault(url: str) -> str:
     except ValueError:  # its text may hold the password
         pass
     if not host or host not in hide_credentials(url).lower():  # not what is shown: then it may be a password
-        return "is no usable URL: in a password @ / ? # % must be written as %40 %2F %3F %23 %25"
+        return f"is no usable URL: {ESCAPED_IN_URL}"
     try:
         with socket.create_connection((host, port), CONNECT_S) as connection:
             if scheme in _TLS:

@@ -11,6 +11,7 @@ from galago_edge.contract.records import Record
 from galago_edge.contract.streams import NS_PER_S, Item, Notice
 from galago_edge.pipeline.stream import TooShort
 from galago_edge.sources import Source
+from galago_edge.sources.recording_part import RecordingPart
 
 Emit = Callable[[Sequence[Record]], None]
 """Where records go; what it raises ends the walk at once."""
@@ -94,6 +95,8 @@ def _too_short(source: Source, short: TooShort, unit: str) -> InputError:
     if said.get("kind") == "pipe":
         name = "standard input"
     hint = "record longer, or use a bundle with a shorter window"
+    if isinstance(source, RecordingPart):
+        name = source.shown or name
     if "from_ns" in said or "to_ns" in said:
         from_ns, to_ns = said.get("from_ns", 0), said.get("to_ns")
         end = "its end" if to_ns is None else f"{to_ns / NS_PER_S:g} s"

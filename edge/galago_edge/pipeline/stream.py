@@ -20,6 +20,7 @@ from galago_edge.engine import BackendChange, runtime
 from galago_edge.pipeline.loaded_bundle import LoadedBundle
 from galago_edge.pipeline.threshold_overrides import ThresholdOverrides, override_thresholds
 from galago_edge.pipeline.windows import windows_of
+from galago_edge.sources.recording_part import RecordingPart
 
 _SCORE_DIGITS = 6  # Q16 steps are 0.000015
 
@@ -113,6 +114,7 @@ class DecidingStream:
         self.observe: Callable[[WindowSeen], None] | None = None
         """Called after each decided window, in the stream's thread."""
         self.tally = StreamTally()
+        self._part: RecordingPart | None = None
 
     @property
     def warm_up(self) -> bool:
@@ -150,6 +152,7 @@ class DecidingStream:
 
     def start(self, source: SourceAccount) -> list[Record]:
         """Return the first records: what this stream decides with, and on what."""
+        self._part = source if isinstance(source, RecordingPart) else None
         manifest, ran_by = self._loaded.manifest, runtime()
         detail = {
             "bundle": self._loaded.id,
@@ -200,7 +203,7 @@ class DecidingStream:
         """Return how much more there should have been, when what came gave not a single window."""
         if self.tally.windows or self.tally.left_out:
             return None
-        return TooShort(self._cut.longest, self._cut.needed, self._cut.next_index, self._cut.end_ns)
+        return TooShort(self._cut.longest, self._cut.needed, *self._place())
 
     def finish(self, source: SourceAccount, failure: GalagoError | None = None) -> list[Record]:
         """Return the last records: what the whole stream came to, and how it ended."""
@@ -365,14 +368,13 @@ class DecidingStream:
         )
 
     def _state(self, subject: str, state: str, detail: dict[str, Any]) -> StateRecord:
-        return StateRecord(
-            stream=self.name,
-            subject=subject,
-            state=state,
-            index=self._cut.next_index,
-            ns=self._cut.end_ns,
-            detail=detail,
-        )
+        index, ns = self._place()
+        return StateRecord(stream=self.name, subject=subject, state=state, index=index, ns=ns, detail=detail)
+
+    def _place(self) -> tuple[int, int]:
+        """Return index and time of what was taken last; of a part, where it begins, before anything was."""
+        met = (self._cut.next_index, self._cut.end_ns)
+        return self._part.begins if self._part is not None and met == (0, 0) else met
 
 
 def _failure(error: GalagoError) -> dict[str, Any]:

@@ -4,46 +4,63 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import LoginTable, Settings, SourceSettings, StreamSettings, ViewTable
 from galago_edge.host.credentials import has_login
+from galago_edge.host.table_faults import fault_in_words
 from galago_edge.host.time_zone import TimeZone
 from galago_edge.host.toml_file import load_toml
 from galago_edge.host.urls import hide_credentials
 from galago_edge.service.source_names import with_named_sources
 from galago_edge.sinks.sink_tables import anchored, settings_of
 from galago_edge.sources.address import anchored_source
+from galago_edge.sources.stream_target import check_stream_url
 from galago_edge.sources.view_options import view_of
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 DOCS = "docs/configuration.md"
+SETTING_HINT = f"see {DOCS} for every key"
+OPTION_HINT = f"--stream NAME[:BUNDLE]=SOURCE, see {DOCS}"
 
 
 def read_config(path: Path, environment: Mapping[str, str] | None = os.environ) -> Settings:
     """Read ``galago.toml``. Relative paths start at its folder.
 
-    Without an ``environment`` every ``${NAME}`` stays as it is, and logins are not looked at: for those who
-    have no use for the device's secrets.
+    Without an ``environment`` every ``${NAME}`` stays as it is, and logins and URLs are not looked at: for
+    those who have no use for the device's secrets.
 
     Raises:
-        CallerError: CONFIG_BAD; no such file, an unknown key, a bad value, a variable that is not set, or
-            streams that cannot run side by side.
+        CallerError: CONFIG_BAD; no such file, an unknown key, a bad value, a variable that is not set, a URL
+            that can never be opened, or streams that cannot run side by side.
+    """
+    settings, faults = examined(path, environment)
+    if faults:
+        raise faults[0]
+    return settings
+
+
+def examined(
+    path: Path, environment: Mapping[str, str] | None = os.environ
+) -> tuple[Settings, list[CallerError]]:
+    """Return what ``galago.toml`` says, and what is wrong with it although every value is in its bounds.
+
+    Raises:
+        CallerError: CONFIG_BAD; as :func:`read_config`, where nothing can be said of the rest.
     """
     edit = None if environment is None else _substituting(environment, path)
     tables = load_toml(path, dict[str, Any], edit=edit)
     try:
         settings = settings_of(tables)
     except msgspec.ValidationError as error:
-        at = _bad_source(tables) if "$.source" in str(error) else ""
-        raise CallerError(
-            Reason.CONFIG_BAD, f"{path}: {at}{error}", hint=f"see {DOCS} for every key"
-        ) from None
+        raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=SETTING_HINT) from None
     folder = path.parent
     named = {name: _anchored_table(source, folder) for name, source in settings.source.items()}
     streams = tuple(
@@ -52,35 +69,39 @@ def read_config(path: Path, environment: Mapping[str, str] | None = os.environ) 
         else msgspec.structs.replace(stream, source=anchored_source(stream.source, folder))
         for stream in settings.stream
     )
-    try:
-        TimeZone(settings.device.timezone)
-    except CallerError as error:
-        raise CallerError(error.reason, f"{path}: {error}", hint=error.hint) from None
+    faults = [_in_file(path, error) for error in _faults(settings, streams, named, environment)]
     changes: dict[str, Any] = {
         "source": named,
-        "stream": checked(streams, named),
+        "stream": streams,
         "sinks": anchored(settings.sinks, folder),
     }
-    _check_filters(path, settings)
-    _check_views(path, settings)
-    if environment is not None:
-        _check_logins(path, settings, environment)
     if settings.spool.dir:
         changes["spool"] = msgspec.structs.replace(settings.spool, dir=str(folder / settings.spool.dir))
     if settings.samples is not None:
         changes["samples"] = msgspec.structs.replace(settings.samples, dir=str(folder / settings.samples.dir))
-    return with_named_sources(msgspec.structs.replace(settings, **changes))
+    return with_named_sources(msgspec.structs.replace(settings, **changes)), faults
 
 
-def _bad_source(tables: dict[str, Any]) -> str:
-    """Return which source's table is wrong, with a colon: the error itself has "..." for its name."""
-    named = tables.get("source")
-    for name, table in named.items() if isinstance(named, dict) else ():
-        try:
-            msgspec.convert(table, SourceSettings)
-        except msgspec.ValidationError:
-            return f"[source.{name}]: "
-    return ""
+def _faults(
+    settings: Settings,
+    streams: tuple[StreamSettings, ...],
+    named: Mapping[str, SourceSettings],
+    environment: Mapping[str, str] | None,
+) -> Iterator[CallerError]:
+    try:
+        TimeZone(settings.device.timezone)
+    except CallerError as error:
+        yield error
+    yield from _beside(streams, named, SETTING_HINT)
+    yield from _bad_filters(settings)
+    yield from _bad_views(settings)
+    if environment is not None:
+        yield from _bad_logins(settings, environment)
+        yield from _bad_urls(settings)
+
+
+def _in_file(path: Path, error: CallerError) -> CallerError:
+    return CallerError(error.reason, f"{path}: {error}", hint=error.hint)
 
 
 def read_option(text: str) -> StreamSettings:
@@ -94,33 +115,59 @@ def read_option(text: str) -> StreamSettings:
     if not equals:
         raise _bad(f"--stream {hide_credentials(text)} names no source")
     fields = {"name": name, "source": source} | ({"bundle": bundle} if colon else {})
+
+    def convert(given: Any) -> StreamSettings:
+        return msgspec.convert(given, StreamSettings)
+
     try:
-        return msgspec.convert(fields, StreamSettings)
+        return convert(fields)
     except msgspec.ValidationError as error:
-        raise _bad(f"--stream {head}=...: {error}") from None
+        said = fault_in_words(error, fields, StreamSettings, convert)
+        raise _bad(f"--stream {head}=...: {said}") from None
 
 
-def checked(
-    streams: Iterable[StreamSettings], named: Mapping[str, SourceSettings] | None = None
-) -> tuple[StreamSettings, ...]:
-    """Return the streams if they can run side by side.
+def checked(streams: Iterable[StreamSettings]) -> tuple[StreamSettings, ...]:
+    """Return the streams of a command line if they can run side by side.
 
     Raises:
-        CallerError: CONFIG_BAD; a name is there twice, two sources have one address, or two streams read
-            standard input.
+        CallerError: CONFIG_BAD; a name is there twice, or two streams read standard input.
     """
     streams = tuple(streams)
-    names = [stream.name for stream in streams]
-    for name in names:
-        if names.count(name) > 1:
-            raise _bad(f"two streams are called {name}")
-    addresses = [(source.address, source.user) for source in (named or {}).values()]
-    for name, source in (named or {}).items():
-        if addresses.count((source.address, source.user)) > 1:
-            raise _bad(f"source {name}: another source has the same address; let the streams share one")
-    if sum(source_of(stream, named or {}).address.startswith("pipe:-") for stream in streams) > 1:
-        raise _bad("two streams read standard input, which there is only once")
+    for error in _beside(streams, {}, OPTION_HINT):
+        raise error
     return streams
+
+
+def _beside(
+    streams: tuple[StreamSettings, ...], named: Mapping[str, SourceSettings], hint: str
+) -> Iterator[CallerError]:
+    """Yield why streams and sources cannot be side by side."""
+    for name, count in Counter(stream.name for stream in streams).items():
+        if count > 1:
+            yield CallerError(Reason.CONFIG_BAD, f"two streams are called {name}", hint=hint)
+    first: dict[tuple[str, str], str] = {}
+    for name, source in named.items():
+        other = first.setdefault(_looked_at_as(source), name)
+        if other != name:
+            yield CallerError(
+                Reason.CONFIG_BAD,
+                f"[source.{other}] and [source.{name}] are the same address"
+                f"{' and user' if source.user or has_login(source.address) else ''}",
+                hint=f'keep one, and let the streams of both say source = "{other}"; see {DOCS}',
+            )
+    if sum(source_of(stream, named).address.startswith("pipe:-") for stream in streams) > 1:
+        text = "two streams read standard input, which there is only once"
+        yield CallerError(Reason.CONFIG_BAD, text, hint=hint)
+
+
+def _looked_at_as(source: SourceSettings) -> tuple[str, str]:
+    """Return address and user. The password does not count: a camera has one for each of its users."""
+    if not has_login(source.address):
+        return source.address, source.user
+    scheme, _, place = source.address.partition("://")
+    authority = re.split("[/?#]", place, maxsplit=1)[0]
+    login = authority.rpartition("@")[0]
+    return f"{scheme}://{place[len(login) + 1 :]}", unquote(login.partition(":")[0])
 
 
 def source_of(stream: StreamSettings, named: Mapping[str, SourceSettings]) -> SourceSettings:
@@ -135,40 +182,57 @@ def login_tables(settings: Settings) -> dict[str, LoginTable]:
     return {name: table for name, table in tables.items() if isinstance(table, LoginTable)}
 
 
-def _check_views(path: Path, settings: Settings) -> None:
-    """Refuse shapes that are none, also where no stream takes them yet."""
+def _bad_views(settings: Settings) -> Iterator[CallerError]:
+    """Yield shapes that are none, also where no stream takes them yet."""
     tables: dict[str, ViewTable] = {f"[source.{name}]": table for name, table in settings.source.items()}
     tables |= {f"[[stream]] {stream.name}": stream for stream in settings.stream}
     for where, table in tables.items():
         try:
             view_of({}, table)
         except CallerError as error:
-            raise CallerError(error.reason, f"{path}: {where}: {error}", hint=error.hint) from None
+            yield CallerError(error.reason, f"{where}: {error}", hint=error.hint)
 
 
-def _check_logins(path: Path, settings: Settings, environment: Mapping[str, str]) -> None:
-    """Refuse a login that could never be used. A password file may be away for a while, and is read later."""
+def _bad_logins(settings: Settings, environment: Mapping[str, str]) -> Iterator[CallerError]:
+    """Yield logins that could never be used. A password file may be away for a while, and is read later."""
     for name, table in login_tables(settings).items():
         if table.password_env and table.password_env not in environment:
-            raise _no_variable(path, table.password_env)
+            yield _no_variable(table.password_env)
         if not isinstance(table, SourceSettings) or not table.user:
             continue
         if "://" not in table.address:
-            raise _bad(f"{name}: user and password are for a URL, which its address is not")
-        if has_login(table.address):
-            raise _bad(f"{name}: user stands in its address too; say it once")
+            text = f"{name}: user and password are for a URL, which its address is not"
+            yield CallerError(Reason.CONFIG_BAD, text, hint=f"leave user and password out: see {DOCS}")
+        elif has_login(table.address):
+            text = f"{name}: a user stands in its address too; say it once"
+            yield CallerError(Reason.CONFIG_BAD, text, hint="take user and password out of the address")
 
 
-def _check_filters(path: Path, settings: Settings) -> None:
-    """Refuse a sink that asks for the records of a stream that there is not: it would never get any."""
+def _bad_urls(settings: Settings) -> Iterator[CallerError]:
+    """Yield URLs of cameras and microphones that can never be opened."""
+    of_tables = {f"[source.{name}]": source.address for name, source in settings.source.items()}
+    of_streams = {
+        f"[[stream]] {stream.name}": stream.source
+        for stream in settings.stream
+        if stream.source not in settings.source
+    }
+    for where, address in (of_tables | of_streams).items():
+        try:
+            check_stream_url(address)
+        except CallerError as error:
+            yield CallerError(error.reason, f"{where}: {error}", hint=error.hint)
+
+
+def _bad_filters(settings: Settings) -> Iterator[CallerError]:
+    """Yield sinks that ask for the records of a stream that there is not: they would never get any."""
     names = [stream.name for stream in settings.stream]
     for sink, table in settings.sinks.items():
         wanted = getattr(table, "streams", ())
         strangers = [name for name in wanted if name not in names] if isinstance(wanted, tuple) else []
         if strangers:
-            raise CallerError(
+            yield CallerError(
                 Reason.CONFIG_BAD,
-                f"{path}: [{sink}] streams names {strangers[0]}, there are {', '.join(names)}",
+                f"[{sink}] streams names {strangers[0]}, there are {', '.join(names)}",
                 hint=f"name a [[stream]], or leave streams out: see {DOCS}",
             )
 
@@ -205,7 +269,7 @@ def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any],
         try:
             return environment[found[1]]
         except KeyError:
-            raise _no_variable(path, found[1]) from None
+            raise _in_file(path, _no_variable(found[1])) from None
 
     def value(old: Any) -> Any:
         if isinstance(old, str):
@@ -217,15 +281,13 @@ def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any],
     return value
 
 
-def _no_variable(path: Path, name: str) -> CallerError:
+def _no_variable(name: str) -> CallerError:
     return CallerError(
         Reason.CONFIG_BAD,
-        f"{path}: the environment has no variable {name}",
+        f"the environment has no variable {name}",
         hint="set it, under systemd with Environment= or EnvironmentFile=",
     )
 
 
 def _bad(text: str) -> CallerError:
-    return CallerError(
-        Reason.CONFIG_BAD, text, hint="--stream NAME[:BUNDLE]=SOURCE, see docs/configuration.md"
-    )
+    return CallerError(Reason.CONFIG_BAD, text, hint=OPTION_HINT)

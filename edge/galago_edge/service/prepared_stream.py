@@ -171,6 +171,9 @@ def _loaded(
     try:
         thresholds = settings.threshold_overrides()
         return loaded, DecidingStream(settings.name, loaded, thresholds=thresholds, scores=scores)
+    except CallerError as error:
+        loaded.close()
+        raise CallerError(error.reason, f"stream {settings.name}: {error}", hint=error.hint) from None
     except BaseException:  # whatever it was, the engine's process must be ended
         loaded.close()
         raise

@@ -11,6 +11,7 @@ import msgspec
 
 from galago_edge.contract.errors import DeviceError
 from galago_edge.contract.settings import LoginTable, OwnTables, Settings
+from galago_edge.host.table_faults import fault_in_words
 from galago_edge.sinks.sink_kind import SINKS, SinkKind, kind_of, receiver_name
 
 
@@ -20,7 +21,7 @@ def settings_of(tables: Mapping[str, Any]) -> Settings:
     A sink whose plug-in cannot be used has None in ``Settings.sinks``: the device goes on without it.
 
     Raises:
-        msgspec.ValidationError: A table or a key that nobody knows, or a value out of bounds.
+        msgspec.ValidationError: A table or a key that nobody knows, or a value out of bounds; in words.
     """
     kinds: dict[str, SinkKind] = {}
     unusable: set[str] = set()
@@ -44,7 +45,15 @@ def settings_of(tables: Mapping[str, Any]) -> Settings:
         kw_only=True,
         forbid_unknown_fields=True,
     )
-    read = msgspec.convert({name: table for name, table in tables.items() if name not in unusable}, whole)
+
+    def convert(given: Any) -> Any:
+        return msgspec.convert(given, whole)
+
+    usable = {name: table for name, table in tables.items() if name not in unusable}
+    try:
+        read = convert(usable)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(fault_in_words(error, usable, whole, convert, SINKS.names())) from None
     own = {name: getattr(read, name) for name in OwnTables.__struct_fields__}
     sinks: dict[str, Any] = {}
     for name in sorted(tables):

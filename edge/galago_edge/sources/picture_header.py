@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from galago_edge.contract.errors import InputError, Reason
+from galago_edge.sources.jpeg_parts import SIZES, SOS, jpeg_parts
 
 LARGEST_CAMERA_PIXELS = 1 << 24
 """Of a picture from a camera: 16 megapixels, 4096 x 4096."""
@@ -86,28 +87,13 @@ def checked_header(data: bytes, name: str, largest_pixels: int) -> PictureHeader
     return header
 
 
-_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_ALONE = frozenset(range(0xD0, 0xD8)) | {0x00, 0x01}
-"""Markers without a length behind them; 0 is a stuffed byte."""
-_END = frozenset({0xD9, 0xDA})
-"""End of the picture, and beginning of its data: no size comes behind them."""
-
-
 def _jpeg(data: bytes) -> PictureHeader | None:
-    """Walk the markers as libjpeg does, which skips what lies between them (ITU-T T.81, B.1)."""
-    at = 2
-    while (at := data.find(b"\xff", at)) >= 0:
-        while data[at] == 0xFF:
-            at += 1
-        marker = data[at]
-        at += 1
-        if marker in _END:
+    for part in jpeg_parts(data):
+        if part.marker == SOS:  # no size comes behind it
             return None
-        if marker in _SOF:
-            height, width = struct.unpack_from(">HH", data, at + 3)
+        if part.marker in SIZES:
+            height, width = struct.unpack_from(">HH", data, part.start + 5)
             return PictureHeader("jpeg", width, height)
-        if marker not in _ALONE:
-            at += max(2, int.from_bytes(data[at : at + 2], "big"))
     return None
 
 

@@ -41,17 +41,25 @@ class RecordingPart:
         to_ns: int | None = None,
         fps: float | None = None,
         sha256: str | None = None,
+        shown: str = "",
     ) -> None:
         """Take the part of ``source``.
 
         ``fps`` leaves frames out as a device with this limit would; ``sha256`` is of the whole recording.
+        ``shown`` is what errors call the recording, if not by its name alone.
         """
         self._source = source
         self._from_ns, self._to_ns = from_ns, to_ns
         self._fps = fps
         self._sha256 = sha256
         self._whole = from_ns == 0 and to_ns is None
+        self.shown = shown
+        """What errors call the recording; empty for its name alone."""
         self._damage: list[DamagedStretch] = []
+        self._given = False
+        """Whether a frame or sample of the part was handed on."""
+        self.begins = (0, 0)
+        """Index and time at which the part begins, as far as what is before it has been passed over."""
         self.modality: Modality = source.modality
 
     def description(self) -> dict[str, Any]:
@@ -80,6 +88,7 @@ class RecordingPart:
         try:
             for item in self._items():
                 if not (isinstance(item, Frame) and not turns.due(item.captured_ns)):
+                    self._given = self._given or isinstance(item, Frame | AudioBlock)
                     yield item
         except DamagedError:
             if self._from_ns == 0:  # it was read from end to end
@@ -120,6 +129,10 @@ class RecordingPart:
                     begun, last_ns = True, item.captured_ns
                 if (part := self._cut(item, whole=not begun)) is not None:
                     yield part
+                elif isinstance(item, Frame):
+                    self.begins = (item.index + 1, self._from_ns)
+                elif isinstance(item, AudioBlock):
+                    self.begins = (item.first_sample + len(item.samples), self._from_ns)
 
     def _told(self, stretch: DamagedStretch, last_ns: int) -> Iterator[Item]:
         """Yield what of damage is in the part, and remember it; ``last_ns``: of the last frame before."""
@@ -138,13 +151,17 @@ class RecordingPart:
         worst = next((notice for notice in notices if notice.state == "truncated"), notices[0])
         said = worst.detail.get("reason")
         places = f"{len(notices)} place{'s' * (len(notices) > 1)}"
-        cut = "; it ends early" if worst.state == "truncated" else ""
         first_s = max(notices[0].ns, self._from_ns) / NS_PER_S
+        found = f"is damaged in {places} of the part that was asked for, the first at {first_s:.3f} s"
+        if worst.state == "truncated":
+            before = " before the part that was asked for" if worst.ns <= self._from_ns else ""
+            damaged = len(notices) - 1
+            also = f"; the part is damaged in {damaged} place{'s' * (damaged > 1)}" if damaged else ""
+            found = f"ends early, at {worst.ns / NS_PER_S:.3f} s{before}{also}"
         return InputError(
             _REASONS[self.modality, worst.state] if said is None else Reason(said),
-            f"{self._source.description().get('name', 'the recording')} is damaged in {places} of the part "
-            f"that was asked for, the first at {first_s:.3f} s{cut}",
-            hint="record or copy it again; what is whole was decided",
+            f"{self.shown or self._source.description().get('name', 'the recording')} {found}",
+            hint=f"record or copy it again{'; what is whole was decided' if self._given else ''}",
         )
 
     def _cut(self, item: Item, *, whole: bool) -> Item | None:

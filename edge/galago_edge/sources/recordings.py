@@ -55,6 +55,8 @@ def open_source(
         what = described.what
         if address.kind == "video" and content_of(Path(address.target)) is None:
             what = f"called like {what} and holds nothing that is known"
+        elif address.kind == "video" and wanted == "microphone":
+            what = f"{what} without sound"
         raise InputError(
             Reason.SOURCE_MISMATCH,
             f"the bundle is for a {wanted}, but {address.shown} is {what}",

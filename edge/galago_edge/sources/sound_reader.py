@@ -64,10 +64,10 @@ def unclaimed(count: int, *, recording: bool = False) -> Remark:
     return Remark("unclaimed", {"bytes": count, "recording": True} if recording else {"bytes": count})
 
 
-def unreadable_sound(path: Path, why: str) -> InputError:
+def unreadable_sound(path: Path, why: str, hint: str = "") -> InputError:
     """Return the failure of a file that is no sound, or none that can be read; ``why`` completes it."""
     return InputError(
         Reason.AUDIO_UNREADABLE,
         f"{path} cannot be read as sound: {why.rstrip('.')}",
-        hint="expected a whole WAV, FLAC or other sound file; raw samples are FILE.raw?rate=16000",
+        hint=hint or "expected a whole WAV, FLAC or other sound file; raw samples are FILE.raw?rate=16000",
     )

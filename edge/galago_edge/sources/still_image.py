@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
 from galago_edge.host.small_file import NotPlainError, TooLongError, read_small
-from galago_edge.sources.decoder_warnings import watched_decoding
+from galago_edge.sources.decoder_warnings import watched_decoding, watched_jpeg
 from galago_edge.sources.opencv import import_cv2
 from galago_edge.sources.picture_header import (
     LARGEST_FILE_PIXELS,
@@ -35,7 +35,6 @@ from galago_edge.sources.picture_header import (
 )
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG_END = b"\xff\xd9"
 _LARGEST_BYTES = 8 * LARGEST_FILE_PIXELS
 """Of a file: four channels of 16 bits, not compressed at all."""
 _ROWS = 256
@@ -99,10 +98,13 @@ def decode_picture(
         raise _unreadable(name, "is not an image, is damaged or is cut off")
     if header.format == "png":
         _check_png(data, name)
-    if header.format == "jpeg" and not data.endswith(_JPEG_END):
-        data += _JPEG_END  # some cameras leave it out; with it the decoder complains only if more is missing
     try:
-        pixels, whole = watched_decoding(lambda: _decoded(cv2, data, header), data)
+        if header.format == "jpeg":
+            pixels, whole = watched_jpeg(
+                data, lambda jpeg: _decoded(cv2, jpeg, header), lambda jpeg: _is_decodable(cv2, jpeg)
+            )
+        else:
+            pixels, whole = watched_decoding(lambda: _decoded(cv2, data, header))
     except cv2.error as error:
         raise _unreadable(name, f"cannot be decoded ({str(error.err)[:80]})") from None
     if pixels is None:
@@ -122,6 +124,11 @@ def _decoded(cv2: Any, data: bytes, header: PictureHeader) -> Pixels | None:
     if pixels is not None and header.maximum < 255 and not header.text:
         return _scaled(pixels, header.maximum)
     return pixels
+
+
+def _is_decodable(cv2: Any, jpeg: bytes) -> bool:
+    """Go through all coded data of a JPEG: grey, and an eighth of its size, in a quarter of the time."""
+    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8) is not None
 
 
 def _as_it_is(pixels: Pixels) -> Pixels:

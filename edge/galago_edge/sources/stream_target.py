@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from urllib.parse import parse_qsl
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.host.urls import hide_credentials
+from galago_edge.host.urls import ESCAPED_IN_URL, hide_credentials
+from galago_edge.sources.media.stream_url import stream_url
 
 FILE = "file:"
 """What stands before the path of a file that is played in real time."""
+
+_HASH_IN_LOGIN = re.compile(r"[^:/?#]+://[^/?#@]*:[^/?#@]*#.*@.*", re.DOTALL)
+"""``rtsp://admin:12#34@host``: read as it stands, the password is the port of a computer called admin."""
 
 
 def streams(target: str) -> bool:
@@ -48,9 +53,10 @@ def split_target(
     ``device_options``.
 
     Raises:
-        CallerError: CONFIG_BAD; a file without a name, or an option of the other.
+        CallerError: CONFIG_BAD; a file without a name, an option of the other, or a URL that is none.
     """
     if "://" in rest and not is_test_file(rest):
+        check_stream_url(f"{kind}:{rest}")
         return rest, ""
     target, _, query = rest.partition("?")
     a_file = is_test_file(target)
@@ -64,3 +70,28 @@ def split_target(
             text = f"source {kind}:{hide_credentials(rest)}: unknown option: {name}"
             raise CallerError(Reason.CONFIG_BAD, text, hint=f"it knows {', '.join(known)}")
     return target, query
+
+
+def check_stream_url(address: str) -> None:
+    """Refuse an address whose URL can never be opened, whatever is done to the camera; others are passed.
+
+    Raises:
+        CallerError: CONFIG_BAD; most often a password whose letters are not escaped.
+    """
+    kind, _, url = address.partition(":")
+    if kind not in ("camera", "microphone") or "://" not in url or is_test_file(url):
+        return
+    try:
+        stream_url(url)
+        fault = "its password seems to end at a #" if _HASH_IN_LOGIN.fullmatch(url) else ""
+    except UnicodeEncodeError:  # bytes of a command line that are no UTF-8: whoever opens it says so
+        return
+    except ValueError as error:
+        fault = str(error)
+    if fault:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"source {kind}:{hide_credentials(url)} is no usable address: {fault}",
+            hint=f"{kind}:SCHEME://HOST:PORT/PATH, with user and password in its [source.NAME]; "
+            f"{ESCAPED_IN_URL}",
+        )

@@ -108,9 +108,8 @@ class OpenCvCamera:
             return None
         data = raw.tobytes()
         end = data.rfind(_JPEG_END)  # drivers may hand over their whole buffer
-        if end < 0:
-            return None
-        data = data[: end + len(_JPEG_END)]
+        if end >= 0:
+            data = data[: end + len(_JPEG_END)]
         pixels = self._decoding.pixels(data)
         if pixels is None:
             return None

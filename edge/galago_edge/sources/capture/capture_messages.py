@@ -14,6 +14,9 @@ from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.errors import Reason
 
+MOST_DAMAGED = 5
+"""Pictures one after the other that are not whole: what damages single ones is not at work."""
+
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
     """What to capture."""

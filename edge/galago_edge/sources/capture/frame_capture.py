@@ -61,6 +61,7 @@ class FrameCapture:
             InputError: IMAGE_TOO_BIG; the camera's picture claims more than any camera gives.
             DeviceError: EXTRA_MISSING; pictures cannot be decoded here.
         """
+        self._decoding.check()
         if not self._asked:
             self._process.ask()
             self._asked = True

@@ -8,7 +8,7 @@ import time
 import zlib
 
 from galago_edge.contract.errors import LinkError, Reason
-from galago_edge.sources.capture.capture_messages import Order
+from galago_edge.sources.capture.capture_messages import MOST_DAMAGED, Order
 from galago_edge.sources.capture.http_credentials import quoted
 from galago_edge.sources.capture.jpeg_scanner import LONGEST_PICTURE, JpegScanner
 
@@ -40,6 +40,8 @@ class HttpPictures:
         """
         self._response = response
         self._order = order
+        self._damaged = 0
+        """Pictures in a row that were not whole."""
         self.type = response.headers.get_content_type() if "Content-Type" in response.headers else ""
         """In small letters; empty when the camera does not say."""
         if self.type == STREAM_TYPE:
@@ -71,8 +73,16 @@ class HttpPictures:
         """Wait for the next picture; return nothing (``b""``) for one that is not whole, None at the end.
 
         Raises:
-            LinkError: SOURCE_LOST, or SOURCE_MISMATCH when bytes come and no picture.
+            LinkError: SOURCE_LOST, or SOURCE_MISMATCH when bytes come and no picture, or all are damaged.
         """
+        if self._damaged >= MOST_DAMAGED:
+            raise self.mismatch(f"{self._damaged} in a row ({self._scanner.fault})")
+        picture = self._next_picture()
+        if picture is not None:
+            self._damaged = 0 if picture else self._damaged + 1
+        return picture
+
+    def _next_picture(self) -> bytes | None:
         while (picture := self._scanner.next_picture()) is None:
             if self._ended:
                 return None
@@ -137,11 +147,15 @@ class HttpPictures:
         )
 
     def mismatch(self, what: str) -> LinkError:
-        """Return the error of what answers and is no MJPEG camera."""
+        """Return the error of what answers and is no MJPEG camera, or is one without a whole picture."""
+        if self._damaged:
+            sends = "pictures that are all damaged"
+            hint = "look at its network; smaller pictures or fewer a second in its settings may help"
+        else:
+            sends = "no MJPEG stream"
+            hint = "look into the camera's manual for the address of its MJPEG stream, or use its rtsp:// one"
         return LinkError(
-            Reason.SOURCE_MISMATCH,
-            f"camera {self._order.shown} sends no MJPEG stream: {what}",
-            hint="look into the camera's manual for the address of its MJPEG stream, or use its rtsp:// one",
+            Reason.SOURCE_MISMATCH, f"camera {self._order.shown} sends {sends}: {what}", hint=hint
         )
 
     def _read(self) -> bytes:

@@ -6,11 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, LinkError, Reason
+from galago_edge.sources.capture.capture_messages import MOST_DAMAGED
 from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS
 from galago_edge.sources.still_image import decode_picture
-
-_MOST_DAMAGED = 5
-"""Pictures one after the other: what damages single ones is not at work."""
 
 
 class JpegDecoding:
@@ -22,14 +20,24 @@ class JpegDecoding:
         self._undecodable = self._damaged = 0
         """Of both kinds, how many in a row."""
 
+    def check(self) -> None:
+        """Look whether any picture is whole: whoever was told of each damaged one is told of that, too.
+
+        Raises:
+            LinkError: SOURCE_MISMATCH; no picture of this camera is whole.
+        """
+        if self._undecodable + self._damaged >= MOST_DAMAGED:
+            raise self._none_whole()
+
     def pixels(self, data: bytes) -> npt.NDArray[np.uint8] | None:
         """Return uint8, BGR, ``(height, width, 3)``; None for a picture that was damaged on the way.
 
         Raises:
             InputError: IMAGE_TOO_BIG; it claims more than any camera gives.
-            LinkError: SOURCE_MISMATCH; no picture of this camera is whole.
+            LinkError: As ``check``, before ``data`` is looked at.
             DeviceError: EXTRA_MISSING.
         """
+        self.check()
         try:
             pixels, whole = decode_picture(data, self._name, largest_pixels=LARGEST_CAMERA_PIXELS)
         except InputError as error:
@@ -41,8 +49,6 @@ class JpegDecoding:
                 self._undecodable = self._damaged = 0
                 return pixels
             self._damaged += 1
-        if self._undecodable + self._damaged >= _MOST_DAMAGED:
-            raise self._none_whole()
         return None
 
     def _none_whole(self) -> LinkError:

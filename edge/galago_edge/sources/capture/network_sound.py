@@ -85,6 +85,8 @@ class SoundTrack:
             self._link.tell(Sound(first_sample=self._next, captured_ns=ns, **changed), piece.tobytes())
             self._next += len(piece)
         self._end_ns = captured_ns + duration_ns
+        if stamp_ns is None:  # only the first of those that came together has one
+            stamp_ns = self._expected_ns
         if stamp_ns is not None:
             self._expected_ns = stamp_ns + duration_ns
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from galago_edge.children.confinement import memory_bounded
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
+from galago_edge.sources.media.container_faults import WHOLE_FILE, why_not_opened
 from galago_edge.sources.media.library import import_av
 
 FORMATS = (
@@ -64,12 +65,12 @@ class RecordingContainer:
                 )
         except OSError as error:
             raise disk_error(error, f"read {path}") from error
-        except (self._av.error.FFmpegError, ValueError) as error:
-            why = f"{path} is not a video that can be decoded, or its index is missing ({_why(error)})"
+        except (self._av.error.FFmpegError, ValueError):
+            why, known = why_not_opened(os.pread(fd, 12, 0))
             raise InputError(
                 Reason.VIDEO_UNREADABLE,
-                why if os.fstat(fd).st_size else f"{path} is not a video: it is empty",
-                hint="check that the file is whole",
+                f"{path} cannot be read as video: {why}",
+                hint=WHOLE_FILE if known else "expected a whole MP4, Matroska, AVI or other video",
             ) from None
         finally:
             os.close(fd)
@@ -124,7 +125,3 @@ class RecordingContainer:
     def close(self) -> None:
         """Close it. May be called twice."""
         self.av.close()
-
-
-def _why(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or type(error).__name__)[:80]

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.sources.media.container_end import is_cut_off
+from galago_edge.sources.media.container_faults import WHOLE_FILE, why_not_opened
 from galago_edge.sources.media.container_rest import rest_behind
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.ogg_pages import OggLink, ogg_links
@@ -160,8 +161,10 @@ class _Link:
         part = part or OggLink(0, os.fstat(file.fileno()).st_size)
         try:  # given as an open file, so that nothing depends on its name
             self.container = av.open(_Part(file, part), options=OPTIONS, metadata_errors="replace")
-        except (av.error.FFmpegError, ValueError) as error:
-            raise unreadable_sound(path, _why(path, error)) from None
+        except (av.error.FFmpegError, ValueError):
+            file.seek(0)
+            why, known = why_not_opened(file.read(12))
+            raise unreadable_sound(path, why, WHOLE_FILE if known else "") from None
         try:
             self.stream = self.container.streams.best("audio")
             if self.stream is None:
@@ -228,17 +231,3 @@ def _joined(pieces: Iterator[SoundPiece]) -> Iterator[SoundPiece]:
             yield piece
     if run:
         yield np.concatenate(run)
-
-
-def _why(path: Path, error: Exception) -> str:
-    """Return why FFmpeg does not open a file, in words."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    if not head:
-        return "it is empty"
-    if head[4:8] in (b"ftyp", b"mdat", b"moov", b"wide", b"free"):
-        return "its index (moov) is missing or damaged: the recording was not finished, or is cut off"
-    if head[:4] == b"caff":
-        return "its packet table (pakt) is missing or damaged: the recording was not finished, or is cut off"
-    text = getattr(error, "strerror", None) or str(error)
-    return f"FFmpeg knows no such format ({text})"

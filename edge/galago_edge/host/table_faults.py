@@ -1,0 +1,155 @@
+"""What is wrong in the tables of a TOML file, in the words of who wrote it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+_PLACE = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`\Z")
+_STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<number>\d+)\]|(?P<any>\[\.\.\.\])")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<key>.*)`", re.DOTALL)
+
+_TYPE = re.compile("`([^`]*)`")
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+
+_Path = tuple[str | int, ...]
+
+
+def fault_in_words(
+    error: msgspec.ValidationError,
+    tables: Mapping[str, Any],
+    type_: Any,
+    read: Callable[[Any], Any],
+    known: Iterable[str] = (),
+) -> str:
+    """Return what ``error`` says of ``tables``, with the table as it is written: ``[source.door]``.
+
+    ``type_`` is what the tables were to be, ``read`` what raised the error; it is called again to find which
+    of several equal tables is wrong, for msgspec does not tell. ``known``: names of tables beside those that
+    ``type_`` has.
+    """
+    text = str(error)
+    place = _PLACE.search(text)
+    said = text[: place.start()] if place else text
+    of_key = place is not None and place["key"] is not None
+    path = _path((place["path"] if place else "") + "[...]" * of_key, text, tables, read)
+    where = _shown(path, tables)
+    if unknown := _UNKNOWN.fullmatch(said):
+        names = [*_settings(type_, path), *(() if path else known)]
+        near = difflib.get_close_matches(unknown["key"], names, n=1)
+        what = f"has no {'setting' if where else 'table or setting'} {unknown['key']!r}"
+        return f"{where or 'it'} {what}{f'; did you mean {near[0]}?' if near else ''}"
+    if missing := _MISSING.fullmatch(said):
+        return f"{where or 'it'} lacks {missing['key']}, which must be given"
+    said = _TYPE.sub(lambda found: _TYPES.get(found[1], found[1]), said)
+    said = said.replace("Expected", "expected", 1) if said.startswith("Expected") else said
+    where = f"the name of {where}" if of_key else where
+    return f"{where}: {said}" if where else said
+
+
+def _path(text: str, told: str, tables: Mapping[str, Any], read: Callable[[Any], Any]) -> _Path:
+    """Return the keys and numbers that lead to the fault; ``[...]``, any key, is looked for."""
+    path: _Path = ()
+    for step in _STEP.finditer(text):
+        if step["any"] is None:
+            path += (step["key"] if step["number"] is None else int(step["number"]),)
+            continue
+        table = _at(tables, path)
+        for key in table if isinstance(table, dict) else range(len(table)):
+            alone = {key: table[key]} if isinstance(table, dict) else [table[key]]
+            try:
+                read(_with(tables, path, alone))
+            except (msgspec.ValidationError, ValueError) as error:
+                if _kind(str(error)) == _kind(told):
+                    path += (key,)
+                    break
+        else:
+            return path
+    return path
+
+
+def _kind(text: str) -> str:
+    """Return the text of an error without numbers of places, which change when others are left out."""
+    return re.sub(r"\[\d+\]", "[...]", text)
+
+
+def _at(tables: Any, path: _Path) -> Any:
+    for step in path:
+        tables = tables[step]
+    return tables
+
+
+def _with(tables: Any, path: _Path, value: Any) -> Any:
+    """Return ``tables`` with ``value`` at ``path``."""
+    if not path:
+        return value
+    inner = _with(tables[path[0]], path[1:], value)
+    if isinstance(tables, dict):
+        return {**tables, path[0]: inner}
+    return [inner if number == path[0] else each for number, each in enumerate(tables)]
+
+
+def _shown(path: _Path, tables: Any) -> str:
+    """Return the place as it is written: the table in brackets, then what in it."""
+    depth = len(path)
+    while depth and not isinstance(_found(tables, path[:depth]), dict):
+        depth -= 1
+    table, within = path[:depth], path[depth:]
+    words = ""
+    if len(table) > 1 and isinstance(table[1], int):
+        one = _at(tables, table[:2])
+        name = one.get("name")
+        called = name if isinstance(name, str) else f"number {table[1] + 1}"
+        words = f"[[{table[0]}]] {called}"
+        if table[2:]:
+            words += f": [{'.'.join(map(str, (table[0], *table[2:])))}]"
+    elif table:
+        words = f"[{'.'.join(map(str, table))}]"
+    inside = ".".join(str(step) for step in within if isinstance(step, str))
+    return f"{words} {inside}".strip()
+
+
+def _found(tables: Any, path: _Path) -> Any:
+    try:
+        return _at(tables, path)
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _settings(type_: Any, path: _Path) -> list[str]:
+    """Return what the table at ``path`` may hold."""
+    found = inspect.type_info(type_)
+    for step in path:
+        found = _inner(found, step)
+    struct = _struct(found)
+    return [] if struct is None else [field.encode_name for field in struct.fields]
+
+
+def _inner(found: Any, step: str | int) -> Any:
+    """Return the type behind one step."""
+    for each in found.types if isinstance(found, inspect.UnionType) else (found,):
+        if isinstance(each, inspect.StructType) and isinstance(step, str):
+            return next((field.type for field in each.fields if field.encode_name == step), None)
+        if isinstance(each, inspect.DictType):
+            return each.value_type
+        if isinstance(each, inspect.VarTupleType | inspect.ListType) and isinstance(step, int):
+            return each.item_type
+    return None
+
+
+def _struct(found: Any) -> inspect.StructType | None:
+    types = found.types if isinstance(found, inspect.UnionType) else (found,)
+    return next((each for each in types if isinstance(each, inspect.StructType)), None)
