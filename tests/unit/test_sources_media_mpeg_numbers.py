@@ -99,3 +99,11 @@ def test_what_leads_a_group_may_be_left_out() -> None:
 
 def test_what_is_no_picture_is_left_to_the_decoder() -> None:
     assert followed([Packet(b""), Packet(b"\0\0\1"), Packet(bytes(5000)), Packet(b"\0\0\1\xb3abc")]) == []
+
+
+def test_a_picture_has_its_number_however_much_user_data_stands_before_its_header() -> None:
+    for length in (*range(4_070, 4_100), 9_000):
+        data = b"\0\0\1\xb2" + bytes(1 + at % 250 for at in range(length))
+        behind = [Packet(data + picture("P", number)) for number in (1, 2)]
+        pictures = [picture("I", 0, group=True), *behind, picture("P", 3), Packet(data + picture("P", 5))]
+        assert followed(pictures, delayed=False) == [4], length

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.picture_numbers import PictureNumbers
+from real_parts.media import ffmpeg
 from real_parts.missing import missing_part
 
+LAVFI = ("-f", "lavfi", "-i", "testsrc=size=64x48:rate=10")
 ENCODERS = {
     "no B pictures": ("-tune", "zerolatency"),
     "B pictures that others lean on": ("-bf", "3", "-x264-params", "b-pyramid=normal"),
@@ -60,6 +62,21 @@ def test_a_whole_stream_has_no_hole_and_one_that_lost_a_picture_has_one_where_it
         assert all(lost <= index <= lost + 4 for index in holes)
         found += bool(holes)
     assert found >= len(whole) // 8
+
+
+@pytest.mark.parametrize("end", ["mp4", "ts"])
+def test_a_picture_has_its_number_wherever_in_its_packet_its_head_stands(end: str, tmp_path: Path) -> None:
+    ffmpeg(*LAVFI, "-t", 2, "-c:v", "libx264", "-tune", "zerolatency", "-g", 20, tmp_path / f"a.{end}")
+    extradata, given = packets(tmp_path / f"a.{end}")
+    before = given[0]
+    for length in (*range(4_050, 4_110), 10_000):
+        message = b"\6\5" + bytes(1 + at % 250 for at in range(length))
+        head = len(message).to_bytes(4, "big") if end == "mp4" else b"\0\0\0\1"
+        numbers = PictureNumbers(extradata)
+        assert numbers.follows(before)
+        assert numbers.follows(head + message + given[1])
+        assert numbers.follows(given[2]), length  # two numbers on from the key frame
+        assert not numbers.follows(head + message + given[4]), length
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.streams import LATEST_NS
 from galago_edge.sources import VideoFile
 from galago_edge.sources.image_folder import frame_ns
 from galago_edge.sources.media.presentation_times import JUMP_INTERVALS, PictureTimes, usual_interval
 from real_parts.media import ffmpeg
 from test_kit.videos import H264, HEVC, MJPEG, MOVING, REORDERED, VARIABLE, Walked, make_video, walk
 
+VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8")
 TENTH_NS = 100_000_000
 SLOWER = "select='lt(n,40)+not(mod(n,2))'"
 """After four seconds every second picture is left out."""
@@ -261,3 +263,50 @@ def test_a_camera_that_becomes_slower_is_missing_only_until_that_is_usual() -> N
     fast, slow = [40 * index for index in range(50)], [1_960 + 1_000 * index for index in range(1, 50)]
     gaps = [times.place(stamp).missing for stamp in fast + slow]
     assert 1 <= sum(gap is not None for gap in gaps) <= JUMP_INTERVALS
+
+
+IVF_HEAD_BYTES = 32
+
+
+def ivf_with_stamp(folder: Path, picture: int, stamp: int, seconds: int) -> Path:
+    """An IVF of ten pictures a second, in which one has another stamp (64 bits behind 32 of its length)."""
+    path = make_video(folder / "a.ivf", *VP8, source=MOVING.replace("duration=12", f"duration={seconds}"))
+    data = bytearray(path.read_bytes())
+    at = IVF_HEAD_BYTES
+    for _ in range(picture):
+        at += 12 + int.from_bytes(data[at : at + 4], "little")
+    data[at + 4 : at + 12] = stamp.to_bytes(8, "little")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "stamp", [1 << 62, 20 * 366 * 24 * 3600 * 10], ids=["beyond all time", "in 20 years"]
+)
+@pytest.mark.parametrize(("picture", "seconds"), [(9, 1), (8, 1)], ids=["last", "last but one"])
+def test_a_damaged_stamp_at_the_end_makes_no_time_and_is_told(
+    stamp: int, picture: int, seconds: int, tmp_path: Path
+) -> None:
+    walked = walk(ivf_with_stamp(tmp_path, picture, stamp, seconds))
+    assert walked.times_ns == [index * TENTH_NS for index in range(10)]
+    assert walked.notice("stamps") is not None
+    assert walked.gaps == []
+    assert walked.summary["unstamped_frames"] == 1
+
+
+def test_a_damaged_stamp_at_the_beginning_makes_no_offset_beyond_all_time(tmp_path: Path) -> None:
+    walked = walk(ivf_with_stamp(tmp_path, 0, 1 << 62, 1))
+    assert walked.times_ns == [index * TENTH_NS for index in range(10)]
+    assert walked.notice("offset") is None
+    faults = [notice.detail["fault"] for notice in walked.notices if notice.state == "stamps"]
+    assert faults == ["not plausible", "went back"]
+
+
+@given(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=2, max_size=12), st.integers(1, 1000))
+def test_whatever_the_stamps_no_time_is_beyond_64_bits(stamps: list[int], rate: int) -> None:
+    times = PictureTimes(Fraction(1, rate), stated=None, usual=usual_interval(stamps))
+    last_ns = -1
+    for stamp, following in zip(stamps, [*stamps[1:], None], strict=True):
+        placed = times.place(stamp, following)
+        assert last_ns < placed.ns < LATEST_NS
+        last_ns = placed.ns

@@ -13,10 +13,12 @@ from typing import BinaryIO
 
 WRAP_BYTES = 1 << 32
 _READ_BYTES = 1 << 20
-_TAGS = (b"TAG", b"APETAGEX", b"ID3", b"LYRICSBEGIN")
+TAGS = (b"TAG", b"APETAGEX", b"ID3", b"LYRICSBEGIN")
 """How tags of other programs begin that know no chunks."""
 _NO_SAMPLES = frozenset({b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"cue ", b"JUNK", b"_PMX"})
 """Chunks that may be cut off at the end of the file without any sample being lost."""
+_RECORDINGS = frozenset({b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM"})
+_CHUNK_HEAD_BYTES = 8
 
 Chunks = Callable[[BinaryIO, int, int], Iterator[tuple[bytes, int, int]]]
 """Yields name, first byte and length of every chunk of a file from a place on; the third is its size."""
@@ -32,6 +34,8 @@ class DataTail:
     """Whether samples follow up to the end of the file."""
     unclaimed: int
     """Bytes that might be samples, and are not taken for some."""
+    recording: bool = False
+    """Whether another recording is known to begin with them, or among them."""
 
 
 def tail_of(
@@ -55,11 +59,14 @@ def tail_of(
     end = first + length
     if wraps and size - end >= WRAP_BYTES:
         end += (size - end) // WRAP_BYTES * WRAP_BYTES
-    at, others = end, 0
+    at, others, recording = end, 0, False
     for start in (end + (end - first) % 2, end):  # some leave the padding byte out
-        at, others = (start, 0) if chunks is None else _behind_chunks(file, start, size, chunks)
+        if chunks is not None:
+            at, others, recording = _behind_chunks(file, start, size, chunks)
         if at > start:
             break
+    if recording:
+        return DataTail(end, False, others, True)
     rest = size - at
     if rest <= 1:  # padding
         return DataTail(end, False, others)
@@ -73,23 +80,28 @@ def tail_of(
     return DataTail(end, goes_on, 0 if goes_on else rest)
 
 
-def _behind_chunks(file: BinaryIO, at: int, size: int, chunks: Chunks) -> tuple[int, int]:
-    """Return where the last sensible chunk ends, and how many bytes of samples are in them."""
+def _behind_chunks(file: BinaryIO, at: int, size: int, chunks: Chunks) -> tuple[int, int, bool]:
+    """Return where the last sensible chunk ends, how many bytes of samples are in them, and of what kind.
+
+    Another recording is taken for one chunk, with everything behind it; the last value tells of it.
+    """
     others = 0
     for name, first, length in chunks(file, at, size):
         fits = 0 <= length <= size + 1 - first
         if not (name.isascii() and name.decode("ascii").isprintable()) or not (fits or name in _NO_SAMPLES):
             break
+        if name in _RECORDINGS:
+            return size, others + size - first + _CHUNK_HEAD_BYTES, True
         at = min(size, first + length)
         if name in (b"data", b"SSND"):
             others += at - first
-    return at, others
+    return at, others, False
 
 
 def _is_padding(file: BinaryIO, at: int, rest: int, second_bytes: int) -> bool:
     file.seek(at)
     head = file.read(16)
-    return head.lstrip(b"\0").startswith(_TAGS) or (rest < second_bytes and _all_zeros(file, at))
+    return head.lstrip(b"\0").startswith(TAGS) or (rest < second_bytes and _all_zeros(file, at))
 
 
 def _all_zeros(file: BinaryIO, at: int) -> bool:

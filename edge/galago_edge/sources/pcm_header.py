@@ -91,6 +91,8 @@ class PcmLayout:
     size was too large for its field."""
     unclaimed: int = 0
     """Bytes behind the samples that might be some, and are not read."""
+    recording: bool = False
+    """Whether these are known to be another recording."""
 
     @property
     def frame_bytes(self) -> int:
@@ -107,6 +109,8 @@ class CompressedLayout:
     end_byte: int | None
     """Where its data should end."""
     unclaimed: int = 0
+    """As in :class:`PcmLayout`."""
+    recording: bool = False
     """As in :class:`PcmLayout`."""
 
 
@@ -214,7 +218,7 @@ def _wav_samples(
             return CompressedLayout(None, None)
         tail = tail_of(file, first, length, size, found.second_bytes, chunks, wraps=False)
         unclaimed = size - tail.end if tail.goes_on else tail.unclaimed
-        return CompressedLayout(promised, first + length, unclaimed)
+        return CompressedLayout(promised, first + length, unclaimed, tail.recording)
     layout = PcmLayout(PcmFormat(encoding, found.channels, found.rate_hz), found.little, first, None)
     return layout if unknown else _measured(layout, file, length, size, chunks, wraps=wraps)
 
@@ -238,6 +242,7 @@ def _measured(
         promised=promised,
         stated=stated if promised > stated else None,
         unclaimed=tail.unclaimed,
+        recording=tail.recording,
     )
 
 

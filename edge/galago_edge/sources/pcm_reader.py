@@ -71,7 +71,7 @@ class PcmReader:
         if left:
             yield Hole(left, "truncated")
         if layout.unclaimed:
-            yield unclaimed(layout.unclaimed)
+            yield unclaimed(layout.unclaimed, recording=layout.recording)
 
     def close(self) -> None:
         """Close the file."""

@@ -56,9 +56,12 @@ class SoundReader(Protocol):
         ...
 
 
-def unclaimed(count: int) -> Remark:
-    """Return what is said of bytes behind the samples that may be some, and are not stated."""
-    return Remark("unclaimed", {"bytes": count})
+def unclaimed(count: int, *, recording: bool = False) -> Remark:
+    """Return what is said of bytes behind the samples that may be some, and are not stated.
+
+    ``recording`` says that another recording is known to begin there.
+    """
+    return Remark("unclaimed", {"bytes": count, "recording": True} if recording else {"bytes": count})
 
 
 def unreadable_sound(path: Path, why: str, hint: str = "") -> InputError:

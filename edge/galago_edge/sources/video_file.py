@@ -10,7 +10,7 @@ from typing import Any
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
+from galago_edge.contract.streams import LATEST_NS, NS_PER_S, Frame, Gap, Item, Notice
 from galago_edge.sources.file_content import check_plain
 from galago_edge.sources.image_folder import frame_ns
 from galago_edge.sources.media.picture_decoder import Damage, Picture
@@ -146,8 +146,9 @@ class VideoFile:
         outcome = shown.outcome
         placed = self._place(shown, following)
         if self._index == 0 and self._counted is None and shown.stamp:
-            offset = shown.stamp * self._reader.tick * NS_PER_S
-            yield Notice("offset", 0, 0, {"offset_ns": offset.__floor__()})
+            offset_ns = (shown.stamp * self._reader.tick * NS_PER_S).__floor__()
+            plausible = abs(offset_ns) < LATEST_NS
+            yield Notice("offset", 0, 0, {"offset_ns": offset_ns}) if plausible else self._implausible(0)
         if not (shown.behind_hole and self._lost_packets(placed)):
             yield from self._jump(placed)
         index, self._index, self._last_ns = self._index, self._index + 1, placed.ns
@@ -182,12 +183,18 @@ class VideoFile:
             yield Gap(*placed.missing, "missing")
         elif placed.restarted:
             yield from self._close_stretch(placed.ns)
-            yield Notice("stamps", self._index, placed.ns, {"fault": "went back"})
+            went_back = Notice("stamps", self._index, placed.ns, {"fault": "went back"})
+            yield self._implausible(placed.ns) if placed.implausible else went_back
             yield Gap(placed.ns, placed.ns, "missing")  # how long it was, nobody knows
         elif placed.unstamped:
             self._unstamped += 1
-            if self._unstamped == 1:
+            if placed.implausible:
+                yield self._implausible(placed.ns)
+            elif self._unstamped == 1:
                 yield Notice("stamps", self._index, placed.ns, {"fault": "missing or not increasing"})
+
+    def _implausible(self, ns: int) -> Notice:
+        return Notice("stamps", self._index, ns, {"fault": "not plausible"})
 
     def _lost_packets(self, placed: PlacedPicture) -> bool:
         """Count pictures whose packets could not be found, where the stamps say that there were some."""
@@ -238,6 +245,9 @@ class VideoFile:
         yield from self._close_stretch(end_ns)
         if self._reader.unfinished:
             yield Notice("unfinished", self._index, end_ns, {"frames": self._index})
+        if (rest := self._reader.rest) is not None:
+            detail = {"bytes": rest.bytes, **({"recording": True} if rest.recording else {})}
+            yield Notice("unclaimed", self._index, end_ns, detail)
         if not self._decoded:
             raise self._unreadable("holds no frame that can be decoded")
         damage = self._damage()

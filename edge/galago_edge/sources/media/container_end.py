@@ -62,7 +62,7 @@ def _boxes(file: BinaryIO, head: bytes, size: int) -> bool:
         if length < 8:  # 0: up to the end of the file
             return False
         before, at = at, at + length
-        if at > size and _is_padding(file, before):
+        if at > size and is_padding(file, before):
             return False
     return at != size
 
@@ -153,9 +153,9 @@ def _flv(file: BinaryIO, head: bytes, size: int) -> bool:
         file.seek(at)
         start = file.read(11)
         if start[0] & 0x1F not in _FLV_TAGS:
-            return not _is_padding(file, at) and _ends_inside_tag(file, size)
+            return not is_padding(file, at) and _ends_inside_tag(file, size)
         at += 11 + int.from_bytes(start[1:4], "big") + 4
-    return at != size and not _is_padding(file, at)
+    return at != size and not is_padding(file, at)
 
 
 def _ends_inside_tag(file: BinaryIO, size: int) -> bool:
@@ -169,8 +169,12 @@ def _ends_inside_tag(file: BinaryIO, size: int) -> bool:
     return int.from_bytes(start[1:4], "big") != tag - 11
 
 
-def _is_padding(file: BinaryIO, at: int) -> bool:
-    """Tell whether from there on one byte is repeated to the end: what some programs fill files up with."""
+def is_padding(file: BinaryIO, at: int) -> bool:
+    """Tell whether from there on one byte is repeated to the end: what some programs fill files up with.
+
+    Raises:
+        OSError: The disk fails.
+    """
     file.seek(at)
     first = file.read(1)
     if not first:

@@ -14,7 +14,7 @@ _PICTURE, _GROUP = 0x00, 0xB8
 _I, _B = 1, 3
 _NUMBERS = 1024
 _HEAD_BYTES = 4_096
-"""What stands before a picture's own header is seldom longer."""
+"""What stands before a picture's own header is seldom longer; behind long user data all is read."""
 _LATE = 0.75
 """Of the time between two pictures: a film shown on television has pauses of half of it."""
 
@@ -124,7 +124,12 @@ class MpegNumbers:
 
 def _heading(packet: Any) -> tuple[int, int, bool] | None:
     """Return number and kind of a packet's picture, and whether a group begins with it."""
-    data = bytes(memoryview(packet)[:_HEAD_BYTES])
+    view = memoryview(packet)
+    found = _heading_in(bytes(view[:_HEAD_BYTES]))
+    return found if found is not None or len(view) <= _HEAD_BYTES else _heading_in(bytes(view))
+
+
+def _heading_in(data: bytes) -> tuple[int, int, bool] | None:
     group = False
     at = data.find(_START)
     while 0 <= at < len(data) - 5:

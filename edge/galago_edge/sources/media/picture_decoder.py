@@ -7,6 +7,7 @@ give the same bytes on every CPU; JPEG does when OpenCV decodes it, so FFmpeg do
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ _SHOW_DAMAGED = {"flags": "+output_corrupt"}
 _CHECKED = {"ffv1": {"err_detect": "explode"}}
 """FFV1 has a checksum for each slice, and hides the slices that fail unless it is told not to."""
 _IN_GROUPS = frozenset({"mpeg1video", "mpeg2video"})
+_THEORA_HEAD = b"\x80"
+"""Packets that begin so, or higher, describe the stream (Theora I, 6.1)."""
 _ENTERED_ANYWHERE = frozenset({"h264", "hevc", "vvc", "vp9", "av1", "libdav1d"})
 """Codecs whose key frames may be other than pictures that lean on nothing (a gradual refresh)."""
 _INTRA = 1
@@ -166,6 +169,9 @@ class PictureDecoder:
         if self._jpeg:
             yield self._jpeg_of(packet, damaged)
             return
+        if self.codec == "theora" and bytes(memoryview(packet)[:1]) >= _THEORA_HEAD:
+            self._learn(packet)
+            return
         sent = _Sent(self._count, packet.pts, bool(packet.is_keyframe), damaged)
         sent.tiny = packet.size < _TINY_BYTES
         sent.behind_hole, self._hole = self._hole, False
@@ -189,6 +195,11 @@ class PictureDecoder:
             frames = []
         self._take(frames)
         yield from self._known()
+
+    def _learn(self, packet: Any) -> None:
+        """Take the heads of another stream, chained behind the one before: they are no pictures."""
+        with contextlib.suppress(*self._errors):  # the pictures behind them will show
+            self._take(self._context.decode(packet))
 
     def expect_damage(self) -> None:
         """Tell it that packets before the next one are lost: what relies on them is damaged."""

@@ -15,7 +15,7 @@ _SLICE, _KEY_SLICE, _SPS, _PPS = 1, 5, 7, 8
 _WITH_CHROMA = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 """Profiles whose parameter sets say more of colour."""
 _HEAD_BYTES = 4_096
-"""Parameter sets and the first slice's head are mostly in so many; a long message before them is rare."""
+"""Parameter sets and the first slice's head are mostly in so many; behind a long message all is read."""
 _SLICE_HEAD_BYTES = 32
 
 
@@ -46,9 +46,10 @@ class PictureNumbers:
         view = memoryview(packet)
         for size in (_HEAD_BYTES, len(view)):
             for unit in _units(bytes(view[:size]), self._length_bytes):
-                if unit[0] & 31 in (_SLICE, _KEY_SLICE):
+                if unit[0] & 31 not in (_SLICE, _KEY_SLICE):
+                    self._learn(unit)
+                elif len(unit) >= _SLICE_HEAD_BYTES or size >= len(view):
                     return self._numbered(unit)
-                self._learn(unit)
             if size >= len(view):
                 break
         return True
@@ -62,7 +63,8 @@ class PictureNumbers:
             bits.take(2 if apart else 0)
             number = bits.take(width)
         except (KeyError, ValueError):
-            return True  # the decoder will say what is wrong with it
+            self._last = None  # the decoder will say what is wrong with it; what comes next has other numbers
+            return True
         last, key = self._last, unit[0] & 31 == _KEY_SLICE
         if unit[0] >> 5 & 3:  # others may lean on it
             self._last = number

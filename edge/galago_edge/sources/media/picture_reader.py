@@ -13,6 +13,7 @@ from typing import Any
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.media.container_end import is_cut_off
+from galago_edge.sources.media.container_rest import ContainerRest, rest_behind
 from galago_edge.sources.media.ogg_pages import ogg_damage, ogg_links
 from galago_edge.sources.media.picture_decoder import Damage, Picture, PictureDecoder
 from galago_edge.sources.media.presentation_times import JUMP_INTERVALS, usual_interval
@@ -76,6 +77,7 @@ class PictureReader:
                 self._stream, str(path), largest_pixels=LARGEST_PIXELS, conceal=conceal
             )
             self.cut = is_cut_off(path)
+            self._rest = rest_behind(path)
             if self._container.format == "mpegts":
                 self._losses = TransportLosses(path, self._stream.id)
             if self._container.format == "ogg":
@@ -103,9 +105,13 @@ class PictureReader:
         """Of each stream: from and to in its ticks, so far."""
         self._chained = self._container.format in _CHAINED
         self._end_byte = 0
+        self._last_byte = 0
+        """Where the packet began that lies furthest behind."""
         self._dts: int | None = None
         self._stamps: tuple[int | None, int | None] = None, None
         """Of decoding the last, of presentation the highest."""
+        self._before_last: int | None = None
+        """Of decoding."""
 
     @property
     def unfinished(self) -> bool:
@@ -146,6 +152,7 @@ class PictureReader:
 
         for packet in self._container.packets():
             self._note_end(packet)
+            self._last_byte = max(self._last_byte, packet.pos or 0)
             hole |= self._is_behind_hole(packet)
             if packet.stream_index != self._stream.index:
                 continue
@@ -169,6 +176,11 @@ class PictureReader:
         # some headers count from the first picture, others from 0
         _, end_ns = self._span_ns()
         return self.promised_ns - max(self.length_ns, end_ns) > _SHORT_BY_NS
+
+    @property
+    def rest(self) -> ContainerRest | None:
+        """What lies behind the recording and was not read; to be asked for at the end."""
+        return None if self._rest is None or self._last_byte > self._rest.start else self._rest
 
     @property
     def length_ns(self) -> int:
@@ -221,12 +233,17 @@ class PictureReader:
     def _is_other_recording(self, packet: Any) -> bool:
         """Tell whether two files were joined here: stamps of both kinds go back, as in one they never do.
 
-        Those of decoding alone do, too, where FFmpeg guesses them and packets are lost.
+        Those of decoding alone do, too, where FFmpeg guesses them and packets are lost; and both, behind one
+        damaged stamp.
         """
         dts, pts, (last, highest) = packet.dts, packet.pts, self._stamps
         if dts is None or pts is None or self._avi:
             return False
+        before, self._before_last = self._before_last, last
         back = last is not None and highest is not None and dts < last and pts < highest
+        if back and not packet.is_keyframe and (before is None or dts > before):  # that one was damaged
+            self._stamps = dts, pts
+            return False
         if back and (bool(packet.is_keyframe) or last - dts > JUMP_INTERVALS * (self.usual or 1)):
             self._stamps = dts, pts
             return True

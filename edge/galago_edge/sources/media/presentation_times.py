@@ -10,15 +10,17 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from galago_edge.contract.streams import NS_PER_S
+from galago_edge.contract.streams import LATEST_NS, NS_PER_S
 
 USUAL_OVER = 8
 """So many intervals make the usual one, their median."""
 JUMP_INTERVALS = 5
 """A stamp that is more than so many usual intervals later says that pictures are missing."""
+_LONGEST_PAUSE_NS = 366 * 24 * 3600 * NS_PER_S
+"""A later stamp of the last picture of all, which no other confirms, is taken for a damaged one."""
 _FEWEST_TICKS = 4
 """An interval of fewer ticks is not told from its neighbours by its stamp."""
 
@@ -34,6 +36,8 @@ class PlacedPicture:
     """Its stamp was far before that of the picture before it: what follows is counted from here."""
     unstamped: bool = False
     """It has no stamp, or one that cannot be right: it follows the picture before after a usual interval."""
+    implausible: bool = False
+    """Its stamp is later than any time that there is, or jumps by more than a year at the very end."""
 
 
 def usual_interval(stamps: Sequence[int]) -> int | None:
@@ -61,6 +65,8 @@ class PictureTimes:
         self._ns_per_tick = (NS_PER_S * tick.numerator, tick.denominator)
         slots = None if stated is None else tick * stated
         self._slots = slots if slots is not None and slots * _FEWEST_TICKS <= 1 else None
+        if usual is not None and self._to_ns(usual) > _LONGEST_PAUSE_NS:  # one of two or three is damaged
+            usual = None
         self._intervals: deque[int] = deque([usual] * USUAL_OVER if usual else [], USUAL_OVER)
         self._longest = longest
         self._origin: int | None = None
@@ -81,7 +87,8 @@ class PictureTimes:
         """Return the time of the next picture; ``following`` is the stamp of the one behind it, if known.
 
         With ``begins`` it is the first one of another recording behind the one before.
-        A stamp that jumps, forward or back, is believed unless the following one goes on from the last.
+        A stamp that jumps, forward or back, is believed unless the following one goes on from the last. No
+        time reaches ``LATEST_NS``.
         """
         usual, last = self._usual, self._last
         if last is None or self._origin is None or stamp is None:
@@ -89,6 +96,11 @@ class PictureTimes:
         if begins:
             return self._restart(stamp)
         step = stamp - last
+        if self._is_implausible(stamp, step, following):
+            # where the next one goes on from it, the clock was set: how long it was, nobody knows
+            confirmed = following is not None and 0 < following - stamp <= JUMP_INTERVALS * (usual or 0)
+            placed = self._restart(stamp) if confirmed else self._follow(last + (usual or 1))
+            return replace(placed, implausible=True)
         if usual is None or 0 < step <= JUMP_INTERVALS * usual:
             return self._at(stamp) if step > 0 else self._still()
         if -JUMP_INTERVALS * usual <= step <= 0:
@@ -96,11 +108,17 @@ class PictureTimes:
         goes_on = following is not None and 0 < following - last <= (JUMP_INTERVALS + 1) * usual
         if goes_on or (self._longest is not None and stamp - self._origin > self._longest):
             return self._follow(last + usual)
-        if step > 0:
-            from_ns = self._last_ns + self.usual_ns
-            placed = self._at(stamp)
-            return PlacedPicture(placed.ns, (min(from_ns, placed.ns), placed.ns))
-        return self._restart(stamp)
+        if step < 0:
+            return self._restart(stamp)
+        from_ns = self._last_ns + self.usual_ns
+        placed = self._at(stamp)
+        return PlacedPicture(placed.ns, (min(from_ns, placed.ns), placed.ns))
+
+    def _is_implausible(self, stamp: int, step: int, following: int | None) -> bool:
+        assert self._origin is not None
+        if following is None and self._to_ns(step) > _LONGEST_PAUSE_NS:
+            return True
+        return self._begin_ns + self._to_ns(stamp - self._origin) >= LATEST_NS
 
     def _restart(self, stamp: int) -> PlacedPicture:
         self._begin(stamp)

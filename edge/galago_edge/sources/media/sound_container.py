@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from galago_edge.sources.media.container_end import is_cut_off
 from galago_edge.sources.media.container_faults import WHOLE_FILE, why_not_opened
+from galago_edge.sources.media.container_rest import rest_behind
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.media.ogg_pages import OggLink, ogg_links
 from galago_edge.sources.media.ogg_sound import OggSound, counts_samples
@@ -60,6 +61,8 @@ class SoundContainer:
             size = os.fstat(self._file.fileno()).st_size
             stated = None if header is None else header.end_byte
             self._unclaimed = 0 if header is None else header.unclaimed
+            self._recording = header is not None and header.recording
+            self._rest = rest_behind(path) if header is None else None
             self._cut = stated > size if stated is not None else is_cut_off(path)
             link = self._link(0)
             self._described = link.description()
@@ -129,7 +132,10 @@ class SoundContainer:
         if cut or self._cut:
             yield Hole(max(0, missing), "truncated")
         if self._unclaimed:
-            yield unclaimed(self._unclaimed)
+            yield unclaimed(self._unclaimed, recording=self._recording)
+        rest = self._rest
+        if rest is not None and link.packets.last_byte <= rest.start:
+            yield unclaimed(rest.bytes, recording=rest.recording)
 
     def _much_less(self, found: int) -> bool:
         """Tell whether the sound ends long before it should: FFmpeg does not always find on behind damage."""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.sources.media.frame_lengths import frame_bytes
+from galago_edge.sources.media.sound_promise import is_mp3_heading, tag_bytes
 from galago_edge.sources.sample_conversion import PcmFormat, Raw
 from galago_edge.sources.sound_reader import unreadable_sound
 
@@ -106,6 +107,8 @@ class SoundPackets:
         self._most_samples = 0
         self.end_byte: int | None = None
         """Where the last packet ended, in a format that is counted."""
+        self.last_byte = 0
+        """Where the packet began that lies furthest behind."""
 
     def __iter__(self) -> Iterator[DecodedSound | LostSound]:
         """Yield everything up to the end."""
@@ -114,9 +117,10 @@ class SoundPackets:
                 yield LostSound(self._usual_seconds)
                 continue
             self.bytes += packet.size
+            self.last_byte = max(self.last_byte, packet.pos or 0)
             if packet.size and (lost := self._skipped(packet)):
                 yield LostSound(lost * self._usual_seconds)
-            for part in _aes3_frames(self._av, packet) if self._codec == "s302m" else (packet,):
+            for part in self._parts(packet):
                 yield from self.decode(part)
 
     def decode(self, packet: Any) -> Iterator[DecodedSound | LostSound]:
@@ -147,6 +151,19 @@ class SoundPackets:
         if not self._usual_bytes or passed_over < _LEAST_PACKET_BYTES:
             return Fraction(0)
         return max(1, round(passed_over / self._usual_bytes)) * self._usual_seconds
+
+    def _parts(self, packet: Any) -> Iterator[Any]:
+        """Yield what is decoded one by one: of joined MP3 not the heads of the second file."""
+        if self._codec == "s302m":
+            yield from _aes3_frames(self._av, packet)
+        elif self._codec != "mp3" or not packet.size:
+            yield packet
+        else:
+            data = bytes(packet)
+            frame = data[tag_bytes(data[:10]) :]
+            if is_mp3_heading(frame):
+                return
+            yield packet if len(frame) in (0, len(data)) else _part(self._av, packet, frame)
 
     def _packets(self) -> Iterator[Any]:
         """Yield packets, and None where the demuxer stumbled."""
@@ -240,6 +257,12 @@ def _is_sound(frame: Any) -> bool:
     return fits and 1 <= channels <= _MOST_CHANNELS and 1_000 <= frame.sample_rate <= 1_000_000
 
 
+def _part(av: Any, packet: Any, data: bytes) -> Any:
+    part = av.Packet(data)
+    part.pts, part.time_base = packet.pts, packet.time_base
+    return part
+
+
 def _aes3_frames(av: Any, packet: Any) -> Iterator[Any]:
     """Yield the frames that a packet of SMPTE 302M holds: short ones share one, and FFmpeg takes one only.
 
@@ -253,10 +276,7 @@ def _aes3_frames(av: Any, packet: Any) -> Iterator[Any]:
         yield packet
         return
     for begin, end in pairwise(ends):
-        part = av.Packet(data[begin:end])
-        if begin == 0:
-            part.pts, part.time_base = packet.pts, packet.time_base
-        yield part
+        yield _part(av, packet, data[begin:end]) if begin == 0 else av.Packet(data[begin:end])
 
 
 def raw_samples(frame: Any, channels: int) -> Raw:

@@ -105,12 +105,10 @@ def _mp3(file: BinaryIO) -> int | None:
     if at < 0:
         return None
     frame = head[at:]
-    version = 1 if frame[1] & 0x18 == 0x18 else 2
-    mono = frame[3] & 0xC0 == 0xC0
-    samples = 1152 if version == 1 else 576
+    samples = 1152 if _mpeg_version(frame) == 1 else 576
     if frame[_VBRI_AT : _VBRI_AT + 4] == b"VBRI":
         return int.from_bytes(frame[_VBRI_AT + 14 : _VBRI_AT + 18], "big") * samples or None
-    tag = frame[_XING_AT[version, mono] :]
+    tag = _xing(frame)
     if tag[:4] not in (b"Xing", b"Info") or not tag[7] & 1:
         return None
     flags, frames = tag[7], int.from_bytes(tag[8:12], "big")
@@ -122,13 +120,28 @@ def _mp3(file: BinaryIO) -> int | None:
     return max(0, frames * samples - trimmed) or None
 
 
+def is_mp3_heading(frame: bytes) -> bool:
+    """Tell whether a frame of MP3 says what follows it, and is no sound: Xing's and Fraunhofer's."""
+    if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:
+        return False
+    return _xing(frame)[:4] in (b"Xing", b"Info") or frame[_VBRI_AT : _VBRI_AT + 4] == b"VBRI"
+
+
+def _xing(frame: bytes) -> bytes:
+    return frame[_XING_AT[_mpeg_version(frame), frame[3] & 0xC0 == 0xC0] :]
+
+
+def _mpeg_version(frame: bytes) -> int:
+    return 1 if frame[1] & 0x18 == 0x18 else 2
+
+
 def sound_bytes(file: BinaryIO) -> int:
     """Return how many bytes of a file are not tags in front (ID3v2) or behind (ID3v1).
 
     Raises:
         OSError: The disk fails.
     """
-    return sound_end(file) - _id3_bytes(file)
+    return sound_end(file) - id3_bytes(file)
 
 
 def sound_end(file: BinaryIO) -> int:
@@ -143,13 +156,22 @@ def sound_end(file: BinaryIO) -> int:
 
 
 def _behind_id3(file: BinaryIO) -> bytes:
-    file.seek(_id3_bytes(file))
+    file.seek(id3_bytes(file))
     return file.read(_HEAD_BYTES)
 
 
-def _id3_bytes(file: BinaryIO) -> int:
+def id3_bytes(file: BinaryIO) -> int:
+    """Return how many bytes a tag takes in front of the sound (ID3v2); 0 when there is none.
+
+    Raises:
+        OSError: The disk fails.
+    """
     file.seek(0)
-    head = file.read(10)
+    return tag_bytes(file.read(10))
+
+
+def tag_bytes(head: bytes) -> int:
+    """Return how many bytes an ID3v2 tag takes that begins with these ten; 0 when none does."""
     start = 0
     if head[:3] == b"ID3" and len(head) == 10:
         size = 0
