@@ -17,6 +17,8 @@ from test_kit import make_bundle, trust
 
 LABELS = ["dark", "mid", "bright"]
 SAID = {"pipe": "is no plain file, a TOML file is needed", "huge": f"has {1 << 40} bytes, at most"}
+NOT_OWN = "is no plain file, a key or policy.toml is expected"
+"""Said where it stands among the keys: somebody has put it there, and nothing of that folder is believed."""
 
 
 @pytest.fixture(params=["trust/policy.toml", "profile.toml"])
@@ -33,9 +35,8 @@ def odd(request: pytest.FixtureRequest, table: Path) -> str:
     else:
         table.touch()
         os.truncate(table, 1 << 40)
-    said = f"{table} {SAID[request.param]}"
-    assert isinstance(said, str)
-    return said
+    foreign = table.name == "policy.toml" and request.param == "pipe"
+    return f"{table} {NOT_OWN if foreign else SAID[request.param]}"
 
 
 def galago(*args: object) -> subprocess.CompletedProcess[str]:
@@ -49,8 +50,10 @@ def root_of(table: Path) -> Path:
 
 def test_status_says_it_in_one_line(table: Path, odd: str) -> None:
     done = galago("status", "--root", root_of(table))
-    lines = [line for line in done.stdout.splitlines() if odd in line]
-    assert done.returncode == 1 and len(lines) == 1 and "[CONFIG_BAD]" in lines[0], done.stdout + done.stderr
+    foreign = NOT_OWN in odd
+    lines = [line for line in (done.stderr if foreign else done.stdout).splitlines() if odd in line]
+    assert done.returncode == (3 if foreign else 1) and len(lines) == 1, done.stdout + done.stderr
+    assert ("[NOT_OWN]" if foreign else "[CONFIG_BAD]") in lines[0]
     assert "Traceback" not in done.stderr
 
 
@@ -60,8 +63,9 @@ def test_install_refuses_in_one_line_and_installs_nothing(
     bundle = make_bundle(tmp_path / "a.galago", tiny_image_model, LABELS)
     done = galago("install", bundle, "--root", root_of(table))
     error, hint = done.stderr.splitlines()
-    assert done.returncode == 2 and error.startswith("Error: ") and error.endswith("[CONFIG_BAD]")
-    assert odd in error and hint.startswith("Hint: see docs/")
+    code, reason, help_ = (3, "[NOT_OWN]", "find out") if NOT_OWN in odd else (2, "[CONFIG_BAD]", "see docs/")
+    assert done.returncode == code and error.startswith("Error: ") and error.endswith(reason)
+    assert odd in error and hint.startswith(f"Hint: {help_}")
     assert not (root_of(table) / "state.a").exists()
 
 
@@ -70,5 +74,6 @@ def test_doctor_finds_it_and_goes_on(table: Path, odd: str) -> None:
     said = done.stdout.splitlines()
     found = [number for number, line in enumerate(said) if odd in line]
     assert done.returncode == 1 and len(found) == 1, done.stdout + done.stderr
-    assert said[found[0]].startswith("fail") and said[found[0] + 1].startswith("      fix: see docs/")
+    fix = "find out" if NOT_OWN in odd else "see docs/"
+    assert said[found[0]].startswith("fail") and said[found[0] + 1].startswith(f"      fix: {fix}")
     assert said[-1].endswith("ok") and "Traceback" not in done.stderr  # it came to its end

@@ -202,7 +202,8 @@ class Store:
         try:
             for entry in self.fs.entries(self.trust):
                 if entry.kind != "file":
-                    raise NotOwnError(self.trust / entry.name, "is no plain file, a key's file is expected")
+                    said = "is no plain file, a key or policy.toml is expected"
+                    raise NotOwnError(self.trust / entry.name, said)
         except OSError as error:
             raise disk_error(error, f"read whom {self.root} trusts") from error
 
