@@ -98,6 +98,11 @@ def say(line: str = "", *, err: bool = False) -> None:
     click.echo(on_one_line(line), err=err)
 
 
+def write(line: str) -> None:
+    """Write one line that is fit for a terminal already."""
+    click.echo(line)
+
+
 def say_data(data: Any) -> None:
     """Write data for programs, which a terminal may show all the same."""
     text = json.dumps(data, indent=2, ensure_ascii=False)

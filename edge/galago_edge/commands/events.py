@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galago_edge.commands.cli import data_line, json_option, say
+from galago_edge.commands.cli import data_line, json_option, say, write
 
 if TYPE_CHECKING:
     from galago_edge.contract.records import Record
@@ -92,14 +92,14 @@ def events(
 
     def show(kept: KeptRecord) -> None:
         if as_json:
-            click.echo(data_line(kept.line.decode()))
+            write(data_line(kept.line.decode()))
         elif as_csv:
-            click.echo(_csv_line(kept, zone), nl=False)
+            write(_csv_line(kept, zone).removesuffix("\n"))
         else:
             say(_table_line(kept.record, zone))
 
     if as_csv:
-        click.echo(",".join(_COLUMNS))
+        write(",".join(_COLUMNS))
     shown, early = 0, 0
     for kept in history:
         if since_ns is not None and not _within(kept.record, since_ns, None):
