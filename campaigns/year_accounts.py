@@ -187,12 +187,15 @@ def _releases(plan: Plan) -> list[tuple[str, Any]]:
 
 def _count_deliveries(books: Books, name: str, found: Account) -> None:
     keys: dict[str, list[str]] = defaultdict(list)
-    repeated = told = 0
+    repeated = told = damaged = 0
     for line in books.arrived[name]:
         record = line["record"]
         repeated += line["times"] - 1
         if record["kind"] == "state" and record["subject"] == "spool":
-            told += record["detail"]["lost"]
+            if record["detail"]["cause"] == "damaged":
+                damaged += record["detail"]["lost"]
+            else:
+                told += record["detail"]["lost"]
             continue
         keys[identity(record)].append(line["key"])
     doubled = [identity for identity, several in keys.items() if len(set(several)) > 1]
@@ -210,6 +213,7 @@ def _count_deliveries(books: Books, name: str, found: Account) -> None:
         "may be repeated": allowed,
         "taken by power cuts": len(cut),
         "told as lost": told,
+        "told as damaged": damaged,
         "not in the log": len(unlogged),
         "told as not in the log": log_lost,
     }
@@ -217,6 +221,9 @@ def _count_deliveries(books: Books, name: str, found: Account) -> None:
     found.blame(f"{name}: came under {len(set(keys[one]))} keys: {one}" for one in doubled)
     if repeated > allowed:
         found.wrong.append(f"{name}: {repeated} repetitions, {allowed} are explained")
+    # a power cut that takes the cursor back makes records that had arrived count as damaged too
+    if damaged and not any(life["ends"] == "power cut" for life in books.lives):
+        found.wrong.append(f"{name}: {damaged} told as damaged without a power cut")
     if told > lost + len(cut):
         found.wrong.append(f"{name}: {told} told as lost, {lost + len(cut)} are missing")
     if len(unlogged) > log_lost:
