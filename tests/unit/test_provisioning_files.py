@@ -237,9 +237,10 @@ def test_links_in_a_circle_are_no_program(tmp_path: Path) -> None:
     assert "cannot be used" in why_unreachable("/opt/galago", text, disk)
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
 def test_the_unit_is_confined_and_understood(tmp_path: Path) -> None:
     """What stays open, and why: docs/confinement.md."""
+    if shutil.which("systemd-analyze") is None:
+        missing_part("no systemd-analyze")
     disk = system(tmp_path / "disk")
     environment(disk, "opt/galago", "/usr/bin/python3.11")
     provision(disk / "var/lib/galago", PI, [], system=disk, at=Path("/var/lib/galago"))

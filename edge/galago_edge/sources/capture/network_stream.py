@@ -7,11 +7,13 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.sources.capture.capture_messages import Order
+from galago_edge.sources.media.recording_container import OPTIONS
 from galago_edge.sources.media.stream_faults import open_fault, read_fault
 from galago_edge.sources.media.stream_url import stream_url
 from galago_edge.sources.stream_target import file_path, is_test_file
@@ -168,9 +170,13 @@ class NetworkStream:
 
     def _file(self, path: str) -> Any:
         try:
-            return self._av.open(path)
-        except self._av.FFmpegError as error:
-            if type(error).__name__ == "InvalidDataError":
+            with Path(path).open("rb") as file:
+                # a row of JPEGs without a container is not told from one JPEG by FFmpeg
+                kind = "mjpeg" if file.read(3) == b"\xff\xd8\xff" else None
+            return self._av.open(f"file:{path}", format=kind, options=OPTIONS)
+        except (self._av.FFmpegError, OSError, ValueError) as error:
+            # of a list of other files it says EINVAL
+            if type(error).__name__ == "InvalidDataError" or getattr(error, "errno", None) == errno.EINVAL:
                 raise LinkError(
                     Reason.SOURCE_MISMATCH,
                     f"{self._shown} is no video or sound",
@@ -178,7 +184,7 @@ class NetworkStream:
                 ) from None
             raise LinkError(
                 Reason.SOURCE_MISSING,
-                f"{self._shown} cannot be opened ({error.strerror})",
+                f"{self._shown} cannot be opened ({getattr(error, 'strerror', error)})",
                 hint="check the path",
             ) from None
 
