@@ -111,6 +111,7 @@ def account(folder: Path) -> Account:
     _count_sizes(books, found)
     found.counts["faults"] = dict(Counter(fault.kind for fault in books.plan.faults).most_common())
     found.counts["lives"] = len(books.lives)
+    found.counts["bytes taken by power cuts"] = sum(life.get("taken", 0) for life in books.lives)
     return found
 
 

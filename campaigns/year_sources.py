@@ -135,7 +135,6 @@ class _Connection:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self._told_ns = -1
 
     def description(self) -> dict[str, Any]:
         """Return what it says of itself."""

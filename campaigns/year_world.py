@@ -36,7 +36,6 @@ class World:
         self._listener: rig.Listener
         self._lives: list[dict[str, Any]] = []
         self._broken: set[str] = set()
-        self._unsynced = 0
 
     def live(self) -> None:
         """Let the whole part pass.
@@ -61,7 +60,7 @@ class World:
                 if ended["ends"] == "end":
                     break
                 if ended["ends"] == "power cut":
-                    self._cut()
+                    self._lives[-1]["taken"] = self._cut()
                 now_ns = round(faults[ended["ns"]].to_s * NS)
                 if ended["ends"] == "power cut":
                     boot_ns = now_ns
@@ -129,15 +128,17 @@ class World:
         else:
             raise RuntimeError(f"nobody knows how to do {kind}")
 
-    def _cut(self) -> None:
-        """Take away what was written and not synced: some of it, as a disk would."""
+    def _cut(self) -> int:
+        """Take away some of what was written and not synced, as a disk would; return how many bytes."""
+        taken = 0
         spool, notes = self.folder / "root" / "spool", self.folder / "notes"
         for path in sorted(spool.glob("*.spool")):
             length, note = path.stat().st_size, notes / f"{path.name}.length"
             synced = int(note.read_text()) if note.exists() else length
             if length > synced:
-                self._unsynced += 1
-                os.truncate(path, self._draw.randint(synced, length))
+                left = self._draw.randint(synced, length)
+                os.truncate(path, left)
+                taken += length - left
         for path in sorted(spool.glob("*.cursor")):
             note = notes / f"{path.name}.synced"
             if not note.exists():
@@ -148,6 +149,7 @@ class World:
                 if self._draw.random() < 0.5:
                     kept[place : place + _PLACE_BYTES] = then[place : place + _PLACE_BYTES]
             path.write_bytes(kept)
+        return taken
 
     def _wait_for_listener(self) -> None:
         """Wait until everything that the broker has taken has come to the listener."""
