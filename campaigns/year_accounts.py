@@ -66,7 +66,9 @@ class Books:
             int(path.stem): json.loads(path.read_text()) for path in (folder / "days").glob("*.json")
         }
         self._place()
-        self.events = [record for record in self.log if record["kind"] == "event"] + list(self._unlogged())
+        placed = [record for record in self.log if "begin_ns" in record] + list(self._unlogged())
+        self.events = [record for record in placed if record["kind"] == "event"]
+        self.gaps = [record for record in placed if record["kind"] == "gap"]
 
     def _place(self) -> None:
         """Give every record of a stream its true time, ``at_ns``: that of its life and its stream time."""
@@ -83,7 +85,7 @@ class Books:
             self.of_life[stream][-1].append(record)
 
     def _unlogged(self) -> Iterator[Record]:
-        """Yield the events that the log does not have (a full disk takes none), each in its place."""
+        """Yield what streams said and the log does not have (a full disk takes none), each in its place."""
         logged = {identity(record): record for record in self.log}
         begin_ns: dict[tuple[str, str], int] = {}
         others: dict[str, tuple[str, Record]] = {}
@@ -95,7 +97,7 @@ class Books:
                 elif "begin_ns" in found:
                     begin_ns[run, record["stream"]] = found["begin_ns"]
         for run, record in others.values():
-            if record["kind"] == "event":
+            if record["stream"] in STREAMS:
                 yield record | {"begin_ns": begin_ns[run, record["stream"]]}
 
 
@@ -268,9 +270,8 @@ def _count_time(books: Books, found: Account) -> None:
     for stream in STREAMS:
         gaps = [
             (record["begin_ns"] + record["from_ns"], record["begin_ns"] + record["to_ns"])
-            for records in books.of_life[stream]
-            for record in records
-            if record["kind"] == "gap"
+            for record in books.gaps
+            if record["stream"] == stream
         ]
         absent = _holes(books.spans[stream], books.lives[0]["from_ns"], books.lives[-1]["to_ns"])
         for day in range(books.plan.days):
