@@ -66,7 +66,9 @@ class Books:
             int(path.stem): json.loads(path.read_text()) for path in (folder / "days").glob("*.json")
         }
         self._place()
-        placed = [record for record in self.log if "begin_ns" in record] + list(self._unlogged())
+        unlogged = list(self._unlogged())
+        placed = [record for record in self.log if "begin_ns" in record] + unlogged
+        self.unlogged = {identity(record): _at(record) for record in unlogged}
         self.events = [record for record in placed if record["kind"] == "event"]
         self.gaps = [record for record in placed if record["kind"] == "gap"]
 
@@ -207,7 +209,9 @@ def _count_deliveries(books: Books, name: str, found: Account) -> None:
     cut = [record for record in missing if _may_be_cut(books, record)]
     lost = len(missing) - len(cut)
     log_lost = sum(record["detail"]["lost"] for record in books.log if record.get("subject") == "log")
-    unlogged = [identity for identity in keys if identity not in expected]
+    unlogged = [one for one in keys if one not in expected]
+    silenced = list(_silenced(books))
+    untold = [one for one in unlogged if _lies_in(books.unlogged.get(one), silenced)]
     allowed = IN_FLIGHT[name] * (len(books.lives) + len(_outages(books.plan, name)))
     found.counts[name] = {
         "records": len(expected),
@@ -219,6 +223,7 @@ def _count_deliveries(books: Books, name: str, found: Account) -> None:
         "told as damaged": damaged,
         "not in the log": len(unlogged),
         "told as not in the log": log_lost,
+        "not told, for a kill came first": len(untold),
     }
     found.blame(f"{name}: never came: {_shown(record)}" for record in missing if record not in cut)
     found.blame(f"{name}: came under {len(set(keys[one]))} keys: {one}" for one in doubled)
@@ -229,7 +234,7 @@ def _count_deliveries(books: Books, name: str, found: Account) -> None:
         found.wrong.append(f"{name}: {damaged} told as damaged without a power cut")
     if told > lost + len(cut):
         found.wrong.append(f"{name}: {told} told as lost, {lost + len(cut)} are missing")
-    if len(unlogged) > log_lost:
+    if len(unlogged) - len(untold) > log_lost:
         found.wrong.append(f"{name}: {len(unlogged)} came that the log does not have, it told of {log_lost}")
 
 
@@ -243,6 +248,25 @@ def identity(record: Record) -> str:
     """Return what makes a record the same one, wherever it arrived."""
     added = ("key", "wall_corrected_ns", "begin_ns")
     return json.dumps({name: value for name, value in record.items() if name not in added}, sort_keys=True)
+
+
+def _silenced(books: Books) -> Iterator[Stretch]:
+    """Yield when the log lost what it could not tell: a full disk, then nothing to write until a kill.
+
+    How many lines are lost is told with the next one, and known to the process alone until then.
+    """
+    written = sorted(at_ns for record in books.log if (at_ns := _at(record)) is not None)
+    for fault in books.plan.of("disk full"):
+        from_ns, to_ns = round(fault.from_s * NS), round(fault.to_s * NS)
+        life = next(life for life in books.lives if life["from_ns"] <= to_ns <= life["to_ns"])
+        at = bisect.bisect_left(written, to_ns)
+        silent = at == len(written) or written[at] > life["to_ns"]
+        if life["ends"] in ("kill", "power cut") and silent:
+            yield from_ns, life["to_ns"]
+
+
+def _lies_in(at_ns: int | None, stretches: list[Stretch]) -> bool:
+    return at_ns is not None and any(low <= at_ns <= high for low, high in stretches)
 
 
 def _may_be_cut(books: Books, record: Record) -> bool:
@@ -324,7 +348,10 @@ def _count_coverage(books: Books, found: Account) -> None:
         if day + 1 not in books.days or any(start < high and end > low - 3_600 for start, end in steps):
             continue
         date = (begin + datetime.timedelta(days=day)).isoformat()
+        kept_ns = ((day + 1) * DAY_S + 1_800) * NS
         for stream in STREAMS:
+            if not _lies_in(kept_ns, books.spans[stream]):
+                continue  # the source was away when it was asked: that gap is not over
             judged += 1
             said = books.days[day + 1].get(stream, {}).get(date, {})
             watched = said.get("watched_ns", 0)

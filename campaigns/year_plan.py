@@ -55,7 +55,7 @@ KINDS = (
     Kind("server away", 6, 60, 21_600, ("server",)),
     Kind("server fails", 5, 60, 21_600, ("server",)),
     Kind("disk full", 4, 60, 3_600, ("device", "disk")),
-    Kind("clock step", 6, 600, DAY_S, ("clock",)),
+    Kind("clock step", 2, 600, DAY_S, ("clock",)),
     Kind("clock unsure", 3, 600, DAY_S, ("clock",)),
     Kind("restart", 4, 2, 30, ("device", "disk")),
     Kind("kill", 4, 2, 30, ("device", "disk")),
