@@ -253,7 +253,8 @@ def identity(record: Record) -> str:
 def _silenced(books: Books) -> Iterator[Stretch]:
     """Yield when the log lost what it could not tell: a full disk, then nothing to write until a kill.
 
-    How many lines are lost is told with the next one, and known to the process alone until then.
+    How many lines are lost is told a second of the real clock later, which is many minutes here, and known to
+    the process alone until then.
     """
     written = sorted(at_ns for record in books.log if (at_ns := _at(record)) is not None)
     for fault in books.plan.of("disk full"):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,6 +99,28 @@ def test_every_record_is_stamped_logged_spooled_and_heard(
     posted = webhook.accepted()[0].json()
     assert posted.pop("key").startswith("porch-")
     assert posted == json.loads(msgspec.json.encode(heard[0])), "scores are not delivered"
+
+
+def test_a_log_tells_what_it_lost_as_soon_as_the_disk_takes_it_without_waiting_for_a_record(
+    tmp_path: Path, outbox: OpenOutbox
+) -> None:
+    class FullDisk(Disk):
+        full = True
+
+        def open_to_append(self, path: Path) -> int:
+            if self.full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().open_to_append(path)
+
+    disk = FullDisk()
+    box = outbox(log_table(tmp_path), disk=disk)
+    box.emit([event(0), event(1)])
+    wait_for(lambda: status(box, "log").lost == 2, "two lost lines")
+    assert status(box, "log").state == "retrying" and logged(tmp_path) == []
+    disk.full = False
+    (told,) = wait_for(lambda: logged(tmp_path), "what was lost")
+    assert isinstance(told, StateRecord) and (told.subject, told.detail) == ("log", {"lost": 2})
+    wait_for(lambda: status(box, "log").state == "ok", "the fault to be over")
 
 
 def test_what_a_person_reads_is_written_at_once_and_its_failure_is_the_emitters(

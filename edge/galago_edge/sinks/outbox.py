@@ -17,6 +17,7 @@ from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.jsonl import JsonlSink
 from galago_edge.sinks.record_filter import Subject, subject_of
+from galago_edge.sinks.rotating_log import RETRY_S
 from galago_edge.sinks.sink_set import build_sinks
 from galago_edge.sinks.spool_writer import Entry
 
@@ -220,7 +221,10 @@ class Outbox:
             lines = b"".join(line for _, _, line in batch)
             for writer in self._sinks.writers:
                 writer.write(lines)
-        return self._spool.tick() if self._spool is not None else None
+        due_s = self._spool.tick() if self._spool is not None else None
+        if sum(writer.retry() for writer in self._sinks.writers):  # any() would ask only up to the first
+            due_s = RETRY_S if due_s is None else min(due_s, RETRY_S)
+        return due_s
 
     def _guarded(self, work: Callable[[], float | None]) -> float | None:
         """Do the work; a fault of our own becomes a visible state and does not end the thread."""

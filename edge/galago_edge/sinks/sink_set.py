@@ -54,6 +54,16 @@ class NamedWriter:
         else:
             self._mistake = ""
 
+    def retry(self) -> bool:
+        """Let a writer that could not write try again without a new record; return whether it still cannot.
+
+        What it has lost is known to this process alone until it has told it.
+        """
+        if self._hopeless or not self._writer.fault:
+            return False
+        self.write(b"")
+        return bool(self._writer.fault)
+
     def status(self) -> SinkStatus:
         """Return where it stands."""
         fault = self._mistake or self._writer.fault
