@@ -42,8 +42,8 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 def _usual_signals() -> None:
-    """Undo what Python ignores: a program inherits it."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    """Undo what Python ignores, and what whoever started us had ignored: a program inherits it."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
