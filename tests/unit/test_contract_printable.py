@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from galago_edge.commands import cli
 from galago_edge.commands.cli import main, say, say_data
 from galago_edge.contract.errors import InputError, Reason
-from galago_edge.contract.printable import on_one_line, printable, unprintable
+from galago_edge.contract.printable import hidden_character, on_one_line, printable, unprintable
 
 ODD = "a\x1b[2Jb\n\r\tc\x7f\x9b31md\u2028e\u202ef\u2066\udce9"
 
@@ -26,6 +26,25 @@ def test_whatever_comes_is_one_line_without_controls_and_is_so_the_second_time(t
     assert len(f"x{line}x".splitlines()) == 1
     assert not any(0x80 <= ord(char) < 0xA0 or ord(char) < 0x20 or char in "\x7f\u202e" for char in line)
     assert on_one_line(line) == line
+
+
+@pytest.mark.parametrize(
+    "code", [0xAD, 0x200B, 0x200D, 0x2060, 0x202E, 0x2066, 0xFE0F, 0x3164, 0xE0041, 0xE0100]
+)
+def test_a_character_that_nobody_sees_is_found_and_named(code: int) -> None:
+    assert hidden_character(f"smo{chr(code)}ke") == f"U+{code:04X}"
+    assert hidden_character("fumée, дым, 煙, धुआँ, ควัน") is None
+
+
+def test_data_for_programs_stay_what_they_are_with_tags_beyond_16_bits_too() -> None:
+    told = {"name": "a\U000e0041b\u200b"}
+
+    @click.command()
+    def said() -> None:
+        say_data(told)
+
+    out = CliRunner().invoke(said).stdout
+    assert json.loads(out) == told and "\u200b" not in out and "\U000e0041" not in out
 
 
 @given(st.text(st.characters(exclude_categories=["C", "Z"])))

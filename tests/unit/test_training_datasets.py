@@ -107,7 +107,7 @@ def test_labels_that_differ_only_in_form_are_refused(tmp_path: Path, twin: str) 
     assert twin in str(error)
 
 
-@pytest.mark.parametrize("label", ["", " cat", "cat\n", "x" * 65])
+@pytest.mark.parametrize("label", ["", " cat", "cat\n", "x" * 65, "c\u200bat", "c\U000e0061at", "c\x1bat"])
 def test_what_a_bundle_cannot_call_a_label_is_refused(label: str) -> None:
     with pytest.raises(InputError) as caught:
         check_labels(["dog", label], "[data] label_names")

@@ -22,6 +22,7 @@ from galago_edge.contract.manifest import (
     PreprocessEntry,
     Tensor,
 )
+from galago_edge.contract.printable import hidden_character
 
 BUNDLE_LIMIT_BYTES = 256 * 1024 * 1024
 """A device reads files whole; a Galago model has a few megabytes."""
@@ -97,6 +98,8 @@ def _labels(manifest: Manifest) -> Iterator[Complaint]:
     for label in manifest.labels:
         if label.name in names:
             yield Reason.LABELS_MISMATCH, f"labels: {label.name!r} is there twice"
+        if hidden := hidden_character(label.name):
+            yield Reason.MANIFEST_BAD, f"labels: {label.name!a} holds {hidden}, which nobody sees"
         if label.policy.off > label.policy.on:
             yield Reason.MANIFEST_BAD, f"labels: {_off_above_on(label)}"
         names.add(label.name)

@@ -105,13 +105,17 @@ def write(line: str) -> None:
 
 def say_data(data: Any) -> None:
     """Write data for programs, which a terminal may show all the same."""
-    text = json.dumps(data, indent=2, ensure_ascii=False)
-    click.echo("\n".join(map(data_line, text.split("\n"))))
+    say_json(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def say_json(text: str) -> None:
+    """Write JSON as it is, but for what would do something to a terminal: that stands escaped."""
+    click.echo("\n".join(map(data_line, text.rstrip("\n").split("\n"))))
 
 
 def data_line(line: str) -> str:
     """Return a line of JSON that says the same and does nothing to a terminal."""
-    return "".join(char if char in on_one_line(char) else f"\\u{ord(char):04x}" for char in line)
+    return "".join(char if char in on_one_line(char) else json.dumps(char)[1:-1] for char in line)
 
 
 def show_error(failure: GalagoError, about: str = "") -> None:

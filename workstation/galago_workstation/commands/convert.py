@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option, say
+from galago_edge.commands.cli import json_option, say, say_json
 
 
 @click.command()
@@ -33,7 +33,7 @@ def convert(run: Path, as_json: bool) -> None:
     opened = Run.open(run)
     result = convert_run(opened, now=datetime.now(UTC), report=command_report(say, as_json=as_json))
     if as_json:
-        click.echo(encode(result), nl=False)
+        say_json(encode(result).decode())
         return
     held_out = result.held_out
     operators = ", ".join(f"{op.count} {op.name}" for op in result.ops)

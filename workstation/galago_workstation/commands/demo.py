@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from galago_edge.commands.cli import say
+
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Same seed, same data."
 )
@@ -43,7 +45,7 @@ def demo_data(kind: str, out: Path, seed: int) -> None:
 
         truth = make_alarms(out, seed=seed)
     files = sum(path.is_file() for path in (out / "train").rglob("*"))
-    click.echo(
+    say(
         f"{out}: {files} training files; {truth.recording}: {truth.duration_ns / 1e9:.0f} s, "
         f"{len(truth.events)} events"
     )
@@ -68,4 +70,4 @@ def demo(out: Path, seed: int) -> None:
     """
     from galago_workstation.demo.demo_run import run_demo
 
-    run_demo(out, seed=seed, echo=click.echo)
+    run_demo(out, seed=seed, echo=say)

@@ -52,7 +52,8 @@ def show(name: str, out: Path | None) -> None:
 
     text = profile_text(name)
     if out is None:
-        click.echo(text, nl=False)
+        for line in text.splitlines():
+            say(line)
         return
     write_bytes(out, text.encode())
     say(f"{out}: {name}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option
+from galago_edge.commands.cli import json_option, say, say_json
 
 
 @click.command()
@@ -29,5 +29,9 @@ def evaluate(run: Path, as_json: bool) -> None:
     from galago_workstation.run_folder import Run
 
     opened = Run.open(run)
-    found = evaluate_run(opened, report=command_report(click.echo, as_json=as_json))
-    click.echo(encode(found).decode(), nl=False) if as_json else click.echo(table(found))
+    found = evaluate_run(opened, report=command_report(say, as_json=as_json))
+    if as_json:
+        say_json(encode(found).decode())
+        return
+    for line in table(found).splitlines():
+        say(line)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from galago_edge.commands.cli import json_option, say
+from galago_edge.commands.cli import json_option, say, say_json
 
 if TYPE_CHECKING:
     from galago_workstation.flashing.results import FlashReport
@@ -134,7 +134,7 @@ def flash(
     if as_json:
         import msgspec
 
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        say_json(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     else:
         width = max(map(len, names), default=0)
         for result in report.devices:

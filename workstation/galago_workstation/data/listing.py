@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from galago_edge.contract.errors import InputError, Reason
-from galago_edge.contract.printable import printable
+from galago_edge.contract.printable import hidden_character, printable
 from galago_workstation.data.sample import Sample
 
 
@@ -44,6 +44,12 @@ def check_labels(labels: Sequence[str], where: str) -> None:
             raise InputError(
                 Reason.DATA_BAD,
                 f"{where}: {printable(label)} cannot be a label: it is not UTF-8",
+                hint="rename it",
+            )
+        if hidden := hidden_character(label):
+            raise InputError(
+                Reason.DATA_BAD,
+                f"{where}: {label!a} cannot be a label: it holds the character {hidden}, which nobody sees",
                 hint="rename it",
             )
         twin = seen.setdefault(unicodedata.normalize("NFKC", label).casefold(), label)

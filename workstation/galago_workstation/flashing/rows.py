@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from galago_edge.contract.errors import disk_error
+from galago_edge.contract.printable import on_one_line
 from galago_workstation.flashing.device_session import Rows
 from galago_workstation.flashing.results import Result
 
@@ -165,7 +166,13 @@ class LiveRows(NoRows):
             if row.result is not None:
                 text, code = row.result.outcome, row.result.reason
                 style = "green" if row.result.exit == 0 else "yellow" if row.result.exit == 4 else "red"
-            table.add_row(Text(name), Text(text, style=style), share, row.rate().split(" ")[0], code)
+            table.add_row(
+                Text(on_one_line(name)),
+                Text(on_one_line(text), style=style),
+                share,
+                row.rate().split(" ")[0],
+                Text(on_one_line(code)),
+            )
         return table
 
 

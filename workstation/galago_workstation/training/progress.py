@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
+from galago_edge.contract.printable import on_one_line
 from galago_workstation.training.curves import Epoch
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class LiveProgress:
 
     def say(self, text: str) -> None:
         """Show one line above the bar."""
-        self._bar.console.print(text, markup=False, highlight=False)
+        self._bar.console.print(on_one_line(text), markup=False, highlight=False)
 
     def begin(self, epochs: int, steps: int) -> None:
         """Show the bar."""
