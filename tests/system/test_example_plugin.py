@@ -248,7 +248,7 @@ def test_its_network_trains_and_becomes_int8(site: Path, training: Path, tmp_pat
 def test_its_network_is_checked_by_its_own_type(site: Path, training: Path, tmp_path: Path) -> None:
     training.write_text(TRAINING.replace("filters = 4", "filters = 3"), encoding="utf-8")
     refused = galago(site, "train", training, "--out", tmp_path / "run")
-    assert refused.returncode == 2 and "$.model.filters" in refused.stderr
+    assert refused.returncode == 2 and "[model] filters" in refused.stderr
     unknown = galago(tmp_path, "train", training, "--out", tmp_path / "run")
     assert unknown.returncode == 2 and "tiny_cnn" in unknown.stderr and "ds_cnn" in unknown.stderr
 
@@ -407,4 +407,4 @@ def test_a_broken_check_board_or_network_is_one_line(root: Path, training: Path,
     training.write_text(
         TRAINING.replace("tiny_cnn", "resnet").replace("filters = 4", "filters = 0"), encoding="utf-8"
     )
-    assert "$.model.filters" in galago(site, "train", training, "--out", tmp_path / "run").stderr
+    assert "[model] filters" in galago(site, "train", training, "--out", tmp_path / "run").stderr

@@ -23,7 +23,7 @@ from galago_edge.contract.manifest import (
     LevelGate,
     MotionGate,
 )
-from galago_edge.host.toml_file import load_toml
+from galago_edge.host.toml_file import load_toml, tables_as
 from galago_workstation.training.network_kind import NETWORKS, Input, NetworkOptions, find_network
 
 Share = Annotated[float, msgspec.Meta(ge=0.01, le=0.5)]
@@ -228,14 +228,14 @@ def _config_of(tables: dict[str, Any]) -> Config:
         msgspec.ValidationError: The key, and what was expected there.
     """
     # the kind of data decides which of the two types the file must have, so that errors name one table
-    kind = msgspec.convert(tables, _Kind).data.kind
+    kind = tables_as(_Kind, tables).data.kind
     whole: type[Config] = AudioConfig if kind == "audio" else ImageConfig
     options = _options_type(tables.get("model"), "audio" if kind == "audio" else "image")
     fields = [] if options is None else [("model", options)]
     exact = msgspec.defstruct(
         "Tables", fields, bases=(whole,), frozen=True, kw_only=True, forbid_unknown_fields=True
     )
-    read = msgspec.convert(tables, exact)
+    read = tables_as(exact, tables)
     return whole(**{name: getattr(read, name) for name in whole.__struct_fields__})
 
 
@@ -248,9 +248,9 @@ def _options_type(model: Any, takes: Input) -> type[NetworkOptions] | None:
     if network is not None and takes in network.inputs:
         return network.options
     if network is not None:
-        raise msgspec.ValidationError(f"{name} takes no {takes} - at `$.model.kind`")
+        raise msgspec.ValidationError(f"[model] kind: {name} takes no {takes}")
     known = ", ".join(NETWORKS.names())
-    raise msgspec.ValidationError(f"Invalid value {name!r}, expected one of {known} - at `$.model.kind`")
+    raise msgspec.ValidationError(f"[model] kind: {name!r} is none; expected one of {known}")
 
 
 def label_specs(config: Config, names: tuple[str, ...]) -> tuple[Label, ...]:

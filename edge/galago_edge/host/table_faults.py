@@ -15,6 +15,7 @@ _STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<number>\d+)\]|(?P<any>\[\.\.\.\]
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<key>.*)`", re.DOTALL)
 
+_OTHER = re.compile(r"Invalid (enum )?value (?P<value>.*)", re.DOTALL)
 _TYPE = re.compile("`([^`]*)`")
 _TYPES = {
     "int": "a whole number",
@@ -54,6 +55,8 @@ def fault_in_words(
         return f"{where or 'it'} {what}{f'; did you mean {near[0]}?' if near else ''}"
     if missing := _MISSING.fullmatch(said):
         return f"{where or 'it'} lacks {missing['key']}, which must be given"
+    if (other := _OTHER.fullmatch(said)) and (choices := _choices(type_, path)):
+        said = f"{other['value']} is none of {', '.join(choices)}"
     said = _TYPE.sub(lambda found: _TYPES.get(found[1], found[1]), said)
     said = said.replace("Expected", "expected", 1) if said.startswith("Expected") else said
     where = f"the name of {where}" if of_key else where
@@ -138,9 +141,25 @@ def _settings(type_: Any, path: _Path) -> list[str]:
     return [] if struct is None else [field.encode_name for field in struct.fields]
 
 
+def _choices(type_: Any, path: _Path) -> list[str]:
+    """Return the texts of which the value at ``path`` must be one; none where it may be another."""
+    found, table = inspect.type_info(type_), None
+    for step in path:
+        found, table = _inner(found, step), found
+    kinds = [each for each in _each_type(table) if isinstance(each, inspect.StructType)]
+    if tags := [str(each.tag) for each in kinds if path and each.tag_field == path[-1]]:
+        return tags
+    literals = [each for each in _each_type(found) if isinstance(each, inspect.LiteralType)]
+    return [str(value) for each in literals for value in each.values]
+
+
+def _each_type(found: Any) -> tuple[Any, ...]:
+    return found.types if isinstance(found, inspect.UnionType) else (found,)
+
+
 def _inner(found: Any, step: str | int) -> Any:
     """Return the type behind one step."""
-    for each in found.types if isinstance(found, inspect.UnionType) else (found,):
+    for each in _each_type(found):
         if isinstance(each, inspect.StructType) and isinstance(step, str):
             return next((field.type for field in each.fields if field.encode_name == step), None)
         if isinstance(each, inspect.DictType):

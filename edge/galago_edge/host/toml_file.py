@@ -10,6 +10,7 @@ import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason, disk_error
 from galago_edge.host.small_file import NotPlainError, TooLongError, read_small
+from galago_edge.host.table_faults import fault_in_words
 
 T = TypeVar("T")
 
@@ -47,9 +48,27 @@ def load_toml(
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
     try:
-        if edit is None:
-            return msgspec.toml.decode(content, type=type_)
-        return msgspec.convert(edit(msgspec.toml.decode(content)), type_)
+        tables = msgspec.toml.decode(content)
+        tables = tables if edit is None else edit(tables)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # msgspec's own text already names the key (``$.train.epochs``) and what it expected
         raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=hint) from None
+    try:
+        return tables_as(type_, tables)
+    except msgspec.ValidationError as error:
+        raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=hint) from None
+
+
+def tables_as(type_: type[T], tables: Any) -> T:
+    """Return plain tables as ``type_``.
+
+    Raises:
+        msgspec.ValidationError: What is wrong, with the table as it is written: ``[train]: expected ...``.
+    """
+
+    def read(given: Any) -> T:
+        return msgspec.convert(given, type_)
+
+    try:
+        return read(tables)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(fault_in_words(error, tables, type_, read)) from None
