@@ -29,7 +29,7 @@ _HTTPS_PORT = 443
 _SHOWN = 80
 """Characters of what a server says."""
 
-_CHECK_LOGIN = "check both; special letters are escaped in a URL"
+_CHECK_LOGIN = "check both; special letters are escaped within an address only, not in keys beside it"
 _LOOK = "check the address, its power and the network"
 _ADDRESS = "look into the camera's manual for the address of its MJPEG stream"
 _WORDS: dict[int, tuple[str, str]] = {

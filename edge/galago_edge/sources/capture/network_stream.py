@@ -141,7 +141,7 @@ class NetworkStream:
             raise LinkError(
                 Reason.SOURCE_MISSING,
                 f"{self._shown} is no usable address: {error}",
-                hint="rtsp://USER:PASSWORD@HOST:PORT/PATH; escape @ / # % in a password as %40 %2F %23 %25",
+                hint="rtsp://HOST:PORT/PATH, with user and password beside it (docs/configuration.md)",
             ) from None
 
     def _connected(self, url: str, probing: dict[str, str]) -> Any:
