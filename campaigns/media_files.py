@@ -146,6 +146,20 @@ HEVC = (
 )
 
 
+_TS_PACKET = 188
+
+
+def within_picture(content: bytes, share: float, rest: int) -> bytes:
+    """Return the packets of a transport stream before ``share`` of it, and ``rest`` bytes of the next.
+
+    That next one begins no picture: its bit payload_unit_start (ISO/IEC 13818-1, 2.4.3.2) is not set.
+    """
+    end = int(len(content) * share) // _TS_PACKET * _TS_PACKET
+    while content[end + 1] & 0x40:
+        end -= _TS_PACKET
+    return content[: end + rest]
+
+
 def first_share(data: bytes, share: float) -> bytes:
     """Return the beginning of a file."""
     return data[: int(len(data) * share)]
@@ -359,7 +373,6 @@ def _video_cases() -> Iterator[MediaCase]:
         ("cut.avi", "mjpeg.avi"),
         ("cut.mkv", "mjpeg.mkv"),
         ("cut_h264.mkv", "h264.mkv"),
-        ("cut.ts", "h264.ts"),
         ("cut.webm", "vp9.webm"),
     ):
         yield case(
@@ -371,6 +384,18 @@ def _video_cases() -> Iterator[MediaCase]:
             some_gaps=("truncated",),
             states=("truncated",),
             like=base,
+        )
+    # a transport stream promises nothing: only half a packet, or half a picture, tells that it was cut
+    for name, rest, told in (("cut.ts", _TS_PACKET // 2, "truncated"), ("cut_at_packet.ts", 0, "unreadable")):
+        yield case(
+            name,
+            lambda k, n=name, r=rest: k.written(n, within_picture(MADE["h264.ts"](k).read_bytes(), 0.6, r)),
+            exit=1,
+            frames=FRAMES,
+            decided=(0.4, 0.8),
+            some_gaps=(told,),
+            states=(told,),
+            like="h264.ts",
         )
     yield case(
         "cut_fragmented.mp4",
