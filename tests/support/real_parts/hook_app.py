@@ -122,7 +122,8 @@ def aiohttp(port: int, notes: str) -> None:
             form = await request.post()
             file, record = form["file"], form["record"]
             assert isinstance(file, web.FileField)
-            told = record.file.read().decode() if isinstance(record, web.FileField) else str(record)
+            assert isinstance(record, bytes | bytearray)  # of no type that is text
+            told = record.decode()
             keep(notes, file.filename, file.content_type, file.file.read(), told)
         else:
             await request.json()
