@@ -1,9 +1,13 @@
 """Who may stay connected to the page: connections that never finish asking keep nobody out.
 
 A request must be there whole within ``REQUEST_S``, however slowly its bytes come. When there are too many
-connections, of all together or of one address, the one goes that has asked nothing for longest; what is
-being answered is never cut off. A new visitor is always let in, so a proxy or a tunnel on this device,
-behind which everybody has one address, needs no exception but the one from the limit of an address.
+connections, of all together or of one address, the one goes that has asked nothing, and taken nothing of an
+answer, for longest; what is being answered is never cut off. A new visitor is always let in, so a proxy or a
+tunnel on this device, behind which everybody has one address, needs no exception but the one from the limit
+of an address.
+
+An answer may wait for its visitor as a whole, in memory or as an open file, so a connection has few of them at
+a time: who asks ``AT_ONCE`` times without waiting for an answer is served, who asks more often is not.
 """
 
 from __future__ import annotations
@@ -19,7 +23,9 @@ PER_ADDRESS = 24
 REQUEST_S = 10.0
 """From the connection, or from the first byte of a later request, to the end of the request."""
 IDLE_S = 30.0
-"""Without any request, or with an answer that is not taken."""
+"""Without any request, or with an answer of which nothing is taken."""
+AT_ONCE = 4
+"""Requests that come in one piece; browsers send one after the other."""
 _LOOK_S = 1.0
 
 
@@ -44,6 +50,8 @@ class Doorkeeper:
             def received(self, data: bytes) -> bool:
                 """Take what came."""
                 known: bool = super().received(data)
+                if len(self.requests) > AT_ONCE:
+                    self.will_close = True
                 door.heard(self)
                 return known
 
@@ -86,6 +94,8 @@ class Doorkeeper:
         """Close what has taken too long; return after how many seconds to look again."""
         now_s = self._clock_s()
         for channel, visitor in self._visitors.items():
+            if channel.total_outbufs_len != visitor.untaken_bytes:  # slowly is fast enough
+                visitor.untaken_bytes, visitor.since_s = channel.total_outbufs_len, now_s
             patience_s = REQUEST_S if visitor.asking else IDLE_S
             if not channel.requests and now_s - visitor.since_s >= patience_s:
                 channel.will_close = True
@@ -105,6 +115,8 @@ class _Visitor:
         self.since_s = now_s
         self.asking = True
         """Whether a request is awaited or half there."""
+        self.untaken_bytes = 0
+        """What there was of the answer when it was looked last."""
 
 
 def _origin(address: Any) -> str:

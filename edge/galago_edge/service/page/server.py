@@ -20,6 +20,7 @@ from galago_edge.service.page.app import PageApp
 from galago_edge.service.page.doorkeeper import CONNECTIONS, IDLE_S, Doorkeeper
 
 _THREADS = 2
+_ANSWERS_BYTES = 1 << 30
 _PREVIEW_S = 0.5  # a picture that young is shown to the next visitor as well
 
 
@@ -84,6 +85,8 @@ class Page:
             threads=_THREADS,
             connection_limit=4 * CONNECTIONS,  # the doorkeeper lets somebody out long before
             channel_timeout=IDLE_S,
+            # beyond it a thread waits for the visitor; the doorkeeper lets nobody ask for so much at once
+            outbuf_high_watermark=_ANSWERS_BYTES,
             cleanup_interval=IDLE_S,
             max_request_header_size=16 << 10,
             max_request_body_size=16 << 10,
