@@ -2,8 +2,9 @@
 
 Key order is the order of the fields below and never depends on values. Stream times are
 integer nanoseconds. ``wall_ns`` and ``clock_synced`` are added by live sinks only, so that
-two replays of one recording give the same bytes. ``key`` and ``wall_corrected_ns`` are added on delivery
-only: the idempotency key, and the wall time by a clock that was right later in the same boot.
+two replays of one recording give the same bytes. ``key``, ``wall_corrected_ns`` and ``gone`` are added on
+delivery only: the idempotency key, the wall time by a clock that was right later in the same boot, and
+that the file of an attachment is not there any more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+from galago_edge.contract.attachment import MediaType
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,13 +107,45 @@ class StateRecord(_Record, frozen=True, kw_only=True):
     wall_corrected_ns: int | UnsetType = UNSET
 
 
-Record = EventRecord | ScoresRecord | GapRecord | StateRecord
+class AttachmentRecord(_Record, frozen=True, kw_only=True):
+    """The picture or the sound of an event lies in a file. Behind the event, from live streams only."""
 
-_KINDS: dict[str, type[EventRecord] | type[ScoresRecord] | type[GapRecord] | type[StateRecord]] = {
+    kind: Literal["attachment"] = "attachment"
+    stream: str
+    seq: int
+    """Of the event, as the next five."""
+    label: str
+    start_index: int
+    end_index: int
+    start_ns: int
+    end_ns: int
+    media_type: MediaType
+    file: str
+    """Its name in the folder ``attachments`` of the store: :mod:`galago_edge.contract.attachment`."""
+    bytes: int
+    sha256: str
+    from_ns: int
+    """What it shows, in stream time; a picture begins and ends at the moment at which it was taken."""
+    to_ns: int
+    wall_ns: int | UnsetType = UNSET
+    clock_synced: bool | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    wall_corrected_ns: int | UnsetType = UNSET
+    gone: bool | UnsetType = UNSET
+    """True: the file was deleted or damaged before it could be delivered."""
+
+
+Record = EventRecord | ScoresRecord | GapRecord | StateRecord | AttachmentRecord
+
+_KINDS: dict[
+    str,
+    type[EventRecord] | type[ScoresRecord] | type[GapRecord] | type[StateRecord] | type[AttachmentRecord],
+] = {
     "event": EventRecord,
     "scores": ScoresRecord,
     "gap": GapRecord,
     "state": StateRecord,
+    "attachment": AttachmentRecord,
 }
 
 

@@ -209,6 +209,38 @@ class SamplesSettings(Table, frozen=True, kw_only=True):
     min_interval_s: Annotated[float, msgspec.Meta(ge=0.0)] = 10.0
 
 
+class AttachmentsSettings(Table, frozen=True, kw_only=True):
+    """``[attachments]``: events carry their picture or sound. None do without this table."""
+
+    max_mb: Megabytes = 8
+    """All kept files together; the oldest are deleted first."""
+    keep_free_mb: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 100
+    """Nothing is kept that would leave less than this on the disk: store and spool need it more."""
+    pictures: bool = True
+    """Of cameras: the frame of the deciding window, as the stream saw it."""
+    sounds: bool = True
+    """Of microphones: the deciding window, with what was before and after it."""
+    before_s: Annotated[float, msgspec.Meta(ge=0.0, le=30.0)] = 2.0
+    after_s: Annotated[float, msgspec.Meta(ge=0.0, le=30.0)] = 2.0
+    max_width: Annotated[int, msgspec.Meta(ge=0, le=16_384)] = 0
+    """Pixels; wider pictures are made smaller. 0: as wide as the stream saw it."""
+    per_minute: Annotated[int, msgspec.Meta(ge=1, le=6_000)] = 12
+    """So many attachments of one stream in any minute; further events go without."""
+    streams: tuple[str, ...] = ()
+    """Of these streams alone; empty: of all."""
+    labels: tuple[str, ...] = ()
+    """Of events with these labels alone; empty: of all."""
+
+    def __post_init__(self) -> None:
+        """Refuse a table that asks for nothing.
+
+        Raises:
+            ValueError: As said, in words.
+        """
+        if not self.pictures and not self.sounds:
+            raise ValueError("neither pictures nor sounds: leave the table out")
+
+
 class GovernorSettings(Table, frozen=True, kw_only=True):
     """``[governor]``: what a hot or under-powered device does less of."""
 
@@ -282,6 +314,7 @@ class OwnTables(Table, frozen=True, kw_only=True):
     spool: SpoolSettings = SpoolSettings()
     page: PageSettings | None = None
     samples: SamplesSettings | None = None
+    attachments: AttachmentsSettings | None = None
     governor: GovernorSettings = GovernorSettings()
     limits: LimitsSettings = LimitsSettings()
     accelerator: AcceleratorSettings = AcceleratorSettings()
