@@ -6,8 +6,8 @@ answer, for longest; what is being answered is never cut off. A new visitor is a
 tunnel on this device, behind which everybody has one address, needs no exception but the one from the limit
 of an address.
 
-An answer may wait for its visitor as a whole, in memory or as an open file, so a connection has few of them at
-a time: who asks ``AT_ONCE`` times without waiting for an answer is served, who asks more often is not.
+An answer waits for its visitor as a whole, in memory or as an open file, so a connection has few of them at a
+time: who asks ``AT_ONCE`` times without waiting for an answer is served, who asks more often is not.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from galago_edge.contract.status import ServiceStatus
 from galago_edge.host.extras import import_extra
 from galago_edge.service.page.access import Access
 from galago_edge.service.page.app import PageApp
+from galago_edge.service.page.attached_file import OpenAttached
 from galago_edge.service.page.doorkeeper import CONNECTIONS, IDLE_S, Doorkeeper
 
 _THREADS = 2
@@ -32,10 +33,11 @@ class Page:
         settings: PageSettings,
         status: Callable[[], ServiceStatus],
         preview: Callable[[str], bytes | None] = lambda stream: None,
+        attached: OpenAttached = lambda name: None,
     ) -> None:
-        """Prepare to show what ``status`` returns and what ``preview(stream)`` gives.
+        """Prepare to show what ``status`` returns and what ``preview(stream)`` and ``attached(file)`` give.
 
-        Both are called from the page's own threads, ``preview`` once at a time. ``preview`` returns a JPEG
+        All are called from the page's own threads, ``preview`` once at a time. ``preview`` returns a JPEG
         file, None for a stream that has no picture (yet) or that does not exist.
 
         Raises:
@@ -44,7 +46,7 @@ class Page:
         """
         self._settings = settings
         self._access = Access(settings)
-        self._app = PageApp(self._access, status, _Fresh(preview), settings.frame_ancestors)
+        self._app = PageApp(self._access, status, _Fresh(preview), attached, settings.frame_ancestors)
         self._door = Doorkeeper()
         self._server: Any = None
         self._sockets: dict[int, Any] = {}
