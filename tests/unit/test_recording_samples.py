@@ -103,7 +103,7 @@ class Bench:
     def settled(self) -> dict[str, Any]:
         """Wait until nothing waits; return the status."""
         self.folder.close(60.0)
-        assert not self.folder._thread.is_alive()
+        assert not self.folder._thread.alive
         return self.folder.status()
 
     def kept(self) -> list[Path]:

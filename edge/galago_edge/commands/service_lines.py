@@ -6,6 +6,7 @@ from typing import Any
 
 from galago_edge.contract.errors import CallerError
 from galago_edge.contract.status import (
+    AttachmentsStatus,
     CoverageStatus,
     LabelLevel,
     ScrubStatus,
@@ -39,6 +40,7 @@ def service_lines(status: ServiceStatus) -> dict[str, list[str]]:
         **({"trial": [line for trial in status.trials for line in _trial(trial)]} if status.trials else {}),
         **({"scrub": [_scrub(status.scrub)]} if status.scrub else {}),
         **({"samples": [_samples(status.samples)]} if status.samples else {}),
+        **({"attachments": _attachments(status.attachments)} if status.attachments else {}),
     }
 
 
@@ -198,3 +200,18 @@ def _scrub(scrub: ScrubStatus) -> str:
 def _samples(samples: dict[str, Any]) -> str:
     text = f"{samples.get('kept_today', 0)} kept today, {samples.get('bytes', 0) / 2**20:.1f} MB in all"
     return f"{text}; {samples['fault']}" if samples.get("fault") else text
+
+
+def _attachments(found: AttachmentsStatus) -> list[str]:
+    facts = [
+        f"{found.made} made",
+        f"{_count(found.files, 'file')} of {found.bytes / 1e6:.1f} of {found.max_bytes / 1e6:.0f} MB",
+    ]
+    if found.waiting:
+        facts.append(f"{found.waiting} waiting")
+    if found.deleted:
+        facts.append(f"{found.deleted} deleted to make room")
+    if found.skipped:
+        told = ", ".join(f"{count} {why}" for why, count in found.skipped.items())
+        facts.append(f"{_count(sum(found.skipped.values()), 'event')} without ({told})")
+    return [", ".join(facts), *([f"  {found.fault}"] if found.fault else [])]

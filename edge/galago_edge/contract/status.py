@@ -192,6 +192,27 @@ class ScrubStatus(_Part, frozen=True, kw_only=True):
     damaged: int
 
 
+class AttachmentsStatus(_Part, frozen=True, kw_only=True):
+    """Pictures and sounds of events. The first three are of the folder, the others count since the start."""
+
+    files: int = 0
+    """Kept now."""
+    bytes: int = 0
+    """Their size."""
+    max_bytes: int
+    made: int = 0
+    waiting: int = 0
+    """Complete, not written yet."""
+    deleted: int = 0
+    """The oldest, to make room."""
+    skipped: dict[str, int]
+    """Events that went without, by why: ``rate`` (too many in a minute), ``missed`` (not there any more),
+    ``busy`` (too many waited), ``budget`` (larger than all that may be kept), ``disk`` (too little left),
+    ``failed``."""
+    fault: str = ""
+    """Why the last one could not be made; empty when it could."""
+
+
 class ServiceStatus(_Part, frozen=True, kw_only=True):
     """The whole service."""
 
@@ -223,3 +244,5 @@ class ServiceStatus(_Part, frozen=True, kw_only=True):
     has it."""
     samples: dict[str, Any] | None = None
     """What was kept for retraining, when that is switched on."""
+    attachments: AttachmentsStatus | None = None
+    """Pictures and sounds of events, when they are switched on."""

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import hashlib
 import os
-import queue
 import secrets
 import threading
 import time
@@ -19,12 +18,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.contract.settings import SamplesSettings
 from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.host.private_modes import FILE_MODE, make_private_folder
 from galago_edge.host.time_zone import TimeZone
 from galago_edge.recording.likeness import REMEMBERED, Fingerprint, Seen
+from galago_edge.recording.quiet_thread import QuietThread, fault_in_words
 from galago_edge.recording.sample_layout import (
     CONTEXT,
     TEMPORARY,
@@ -41,7 +40,6 @@ _WAITING = 8
 _LOOK_AGAIN_S = 600.0
 """When a budget is used up, the folder is counted again so often: somebody may have taken samples away."""
 _MIB = 1 << 20
-_NICE = 10
 _SIDECAR_LIMIT_BYTES = 1 << 20
 
 
@@ -104,11 +102,8 @@ class SampleFolder:
         self._by_label: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._fault = ""
-        self._closed = False
         self._unfinished = 0
-        self._waiting: queue.Queue[SampleCandidate | None] = queue.Queue(_WAITING)
-        self._thread = threading.Thread(target=self._work, name="samples", daemon=True)
-        self._thread.start()
+        self._thread = QuietThread("samples", self._attempt, most=_WAITING, begin=self._look)
 
     def today(self) -> str:
         """Return the day by the wall clock: for quotas only."""
@@ -116,13 +111,11 @@ class SampleFolder:
 
     def offer(self, candidate: SampleCandidate) -> None:
         """Take a candidate; when too many wait already, it is counted as ``busy`` and gone."""
-        if self._closed:
+        if self._thread.closed:
             return
         with self._lock:
             self._unfinished += 1
-        try:
-            self._waiting.put_nowait(candidate)
-        except queue.Full:
+        if not self._thread.put(candidate):
             self._finish("busy")
 
     def failed(self, fault: str) -> None:
@@ -158,33 +151,16 @@ class SampleFolder:
 
     def close(self, wait_s: float = 5.0) -> None:
         """Keep what waits, for at most ``wait_s``, and end the thread. Twice does no harm."""
-        if not self._closed:
-            self._closed = True
-            with contextlib.suppress(queue.Full):  # else the thread sees the flag after the next one
-                self._waiting.put(None, timeout=wait_s)
-        self._thread.join(wait_s)
+        self._thread.close(wait_s)
 
-    def _work(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):  # deciding comes first
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        self._look()
-        while (candidate := self._next()) is not None:
-            try:
-                self._keep(candidate)
-                self._finish()
-            except _RefusedError as refusal:
-                self._finish(str(refusal))
-            except OSError as error:
-                self._finish("failed", str(disk_error(error, "keep a sample")))
-            except GalagoError as error:
-                self._finish("failed", str(error))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next sample may be fine
-                self._finish("failed", f"{type(error).__name__}: {error}, a fault of galago itself")
-
-    def _next(self) -> SampleCandidate | None:
-        if self._closed and self._waiting.empty():
-            return None
-        return self._waiting.get()
+    def _attempt(self, candidate: SampleCandidate) -> None:
+        try:
+            self._keep(candidate)
+            self._finish()
+        except _RefusedError as refusal:
+            self._finish(str(refusal))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next sample may be fine
+            self._finish("failed", fault_in_words(error, "keep a sample"))
 
     def _look(self) -> None:
         usage = look(self.root, self._zone)

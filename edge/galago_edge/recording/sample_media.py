@@ -15,7 +15,8 @@ from galago_edge.contract.streams import Frame
 from galago_edge.host.extras import import_extra
 from galago_edge.recording.likeness import Fingerprint, picture_fingerprint, sound_fingerprint
 
-_ROLL_QUALITY = 90
+JPEG_QUALITY = 90
+"""Of what we encode ourselves."""
 _JPEG_MAGIC = b"\xff\xd8"
 
 
@@ -43,9 +44,8 @@ class PictureMedia:
         Raises:
             InputError: IMAGE_UNREADABLE; OpenCV cannot encode the frame.
         """
-        if _has_jpeg(self.frame):
-            assert self.frame.encoded is not None
-            return ".jpg", self.frame.encoded
+        if (sent := _sent_jpeg(self.frame)) is not None:
+            return ".jpg", sent
         return ".png", _encoded(".png", self.frame, ())
 
     def context(self) -> dict[str, bytes]:
@@ -56,7 +56,7 @@ class PictureMedia:
         """
         named = [(f"-pre{number}.jpg", frame) for number, frame in enumerate(self.before, 1)]
         named += [(f"-post{number}.jpg", frame) for number, frame in enumerate(self.after, 1)]
-        return {name: _roll_picture(frame) for name, frame in named}
+        return {name: jpeg_bytes(frame) for name, frame in named}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +88,31 @@ class SoundMedia:
 Media = PictureMedia | SoundMedia
 
 
-def _has_jpeg(frame: Frame) -> bool:
-    return frame.encoded is not None and frame.encoded.startswith(_JPEG_MAGIC)
+def jpeg_bytes(frame: Frame, max_width: int = 0) -> bytes:
+    """Return a frame as JPEG: the camera's own where there is one and it is no wider than ``max_width``.
 
+    ``max_width``: in pixels, 0 for any. A wider frame is made smaller, its shape kept.
 
-def _roll_picture(frame: Frame) -> bytes:
-    if _has_jpeg(frame):
-        assert frame.encoded is not None
-        return frame.encoded
+    Raises:
+        InputError: IMAGE_UNREADABLE; OpenCV cannot encode the frame.
+        DeviceError: EXTRA_MISSING.
+    """
+    height, width = frame.pixels.shape[:2]
+    fits = not max_width or width <= max_width
+    if fits and (sent := _sent_jpeg(frame)) is not None:
+        return sent
     cv2 = import_extra("cv2", "camera", "keeping pictures")
-    return _encoded(".jpg", frame, (cv2.IMWRITE_JPEG_QUALITY, _ROLL_QUALITY))
+    if not fits:
+        size = (max_width, max(1, height * max_width // width))
+        smaller = cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA)
+        frame = Frame(smaller, frame.index, frame.captured_ns)
+    return _encoded(".jpg", frame, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+
+
+def _sent_jpeg(frame: Frame) -> bytes | None:
+    """Return the JPEG that the camera itself sent, if it did."""
+    sent = frame.encoded
+    return sent if sent is not None and sent.startswith(_JPEG_MAGIC) else None
 
 
 def _encoded(suffix: str, frame: Frame, options: tuple[int, ...]) -> bytes:

@@ -210,3 +210,9 @@ def samples_by(field: str, label: str) -> Read:
 def _told(status: ServiceStatus) -> Mapping[str, Any]:
     """Return what ``galago_edge.recording.sample_folder`` says of its folder."""
     return status.samples or {}
+
+
+def attachments_skipped(status: ServiceStatus) -> Iterable[Sample]:
+    """Read how many events went without an attachment, by why."""
+    told = status.attachments
+    return [({"why": why}, count) for why, count in told.skipped.items()] if told is not None else []

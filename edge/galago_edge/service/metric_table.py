@@ -245,5 +245,29 @@ _SAMPLES = (
     _gauge("galago_samples_folder_limit", "Most that is kept in all.", readers.samples("max_bytes"), "bytes"),
 )
 
-METRICS: tuple[MetricFamily, ...] = (*_SERVICE, *_SOURCES, *_STORE, *_STREAMS, *_SINKS, *_SAMPLES)
+_ATTACHMENTS = (
+    _counter(
+        "galago_attachments_made", "Pictures and sounds of events made.", readers.one("attachments.made")
+    ),
+    _counter("galago_attachments_skipped", "Events that went without, by why.", readers.attachments_skipped),
+    _counter("galago_attachments_deleted", "Deleted to make room.", readers.one("attachments.deleted")),
+    _gauge("galago_attachments_waiting", "Not written yet.", readers.one("attachments.waiting")),
+    _gauge("galago_attachments_files", "Kept now.", readers.one("attachments.files")),
+    _gauge(
+        "galago_attachments_folder", "Size of all that are kept.", readers.one("attachments.bytes"), "bytes"
+    ),
+    _gauge(
+        "galago_attachments_folder_limit", "Most that is kept.", readers.one("attachments.max_bytes"), "bytes"
+    ),
+)
+
+METRICS: tuple[MetricFamily, ...] = (
+    *_SERVICE,
+    *_SOURCES,
+    *_STORE,
+    *_STREAMS,
+    *_SINKS,
+    *_SAMPLES,
+    *_ATTACHMENTS,
+)
 """In the order in which they are told."""

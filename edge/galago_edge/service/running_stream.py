@@ -10,7 +10,9 @@ from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import Record
 from galago_edge.contract.status import SourceStatus, StreamStatus
 from galago_edge.contract.streams import Frame
-from galago_edge.pipeline.driver import drive
+from galago_edge.pipeline.driver import Decides, drive
+from galago_edge.recording import Attacher
+from galago_edge.service.attached_stream import AttachedStream
 from galago_edge.service.live_sources import LiveSource
 from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.outlet import Outlet
@@ -33,12 +35,17 @@ class RunningStream:
         live: LiveStream,
         capture: LiveSource | None = None,
         source: Source | None = None,
+        attacher: Attacher | None = None,
     ) -> None:
-        """``source`` is what ``capture`` gives to this stream; without them it opens its own, later."""
+        """``source`` is what ``capture`` gives to this stream; without them it opens its own, later.
+
+        ``attacher`` keeps the picture or the sound of its events.
+        """
         self.prepared = prepared
         self.live = live
         self._capture = capture
         self._source = source
+        self._attacher = attacher
         self._stopping = False
         self._emitting_since_ns: int | None = None
         self._described = ""
@@ -117,6 +124,8 @@ class RunningStream:
         except BaseException as error:  # noqa: BLE001 handed to the thread that waits for it
             failure = error
         finally:
+            if self._attacher is not None:
+                self._attacher.close()
             self.ended = True
             ended(self, failure)
 
@@ -136,6 +145,8 @@ class RunningStream:
             self._describe(outlet)
             outlet.deliver(records)
             self._emitting_since_ns = None
+            if self._attacher is not None:
+                self._attacher.told(records)
 
         if self._source is None:
             try:
@@ -145,4 +156,7 @@ class RunningStream:
                 return failure
         if self._stopping:  # somebody said so while it was being opened
             self.stop()
-        return drive(self._source, self.live, emit, whole=lambda: not (self._stopping or self.endless))
+        decides: Decides = self.live
+        if self._attacher is not None:
+            decides = AttachedStream(decides, self._attacher)
+        return drive(self._source, decides, emit, whole=lambda: not (self._stopping or self.endless))

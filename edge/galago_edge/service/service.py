@@ -16,7 +16,7 @@ from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import ServiceStatus, SinkStatus
 from galago_edge.host.time_zone import TimeZone
 from galago_edge.host.wall_clock import clock_synced
-from galago_edge.recording import SampleFolder
+from galago_edge.recording import AttachmentFolder, SampleFolder
 from galago_edge.service.control import Control
 from galago_edge.service.day_clock import DayClock
 from galago_edge.service.errands import Errands
@@ -101,6 +101,8 @@ class Service:
         self._samples = (
             SampleFolder(kept, device=self.device, synced=clock_synced, zone=self._zone) if kept else None
         )
+        attached = settings.attachments
+        self._attachments = AttachmentFolder(attached, root, self._outlet.tell) if attached else None
         self._heartbeat = Heartbeat(root)
         self._streams = StreamSet(
             settings,
@@ -110,6 +112,7 @@ class Service:
             lambda running, failure: self._asked.put(lambda: self._stream_ended(running, failure)),
             root=root,
             samples=self._samples,
+            attachments=self._attachments,
             kept=read_coverage(root),
             down_ns=self._heartbeat.down_ns(),
             day_clock=DayClock(zone=self._zone),
@@ -169,6 +172,7 @@ class Service:
             events=self._recent.newest(),
             temperature_c=self._governor.temperature_c,
             samples=self._samples.status() if self._samples is not None else None,
+            attachments=self._attachments.status() if self._attachments is not None else None,
             upkeep=self._upkeep,
             silent=self._control.fault,
         )

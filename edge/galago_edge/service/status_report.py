@@ -16,6 +16,7 @@ import galago_edge
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import AttachmentRecord, EventRecord, Record, event_identity
 from galago_edge.contract.status import (
+    AttachmentsStatus,
     BackendStatus,
     ServiceStatus,
     SinkStatus,
@@ -186,6 +187,7 @@ def service_status(
     events: tuple[dict[str, Any], ...],
     temperature_c: float | None,
     samples: dict[str, Any] | None,
+    attachments: AttachmentsStatus | None,
     upkeep: Upkeep,
     silent: GalagoError | None,
 ) -> ServiceStatus:
@@ -196,6 +198,7 @@ def service_status(
         *problems(sources, streams, sinks, failures, refused),
         *slots.problems(),
         *upkeep.problems(),
+        *((f"attachments: {attachments.fault}",) if attachments and attachments.fault else ()),
         *((f"galago status cannot ask this service: {silent.line}",) if silent else ()),
     )
     return ServiceStatus(
@@ -218,6 +221,7 @@ def service_status(
         safe_mode=safe_mode,
         last_events=events,
         samples=samples,
+        attachments=attachments,
     )
 
 

@@ -10,7 +10,7 @@ from galago_edge.contract.records import StateRecord
 from galago_edge.contract.settings import Settings, StreamSettings
 from galago_edge.pipeline.threshold_overrides import override_thresholds
 from galago_edge.preprocess.image import use_one_thread
-from galago_edge.recording import SampleCollector, SampleFolder
+from galago_edge.recording import Attacher, AttachmentFolder, SampleCollector, SampleFolder
 from galago_edge.service.build import Build
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.day_book import Days
@@ -39,6 +39,7 @@ class StreamSet:
         *,
         root: Path | None = None,
         samples: SampleFolder | None = None,
+        attachments: AttachmentFolder | None = None,
         kept: Mapping[str, Days] | None = None,
         down_ns: int | None = None,
         day_clock: DayClock | None = None,
@@ -46,8 +47,8 @@ class StreamSet:
         """Make a stream of each that is ``prepared``; nothing is opened or started yet.
 
         ``root``: the store's folder. ``absent``: streams that cannot run, and why. ``ended`` is told of each
-        end. ``samples``: where they keep samples; closed with them. ``kept``: what earlier processes
-        watched, by stream; ``down_ns``: for how long nobody has. ``day_clock`` says what a day is.
+        end. ``samples``, ``attachments``: where they keep those; closed with them. ``kept``: what earlier
+        processes watched, by stream; ``down_ns``: for how long nobody has. ``day_clock`` says what a day is.
 
         Raises:
             DeviceError: EXTRA_MISSING; a source needs a library that is not installed.
@@ -56,6 +57,7 @@ class StreamSet:
         self.sources = LiveSources(root)
         self._settings = settings
         self._samples = samples
+        self._attachments = attachments
         self._kept = kept or {}
         self._day_clock = day_clock or DayClock()
         self._absent = dict(absent)
@@ -150,13 +152,14 @@ class StreamSet:
             running.stop()
 
     def close(self) -> None:
-        """Give back what the engines hold, and what keeps samples, when the sources have ended."""
+        """Give back what the engines hold, and what keeps files, when the sources have ended."""
         self.sources.stop()
         self.sources.join(_JOIN_S)
         for running in self:
             running.live.close()
-        if self._samples is not None:
-            self._samples.close()
+        for folder in (self._samples, self._attachments):
+            if folder is not None:
+                folder.close()
 
     def _made(self, prepared: PreparedStream, down_ns: int | None) -> RunningStream:
         capture = self.sources.of(prepared)
@@ -168,7 +171,19 @@ class StreamSet:
             collect=self._collecting(prepared.settings),
             down_ns=down_ns if capture is not None else None,
         )
-        return RunningStream(prepared, live, capture, source)
+        return RunningStream(prepared, live, capture, source, self._attaching(prepared, live))
+
+    def _attaching(self, prepared: PreparedStream, live: LiveStream) -> Attacher | None:
+        """Return what keeps the pictures or sounds of a stream's events; None when nothing does."""
+        folder, name = self._attachments, prepared.settings.name
+        if folder is None or not prepared.live:  # a recording holds its pictures itself
+            return None
+        wanted = folder.settings
+        if wanted.streams and name not in wanted.streams:
+            return None
+        if not (wanted.pictures if prepared.bundle.modality == "camera" else wanted.sounds):
+            return None
+        return Attacher(folder, name, lambda: live.manifest.preprocess.spec)
 
     def _collecting(self, settings: StreamSettings) -> Callable[[Build], SampleCollector] | None:
         folder = self._samples
