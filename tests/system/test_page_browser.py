@@ -5,13 +5,16 @@ With ``GALAGO_SCREENSHOTS=docs`` in the environment the pictures in docs/ are ma
 
 from __future__ import annotations
 
+import hashlib
 import http.client
+import io
 import os
 import re
 import signal
 import sys
 import threading
 import time
+import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +29,8 @@ import pytest
 from click.testing import CliRunner
 
 from galago_edge.commands.cli import main
+from galago_edge.contract.attachment import MediaType, attachment_name
+from galago_edge.contract.records import AttachmentRecord
 from galago_edge.contract.settings import PageSettings
 from galago_edge.contract.status import (
     BackendStatus,
@@ -38,7 +43,7 @@ from galago_edge.contract.status import (
     SinkStatus,
     TrialStatus,
 )
-from galago_edge.service.page import Page
+from galago_edge.service.page import Page, attached_files
 from galago_workstation.demo.scenes import Light, Pose, Room, digit_card
 from real_parts.browser import open_browser, resize_browser
 from real_parts.missing import missing_part
@@ -48,6 +53,8 @@ from test_kit import changed, make_bundle, make_service_status, trust
 
 DESK, PHONE = (1280, 860), (390, 844)
 TOKEN = "correct-horse-battery"
+
+IDENTITY = ("stream", "seq", "label", "start_index", "end_index", "start_ns", "end_ns")
 
 CONTRASTS = """
 const channel = (v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
@@ -85,10 +92,17 @@ class Scene:
     token: str = ""
     port: int = 0
     page: Page | None = None
+    root: Path = Path("/nowhere")
+    """The store, whose attachments are shown."""
 
     def start(self) -> Scene:
         settings = PageSettings(port=self.port, token=self.token)
-        self.page = Page(settings, lambda: self.status, lambda stream: self.picture)
+        self.page = Page(
+            settings,
+            lambda: self.status,
+            lambda stream: self.picture,
+            lambda name: attached_files(self.root)(name),
+        )
         self.page.start()
         self.port = self.page.port
         return self
@@ -125,8 +139,8 @@ def browser(chromium: Any) -> Any:
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene().start()
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(root=tmp_path).start()
     yield scene
     scene.stop()
 
@@ -147,6 +161,38 @@ def jpeg(level: int, size: tuple[int, int] = (320, 240)) -> bytes:
     done, encoded = cv2.imencode(".jpg", np.full((size[1], size[0], 3), level, np.uint8))
     assert done
     return bytes(encoded)
+
+
+def wav(seconds: float = 0.6, rate: int = 16_000) -> bytes:
+    samples = (np.sin(np.arange(round(seconds * rate)) * 0.2) * 9_000).astype("<i2")
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.tobytes())
+    return content.getvalue()
+
+
+def with_attachment(
+    scene: Scene, event: dict[str, Any], content: bytes, *, kept: bool = True
+) -> dict[str, Any]:
+    """The event with a picture or sound, which lies where the page looks for it, if it is ``kept``."""
+    media_type: MediaType = "audio/wav" if content.startswith(b"RIFF") else "image/jpeg"
+    name = attachment_name(event["wall_ns"], event["stream"], abs(event["seq"]), media_type)
+    (scene.root / "attachments").mkdir(exist_ok=True)
+    if kept:
+        (scene.root / "attachments" / name).write_bytes(content)
+    record = AttachmentRecord(
+        **{key: event[key] for key in (*IDENTITY, "wall_ns", "clock_synced")},
+        media_type=media_type,
+        file=name,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        from_ns=0,
+        to_ns=round((len(content) - 44) / 32_000 * 1e9) if media_type == "audio/wav" else 0,
+    )
+    return {**event, "attachment": msgspec.to_builtins(record)}
 
 
 def all_of(browser: Any, css: str) -> list[Any]:
@@ -317,6 +363,86 @@ def test_a_new_event_appears_on_top_and_is_announced(scene: Scene, seen: Any) ->
     shows(seen, ".events li:first-child", r"three on door 0\.77")
     assert len(texts(seen, ".events li")) == 2
     shows(seen, "#told", "Event three on door, score 0.77")
+
+
+def test_the_picture_of_an_event_arrives_behind_it_and_opens_large(scene: Scene, seen: Any) -> None:
+    event = scene.status.last_events[0]
+    assert not visible(seen, ".events .own")
+    seen.execute_script("document.querySelector('.events li').mine = true")
+    scene.status = make_service_status(last_events=(with_attachment(scene, event, jpeg(90, (640, 480))),))
+    small = "const one = document.querySelector('.events img'); return one ? one.naturalWidth : 0"
+    wait_for(lambda: seen.execute_script(small) == 640, "the picture")
+    assert seen.execute_script("return document.querySelector('.events li').mine"), "the row has stayed"
+    image = all_of(seen, ".events img")[0]
+    assert image.get_attribute("alt") == "Picture of seven on door"
+    assert (image.size["width"], image.size["height"]) == (64, 48)
+    assert not visible(seen, "#large")
+    image.click()
+    shows(seen, "#large", r"seven on door, 18 Nov 2026, 11:06:40 UTC")
+    assert all_of(seen, "#large img")[0].size["width"] == 640
+    all_of(seen, "#large button")[0].click()
+    wait_for(lambda: not visible(seen, "#large"), "the picture to be closed")
+
+
+def test_a_picture_can_be_opened_alone_and_does_nothing(scene: Scene, browser: Any) -> None:
+    event = with_attachment(scene, scene.status.last_events[0], jpeg(90, (640, 480)))
+    scene.status = make_service_status(last_events=(event,))
+    browser.get(scene.url)
+    address = wait_for(lambda: all_of(browser, ".events a"), "the link")[0].get_attribute("href")
+    assert address.startswith(f"{scene.url}attachments/2026")
+    browser.get(address)
+    script = "return [document.images[0].naturalWidth, self.origin]"
+    wait_for(lambda: browser.execute_script(script) == [640, "null"], "the picture in a sandbox")
+    assert [line for line in browser.get_log("browser") if "/favicon.ico" not in line["message"]] == []
+
+
+def test_the_sound_of_an_event_is_loaded_and_played_when_somebody_wants_it(scene: Scene, seen: Any) -> None:
+    scene.status = make_service_status(
+        last_events=(with_attachment(scene, scene.status.last_events[0], wav(1.4)),)
+    )
+    shows(seen, ".events .play", "^0:02$")
+    asked = (
+        "return performance.getEntriesByType('resource').filter((one) => one.name.includes('.wav')).length"
+    )
+    assert seen.execute_script(asked) == 0
+    button = all_of(seen, ".play")[0]
+    assert button.get_attribute("aria-label") == "Play the sound of seven on door"
+    button.click()
+    wait_for(lambda: visible(seen, ".play.on"), "the sound to play")
+    assert button.get_attribute("aria-label") == "Stop the sound of seven on door"
+    wait_for(lambda: seen.execute_script("return document.querySelector('.seek').value > 1.3"), "its end")
+    wait_for(lambda: not visible(seen, ".play.on"), "the button to offer it again")
+    assert text_of(seen, ".play") == "0:02"
+
+
+@pytest.mark.parametrize("content", [jpeg(90), wav()], ids=["picture", "sound"])
+def test_what_the_device_has_deleted_is_said_to_be_no_longer_kept(
+    content: bytes, scene: Scene, browser: Any
+) -> None:
+    event = with_attachment(scene, scene.status.last_events[0], content, kept=False)
+    scene.status = make_service_status(last_events=(event,))
+    browser.get(scene.url)
+    if content.startswith(b"RIFF"):  # it is asked for when somebody wants to hear it
+        wait_for(lambda: all_of(browser, ".play"), "the button")[0].click()
+    shows(browser, ".events .own", "^no longer kept$")
+    assert not visible(browser, ".seek") and not visible(browser, ".events img")
+
+
+def test_a_picture_that_cannot_be_read_now_is_asked_for_again(scene: Scene, browser: Any) -> None:
+    event = with_attachment(scene, scene.status.last_events[0], jpeg(90))
+    scene.status = make_service_status(last_events=(event,))
+    path = scene.root / "attachments" / event["attachment"]["file"]
+    whole, broken = scene.root, Path(f"/proc/{os.getpid()}/mem")  # no folder: an error of the disk's kind
+    scene.root = broken
+    browser.get(scene.url)
+    browser.execute_script(
+        """const later = setTimeout; window.setTimeout = (f, ms) => later(f, Math.min(ms, 200));"""
+    )
+    wait_for(lambda: all_of(browser, ".events img"), "the picture")
+    assert path.exists() and "no longer kept" not in text_of(browser, "#events")
+    scene.root = whole
+    small = "return document.querySelector('.events img').naturalWidth"
+    wait_for(lambda: browser.execute_script(small) == 320, "the picture after all")
 
 
 def test_what_is_wrong_is_said_in_words(scene: Scene, seen: Any) -> None:
@@ -622,13 +748,17 @@ class Prefix(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/"
 
 
-def test_two_devices_behind_two_paths_of_one_name(browser: Any) -> None:
+def test_two_devices_behind_two_paths_of_one_name(browser: Any, tmp_path: Path) -> None:
     """Each asks for its token once, and neither logs the other out."""
     tokens = {"porch": TOKEN, "barn": TOKEN[::-1]}
     scenes = {
-        name: Scene(make_service_status(device=name), jpeg(90), token).start()
+        name: Scene(make_service_status(device=name), jpeg(90), token, root=tmp_path / name).start()
         for name, token in tokens.items()
     }
+    for scene in scenes.values():
+        scene.root.mkdir()
+        attached = with_attachment(scene, scene.status.last_events[0], jpeg(90))
+        scene.status = changed(scene.status, last_events=(attached,))
     proxy = Prefix({name: scene.port for name, scene in scenes.items()})
     try:
         for name, token in tokens.items():
@@ -640,6 +770,8 @@ def test_two_devices_behind_two_paths_of_one_name(browser: Any) -> None:
             box.submit()
             shows(browser, "#device", name)
             wait_for(lambda: pixel(browser), "the picture")
+            small = "return document.querySelector('.events img').naturalWidth"
+            wait_for(lambda small=small: browser.execute_script(small) == 320, "the picture of the event")
         for name in tokens:
             browser.get(f"{proxy.url}{name}/")
             shows(browser, "#device", name)

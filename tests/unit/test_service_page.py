@@ -633,27 +633,14 @@ def test_a_request_that_drips_is_closed_after_its_time_and_one_that_came_in_piec
         assert time.monotonic() - began < DEADLINE_S
 
 
-def test_who_asks_hundreds_of_times_and_takes_no_answer_keeps_nobody_out(page: Page) -> None:
-    """More than a connection may have waiting, in memory, holds the thread that answers."""
-    with ExitStack() as greedy:
-        for _ in range(4):  # there are two threads
-            connection = greedy.enter_context(socket.socket())
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
-            connection.settimeout(DEADLINE_S)
-            connection.connect(("127.0.0.1", page.port))
-            connection.sendall(b"GET / HTTP/1.1\nHost:[::1]\n\n" * 290)  # what is read in one go
-        for _ in range(5):
-            assert ask(page, "/api/status").status == 200
-            time.sleep(0.2)
-
-
 def test_a_few_requests_in_one_piece_are_all_answered(page: Page) -> None:
     with connected(page) as connection:
         asked = doorkeeper.AT_ONCE * b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
         connection.sendall(asked + b"GET /api/status HTTP/1.1\r\n")
         answers = b""
         while answers.count(b"HTTP/1.1 200 OK") < doorkeeper.AT_ONCE:
-            assert (more := connection.recv(1 << 16))
+            more = connection.recv(1 << 16)
+            assert more
             answers += more
 
 

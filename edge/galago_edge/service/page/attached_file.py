@@ -18,8 +18,8 @@ from galago_edge.host.own_folders import open_file
 OpenAttached = Callable[[str], BinaryIO | None]
 """Opens an attachment by its name; None when there is no such one. Raises OSError when it cannot be read."""
 
-POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; sandbox"
-"""For a file that a visitor opens alone: whatever it holds, it does nothing."""
+POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
+"""For a file that a visitor opens alone: whatever it holds, it does nothing. The styles are the browser's."""
 CACHED = "private, max-age=86400, immutable"
 """A name never stands for another file; only the visitor's own browser keeps it, and for a day."""
 

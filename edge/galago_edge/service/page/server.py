@@ -22,6 +22,8 @@ from galago_edge.service.page.doorkeeper import CONNECTIONS, IDLE_S, Doorkeeper
 
 _THREADS = 2
 _ANSWERS_BYTES = 1 << 30
+_SEND_BUFFER_BYTES = 128 << 10
+"""Of each connection: Linux would take megabytes for a slow one, and it would look idle while they drain."""
 _PREVIEW_S = 0.5  # a picture that young is shown to the next visitor as well
 
 
@@ -129,6 +131,8 @@ class Page:
         self._woken.wait()  # the trigger is written to by number, which may soon be another file's
         server.accepting = False
         server.task_dispatcher.shutdown()  # before the sockets: its threads write to them
+        for channel in list(server.active_channels.values()):
+            channel.handle_close()  # it closes the files of answers that nobody has taken
         server.asyncore.close_all(sockets, ignore_all=True)
 
 
@@ -173,7 +177,11 @@ def _listen(settings: PageSettings) -> socket.socket:
             hint='host = "127.0.0.1"',
         )
     try:
-        return socket.create_server(address, family=family, backlog=16)
+        listener = socket.create_server(address, family=family, backlog=16)
+        listener.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES
+        )  # its connections have it
+        return listener
     except OSError as error:
         raise LinkError(
             Reason.IO,
