@@ -88,8 +88,12 @@ class PostConnection:
             self.close()
         return self._link is None
 
-    def post(self, body: bytes, headers: Mapping[str, str], timeout_s: float) -> PostAnswer:
+    def post(
+        self, body: bytes, headers: Mapping[str, str], timeout_s: float, *, path: str = ""
+    ) -> PostAnswer:
         """Send one request; return what the first line of its answer says.
+
+        ``path``: another one of this server than that of its address.
 
         A server may end a kept connection in the moment in which it is used again: then the request is sent
         once more, over a new one.
@@ -98,7 +102,8 @@ class PostConnection:
             OSError: No connection, or no first line within ``timeout_s``.
         """
         self._deadline.begin(timeout_s)
-        request = self._request(body, headers)
+        url = self._url._replace(path=path, query="") if path else self._url
+        request = self._request(url, body, headers)
         if not self.fresh:
             try:
                 return self._exchange(request)
@@ -114,8 +119,8 @@ class PostConnection:
         if link is not None:
             link.close()
 
-    def _request(self, body: bytes, headers: Mapping[str, str]) -> bytes:
-        lines = [f"POST {request_target(self._url)} HTTP/1.1"]
+    def _request(self, url: SplitResult, body: bytes, headers: Mapping[str, str]) -> bytes:
+        lines = [f"POST {request_target(url)} HTTP/1.1"]
         given = {name.lower() for name in headers}
         if "host" not in given:
             lines.append(f"Host: {_host(self._url)}")

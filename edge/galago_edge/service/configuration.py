@@ -94,6 +94,7 @@ def _faults(
         yield error
     yield from _beside(streams, named, SETTING_HINT)
     yield from _bad_filters(settings)
+    yield from _bad_attachments(settings)
     yield from _bad_views(settings)
     if environment is not None:
         yield from _bad_logins(settings, environment)
@@ -223,10 +224,21 @@ def _bad_urls(settings: Settings) -> Iterator[CallerError]:
             yield CallerError(error.reason, f"{where}: {error}", hint=error.hint)
 
 
-def _bad_filters(settings: Settings) -> Iterator[CallerError]:
-    """Yield sinks that ask for the records of a stream that there is not: they would never get any."""
-    names = [stream.name for stream in settings.stream]
+def _bad_attachments(settings: Settings) -> Iterator[CallerError]:
+    """Yield sinks that ask for pictures and sounds that nobody makes."""
     for sink, table in settings.sinks.items():
+        if settings.attachments is None and getattr(table, "wants_attachments", False) is True:
+            yield CallerError(
+                Reason.CONFIG_BAD,
+                f"[{sink}] asks for attachments, and there is no [attachments]",
+                hint=f"add [attachments], or let [{sink}] not ask for them: see {DOCS}",
+            )
+
+
+def _bad_filters(settings: Settings) -> Iterator[CallerError]:
+    """Yield tables that name a stream that there is not: they would never get anything."""
+    names = [stream.name for stream in settings.stream]
+    for sink, table in {**settings.sinks, "attachments": settings.attachments}.items():
         wanted = getattr(table, "streams", ())
         strangers = [name for name in wanted if name not in names] if isinstance(wanted, tuple) else []
         if strangers:

@@ -17,6 +17,8 @@ from galago_edge.sinks.topics import OFFLINE, Message
 
 _ANSWER_S = 10.0
 """How long a broker may take to accept a connection or to acknowledge a message."""
+_SLOWEST_BYTES_S = 16_384
+"""At this pace a slow link takes what was sent: a broker gets so much more time for a picture."""
 _FAREWELL_S = 1.0
 _STEP_MS = 1_000
 """The longest wait of one step: keep-alive is looked after so often."""
@@ -25,12 +27,16 @@ _STEP_MS = 1_000
 class LinkLostError(Exception):
     """The connection is no more, or never was."""
 
-    def __init__(self, text: str, *, hopeless: bool = False, hung_up: bool = False) -> None:
+    def __init__(
+        self, text: str, *, hopeless: bool = False, hung_up: bool = False, silent: bool = False
+    ) -> None:
         super().__init__(text)
         self.hopeless = hopeless
         """Only a person can help."""
         self.hung_up = hung_up
         """The broker ended a connection that it had accepted."""
+        self.silent = silent
+        """The broker acknowledges nothing."""
 
 
 class BrokerLink:
@@ -67,8 +73,8 @@ class BrokerLink:
         self._accepted = False
         self._refusal = ""
         self._end = ""
-        self._messages: dict[int, tuple[float, Delivery | None]] = {}
-        """By number, those without an acknowledgement: sent when, in monotonic seconds, and for what."""
+        self._messages: dict[int, tuple[float, Delivery | None, int]] = {}
+        """By number, those without an acknowledgement: sent when, in monotonic seconds; for what; bytes."""
         self._arrived: list[Delivery] = []
         self._retained: dict[str, bytes] = {}
 
@@ -97,11 +103,16 @@ class BrokerLink:
     def send(self, delivery: Delivery | None, messages: Sequence[Message]) -> None:
         """Publish the messages of one delivery, or of none. What was not sent will show in :meth:`step`."""
         for message in messages:
-            if message.retain and self._retained.get(message.topic) == message.payload:
+            if delivery is not None:
+                self._retained.pop(
+                    message.topic, None
+                )  # an event's picture: like the one before, and yet news
+            elif message.retain and self._retained.get(message.topic) == message.payload:
                 continue  # the broker has it
-            self._retained[message.topic] = message.payload
+            else:
+                self._retained[message.topic] = message.payload
             info = self._client.publish(message.topic, message.payload, qos=1, retain=message.retain)
-            self._messages[info.mid] = (time.monotonic(), delivery)
+            self._messages[info.mid] = (time.monotonic(), delivery, len(message.payload))
 
     def step(self, bell: Bell) -> None:
         """Read and write what there is; wait for it, or for the bell, a short while.
@@ -132,8 +143,14 @@ class BrokerLink:
             if trust is not None and not trust.client_cert_file and not self._accepted:
                 text += CERTIFICATE_HINT
             raise LinkLostError(text, hung_up=self._accepted)
-        if self._messages and time.monotonic() - next(iter(self._messages.values()))[0] > _ANSWER_S:
-            raise LinkLostError(f"the broker acknowledged nothing for {_ANSWER_S:.0f} s")
+        if self._messages and time.monotonic() - next(iter(self._messages.values()))[0] > self._patience_s():
+            raise LinkLostError(
+                f"the broker acknowledged nothing for {self._patience_s():.0f} s", silent=True
+            )
+
+    def _patience_s(self) -> float:
+        """Return for how long the oldest message may be without an acknowledgement."""
+        return _ANSWER_S + sum(size for _, _, size in self._messages.values()) // _SLOWEST_BYTES_S
 
     def arrived(self) -> list[Delivery]:
         """Return the deliveries of which every message was acknowledged since the last call."""
@@ -142,7 +159,7 @@ class BrokerLink:
 
     def on_the_way(self) -> list[Delivery]:
         """Return the deliveries without a full acknowledgement, in the order of sending."""
-        found = [delivery for _, delivery in self._messages.values() if delivery is not None]
+        found = [delivery for _, delivery, _ in self._messages.values() if delivery is not None]
         return list({delivery.token: delivery for delivery in found}.values())
 
     def say_goodbye(self, messages: Sequence[Message], bell: Bell) -> None:
@@ -172,6 +189,6 @@ class BrokerLink:
         self._end = str(reason)
 
     def _on_publish(self, client: Any, data: Any, number: int, reason: Any, properties: Any) -> None:
-        _, delivery = self._messages.pop(number, (0.0, None))
-        if delivery is not None and all(other is not delivery for _, other in self._messages.values()):
+        _, delivery, _ = self._messages.pop(number, (0.0, None, 0))
+        if delivery is not None and all(other is not delivery for _, other, _ in self._messages.values()):
             self._arrived.append(delivery)

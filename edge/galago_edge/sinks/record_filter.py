@@ -18,7 +18,7 @@ class Subject(NamedTuple):
     stream: str = ""
     """Empty: the whole device."""
     label: str = ""
-    """Of an event, or of the state of a label; empty for everything else."""
+    """Of an event, its attachment, or the state of a label; empty for everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class RecordFilter:
     """What one receiver wants."""
 
     kinds: frozenset[str]
-    """Some of ``event``, ``state``, ``gap``."""
+    """Some of ``event``, ``state``, ``gap``, ``attachment``."""
     streams: frozenset[str] = frozenset()
     """Empty: all. What is about the whole device belongs to every stream."""
     labels: frozenset[str] = frozenset()

@@ -93,7 +93,7 @@ def _detail(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _about(record: Mapping[str, Any], label: str) -> str:
-    if record.get("kind") == "event":
+    if record.get("kind") in ("event", "attachment"):
         return label
     if record.get("kind") == "gap":
         return "gap"
@@ -106,6 +106,9 @@ def _sentence(record: Mapping[str, Any], about: str) -> str:
         return f"{about} on {stream}, score {record.get('score', 0.0):.2f}"
     if record.get("kind") == "gap":
         return f"{stream} watched nothing for {_seconds(record) or 0.0:.1f} s ({record.get('cause', '')})"
+    if record.get("kind") == "attachment":
+        what = "picture" if str(record.get("media_type", "")).startswith("image/") else "sound"
+        return f"{what} of {about} on {stream}{' is not kept any more' if record.get('gone') else ''}"
     if "lost" in _detail(record):
         lost, cause = _detail(record)["lost"], _detail(record).get("cause", "")
         return f"{lost} records are lost on the way{f' ({cause})' if cause else ''}"

@@ -8,7 +8,7 @@ entry-point group ``galago.sinks``, under the name of the table. How to add one:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -17,6 +17,7 @@ import msgspec
 from galago_edge.contract.findings import Finding
 from galago_edge.host.extras import Extra
 from galago_edge.host.plugins import Registry
+from galago_edge.sinks.attached_file import AttachedFiles
 from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.disk import Disk
@@ -24,7 +25,9 @@ from galago_edge.sinks.record_filter import RecordFilter
 from galago_edge.sinks.record_sorts import Wanted
 from galago_edge.sinks.spool import Spool
 
-SPOOLED_KINDS = ("event", "state", "gap")
+USUAL_KINDS = ("event", "state", "gap")
+"""Kinds of records that a sink gets unless it says otherwise."""
+SPOOLED_KINDS = (*USUAL_KINDS, "attachment")
 """Kinds of records that are delivered. Scores are not: they go to the log."""
 
 
@@ -44,6 +47,8 @@ class ReceiverParts:
     """Where it may keep a small file of its own, under its name: the spool's folder."""
     streams: tuple[str, ...] = ()
     """The names of all streams that are configured; those that run are described to it."""
+    attached: AttachedFiles = field(default_factory=AttachedFiles)
+    """Reads the file that the record of an attachment names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +111,8 @@ class SinkKind:
 
 
 def every_kind(settings: Any) -> Collection[str]:
-    """Want every kind of record that is delivered, whatever the settings."""
-    return SPOOLED_KINDS
+    """Want every kind of record but attachments, whatever the settings."""
+    return USUAL_KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +122,8 @@ class ReceiverKind(SinkKind):
     build: Callable[[Any, ReceiverParts], DeliveryThread]
     """Prepare it for its settings; connect later. A GalagoError that it raises ends ``galago run``."""
     records: Wanted | Callable[[Any], Wanted] = every_kind
-    """Which records it wants: some of the kinds ``event``, ``state``, ``gap``, or a filter; or what says so,
-    given the settings."""
+    """Which records it wants: some of the kinds ``event``, ``state``, ``gap``, ``attachment``, or a filter;
+    or what says so, given the settings."""
 
     def __post_init__(self) -> None:
         """Refuse settings that would let a misspelt key pass, and kinds of records that there are not.

@@ -13,12 +13,13 @@ from galago_edge.contract.records import Record
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
 from galago_edge.host.plugins import fault_of
+from galago_edge.sinks.attached_file import AttachedFiles
 from galago_edge.sinks.clocks import Clocks
 from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.disk import Disk
 from galago_edge.sinks.record_sorts import Wanted
 from galago_edge.sinks.sink_kind import (
-    SPOOLED_KINDS,
+    USUAL_KINDS,
     ReceiverKind,
     ReceiverParts,
     RecordWriter,
@@ -146,8 +147,9 @@ def build_sinks(
         clocks=clocks,
     )
     streams = tuple(stream.name for stream in settings.stream)
+    attached = AttachedFiles(root, settings.attachments)
     built.senders += [
-        _sender(ReceiverParts(name, device, version, spool, folder, streams), settings.sinks[name])
+        _sender(ReceiverParts(name, device, version, spool, folder, streams, attached), settings.sinks[name])
         for name in receivers
     ]
     return built
@@ -165,13 +167,13 @@ def _found(name: str, table: Any) -> SinkKind | str:
 
 
 def _wanted(kind: SinkKind | str, table: Any) -> Wanted:
-    """Return the records that a sink wants: all, when it cannot say so itself."""
+    """Return the records that a sink wants: the usual ones, when it cannot say so itself."""
     if not isinstance(kind, ReceiverKind):
-        return SPOOLED_KINDS
+        return USUAL_KINDS
     try:
         return kind.wanted(table)
     except (Exception, SystemExit):  # noqa: BLE001 (a plug-in's own code; what builds the sink tells of it)
-        return SPOOLED_KINDS
+        return USUAL_KINDS
 
 
 def _writer(name: str, kind: WriterKind, table: Any, parts: WriterParts) -> NamedWriter:

@@ -32,7 +32,7 @@ class Entry:
     """One record to be spooled."""
 
     kind: str
-    """``event``, ``state`` or ``gap``."""
+    """``event``, ``state``, ``gap`` or ``attachment``."""
     line: bytes
     """JSON object, newline included."""
     synced: bool

@@ -10,7 +10,7 @@ is damaged::
     16      8      number of the run (one process) that wrote it, random
     24      8      when, in ns on the clock that counts from boot (CLOCK_BOOTTIME)
     32      4      which boot that was: CRC-32 of the kernel's boot id
-    36      1      kind: 1 event, 2 state, 3 gap
+    36      1      kind: 1 event, 2 state, 3 gap, 4 attachment
     37      1      1 when the wall clock was known to be synchronized, else 0
     38      2      0
     40      4      CRC-32 of the 40 bytes before and of the line
@@ -33,7 +33,7 @@ _CRC = struct.Struct("<I")
 OVERHEAD_BYTES = _HEAD.size + _CRC.size
 """What a record needs beside its line."""
 
-KIND_CODES = {"event": 1, "state": 2, "gap": 3}
+KIND_CODES = {"event": 1, "state": 2, "gap": 3, "attachment": 4}
 """Kinds of records that are spooled."""
 KIND_NAMES = {code: kind for kind, code in KIND_CODES.items()}
 DAMAGED = 0

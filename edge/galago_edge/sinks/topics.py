@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -57,8 +57,20 @@ class Component(msgspec.Struct, frozen=True):
 class Topics:
     """The topics of one device."""
 
-    def __init__(self, topic: str, device: str, version: str, discovery: str) -> None:
-        """Name them ``topic/device/...``; ``discovery`` is Home Assistant's prefix, empty for none."""
+    def __init__(
+        self,
+        topic: str,
+        device: str,
+        version: str,
+        discovery: str,
+        *,
+        pictures_of: Callable[[str], bool] = lambda stream: False,
+    ) -> None:
+        """Name them ``topic/device/...``; ``discovery`` is Home Assistant's prefix, empty for none.
+
+        ``pictures_of`` tells whether the events of a camera's stream carry pictures.
+        """
+        self._pictures_of = pictures_of
         self._device = plain(device)
         self._name = device
         self._base = f"{topic.strip('/')}/{self._device}"
@@ -79,6 +91,17 @@ class Topics:
         """Return where everything of a stream is."""
         return f"{self._base}/{stream}"
 
+    def of_picture(self, stream: str) -> str:
+        """Return where the pictures of a stream's events go, as they are."""
+        return f"{self._base}/{stream}/picture"
+
+    def of_file(self, line: bytes, media_type: str, content: bytes, *, keep_picture: bool) -> Message:
+        """Return the message with what the record of an attachment names; ``line``: that record."""
+        stream = msgspec.json.decode(line, type=_Head).stream
+        if media_type.startswith("image/"):
+            return Message(self.of_picture(stream), content, keep_picture)
+        return Message(f"{self.of_stream(stream)}/sound", content)
+
     def of_label(self, stream: str, label: str) -> str:
         """Return where it stands whether a label is on."""
         return f"{self._base}/{stream}/label/{plain(label)}"
@@ -95,6 +118,10 @@ class Topics:
     def is_source(self, topic: str) -> bool:
         """Tell whether it is where a stream's source stands."""
         return topic.endswith("/source") and topic.removeprefix(f"{self._base}/").count("/") == 1
+
+    def is_picture(self, topic: str) -> bool:
+        """Tell whether :meth:`of_picture` gave this."""
+        return topic.endswith("/picture") and topic.removeprefix(f"{self._base}/").count("/") == 1
 
     def is_label(self, topic: str) -> bool:
         """Tell whether :meth:`of_label` gave this."""
@@ -185,6 +212,13 @@ class Topics:
                 "state_topic": f"{base}/backend",
             },
         }
+        if described.modality == "camera" and self._pictures_of(stream):
+            entities["picture"] = {
+                "platform": "image",
+                "name": f"{stream} picture",
+                "image_topic": f"{base}/picture",
+                "content_type": "image/jpeg",
+            }
         for label in described.labels:
             entities[f"label-{plain(label)}"] = {
                 "platform": "binary_sensor",

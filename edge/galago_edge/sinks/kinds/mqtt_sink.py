@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -25,9 +25,10 @@ from galago_edge.sinks.broker_address import PLAIN_PORT, TLS_PORT, BrokerPlace, 
 from galago_edge.sinks.broker_link import BrokerLink, LinkLostError
 from galago_edge.sinks.broker_probe import broker_fault
 from galago_edge.sinks.delivery import Delivery
+from galago_edge.sinks.delivery_order import DeliveryOrder
 from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.present_state import PresentState
-from galago_edge.sinks.sink_kind import ReceiverKind, ReceiverParts
+from galago_edge.sinks.sink_kind import SPOOLED_KINDS, USUAL_KINDS, ReceiverKind, ReceiverParts
 from galago_edge.sinks.topics import OFF, OFFLINE, ONLINE, RECOVERING, Described, Message, Topics
 
 _WINDOW = 20
@@ -59,6 +60,10 @@ class MqttSettings(LoginTable, frozen=True, kw_only=True):
     """Records go to ``TOPIC/DEVICE/STREAM/KIND``, presence to ``TOPIC/DEVICE/availability``."""
     discovery: str = "homeassistant"
     """Prefix of Home Assistant's discovery; empty for none."""
+    attachments: bool = True
+    """Pictures and sounds of events too, where ``[attachments]`` makes them."""
+    retain_pictures: bool = False
+    """The broker keeps each stream's last picture for whoever comes later."""
     keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3_600)] = 30
     backoff_max_s: Seconds = 8.0
 
@@ -132,12 +137,22 @@ class MqttSender(DeliveryThread):
         self._place = settings.place()
         self._device = parts.device
         tls_context(self._place)  # a file that is none is told at the start
-        self._topics = Topics(settings.topic, parts.device, parts.version, settings.discovery)
+        self._attached = parts.attached
+        self._order = DeliveryOrder(parts.spool, parts.name)
+        self._topics = Topics(
+            settings.topic,
+            parts.device,
+            parts.version,
+            settings.discovery,
+            pictures_of=lambda stream: settings.attachments and parts.attached.pictures_of(stream),
+        )
         self._configured = frozenset(parts.streams)
         self._present = PresentState(self._topics)
         self._published = Announcements(parts.folder, parts.name)
         self._suspect = ""
         self._strikes = 0
+        self._gone: set[int] = set()
+        """Tokens of what is on its way without its file."""
 
     def describe(self, stream: str, modality: Modality, labels: tuple[str, ...]) -> None:
         """Learn which labels a stream can report, for Home Assistant."""
@@ -155,6 +170,8 @@ class MqttSender(DeliveryThread):
         except CallerError as error:
             self._troubled(str(error), hopeless=True)
             return
+        self._order.begin()
+        self._gone.clear()
         link = BrokerLink(
             self._paho, self._place, context, self._client_id(), login, self._topics.availability
         )
@@ -165,8 +182,8 @@ class MqttSender(DeliveryThread):
             link.say_goodbye([*last, Message(self._topics.availability, OFFLINE, True)], self._bell)
         except LinkLostError as lost:
             self._take_acknowledged(link)
-            if lost.hung_up and self._state == "ok":
-                self._suspect_first(link.on_the_way())
+            if self._state == "ok" and (lost.hung_up or lost.silent):
+                self._suspect_first(link.on_the_way(), silent=lost.silent)
             self._troubled(f"{self._place}: {lost}", hopeless=lost.hopeless)
         finally:
             link.close()
@@ -196,7 +213,9 @@ class MqttSender(DeliveryThread):
                 lost = self._consumer.lost
                 link.send(None, [self._topics.of_lost(lost)])
             window = 1 if self._suspect else _WINDOW
-            for delivery in self._spool.read(self.name, window - self._consumer.in_flight):
+            while self._consumer.in_flight - self._order.waiting < window and (
+                delivery := self._order.next()
+            ):
                 self._send(link, delivery)
             link.step(self._bell)
             self._take_acknowledged(link)
@@ -210,7 +229,13 @@ class MqttSender(DeliveryThread):
         streams, held = self._present.streams, self._present.all()
         entities, config = self._topics.entities(streams), self._topics.config
         lost = self._topics.of_lost(self._consumer.lost)
-        ours = {*held, self._topics.availability, lost.topic, *([config] if config else ())}
+        ours = {
+            *held,
+            self._topics.availability,
+            lost.topic,
+            *([config] if config else ()),
+            *self._pictures(),
+        }
         waiting = self._configured - streams.keys() if config else frozenset()
         kept = [Message(topic, payload, True) for topic, payload in held.items()]
         gone_topics = []
@@ -224,6 +249,8 @@ class MqttSender(DeliveryThread):
                     kept.append(Message(topic, OFF, True))
                 else:
                     gone_topics.append(topic)
+            elif self._topics.is_picture(topic):
+                gone_topics.append(topic)
             elif self._topics.is_source(topic):
                 kept.append(Message(topic, RECOVERING, True))
         told = self._published.entities(config)
@@ -245,23 +272,49 @@ class MqttSender(DeliveryThread):
             link.step(self._bell)
         return not link.waits
 
+    def _pictures(self) -> set[str]:
+        """Return the topics on which the broker keeps pictures."""
+        if not (self._settings.attachments and self._settings.retain_pictures):
+            return set()
+        return {
+            self._topics.of_picture(stream)
+            for stream in self._configured
+            if self._attached.pictures_of(stream)
+        }
+
     def _send(self, link: BrokerLink, delivery: Delivery) -> None:
         if delivery.key == self._suspect and self._strikes >= _STRIKES:
             self._suspect = ""
-            self._spool.ack(self.name, delivery.token, refused=True)
-        else:
+            self._order.done(delivery, refused=True)
+            return
+        attached = self._attached.of(delivery)
+        if attached is None:
             link.send(delivery, [self._topics.of_record(delivery.line)])
+            return
+        messages = [self._topics.of_record(attached.delivery.line)]
+        if attached.content is None:
+            self._gone.add(delivery.token)
+        else:
+            keep = self._settings.retain_pictures
+            messages.append(
+                self._topics.of_file(delivery.line, attached.media_type, attached.content, keep_picture=keep)
+            )
+        link.send(delivery, messages)
 
     def _take_acknowledged(self, link: BrokerLink) -> None:
         for delivery in link.arrived():
             if delivery.key == self._suspect:
                 self._suspect = ""
-            self._spool.ack(self.name, delivery.token)
+            self._order.done(delivery, refused=delivery.token in self._gone)
+            self._gone.discard(delivery.token)
             self._backoff.reset()
 
-    def _suspect_first(self, on_the_way: Sequence[Delivery]) -> None:
-        """Note the record on which a broker, well until then, hung up; it is sent alone from now on."""
-        if not on_the_way:
+    def _suspect_first(self, on_the_way: Sequence[Delivery], *, silent: bool) -> None:
+        """Note the record on which a broker, well until then, hung up; it is sent alone from now on.
+
+        One that is silent is only suspected of not getting a picture in time.
+        """
+        if not on_the_way or (silent and on_the_way[0].kind != "attachment"):
             return
         again = on_the_way[0].key == self._suspect
         self._suspect, self._strikes = on_the_way[0].key, self._strikes + 1 if again else 1
@@ -314,9 +367,14 @@ def _check(settings: MqttSettings) -> Iterator[Finding]:
         yield ok("mqtt", f"{where} takes us")
 
 
+def _records(settings: MqttSettings) -> Collection[str]:
+    return SPOOLED_KINDS if settings.attachments else USUAL_KINDS
+
+
 SINK = ReceiverKind(
     settings=MqttSettings,
     build=MqttSender,
+    records=_records,
     extra=Extra("mqtt", (Library("paho.mqtt.client", "paho-mqtt"),)),
     check=_check,
     reads=("ca_file", "client_cert_file", "client_key_file"),

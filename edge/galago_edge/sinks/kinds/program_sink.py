@@ -17,8 +17,10 @@ from galago_edge.children.program_run import (
 from galago_edge.contract.findings import Finding, fail, ok
 from galago_edge.contract.settings import Seconds, Table
 from galago_edge.host.backoff import Backoff
+from galago_edge.sinks.attached_file import Attached, AttachedFiles
 from galago_edge.sinks.attempts import Attempts
 from galago_edge.sinks.delivery import Delivery
+from galago_edge.sinks.delivery_order import DeliveryOrder
 from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.record_filter import RecordFilter, filter_of
 from galago_edge.sinks.record_words import words_of
@@ -47,7 +49,7 @@ class ProgramSettings(Table, frozen=True, kw_only=True):
     tries: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 5
     """A record with which it has failed so often is given up."""
     backoff_max_s: Seconds = 60.0
-    kinds: tuple[Literal["event", "state", "gap"], ...] = ("event",)
+    kinds: tuple[Literal["event", "state", "gap", "attachment"], ...] = ("event",)
     """For which kinds of records it is run."""
     streams: tuple[str, ...] = ()
     """For these streams alone; empty: for all."""
@@ -67,6 +69,11 @@ class ProgramSettings(Table, frozen=True, kw_only=True):
         if odd := next((name for name in self.environment if not _VARIABLE.fullmatch(name)), ""):
             raise ValueError(f"environment: {odd!r} is no name of a variable")
 
+    @property
+    def wants_attachments(self) -> bool:
+        """Tell whether it is run for pictures and sounds."""
+        return "attachment" in self.kinds
+
     def __repr__(self) -> str:
         """Return the type alone: arguments and environment may be secret."""
         return f"<{type(self).__name__}>"
@@ -82,19 +89,27 @@ class ProgramSender(DeliveryThread):
         self._device = parts.device
         self._called = Path(settings.command[0]).name
         self._attempts = Attempts(settings.tries)
+        self._attached: AttachedFiles = parts.attached
+        self._order = DeliveryOrder(parts.spool, parts.name)
+        self._file_attempts = Attempts(settings.tries)
+        self._file_backoff = Backoff(_FIRST_PAUSE_S, settings.backoff_max_s)
         self._working()  # nothing speaks against it yet
 
     def _connection(self) -> None:
+        self._order.begin()
         while not self._stopping:
-            deliveries = self._spool.read(self.name, 1)
-            if not deliveries:
-                self._bell.wait(_IDLE_S)
-            elif not self._deliver(deliveries[0]):
+            delivery = self._order.next()
+            if delivery is None:
+                self._bell.wait(self._order.pause_s or _IDLE_S)
+            elif not self._deliver(delivery):
                 return
 
     def _deliver(self, delivery: Delivery) -> bool:
         """Run the program for one record; return whether the next one may follow at once."""
-        environment = program_environment(self._said_of(delivery) | self._settings.environment)
+        attached = self._attached.of(delivery)
+        given = attached.delivery if attached is not None else delivery
+        said = self._said_of(given) | _file_of(attached)
+        environment = program_environment(said | self._settings.environment)
         path = program_path(self._settings.command[0], environment)
         if path is None:
             self._troubled(_missing(self._settings), hopeless=True)
@@ -103,7 +118,7 @@ class ProgramSender(DeliveryThread):
             end = run_program(
                 path,
                 self._settings.command,
-                delivery.line + b"\n",
+                given.line + b"\n",
                 environment,
                 self._settings.timeout_s,
                 lambda: self._stopping,
@@ -114,16 +129,18 @@ class ProgramSender(DeliveryThread):
         if end.ending is None and self._stopping:
             return False  # it is run again after the next start
         if end.ending is not None and end.ending.exit_code == 0:
-            self._spool.ack(self.name, delivery.token)
-            self._backoff.reset()
+            self._order.done(delivery, refused=attached is not None and attached.content is None)
+            (self._file_backoff if attached else self._backoff).reset()
             self._working()
             return True
         what = str(end.ending) if end.ending else f"did not end within {self._settings.timeout_s:g} s"
         told = f"{self._called} {what}{': ' if end.said else ''}{end.said}"
-        if not self._attempts.last(delivery.key):
+        if not (self._file_attempts if attached else self._attempts).last(delivery.key):
             self._troubled(told)
-            return False
-        self._spool.ack(self.name, delivery.token, refused=True)
+            if attached is not None:
+                self._order.later(self._file_backoff.pause_s())
+            return attached is not None
+        self._order.done(delivery, refused=True)
         often = "once" if self._attempts.most == 1 else f"{self._attempts.most} times"
         self._troubled(f"{told}; record {delivery.key} was tried {often} and is given up")
         return True
@@ -135,6 +152,11 @@ class ProgramSender(DeliveryThread):
             f"GALAGO_{name.upper()}": value.replace("\0", "")[:_VALUE_CHARACTERS]
             for name, value in said.items()
         }
+
+
+def _file_of(attached: Attached | None) -> dict[str, str]:
+    """Return where the program finds the file; nothing when there is none."""
+    return {"GALAGO_FILE": str(attached.path.absolute())} if attached and attached.content is not None else {}
 
 
 def _missing(settings: ProgramSettings) -> str:

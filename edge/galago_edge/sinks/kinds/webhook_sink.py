@@ -17,11 +17,13 @@ from galago_edge.host.backoff import Backoff
 from galago_edge.host.credentials import Login, Secrets, login_of
 from galago_edge.host.http_post import PostAnswer, PostConnection, header_fault
 from galago_edge.host.urls import sendable, server_fault
+from galago_edge.sinks.attached_file import Attached
 from galago_edge.sinks.attempts import Attempts
 from galago_edge.sinks.body_template import BodyTemplate
 from galago_edge.sinks.delivery import Delivery
+from galago_edge.sinks.delivery_order import DeliveryOrder
 from galago_edge.sinks.delivery_thread import DeliveryThread
-from galago_edge.sinks.message_formats import FORMATS
+from galago_edge.sinks.message_formats import FORMATS, FilePost
 from galago_edge.sinks.record_filter import RecordFilter, filter_of
 from galago_edge.sinks.sink_kind import ReceiverKind, ReceiverName, ReceiverParts, receiver_name
 
@@ -36,6 +38,8 @@ _RECORD_REFUSED = {400, 409, 413, 415, 422, 431}
 """The server does not like this record. Anything else that is no success may end by itself."""
 _HOPELESS = {301, 302, 303, 307, 308, 401, 403, 404, 405, 410}
 """The address or the password is wrong: all records wait until a person has mended it."""
+_SLOWEST_BYTES_S = 16_384
+"""A request with a file may take longer: what it takes at this pace."""
 _SAID = 200
 """Characters of what a server says that are shown."""
 _JSON = "application/json"
@@ -52,8 +56,10 @@ class WebhookSettings(LoginTable, frozen=True, kw_only=True):
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     timeout_s: Seconds = 10.0
     backoff_max_s: Seconds = 60.0
-    kinds: tuple[Literal["event", "state", "gap"], ...] = ("event",)
+    kinds: tuple[Literal["event", "state", "gap", "attachment"], ...] = ("event",)
     """Which kinds of records are sent."""
+    attachments: bool = False
+    """Pictures and sounds too, as if ``kinds`` named ``attachment``."""
     streams: tuple[str, ...] = ()
     """Of these streams alone; empty: of all."""
     labels: tuple[str, ...] = ()
@@ -66,7 +72,7 @@ class WebhookSettings(LoginTable, frozen=True, kw_only=True):
     """A template of one's own instead: :mod:`galago_edge.sinks.body_template`."""
 
     def __post_init__(self) -> None:
-        """Refuse two logins, a password without a user, and two forms of the body.
+        """Refuse two logins, a password without a user, two forms of the body, and files in one of text.
 
         Raises:
             ValueError: As said, in words.
@@ -76,6 +82,15 @@ class WebhookSettings(LoginTable, frozen=True, kw_only=True):
             raise ValueError("user and a header Authorization: say who you are in one way")
         if self.body and self.format != "galago":
             raise ValueError("format and body: say in one way what is sent")
+        if self.wants_attachments and self.body:
+            raise ValueError("attachments: a body of one's own is text alone; send them by another webhook")
+        if self.wants_attachments and FORMATS[self.format].file is None:
+            raise ValueError(f"attachments: format {self.format} takes no files; leave them out")
+
+    @property
+    def wants_attachments(self) -> bool:
+        """Tell whether pictures and sounds are sent."""
+        return self.attachments or "attachment" in self.kinds
 
 
 class WebhookSender(DeliveryThread):
@@ -94,47 +109,62 @@ class WebhookSender(DeliveryThread):
         self._link = PostConnection(self._request.url)
         self._login = Login("", "")
         self._attempts = Attempts(_TRIES)
+        self._attached = parts.attached
+        self._order = DeliveryOrder(parts.spool, parts.name)
+        self._file_attempts = Attempts(_TRIES)
+        self._file_backoff = Backoff(_FIRST_PAUSE_S, settings.backoff_max_s)
         self._working()  # nothing speaks against it yet
 
     def _connection(self) -> None:
+        self._order.begin()
         try:
             while not self._stopping:
-                deliveries = self._spool.read(self.name, 1)
-                if not deliveries:
+                delivery = self._order.next()
+                if delivery is None:
                     self._wait()
-                elif not self._deliver(deliveries[0]):
+                elif not self._deliver(delivery):
                     return
         finally:
             self._link.close()
 
     def _wait(self) -> None:
         began = time.monotonic()
-        self._bell.wait(_IDLE_S)
+        self._bell.wait(min(_IDLE_S, self._order.pause_s or _IDLE_S))
         if time.monotonic() - began >= _IDLE_S:
             self._link.close()
 
     def _deliver(self, delivery: Delivery) -> bool:
         """Send one record; return whether the next one may follow at once."""
+        attached = self._attached.of(delivery)
+        worked = self.works
         try:
-            answer = self._post(delivery)
+            answer = self._post(attached.delivery if attached else delivery, attached)
         except OSError as error:
             hopeless = isinstance(error, ssl.SSLCertVerificationError)
             said = self._shown(str(error)) or type(error).__name__
             self._troubled(f"{self._host}: {said}", hopeless=hopeless)
-            return False
+            return attached is not None and self._later(delivery, 0.0, counts=worked)
         except CallerError as error:
             self._troubled(str(error), hopeless=True)
             return False
         if 200 <= answer.status < 300:
-            self._spool.ack(self.name, delivery.token)
-            self._backoff.reset()
+            self._order.done(delivery, refused=attached is not None and attached.content is None)
+            (self._file_backoff if attached else self._backoff).reset()
             self._working()
             return True
+        return self._disliked(delivery, answer, file=attached is not None, worked=worked)
+
+    def _disliked(self, delivery: Delivery, answer: PostAnswer, *, file: bool, worked: bool) -> bool:
+        """Take an answer that is no success; return whether the next record may follow at once."""
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
             self._link.close()  # the password is read again
         told = f"{self._host} answered {answer.status} {self._shown(answer.reason)}".rstrip()
+        if file:
+            self._troubled(told)
+            refused = answer.status in _RECORD_REFUSED
+            return self._later(delivery, min(answer.pause_s, _PATIENCE_S), counts=refused or worked)
         if answer.status in _RECORD_REFUSED and self._attempts.last(delivery.key):
-            self._spool.ack(self.name, delivery.token, refused=True)
+            self._order.done(delivery, refused=True)
             self._troubled(f"{told} to record {delivery.key} {_TRIES} times; it is given up")
             return True
         self._troubled(told, hopeless=answer.status in _HOPELESS)
@@ -142,7 +172,19 @@ class WebhookSender(DeliveryThread):
             self._rest(min(answer.pause_s, _PATIENCE_S))
         return False
 
-    def _post(self, delivery: Delivery) -> PostAnswer:
+    def _later(self, delivery: Delivery, pause_s: float, *, counts: bool) -> bool:
+        """Let an attachment wait, and everything else go on; return True.
+
+        ``counts``: what went wrong may be the file's fault, because nothing else was wrong.
+        """
+        if counts and self._file_attempts.last(delivery.key):
+            self._order.done(delivery, refused=True)
+            self._troubled(f"{self._fault}; record {delivery.key} was tried {_TRIES} times and is given up")
+        else:
+            self._order.later(max(pause_s, self._file_backoff.pause_s()))
+        return True
+
+    def _post(self, delivery: Delivery, attached: Attached | None) -> PostAnswer:
         """Return what the server says.
 
         Raises:
@@ -153,7 +195,14 @@ class WebhookSender(DeliveryThread):
             self._login = login_of(self._settings)
         login = {"Authorization": self._login.basic()} if self._login.user else {}
         headers = self._request.headers | login | {"Idempotency-Key": delivery.key}
-        return self._link.post(self._request.body(delivery), headers, self._settings.timeout_s)
+        timeout_s = self._settings.timeout_s
+        if attached is None or attached.content is None:
+            return self._link.post(self._request.body(delivery), headers, timeout_s)
+        post = self._request.with_file(attached)
+        own = {name.lower() for name in post.headers}
+        headers = {name: value for name, value in headers.items() if name.lower() not in own}
+        timeout_s += len(post.body) / _SLOWEST_BYTES_S
+        return self._link.post(post.body, {**headers, **post.headers}, timeout_s, path=post.path)
 
     def _shown(self, said: str) -> str:
         """Return what somebody said, without what we told him: servers repeat tokens and passwords."""
@@ -188,6 +237,11 @@ class _Request:
         if settings.body:
             self._template = self._checked_template(settings.body)
             self.body = lambda delivery: self._template.body(device, delivery)
+
+    def with_file(self, attached: Attached) -> FilePost:
+        """Return the request that carries a file; the settings have made sure that the format takes some."""
+        assert self._format.file is not None
+        return self._format.file(self._device, self._to, attached, self.url.path)
 
     def _ready_made(self, delivery: Delivery) -> bytes:
         return self._format.body(self._device, self._to, delivery)
@@ -231,7 +285,8 @@ def _check(settings: WebhookSettings) -> Iterator[Finding]:
 
 
 def _records(settings: WebhookSettings) -> RecordFilter:
-    return filter_of(settings.kinds, settings.streams, settings.labels)
+    kinds = {*settings.kinds, *(("attachment",) if settings.attachments else ())}
+    return filter_of(kinds, settings.streams, settings.labels)
 
 
 SINK = ReceiverKind(
