@@ -931,37 +931,63 @@ def test_elements_stay_while_their_numbers_change(scene: Scene, seen: Any) -> No
 # ---- with the whole service behind it
 
 
+@dataclass
+class Device:
+    """A device with a camera and a page, whose service is started and ended."""
+
+    folder: Path
+    camera: MjpegServer
+    model: bytes
+    tables: str = ""
+    child: Child | None = None
+
+    def __post_init__(self) -> None:
+        self.root = trust(self.folder / "device")
+        bundle = make_bundle(
+            self.folder / "eyes-1.0.0.galago", self.model, ["dark", "mid", "bright"], name="eyes"
+        )
+        installed = CliRunner().invoke(main, ["install", str(bundle), "--root", str(self.root)])
+        assert installed.exit_code == 0, installed.output
+        self.config = self.folder / "galago.toml"
+        self.config.write_text(
+            f"""
+            [device]
+            name = "barn"
+            [source.yard]
+            address = "camera:{self.camera.url}"
+            [[stream]]
+            name = "door"
+            source = "yard"
+            bundle = "eyes"
+            [log]
+            path = "{self.folder}/events.jsonl"
+            [page]
+            port = 0
+            {self.tables}
+            """
+        )
+
+    def start(self) -> tuple[Child, str]:
+        """Return the service and where its page is."""
+        command = [sys.executable, "-m", "galago_edge", "run"]
+        command += ["--config", str(self.config), "--root", str(self.root)]
+        service = self.child = Child(command, self.folder / f"service-{time.monotonic_ns()}.log")
+        found = service.wait_until(lambda: re.search(r"http://\S+/", service.said()), "the page's address")
+        return service, found[0]
+
+    def stop(self) -> None:
+        if self.child is not None:
+            self.child.signal(signal.SIGTERM)
+            assert self.child.process.wait(DEADLINE_S) == 0, self.child.said()
+
+
 def test_a_running_service_shows_its_camera_its_events_and_its_troubles(
     browser: Any, tmp_path: Path, mjpeg_camera: MjpegServer, tiny_image_model: bytes
 ) -> None:
-    root = trust(tmp_path / "device")
-    bundle = make_bundle(
-        tmp_path / "eyes-1.0.0.galago", tiny_image_model, ["dark", "mid", "bright"], name="eyes"
-    )
-    installed = CliRunner().invoke(main, ["install", str(bundle), "--root", str(root)])
-    assert installed.exit_code == 0, installed.output
-    config = tmp_path / "galago.toml"
-    config.write_text(
-        f"""
-        [device]
-        name = "barn"
-        [source.yard]
-        address = "camera:{mjpeg_camera.url}"
-        [[stream]]
-        name = "door"
-        source = "yard"
-        bundle = "eyes"
-        [log]
-        path = "{tmp_path}/events.jsonl"
-        [page]
-        port = 0
-        """
-    )
+    device = Device(tmp_path, mjpeg_camera, tiny_image_model)
     mjpeg_camera.level = 30
-    command = [sys.executable, "-m", "galago_edge", "run", "--config", str(config), "--root", str(root)]
-    service = Child(command, tmp_path / "service.log")
+    service, url = device.start()
     try:
-        url = service.wait_until(lambda: re.search(r"http://\S+/", service.said()), "the page's address")[0]
         browser.get(url)
         shows(browser, "#device", "barn")
         wait_for(lambda: pixel(browser)[:1] and abs(pixel(browser)[0] - 30) <= 45, "the dark picture")
@@ -978,6 +1004,50 @@ def test_a_running_service_shows_its_camera_its_events_and_its_troubles(
         service.signal(signal.SIGTERM)
         shows(browser, "#gone", "does not answer")
         assert service.process.wait(DEADLINE_S) == 0, service.said()
+    finally:
+        service.kill()
+
+
+def thumbnails(browser: Any) -> list[int]:
+    """How bright the pictures of the last events are, the newest first; -1 while one is not there."""
+    found: list[int] = browser.execute_script(
+        """return [...document.querySelectorAll(".events li")].map((line) => {
+          const image = line.querySelector("img");
+          if (!image || !image.complete || !image.naturalWidth) return -1;
+          const canvas = document.createElement("canvas");
+          canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+          canvas.getContext("2d").drawImage(image, 0, 0);
+          return canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[0];
+        })"""
+    )
+    return found
+
+
+def test_the_last_events_have_their_pictures_at_once_and_again_after_a_restart(
+    browser: Any, tmp_path: Path, mjpeg_camera: MjpegServer, tiny_image_model: bytes
+) -> None:
+    device = Device(tmp_path, mjpeg_camera, tiny_image_model, "[attachments]\nkeep_free_mb = 0")
+    mjpeg_camera.level = 30
+    service, url = device.start()
+    try:
+        browser.get(url)
+        shows(browser, ".events li", "dark on door")
+        mjpeg_camera.level = 220
+        shows(browser, ".events li:first-child", "bright on door")
+
+        def both() -> bool:
+            bright, dark = (*thumbnails(browser), -1)[:2]
+            return abs(bright - 220) <= 45 and abs(dark - 30) <= 45
+
+        wait_for(both, "the pictures of both events, without a reload")
+        shows(browser, "#attachments dl", r"^kept \d files?, ")
+        device.stop()
+        mjpeg_camera.stop()  # so that nothing new happens
+        service, url = device.start()
+        browser.get(url)
+        shows(browser, ".events li", "dark on door")
+        wait_for(both, "the pictures of both events after a restart")
+        device.stop()
     finally:
         service.kill()
 

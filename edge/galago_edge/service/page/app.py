@@ -28,7 +28,7 @@ from galago_edge.contract.errors import CallerError, GalagoError, Reason
 from galago_edge.contract.status import ServiceStatus
 from galago_edge.service.metrics import render_metrics
 from galago_edge.service.page.access import Access
-from galago_edge.service.page.attached_file import (
+from galago_edge.service.page.served_file import (
     CACHED,
     POLICY,
     AttachedPart,

@@ -17,8 +17,8 @@ from galago_edge.contract.status import ServiceStatus
 from galago_edge.host.extras import import_extra
 from galago_edge.service.page.access import Access
 from galago_edge.service.page.app import PageApp
-from galago_edge.service.page.attached_file import OpenAttached
 from galago_edge.service.page.doorkeeper import CONNECTIONS, IDLE_S, Doorkeeper
+from galago_edge.service.page.served_file import OpenAttached
 
 _THREADS = 2
 _ANSWERS_BYTES = 1 << 30
