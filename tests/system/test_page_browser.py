@@ -33,6 +33,7 @@ from galago_edge.contract.attachment import MediaType, attachment_name
 from galago_edge.contract.records import AttachmentRecord
 from galago_edge.contract.settings import PageSettings
 from galago_edge.contract.status import (
+    AttachmentsStatus,
     BackendStatus,
     CoverageStatus,
     GateStatus,
@@ -828,7 +829,16 @@ def test_only_a_page_that_is_named_may_show_it_in_a_frame(allowed: bool, browser
 def test_nothing_sticks_out_at_any_width(size: tuple[int, int], scene: Scene, browser: Any) -> None:
     long = "a-name-without-any-place-to-break-it-that-somebody-gave-to-a-thing"
     status = in_trouble()
+    usual = status.last_events[0]
+    events = [
+        with_attachment(scene, {**usual, "seq": number, "label": label}, content, kept=number < 3)
+        for number, (label, content) in enumerate(
+            [(long, jpeg(90)), (long, wav()), ("a", wav()), ("b", jpeg(9))]
+        )
+    ]
+    older = {**usual, "seq": 9, "wall_ns": usual["wall_ns"] - 10**15, "clock_synced": False, "stream": long}
     scene.status = make_service_status(
+        last_events=(*events, older),
         device=long,
         state="degraded",
         problems=(long * 3,),
@@ -839,6 +849,9 @@ def test_nothing_sticks_out_at_any_width(size: tuple[int, int], scene: Scene, br
     resize_browser(browser, size)
     browser.get(scene.url)
     shows(browser, "#device", long)
+    shows(browser, ".events .own", "no longer kept")
+    all_of(browser, ".play")[0].click()
+    wait_for(lambda: visible(browser, ".seek"), "the place in the sound")
     wide = browser.execute_script(
         """const wide = document.documentElement.clientWidth;
         const shown = (one) => !one.closest(".unseen, svg, .run") && one.getClientRects().length;
@@ -884,6 +897,44 @@ def test_a_phone_shows_one_column_that_can_be_read_and_tapped(scene: Scene, brow
     assert (
         browser.execute_script("return document.querySelector('.more').getBoundingClientRect().height") >= 36
     )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_attached_can_be_read_tapped_and_named_in_both_schemes(
+    scheme: str, scene: Scene, browser: Any
+) -> None:
+    usual = scene.status.last_events[0]
+    events = [
+        with_attachment(scene, {**usual, "seq": number}, content, kept=number < 2)
+        for number, content in enumerate([jpeg(90), wav(), jpeg(9)])
+    ]
+    scene.status = make_service_status(last_events=tuple(events))
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    resize_browser(browser, PHONE, 2.0)
+    browser.get(scene.url)
+    shows(browser, ".events .own", "no longer kept")
+    contrasts: dict[str, float] = browser.execute_script(CONTRASTS)
+    assert contrasts["no longer kept"] >= 4.5 and contrasts["0:01"] >= 4.5
+    all_of(browser, ".play")[0].click()
+    wait_for(lambda: visible(browser, ".seek"), "the place in the sound")
+    for css in (".play", ".events a"):
+        box = all_of(browser, css)[0].size
+        assert box["height"] >= 36 and box["width"] >= 44
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node["ignored"] and "role" in node
+    ]
+    assert ("link", "Picture of seven on door") in named
+    assert ("slider", "Where in the sound of seven on door") in named
+    wait_for(lambda: not visible(browser, ".play.on"), "the end of the sound")
+    all_of(browser, ".events a")[0].send_keys("\n")
+    shows(browser, "#large", "seven on door")
+    assert browser.switch_to.active_element.text == "Close"
+    browser.switch_to.active_element.send_keys("\ue00c")  # Escape
+    wait_for(lambda: not visible(browser, "#large"), "the picture to be closed")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -1055,24 +1106,19 @@ def test_the_last_events_have_their_pictures_at_once_and_again_after_a_restart(
 # ---- the pictures in the documents
 
 
-SEVEN = (
-    "06cgggc0",
-    "0agggg80",
-    "00008g40",
-    "0000ec00",
-    "0006g600",
-    "000cd000",
-    "003g8000",
-    "006g4000",
-)
-"""A seven of 8 x 8 points, ink from 0 to g (16)."""
+DIGITS = {
+    "three": ("05dggb10", "0891bg50", "0000dg20", "000egd20", "0002cge1", "00000cg4", "0b429gg1", "06cggd40"),
+    "seven": ("06cgggc0", "0agggg80", "00008g40", "0000ec00", "0006g600", "000cd000", "003g8000", "006g4000"),
+    "nine": ("03cggb20", "0cg36gb0", "0gb00dg0", "0bgbcgg0", "01aeedg0", "00000cg0", "0720aga0", "06dggb10"),
+}
+"""Digits of 8 x 8 points, ink from 0 to g (16)."""
 
 
-def room() -> bytes:
-    """A frame as the demo's camera gives it: a card with a seven, held up in a room."""
+def room(digit: str = "seven") -> bytes:
+    """A frame as the demo's camera gives it: a card with a digit, held up in a room."""
     rng = np.random.default_rng(5)
     shape = (480, 640)
-    ink = np.array([[int(point, 17) for point in line] for line in SEVEN], np.float64)
+    ink = np.array([[int(point, 17) for point in line] for line in DIGITS[digit]], np.float64)
     noise = rng.normal(0.0, 1.0, (*shape, 3)).astype(np.float32)
     pixels = Room(rng, shape).render(
         digit_card(ink, rng), Pose(0.52, 0.5, 0.62, 6.0), Light(gain=0.95), noise
@@ -1141,6 +1187,9 @@ def showcase() -> ServiceStatus:
         wall_ns=now_ns,
         timezone="Europe/Berlin",
         scrub=ScrubStatus(ago_s=5_400.0, bundles=3, damaged=0),
+        attachments=AttachmentsStatus(
+            files=57, bytes=7_400_000, max_bytes=8_000_000, made=190, deleted=133, skipped={"rate": 12}
+        ),
         uptime_s=1_067_410.0,
         state="degraded",
         problems=("stream hall runs on cpu, not on edgetpu: delegate_crashed",),
@@ -1168,11 +1217,18 @@ def test_a_screenshot_for_the_documents(
     name: str, size: tuple[int, int], scheme: str, scale: float, scene: Scene, browser: Any, tmp_path: Path
 ) -> None:
     scene.status, scene.picture = showcase(), room()
+    shown = [
+        with_attachment(scene, event, room(event["label"]) if event["stream"] == "door" else wav(6.0))
+        for event in scene.status.last_events
+    ]
+    scene.status = changed(scene.status, last_events=tuple(shown))
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     resize_browser(browser, size, scale)
     browser.get(scene.url)
     wait_for(lambda: pixel(browser), "the preview")
+    pictures = sum(event["stream"] == "door" for event in shown)
+    wait_for(lambda: sum(level >= 0 for level in thumbnails(browser)) == pictures, "the pictures of events")
     height = browser.execute_script("return document.documentElement.scrollHeight")
     resize_browser(browser, (size[0], height), scale)
     wait_for(lambda: browser.execute_script("return innerHeight") == height, "the whole page to be visible")
