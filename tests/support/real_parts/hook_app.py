@@ -21,6 +21,14 @@ def note(notes: str, key: str) -> None:
         file.write(f"{key}\n")
 
 
+def keep(notes: str, name: str, media_type: str, content: bytes, record: str) -> None:
+    """Write the file of a form beside the notes, and what stood beside it."""
+    place = Path(notes).parent / "forms"
+    place.mkdir(exist_ok=True)
+    (place / name).write_bytes(content)
+    (place / f"{name}.record").write_text(f"{media_type}\n{record}", encoding="utf-8")
+
+
 def python_http_server(port: int, notes: str, *, reads: bool = True) -> None:
     """``http.server`` as it is: HTTP/1.0, the answer has neither length nor body."""
 
@@ -95,8 +103,12 @@ def flask(port: int, notes: str) -> None:
 
     @application.post("/hook")
     def hook() -> tuple[dict[str, str], int]:
-        note(notes, library.request.headers[KEY])
-        return {"took": library.request.get_json()["label"]}, 201
+        request = library.request
+        note(notes, request.headers[KEY])
+        if (file := request.files.get("file")) is not None:
+            keep(notes, str(file.filename), file.content_type, file.read(), request.form["record"])
+            return {"took": str(file.filename)}, 201
+        return {"took": request.get_json()["label"]}, 201
 
     application.run(HOST, port)
 
@@ -106,7 +118,15 @@ def aiohttp(port: int, notes: str) -> None:
     from aiohttp import web
 
     async def hook(request: web.Request) -> web.Response:
-        await request.json()
+        if request.content_type == "multipart/form-data":
+            form = await request.post()
+            file, record = form["file"], form["record"]
+            assert isinstance(file, web.FileField)
+            assert isinstance(record, bytes | bytearray)  # of no type that is text
+            told = record.decode()
+            keep(notes, file.filename, file.content_type, file.file.read(), told)
+        else:
+            await request.json()
         note(notes, request.headers[KEY])
         return web.Response(status=204)
 
@@ -123,6 +143,9 @@ def tornado(port: int, notes: str) -> None:
 
     class Hook(RequestHandler):
         def post(self) -> None:
+            for file in self.request.files.get("file", []):
+                record = self.get_body_argument("record")
+                keep(notes, file["filename"], file["content_type"], file["body"], record)
             note(notes, self.request.headers[KEY])
             self.write("thank you\n")
             self.flush()  # before its end: it comes in chunks

@@ -8,6 +8,8 @@ from pathlib import Path
 from real_parts.hook_app import KINDS
 from real_parts.processes import Child, MissingPartError, answers, free_port, tool
 
+READ_FORMS = ("flask", "aiohttp", "tornado", "php")
+"""Those that take a form apart, and keep the file in it."""
 OF_PYTHON = tuple(kind.__name__ for kind in KINDS)
 WEB_SERVERS = (*OF_PYTHON, "php", "nginx", "lighttpd")
 
@@ -33,8 +35,14 @@ accesslog.format = "%{{Idempotency-Key}}i"
 accesslog.filename = "{notes}"
 """
 _PHP = """<?php
+if (isset($_FILES["file"])) {{
+    @mkdir({forms!r});
+    $name = {forms!r} . "/" . $_FILES["file"]["name"];
+    move_uploaded_file($_FILES["file"]["tmp_name"], $name);
+    file_put_contents("$name.record", $_FILES["file"]["type"] . "\\n" . $_POST["record"]);
+}}
 file_put_contents({notes!r}, $_SERVER["HTTP_IDEMPOTENCY_KEY"] . "\\n", FILE_APPEND);
-echo json_decode(file_get_contents("php://input"))->label, "\\n";
+echo json_decode(file_get_contents("php://input"))->label ?? "a form", "\\n";
 """
 
 
@@ -65,6 +73,14 @@ class NotingWebServer:
         """Return the keys that came, in order."""
         return self._notes.read_text(encoding="utf-8").split()
 
+    def forms(self) -> dict[str, tuple[str, str, bytes]]:
+        """Return of each file that came in a form: its type, what stood in ``record``, its bytes."""
+        found = {}
+        for path in (self._folder / "forms").glob("*.record"):
+            media_type, _, record = path.read_text(encoding="utf-8").partition("\n")
+            found[path.stem] = (media_type, record, path.with_suffix("").read_bytes())
+        return found
+
     def start(self) -> NotingWebServer:
         """Start it and wait until it accepts connections."""
         self._child = Child(self._command, self._folder / "log", cwd=self._folder)
@@ -78,7 +94,12 @@ class NotingWebServer:
             self._child = None
 
     def _prepared(self) -> list[str]:
-        where = {"folder": self._folder, "notes": str(self._notes), "port": self.port}
+        where = {
+            "folder": self._folder,
+            "notes": str(self._notes),
+            "forms": str(self._folder / "forms"),
+            "port": self.port,
+        }
         if self._kind == "nginx":
             return [tool("nginx"), "-c", self._written("nginx.conf", _NGINX.format(**where))]
         if self._kind == "lighttpd":

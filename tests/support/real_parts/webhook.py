@@ -41,6 +41,8 @@ class WebhookServer:
     def __init__(self) -> None:
         self.status = 200
         """What is answered from now on."""
+        self.status_of_forms: int | None = None
+        """What is answered to requests with a file in them, when not ``status``."""
         self.delay_s = 0.0
         """How long an answer takes from now on; ``stop`` ends the waiting."""
         self.headers: dict[str, str] = {}
@@ -82,8 +84,10 @@ class WebhookServer:
                     self.close_connection = True
                     return
                 owner._stopping.wait(owner.delay_s)
-                status = owner.status
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                status = owner.status
+                if headers.get("content-type", "").startswith("multipart/"):
+                    status = owner.status_of_forms or status
                 owner.requests.append(Delivery(self.path, headers, body, status, time.monotonic()))
                 try:
                     self.send_response(status)
