@@ -52,6 +52,10 @@ class Doorkeeper:
                 known: bool = super().received(data)
                 if len(self.requests) > AT_ONCE:
                     self.will_close = True
+                    with self.requests_lock:  # the first is being answered already
+                        for request in self.requests[AT_ONCE:]:
+                            request.close()
+                        del self.requests[AT_ONCE:]
                 door.heard(self)
                 return known
 
