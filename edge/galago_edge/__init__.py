@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Reason,
     )
     from galago_edge.contract.records import (
+        AttachmentRecord,
         EventRecord,
         GapRecord,
         Record,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttachmentRecord",
     "Bundle",
     "BundleError",
     "CallerError",
@@ -67,6 +69,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AttachmentRecord": "contract.records",
     "Bundle": "bundle.reader",
     "BundleError": "contract.errors",
     "CallerError": "contract.errors",

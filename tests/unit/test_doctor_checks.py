@@ -802,3 +802,15 @@ def test_a_label_that_a_sink_asks_for_and_no_bundle_decides_on_is_a_warning(
     assert right["program.siren"].level == "ok"
     wrong = looked(Case(device, write(tmp_path, table.replace("LABEL", '"drak"'))), *checks)["program.siren"]
     assert wrong.level == "warn" and "drak" in wrong.met and "bright, dark, mid" in wrong.fix
+
+
+def test_a_label_whose_attachments_are_asked_for_and_no_bundle_decides_on_is_a_warning(
+    tmp_path: Path, device: Path
+) -> None:
+    checks = (*STORE, configuration_checks.check_config, sink_checks.check_sinks)
+    right = looked(Case(device, write(tmp_path, '[attachments]\nlabels = ["dark"]\n')), *checks)
+    assert "attachments" not in right
+    wrong = looked(Case(device, write(tmp_path, '[attachments]\nlabels = ["drak"]\n')), *checks)[
+        "attachments"
+    ]
+    assert wrong.level == "warn" and "drak" in wrong.met

@@ -391,6 +391,31 @@ def test_a_disk_that_refuses_costs_attachments_and_says_so_until_it_is_well(
     assert (status.made, status.fault) == (1, "")
 
 
+def test_a_file_is_whole_and_lasting_before_its_record_is_told(
+    tmp_path: Path, bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    class Effects(FileEffects):
+        def fsync(self, fd: int) -> None:
+            super().fsync(fd)
+            done.append("file")
+
+        def rename(self, source: Path, target: Path) -> None:
+            super().rename(source, target)
+            done.append("name")
+
+        def fsync_dir(self, path: Path) -> None:
+            super().fsync_dir(path)
+            done.append("folder")
+
+    one = bench(effects=Effects(tmp_path))
+    monkeypatch.setattr(one.folder, "_tell", lambda records: done.append("told"))
+    show(one.camera(), Frame(pixels(), 0, 0), event())
+    one.settled()
+    assert done == ["file", "name", "folder", "told"]
+
+
 def test_a_disk_that_hangs_holds_no_stream_up(tmp_path: Path, bench: Callable[..., Bench]) -> None:
     goes_on = threading.Event()
 

@@ -156,7 +156,7 @@ def test_one_attachment_at_a_time_is_on_its_way_and_a_pause_holds_only_attachmen
     store.attach(0)
     store.attach(1)
     first = order.next()
-    assert first is not None and order.next() is None and order.waiting == 1
+    assert first is not None and order.next() is None and order.on_the_way == 1
     order.later(5.0)
     store.event(0)
     event = order.next()
@@ -164,6 +164,18 @@ def test_one_attachment_at_a_time_is_on_its_way_and_a_pause_holds_only_attachmen
     now = 105.0
     again = order.next()
     assert again is not None and again.key == first.key
+
+
+def test_what_arrived_behind_a_waiting_attachment_takes_no_place_on_the_way(store: Store) -> None:
+    order = DeliveryOrder(store.spool, "sink")
+    order.begin()
+    store.attach(0)
+    for number in range(50):
+        store.event(number)
+        delivery = order.next()
+        assert delivery is not None and order.on_the_way == 1
+        order.done(delivery)
+    assert order.on_the_way == 0
 
 
 # ---- the file

@@ -15,6 +15,8 @@ def check_sinks(case: Case) -> Iterator[DoctorCheck]:
         return
     for name in case.settings.sinks:
         yield DoctorCheck(name, partial(_sink, name))
+    if (attachments := case.settings.attachments) is not None and attachments.labels:
+        yield DoctorCheck("attachments", partial(_labels, "attachments", attachments))
 
 
 def _sink(name: str, case: Case) -> Iterator[Finding]:
@@ -34,7 +36,7 @@ def _sink(name: str, case: Case) -> Iterator[Finding]:
 
 
 def _labels(name: str, table: object, case: Case) -> Iterator[Finding]:
-    """Find labels that a sink asks for and no bundle decides: it would never get any record about them."""
+    """Find labels that a table asks for and no bundle decides: there would never be anything about them."""
     known = {
         label.name for manifest in case.bundles.values() for label in manifest.labels if not label.background
     }

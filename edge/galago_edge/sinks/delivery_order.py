@@ -31,20 +31,18 @@ class DeliveryOrder:
         self._done_ahead: set[str] = set()
         """Keys of what is delivered while an older attachment waits: it is not handed out again."""
         self._not_before = 0.0
+        self._handed_out: set[int] = set()
+        """Tokens."""
 
     @property
-    def attachment_on_its_way(self) -> bool:
-        """Tell whether an attachment was handed out and is not done with."""
-        return self._sent
-
-    @property
-    def waiting(self) -> int:
-        """Return how many attachments are taken from the spool and not on their way."""
-        return len(self._waiting) - self._sent
+    def on_the_way(self) -> int:
+        """Return how many records were handed out by :meth:`next` and are not done with."""
+        return len(self._handed_out)
 
     def begin(self) -> None:
         """Start over after :meth:`Spool.rewind`: what is not delivered comes again."""
         self._waiting.clear()
+        self._handed_out.clear()
         self._sent = False
 
     def next(self) -> Delivery | None:
@@ -63,15 +61,18 @@ class DeliveryOrder:
             elif delivery.kind == "attachment":
                 self._waiting.append(delivery)
             else:
+                self._handed_out.add(delivery.token)
                 return delivery
         if not self._waiting or self._sent or self.pause_s:
             return None
         self._sent = True
+        self._handed_out.add(self._waiting[0].token)
         return self._waiting[0]
 
     def done(self, delivery: Delivery, *, refused: bool = False) -> None:
         """Take note that a delivery has arrived, or that the receiver will never take it (``refused``)."""
         self._spool.ack(self._name, delivery.token, refused=refused)
+        self._handed_out.discard(delivery.token)
         if self._waiting and self._waiting[0].token == delivery.token:
             self._waiting.popleft()
             self._sent = False
@@ -83,6 +84,7 @@ class DeliveryOrder:
     def later(self, pause_s: float) -> None:
         """Hand the oldest attachment out again, after a pause in which everything else goes on."""
         self._sent = False
+        self._handed_out.discard(self._waiting[0].token)
         self._not_before = self._monotonic() + pause_s
 
     @property

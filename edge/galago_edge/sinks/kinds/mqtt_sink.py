@@ -213,9 +213,7 @@ class MqttSender(DeliveryThread):
                 lost = self._consumer.lost
                 link.send(None, [self._topics.of_lost(lost)])
             window = 1 if self._suspect else _WINDOW
-            while self._consumer.in_flight - self._order.waiting < window and (
-                delivery := self._order.next()
-            ):
+            while self._order.on_the_way < window and (delivery := self._order.next()):
                 self._send(link, delivery)
             link.step(self._bell)
             self._take_acknowledged(link)
