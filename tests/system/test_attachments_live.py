@@ -23,6 +23,7 @@ from campaigns.trial_rig import Device
 from galago_edge.contract.records import AttachmentRecord, EventRecord
 from real_parts import Broker, MjpegServer, WebhookServer, wait_for
 from real_parts.processes import DEADLINE_S
+from real_parts.webhook import Delivery
 
 WIDTH, HEIGHT = 64, 48
 CONFIG = "homeassistant/device/galago-porch/config"
@@ -196,3 +197,61 @@ keep_free_mb = 0
         device.process.send_signal(signal.SIGTERM)
         assert device.ends() == 0
     assert not of(device, AttachmentRecord) and not list(device.root.glob("attachments/*"))
+
+
+def test_after_kills_every_record_has_its_whole_file_and_reaches_the_web_server(
+    device: Device, webhook: WebhookServer
+) -> None:
+    device.more = f'''[attachments]
+keep_free_mb = 0
+per_minute = 6000
+[webhook]
+url = "{webhook.url}"
+attachments = true
+[spool]
+sync_s = 0
+'''
+
+    def made() -> int:
+        return len(of(device, AttachmentRecord))
+
+    for kill in range(4):
+        before = made()
+        with device.running():
+            device.until(lambda before=before: made() > before, f"an attachment before kill {kill}")
+            device.process.kill()
+            device.ends()
+    with device.running():
+        names = {record.file for record in of(device, AttachmentRecord)}
+        device.until(lambda: device.status() is not None, "the service")
+        wait_for(lambda: names <= {name for _, name in files_in(webhook)}, "every file at the web server")
+        device.process.send_signal(signal.SIGTERM)
+        assert device.ends() == 0
+    records = of(device, AttachmentRecord)
+    assert len(records) >= 4
+    for record in records:
+        content = (device.root / "attachments" / record.file).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == record.sha256
+    assert not list((device.root / "attachments").glob(".*"))
+    told: dict[str, str] = {}
+    for key, name in files_in(webhook):
+        assert told.setdefault(key, name) == name, "one key stands for one file"
+
+
+def files_in(webhook: WebhookServer) -> list[tuple[str, str]]:
+    """Key and name of every file that came whole in a form."""
+    found = []
+    for form in webhook.accepted():
+        if "multipart" in form.headers["content-type"]:
+            head = f"Content-Type: {form.headers['content-type']}\r\n\r\n".encode()
+            message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + form.body)
+            (record, file) = message.iter_parts()
+            assert hashlib.sha256(content_of(form)).hexdigest() in record.get_payload(decode=True).decode()
+            found.append((form.key, str(file.get_filename())))
+    return found
+
+
+def content_of(form: Delivery) -> bytes:
+    """The bytes of the picture in a form."""
+    boundary = form.headers["content-type"].partition("boundary=")[2].encode()
+    return form.body.partition(b"image/jpeg\r\n\r\n")[2].partition(b"\r\n--" + boundary)[0]

@@ -413,7 +413,7 @@ def test_a_file_is_whole_and_lasting_before_its_record_is_told(
     monkeypatch.setattr(one.folder, "_tell", lambda records: done.append("told"))
     show(one.camera(), Frame(pixels(), 0, 0), event())
     one.settled()
-    assert done == ["file", "name", "folder", "told"]
+    assert done == ["folder", "file", "name", "folder", "told"]
 
 
 def test_a_disk_that_hangs_holds_no_stream_up(tmp_path: Path, bench: Callable[..., Bench]) -> None:

@@ -25,7 +25,7 @@ from galago_edge.contract.records import AttachmentRecord, EventRecord, Record
 from galago_edge.contract.settings import AttachmentsSettings
 from galago_edge.contract.status import AttachmentsStatus
 from galago_edge.host.file_replacement import Durable, FileEffects, replace_file
-from galago_edge.host.own_folders import entries_of, own_folder
+from galago_edge.host.own_folders import entries_of, own_folder, status_of
 from galago_edge.host.private_modes import FILE_MODE, make_private_folder
 from galago_edge.recording.quiet_thread import QuietThread, fault_in_words
 
@@ -203,7 +203,7 @@ class AttachmentFolder:
         """Delete the oldest until a file of ``size`` bytes may be kept beside the others."""
         if size > self._max_bytes:
             raise _SkippedError("budget")
-        make_private_folder(self.path, self._effects.roots)
+        self._make_folder()
         while self._files and sum(self._files.values()) + size > self._max_bytes:
             self._delete(next(iter(self._files)))
         keep_free = self.settings.keep_free_mb * _MEGABYTE
@@ -211,6 +211,11 @@ class AttachmentFolder:
             if lacking > sum(self._files.values()):
                 raise _SkippedError("disk")
             self._delete(next(iter(self._files)))
+
+    def _make_folder(self) -> None:
+        if status_of(self.path, self._effects.roots) is None:
+            make_private_folder(self.path, self._effects.roots)
+            self._effects.fsync_dir(self.path.parent)  # a lost folder is all its files lost
 
     def _free(self) -> int:
         with own_folder(self.path, self._effects.roots, os.O_RDONLY) as folder:
