@@ -654,6 +654,9 @@ class Channel:
         self.will_close = False
         self.total_outbufs_len = 0
 
+    def handle_close(self) -> None:
+        assert self.will_close
+
 
 def come(door: Doorkeeper, address: str, number: int = 1) -> list[Channel]:
     found = [Channel(address) for _ in range(number)]

@@ -297,10 +297,26 @@ def test_slow_visitors_hold_up_nobody_and_leave_no_file_open(page: Page, folder:
     ask(page, PICTURE)
     before = open_files()
     with ExitStack() as visitors:
-        for _ in range(doorkeeper.CONNECTIONS + 20):
+        for _ in range(300):  # more than the server has places
             visitors.enter_context(begun(page))
         assert ask(page, PICTURE).body == CONTENT
+        wait_until(lambda: open_files() <= before + 300 + 2 * doorkeeper.CONNECTIONS)
     wait_until(lambda: open_files() <= before)
+
+
+def test_who_takes_nothing_of_an_answer_is_sent_away_after_a_while(
+    page: Page, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the network takes nothing more, so that the connection can never be written to."""
+    monkeypatch.setattr(doorkeeper, "IDLE_S", 0.5)
+    (folder / SOUND).write_bytes(bytes(8_000_000))
+    ask(page, PICTURE)
+    before = open_files()
+    with ExitStack() as visitors:
+        for _ in range(3):
+            visitors.enter_context(begun(page))
+        wait_until(lambda: open_files() > before + 6)
+        wait_until(lambda: open_files() <= before + 3)
 
 
 def test_who_asks_for_hundreds_at_once_and_takes_none_keeps_nobody_out(page: Page, folder: Path) -> None:

@@ -51,11 +51,11 @@ class Doorkeeper:
                 """Take what came."""
                 known: bool = super().received(data)
                 if len(self.requests) > AT_ONCE:
-                    self.will_close = True
                     with self.requests_lock:  # the first is being answered already
                         for request in self.requests[AT_ONCE:]:
                             request.close()
                         del self.requests[AT_ONCE:]
+                    _hang_up(self)
                 door.heard(self)
                 return known
 
@@ -97,19 +97,25 @@ class Doorkeeper:
     def look(self) -> float:
         """Close what has taken too long; return after how many seconds to look again."""
         now_s = self._clock_s()
-        for channel, visitor in self._visitors.items():
+        for channel, visitor in list(self._visitors.items()):
             if channel.total_outbufs_len != visitor.untaken_bytes:  # slowly is fast enough
                 visitor.untaken_bytes, visitor.since_s = channel.total_outbufs_len, now_s
             patience_s = REQUEST_S if visitor.asking else IDLE_S
             if not channel.requests and now_s - visitor.since_s >= patience_s:
-                channel.will_close = True
+                _hang_up(channel)
         return _LOOK_S if self._visitors else IDLE_S
 
     def _send_away(self, crowd: list[Any]) -> None:
         """Close the connection of these that has waited longest without having asked anything whole."""
         waiting = [one for one in crowd if not one.requests and not one.will_close]
         if waiting:
-            min(waiting, key=lambda one: self._visitors[one].since_s).will_close = True
+            _hang_up(min(waiting, key=lambda one: self._visitors[one].since_s))
+
+
+def _hang_up(channel: Any) -> None:
+    """Close a connection now; waitress alone would wait until it can be written to, which may be never."""
+    channel.will_close = True
+    channel.handle_close()
 
 
 class _Visitor:
