@@ -5,13 +5,16 @@ With ``GALAGO_SCREENSHOTS=docs`` in the environment the pictures in docs/ are ma
 
 from __future__ import annotations
 
+import hashlib
 import http.client
+import io
 import os
 import re
 import signal
 import sys
 import threading
 import time
+import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,8 +29,11 @@ import pytest
 from click.testing import CliRunner
 
 from galago_edge.commands.cli import main
+from galago_edge.contract.attachment import MediaType, attachment_name
+from galago_edge.contract.records import AttachmentRecord
 from galago_edge.contract.settings import PageSettings
 from galago_edge.contract.status import (
+    AttachmentsStatus,
     BackendStatus,
     CoverageStatus,
     GateStatus,
@@ -38,7 +44,7 @@ from galago_edge.contract.status import (
     SinkStatus,
     TrialStatus,
 )
-from galago_edge.service.page import Page
+from galago_edge.service.page import Page, attached_files
 from galago_workstation.demo.scenes import Light, Pose, Room, digit_card
 from real_parts.browser import open_browser, resize_browser
 from real_parts.missing import missing_part
@@ -48,6 +54,8 @@ from test_kit import changed, make_bundle, make_service_status, trust
 
 DESK, PHONE = (1280, 860), (390, 844)
 TOKEN = "correct-horse-battery"
+
+IDENTITY = ("stream", "seq", "label", "start_index", "end_index", "start_ns", "end_ns")
 
 CONTRASTS = """
 const channel = (v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
@@ -85,10 +93,17 @@ class Scene:
     token: str = ""
     port: int = 0
     page: Page | None = None
+    root: Path = Path("/nowhere")
+    """The store, whose attachments are shown."""
 
     def start(self) -> Scene:
         settings = PageSettings(port=self.port, token=self.token)
-        self.page = Page(settings, lambda: self.status, lambda stream: self.picture)
+        self.page = Page(
+            settings,
+            lambda: self.status,
+            lambda stream: self.picture,
+            lambda name: attached_files(self.root)(name),
+        )
         self.page.start()
         self.port = self.page.port
         return self
@@ -125,8 +140,8 @@ def browser(chromium: Any) -> Any:
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene().start()
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(root=tmp_path).start()
     yield scene
     scene.stop()
 
@@ -147,6 +162,38 @@ def jpeg(level: int, size: tuple[int, int] = (320, 240)) -> bytes:
     done, encoded = cv2.imencode(".jpg", np.full((size[1], size[0], 3), level, np.uint8))
     assert done
     return bytes(encoded)
+
+
+def wav(seconds: float = 0.6, rate: int = 16_000) -> bytes:
+    samples = (np.sin(np.arange(round(seconds * rate)) * 0.2) * 9_000).astype("<i2")
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.tobytes())
+    return content.getvalue()
+
+
+def with_attachment(
+    scene: Scene, event: dict[str, Any], content: bytes, *, kept: bool = True
+) -> dict[str, Any]:
+    """The event with a picture or sound, which lies where the page looks for it, if it is ``kept``."""
+    media_type: MediaType = "audio/wav" if content.startswith(b"RIFF") else "image/jpeg"
+    name = attachment_name(event["wall_ns"], event["stream"], abs(event["seq"]), media_type)
+    (scene.root / "attachments").mkdir(exist_ok=True)
+    if kept:
+        (scene.root / "attachments" / name).write_bytes(content)
+    record = AttachmentRecord(
+        **{key: event[key] for key in (*IDENTITY, "wall_ns", "clock_synced")},
+        media_type=media_type,
+        file=name,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        from_ns=0,
+        to_ns=round((len(content) - 44) / 32_000 * 1e9) if media_type == "audio/wav" else 0,
+    )
+    return {**event, "attachment": msgspec.to_builtins(record)}
 
 
 def all_of(browser: Any, css: str) -> list[Any]:
@@ -317,6 +364,86 @@ def test_a_new_event_appears_on_top_and_is_announced(scene: Scene, seen: Any) ->
     shows(seen, ".events li:first-child", r"three on door 0\.77")
     assert len(texts(seen, ".events li")) == 2
     shows(seen, "#told", "Event three on door, score 0.77")
+
+
+def test_the_picture_of_an_event_arrives_behind_it_and_opens_large(scene: Scene, seen: Any) -> None:
+    event = scene.status.last_events[0]
+    assert not visible(seen, ".events .own")
+    seen.execute_script("document.querySelector('.events li').mine = true")
+    scene.status = make_service_status(last_events=(with_attachment(scene, event, jpeg(90, (640, 480))),))
+    small = "const one = document.querySelector('.events img'); return one ? one.naturalWidth : 0"
+    wait_for(lambda: seen.execute_script(small) == 640, "the picture")
+    assert seen.execute_script("return document.querySelector('.events li').mine"), "the row has stayed"
+    image = all_of(seen, ".events img")[0]
+    assert image.get_attribute("alt") == "Picture of seven on door"
+    assert (image.size["width"], image.size["height"]) == (64, 48)
+    assert not visible(seen, "#large")
+    image.click()
+    shows(seen, "#large", r"seven on door, 18 Nov 2026, 11:06:40 UTC")
+    assert all_of(seen, "#large img")[0].size["width"] == 640
+    all_of(seen, "#large button")[0].click()
+    wait_for(lambda: not visible(seen, "#large"), "the picture to be closed")
+
+
+def test_a_picture_can_be_opened_alone_and_does_nothing(scene: Scene, browser: Any) -> None:
+    event = with_attachment(scene, scene.status.last_events[0], jpeg(90, (640, 480)))
+    scene.status = make_service_status(last_events=(event,))
+    browser.get(scene.url)
+    address = wait_for(lambda: all_of(browser, ".events a"), "the link")[0].get_attribute("href")
+    assert address.startswith(f"{scene.url}attachments/2026")
+    browser.get(address)
+    script = "return [document.images[0].naturalWidth, self.origin]"
+    wait_for(lambda: browser.execute_script(script) == [640, "null"], "the picture in a sandbox")
+    assert [line for line in browser.get_log("browser") if "/favicon.ico" not in line["message"]] == []
+
+
+def test_the_sound_of_an_event_is_loaded_and_played_when_somebody_wants_it(scene: Scene, seen: Any) -> None:
+    scene.status = make_service_status(
+        last_events=(with_attachment(scene, scene.status.last_events[0], wav(1.4)),)
+    )
+    shows(seen, ".events .play", "^0:02$")
+    asked = (
+        "return performance.getEntriesByType('resource').filter((one) => one.name.includes('.wav')).length"
+    )
+    assert seen.execute_script(asked) == 0
+    button = all_of(seen, ".play")[0]
+    assert button.get_attribute("aria-label") == "Play the sound of seven on door"
+    button.click()
+    wait_for(lambda: visible(seen, ".play.on"), "the sound to play")
+    assert button.get_attribute("aria-label") == "Stop the sound of seven on door"
+    wait_for(lambda: seen.execute_script("return document.querySelector('.seek').value > 1.3"), "its end")
+    wait_for(lambda: not visible(seen, ".play.on"), "the button to offer it again")
+    assert text_of(seen, ".play") == "0:02"
+
+
+@pytest.mark.parametrize("content", [jpeg(90), wav()], ids=["picture", "sound"])
+def test_what_the_device_has_deleted_is_said_to_be_no_longer_kept(
+    content: bytes, scene: Scene, browser: Any
+) -> None:
+    event = with_attachment(scene, scene.status.last_events[0], content, kept=False)
+    scene.status = make_service_status(last_events=(event,))
+    browser.get(scene.url)
+    if content.startswith(b"RIFF"):  # it is asked for when somebody wants to hear it
+        wait_for(lambda: all_of(browser, ".play"), "the button")[0].click()
+    shows(browser, ".events .own", "^no longer kept$")
+    assert not visible(browser, ".seek") and not visible(browser, ".events img")
+
+
+def test_a_picture_that_cannot_be_read_now_is_asked_for_again(scene: Scene, browser: Any) -> None:
+    event = with_attachment(scene, scene.status.last_events[0], jpeg(90))
+    scene.status = make_service_status(last_events=(event,))
+    path = scene.root / "attachments" / event["attachment"]["file"]
+    whole, broken = scene.root, Path(f"/proc/{os.getpid()}/mem")  # no folder: an error of the disk's kind
+    scene.root = broken
+    browser.get(scene.url)
+    browser.execute_script(
+        """const later = setTimeout; window.setTimeout = (f, ms) => later(f, Math.min(ms, 200));"""
+    )
+    wait_for(lambda: all_of(browser, ".events img"), "the picture")
+    assert path.exists() and "no longer kept" not in text_of(browser, "#events")
+    scene.root = whole
+    small = "return document.querySelector('.events img').naturalWidth"
+    wait_for(lambda: browser.execute_script(small) == 320, "the picture after all")
 
 
 def test_what_is_wrong_is_said_in_words(scene: Scene, seen: Any) -> None:
@@ -622,13 +749,17 @@ class Prefix(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/"
 
 
-def test_two_devices_behind_two_paths_of_one_name(browser: Any) -> None:
+def test_two_devices_behind_two_paths_of_one_name(browser: Any, tmp_path: Path) -> None:
     """Each asks for its token once, and neither logs the other out."""
     tokens = {"porch": TOKEN, "barn": TOKEN[::-1]}
     scenes = {
-        name: Scene(make_service_status(device=name), jpeg(90), token).start()
+        name: Scene(make_service_status(device=name), jpeg(90), token, root=tmp_path / name).start()
         for name, token in tokens.items()
     }
+    for scene in scenes.values():
+        scene.root.mkdir()
+        attached = with_attachment(scene, scene.status.last_events[0], jpeg(90))
+        scene.status = changed(scene.status, last_events=(attached,))
     proxy = Prefix({name: scene.port for name, scene in scenes.items()})
     try:
         for name, token in tokens.items():
@@ -640,6 +771,8 @@ def test_two_devices_behind_two_paths_of_one_name(browser: Any) -> None:
             box.submit()
             shows(browser, "#device", name)
             wait_for(lambda: pixel(browser), "the picture")
+            small = "return document.querySelector('.events img').naturalWidth"
+            wait_for(lambda small=small: browser.execute_script(small) == 320, "the picture of the event")
         for name in tokens:
             browser.get(f"{proxy.url}{name}/")
             shows(browser, "#device", name)
@@ -696,7 +829,16 @@ def test_only_a_page_that_is_named_may_show_it_in_a_frame(allowed: bool, browser
 def test_nothing_sticks_out_at_any_width(size: tuple[int, int], scene: Scene, browser: Any) -> None:
     long = "a-name-without-any-place-to-break-it-that-somebody-gave-to-a-thing"
     status = in_trouble()
+    usual = status.last_events[0]
+    events = [
+        with_attachment(scene, {**usual, "seq": number, "label": label}, content, kept=number < 3)
+        for number, (label, content) in enumerate(
+            [(long, jpeg(90)), (long, wav()), ("a", wav()), ("b", jpeg(9))]
+        )
+    ]
+    older = {**usual, "seq": 9, "wall_ns": usual["wall_ns"] - 10**15, "clock_synced": False, "stream": long}
     scene.status = make_service_status(
+        last_events=(*events, older),
         device=long,
         state="degraded",
         problems=(long * 3,),
@@ -707,6 +849,9 @@ def test_nothing_sticks_out_at_any_width(size: tuple[int, int], scene: Scene, br
     resize_browser(browser, size)
     browser.get(scene.url)
     shows(browser, "#device", long)
+    shows(browser, ".events .own", "no longer kept")
+    all_of(browser, ".play")[0].click()
+    wait_for(lambda: visible(browser, ".seek"), "the place in the sound")
     wide = browser.execute_script(
         """const wide = document.documentElement.clientWidth;
         const shown = (one) => !one.closest(".unseen, svg, .run") && one.getClientRects().length;
@@ -755,6 +900,44 @@ def test_a_phone_shows_one_column_that_can_be_read_and_tapped(scene: Scene, brow
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_attached_can_be_read_tapped_and_named_in_both_schemes(
+    scheme: str, scene: Scene, browser: Any
+) -> None:
+    usual = scene.status.last_events[0]
+    events = [
+        with_attachment(scene, {**usual, "seq": number}, content, kept=number < 2)
+        for number, content in enumerate([jpeg(90), wav(), jpeg(9)])
+    ]
+    scene.status = make_service_status(last_events=tuple(events))
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    resize_browser(browser, PHONE, 2.0)
+    browser.get(scene.url)
+    shows(browser, ".events .own", "no longer kept")
+    contrasts: dict[str, float] = browser.execute_script(CONTRASTS)
+    assert contrasts["no longer kept"] >= 4.5 and contrasts["0:01"] >= 4.5
+    all_of(browser, ".play")[0].click()
+    wait_for(lambda: visible(browser, ".seek"), "the place in the sound")
+    for css in (".play", ".events a"):
+        box = all_of(browser, css)[0].size
+        assert box["height"] >= 36 and box["width"] >= 44
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if not node["ignored"] and "role" in node
+    ]
+    assert ("link", "Picture of seven on door") in named
+    assert ("slider", "Where in the sound of seven on door") in named
+    wait_for(lambda: not visible(browser, ".play.on"), "the end of the sound")
+    all_of(browser, ".events a")[0].send_keys("\n")
+    shows(browser, "#large", "seven on door")
+    assert browser.switch_to.active_element.text == "Close"
+    browser.switch_to.active_element.send_keys("\ue00c")  # Escape
+    wait_for(lambda: not visible(browser, "#large"), "the picture to be closed")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("status", [make_service_status, in_trouble], ids=["well", "in trouble"])
 def test_every_text_can_be_read_in_both_schemes(
     scheme: str, status: Callable[[], ServiceStatus], scene: Scene, browser: Any
@@ -799,37 +982,63 @@ def test_elements_stay_while_their_numbers_change(scene: Scene, seen: Any) -> No
 # ---- with the whole service behind it
 
 
+@dataclass
+class Device:
+    """A device with a camera and a page, whose service is started and ended."""
+
+    folder: Path
+    camera: MjpegServer
+    model: bytes
+    tables: str = ""
+    child: Child | None = None
+
+    def __post_init__(self) -> None:
+        self.root = trust(self.folder / "device")
+        bundle = make_bundle(
+            self.folder / "eyes-1.0.0.galago", self.model, ["dark", "mid", "bright"], name="eyes"
+        )
+        installed = CliRunner().invoke(main, ["install", str(bundle), "--root", str(self.root)])
+        assert installed.exit_code == 0, installed.output
+        self.config = self.folder / "galago.toml"
+        self.config.write_text(
+            f"""
+            [device]
+            name = "barn"
+            [source.yard]
+            address = "camera:{self.camera.url}"
+            [[stream]]
+            name = "door"
+            source = "yard"
+            bundle = "eyes"
+            [log]
+            path = "{self.folder}/events.jsonl"
+            [page]
+            port = 0
+            {self.tables}
+            """
+        )
+
+    def start(self) -> tuple[Child, str]:
+        """Return the service and where its page is."""
+        command = [sys.executable, "-m", "galago_edge", "run"]
+        command += ["--config", str(self.config), "--root", str(self.root)]
+        service = self.child = Child(command, self.folder / f"service-{time.monotonic_ns()}.log")
+        found = service.wait_until(lambda: re.search(r"http://\S+/", service.said()), "the page's address")
+        return service, found[0]
+
+    def stop(self) -> None:
+        if self.child is not None:
+            self.child.signal(signal.SIGTERM)
+            assert self.child.process.wait(DEADLINE_S) == 0, self.child.said()
+
+
 def test_a_running_service_shows_its_camera_its_events_and_its_troubles(
     browser: Any, tmp_path: Path, mjpeg_camera: MjpegServer, tiny_image_model: bytes
 ) -> None:
-    root = trust(tmp_path / "device")
-    bundle = make_bundle(
-        tmp_path / "eyes-1.0.0.galago", tiny_image_model, ["dark", "mid", "bright"], name="eyes"
-    )
-    installed = CliRunner().invoke(main, ["install", str(bundle), "--root", str(root)])
-    assert installed.exit_code == 0, installed.output
-    config = tmp_path / "galago.toml"
-    config.write_text(
-        f"""
-        [device]
-        name = "barn"
-        [source.yard]
-        address = "camera:{mjpeg_camera.url}"
-        [[stream]]
-        name = "door"
-        source = "yard"
-        bundle = "eyes"
-        [log]
-        path = "{tmp_path}/events.jsonl"
-        [page]
-        port = 0
-        """
-    )
+    device = Device(tmp_path, mjpeg_camera, tiny_image_model)
     mjpeg_camera.level = 30
-    command = [sys.executable, "-m", "galago_edge", "run", "--config", str(config), "--root", str(root)]
-    service = Child(command, tmp_path / "service.log")
+    service, url = device.start()
     try:
-        url = service.wait_until(lambda: re.search(r"http://\S+/", service.said()), "the page's address")[0]
         browser.get(url)
         shows(browser, "#device", "barn")
         wait_for(lambda: pixel(browser)[:1] and abs(pixel(browser)[0] - 30) <= 45, "the dark picture")
@@ -850,27 +1059,66 @@ def test_a_running_service_shows_its_camera_its_events_and_its_troubles(
         service.kill()
 
 
+def thumbnails(browser: Any) -> list[int]:
+    """How bright the pictures of the last events are, the newest first; -1 while one is not there."""
+    found: list[int] = browser.execute_script(
+        """return [...document.querySelectorAll(".events li")].map((line) => {
+          const image = line.querySelector("img");
+          if (!image || !image.complete || !image.naturalWidth) return -1;
+          const canvas = document.createElement("canvas");
+          canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+          canvas.getContext("2d").drawImage(image, 0, 0);
+          return canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[0];
+        })"""
+    )
+    return found
+
+
+def test_the_last_events_have_their_pictures_at_once_and_again_after_a_restart(
+    browser: Any, tmp_path: Path, mjpeg_camera: MjpegServer, tiny_image_model: bytes
+) -> None:
+    device = Device(tmp_path, mjpeg_camera, tiny_image_model, "[attachments]\nkeep_free_mb = 0")
+    mjpeg_camera.level = 30
+    service, url = device.start()
+    try:
+        browser.get(url)
+        shows(browser, ".events li", "dark on door")
+        mjpeg_camera.level = 220
+        shows(browser, ".events li:first-child", "bright on door")
+
+        def both() -> bool:
+            bright, dark = (*thumbnails(browser), -1)[:2]
+            return abs(bright - 220) <= 45 and abs(dark - 30) <= 45
+
+        wait_for(both, "the pictures of both events, without a reload")
+        shows(browser, "#attachments dl", r"^kept \d files?, ")
+        device.stop()
+        mjpeg_camera.stop()  # so that nothing new happens
+        service, url = device.start()
+        browser.get(url)
+        shows(browser, ".events li", "dark on door")
+        wait_for(both, "the pictures of both events after a restart")
+        device.stop()
+    finally:
+        service.kill()
+
+
 # ---- the pictures in the documents
 
 
-SEVEN = (
-    "06cgggc0",
-    "0agggg80",
-    "00008g40",
-    "0000ec00",
-    "0006g600",
-    "000cd000",
-    "003g8000",
-    "006g4000",
-)
-"""A seven of 8 x 8 points, ink from 0 to g (16)."""
+DIGITS = {
+    "three": ("05dggb10", "0891bg50", "0000dg20", "000egd20", "0002cge1", "00000cg4", "0b429gg1", "06cggd40"),
+    "seven": ("06cgggc0", "0agggg80", "00008g40", "0000ec00", "0006g600", "000cd000", "003g8000", "006g4000"),
+    "nine": ("03cggb20", "0cg36gb0", "0gb00dg0", "0bgbcgg0", "01aeedg0", "00000cg0", "0720aga0", "06dggb10"),
+}
+"""Digits of 8 x 8 points, ink from 0 to g (16)."""
 
 
-def room() -> bytes:
-    """A frame as the demo's camera gives it: a card with a seven, held up in a room."""
+def room(digit: str = "seven") -> bytes:
+    """A frame as the demo's camera gives it: a card with a digit, held up in a room."""
     rng = np.random.default_rng(5)
     shape = (480, 640)
-    ink = np.array([[int(point, 17) for point in line] for line in SEVEN], np.float64)
+    ink = np.array([[int(point, 17) for point in line] for line in DIGITS[digit]], np.float64)
     noise = rng.normal(0.0, 1.0, (*shape, 3)).astype(np.float32)
     pixels = Room(rng, shape).render(
         digit_card(ink, rng), Pose(0.52, 0.5, 0.62, 6.0), Light(gain=0.95), noise
@@ -939,6 +1187,9 @@ def showcase() -> ServiceStatus:
         wall_ns=now_ns,
         timezone="Europe/Berlin",
         scrub=ScrubStatus(ago_s=5_400.0, bundles=3, damaged=0),
+        attachments=AttachmentsStatus(
+            files=57, bytes=7_400_000, max_bytes=8_000_000, made=190, deleted=133, skipped={"rate": 12}
+        ),
         uptime_s=1_067_410.0,
         state="degraded",
         problems=("stream hall runs on cpu, not on edgetpu: delegate_crashed",),
@@ -966,11 +1217,18 @@ def test_a_screenshot_for_the_documents(
     name: str, size: tuple[int, int], scheme: str, scale: float, scene: Scene, browser: Any, tmp_path: Path
 ) -> None:
     scene.status, scene.picture = showcase(), room()
+    shown = [
+        with_attachment(scene, event, room(event["label"]) if event["stream"] == "door" else wav(6.0))
+        for event in scene.status.last_events
+    ]
+    scene.status = changed(scene.status, last_events=tuple(shown))
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     resize_browser(browser, size, scale)
     browser.get(scene.url)
     wait_for(lambda: pixel(browser), "the preview")
+    pictures = sum(event["stream"] == "door" for event in shown)
+    wait_for(lambda: sum(level >= 0 for level in thumbnails(browser)) == pictures, "the pictures of events")
     height = browser.execute_script("return document.documentElement.scrollHeight")
     resize_browser(browser, (size[0], height), scale)
     wait_for(lambda: browser.execute_script("return innerHeight") == height, "the whole page to be visible")

@@ -19,6 +19,7 @@ from galago_edge.commands.service_lines import service_lines
 from galago_edge.contract import status as schema
 from galago_edge.contract.settings import PageSettings
 from galago_edge.contract.status import (
+    AttachmentsStatus,
     BackendStatus,
     CoverageStatus,
     ScrubStatus,
@@ -61,6 +62,7 @@ NOT_SHOWN: dict[str, dict[str, str]] = {
         "SinkStatus.fault": "text",
         "TrialStatus.bundle_id": "name and version tell two trials apart",
         "TrialStatus.fault": "text",
+        "AttachmentsStatus.fault": "text",
         "TrialStatus.streams": "the streams say which bundle they run",
     },
     "page": {
@@ -68,6 +70,13 @@ NOT_SHOWN: dict[str, dict[str, str]] = {
     },
 }
 """By view and field: why it is not there."""
+
+ATTACHMENT = {
+    "file": "20261122T114300123Z-door-16.wav",
+    "media_type": "audio/wav",
+    "from_ns": 0,
+    "to_ns": 5_000_000_000,
+}
 
 OTHER: dict[str, Any] = {
     "LabelLevel.score": 0.55,
@@ -148,6 +157,16 @@ def everything() -> ServiceStatus:
             "refused": {"duplicate": 31},
             "fault": "",
         },
+        attachments=AttachmentsStatus(
+            files=12,
+            bytes=3_145_728,
+            max_bytes=8_388_608,
+            made=40,
+            waiting=1,
+            deleted=28,
+            skipped={"rate": 3},
+            fault="the disk is full",
+        ),
     )
 
 
@@ -196,7 +215,11 @@ def others(field: str, hint: Any, value: Any) -> list[Any]:
     if field == "ServiceStatus.samples":
         return [value | {"kept_today": 6, "kept": 99}]
     if field == "ServiceStatus.last_events":
-        return [({**value[0], "seq": 99, "label": "three", "wall_ns": value[0]["wall_ns"] + 10**9}, *value)]
+        attached = {**value[0], "attachment": ATTACHMENT}
+        another = {**value[0], "seq": 99, "label": "three", "wall_ns": value[0]["wall_ns"] + 10**9}
+        return [(another, *value), (attached, *value[1:])]
+    if field == "AttachmentsStatus.skipped":
+        return [value | {"disk": 2}]
     if isinstance(value, tuple):
         return [(*value, "another")]
     raise AssertionError(f"what else could {field} be? it is {value!r}")

@@ -8,11 +8,13 @@ import json
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from galago_edge.commands.cli import main
 from galago_edge.contract.records import (
+    AttachmentRecord,
     EventRecord,
     GapRecord,
     Record,
@@ -148,6 +150,101 @@ def test_csv_has_a_header_and_quotes_what_it_must(device: Path) -> None:
     assert json.loads(rows[3]["detail"]) == {"fault": 'no, "route"', "n": 2}
     assert (rows[2]["cause"], rows[2]["end_ns"]) == ("disconnect", "2500000000")
     assert (rows[1]["subject"], rows[1]["state"], rows[1]["start_ns"]) == ("label:smoke", "off", "3")
+
+
+def attachment(of: EventRecord, file: str, **fields: object) -> AttachmentRecord:
+    same = {name: getattr(of, name) for name in ("stream", "seq", "label", "start_index", "end_index")}
+    rest = {"start_ns": of.start_ns, "end_ns": of.end_ns, "media_type": "image/jpeg", "sha256": "5b" * 32}
+    spans = {"bytes": 3, "from_ns": 9, "to_ns": 9, "wall_ns": of.wall_ns, "clock_synced": True}
+    return msgspec.convert(same | rest | spans | {"file": file} | fields, AttachmentRecord)
+
+
+KEPT, GONE = "20261028T120000000Z-hall-0.jpg", "20261028T130000000Z-hall-1.wav"
+
+
+@pytest.fixture
+def attached(tmp_path: Path, device: Path) -> Path:
+    """The root of a device whose first event has a picture, whose last had a sound."""
+    first, last = RECORDS[0], RECORDS[6]
+    assert isinstance(first, EventRecord) and isinstance(last, EventRecord)
+    picture = attachment(first, KEPT, wall_ns=NOON_NS + 2 * NS)
+    sound = attachment(last, GONE, media_type="audio/wav", wall_ns=NOON_NS + 3_605 * NS)
+    records = (*RECORDS[:3], picture, *RECORDS[3:], sound)
+    (tmp_path / "log.jsonl.1").unlink()
+    (tmp_path / "log.jsonl").write_bytes(b"".join(map(encode_record, records)))
+    root = tmp_path / "root"
+    (root / "attachments").mkdir(parents=True)
+    (root / "attachments" / KEPT).write_bytes(b"abc")
+    return root
+
+
+def test_a_table_shows_the_picture_or_sound_with_its_event_and_whether_it_is_still_kept(
+    device: Path, attached: Path
+) -> None:
+    lines = run("--config", device, "--root", attached).stdout.splitlines()
+    assert [line.partition("event  ")[2] for line in lines] == [
+        f"smoke, score 0.91, picture {attached}/attachments/{KEPT}",
+        "person, score 0.91",
+        f"smoke, score 0.91, sound {GONE}, gone",
+    ]
+    alone = run("--config", device, "--stream", "hall").stdout.splitlines()  # nobody knows where it would be
+    assert [line.rpartition(", ")[2] for line in alone] == [f"picture {KEPT}", f"sound {GONE}"]
+
+
+def test_attachments_are_records_that_can_be_asked_for(device: Path, attached: Path) -> None:
+    lines = run("--config", device, "--root", attached, "--kind", "attachment").stdout.splitlines()
+    assert [line.split(None, 2)[2] for line in lines] == [
+        f"hall         attachment of smoke, event 0, picture {attached}/attachments/{KEPT}",
+        f"hall         attachment of smoke, event 1, sound {GONE}, gone",
+    ]
+    data = run("--config", device, "--root", attached, "--kind", "attachment", "--json").stdout.splitlines()
+    written = [line for line in device.with_name("log.jsonl").read_text().splitlines() if "attach" in line]
+    assert data == written, "as it was written"
+    assert len(run("--config", device, "--json").stdout.splitlines()) == 3
+    smoke = run("--config", device, "--label", "smoke", "--kind", "all", "--json").stdout.splitlines()
+    assert [json.loads(line)["kind"] for line in smoke] == [
+        "event", "state", "attachment", "event", "attachment",
+    ]  # fmt: skip
+
+
+def test_csv_has_the_file_of_a_picture_or_sound_and_its_path_or_that_it_is_gone(
+    device: Path, attached: Path
+) -> None:
+    def columns(*arguments: object) -> list[tuple[str, str]]:
+        text = run("--config", device, "--csv", *arguments).stdout
+        return [(row["attachment"], row["attachment_path"]) for row in csv.DictReader(io.StringIO(text))]
+
+    path = str(attached / "attachments" / KEPT)
+    assert columns("--root", attached) == [(KEPT, path), ("", ""), (GONE, "gone")]
+    assert columns() == [(KEPT, ""), ("", ""), (GONE, "")]
+    assert columns("--root", attached, "--kind", "attachment") == [(KEPT, path), (GONE, "gone")]
+
+
+def test_a_name_that_no_attachment_has_is_looked_for_nowhere(
+    tmp_path: Path, device: Path, attached: Path
+) -> None:
+    first = RECORDS[0]
+    assert isinstance(first, EventRecord)
+    (attached / "secret").write_bytes(b"x")
+    strange = attachment(first, "../secret")
+    (tmp_path / "log.jsonl").write_bytes(encode_record(first) + encode_record(strange))
+    assert run("--config", device, "--root", attached).stdout.endswith("picture ../secret\n")
+    assert run("--config", device, "--root", attached, "--csv").stdout.endswith(",../secret,\n")
+
+
+def test_an_event_gets_its_own_attachment_when_numbers_begin_again(
+    tmp_path: Path, device: Path, attached: Path
+) -> None:
+    """After a restart an event of the same number is another one, and what comes late belongs to none."""
+    lives = [event(0, NOON_NS + life * 600 * NS) for life in range(3)]
+    records: list[Record] = [*lives[:1], attachment(lives[0], KEPT), *lives[1:]]
+    late = attachment(lives[2], GONE, wall_ns=NOON_NS + 7_200 * NS)
+    (tmp_path / "log.jsonl").write_bytes(
+        b"".join(map(encode_record, [*records, event(9, NOON_NS * 2), late]))
+    )
+    lines = run("--config", device, "--root", attached).stdout.splitlines()
+    assert [KEPT in line for line in lines] == [True, False, False, False]
+    assert not any(GONE in line for line in lines)
 
 
 def test_the_spool_alone_and_with_the_log(tmp_path: Path, device: Path) -> None:

@@ -633,6 +633,17 @@ def test_a_request_that_drips_is_closed_after_its_time_and_one_that_came_in_piec
         assert time.monotonic() - began < DEADLINE_S
 
 
+def test_a_few_requests_in_one_piece_are_all_answered(page: Page) -> None:
+    with connected(page) as connection:
+        asked = doorkeeper.AT_ONCE * b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        connection.sendall(asked + b"GET /api/status HTTP/1.1\r\n")
+        answers = b""
+        while answers.count(b"HTTP/1.1 200 OK") < doorkeeper.AT_ONCE:
+            more = connection.recv(1 << 16)
+            assert more
+            answers += more
+
+
 class Channel:
     """A connection as waitress has it."""
 
@@ -641,6 +652,10 @@ class Channel:
         self.request: object | None = None
         self.requests: list[object] = []
         self.will_close = False
+        self.total_outbufs_len = 0
+
+    def handle_close(self) -> None:
+        assert self.will_close
 
 
 def come(door: Doorkeeper, address: str, number: int = 1) -> list[Channel]:
@@ -698,3 +713,18 @@ def test_who_asks_and_waits_is_sent_away_later_than_who_never_finishes_asking() 
     now = doorkeeper.IDLE_S
     door.look()
     assert asked.will_close
+
+
+def test_an_answer_that_is_taken_slowly_is_no_idle_connection_and_one_that_is_left_lying_is() -> None:
+    now = 0.0
+    door = Doorkeeper(clock_s=lambda: now)
+    slow, left = come(door, "192.168.1.5", 2)
+    for one in (slow, left):
+        door.heard(one)
+        one.total_outbufs_len = 1_000_000
+    door.look()
+    for _ in range(10):
+        now += doorkeeper.IDLE_S / 2
+        slow.total_outbufs_len -= 1_000
+        door.look()
+    assert (slow.will_close, left.will_close) == (False, True)

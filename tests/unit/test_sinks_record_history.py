@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galago_edge.contract.errors import LinkError, Reason
-from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
+from galago_edge.contract.records import (
+    AttachmentRecord,
+    EventRecord,
+    GapRecord,
+    Record,
+    StateRecord,
+    encode_record,
+)
 from galago_edge.sinks import log_files
 from galago_edge.sinks.log_files import LogFiles
 from galago_edge.sinks.record_history import RecordHistory, _joined
@@ -267,6 +274,24 @@ def test_the_newest_events_are_those_of_log_and_spool_together(
     assert [each.seq for each in RecordHistory(path, None).newest_events(2, 1 << 20)] == [5, 3]
     assert [each.seq for each in RecordHistory(None, folder).newest_events(2, 0)] == [6, 5]
     assert RecordHistory(tmp_path / "none", tmp_path / "none").newest_events(2, 1 << 20) == []
+
+
+def attachment(number: int) -> AttachmentRecord:
+    return AttachmentRecord(
+        stream="hall", seq=number, label="smoke", start_index=0, end_index=1, start_ns=0, end_ns=1,
+        media_type="image/jpeg", file="x.jpg", bytes=1, sha256="", from_ns=0, to_ns=0, wall_ns=number,
+    )  # fmt: skip
+
+
+def test_the_newest_events_come_with_the_attachments_behind_them(
+    tmp_path: Path, spool_with: Callable[[list[int]], Path]
+) -> None:
+    path = tmp_path / "log.jsonl"
+    records = [event(1), event(2), attachment(2), event(3), attachment(1), attachment(3)]
+    path.write_bytes(b"".join(map(encode_record, records)))
+    for history in (RecordHistory(path, None), RecordHistory(path, spool_with([1, 2]))):
+        assert history.newest_events(2, 1 << 20) == records[:0:-1]
+        assert history.newest_events(9, 1 << 20) == records[::-1]
 
 
 def test_no_more_of_the_log_is_looked_at_than_was_allowed(tmp_path: Path) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,17 +16,13 @@ from galago_edge.commands.cli import data_line, json_option, say, write
 if TYPE_CHECKING:
     from galago_edge.contract.records import Record
     from galago_edge.host.time_zone import TimeZone
+    from galago_edge.sinks.attached_events import AttachedRecord
     from galago_edge.sinks.record_history import KeptRecord, RecordHistory
 
 _NS = 1_000_000_000
 _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(s|m|min|h|d|w)")
-_KINDS = ("event", "state", "gap", "scores")
-_COLUMNS = (
-    "time", "clock_synced", "stream", "kind", "label", "score", "subject", "state", "cause",
-    "start_ns", "end_ns", "backend", "bundle", "detail",
-)  # fmt: skip
-_DETAIL_LETTERS = 100
+_KINDS = ("event", "state", "gap", "attachment", "scores")
 
 
 @click.command()
@@ -65,8 +59,9 @@ def events(
     Reads the log that the configuration names, its renamed files too, and what waits in the spool; each
     record once, the oldest first. A service may run meanwhile. Dates and times are those of [device]
     timezone, unless they name a zone; one with ? behind it is by a clock that was not known to be right.
-    With --json one record a line, as it was written. Damaged lines are left out, counted on standard
-    error, and make the exit code 1.
+    Behind an event stands the file of its picture or sound, with --root its path, or "gone" when it is no
+    longer kept. With --json one record a line, as it was written. Damaged lines are left out, counted on
+    standard error, and make the exit code 1.
 
     \b
     Examples:
@@ -77,9 +72,13 @@ def events(
         raise click.UsageError("galago events needs --root, --config or both")
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
+    from galago_edge.commands.record_rows import RecordRows
+    from galago_edge.sinks.attached_events import with_attachments
+
     now_ns = time.time_ns()
     zone, history = _device(root, config)
     since_ns, until_ns = _moment(since, "--since", zone, now_ns), _moment(until, "--until", zone, now_ns)
+    rows = RecordRows(zone, root)
     wanted = frozenset(_KINDS if "all" in kinds else kinds or ("event",))
 
     def matches(record: Record) -> bool:
@@ -90,22 +89,29 @@ def events(
             and _within(record, since_ns, until_ns)
         )
 
-    def show(kept: KeptRecord) -> None:
+    def show(row: AttachedRecord) -> None:
         if as_json:
-            write(data_line(kept.line.decode()))
+            write(data_line(row.kept.line.decode()))
         elif as_csv:
-            write(_csv_line(kept, zone).removesuffix("\n"))
+            write(rows.csv(row))
         else:
-            say(_table_line(kept.record, zone))
+            say(rows.table(row))
 
     if as_csv:
-        write(",".join(_COLUMNS))
+        write(rows.header)
     shown, early = 0, 0
-    for kept in history:
-        if since_ns is not None and not _within(kept.record, since_ns, None):
-            early = history.damaged  # damage of another time is not this answer's
-        elif matches(kept.record):
-            show(kept)
+
+    def within_reach() -> Iterator[KeptRecord]:
+        nonlocal early
+        for kept in history:
+            if since_ns is not None and not _within(kept.record, since_ns, None):
+                early = history.damaged  # damage of another time is not this answer's
+            else:
+                yield kept
+
+    for row in with_attachments(within_reach()):
+        if matches(row.kept.record):
+            show(row)
             shown += 1
     if not shown and not as_json and not as_csv:
         say("no such record")
@@ -155,55 +161,13 @@ def _within(record: Record, since_ns: int | None, until_ns: int | None) -> bool:
 
 
 def _label(record: Record) -> str | None:
-    from galago_edge.contract.records import EventRecord, StateRecord
+    from galago_edge.contract.records import AttachmentRecord, EventRecord, StateRecord
 
-    if isinstance(record, EventRecord):
+    if isinstance(record, EventRecord | AttachmentRecord):
         return record.label
     if isinstance(record, StateRecord) and record.subject.startswith("label:"):
         return record.subject.removeprefix("label:")
     return None
-
-
-def _csv_line(kept: KeptRecord, zone: TimeZone) -> str:
-    data = json.loads(kept.line)
-    row = data | {
-        "time": _time(kept.record, zone),
-        "start_ns": data.get("start_ns", data.get("from_ns", data.get("ns"))),
-        "end_ns": data.get("end_ns", data.get("to_ns", data.get("ns"))),
-    }
-    if "detail" in data:
-        row["detail"] = json.dumps(data["detail"], ensure_ascii=False) if data["detail"] else ""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([row.get(column, "") for column in _COLUMNS])
-    return text.getvalue()
-
-
-def _table_line(record: Record, zone: TimeZone) -> str:
-    time_ = _time(record, zone)
-    doubt = "" if record.clock_synced is True or time_ == "-" else "?"
-    return f"{time_ + doubt:<24} {record.stream or '-':<12} {record.kind:<6} {_words(record)}"
-
-
-def _time(record: Record, zone: TimeZone) -> str:
-    return zone.written(record.wall_ns) if isinstance(record.wall_ns, int) else "-"
-
-
-def _words(record: Record) -> str:
-    from galago_edge.contract.records import EventRecord, GapRecord, StateRecord
-
-    if isinstance(record, EventRecord):
-        return f"{record.label}, score {record.score:.2f}"
-    if isinstance(record, GapRecord):
-        return f"{record.cause}, {(record.to_ns - record.from_ns) / _NS:.1f} s"
-    if isinstance(record, StateRecord):
-        detail = ", ".join(f"{key} {_short(value)}" for key, value in record.detail.items())
-        return " ".join(filter(None, (record.subject, record.state, f"({detail})" if detail else "")))
-    return f"window {record.window}" + (f", skipped: {record.skipped}" if not record.scores else "")
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _DETAIL_LETTERS else text[:_DETAIL_LETTERS] + "…"
 
 
 def _tell_damage(ctx: click.Context, history: RecordHistory, early: int) -> None:

@@ -187,7 +187,9 @@ def _zone(name: str) -> TimeZone:
 def _event(event: dict[str, Any], zone: TimeZone) -> str:
     wall_ns = event.get("wall_ns")
     when = "" if wall_ns is None else f"{zone.written(wall_ns)} "
-    return f"{when}{event.get('label')} on {event.get('stream')}, score {event.get('score', 0):.2f}"
+    file = event.get("attachment", {}).get("file")
+    attached = f", {file}" if file else ""
+    return f"{when}{event.get('label')} on {event.get('stream')}, score {event.get('score', 0):.2f}{attached}"
 
 
 def _scrub(scrub: ScrubStatus) -> str:

@@ -166,6 +166,12 @@ def dated(records: Sequence[Record], started_ns: int) -> list[Record]:
     return [msgspec.structs.replace(record, wall_ns=started_ns + _end_ns(record)) for record in records]
 
 
+def event_identity(record: EventRecord | AttachmentRecord) -> tuple[str | int, ...]:
+    """Return what an event and its attachment share. The number alone begins again with each process."""
+    span = (record.start_index, record.end_index, record.start_ns, record.end_ns)
+    return (record.stream, record.seq, record.label, *span)
+
+
 def _end_ns(record: Record) -> int:
     if isinstance(record, GapRecord):
         return record.to_ns

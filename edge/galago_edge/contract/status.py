@@ -240,7 +240,8 @@ class ServiceStatus(_Part, frozen=True, kw_only=True):
     safe_mode: bool = False
     """No stream has a bundle that can run; an install and SIGHUP bring the device back."""
     last_events: tuple[dict[str, Any], ...] = ()
-    """The newest 20 event records, the newest first."""
+    """The newest 20 event records, the newest first; with the record ``attachment`` of its own as soon as one
+    has it."""
     samples: dict[str, Any] | None = None
     """What was kept for retraining, when that is switched on."""
     attachments: AttachmentsStatus | None = None

@@ -26,7 +26,7 @@ from galago_edge.service.last_words import LastWords
 from galago_edge.service.life import Cause, Life, Phase
 from galago_edge.service.limits import cap_arenas, too_much_memory
 from galago_edge.service.outlet import Outlet
-from galago_edge.service.page import Page
+from galago_edge.service.page import Page, attached_files
 from galago_edge.service.prepared_stream import PreparedStream
 from galago_edge.service.reload import Reload
 from galago_edge.service.running_stream import RunningStream
@@ -130,7 +130,11 @@ class Service:
         self._last_words = LastWords(self._streams, self._slots, self._outbox, self._heartbeat)
         self._supervisor = Supervisor()
         self._control = Control(root, self.status)
-        self._page = Page(settings.page, self.status, self.preview) if settings.page is not None else None
+        self._page = (
+            Page(settings.page, self.status, self.preview, attached_files(root))
+            if settings.page is not None
+            else None
+        )
 
     @property
     def absent(self) -> list[GalagoError]:

@@ -7,13 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 import galago_edge
 from galago_edge.contract.errors import GalagoError
-from galago_edge.contract.records import EventRecord, Record
+from galago_edge.contract.records import AttachmentRecord, EventRecord, Record, event_identity
 from galago_edge.contract.status import (
     AttachmentsStatus,
     BackendStatus,
@@ -36,30 +37,53 @@ EVENTS_KEPT = 20
 
 
 class RecentEvents:
-    """The newest event records, as they went out."""
+    """The newest event records, as they went out, each with its attachment once there is one."""
 
     def __init__(self) -> None:
-        self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
+        self._events: deque[_Shown] = deque(maxlen=EVENTS_KEPT)
         self._lock = threading.Lock()
 
     def take(self, record: Record) -> None:
-        """Keep the record if it is an event."""
-        if isinstance(record, EventRecord):
-            with self._lock:
-                self._events.appendleft(msgspec.to_builtins(record))
-
-    def before(self, events: Sequence[EventRecord]) -> None:
-        """Add what earlier processes have seen, the newest first; what is here already counts once."""
-        found = [msgspec.to_builtins(event) for event in events]
+        """Keep the record if it is an event, or the attachment of one that is kept."""
         with self._lock:
-            self._events.extend(
-                [event for event in found if event not in self._events][: EVENTS_KEPT - len(self._events)]
-            )
+            _take(record, self._events)
+
+    def before(self, records: Sequence[EventRecord | AttachmentRecord]) -> None:
+        """Add what earlier processes have seen, the newest first; what is here already counts once."""
+        found: deque[_Shown] = deque(maxlen=EVENTS_KEPT)
+        for record in reversed(records):
+            _take(record, found)
+        with self._lock:
+            known = [shown.event for shown in self._events]
+            further = [shown for shown in found if shown.event not in known]
+            self._events.extend(further[: EVENTS_KEPT - len(known)])
 
     def newest(self) -> tuple[dict[str, Any], ...]:
-        """Return them, the newest first."""
+        """Return them, the newest first: the event's fields, and the record ``attachment`` if it has one."""
         with self._lock:
-            return tuple(self._events)
+            shown = [(one.event, one.attachment) for one in self._events]
+        return tuple(
+            msgspec.to_builtins(event) | ({"attachment": msgspec.to_builtins(own)} if own is not None else {})
+            for event, own in shown
+        )
+
+
+@dataclass(slots=True)
+class _Shown:
+    event: EventRecord
+    attachment: AttachmentRecord | None = None
+
+
+def _take(record: Record, events: deque[_Shown]) -> None:
+    """Put an event before the others, or an attachment to its event, which is the newest that it fits."""
+    if isinstance(record, EventRecord):
+        events.appendleft(_Shown(record))
+    elif isinstance(record, AttachmentRecord):
+        wanted = event_identity(record)
+        for shown in events:
+            if event_identity(shown.event) == wanted:
+                shown.attachment = record
+                return
 
 
 def stream_status(

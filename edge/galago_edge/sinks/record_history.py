@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from galago_edge.contract.errors import LinkError, Reason, disk_error
-from galago_edge.contract.records import EventRecord, Record, decode_record
+from galago_edge.contract.records import AttachmentRecord, EventRecord, Record, decode_record
 from galago_edge.contract.settings import Settings
 from galago_edge.host.small_file import NotPlainError, TooLongError, read_small
 from galago_edge.sinks.log_files import LogFiles
@@ -25,6 +25,7 @@ from galago_edge.sinks.stored_record import scan_records
 _SEGMENT = re.compile(r"([0-9]{20})\.spool")
 _SEGMENT_BYTES = 1 << 30
 _EVENT = b'{"v":1,"kind":"event"'
+_SHOWN = (_EVENT, b'{"v":1,"kind":"attachment"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +69,20 @@ class RecordHistory:
             if (kept := self._kept(line)) is not None:
                 yield kept
 
-    def newest_events(self, count: int, limit_bytes: int) -> list[EventRecord]:
-        """Return the last events, the newest first, from at most ``limit_bytes`` of the log and the spool.
+    def newest_events(self, count: int, limit_bytes: int) -> list[EventRecord | AttachmentRecord]:
+        """Return the last events and the attachments behind them, the newest first.
+
+        They come from at most ``limit_bytes`` of the log and from the spool.
 
         Raises:
             LinkError: One of them cannot be read.
         """
-        logged: deque[bytes] = deque()
-        if self._log is not None:
-            for line in LogFiles(self._log).newest(limit_bytes):
-                if line.startswith(_EVENT):
-                    logged.appendleft(line)
-                    if len(logged) == count:
-                        break
-        spooled = [line for line in self._spooled() or () if line.startswith(_EVENT)][-count:]
-        kept = map(self._kept, _joined(logged, spooled))
-        events = [each.record for each in kept if each is not None and isinstance(each.record, EventRecord)]
-        return events[: -count - 1 : -1]
+        lines = LogFiles(self._log).newest(limit_bytes) if self._log is not None else iter(())
+        logged = _newest(lines, count)
+        spooled = _newest(reversed(list(self._spooled() or ())), count)
+        joined = _newest(reversed(list(_joined(reversed(logged), spooled[::-1]))), count)
+        kept = (each.record for line in joined if (each := self._kept(line)) is not None)
+        return [record for record in kept if isinstance(record, EventRecord | AttachmentRecord)]
 
     def _kept(self, line: bytes) -> KeptRecord | None:
         # some file systems fill with zeros what they had promised and not yet written
@@ -147,6 +145,19 @@ def history_of(
     log = getattr(settings.sinks.get("log"), "path", None)
     folder = read(settings.spool.dir) or (root / "spool" if root is not None else None)
     return RecordHistory(Path(read(log)) if log else None, Path(folder) if folder else None)
+
+
+def _newest(lines: Iterable[bytes], count: int) -> list[bytes]:
+    """Return the first ``count`` lines of events, and those of attachments before them."""
+    found: list[bytes] = []
+    events = 0
+    for line in lines:
+        if line.startswith(_SHOWN):
+            found.append(line)
+            events += line.startswith(_EVENT)
+            if events == count:
+                break
+    return found
 
 
 def _joined(logged: Iterable[bytes], spooled: list[bytes]) -> Iterator[bytes]:

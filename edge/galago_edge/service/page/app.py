@@ -5,6 +5,7 @@
 ``/api/status``           ``ServiceStatus`` as JSON
 ``/metrics``              the same for Prometheus
 ``/preview/STREAM.jpg``   the newest picture of a stream's camera, 204 while there is none
+``/attachments/FILE``     the picture or sound of an event, 404 when it is no longer kept
 ``POST /login``           a browser gives the token and gets a cookie; ``/?token=`` does the same
 ========================  ====================================================================
 """
@@ -27,6 +28,14 @@ from galago_edge.contract.errors import CallerError, GalagoError, Reason
 from galago_edge.contract.status import ServiceStatus
 from galago_edge.service.metrics import render_metrics
 from galago_edge.service.page.access import Access
+from galago_edge.service.page.served_file import (
+    CACHED,
+    POLICY,
+    AttachedPart,
+    OpenAttached,
+    UnsatisfiableError,
+    attached_part,
+)
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -34,6 +43,7 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 _ANCESTOR = re.compile(
     r"'self'|https?://(\*\.)?([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5}|:\*)?"
 )
+_ATTACHMENTS = "/attachments/"
 _BODY_LIMIT_BYTES = 4096
 _HTML = "text/html; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
@@ -45,7 +55,10 @@ class _Answer:
     status: str
     kind: str
     body: bytes
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    """Further ones, and others than every answer has."""
+    part: AttachedPart | None = None
+    """What is sent from the disk instead of ``body``."""
 
 
 class PageApp:
@@ -56,6 +69,7 @@ class PageApp:
         access: Access,
         status: Callable[[], ServiceStatus],
         preview: Callable[[str], bytes | None],
+        attached: OpenAttached,
         frame_ancestors: Sequence[str] = (),
     ) -> None:
         """Answer as ``access`` allows; see :class:`galago_edge.service.page.Page` for the rest.
@@ -67,6 +81,7 @@ class PageApp:
         self._access = access
         self._status = status
         self._preview = preview
+        self._attached = attached
         self._index = _asset("index.html")
         self._login = _asset("login.html")
         self._policy = f"{_content_policy(self._index, self._login)}; {self._frames[0]}"
@@ -74,20 +89,31 @@ class PageApp:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         answer = self._answer(environ)
-        headers = [
-            ("Content-Type", answer.kind),
-            ("Content-Length", str(len(answer.body))),
-            ("Cache-Control", "no-store"),
-            ("Content-Security-Policy", self._policy),
-            ("X-Content-Type-Options", "nosniff"),
-            *self._frames[1],
-            ("Referrer-Policy", "no-referrer"),
-            ("Cross-Origin-Resource-Policy", "same-origin"),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
-            *answer.headers,
-        ]
-        start_response(answer.status, headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+        part = answer.part
+        headers = {
+            "Content-Type": answer.kind,
+            "Content-Length": str(part.length if part is not None else len(answer.body)),
+            "Cache-Control": "no-store",
+            "Content-Security-Policy": self._policy,
+            "X-Content-Type-Options": "nosniff",
+            **self._frames[1],
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            **answer.headers,
+        }
+        try:
+            start_response(answer.status, [*headers.items()])
+            if environ["REQUEST_METHOD"] != "HEAD":
+                if part is None:
+                    return [answer.body]
+                sent: Iterable[bytes] = environ["wsgi.file_wrapper"](part.file)
+                part = None  # the server closes it
+                return sent
+            return []
+        finally:
+            if part is not None:
+                part.file.close()
 
     def _answer(self, environ: Environ) -> _Answer:
         method = environ["REQUEST_METHOD"]
@@ -111,21 +137,44 @@ class PageApp:
                 return self._enter(given[0])
         if not self._access.may_see(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")):
             return self._ask_for_token("") if path == "/" else _unauthorized()
-        return self._read(path, environ.get("HTTP_ACCEPT", ""))
+        return self._read(path, environ)
 
-    def _read(self, path: str, accept: str) -> _Answer:
+    def _read(self, path: str, environ: Environ) -> _Answer:
         if path == "/":
             return _Answer("200 OK", _HTML, self._index.encode())
         if path == "/api/status":
             return _Answer("200 OK", _JSON, msgspec.json.encode(self._status()))
         if path == "/metrics":
-            return self._metrics(accept)
+            return self._metrics(environ.get("HTTP_ACCEPT", ""))
+        if path.startswith(_ATTACHMENTS):
+            return self._attachment(path.removeprefix(_ATTACHMENTS), environ)
         if path.startswith("/preview/") and path.endswith(".jpg"):
             picture = self._preview(path.removeprefix("/preview/").removesuffix(".jpg"))
             if picture is None:  # no error: browsers write one line to their console for each
                 return _Answer("204 No Content", _TEXT, b"")
             return _Answer("200 OK", "image/jpeg", picture)
         return _text("404 Not Found", "There is nothing here.\n")
+
+    def _attachment(self, name: str, environ: Environ) -> _Answer:
+        try:
+            file = self._attached(name)
+            if file is None:
+                return _text("404 Not Found", "This picture or sound is no longer kept.\n")
+            part = attached_part(file, name, _range(environ), environ.get("HTTP_IF_RANGE", ""))
+        except UnsatisfiableError as error:
+            return _text("416 Range Not Satisfiable", "It ends before.\n", {"Content-Range": str(error)})
+        except OSError as error:  # the rest of the page works without it
+            text = f"It cannot be read now: {error.strerror}\n"
+            return _text("503 Service Unavailable", text, {"Retry-After": "5"})
+        headers = {
+            "Cache-Control": CACHED,
+            "Content-Security-Policy": f"{POLICY}; {self._frames[0]}",
+            "Accept-Ranges": "bytes",
+        }
+        if not part.place:
+            return _Answer("200 OK", part.media_type, b"", headers, part)
+        headers["Content-Range"] = part.place
+        return _Answer("206 Partial Content", part.media_type, b"", headers, part)
 
     def _metrics(self, accept: str) -> _Answer:
         try:
@@ -136,7 +185,7 @@ class PageApp:
 
     def _enter(self, token: str) -> _Answer:
         if not self._access.needs_token:
-            return _Answer("303 See Other", _TEXT, b"", [("Location", "./")])
+            return _Answer("303 See Other", _TEXT, b"", {"Location": "./"})
         if not self._access.token_is_right(token):
             return self._ask_for_token("That is not the token of this device.")
         # A page that goes on by itself instead of a redirect: after a link from another site the browser
@@ -145,11 +194,11 @@ class PageApp:
             b'<!doctype html><meta http-equiv="refresh" content="0;url=./"><title>Galago</title>'
             b'<link rel="icon" href="data:,">'
         )
-        return _Answer("200 OK", _HTML, body, [("Set-Cookie", self._access.cookie())])
+        return _Answer("200 OK", _HTML, body, {"Set-Cookie": self._access.cookie()})
 
     def _ask_for_token(self, complaint: str) -> _Answer:
         body = self._login.replace("<!--complaint-->", escape(complaint)).encode()
-        return _Answer("401 Unauthorized", _HTML, body, [("WWW-Authenticate", "Bearer")])
+        return _Answer("401 Unauthorized", _HTML, body, {"WWW-Authenticate": "Bearer"})
 
 
 def _form(environ: Environ) -> dict[str, list[str]]:
@@ -166,19 +215,25 @@ def _fields(query: str) -> dict[str, list[str]]:
         return {}
 
 
-def _text(status: str, text: str, headers: list[tuple[str, str]] | None = None) -> _Answer:
-    return _Answer(status, _TEXT, text.encode(), headers or [])
+def _range(environ: Environ) -> str:
+    """Return the range that is asked for; only for GET it means anything."""
+    asked: str = environ.get("HTTP_RANGE", "") if environ["REQUEST_METHOD"] == "GET" else ""
+    return asked
+
+
+def _text(status: str, text: str, headers: dict[str, str] | None = None) -> _Answer:
+    return _Answer(status, _TEXT, text.encode(), headers or {})
 
 
 def _not_allowed(allow: str) -> _Answer:
-    return _text("405 Method Not Allowed", f"Only {allow}.\n", [("Allow", allow)])
+    return _text("405 Method Not Allowed", f"Only {allow}.\n", {"Allow": allow})
 
 
 def _unauthorized() -> _Answer:
     return _text(
         "401 Unauthorized",
         "This device wants its token: Authorization: Bearer TOKEN\n",
-        [("WWW-Authenticate", "Bearer")],
+        {"WWW-Authenticate": "Bearer"},
     )
 
 
@@ -196,11 +251,12 @@ def _content_policy(*pages: str) -> str:
 
     return (
         f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; "
-        "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'"
+        "img-src 'self' data: blob:; media-src 'self'; connect-src 'self'; form-action 'self'; "
+        "base-uri 'none'"
     )
 
 
-def _frame_headers(ancestors: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+def _frame_headers(ancestors: Sequence[str]) -> tuple[str, dict[str, str]]:
     """Return what the policy says of frames, and further headers that say so to older browsers."""
     for one in ancestors:
         if not _ANCESTOR.fullmatch(one):
@@ -211,5 +267,5 @@ def _frame_headers(ancestors: Sequence[str]) -> tuple[str, list[tuple[str, str]]
                 hint="see docs/watching.md",
             )
     if not ancestors:
-        return "frame-ancestors 'none'", [("X-Frame-Options", "DENY")]
-    return f"frame-ancestors {' '.join(ancestors)}", []
+        return "frame-ancestors 'none'", {"X-Frame-Options": "DENY"}
+    return f"frame-ancestors {' '.join(ancestors)}", {}

@@ -1,9 +1,13 @@
 """Who may stay connected to the page: connections that never finish asking keep nobody out.
 
 A request must be there whole within ``REQUEST_S``, however slowly its bytes come. When there are too many
-connections, of all together or of one address, the one goes that has asked nothing for longest; what is
-being answered is never cut off. A new visitor is always let in, so a proxy or a tunnel on this device,
-behind which everybody has one address, needs no exception but the one from the limit of an address.
+connections, of all together or of one address, the one goes that has asked nothing, and taken nothing of an
+answer, for longest; what is being answered is never cut off. A new visitor is always let in, so a proxy or a
+tunnel on this device, behind which everybody has one address, needs no exception but the one from the limit
+of an address.
+
+An answer waits for its visitor as a whole, in memory or as an open file, so a connection has few of them at a
+time: who asks ``AT_ONCE`` times without waiting for an answer is served, who asks more often is not.
 """
 
 from __future__ import annotations
@@ -19,7 +23,9 @@ PER_ADDRESS = 24
 REQUEST_S = 10.0
 """From the connection, or from the first byte of a later request, to the end of the request."""
 IDLE_S = 30.0
-"""Without any request, or with an answer that is not taken."""
+"""Without any request, or with an answer of which nothing is taken."""
+AT_ONCE = 4
+"""Requests that come in one piece; browsers send one after the other."""
 _LOOK_S = 1.0
 
 
@@ -44,6 +50,12 @@ class Doorkeeper:
             def received(self, data: bytes) -> bool:
                 """Take what came."""
                 known: bool = super().received(data)
+                if len(self.requests) > AT_ONCE:
+                    with self.requests_lock:  # the first is being answered already
+                        for request in self.requests[AT_ONCE:]:
+                            request.close()
+                        del self.requests[AT_ONCE:]
+                    _hang_up(self)
                 door.heard(self)
                 return known
 
@@ -85,17 +97,25 @@ class Doorkeeper:
     def look(self) -> float:
         """Close what has taken too long; return after how many seconds to look again."""
         now_s = self._clock_s()
-        for channel, visitor in self._visitors.items():
+        for channel, visitor in list(self._visitors.items()):
+            if channel.total_outbufs_len != visitor.untaken_bytes:  # slowly is fast enough
+                visitor.untaken_bytes, visitor.since_s = channel.total_outbufs_len, now_s
             patience_s = REQUEST_S if visitor.asking else IDLE_S
             if not channel.requests and now_s - visitor.since_s >= patience_s:
-                channel.will_close = True
+                _hang_up(channel)
         return _LOOK_S if self._visitors else IDLE_S
 
     def _send_away(self, crowd: list[Any]) -> None:
         """Close the connection of these that has waited longest without having asked anything whole."""
         waiting = [one for one in crowd if not one.requests and not one.will_close]
         if waiting:
-            min(waiting, key=lambda one: self._visitors[one].since_s).will_close = True
+            _hang_up(min(waiting, key=lambda one: self._visitors[one].since_s))
+
+
+def _hang_up(channel: Any) -> None:
+    """Close a connection now; waitress alone would wait until it can be written to, which may be never."""
+    channel.will_close = True
+    channel.handle_close()
 
 
 class _Visitor:
@@ -105,6 +125,8 @@ class _Visitor:
         self.since_s = now_s
         self.asking = True
         """Whether a request is awaited or half there."""
+        self.untaken_bytes = 0
+        """What there was of the answer when it was looked last."""
 
 
 def _origin(address: Any) -> str:

@@ -18,8 +18,12 @@ from galago_edge.host.extras import import_extra
 from galago_edge.service.page.access import Access
 from galago_edge.service.page.app import PageApp
 from galago_edge.service.page.doorkeeper import CONNECTIONS, IDLE_S, Doorkeeper
+from galago_edge.service.page.served_file import OpenAttached
 
 _THREADS = 2
+_ANSWERS_BYTES = 1 << 30
+_SEND_BUFFER_BYTES = 128 << 10
+"""Of each connection: Linux would take megabytes for a slow one, and it would look idle while they drain."""
 _PREVIEW_S = 0.5  # a picture that young is shown to the next visitor as well
 
 
@@ -31,10 +35,11 @@ class Page:
         settings: PageSettings,
         status: Callable[[], ServiceStatus],
         preview: Callable[[str], bytes | None] = lambda stream: None,
+        attached: OpenAttached = lambda name: None,
     ) -> None:
-        """Prepare to show what ``status`` returns and what ``preview(stream)`` gives.
+        """Prepare to show what ``status`` returns and what ``preview(stream)`` and ``attached(file)`` give.
 
-        Both are called from the page's own threads, ``preview`` once at a time. ``preview`` returns a JPEG
+        All are called from the page's own threads, ``preview`` once at a time. ``preview`` returns a JPEG
         file, None for a stream that has no picture (yet) or that does not exist.
 
         Raises:
@@ -43,7 +48,7 @@ class Page:
         """
         self._settings = settings
         self._access = Access(settings)
-        self._app = PageApp(self._access, status, _Fresh(preview), settings.frame_ancestors)
+        self._app = PageApp(self._access, status, _Fresh(preview), attached, settings.frame_ancestors)
         self._door = Doorkeeper()
         self._server: Any = None
         self._sockets: dict[int, Any] = {}
@@ -84,6 +89,8 @@ class Page:
             threads=_THREADS,
             connection_limit=4 * CONNECTIONS,  # the doorkeeper lets somebody out long before
             channel_timeout=IDLE_S,
+            # beyond it a thread waits for the visitor; the doorkeeper lets nobody ask for so much at once
+            outbuf_high_watermark=_ANSWERS_BYTES,
             cleanup_interval=IDLE_S,
             max_request_header_size=16 << 10,
             max_request_body_size=16 << 10,
@@ -124,6 +131,8 @@ class Page:
         self._woken.wait()  # the trigger is written to by number, which may soon be another file's
         server.accepting = False
         server.task_dispatcher.shutdown()  # before the sockets: its threads write to them
+        for channel in list(server.active_channels.values()):
+            channel.handle_close()  # it closes the files of answers that nobody has taken
         server.asyncore.close_all(sockets, ignore_all=True)
 
 
@@ -168,7 +177,11 @@ def _listen(settings: PageSettings) -> socket.socket:
             hint='host = "127.0.0.1"',
         )
     try:
-        return socket.create_server(address, family=family, backlog=16)
+        listener = socket.create_server(address, family=family, backlog=16)
+        listener.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES
+        )  # its connections have it
+        return listener
     except OSError as error:
         raise LinkError(
             Reason.IO,
