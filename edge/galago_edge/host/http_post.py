@@ -102,8 +102,7 @@ class PostConnection:
             OSError: No connection, or no first line within ``timeout_s``.
         """
         self._deadline.begin(timeout_s)
-        url = self._url._replace(path=path, query="") if path else self._url
-        request = self._request(url, body, headers)
+        request = self._request(body, headers, path)
         if not self.fresh:
             try:
                 return self._exchange(request)
@@ -119,7 +118,8 @@ class PostConnection:
         if link is not None:
             link.close()
 
-    def _request(self, url: SplitResult, body: bytes, headers: Mapping[str, str]) -> bytes:
+    def _request(self, body: bytes, headers: Mapping[str, str], path: str = "") -> bytes:
+        url = self._url._replace(path=path, query="") if path else self._url
         lines = [f"POST {request_target(url)} HTTP/1.1"]
         given = {name.lower() for name in headers}
         if "host" not in given:

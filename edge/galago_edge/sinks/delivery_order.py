@@ -28,8 +28,9 @@ class DeliveryOrder:
         """Attachments, the oldest first."""
         self._sent = False
         """Whether the oldest is on its way."""
-        self._done_ahead: set[str] = set()
-        """Keys of what is delivered while an older attachment waits: it is not handed out again."""
+        self._done_ahead: dict[str, bool] = {}
+        """By key, what was done with while an older attachment waits, and whether it was refused: it is not
+        handed out again."""
         self._not_before = 0.0
         self._handed_out: set[int] = set()
         """Tokens."""
@@ -56,8 +57,8 @@ class DeliveryOrder:
             if not found:
                 break
             delivery = found[0]
-            if delivery.key in self._done_ahead:
-                self._spool.ack(self._name, delivery.token)
+            if (refused := self._done_ahead.get(delivery.key)) is not None:
+                self._spool.ack(self._name, delivery.token, refused=refused)
             elif delivery.kind == "attachment":
                 self._waiting.append(delivery)
             else:
@@ -77,7 +78,7 @@ class DeliveryOrder:
             self._waiting.popleft()
             self._sent = False
         elif self._waiting:
-            self._done_ahead.add(delivery.key)
+            self._done_ahead[delivery.key] = refused
         if not self._waiting:
             self._done_ahead.clear()
 
