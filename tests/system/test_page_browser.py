@@ -442,7 +442,7 @@ def test_a_picture_that_cannot_be_read_now_is_asked_for_again(scene: Scene, brow
     wait_for(lambda: all_of(browser, ".events img"), "the picture")
     assert path.exists() and "no longer kept" not in text_of(browser, "#events")
     scene.root = whole
-    small = "return document.querySelector('.events img').naturalWidth"
+    small = "return document.querySelector('.events img')?.naturalWidth"
     wait_for(lambda: browser.execute_script(small) == 320, "the picture after all")
 
 
@@ -771,7 +771,7 @@ def test_two_devices_behind_two_paths_of_one_name(browser: Any, tmp_path: Path) 
             box.submit()
             shows(browser, "#device", name)
             wait_for(lambda: pixel(browser), "the picture")
-            small = "return document.querySelector('.events img').naturalWidth"
+            small = "return document.querySelector('.events img')?.naturalWidth"
             wait_for(lambda small=small: browser.execute_script(small) == 320, "the picture of the event")
         for name in tokens:
             browser.get(f"{proxy.url}{name}/")
