@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from galago_edge.sinks.kinds import webhook_sink as webhook_module
 from galago_edge.sinks.kinds.webhook_sink import WebhookSender, WebhookSettings
 from galago_edge.sinks.sink_kind import ReceiverParts
 from galago_edge.sinks.spool import Entry, Spool
-from real_parts import wait_for
+from real_parts import OwnCertificate, wait_for
 
 ANY_BODY = 65_536
 """So much of an answer is read."""
@@ -309,3 +310,61 @@ def test_what_cannot_be_an_address_or_a_header_is_refused_at_the_start(
     with pytest.raises(CallerError, match=said) as caught:
         sender_of(spool, **options)
     assert caught.value.reason is Reason.CONFIG_BAD
+
+
+@contextmanager
+def encrypted(certificate: OwnCertificate) -> Iterator[Server]:
+    """A server of a house: its certificate is its own."""
+    server = Server()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.path)
+    server.http.socket = context.wrap_socket(
+        server.http.socket, server_side=True, do_handshake_on_connect=False
+    )
+    with server.running():
+        yield server
+
+
+def test_a_server_with_a_certificate_of_its_own_is_trusted_by_its_authority_or_its_fingerprint(
+    spool: Spool, tmp_path: Path
+) -> None:
+    ours, other = OwnCertificate.make(tmp_path), OwnCertificate.make(tmp_path)
+    with encrypted(ours) as server:
+        url = server.url.replace("http:", "https:")
+        with sending(spool, url) as sender:
+            wait_for(lambda: "certificate" in sender.status().fault, "the certificate to be refused")
+            assert sender.status().state == "failed" and not server.requests
+        with sending(spool, url, 0, fingerprint=other.fingerprint) as sender:
+            wait_for(lambda: other.fingerprint in sender.status().fault, "the other one to be named")
+            assert sender.status().state == "failed" and ours.fingerprint in sender.status().fault
+        with sending(spool, url, 0, ca_file=str(ours.path)) as sender:
+            delivered(sender, 1)
+        with sending(spool, url, fingerprint=ours.fingerprint) as sender:
+            delivered(sender, 2)
+        assert len(server.requests) == 2
+
+
+def test_the_doctor_asks_the_server_with_the_same_trust(tmp_path: Path) -> None:
+    certificate = OwnCertificate.make(tmp_path)
+    with encrypted(certificate) as server:
+        url = server.url.replace("http:", "https:")
+        for trust, level in (({}, "fail"), ({"ca_file": str(certificate.path)}, "ok")):
+            assert webhook_module.SINK.check is not None
+            (found,) = webhook_module.SINK.check(WebhookSettings(url=url, **trust))
+            assert found.level == level, found
+
+
+@pytest.mark.parametrize(
+    ("url", "ca_file", "said"),
+    [
+        ("http://127.0.0.1/", "/etc/hostname", "this url encrypts nothing"),
+        ("https://127.0.0.1/", "/etc/hostname", "ca_file /etc/hostname is no certificate"),
+        ("https://127.0.0.1/", "/nowhere/ca.pem", "ca_file /nowhere/ca.pem is no certificate: No such file"),
+    ],
+)
+def test_a_file_that_is_no_authority_is_told_at_the_start(
+    url: str, ca_file: str, said: str, spool: Spool
+) -> None:
+    with pytest.raises(CallerError, match=said) as caught:
+        sender_of(spool, url=url, ca_file=ca_file)
+    assert caught.value.reason == Reason.CONFIG_BAD

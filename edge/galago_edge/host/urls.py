@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
+    from galago_edge.host.tls_trust import TlsTrust
+
 CONNECT_S = 5.0
 _PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443, "http": 80, "https": 443}
 _TLS = ("https", "rtsps", "rtmps")
@@ -127,8 +129,11 @@ def sendable(url: str) -> SplitResult:
     return parts
 
 
-def server_fault(url: str) -> str:
-    """Return why nobody answers at a URL; empty when somebody does. Says no credentials."""
+def server_fault(url: str, trust: TlsTrust | None = None) -> str:
+    """Return why nobody answers at a URL; empty when somebody does. Says no credentials.
+
+    ``trust``: whose certificate it may show; without it, one that a public authority has signed.
+    """
     import socket  # here: every capture child shows URLs, and asks none
     import ssl
     from urllib.parse import urlsplit
@@ -144,12 +149,14 @@ def server_fault(url: str) -> str:
     try:
         with socket.create_connection((host, port), CONNECT_S) as connection:
             if scheme in _TLS:
-                with ssl.create_default_context().wrap_socket(connection, server_hostname=host):
-                    pass
+                context = ssl.create_default_context() if trust is None else trust.context()
+                with context.wrap_socket(connection, server_hostname=host) as shown:
+                    if trust is not None:
+                        trust.check(shown)
     except socket.gaierror as error:
         return f"the name {host} cannot be resolved: {error.strerror}"
     except ssl.SSLError as error:
-        return f"TLS: {getattr(error, 'verify_message', '') or error.reason}"
+        return f"TLS: {getattr(error, 'verify_message', '') or error.reason or error}"
     except TimeoutError:
         return f"no answer from {host}:{port} for {CONNECT_S:g} s"
     except OSError as error:

@@ -12,10 +12,11 @@ import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok
-from galago_edge.contract.settings import LoginTable, Seconds
+from galago_edge.contract.settings import Fingerprint, LoginTable, Seconds
 from galago_edge.host.backoff import Backoff
 from galago_edge.host.credentials import Login, Secrets, login_of
 from galago_edge.host.http_post import PostAnswer, PostConnection, header_fault
+from galago_edge.host.tls_trust import StrangerError, TlsTrust
 from galago_edge.host.urls import sendable, server_fault
 from galago_edge.sinks.attached_file import Attached
 from galago_edge.sinks.attempts import Attempts
@@ -53,6 +54,10 @@ class WebhookSettings(LoginTable, frozen=True, kw_only=True):
     name: ReceiverName = ""
     """Of one among several: ``webhook.NAME`` in the status and in the spool."""
     url: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
+    ca_file: str = ""
+    """PEM file of the authorities that may have signed the server's certificate; empty: the system's."""
+    fingerprint: Fingerprint = ""
+    """The one certificate that the server may show, whoever signed it, whatever its names and dates."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     timeout_s: Seconds = 10.0
     backoff_max_s: Seconds = 60.0
@@ -106,7 +111,7 @@ class WebhookSender(DeliveryThread):
         self._settings = settings
         self._request = _Request(settings, parts.device, parts.version)
         self._host = self._request.url.hostname
-        self._link = PostConnection(self._request.url)
+        self._link = PostConnection(self._request.url, self._request.trust)
         self._login = Login("", "")
         self._attempts = Attempts(_TRIES)
         self._attached = parts.attached
@@ -140,8 +145,11 @@ class WebhookSender(DeliveryThread):
         try:
             answer = self._post(attached.delivery if attached else delivery, attached)
         except OSError as error:
-            hopeless = isinstance(error, ssl.SSLCertVerificationError)
-            said = self._shown(str(error)) or type(error).__name__
+            hopeless = isinstance(error, ssl.SSLCertVerificationError | StrangerError)
+            if isinstance(error, StrangerError):
+                said = f"shows another certificate than the one of its fingerprint: {error.args[0]}"
+            else:
+                said = self._shown(str(error)) or type(error).__name__
             self._troubled(f"{self._host}: {said}", hopeless=hopeless)
             return attached is not None and self._later(delivery, 0.0, counts=worked)
         except CallerError as error:
@@ -229,6 +237,7 @@ class _Request:
             self.url = sendable(settings.url)
         except ValueError as error:
             raise self._bad(f"url {error}") from None
+        self.trust = self._checked_trust(TlsTrust(settings.ca_file, settings.fingerprint))
         self._format = FORMATS[settings.format]
         if fault := self._format.fault(self.url, settings.to):
             raise self._bad(f"format {settings.format} {fault}")
@@ -245,6 +254,15 @@ class _Request:
 
     def _ready_made(self, delivery: Delivery) -> bytes:
         return self._format.body(self._device, self._to, delivery)
+
+    def _checked_trust(self, trust: TlsTrust) -> TlsTrust:
+        if self.url.scheme != "https" and trust != TlsTrust():
+            raise self._bad("ca_file and fingerprint are for https; this url encrypts nothing")
+        try:
+            trust.context()
+        except OSError as error:
+            raise self._bad(f"ca_file {trust.ca_file} is no certificate: {error.strerror or error}") from None
+        return trust
 
     def _checked(self, given: dict[str, str], version: str) -> dict[str, str]:
         usual = {
@@ -275,9 +293,10 @@ class _Request:
 def _check(settings: WebhookSettings) -> Iterator[Finding]:
     """The server answers; nothing is posted."""
     name = receiver_name("webhook", settings)
-    shown = _Request(settings, "", "").url.hostname  # a path may be as secret as a password
+    request = _Request(settings, "", "")
+    shown = request.url.hostname  # a path may be as secret as a password
     login_of(settings)
-    fault = server_fault(settings.url)
+    fault = server_fault(settings.url, request.trust)
     if fault:
         yield fail(name, f"{shown}: {fault}", f"check url of [{name}], the network and the server")
     else:
@@ -290,5 +309,10 @@ def _records(settings: WebhookSettings) -> RecordFilter:
 
 
 SINK = ReceiverKind(
-    settings=WebhookSettings, build=WebhookSender, records=_records, check=_check, several=True
+    settings=WebhookSettings,
+    build=WebhookSender,
+    records=_records,
+    check=_check,
+    reads=("ca_file",),
+    several=True,
 )
