@@ -764,8 +764,8 @@ def test_two_devices_behind_two_paths_of_one_name(browser: Any, tmp_path: Path) 
     try:
         for name, token in tokens.items():
             browser.get(f"{proxy.url}{name}")  # without the slash that everything of it begins behind
-            box = browser.find_element("id", "token")
-            wait_for(lambda name=name: browser.current_url.endswith(f"/{name}/"), "the slash")
+            there = f"return location.pathname.endsWith('/{name}/') && document.readyState === 'complete'"
+            wait_for(lambda there=there: browser.execute_script(there), "the page behind the slash")
             box = browser.find_element("id", "token")
             box.send_keys(token)
             box.submit()
