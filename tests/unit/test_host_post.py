@@ -7,6 +7,8 @@ import re
 import socket
 import ssl
 import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from galago_edge.host import http_post
 from galago_edge.host.http_connection import TimedSocket
 from galago_edge.host.http_post import PostAnswer, PostConnection, header_fault
 from galago_edge.host.tls_trust import TlsTrust
@@ -170,3 +173,63 @@ def test_a_certificate_that_nobody_vouches_for_is_told_as_one(tmp_path: Path) ->
         link = PostConnection(urlsplit(server.url("/")))
         with pytest.raises(ssl.SSLCertVerificationError):
             link.post(b"x", {}, 60.0)
+
+
+@contextlib.contextmanager
+def narrow_server(serve: Callable[[socket.socket], None]) -> Iterator[PostConnection]:
+    """A server of one connection, which takes little at a time into its own buffer."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                with connection:
+                    serve(connection)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        link = PostConnection(urlsplit(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        try:
+            yield link
+        finally:
+            link.close()
+            thread.join()
+
+
+def taken(connection: socket.socket, size: int, pause_s: float = 0.0) -> None:
+    while size > 0 and (piece := connection.recv(16_384)):
+        size -= len(piece)
+        time.sleep(pause_s)
+
+
+def test_a_server_that_has_a_big_body_and_says_nothing_is_not_waited_for_as_long_as_sending_may_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_post, "_BUFFER_S", 0.1)
+    with narrow_server(lambda connection: taken(connection, 1 << 40)) as link:
+        failures: list[BaseException] = []
+
+        def post() -> None:
+            try:
+                link.post(bytes(1 << 20), {}, 0.5, send_s=100_000.0)
+            except OSError as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=post, daemon=True)
+        thread.start()
+        wait_for(lambda: failures, "the sender to give up")
+        assert isinstance(failures[0], TimeoutError) and link.reached
+
+
+def test_a_big_body_may_take_longer_than_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_post, "_BUFFER_S", 1.0)
+
+    def slow(connection: socket.socket) -> None:
+        taken(connection, 1 << 20, 0.01)  # some seconds, of which the answer alone had one and a half
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with narrow_server(slow) as link:
+        assert link.post(bytes(1 << 20), {}, 0.5, send_s=600.0).status == 200

@@ -27,10 +27,12 @@ from galago_edge.sinks.kinds import program_sink, webhook_sink
 from galago_edge.sinks.kinds.program_sink import ProgramSender, ProgramSettings
 from galago_edge.sinks.kinds.webhook_sink import WebhookSender, WebhookSettings
 from galago_edge.sinks.multipart_body import Part, multipart_body
+from galago_edge.sinks.record_filter import Subject
 from galago_edge.sinks.sink_kind import ReceiverParts
 from galago_edge.sinks.spool import Entry, Spool
 from real_parts import WebhookServer, wait_for
 
+BESIDE = "sink+attachments"
 KINDS = ("event", "state", "gap", "attachment")
 JPEG = b"\xff\xd8" + bytes(range(256)) * 20 + b"\r\n--galago\r\n"
 
@@ -46,15 +48,16 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        (root / "attachments").mkdir()
-        self.spool = Spool(root / "spool", "porch", {"sink": KINDS}, max_bytes=1 << 22, sync_s=5.0)
+        (root / "attachments").mkdir(exist_ok=True)
+        rows = {"sink": KINDS[:3], BESIDE: KINDS[3:]}
+        self.spool = Spool(root / "spool", "porch", rows, max_bytes=1 << 22, sync_s=5.0)
         self.spool.lock()
         self.spool.load()
 
     @property
     def parts(self) -> ReceiverParts:
         attached = AttachedFiles(self.root, AttachmentsSettings())
-        return ReceiverParts("sink", "porch", "1.2.3", self.spool, attached=attached)
+        return ReceiverParts("sink", "porch", "1.2.3", self.spool, attached=attached, attachments=BESIDE)
 
     def path(self, number: int, sound: bool = False) -> Path:
         name = attachment_name(
@@ -114,27 +117,61 @@ def fields(headers: dict[str, str], body: bytes) -> dict[str, Any]:
 # ---- in which order
 
 
+def order_of(store: Store, **options: Any) -> DeliveryOrder:
+    order = DeliveryOrder(store.spool, "sink", beside=BESIDE, **options)
+    order.begin()
+    return order
+
+
+def drained(order: DeliveryOrder) -> list[tuple[str, int]]:
+    found = []
+    while (delivery := order.next()) is not None:
+        found.append((delivery.kind, json.loads(delivery.line)["seq"]))
+        order.done(delivery)
+    return found
+
+
 def test_an_attachment_waits_while_anything_else_is_to_be_delivered(store: Store) -> None:
     store.event(0)
     store.attach(0)
     store.attach(1)
     store.event(1)
     store.event(2)
-    order = DeliveryOrder(store.spool, "sink")
-    order.begin()
-    found = []
-    while (delivery := order.next()) is not None:
-        found.append((delivery.kind, json.loads(delivery.line)["seq"]))
-        order.done(delivery)
-    assert found == [("event", 0), ("event", 1), ("event", 2), ("attachment", 0), ("attachment", 1)]
-    assert store.spool.consumer("sink").pending == 0 and store.spool.consumer("sink").delivered == 5
+    order = order_of(store)
+    assert drained(order) == [
+        ("event", 0),
+        ("event", 1),
+        ("event", 2),
+        ("attachment", 0),
+        ("attachment", 1),
+    ]
+    assert [store.spool.consumer(row).pending for row in ("sink", BESIDE)] == [0, 0]
+    assert [store.spool.consumer(row).delivered for row in ("sink", BESIDE)] == [3, 2]
 
 
-def test_what_was_delivered_before_an_older_attachment_is_not_sent_again(store: Store) -> None:
+def test_however_many_attachments_wait_an_alarm_passes_them_all(store: Store) -> None:
+    for number in range(1_100):
+        store.attach(number)
+    order = order_of(store)
+    picture = order.next()
+    assert picture is not None and picture.kind == "attachment"
+    for number in range(3):
+        store.event(number)
+        alarm = order.next()
+        assert alarm is not None and alarm.kind == "event"
+        order.done(alarm)
+        order.failed(picture, 0.0, refused=False)
+        picture = order.next()
+        assert picture is not None and picture.kind == "attachment"
+
+
+def test_what_was_delivered_before_an_older_attachment_is_not_sent_again_over_a_restart(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
     store.attach(0)
     store.event(0)
-    order = DeliveryOrder(store.spool, "sink")
-    order.begin()
+    order = order_of(store)
     event = order.next()
     assert event is not None and event.kind == "event"
     order.done(event)
@@ -142,26 +179,32 @@ def test_what_was_delivered_before_an_older_attachment_is_not_sent_again(store: 
     refused = order.next()
     assert refused is not None
     order.done(refused, refused=True)
-    store.event(1)
-    store.spool.rewind("sink")  # the connection is lost
-    order.begin()
-    left = []
-    while (delivery := order.next()) is not None:
-        left.append((delivery.kind, json.loads(delivery.line)["seq"]))
-        order.done(delivery)
-    assert left == [("event", 1), ("attachment", 0)]
-    assert (store.spool.consumer("sink").delivered, store.spool.consumer("sink").lost) == (3, 1)
+    assert (store.spool.consumer("sink").delivered, store.spool.consumer("sink").lost) == (1, 1)
+    store.spool.close()
+    again = Store(tmp_path)
+    again.event(1)
+    assert drained(order_of(again)) == [("event", 1), ("attachment", 0)]
+    again.spool.close()
+
+
+def test_what_is_lost_is_told_once_whatever_waits_in_two_rows(store: Store) -> None:
+    store.spool.miss({Subject("event", "hall", "smoke"): 2})
+    store.attach(0)
+    order = order_of(store)
+    told = order.next()
+    assert told is not None and told.kind == "state" and json.loads(told.line)["detail"]["lost"] == 2
+    order.done(told)
+    assert drained(order) == [("attachment", 0)]
 
 
 def test_one_attachment_at_a_time_is_on_its_way_and_a_pause_holds_only_attachments_up(store: Store) -> None:
     now = 100.0
-    order = DeliveryOrder(store.spool, "sink", monotonic=lambda: now)
-    order.begin()
+    order = order_of(store, monotonic=lambda: now)
     store.attach(0)
     store.attach(1)
     first = order.next()
     assert first is not None and order.next() is None and order.on_the_way == 1
-    order.later(5.0)
+    assert not order.failed(first, 5.0, refused=True)
     store.event(0)
     event = order.next()
     assert event is not None and event.kind == "event" and order.next() is None and order.pause_s == 5.0
@@ -171,8 +214,7 @@ def test_one_attachment_at_a_time_is_on_its_way_and_a_pause_holds_only_attachmen
 
 
 def test_what_arrived_behind_a_waiting_attachment_takes_no_place_on_the_way(store: Store) -> None:
-    order = DeliveryOrder(store.spool, "sink")
-    order.begin()
+    order = order_of(store)
     store.attach(0)
     for number in range(50):
         store.event(number)
@@ -180,6 +222,63 @@ def test_what_arrived_behind_a_waiting_attachment_takes_no_place_on_the_way(stor
         assert delivery is not None and order.on_the_way == 1
         order.done(delivery)
     assert order.on_the_way == 0
+
+
+def attempts(order: DeliveryOrder, **how: bool) -> bool:
+    delivery = order.next()
+    assert delivery is not None and delivery.kind == "attachment"
+    return order.failed(delivery, 0.0, **how)
+
+
+def test_a_receiver_that_takes_nothing_at_all_is_no_fault_of_an_attachment_for_an_hour(store: Store) -> None:
+    now = 0.0
+    order = order_of(store, monotonic=lambda: now)
+    store.attach(0)
+    store.attach(1)
+    assert not any(attempts(order, refused=False) for _ in range(100))
+    assert not any(attempts(order, refused=False, reached=False) for _ in range(100))
+    now = 3_601.0
+    assert not any(attempts(order, refused=False, reached=False) for _ in range(100))
+    assert [attempts(order, refused=False) for _ in range(4)] == [False, False, False, True]
+    assert store.spool.consumer(BESIDE).lost == 1
+    assert drained(order) == [("attachment", 1)]
+
+
+def test_what_a_receiver_refuses_while_it_takes_everything_else_is_given_up(store: Store) -> None:
+    order = order_of(store)
+    store.attach(0)
+    for number in range(5):
+        given_up = attempts(order, refused=False)
+        assert given_up is (number == 4)
+        store.event(number)
+        alarm = order.next()
+        assert alarm is not None
+        order.done(alarm)
+    store.attach(1)
+    assert [attempts(order, refused=True) for _ in range(5)] == [False, False, False, False, True]
+    assert store.spool.consumer(BESIDE).lost == 2
+
+
+def test_a_damaged_record_is_counted_by_one_row_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.event(0)
+    store.attach(0)
+    store.event(1)
+    store.spool.close()
+    (segment,) = (tmp_path / "spool").glob("*.spool")
+    data = bytearray(segment.read_bytes())
+    data[data.index(b'"kind":"attachment"')] ^= 0xFF
+    segment.write_bytes(data)
+    again = Store(tmp_path)
+    order = order_of(again)
+    kinds = []
+    while (delivery := order.next()) is not None:
+        kinds.append(delivery.kind)
+        order.done(delivery)
+    assert kinds == ["event", "state", "event"]
+    assert [again.spool.consumer(row).lost for row in ("sink", BESIDE)] == [1, 0]
+    assert [again.spool.consumer(row).pending for row in ("sink", BESIDE)] == [0, 0]
+    again.spool.close()
 
 
 # ---- the file
@@ -201,7 +300,7 @@ def test_a_file_that_is_not_what_the_record_says_is_gone(store: Store, tmp_path:
         path.symlink_to(secret)
     elif harm == "folder":
         path.mkdir()
-    (delivery,) = store.spool.read("sink", 1)
+    (delivery,) = store.spool.read(BESIDE, 1)
     attached = store.parts.attached.of(delivery)
     assert attached is not None and attached.content is None
     record = decode_record(attached.delivery.line)
@@ -212,7 +311,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(store: Store) -> None:
     store.attach(0)
     store.path(0).unlink()
     os.mkfifo(store.path(0))
-    (delivery,) = store.spool.read("sink", 1)
+    (delivery,) = store.spool.read(BESIDE, 1)
     attached = store.parts.attached.of(delivery)
     assert attached is not None and attached.content is None
 

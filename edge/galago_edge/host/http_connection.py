@@ -152,6 +152,10 @@ class TimedSocket:
         self._sock.settimeout(self._deadline.wait_s())
         self._sock.sendall(data)
 
+    def bound_buffer(self, size: int) -> None:
+        """Let what was sent and not taken be at most about ``size`` bytes on this machine."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
     def recv(self, limit: int) -> bytes:
         """Return what has come, at most ``limit`` bytes; nothing when the other side has hung up.
 

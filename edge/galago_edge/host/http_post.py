@@ -7,6 +7,7 @@ next request, and to leave the connection fit for it. ``http.client`` refuses su
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ _LINE_BYTES = 65_536
 _INTERIM = 32
 """So many answers 1xx may come before the one that counts."""
 _PIECE_BYTES = 16_384
+_BUFFER_BYTES = 65_536
+"""Of a big body, so much may wait on this machine when it counts as sent."""
+_BUFFER_S = 8.0
+"""Linux keeps up to twice that; at 16 KB a second it is on the other side after so long."""
 
 _STATUS = re.compile(rb"HTTP/\d+(?:\.(\d+))?[ \t]+(\d{3})(?:[ \t]+(.*))?", re.DOTALL)
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -80,6 +85,9 @@ class PostConnection:
         self._trust = trust
         self._deadline = Deadline()
         self._link: TimedSocket | None = None
+        self._answer_s = math.inf
+        self.reached = False
+        """Whether the last request came to a connection: what went wrong then may be its own fault."""
 
     @property
     def fresh(self) -> bool:
@@ -89,11 +97,13 @@ class PostConnection:
         return self._link is None
 
     def post(
-        self, body: bytes, headers: Mapping[str, str], timeout_s: float, *, path: str = ""
+        self, body: bytes, headers: Mapping[str, str], timeout_s: float, *, path: str = "", send_s: float = 0
     ) -> PostAnswer:
         """Send one request; return what the first line of its answer says.
 
-        ``path``: another one of this server than that of its address.
+        ``path``: another one of this server than that of its address. ``send_s``: how much longer a big body
+        may take to be sent. Once it is, the answer has ``timeout_s`` again, and what the buffers between may
+        take.
 
         A server may end a kept connection in the moment in which it is used again: then the request is sent
         once more, over a new one.
@@ -101,7 +111,8 @@ class PostConnection:
         Raises:
             OSError: No connection, or no first line within ``timeout_s``.
         """
-        self._deadline.begin(timeout_s)
+        self._deadline.begin(timeout_s + send_s)
+        self._answer_s = timeout_s + _BUFFER_S if send_s > _BUFFER_S else math.inf
         request = self._request(body, headers, path)
         if not self.fresh:
             try:
@@ -130,12 +141,14 @@ class PostConnection:
 
     def _exchange(self, request: bytes) -> PostAnswer:
         try:
+            self.reached = self._link is not None
             if self._link is None:
                 connection = connection_to(self._url, self._deadline, self._trust)
                 connection.connect()
-                self._link = connection.sock
+                self._link, self.reached = connection.sock, True
             reading = _Reading(self._link)
             failure = self._sent(request)
+            self._deadline.shorten(self._answer_s)
             try:
                 minor, status, reason = reading.status_line()
             except OSError as error:
@@ -152,6 +165,8 @@ class PostConnection:
         """Send; return why that failed. The answer may be there all the same."""
         assert self._link is not None
         try:
+            if self._answer_s < math.inf:  # else megabytes that are still on their way here count as sent
+                self._link.bound_buffer(_BUFFER_BYTES)
             self._link.sendall(request)
         except TimeoutError:
             raise

@@ -11,6 +11,9 @@ from typing import Literal
 from galago_edge.sinks.cursor import CursorFile, CursorPosition, new_identity
 from galago_edge.sinks.delivery import Delivery
 
+BESIDE = "+"
+"""In the name of a second row of one receiver. Of damaged records its first row tells, and counts them."""
+
 
 @dataclass(slots=True)
 class _Handed:
@@ -24,6 +27,7 @@ class Consumer:
     def __init__(self, name: str, wants: Collection[int], cursor: CursorFile) -> None:
         """Open an account for ``name``, which wants records of these sorts; there may be more later."""
         self.name = name
+        self.tells_damage = BESIDE not in name
         self.wants = wants
         self.cursor = cursor
         self.identity = new_identity()

@@ -22,11 +22,15 @@ _STEADY_S = 30.0
 class DeliveryThread:
     """Base of such sinks. A subclass gives :meth:`_connection`: one attempt that lasts while it works."""
 
-    def __init__(self, name: str, spool: Spool, backoff: Backoff) -> None:
-        """Prepare to deliver the records of ``spool`` for the receiver ``name``."""
+    def __init__(self, name: str, spool: Spool, backoff: Backoff, beside: str = "") -> None:
+        """Prepare to deliver the records of ``spool`` for the receiver ``name``.
+
+        ``beside``: under which name its attachments wait, when they do so apart from everything else.
+        """
         self.name = name
         self._spool = spool
         self._consumer = spool.consumer(name)
+        self._rows = [self._consumer, *([spool.consumer(beside)] if beside else ())]
         self._backoff = backoff
         self._bell = Bell()
         self._state: Literal["ok", "retrying", "failed"] = "retrying"
@@ -53,7 +57,8 @@ class DeliveryThread:
 
     def start(self) -> None:
         """Begin. The spool must be loaded."""
-        self._consumer.wake = self._bell.ring
+        for row in self._rows:
+            row.wake = self._bell.ring
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
@@ -62,7 +67,8 @@ class DeliveryThread:
         self._bell.ring()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
-        self._consumer.wake = _nothing
+        for row in self._rows:
+            row.wake = _nothing
         if not self._thread.is_alive():
             self._bell.close()
 
@@ -77,11 +83,15 @@ class DeliveryThread:
             name=self.name,
             state=self._state,
             fault=self._fault,
-            delivered=self._consumer.delivered,
-            pending=self._consumer.pending,
-            lost=self._consumer.lost,
-            oldest_pending_s=round(self._spool.oldest_pending_s(self.name), 3),
+            delivered=sum(row.delivered for row in self._rows),
+            pending=sum(row.pending for row in self._rows),
+            lost=self._lost,
+            oldest_pending_s=round(max(self._spool.oldest_pending_s(row.name) for row in self._rows), 3),
         )
+
+    @property
+    def _lost(self) -> int:
+        return sum(row.lost for row in self._rows)
 
     def _run(self) -> None:
         while not self._stopping:

@@ -49,6 +49,8 @@ class ReceiverParts:
     """The names of all streams that are configured; those that run are described to it."""
     attached: AttachedFiles = field(default_factory=AttachedFiles)
     """Reads the file that the record of an attachment names."""
+    attachments: str = ""
+    """Under which name its attachments wait beside everything else; empty: they do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,9 @@ class ReceiverKind(SinkKind):
     records: Wanted | Callable[[Any], Wanted] = every_kind
     """Which records it wants: some of the kinds ``event``, ``state``, ``gap``, ``attachment``, or a filter;
     or what says so, given the settings."""
+    attachments_apart: bool = False
+    """Whether attachments are delivered from a row of their own: ``ReceiverParts.attachments``. Else they
+    come in order with everything else."""
 
     def __post_init__(self) -> None:
         """Refuse settings that would let a misspelt key pass, and kinds of records that there are not.

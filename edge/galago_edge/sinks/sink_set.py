@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from galago_edge.contract.status import SinkStatus
 from galago_edge.host.plugins import fault_of
 from galago_edge.sinks.attached_file import AttachedFiles
 from galago_edge.sinks.clocks import Clocks
+from galago_edge.sinks.consumer import BESIDE
 from galago_edge.sinks.delivery_thread import DeliveryThread
 from galago_edge.sinks.disk import Disk
+from galago_edge.sinks.record_filter import RecordFilter, filter_of
 from galago_edge.sinks.record_sorts import Wanted
 from galago_edge.sinks.sink_kind import (
     USUAL_KINDS,
@@ -133,7 +135,7 @@ def build_sinks(
         if isinstance(kind, WriterKind):
             built.writers.append(_writer(name, kind, table, WriterParts(disk, clocks)))
         else:
-            receivers[name] = _wanted(kind, table)
+            receivers |= _rows(name, kind, _wanted(kind, table))
     if not receivers:
         return built
     folder = root / (settings.spool.dir or "spool")
@@ -148,10 +150,11 @@ def build_sinks(
     )
     streams = tuple(stream.name for stream in settings.stream)
     attached = AttachedFiles(root, settings.attachments)
-    built.senders += [
-        _sender(ReceiverParts(name, device, version, spool, folder, streams, attached), settings.sinks[name])
-        for name in receivers
-    ]
+    for name in receivers:
+        if BESIDE not in name:
+            beside = _beside(name) if _beside(name) in receivers else ""
+            parts = ReceiverParts(name, device, version, spool, folder, streams, attached, beside)
+            built.senders.append(_sender(parts, settings.sinks[name]))
     return built
 
 
@@ -174,6 +177,24 @@ def _wanted(kind: SinkKind | str, table: Any) -> Wanted:
         return kind.wanted(table)
     except (Exception, SystemExit):  # noqa: BLE001 (a plug-in's own code; what builds the sink tells of it)
         return USUAL_KINDS
+
+
+def _rows(name: str, kind: SinkKind | str, wanted: Wanted) -> dict[str, Wanted]:
+    """Return what a receiver wants, by the name of the row in which it waits."""
+    if not isinstance(kind, ReceiverKind) or not kind.attachments_apart:
+        return {name: wanted}
+    found = wanted if isinstance(wanted, RecordFilter) else filter_of(wanted)
+    attachments = found.kinds & {"attachment"}
+    if not attachments:
+        return {name: found}
+    return {
+        name: replace(found, kinds=found.kinds - attachments),
+        _beside(name): replace(found, kinds=attachments),
+    }
+
+
+def _beside(name: str) -> str:
+    return f"{name}{BESIDE}attachments"
 
 
 def _writer(name: str, kind: WriterKind, table: Any, parts: WriterParts) -> NamedWriter:

@@ -40,6 +40,9 @@ class SpoolReader:
             damaged = 0
             while len(found) < limit and (seq := consumer.position + 1 + damaged) < self._records.next_seq:
                 record, sort = self._records.find(seq, consumer)
+                if sort == DAMAGED and not consumer.tells_damage:
+                    consumer.skip_to(seq + self._records.missing_from(seq) - 1)
+                    continue
                 if sort == DAMAGED:
                     damaged += self._records.missing_from(seq)
                     continue

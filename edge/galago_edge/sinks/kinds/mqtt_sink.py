@@ -131,14 +131,16 @@ class MqttSender(DeliveryThread):
             DeviceError: EXTRA_MISSING.
             CallerError: CONFIG_BAD; ``ca_file`` or ``client_cert_file`` is no certificate.
         """
-        super().__init__(parts.name, parts.spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
+        super().__init__(
+            parts.name, parts.spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s), parts.attachments
+        )
         self._paho = import_extra("paho.mqtt.client", "mqtt", "sending to an MQTT broker")
         self._settings = settings
         self._place = settings.place()
         self._device = parts.device
         tls_context(self._place)  # a file that is none is told at the start
         self._attached = parts.attached
-        self._order = DeliveryOrder(parts.spool, parts.name)
+        self._order = DeliveryOrder(parts.spool, parts.name, beside=parts.attachments)
         self._topics = Topics(
             settings.topic,
             parts.device,
@@ -151,8 +153,8 @@ class MqttSender(DeliveryThread):
         self._published = Announcements(parts.folder, parts.name)
         self._suspect = ""
         self._strikes = 0
-        self._gone: set[int] = set()
-        """Tokens of what is on its way without its file."""
+        self._gone: set[str] = set()
+        """Keys of what is on its way without its file."""
 
     def describe(self, stream: str, modality: Modality, labels: tuple[str, ...]) -> None:
         """Learn which labels a stream can report, for Home Assistant."""
@@ -209,8 +211,8 @@ class MqttSender(DeliveryThread):
                 shown = self._show(link)
             elif link.waits < _KEPT_AT_ONCE:
                 link.send(None, self._present.changes())
-            if self._consumer.lost != lost:
-                lost = self._consumer.lost
+            if self._lost != lost:
+                lost = self._lost
                 link.send(None, [self._topics.of_lost(lost)])
             window = 1 if self._suspect else _WINDOW
             while self._order.on_the_way < window and (delivery := self._order.next()):
@@ -226,7 +228,7 @@ class MqttSender(DeliveryThread):
         self._published.load()
         streams, held = self._present.streams, self._present.all()
         entities, config = self._topics.entities(streams), self._topics.config
-        lost = self._topics.of_lost(self._consumer.lost)
+        lost = self._topics.of_lost(self._lost)
         ours = {
             *held,
             self._topics.availability,
@@ -291,7 +293,7 @@ class MqttSender(DeliveryThread):
             return
         messages = [self._topics.of_record(attached.delivery.line)]
         if attached.content is None:
-            self._gone.add(delivery.token)
+            self._gone.add(delivery.key)
         else:
             keep = self._settings.retain_pictures
             messages.append(
@@ -303,8 +305,8 @@ class MqttSender(DeliveryThread):
         for delivery in link.arrived():
             if delivery.key == self._suspect:
                 self._suspect = ""
-            self._order.done(delivery, refused=delivery.token in self._gone)
-            self._gone.discard(delivery.token)
+            self._order.done(delivery, refused=delivery.key in self._gone)
+            self._gone.discard(delivery.key)
             self._backoff.reset()
 
     def _suspect_first(self, on_the_way: Sequence[Delivery], *, silent: bool) -> None:
@@ -375,5 +377,6 @@ SINK = ReceiverKind(
     records=_records,
     extra=Extra("mqtt", (Library("paho.mqtt.client", "paho-mqtt"),)),
     check=_check,
+    attachments_apart=True,
     reads=("ca_file", "client_cert_file", "client_key_file"),
 )

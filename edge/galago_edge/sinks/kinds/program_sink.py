@@ -84,14 +84,15 @@ class ProgramSender(DeliveryThread):
 
     def __init__(self, settings: ProgramSettings, parts: ReceiverParts) -> None:
         """Prepare; nothing is run yet."""
-        super().__init__(parts.name, parts.spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
+        super().__init__(
+            parts.name, parts.spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s), parts.attachments
+        )
         self._settings = settings
         self._device = parts.device
         self._called = Path(settings.command[0]).name
         self._attempts = Attempts(settings.tries)
         self._attached: AttachedFiles = parts.attached
-        self._order = DeliveryOrder(parts.spool, parts.name)
-        self._file_attempts = Attempts(settings.tries)
+        self._order = DeliveryOrder(parts.spool, parts.name, beside=parts.attachments, tries=settings.tries)
         self._file_backoff = Backoff(_FIRST_PAUSE_S, settings.backoff_max_s)
         self._working()  # nothing speaks against it yet
 
@@ -135,12 +136,16 @@ class ProgramSender(DeliveryThread):
             return True
         what = str(end.ending) if end.ending else f"did not end within {self._settings.timeout_s:g} s"
         told = f"{self._called} {what}{': ' if end.said else ''}{end.said}"
-        if not (self._file_attempts if attached else self._attempts).last(delivery.key):
+        if attached is not None:
+            if not self._order.failed(delivery, self._file_backoff.pause_s(), refused=True):
+                self._troubled(told)
+                return True
+            self._file_backoff.reset()
+        elif not self._attempts.last(delivery.key):
             self._troubled(told)
-            if attached is not None:
-                self._order.later(self._file_backoff.pause_s())
-            return attached is not None
-        self._order.done(delivery, refused=True)
+            return False
+        else:
+            self._order.done(delivery, refused=True)
         often = "once" if self._attempts.most == 1 else f"{self._attempts.most} times"
         self._troubled(f"{told}; record {delivery.key} was tried {often} and is given up")
         return True
@@ -192,4 +197,5 @@ SINK = ReceiverKind(
     check=_check,
     anchor=_anchor,
     several=True,
+    attachments_apart=True,
 )

@@ -107,7 +107,9 @@ class WebhookSender(DeliveryThread):
         Raises:
             CallerError: CONFIG_BAD; nothing can ever be sent to the address, or in that form.
         """
-        super().__init__(parts.name, parts.spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s))
+        super().__init__(
+            parts.name, parts.spool, Backoff(_FIRST_PAUSE_S, settings.backoff_max_s), parts.attachments
+        )
         self._settings = settings
         self._request = _Request(settings, parts.device, parts.version)
         self._host = self._request.url.hostname
@@ -115,8 +117,7 @@ class WebhookSender(DeliveryThread):
         self._login = Login("", "")
         self._attempts = Attempts(_TRIES)
         self._attached = parts.attached
-        self._order = DeliveryOrder(parts.spool, parts.name)
-        self._file_attempts = Attempts(_TRIES)
+        self._order = DeliveryOrder(parts.spool, parts.name, beside=parts.attachments, tries=_TRIES)
         self._file_backoff = Backoff(_FIRST_PAUSE_S, settings.backoff_max_s)
         self._working()  # nothing speaks against it yet
 
@@ -141,7 +142,6 @@ class WebhookSender(DeliveryThread):
     def _deliver(self, delivery: Delivery) -> bool:
         """Send one record; return whether the next one may follow at once."""
         attached = self._attached.of(delivery)
-        worked = self.works
         try:
             answer = self._post(attached.delivery if attached else delivery, attached)
         except OSError as error:
@@ -151,7 +151,7 @@ class WebhookSender(DeliveryThread):
             else:
                 said = self._shown(str(error)) or type(error).__name__
             self._troubled(f"{self._host}: {said}", hopeless=hopeless)
-            return attached is not None and self._later(delivery, 0.0, counts=worked)
+            return attached is not None and self._later(delivery, 0.0, reached=self._link.reached)
         except CallerError as error:
             self._troubled(str(error), hopeless=True)
             return False
@@ -160,9 +160,9 @@ class WebhookSender(DeliveryThread):
             (self._file_backoff if attached else self._backoff).reset()
             self._working()
             return True
-        return self._disliked(delivery, answer, file=attached is not None, worked=worked)
+        return self._disliked(delivery, answer, file=attached is not None)
 
-    def _disliked(self, delivery: Delivery, answer: PostAnswer, *, file: bool, worked: bool) -> bool:
+    def _disliked(self, delivery: Delivery, answer: PostAnswer, *, file: bool) -> bool:
         """Take an answer that is no success; return whether the next record may follow at once."""
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
             self._link.close()  # the password is read again
@@ -170,7 +170,7 @@ class WebhookSender(DeliveryThread):
         if file:
             self._troubled(told)
             refused = answer.status in _RECORD_REFUSED
-            return self._later(delivery, min(answer.pause_s, _PATIENCE_S), counts=refused or worked)
+            return self._later(delivery, min(answer.pause_s, _PATIENCE_S), refused=refused)
         if answer.status in _RECORD_REFUSED and self._attempts.last(delivery.key):
             self._order.done(delivery, refused=True)
             self._troubled(f"{told} to record {delivery.key} {_TRIES} times; it is given up")
@@ -180,16 +180,14 @@ class WebhookSender(DeliveryThread):
             self._rest(min(answer.pause_s, _PATIENCE_S))
         return False
 
-    def _later(self, delivery: Delivery, pause_s: float, *, counts: bool) -> bool:
-        """Let an attachment wait, and everything else go on; return True.
-
-        ``counts``: what went wrong may be the file's fault, because nothing else was wrong.
-        """
-        if counts and self._file_attempts.last(delivery.key):
-            self._order.done(delivery, refused=True)
+    def _later(
+        self, delivery: Delivery, pause_s: float, *, refused: bool = False, reached: bool = True
+    ) -> bool:
+        """Let an attachment wait, or give it up, and everything else go on; return True."""
+        pause_s = max(pause_s, self._file_backoff.pause_s())
+        if self._order.failed(delivery, pause_s, refused=refused, reached=reached):
+            self._file_backoff.reset()
             self._troubled(f"{self._fault}; record {delivery.key} was tried {_TRIES} times and is given up")
-        else:
-            self._order.later(max(pause_s, self._file_backoff.pause_s()))
         return True
 
     def _post(self, delivery: Delivery, attached: Attached | None) -> PostAnswer:
@@ -209,8 +207,10 @@ class WebhookSender(DeliveryThread):
         post = self._request.with_file(attached)
         own = {name.lower() for name in post.headers}
         headers = {name: value for name, value in headers.items() if name.lower() not in own}
-        timeout_s += len(post.body) / _SLOWEST_BYTES_S
-        return self._link.post(post.body, {**headers, **post.headers}, timeout_s, path=post.path)
+        send_s = len(post.body) / _SLOWEST_BYTES_S
+        return self._link.post(
+            post.body, {**headers, **post.headers}, timeout_s, path=post.path, send_s=send_s
+        )
 
     def _shown(self, said: str) -> str:
         """Return what somebody said, without what we told him: servers repeat tokens and passwords."""
@@ -315,4 +315,5 @@ SINK = ReceiverKind(
     check=_check,
     reads=("ca_file",),
     several=True,
+    attachments_apart=True,
 )
