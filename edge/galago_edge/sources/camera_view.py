@@ -64,6 +64,9 @@ _NOISE = 2
 _LEAST_NOISE = 3_200
 """A picture with more than twice the usual noise of its light is not judged: the light goes, and the camera
 makes up for it. One level of noise is none."""
+_NOISE_PER_BLACK = 50
+"""Noise of deviation ``d``, of which a picture holds only what is above 0, makes black as bright as 0.4 d: what
+it adds is less the brighter a tile is, and nothing from thrice as much on."""
 _BRIGHTER = 10
 _NEAR = 150
 """Thousandths missing from which on another light is looked for, or learned."""
@@ -328,10 +331,11 @@ def _compare(view: View, light: KnownLight, *, vouching: bool = True) -> _Compar
     known = light.known
     if known is None or (vouching and not light.vouches):
         return None
-    ratios = np.sort(1_000 * view.bright // known.bright, axis=None)
+    noise = light.usual_noise if view.noise is None else view.noise
+    bright = np.maximum(_lit(known.bright, light.usual_noise), 1)
+    ratios = np.sort(1_000 * _lit(view.bright, noise) // bright, axis=None)
     upper, lower = int(ratios[len(ratios) * 3 // 4]), int(ratios[len(ratios) // 4])
     lit, usual = min(1_000, upper), light.usual_match
-    noise = light.usual_noise if view.noise is None else view.noise
     judged = known.strength * lit >= max(_STRENGTH, light.usual_noise * _STRENGTH_OF_NOISE)
     tiles = int(np.count_nonzero(judged))
     if tiles < _JUDGED_TILES:
@@ -352,6 +356,13 @@ def _compare(view: View, light: KnownLight, *, vouching: bool = True) -> _Compar
         calmer=noise * _NOISE < light.usual_noise > _LEAST_NOISE,
         noisy=noise * 1_000 > _NOISE * max(light.usual_noise, _LEAST_NOISE) * max(upper, 1_000),
     )
+
+
+def _lit(bright: Int32s, noise: int) -> Int32s:
+    """Return how much of the mean level of each tile is light, in 1/128 gray levels."""
+    black = noise // _NOISE_PER_BLACK
+    lit: Int32s = np.maximum(bright - np.maximum((3 * black - bright) >> 1, 0), 0)
+    return lit
 
 
 def _blur(samples: Int16s, seen: _Comparison, shows: npt.NDArray[np.bool_]) -> tuple[int, int]:
