@@ -102,6 +102,8 @@ class Glance:
     """What is suspicious; None when nothing is."""
     detail: dict[str, Any] | None = None
     """The measures of what is suspicious."""
+    level: int = 0
+    """How bright the picture is that is suspicious; in any unit, 0 when nothing is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -314,16 +316,16 @@ class CameraView:
         least = seen.known.structure * seen.lit // 2_000
         structure = _share(seen.judged & (view.structure >= least), seen.tiles)
         detail: dict[str, Any] = {"missing": _part(seen.missing), "tiles": seen.tiles}
-        shift = self._shift
+        shift, level = self._shift, int(view.fresh.sum(dtype=np.int64))
         if shift.moved:
             down, right = shift.rows * self.shape[0] // ROWS, shift.columns * self.shape[1] // COLUMNS
-            return Glance(True, "moved", detail | {"right_px": right, "down_px": down})
+            return Glance(True, "moved", detail | {"right_px": right, "down_px": down}, level)
         if blurred:
             sharpness = {"blurred": _part(self._blurred), "sharpness": _part(self._sharp)}
-            return Glance(True, "defocused", detail | sharpness)
+            return Glance(True, "defocused", detail | sharpness, level)
         if kept < _KEPT and structure >= _STRUCTURE:
-            return Glance(True, "moved", detail | {"right_px": None, "down_px": None})
-        return Glance(True, "covered", detail | {"kept": _part(kept)})
+            return Glance(True, "moved", detail | {"right_px": None, "down_px": None}, level)
+        return Glance(True, "covered", detail | {"kept": _part(kept)}, level)
 
 
 def _compare(view: View, light: KnownLight, *, vouching: bool = True) -> _Comparison | None:

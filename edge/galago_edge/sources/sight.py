@@ -22,6 +22,8 @@ of pictures of another size."""
 _SAVE_NS = 6 * 3600 * NS_PER_S
 """What was learned since then is lost when the power fails: it does no harm, and spares the SD card."""
 _SAVE_AT_END_NS = 600 * NS_PER_S
+_DARKER_OF = 16
+"""It gets darker when a picture has lost a sixteenth of its brightness since the doubt began."""
 _ASK_NS = 60 * NS_PER_S
 
 
@@ -58,6 +60,7 @@ class Sight:
         self._view: CameraView | None = None
         self._looked_ns: int | None = None
         self._since_ns: int | None = None
+        self._level = 0
         self._kinds: Counter[Blindness] = Counter()
         self._details: dict[Blindness, dict[str, Any]] = {}
         self._calm = 0
@@ -124,8 +127,10 @@ class Sight:
                 self._restart()
             return []
         self._calm = 0
+        if self._since_ns is not None and glance.level * _DARKER_OF < self._level * (_DARKER_OF - 1):
+            self._restart()  # the light is going: a fault changes it at once, and is told when it stays
         if self._since_ns is None:
-            self._since_ns = from_ns
+            self._since_ns, self._level = from_ns, glance.level
         if self.alarm is not None:
             if now_ns - self._since_ns < self._clear_ns:
                 return []
