@@ -60,10 +60,13 @@ _MISSING, _STILL_MISSING = 300, 250
 _DIM, _DARK, _DARK_PRESENT = 700, 300, 300
 """Thousandths of the usual light, in the brighter tiles: where it is dim a blur must be everywhere, and
 where it is dark nearly all tiles must be lost before anything is suspicious."""
+_FADED = 800
+"""Where there is less light than that, and noise as high as all edges, nothing is suspicious but a blur."""
 _NOISE = 2
 _LEAST_NOISE = 3_200
 """A picture with more than twice the usual noise of its light is not judged: the light goes, and the camera
 makes up for it. One level of noise is none."""
+_SAMPLES_PER_CELL = 4
 _NOISE_PER_BLACK = 50
 """Noise of deviation ``d``, of which a picture holds only what is above 0, makes black as bright as 0.4 d: what
 it adds is less the brighter a tile is, and nothing from thrice as much on."""
@@ -103,7 +106,7 @@ class Glance:
     detail: dict[str, Any] | None = None
     """The measures of what is suspicious."""
     level: int = 0
-    """How bright the picture is that is suspicious; in any unit, 0 when nothing is."""
+    """How much light there is in a picture that is suspicious, in 1/128 gray levels; 0 when nothing is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -246,6 +249,8 @@ class CameraView:
         blurred = self._blurred >= (least if sure else _ALL_BLURRED)
         if not missing and not blurred:
             return Glance(judged=True)
+        if not blurred and seen.lit < _FADED and only_noise(view):
+            return Glance(judged=False)
         if not blurred and (
             self._new_light(seen, view.colorless)
             or (seen.noisy and seen.present >= _PRESENT and not believed)
@@ -316,7 +321,7 @@ class CameraView:
         least = seen.known.structure * seen.lit // 2_000
         structure = _share(seen.judged & (view.structure >= least), seen.tiles)
         detail: dict[str, Any] = {"missing": _part(seen.missing), "tiles": seen.tiles}
-        shift, level = self._shift, int(view.fresh.sum(dtype=np.int64))
+        shift, level = self._shift, _level(view)
         if shift.moved:
             down, right = shift.rows * self.shape[0] // ROWS, shift.columns * self.shape[1] // COLUMNS
             return Glance(True, "moved", detail | {"right_px": right, "down_px": down}, level)
@@ -358,6 +363,12 @@ def _compare(view: View, light: KnownLight, *, vouching: bool = True) -> _Compar
         calmer=noise * _NOISE < light.usual_noise > _LEAST_NOISE,
         noisy=noise * 1_000 > _NOISE * max(light.usual_noise, _LEAST_NOISE) * max(upper, 1_000),
     )
+
+
+def _level(view: View) -> int:
+    """Return how much light there is in the new picture, in 1/128 gray levels."""
+    mean = int(view.fresh.sum(dtype=np.int64)) * _SAMPLES_PER_CELL // view.fresh.size
+    return int(_lit(np.array([mean], np.int32), view.noise or 0)[0])
 
 
 def _lit(bright: Int32s, noise: int) -> Int32s:
