@@ -63,7 +63,7 @@ _DIM, _DARK, _DARK_PRESENT = 700, 300, 300
 where it is dark nearly all tiles must be lost before anything is suspicious."""
 _GONE, _GONE_NS, _FADED = 750, 1_800 * NS_PER_S, 800
 """Thousandths of the light of the last half hour, and of the usual one, below which light has faded: where
-edges are then no higher than noise, nothing is suspicious but a blur."""
+edges are then no higher than noise, the picture is blank, unless it is blurred."""
 _PRESENT, _DIM_PRESENT, _ALL_PRESENT = 600, 800, 900
 """New light leaves so many tiles with three tenths at least of what is usual; what hides them does not."""
 _SHARP = 750
@@ -206,7 +206,9 @@ class CameraView:
         blurred = self._blurred >= (least if sure else _ALL_BLURRED)
         if not missing and not blurred:
             return Glance(judged=True)
-        if not blurred and self._faded and seen.lit < _FADED and only_noise(view):
+        faded = self._settled and self._faded and seen.lit < _FADED
+        self.blank = faded and not blurred and only_noise(view)
+        if self.blank:
             return Glance(judged=False)
         if not blurred and (
             self._new_light(seen, view.colorless)

@@ -24,6 +24,10 @@ _SAVE_NS = 6 * 3600 * NS_PER_S
 _SAVE_AT_END_NS = 600 * NS_PER_S
 _DARKER_OF = 16
 """It gets darker when a picture has lost a sixteenth of its brightness since the doubt began."""
+_UNJUDGED_NS = 600 * NS_PER_S
+"""So much more of looks that say nothing than of others is told, and so much less ends it."""
+_LONGEST_LOOK_NS = 10 * NS_PER_S
+"""A look stands for the time since the last one, at most for so long."""
 _ASK_NS = 60 * NS_PER_S
 
 
@@ -57,6 +61,9 @@ class Sight:
         self._keeper = keeper
         self.alarm: Blindness | None = None
         """What is wrong now."""
+        self.unjudged = False
+        """Whether pictures have said nothing for so long that it must be told."""
+        self._unjudged_ns = 0
         self._view: CameraView | None = None
         self._looked_ns: int | None = None
         self._since_ns: int | None = None
@@ -97,6 +104,7 @@ class Sight:
         glance = view.look(frame.pixels, frame.captured_ns, learn=self.alarm is None)
         if glance is None:
             return told
+        told += self._weigh(glance, frame.captured_ns)
         told += self._judge(glance, frame.captured_ns)
         return told + self._keep(view)
 
@@ -113,6 +121,18 @@ class Sight:
         if view is None or not view.memory.ready or view.memory.watched_ns - self._saved_ns < _SAVE_AT_END_NS:
             return []
         return self._save(view)
+
+    def _weigh(self, glance: Glance, now_ns: int) -> list[News]:
+        """Tell when most looks of the last minutes could not be judged, and when they can be again."""
+        if self.learning or self._looked_ns is None or self._looked_ns > now_ns:
+            return []
+        passed_ns = min(now_ns - self._looked_ns, _LONGEST_LOOK_NS)
+        balance_ns = self._unjudged_ns + (-passed_ns if glance.judged else passed_ns)
+        self._unjudged_ns = min(max(balance_ns, 0), _UNJUDGED_NS)
+        if self._unjudged_ns != (0 if self.unjudged else _UNJUDGED_NS):
+            return []
+        self.unjudged = not self.unjudged
+        return [News("view_unjudged" if self.unjudged else "view_judged", {})]
 
     def _judge(self, glance: Glance, now_ns: int) -> list[Doubt]:
         """Tell what has been so for long enough."""
@@ -173,6 +193,7 @@ class Sight:
         self._kept = memory is not None
         self._saved_ns = self._asked_ns = view.memory.watched_ns
         self._ready = view.memory.ready
+        self.unjudged, self._unjudged_ns = False, 0
         return [] if memory is not None else [News("view_learning", {"why": why})]
 
     def _keep(self, view: CameraView) -> list[Doubt | News]:

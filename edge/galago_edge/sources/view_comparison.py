@@ -80,9 +80,7 @@ def compare(view: View, light: KnownLight, *, vouching: bool = True) -> Comparis
     if known is None or (vouching and not light.vouches):
         return None
     noise = light.usual_noise if view.noise is None else view.noise
-    bright = np.maximum(_lit(known.bright, light.usual_noise), 1)
-    ratios = np.sort(1_000 * _lit(view.bright, noise) // bright, axis=None)
-    upper, lower = int(ratios[len(ratios) * 3 // 4]), int(ratios[len(ratios) // 4])
+    lower, upper = light_beside(view, noise, light, known)
     lit, usual = min(1_000, upper), light.usual_match
     judged = known.strength * lit >= max(_STRENGTH, light.usual_noise * _STRENGTH_OF_NOISE)
     tiles = int(np.count_nonzero(judged))
@@ -104,6 +102,16 @@ def compare(view: View, light: KnownLight, *, vouching: bool = True) -> Comparis
         calmer=noise * _NOISE < light.usual_noise > _LEAST_NOISE,
         noisy=noise * 1_000 > _NOISE * max(light.usual_noise, _LEAST_NOISE) * max(upper, 1_000),
     )
+
+
+def light_beside(view: View, noise: int, light: KnownLight, known: Known) -> tuple[int, int]:
+    """Return how bright a picture is, in thousandths of the usual: its darker tiles, its brighter ones.
+
+    They are those of which a quarter is darker and a quarter is brighter. ``noise``: of the picture.
+    """
+    usual = np.maximum(_lit(known.bright, light.usual_noise), 1)
+    ratios = np.sort(1_000 * _lit(view.bright, noise) // usual, axis=None)
+    return int(ratios[len(ratios) // 4]), int(ratios[len(ratios) * 3 // 4])
 
 
 def level_of(view: View) -> int:
