@@ -31,6 +31,7 @@ from galago_edge.sources.view_comparison import (
     Comparison,
     compare,
     level_of,
+    nearly_black,
     share_of,
 )
 from galago_edge.sources.view_memory import KnownLight, ViewMemory
@@ -206,7 +207,7 @@ class CameraView:
         blurred = self._blurred >= (least if sure else _ALL_BLURRED)
         if not missing and not blurred:
             return Glance(judged=True)
-        faded = self._settled and self._faded and seen.lit < _FADED
+        faded = self._settled and self._faded and seen.lit < _FADED and nearly_black(view)
         self.blank = faded and not blurred and only_noise(view)
         if self.blank:
             return Glance(judged=False)

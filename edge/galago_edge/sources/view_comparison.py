@@ -120,6 +120,12 @@ def level_of(view: View) -> int:
     return int(_lit(np.array([mean], np.int32), view.noise or 0)[0])
 
 
+def nearly_black(view: View) -> bool:
+    """Tell whether a picture is at most four times as bright as its noise makes black."""
+    black = (view.noise or 0) // _NOISE_PER_BLACK
+    return int(view.bright.sum()) <= 4 * black * view.bright.size
+
+
 def _lit(bright: Int32s, noise: int) -> Int32s:
     """Return how much of the mean level of each tile is light, in 1/128 gray levels."""
     black = noise // _NOISE_PER_BLACK
