@@ -18,7 +18,7 @@ from galago_edge.sources.camera_view import LEARNING_NS, CameraView, Glance
 from galago_edge.sources.doubt import Doubt, News
 from galago_edge.sources.plausibility import FrameChecks
 from galago_edge.sources.sight import Sight
-from galago_edge.sources.view_comparison import light_beside
+from galago_edge.sources.view_comparison import light_beside, nearly_black
 from galago_edge.sources.view_memory import (
     READY_STEPS,
     DamagedViewError,
@@ -503,6 +503,17 @@ def test_what_noise_makes_of_black_is_no_light() -> None:
             seen = sampler.look(noisy(pixels, number, sigma), 5 * NS_PER_S)
         assert seen is not None and seen.noise is not None and light.known is not None
         assert least <= light_beside(seen, seen.noise, light, light.known)[1] <= most
+
+
+@pytest.mark.parametrize(
+    ("level", "sigma", "black"), [(0, 15.0, True), (4, 10.0, True), (40, 6.0, False), (40, 15.0, False)]
+)
+def test_dusk_is_brighter_than_what_its_noise_makes_of_black(level: int, sigma: float, black: bool) -> None:
+    """What is before the lens at dusk hides edges too: that is no want of light."""
+    sampler, even = ViewSampler((HEIGHT, WIDTH, 3)), np.full((HEIGHT, WIDTH, 3), level, np.uint8)
+    for number in range(2):
+        seen = sampler.look(noisy(even, number, sigma), 5 * NS_PER_S)
+    assert seen is not None and nearly_black(seen) is black
 
 
 @pytest.mark.parametrize(("black", "sigma"), [(0, 15.0), (10, 10.0), (12, 6.0)])
