@@ -506,7 +506,7 @@ def test_what_noise_makes_of_black_is_no_light() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "sigma", "black"), [(0, 15.0, True), (4, 10.0, True), (40, 6.0, False), (40, 15.0, False)]
+    ("level", "sigma", "black"), [(0, 15.0, True), (4, 10.0, True), (40, 6.0, False), (70, 15.0, False)]
 )
 def test_dusk_is_brighter_than_what_its_noise_makes_of_black(level: int, sigma: float, black: bool) -> None:
     """What is before the lens at dusk hides edges too: that is no want of light."""
