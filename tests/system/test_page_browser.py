@@ -608,7 +608,7 @@ def test_a_blind_camera_is_told_on_its_picture(alarm: str, words: str, scene: Sc
     scene.picture = jpeg(120)
     wait_for(lambda: pixel(seen), "the picture")
     assert not visible(seen, ".picture .band")
-    yard = changed(scene.status.sources[0], alarms=(alarm,), learning=True)
+    yard = changed(scene.status.sources[0], alarms=(alarm,), learning=True, unjudged=True)
     scene.status = make_service_status(
         state="degraded",
         problems=(f"source yard is not plausible: {alarm}",),
@@ -616,6 +616,7 @@ def test_a_blind_camera_is_told_on_its_picture(alarm: str, words: str, scene: Sc
     )
     shows(seen, ".picture .band", f"^{words}$")
     assert words in texts(seen, "#sources .chip.bad") and "learning its view" in texts(seen, "#sources .chip")
+    assert "too little seen to judge" in texts(seen, "#sources .chip")
     assert visible(seen, "#state.bad")
 
 

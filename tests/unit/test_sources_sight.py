@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.settings import PlausibilitySettings
 from galago_edge.contract.streams import NS_PER_S, Frame
-from galago_edge.sources.camera_view import CameraView, Glance
+from galago_edge.sources.camera_view import LEARNING_NS, CameraView, Glance
 from galago_edge.sources.doubt import Doubt, News
 from galago_edge.sources.plausibility import FrameChecks
 from galago_edge.sources.sight import Sight
+from galago_edge.sources.view_comparison import light_beside, nearly_black
 from galago_edge.sources.view_memory import (
     READY_STEPS,
     DamagedViewError,
     ForeignViewError,
+    KnownLight,
     ViewMemory,
 )
 from galago_edge.sources.view_picture import COLUMNS, ROWS, ViewSampler, cell_sums, only_noise
@@ -419,7 +421,7 @@ def test_a_dark_hour_of_few_coarse_edges_does_not_explain_what_is_hidden_by_day(
     assert found[-1] is not None and found[-1].what == "covered"
 
 
-def glances(monkeypatch: pytest.MonkeyPatch, script: str) -> list[tuple[int, Told]]:
+def glances(monkeypatch: pytest.MonkeyPatch, script: str | list[Glance]) -> list[tuple[int, Told]]:
     """Return what is told when looks say so, five seconds apart."""
     said: dict[str, Glance] = {
         "m": Glance(True, "moved", {"of": "moved"}),
@@ -428,9 +430,9 @@ def glances(monkeypatch: pytest.MonkeyPatch, script: str) -> list[tuple[int, Tol
         ".": Glance(True),
         "?": Glance(False),
     }
-    looks = iter(script)
+    looks = iter([said[one] if isinstance(one, str) else one for one in script])
     camera = experienced()
-    monkeypatch.setattr(CameraView, "look", lambda *_, **__: said[next(looks)])
+    monkeypatch.setattr(CameraView, "look", lambda *_, **__: next(looks))
     return camera.watch(view(), 5 * len(script), every_s=5)
 
 
@@ -451,6 +453,116 @@ def test_one_calm_look_ends_no_doubt_and_what_is_seen_most_is_told(
     found = glances(monkeypatch, script)
     assert [(second, one.what) for second, one in found if isinstance(one, Doubt)] == told
     assert all(isinstance(one, Doubt) and one.detail == {"of": one.what} for _, one in found)
+
+
+def faint(part: int) -> Pixels:
+    """The place with so much less contrast."""
+    return ((view().astype(np.int16) - 120) // part + 120).astype(np.uint8)
+
+
+def light_of(memory: ViewMemory, pixels: Pixels, sigma: float, steps: int) -> KnownLight:
+    """Let a memory learn so many pictures as a light of their own."""
+    sampler, light = ViewSampler(pixels.shape), memory.new_light(False, None)
+    for number in range(steps):
+        seen = sampler.look(noisy(pixels, 1_000 + number, sigma), 10 * NS_PER_S)
+        assert seen is not None
+        light.learn(seen)
+    return light
+
+
+def test_a_light_learned_in_noise_for_two_minutes_tells_no_blur() -> None:
+    """The noise that is left in its mean picture is short edges that are never seen again."""
+    memory = ViewMemory()
+    light_of(memory, view()[::-1], 2.0, READY_STEPS)
+    light_of(memory, faint(4), 10.0, 14)
+    memory.watched_ns = 2 * LEARNING_NS
+    camera = CameraView(view().shape, memory)
+    seen = [
+        camera.look(noisy(faint(4), number, 10.0), 5 * number * NS_PER_S, learn=True) for number in range(9)
+    ]
+    assert [one.what for one in seen if one is not None] == [None] * 9
+
+
+def test_a_light_learned_for_long_in_noise_shows_a_blur() -> None:
+    memory = ViewMemory()
+    light_of(memory, faint(4), 10.0, READY_STEPS)
+    memory.watched_ns = 2 * LEARNING_NS
+    camera = CameraView(view().shape, memory)
+    soft = blurred(faint(4), 4)
+    seen = [camera.look(noisy(soft, number, 10.0), 5 * number * NS_PER_S, learn=True) for number in range(9)]
+    assert seen[-1] is not None and seen[-1].what == "defocused"
+
+
+def test_what_noise_makes_of_black_is_no_light() -> None:
+    sigma, black = 14.0, np.zeros_like(view())
+    light = light_of(ViewMemory(), view() // 3, sigma, 60)
+    sampler = ViewSampler(black.shape)
+    for pixels, least, most in ((black, 0, 60), (view() // 6, 350, 550), (view() // 3, 900, 1_100)):
+        sampler.forget()
+        for number in range(2):
+            seen = sampler.look(noisy(pixels, number, sigma), 5 * NS_PER_S)
+        assert seen is not None and seen.noise is not None and light.known is not None
+        assert least <= light_beside(seen, seen.noise, light, light.known)[1] <= most
+
+
+@pytest.mark.parametrize(
+    ("level", "sigma", "black"), [(0, 15.0, True), (4, 10.0, True), (40, 6.0, False), (70, 15.0, False)]
+)
+def test_dusk_is_brighter_than_what_its_noise_makes_of_black(level: int, sigma: float, black: bool) -> None:
+    """What is before the lens at dusk hides edges too: that is no want of light."""
+    sampler, even = ViewSampler((HEIGHT, WIDTH, 3)), np.full((HEIGHT, WIDTH, 3), level, np.uint8)
+    for number in range(2):
+        seen = sampler.look(noisy(even, number, sigma), 5 * NS_PER_S)
+    assert seen is not None and nearly_black(seen) is black
+
+
+@pytest.mark.parametrize(("black", "sigma"), [(0, 15.0), (10, 10.0), (12, 6.0)])
+def test_light_that_has_gone_and_left_noise_alone_is_dark_and_no_other_fault(
+    black: int, sigma: float
+) -> None:
+    """Of a black of 0 only half of the noise is seen; another camera adds something to its black."""
+    memory = ViewMemory()
+    light_of(memory, view() // 2, 5.0, READY_STEPS)
+    memory.watched_ns = 2 * LEARNING_NS
+    keeper = Memory(memory.to_bytes("front door", view().shape))
+    checks = FrameChecks(PlausibilitySettings(frozen_s=0), CLEAR_S, keeper)
+    alarms = []
+    for second in range(0, 150, 5):
+        pixels, noise = (view() // 2, 5.0) if second < 20 else (view() // 50 + np.uint8(black), sigma)
+        told = checks.look(Frame(noisy(pixels, second, noise), second, second * NS_PER_S))
+        alarms += [one.what for one in told if isinstance(one, Doubt)]
+    assert alarms == ["dark"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [
+        ([1_000] * 8, [30]),
+        ([1_000, 600, 600, 600, 600, 600, 600, 600, 600, 600], [35]),
+        ([1_000 - 40 * number for number in range(20)], []),
+        ([1_000 - 40 * number for number in range(10)] + [640] * 6, [70]),
+        ([1_000 - 5 * number for number in range(8)], [30]),
+        ([600 + 40 * number for number in range(8)], [30]),
+    ],
+    ids=["steady", "a step", "fading", "faded", "an evening", "brighter"],
+)
+def test_while_it_gets_darker_nothing_is_told_and_what_stays_is(
+    monkeypatch: pytest.MonkeyPatch, levels: list[int], told: list[int]
+) -> None:
+    script = [Glance(True), *(Glance(True, "moved", {}, level) for level in levels)]
+    assert [second for second, _ in glances(monkeypatch, script)] == told
+
+
+def test_a_camera_that_cannot_be_judged_for_ten_minutes_says_so_and_when_it_can_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert glances(monkeypatch, "." + "?" * 119) == []
+    assert glances(monkeypatch, "." + "?." * 300) == []
+    told = glances(monkeypatch, "." + "?" * 200 + "." * 119 + "?." * 9 + ".")
+    assert [(second, one.state) for second, one in told if isinstance(one, News)] == [
+        (600, "view_unjudged"),
+        (1_000 + 595 + 90 + 5, "view_judged"),
+    ]
 
 
 def test_the_sums_of_tiles_are_exact_up_to_the_largest_levels() -> None:

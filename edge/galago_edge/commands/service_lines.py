@@ -92,6 +92,8 @@ def _source(source: SourceStatus) -> list[str]:
         facts.append(f"nothing for {duration(source.missing_s)}")
     if source.learning:
         facts.append("learning its view")
+    if source.unjudged:
+        facts.append("shows too little to tell whether it is blind")
     facts += [f"NOT PLAUSIBLE: {alarm}" for alarm in source.alarms]
     lines = [f"{source.name} ({source.kind}): {', '.join(facts)}"]
     if source.fault:

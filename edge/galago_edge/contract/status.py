@@ -39,6 +39,8 @@ class SourceStatus(_Part, frozen=True, kw_only=True):
     ``clipped``, ``offset``, ``rate``."""
     learning: bool = False
     """Cameras: too little is known of the view yet to tell whether it was moved, defocused or covered."""
+    unjudged: bool = False
+    """Cameras: most pictures of the last minutes show too little of what is known to tell it."""
     items: int = 0
     """Frames or samples that arrived."""
     dropped: int = 0

@@ -78,6 +78,11 @@ _SOURCES = (
         readers.source("learning"),
     ),
     _gauge(
+        "galago_source_unjudged",
+        "1 while a camera's pictures show too little to tell whether it was moved or covered.",
+        readers.source("unjudged"),
+    ),
+    _gauge(
         "galago_source_missing",
         "How long it has given nothing; 0 while it does.",
         readers.source("missing_s"),

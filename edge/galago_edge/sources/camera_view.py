@@ -25,13 +25,20 @@ import numpy.typing as npt
 
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.sources.doubt import Blindness
-from galago_edge.sources.view_memory import Known, KnownLight, ViewMemory
+from galago_edge.sources.view_comparison import (
+    JUDGED_TILES,
+    NEAR,
+    Comparison,
+    compare,
+    level_of,
+    nearly_black,
+    share_of,
+)
+from galago_edge.sources.view_memory import KnownLight, ViewMemory
 from galago_edge.sources.view_picture import (
     COLUMNS,
-    FAINT,
     ROWS,
     Int16s,
-    Int32s,
     View,
     ViewSampler,
     middle,
@@ -50,24 +57,14 @@ _LONGEST_PAUSE_NS = 600 * NS_PER_S
 """A camera that was away for longer has not watched for all of it."""
 _SEARCH_NS = 10 * NS_PER_S
 _BLUR_NS = 4 * NS_PER_S
-_JUDGED_TILES = 6
-_STRENGTH = 1_500 * FAINT
-"""A tile is judged where its known edges are half as high again, in this light, as what is seen at all ..."""
-_STRENGTH_OF_NOISE = 12
-"""... and higher than 0.6 times what the usual noise leaves in a cell, from units of 1/3200 level."""
 _MISSING, _STILL_MISSING = 300, 250
 """Thousandths of the known edges that are not seen, to begin a doubt and to keep it up."""
 _DIM, _DARK, _DARK_PRESENT = 700, 300, 300
 """Thousandths of the usual light, in the brighter tiles: where it is dim a blur must be everywhere, and
 where it is dark nearly all tiles must be lost before anything is suspicious."""
-_NOISE = 2
-_LEAST_NOISE = 3_200
-"""A picture with more than twice the usual noise of its light is not judged: the light goes, and the camera
-makes up for it. One level of noise is none."""
-_BRIGHTER = 10
-_NEAR = 150
-"""Thousandths missing from which on another light is looked for, or learned."""
-_PRESENT_OF_10 = 3
+_GONE, _GONE_NS, _FADED = 750, 1_800 * NS_PER_S, 800
+"""Thousandths of the light of the last half hour, and of the usual one, below which light has faded: where
+edges are then no higher than noise, the picture is blank, unless it is blurred."""
 _PRESENT, _DIM_PRESENT, _ALL_PRESENT = 600, 800, 900
 """New light leaves so many tiles with three tenths at least of what is usual; what hides them does not."""
 _SHARP = 750
@@ -99,48 +96,8 @@ class Glance:
     """What is suspicious; None when nothing is."""
     detail: dict[str, Any] | None = None
     """The measures of what is suspicious."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Comparison:
-    """A picture beside what is known in one light."""
-
-    light: KnownLight
-    known: Known
-    judged: npt.NDArray[np.bool_]
-    """Tiles that can be; shape ``(TILE_ROWS, TILE_COLUMNS)``."""
-    tiles: int
-    match: Int32s
-    usual: Int32s
-    lit: int
-    """How bright it is, in thousandths of the usual, at most 1000."""
-    brighter: int
-    """How much brighter it is than usual, in three quarters of the tiles, beyond half as bright again, in
-    thousandths."""
-    missing: int
-    calmer: bool
-    """Whether there is less than half of the usual noise, as when a rain has ended."""
-    noisy: bool
-    """Whether there is more than twice as much, as when the light goes and the camera makes up for it."""
-
-    @property
-    def present(self) -> int:
-        """Thousandths of the tiles of which something at least is seen."""
-        return _share(self.judged & (10 * self.match >= _PRESENT_OF_10 * self.usual), self.tiles)
-
-    @property
-    def shows_blur(self) -> bool:
-        """Whether a blur would show in enough tiles."""
-        return int(np.count_nonzero(self.known.shows)) >= _JUDGED_TILES
-
-    @property
-    def far(self) -> int:
-        """How badly it fits: what is missing, and more in another weather, or when it is of a darker hour.
-
-        The edges known of a dark and noisy hour are few and coarse: much of them is seen by day even through
-        drops.
-        """
-        return self.missing + _NEAR * self.calmer + self.brighter // _BRIGHTER
+    level: int = 0
+    """How much light there is in a picture that is suspicious, in 1/128 gray levels; 0 when nothing is."""
 
 
 class CameraView:
@@ -163,8 +120,9 @@ class CameraView:
         """Whether the last picture judged showed noise alone, and nothing of what is known."""
         self._searched_ns: int | None = None
         self._shift = Shift(0, 0, 0)
-        self._seen: _Comparison | None = None
+        self._seen: Comparison | None = None
         self._young: KnownLight | None = None
+        self._light, self._light_ns, self._faded = 0, 0, False
 
     def interrupted(self) -> None:
         """Begin anew with the next picture; what was learned stays."""
@@ -194,6 +152,7 @@ class CameraView:
         if self._counted_ns is not None:
             self.memory.watched_ns += min(max(ns - self._counted_ns, 0), _LONGEST_PAUSE_NS)
         self._counted_ns = ns
+        self._follow_light(view, ns)
         step = self._learned_ns is None or not 0 <= ns - self._learned_ns < STEP_NS
         nearest = self._nearest(view, everywhere=step)
         glance = self._judge(view, nearest, ns, believed=self._averaged >= _AVERAGED or not learn)
@@ -207,24 +166,31 @@ class CameraView:
             self._learn(view, nearest)
         return glance
 
-    def _nearest(self, view: View, *, everywhere: bool) -> _Comparison | None:
+    def _follow_light(self, view: View, ns: int) -> None:
+        """Note whether there is much less light than there was; what was is forgotten within half an hour."""
+        level = int(view.bright.sum())
+        passed_ns = min(max(ns - self._light_ns, 0), _GONE_NS)
+        self._light = max(level, self._light - self._light * passed_ns // _GONE_NS)
+        self._light_ns, self._faded = ns, 1_000 * level < _GONE * self._light
+
+    def _nearest(self, view: View, *, everywhere: bool) -> Comparison | None:
         """Return the comparison with the light that fits best; with the last one if that fits well."""
         alike = [one for one in self.memory.lights if one.colorless is view.colorless]
         candidates = alike if any(one.vouches for one in alike) else self.memory.lights
         last = self._seen
         best = None
         if last is not None and last.light in candidates:
-            best = _compare(view, last.light)
-            if best is not None and best.far < _NEAR and not everywhere:
+            best = compare(view, last.light)
+            if best is not None and best.far < NEAR and not everywhere:
                 return best
         for light in candidates:
-            found = _compare(view, light) if best is None or light is not best.light else None
+            found = compare(view, light) if best is None or light is not best.light else None
             if found is not None and (best is None or found.far < best.far):
                 best = found
         self._seen = best
         return best
 
-    def _judge(self, view: View, seen: _Comparison | None, ns: int, *, believed: bool) -> Glance:
+    def _judge(self, view: View, seen: Comparison | None, ns: int, *, believed: bool) -> Glance:
         """Return what is suspicious; ``believed``: several looks agree, or it is an alarm already."""
         self.blank = seen is None and self._settled and only_noise(view)
         if seen is None or not self.memory.ready:
@@ -241,6 +207,10 @@ class CameraView:
         blurred = self._blurred >= (least if sure else _ALL_BLURRED)
         if not missing and not blurred:
             return Glance(judged=True)
+        faded = self._settled and self._faded and seen.lit < _FADED and nearly_black(view)
+        self.blank = faded and not blurred and only_noise(view)
+        if self.blank:
+            return Glance(judged=False)
         if not blurred and (
             self._new_light(seen, view.colorless)
             or (seen.noisy and seen.present >= _PRESENT and not believed)
@@ -250,17 +220,17 @@ class CameraView:
             return Glance(judged=False)
         return self._named(view, seen, ns, blurred)
 
-    def _blur(self, view: View, seen: _Comparison) -> tuple[int, int]:
+    def _blur(self, view: View, seen: Comparison) -> tuple[int, int]:
         """Return share of blurred tiles and sharpness left, beside the least sharp of the lights that fit."""
         found = self._blur_beside(view, seen)
         for light in self.memory.lights:
             if found[0] >= _STILL_BLURRED and light is not seen.light:
-                other = _compare(view, light)
+                other = compare(view, light)
                 if other is not None and other.far < _MISSING and other.shows_blur:
                     found = min(found, self._blur_beside(view, other))
         return found
 
-    def _blur_beside(self, view: View, seen: _Comparison) -> tuple[int, int]:
+    def _blur_beside(self, view: View, seen: Comparison) -> tuple[int, int]:
         """Return both, of the picture and, if there is one, of the mean of several, which is less noisy."""
         shows, powers = seen.known.shows, seen.known.powers[0]
         least = (view.noise or 0) ** 2 // _NOISE_PER_POWER
@@ -270,7 +240,7 @@ class CameraView:
             found = min(found, _blur(view.samples, seen, clear))
         return found
 
-    def _new_light(self, seen: _Comparison, colorless: bool) -> bool:
+    def _new_light(self, seen: Comparison, colorless: bool) -> bool:
         """Tell whether a picture looks otherwise because its light is one that was never met before."""
         if not self._settled and (seen.light.colorless is not colorless or seen.present >= _PRESENT):
             return True
@@ -281,15 +251,15 @@ class CameraView:
         """Whether every light of a day was met."""
         return self.memory.watched_ns >= LEARNING_NS and self.memory.ready
 
-    def _learn(self, view: View, nearest: _Comparison | None) -> None:
+    def _learn(self, view: View, nearest: Comparison | None) -> None:
         """Learn from a picture in which nothing is suspicious: of the light that it fits, or of a new one."""
         if self._settled and (
             nearest is None or (nearest.missing >= _MISSING and nearest.present < _ALL_PRESENT)
         ):
             return  # nothing known can be seen: it is dark, or noisy, or hidden
-        light = None if nearest is None or nearest.far >= _NEAR else nearest.light
+        light = None if nearest is None or nearest.far >= NEAR else nearest.light
         if light is None and self._young is not None and self._young in self.memory.lights:
-            young = _compare(view, self._young, vouching=False)
+            young = compare(view, self._young, vouching=False)
             if young is None or young.missing < _MISSING:
                 light = self._young
         if light is None:
@@ -302,75 +272,40 @@ class CameraView:
             self._young = None
         light.learn(view)
 
-    def _named(self, view: View, seen: _Comparison, ns: int, blurred: bool) -> Glance:
+    def _named(self, view: View, seen: Comparison, ns: int, blurred: bool) -> Glance:
         """Tell what is wrong with a picture in which something is."""
         if self._searched_ns is None or not 0 <= ns - self._searched_ns < _SEARCH_NS:
             self._searched_ns = ns
             self._shift = find_shift(view.signs, seen.known.weights)
-        kept = _share(seen.judged & (10 * seen.match >= _KEPT_OF_10 * seen.usual), seen.tiles)
+        kept = share_of(seen.judged & (10 * seen.match >= _KEPT_OF_10 * seen.usual), seen.tiles)
         least = seen.known.structure * seen.lit // 2_000
-        structure = _share(seen.judged & (view.structure >= least), seen.tiles)
+        structure = share_of(seen.judged & (view.structure >= least), seen.tiles)
         detail: dict[str, Any] = {"missing": _part(seen.missing), "tiles": seen.tiles}
-        shift = self._shift
+        shift, level = self._shift, level_of(view)
         if shift.moved:
             down, right = shift.rows * self.shape[0] // ROWS, shift.columns * self.shape[1] // COLUMNS
-            return Glance(True, "moved", detail | {"right_px": right, "down_px": down})
+            return Glance(True, "moved", detail | {"right_px": right, "down_px": down}, level)
         if blurred:
             sharpness = {"blurred": _part(self._blurred), "sharpness": _part(self._sharp)}
-            return Glance(True, "defocused", detail | sharpness)
+            return Glance(True, "defocused", detail | sharpness, level)
         if kept < _KEPT and structure >= _STRUCTURE:
-            return Glance(True, "moved", detail | {"right_px": None, "down_px": None})
-        return Glance(True, "covered", detail | {"kept": _part(kept)})
+            return Glance(True, "moved", detail | {"right_px": None, "down_px": None}, level)
+        return Glance(True, "covered", detail | {"kept": _part(kept)}, level)
 
 
-def _compare(view: View, light: KnownLight, *, vouching: bool = True) -> _Comparison | None:
-    """Return the comparison; None when too little is known or seen."""
-    known = light.known
-    if known is None or (vouching and not light.vouches):
-        return None
-    ratios = np.sort(1_000 * view.bright // known.bright, axis=None)
-    upper, lower = int(ratios[len(ratios) * 3 // 4]), int(ratios[len(ratios) // 4])
-    lit, usual = min(1_000, upper), light.usual_match
-    noise = light.usual_noise if view.noise is None else view.noise
-    judged = known.strength * lit >= max(_STRENGTH, light.usual_noise * _STRENGTH_OF_NOISE)
-    tiles = int(np.count_nonzero(judged))
-    if tiles < _JUDGED_TILES:
-        return None
-    match = known.match(view)
-    missing = int((np.maximum(usual - match, 0) * judged).sum())
-    expected = int((usual * judged).sum())
-    return _Comparison(
-        light,
-        known,
-        judged,
-        tiles,
-        match,
-        usual,
-        lit,
-        max(0, lower - 1_500),
-        1_000 * missing // max(expected, 1),
-        calmer=noise * _NOISE < light.usual_noise > _LEAST_NOISE,
-        noisy=noise * 1_000 > _NOISE * max(light.usual_noise, _LEAST_NOISE) * max(upper, 1_000),
-    )
-
-
-def _blur(samples: Int16s, seen: _Comparison, shows: npt.NDArray[np.bool_]) -> tuple[int, int]:
+def _blur(samples: Int16s, seen: Comparison, shows: npt.NDArray[np.bool_]) -> tuple[int, int]:
     """Return the share of blurred tiles, and the sharpness that the middle one has left, in thousandths.
 
     ``shows``: tiles in which a blur would show.
     """
     tiles = int(np.count_nonzero(shows))
-    if tiles < _JUDGED_TILES:
+    if tiles < JUDGED_TILES:
         return 0, 1_000
     short, long = seen.known.gains(samples)
     told = shows & (long * 1_000 >= _LONG_SEEN * seen.lit)
     ratio = 1_000 * np.maximum(short, 0) // np.maximum(long, 1)
     left = middle(ratio[told]) if told.any() else 1_000
-    return _share(told & (ratio < _SHARP), tiles), min(left, 1_000)
-
-
-def _share(tiles: npt.NDArray[np.bool_], of: int) -> int:
-    return 1_000 * int(np.count_nonzero(tiles)) // of
+    return share_of(told & (ratio < _SHARP), tiles), min(left, 1_000)
 
 
 def _part(thousandths: int) -> float:

@@ -91,6 +91,11 @@ class Checks:
         """Whether a camera still learns what it usually sees; None where nothing is learned."""
         return None
 
+    @property
+    def unjudged(self) -> bool:
+        """Whether a camera's pictures show too little to tell whether it is blind."""
+        return False
+
     def arrived(self, block: AudioBlock) -> list[Doubt]:
         """Take a block as it came from the device, with its time by this computer's clock."""
         return []
@@ -135,6 +140,11 @@ class FrameChecks(Checks):
     def learning(self) -> bool | None:
         """Whether it still learns what it usually sees."""
         return self._sight.learning
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether its pictures show too little to tell whether it is blind."""
+        return self._sight.unjudged
 
     def look(self, item: Frame | AudioBlock) -> list[Doubt | News]:
         """Look at the frame before it, at its darkest and brightest pixels, and at its edges."""

@@ -22,6 +22,12 @@ of pictures of another size."""
 _SAVE_NS = 6 * 3600 * NS_PER_S
 """What was learned since then is lost when the power fails: it does no harm, and spares the SD card."""
 _SAVE_AT_END_NS = 600 * NS_PER_S
+_DARKER_OF = 16
+"""It gets darker when a picture has lost a sixteenth of its brightness since the doubt began."""
+_UNJUDGED_NS = 600 * NS_PER_S
+"""So much more of looks that say nothing than of others is told, and so much less ends it."""
+_LONGEST_LOOK_NS = 10 * NS_PER_S
+"""A look stands for the time since the last one, at most for so long."""
 _ASK_NS = 60 * NS_PER_S
 
 
@@ -55,9 +61,13 @@ class Sight:
         self._keeper = keeper
         self.alarm: Blindness | None = None
         """What is wrong now."""
+        self.unjudged = False
+        """Whether pictures have said nothing for so long that it must be told."""
+        self._unjudged_ns = 0
         self._view: CameraView | None = None
         self._looked_ns: int | None = None
         self._since_ns: int | None = None
+        self._level = 0
         self._kinds: Counter[Blindness] = Counter()
         self._details: dict[Blindness, dict[str, Any]] = {}
         self._calm = 0
@@ -94,6 +104,7 @@ class Sight:
         glance = view.look(frame.pixels, frame.captured_ns, learn=self.alarm is None)
         if glance is None:
             return told
+        told += self._weigh(glance, frame.captured_ns)
         told += self._judge(glance, frame.captured_ns)
         return told + self._keep(view)
 
@@ -111,6 +122,18 @@ class Sight:
             return []
         return self._save(view)
 
+    def _weigh(self, glance: Glance, now_ns: int) -> list[News]:
+        """Tell when most looks of the last minutes could not be judged, and when they can be again."""
+        if self.learning or self._looked_ns is None or self._looked_ns > now_ns:
+            return []
+        passed_ns = min(now_ns - self._looked_ns, _LONGEST_LOOK_NS)
+        balance_ns = self._unjudged_ns + (-passed_ns if glance.judged else passed_ns)
+        self._unjudged_ns = min(max(balance_ns, 0), _UNJUDGED_NS)
+        if self._unjudged_ns != (0 if self.unjudged else _UNJUDGED_NS):
+            return []
+        self.unjudged = not self.unjudged
+        return [News("view_unjudged" if self.unjudged else "view_judged", {})]
+
     def _judge(self, glance: Glance, now_ns: int) -> list[Doubt]:
         """Tell what has been so for long enough."""
         from_ns, self._looked_ns = self._looked_ns, now_ns
@@ -124,8 +147,10 @@ class Sight:
                 self._restart()
             return []
         self._calm = 0
+        if self._since_ns is not None and glance.level * _DARKER_OF < self._level * (_DARKER_OF - 1):
+            self._restart()  # the light is going: a fault changes it at once, and is told when it stays
         if self._since_ns is None:
-            self._since_ns = from_ns
+            self._since_ns, self._level = from_ns, glance.level
         if self.alarm is not None:
             if now_ns - self._since_ns < self._clear_ns:
                 return []
@@ -168,6 +193,7 @@ class Sight:
         self._kept = memory is not None
         self._saved_ns = self._asked_ns = view.memory.watched_ns
         self._ready = view.memory.ready
+        self.unjudged, self._unjudged_ns = False, 0
         return [] if memory is not None else [News("view_learning", {"why": why})]
 
     def _keep(self, view: CameraView) -> list[Doubt | News]:

@@ -132,6 +132,7 @@ class Supervised:
                 fault=liveness.fault,
                 alarms=self._checks.alarms,
                 learning=bool(self._checks.learning),
+                unjudged=self._checks.unjudged,
                 items=self._items,
                 dropped=self._continuity.dropped,
                 connects=self._connects,

@@ -55,6 +55,10 @@ _LEAST_HEIGHT, _MOST_HEIGHT = 3, 127
 """Half gray levels that an edge must be high to show a blur, and that count at most."""
 _POWER = 10 * 6 * 12
 """Ten edges of three levels: a tile with less shows no blur."""
+_POWER_OF_NOISE = 2_890
+"""Noise of deviation ``d``, a ``View.noise`` of some 4300 d, leaves a power of ``800 d**2 / n`` in the short
+edges of a tile of the mean of ``n`` pictures. They are not seen again: beside such a light everything would
+look blurred. It may be an eighth of the power."""
 _SHAPE = (2, ROWS, COLUMNS)
 _PLANES = (2, 2, ROWS + 1, COLUMNS + 1)
 _TILES = (TILE_ROWS, TILE_COLUMNS)
@@ -86,8 +90,8 @@ class Known:
     """Mean level, in 1/128 gray levels, by tile; at least 1."""
 
     @classmethod
-    def derived(cls, counters: Int16s, samples: Int32s) -> Known:
-        """Derive it from what a :class:`KnownLight` has learned."""
+    def derived(cls, counters: Int16s, samples: Int32s, error: int = 0) -> Known:
+        """Derive it from what a :class:`KnownLight` has learned; ``error``: the power that noise has left."""
         short = (counters >> 8).astype(np.int8)
         staying = np.abs(short) >= _KNOWN
         weights = short * staying
@@ -109,7 +113,7 @@ class Known:
             strength * (totals >= _KNOWN_EDGES),
             patterns,
             np.maximum(powers, 1),
-            np.logical_and(*(powers >= _POWER)),
+            np.logical_and(*(powers >= max(_POWER, error))),
             view.structure,
             np.maximum(view.bright, 1),
         )
@@ -159,6 +163,11 @@ class KnownLight:
         """Mean noise, as ``View.noise``."""
         return self.noise >> _SLOWEST
 
+    @property
+    def _error(self) -> int:
+        """The power from which on the noise that is left in the mean picture is at most an eighth of it."""
+        return self.usual_noise**2 // (_POWER_OF_NOISE * min(self.steps + 1, 1 << _SLOWEST))
+
     def learn(self, view: View) -> None:
         """Take one more picture."""
         pace = min((self.steps + 1).bit_length() - 1, _SLOWEST)
@@ -172,7 +181,7 @@ class KnownLight:
             match = self.known.match(view) << _SLOWEST
             self.matches += (match - self.matches) >> (pace if self.steps > 1 else 0)
         if self.steps < _VOUCHING_STEPS or self.steps % _DERIVE_EVERY == 0:
-            self.known = Known.derived(self.counters, self.samples)
+            self.known = Known.derived(self.counters, self.samples, self._error)
         self.steps += 1
 
     def content(self) -> bytes:
@@ -193,7 +202,7 @@ class KnownLight:
         self.samples = samples << _SLOWEST + _SAMPLE_BITS
         self.matches = np.frombuffer(content[picture:-4], "<i2").reshape(_TILES).astype(np.int32) << _SLOWEST
         self.noise = int.from_bytes(content[-4:], "little") << _SLOWEST
-        self.known = Known.derived(self.counters, self.samples)
+        self.known = Known.derived(self.counters, self.samples, self._error)
 
 
 class DamagedViewError(Exception):
