@@ -205,11 +205,18 @@ def taken(connection: socket.socket, size: int, pause_s: float = 0.0) -> None:
         time.sleep(pause_s)
 
 
-def test_a_server_that_has_a_big_body_and_says_nothing_is_not_waited_for_as_long_as_sending_may_take(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("takes", [1 << 40, 100_000], ids=["everything", "the beginning"])
+def test_a_server_that_takes_a_big_body_and_says_nothing_is_not_waited_for_as_long_as_sending_may_take(
+    takes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_post, "_BUFFER_S", 0.1)
-    with narrow_server(lambda connection: taken(connection, 1 << 40)) as link:
+    ended = threading.Event()
+
+    def silent(connection: socket.socket) -> None:
+        taken(connection, takes)
+        ended.wait()
+
+    with narrow_server(silent) as link:
         failures: list[BaseException] = []
 
         def post() -> None:
@@ -220,7 +227,10 @@ def test_a_server_that_has_a_big_body_and_says_nothing_is_not_waited_for_as_long
 
         thread = threading.Thread(target=post, daemon=True)
         thread.start()
-        wait_for(lambda: failures, "the sender to give up")
+        try:
+            wait_for(lambda: failures, "the sender to give up")
+        finally:
+            ended.set()
         assert isinstance(failures[0], TimeoutError) and link.reached
 
 

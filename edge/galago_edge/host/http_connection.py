@@ -143,13 +143,14 @@ class TimedSocket:
         self._sock = sock
         self._deadline = deadline
 
-    def sendall(self, data: Any) -> None:
-        """Send everything.
+    def sendall(self, data: Any, within_s: float = math.inf) -> None:
+        """Send everything, also within so many seconds.
 
         Raises:
             OSError: The other side does not take it, in time or at all.
         """
-        self._sock.settimeout(self._deadline.wait_s())
+        left_s = self._deadline.wait_s()
+        self._sock.settimeout(left_s if within_s == math.inf else min(within_s, left_s or within_s))
         self._sock.sendall(data)
 
     def bound_buffer(self, size: int) -> None:

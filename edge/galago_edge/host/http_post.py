@@ -103,7 +103,7 @@ class PostConnection:
 
         ``path``: another one of this server than that of its address. ``send_s``: how much longer a big body
         may take to be sent. Once it is, the answer has ``timeout_s`` again, and what the buffers between may
-        take.
+        take; so has each piece of it to be taken.
 
         A server may end a kept connection in the moment in which it is used again: then the request is sent
         once more, over a new one.
@@ -167,7 +167,9 @@ class PostConnection:
         try:
             if self._answer_s < math.inf:  # else megabytes that are still on their way here count as sent
                 self._link.bound_buffer(_BUFFER_BYTES)
-            self._link.sendall(request)
+            pieces = memoryview(request)
+            for start in range(0, len(pieces), _BUFFER_BYTES):
+                self._link.sendall(pieces[start : start + _BUFFER_BYTES], self._answer_s)
         except TimeoutError:
             raise
         except OSError as error:
