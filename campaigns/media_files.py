@@ -351,7 +351,8 @@ def _video_cases() -> Iterator[MediaCase]:
         like="mjpeg.avi",
         reason="VIDEO_UNREADABLE",
     )
-    # JPEG has no checksum, of H.264 one place in eight is not noticed; what FFmpeg makes of damaged HEVC is seldom called damaged
+    # JPEG has no checksum, of H.264 one place in eight is not noticed;
+    # what FFmpeg makes of damaged HEVC is seldom called damaged
     for name, base, unnoticed in (
         ("spots.avi", "mjpeg.avi", 0.05),
         ("spots.mkv", "h264.mkv", 0.25),
