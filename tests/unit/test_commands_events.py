@@ -276,6 +276,20 @@ def test_damage_is_counted_on_standard_error_and_in_the_exit_code(tmp_path: Path
     assert later.stderr == "", "damage of another time is not this answer's"
 
 
+@pytest.mark.parametrize("depth", [900, 5_000, 100_000])
+def test_a_line_that_is_nested_too_deeply_is_damaged_like_any_other(
+    tmp_path: Path, device: Path, depth: int
+) -> None:
+    nested = b"[" * depth + b"]" * depth
+    line = encode_record(RECORDS[3]).replace(b'"n":2', b'"n":' + nested)
+    assert nested in line
+    (tmp_path / "log.jsonl").write_bytes(line + b"".join(map(encode_record, RECORDS[3:])))
+    for form in ((), ("--csv",), ("--json",)):
+        result = run("--config", device, "--kind", "all", *form, code=1)
+        assert result.stderr == "1 line is damaged and left out\n"
+        assert len(result.stdout.splitlines()) == len(RECORDS) + (form == ("--csv",))
+
+
 def test_times_are_those_of_the_devices_zone(device: Path) -> None:
     device.write_text(device.read_text() + '[device]\ntimezone = "Europe/Berlin"\n')
     lines = run("--config", device, "--since", "2026-10-28 14:00").stdout.splitlines()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from galago_edge.contract.attachment import FOLDER, is_attachment
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.records import AttachmentRecord, EventRecord, GapRecord, Record, StateRecord
 from galago_edge.host.own_folders import status_of
 from galago_edge.host.time_zone import TimeZone
@@ -37,7 +38,7 @@ class RecordRows:
 
     def csv(self, row: AttachedRecord) -> str:
         """Return comma-separated values without a line end, in the order of ``header``."""
-        data = json.loads(row.kept.line)
+        data = from_json(row.kept.line)
         attachment = row.own_attachment
         values = data | {
             "time": self._time(row.kept.record),

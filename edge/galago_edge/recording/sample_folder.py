@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.settings import SamplesSettings
 from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.host.private_modes import FILE_MODE, make_private_folder
@@ -298,7 +299,7 @@ def _fingerprint_in(path: Path) -> Fingerprint | None:
     try:
         if path.stat().st_size > _SIDECAR_LIMIT_BYTES:
             return None
-        text = msgspec.json.decode(path.read_bytes(), type=_Sidecar).fingerprint
+        text = from_json(path.read_bytes(), type=_Sidecar).fingerprint
         return np.frombuffer(base64.b64decode(text, validate=True), "<i2").astype(np.int16)
     except (OSError, ValueError):  # damaged, or taken away: one sample more may be kept twice
         return None
