@@ -1,4 +1,4 @@
-"""JSON and TOML are decoded in one place, which knows what a stack can take; and where somebody has said why."""
+"""JSON and TOML are decoded in one place, which knows what a stack can take, or where it is said why."""
 
 from __future__ import annotations
 
