@@ -138,6 +138,18 @@ def test_what_the_camera_itself_sent_is_kept_as_it_is(bench: Callable[..., Bench
     assert one.content(one.records[0]) == sent
 
 
+def test_nothing_but_the_picture_itself_goes_out_of_what_the_camera_sent(
+    bench: Callable[..., Bench],
+) -> None:
+    jpeg = cv2.imencode(".jpg", pixels(1))[1].tobytes()
+    place = b"Exif\0\0II*\0 52.5200N 13.4050E"
+    sent = jpeg[:2] + b"\xff\xe1" + (len(place) + 2).to_bytes(2, "big") + place + jpeg[2:] + b"tail"
+    one = bench()
+    show(one.camera(), Frame(pixels(1), 0, 0, sent), event())
+    one.settled()
+    assert one.content(one.records[0]) == jpeg
+
+
 def test_a_picture_that_is_too_wide_is_made_smaller_in_its_shape(bench: Callable[..., Bench]) -> None:
     sent = cv2.imencode(".jpg", pixels(1))[1].tobytes()
     assert shown(bench(max_width=32), Frame(pixels(1), 0, 0, sent)).shape == (24, 32, 3)
