@@ -105,7 +105,7 @@ def test_our_own_win_over_their_namesakes(bring: Bring) -> None:
         ("THING = 'text'\n", "it is a str, expected a SinkKind"),
         (
             SINK.replace("build=build", "build=build, records=('event', 'score')"),
-            "ValueError: records is ('event', 'score'), expected some of event, state, gap, as a tuple",
+            "ValueError: records is ('event', 'score'), expected some of event, state, gap, attachment",
         ),
         (
             SINK.replace("build=build", "build=build, records='event'"),
