@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.manifest import Natural, Operator, Positive, Probability, Sha256, Tensor
 
@@ -102,7 +103,7 @@ def read_record(path: Path, type_: type[T], *, remedy: str) -> T:
         LinkError: The file cannot be read.
     """
     try:
-        return msgspec.json.decode(read_file(path, remedy=remedy), type=type_)
+        return from_json(read_file(path, remedy=remedy), type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(
             Reason.RUN_BAD, f"{path} is not a record of this version: {error}", hint=remedy

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import paho.mqtt.client as paho
 import pytest
 
+from campaigns import trial_rig
 from campaigns.trial_rig import Device
 from galago_edge.contract.records import AttachmentRecord, EventRecord
 from real_parts import Broker, MjpegServer, WebhookServer, wait_for
@@ -236,6 +237,51 @@ sync_s = 0
     told: dict[str, str] = {}
     for key, name in files_in(webhook):
         assert told.setdefault(key, name) == name, "one key stands for one file"
+
+
+SLOW_DISK = """
+import threading
+from galago_edge.host.file_replacement import FileEffects
+create, fsync, slow = FileEffects.create, FileEffects.fsync, set()
+def create_slowly(self, path):
+    fd = create(self, path)
+    if ".part-" in path.name:
+        slow.add(fd)
+    return fd
+def fsync_slowly(self, fd):
+    if fd in slow:
+        threading.Event().wait()
+    fsync(self, fd)
+FileEffects.create, FileEffects.fsync = create_slowly, fsync_slowly
+main()
+"""
+"""A disk that never takes the file of an attachment."""
+
+
+def test_pictures_that_a_slow_disk_has_not_taken_at_the_end_are_counted_on_standard_error(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = trial_rig.PROGRAM.rstrip().removesuffix("main()") + SLOW_DISK
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_rig, "PROGRAM", program)
+        device.more = "[attachments]\nkeep_free_mb = 0\n"
+        with device.running():
+            device.until(lambda: bool(of(device, EventRecord)), "an event")
+            device.until(lambda: bool(list(device.root.glob("attachments/.part-*"))), "its picture begun")
+            device.process.send_signal(signal.SIGTERM)
+            assert device.ends() == 0
+            assert device.process.stderr is not None
+            said = device.process.stderr.read().decode()
+    events = len(of(device, EventRecord))
+    were = "1 was" if events == 1 else f"{events} were"
+    assert f"attachments: {were} not written before the end and lost: the disk is too slow" in said
+    assert not of(device, AttachmentRecord)
+    assert list(device.root.glob("attachments/.part-*")), "nobody could remove it"
+    with device.running():
+        device.until(lambda: bool(of(device, AttachmentRecord)), "a picture after the next start")
+        device.process.send_signal(signal.SIGTERM)
+        assert device.ends() == 0
+    assert not list(device.root.glob("attachments/.*"))
 
 
 def files_in(webhook: WebhookServer) -> list[tuple[str, str]]:

@@ -66,6 +66,14 @@ def test_a_payload_arrives_with_its_message(payload: bytes, ends: Ends) -> None:
     assert (second.message, second.payload) == (Number(2), b"")
 
 
+def test_a_message_that_is_nested_without_end_is_refused_and_the_next_is_heard(ends: Ends) -> None:
+    ends.theirs.send(b'{"type":"word","text":"a","x":' + b"[" * 5_000 + b"]" * 5_000 + b"}\n")
+    ends.other.send(Number(1))
+    with pytest.raises(ValueError, match="no message of this channel"):
+        ends.channel.receive(FOREVER_S)
+    assert ends.channel.receive(FOREVER_S).message == Number(1)
+
+
 @pytest.mark.parametrize("ends", [1], indirect=True)
 def test_an_open_file_arrives_with_its_message_and_is_closed_in_programs_started_later(
     ends: Ends, tmp_path: Path

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from galago_edge.commands.cli import main
+from galago_edge.contract.printable import on_one_line
 from galago_edge.contract.records import (
     AttachmentRecord,
     EventRecord,
@@ -276,6 +277,20 @@ def test_damage_is_counted_on_standard_error_and_in_the_exit_code(tmp_path: Path
     assert later.stderr == "", "damage of another time is not this answer's"
 
 
+@pytest.mark.parametrize("depth", [900, 5_000, 100_000])
+def test_a_line_that_is_nested_too_deeply_is_damaged_like_any_other(
+    tmp_path: Path, device: Path, depth: int
+) -> None:
+    nested = b"[" * depth + b"]" * depth
+    line = encode_record(RECORDS[3]).replace(b'"n":2', b'"n":' + nested)
+    assert nested in line
+    (tmp_path / "log.jsonl").write_bytes(line + b"".join(map(encode_record, RECORDS[3:])))
+    for form in ((), ("--csv",), ("--json",)):
+        result = run("--config", device, "--kind", "all", *form, code=1)
+        assert result.stderr == "1 line is damaged and left out\n"
+        assert len(result.stdout.splitlines()) == len(RECORDS) + (form == ("--csv",))
+
+
 def test_times_are_those_of_the_devices_zone(device: Path) -> None:
     device.write_text(device.read_text() + '[device]\ntimezone = "Europe/Berlin"\n')
     lines = run("--config", device, "--since", "2026-10-28 14:00").stdout.splitlines()
@@ -302,6 +317,52 @@ def test_what_a_record_holds_moves_no_terminal(tmp_path: Path, device: Path) -> 
     for text in (table, data):
         assert not {"\x1b", "\u202e"} & set(text)
     assert json.loads(data)["detail"]["fault"] == fault
+
+
+FORMULAS = ["=1+1", "+1", "-2+3", "@SUM(1)", " =1+1", "\uff1d1+1", "a;=1+1", "a; -1", '=cmd|" /C calc"!A0']
+
+
+@pytest.mark.parametrize("label", FORMULAS)
+def test_no_cell_of_csv_is_a_formula(tmp_path: Path, device: Path, label: str) -> None:
+    (tmp_path / "log.jsonl.1").unlink()
+    picture = attachment(event(0, NOON_NS), label)
+    records = (event(0, NOON_NS, label), picture, StateRecord(
+        stream="", subject=label, state=label, index=1, ns=-3, detail={"fault": label, "n": [1, -2]},
+        wall_ns=NOON_NS, clock_synced=True,
+    ))  # fmt: skip
+    (tmp_path / "log.jsonl").write_bytes(b"".join(map(encode_record, records)))
+    text = run("--config", device, "--csv", "--kind", "all").stdout
+    found = list(csv.DictReader(io.StringIO(text)))
+    assert len(found) == 3
+    for row in found:
+        for name, cell in row.items():
+            for part in cell.split(";") if name != "end_ns" and name != "start_ns" else ():
+                assert not part.lstrip().startswith(("=", "+", "-", "@", "\uff1d")), cell
+    assert found[0]["label"].replace("'", "", 1) == label
+    assert found[2]["start_ns"] == "-3", "a number stays one"
+    assert json.loads(found[2]["detail"])["n"] == [1, -2]
+    shown = run("--config", device, "--json").stdout.splitlines()
+    assert json.loads(shown[0])["label"] == label, "JSON has it as it is"
+
+
+def test_a_row_of_csv_is_one_line_that_moves_no_terminal(tmp_path: Path, device: Path) -> None:
+    (tmp_path / "log.jsonl.1").unlink()
+    nasty = 'a\x1b[2J\x07\x9b2J\u202egpj\r\n"b",c\u2028\x7f'
+    records = (
+        event(0, NOON_NS, nasty),
+        attachment(event(0, NOON_NS), nasty),
+        StateRecord(
+            stream="", subject=nasty, state=nasty, index=1, ns=3, detail={nasty: nasty},
+            wall_ns=NOON_NS, clock_synced=True,
+        ),
+    )  # fmt: skip
+    (tmp_path / "log.jsonl").write_bytes(b"".join(map(encode_record, records)))
+    text = run("--config", device, "--csv", "--kind", "all").stdout
+    assert text == on_one_line(text.replace("\n", "|")).replace("|", "\n")
+    assert len(text.splitlines()) == 1 + 3
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert rows[0]["label"] == rows[1]["attachment"] == rows[2]["subject"] == on_one_line(nasty)
+    assert json.loads(rows[2]["detail"]) == {nasty: nasty}
 
 
 def test_nothing_to_show_is_said_and_is_no_failure(device: Path) -> None:

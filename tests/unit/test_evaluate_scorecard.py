@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -44,7 +45,7 @@ def found() -> Evaluation:
 
 
 def test_the_table_has_a_column_per_form_and_a_row_per_figure(found: Evaluation) -> None:
-    lines = table(found).splitlines()
+    lines = table(found)
     assert lines[:4] == [
         "6 test samples         Keras float  TFLite float  TFLite int8",
         "accuracy                   83.33 %       83.33 %      66.67 %",
@@ -61,6 +62,18 @@ def test_the_table_has_a_column_per_form_and_a_row_per_figure(found: Evaluation)
     assert lines[5].endswith("12.3 kB")
     assert lines[6].endswith("1.25 ms")
     assert "a processor" in lines[8]
+
+
+def test_a_label_is_one_row_whatever_it_holds(found: Evaluation) -> None:
+    label = "bell\nfake  100.00 %\u2028\x1b[2J"
+    forms = {
+        name: msgspec.structs.replace(getattr(found, name), recall={label: 0.5})
+        for name in ("keras", "tflite_float", "tflite_int8")
+    }
+    lines = table(msgspec.structs.replace(found, labels=(label,), **forms))
+    assert len(lines) == 8
+    assert lines[2].startswith("recall bell\\nfake  100.00 %\\u2028\\x1b[2J  ")
+    assert len({len(line) for line in lines[:7]}) == 1, "columns stand under each other"
 
 
 def test_the_picture_shows_every_class(found: Evaluation) -> None:

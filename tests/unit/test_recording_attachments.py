@@ -24,7 +24,7 @@ from galago_edge.contract.records import AttachmentRecord, EventRecord, Record, 
 from galago_edge.contract.settings import AttachmentsSettings, ViewSettings
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, samples_to_ns
 from galago_edge.host.file_replacement import FileEffects
-from galago_edge.recording import Attacher, AttachmentFolder
+from galago_edge.recording import Attacher, AttachmentFolder, attachment_folder
 from galago_edge.sources.picture_view import PictureViewer
 from galago_edge.sources.view_options import view_of
 from real_parts import wait_for
@@ -136,6 +136,18 @@ def test_what_the_camera_itself_sent_is_kept_as_it_is(bench: Callable[..., Bench
     show(one.camera(), Frame(pixels(1), 0, 0, sent), event())
     one.settled()
     assert one.content(one.records[0]) == sent
+
+
+def test_nothing_but_the_picture_itself_goes_out_of_what_the_camera_sent(
+    bench: Callable[..., Bench],
+) -> None:
+    jpeg = cv2.imencode(".jpg", pixels(1))[1].tobytes()
+    place = b"Exif\0\0II*\0 52.5200N 13.4050E"
+    sent = jpeg[:2] + b"\xff\xe1" + (len(place) + 2).to_bytes(2, "big") + place + jpeg[2:] + b"tail"
+    one = bench()
+    show(one.camera(), Frame(pixels(1), 0, 0, sent), event())
+    one.settled()
+    assert one.content(one.records[0]) == jpeg
 
 
 def test_a_picture_that_is_too_wide_is_made_smaller_in_its_shape(bench: Callable[..., Bench]) -> None:
@@ -435,6 +447,110 @@ def test_a_disk_that_hangs_holds_no_stream_up(tmp_path: Path, bench: Callable[..
     assert status.made + status.skipped["busy"] == 20
 
 
+class Hanging(FileEffects):
+    """A disk that stands still until it is told to go on."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.hangs, self.goes_on = threading.Event(), threading.Event()
+
+    def fsync(self, fd: int) -> None:
+        self.hangs.set()
+        self.goes_on.wait()
+
+
+def test_what_is_not_written_at_the_end_is_counted_and_never_told_later(
+    tmp_path: Path, bench: Callable[..., Bench]
+) -> None:
+    disk = Hanging(tmp_path)
+    one = bench(effects=disk, per_minute=100)
+    attacher = one.camera()
+    try:
+        for number in range(4):
+            show(attacher, Frame(pixels(number), number, 0), event(number, number + 1))
+        assert disk.hangs.wait(60.0)
+        one.folder.close(0.1)
+        status = one.folder.status()
+        assert (status.waiting, status.skipped, one.folder.unwritten) == (0, {"stopped": 4}, 4)
+        show(attacher, Frame(pixels(9), 9, 0), event(9, 10))
+        assert one.folder.status().skipped == {"stopped": 5}, "one that comes later is counted, too"
+    finally:
+        disk.goes_on.set()
+    one.folder.close(60.0)
+    wait_for(lambda: not one.folder._thread.alive, "its thread to end")
+    status = one.folder.status()
+    assert (status.made, status.waiting, status.skipped) == (0, 0, {"stopped": 5})
+    assert not one.records and one.files() == [], "a file that nobody is told of is not left either"
+
+
+def test_what_can_be_written_before_the_end_is_told(tmp_path: Path, bench: Callable[..., Bench]) -> None:
+    disk = Hanging(tmp_path)
+    one = bench(effects=disk)
+    for number in range(3):
+        show(one.camera(), Frame(pixels(number), number, 0), event(number, number + 1))
+    assert disk.hangs.wait(60.0)
+    threading.Timer(0.1, disk.goes_on.set).start()
+    one.folder.close(60.0)
+    status = one.folder.status()
+    assert (status.made, status.waiting, status.skipped) == (3, 0, {}) and len(one.records) == 3
+
+
+def test_what_a_stopped_service_left_half_written_is_swept_at_the_next_start(
+    tmp_path: Path, bench: Callable[..., Bench]
+) -> None:
+    left = tmp_path / "attachments" / f"{TEMPORARY}0123456789abcdef"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    bench()
+    wait_for(lambda: not left.exists(), "what was left to be swept")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["folder", "some files"])
+def test_what_somebody_removes_is_room_again(bench: Callable[..., Bench], whole: bool) -> None:
+    one = bench(max_mb=2)
+    for number in range(2):
+        one.wall_ns += NS_PER_S
+        show(one.camera(), noisy(number), event(number, number + 1))
+        one.settled()
+    for name in one.files()[: None if whole else 1]:
+        (one.root / "attachments" / name).unlink()
+    if whole:
+        (one.root / "attachments").rmdir()
+    one.wall_ns += NS_PER_S
+    show(one.camera(), noisy(2), event(2, 3))
+    status = one.settled()
+    sizes = [path.stat().st_size for path in (one.root / "attachments").iterdir()]
+    assert (status.files, status.bytes) == (len(sizes), sum(sizes))
+    assert (len(sizes), status.deleted) == ((1 if whole else 2), 0), "nothing had to go for it"
+
+
+@pytest.mark.parametrize("wall_ns", [-(10**30), -(10**18), 253_402_300_800 * NS_PER_S, 10**30])
+def test_a_clock_beyond_every_calendar_costs_nothing(bench: Callable[..., Bench], wall_ns: int) -> None:
+    one = bench()
+    one.wall_ns = wall_ns
+    for number in range(3):
+        show(one.camera(), Frame(pixels(), number, 0), event(number, number + 1))
+        one.settled()
+    assert len({record.file for record in one.records}) == 3
+    assert all(is_attachment(record.file) for record in one.records)
+
+
+def test_a_fault_of_our_own_at_the_start_ends_no_thread(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a mistake")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attachment_folder, "entries_of", broken)
+        one = bench()
+        show(one.camera(), Frame(pixels(), 0, 0), event())
+        assert one.settled().skipped == {"failed": 1} and "a mistake" in one.folder.status().fault
+    assert "a mistake" in caplog.text
+    show(one.camera(), Frame(pixels(), 1, 0), event(1, 2))
+    assert (one.settled().made, one.folder.status().fault) == (1, "")
+
+
 def test_a_folder_that_is_a_link_is_not_followed(tmp_path: Path, bench: Callable[..., Bench]) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -465,7 +581,22 @@ def test_a_table_that_asks_for_nothing_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../x.jpg", "20261122T120000000Z-a/b-3.jpg", "20261122T120000000Z-hall-3.png", "", ".part-1", "x\n"],
+    [
+        "../x.jpg",
+        "20261122T120000000Z-a/b-3.jpg",
+        "20261122T120000000Z-hall-3.png",
+        "",
+        ".part-1",
+        "x\n",
+        f"20261122T120000000Z-hall-3-{'1' * 300}.jpg",  # no file system holds it
+    ],
 )
 def test_no_other_name_is_taken_for_an_attachment(name: str) -> None:
     assert not is_attachment(name)
+
+
+def test_every_name_that_can_be_one_fits_into_a_folder() -> None:
+    longest = attachment_name(NOON, "x" * 64, 2**63 - 1, "image/jpeg")
+    assert is_attachment(longest) and len(longest) < 200
+    assert is_attachment(f"{longest.removesuffix('.jpg')}-999999999.jpg")
+    assert not is_attachment(f"{longest.removesuffix('.jpg')}-1000000000.jpg")

@@ -23,9 +23,9 @@ from galago_edge.contract.settings import SamplesSettings
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Notice, Span, WindowSeen, samples_to_ns
 from galago_edge.decision import ONE
 from galago_edge.host.time_zone import TimeZone
-from galago_edge.recording import SampleCollector, SampleFolder
+from galago_edge.recording import SampleCollector, SampleFolder, sample_folder
 from galago_edge.recording.sample_layout import CONTEXT, class_folder, look, read_stem
-from real_parts import small_disk
+from real_parts import small_disk, wait_for
 from test_kit import TINY_AUDIO, changed, hollow_manifest
 
 MS = 1_000_000
@@ -622,6 +622,57 @@ def test_a_slow_disk_never_makes_the_stream_wait(
     assert 8 <= one.settled()["kept"] <= 10
 
 
+def test_what_is_not_kept_at_the_end_is_counted(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    hangs = threading.Event()
+
+    def fsync(fd: int) -> None:
+        hangs.set()
+        go_on.wait(60)
+
+    one = bench()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        for _ in range(3):
+            one.see(UNSURE)
+        assert hangs.wait(60.0)
+        one.folder.close(0.1)
+        one.see(UNSURE)
+        status = one.folder.status()
+        assert (status["waiting"], status["refused"]) == (0, {"stopped": 4})
+        assert one.folder.unwritten == 4
+        go_on.set()
+        one.folder.close(60.0)
+    assert one.folder.status()["refused"] == {"stopped": 4}
+
+
+def test_samples_that_could_not_be_counted_at_the_start_are_counted_before_the_first_is_kept(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a mistake")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sample_folder, "look", broken)
+        one = bench()
+        one.see(UNSURE)
+        wait_for(lambda: one.folder.status()["waiting"] == 0, "the folder to be done")
+        status = one.folder.status()
+        assert status["refused"] == {"failed": 1} and "a mistake" in status["fault"]
+    one.see(UNSURE)
+    assert one.settled()["kept"] == 1
+
+
+@pytest.mark.parametrize("wall_ns", [-(10**30), 253_402_300_800 * 10**9, 10**30])
+def test_a_clock_beyond_every_calendar_costs_no_sample(bench: Callable[..., Bench], wall_ns: int) -> None:
+    one = bench()
+    one.wall_ns = wall_ns
+    one.see(UNSURE)
+    assert one.settled()["kept"] == 1
+
+
 def test_a_fault_of_our_own_ends_collecting_and_not_the_stream(
     bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -659,6 +710,6 @@ def test_nothing_is_made_before_the_first_sample_and_closing_twice_does_no_harm(
     one.see(SURE)
     one.settled()
     one.folder.close()
-    one.see(UNSURE)  # after the end: ignored
+    one.see(UNSURE)  # after the end: only counted
     assert not one.root.exists()
     assert one.collector.status() == one.folder.status()

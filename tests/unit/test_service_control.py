@@ -153,12 +153,14 @@ def test_clients_that_hang_up_at_once_do_not_end_the_control(tmp_path: Path) -> 
     assert ask_status(tmp_path, timeout_s=DEADLINE_S) is not None
 
 
+@pytest.mark.parametrize("how", ["RuntimeError: torn", "UnicodeEncodeError: "])
 def test_a_service_that_cannot_tell_its_status_says_why_and_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
-    answers: list[Callable[[], ServiceStatus]] = [broken, make_service_status]
+    first = broken if "torn" in how else lambda: make_service_status(device="\ud800")
+    answers: list[Callable[[], ServiceStatus]] = [first, make_service_status]
     with Control(tmp_path, lambda: answers.pop(0)()):
-        with pytest.raises(LinkError, match=rf"process {os.getpid()}.*RuntimeError: torn") as caught:
+        with pytest.raises(LinkError, match=rf"process {os.getpid()}.*{how}") as caught:
             ask_status(tmp_path)
         assert caught.value.reason is Reason.SERVICE_SILENT
         assert ask_status(tmp_path) == make_service_status()

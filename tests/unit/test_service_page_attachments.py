@@ -115,6 +115,11 @@ def test_head_is_answered_without_a_body_and_leaves_no_file_open(page: Page) -> 
     wait_until(lambda: open_files() <= before)
 
 
+@pytest.mark.parametrize("digits", [200, 300, 4_000])
+def test_a_name_that_no_folder_can_have_is_not_there(digits: int, page: Page) -> None:
+    assert ask(page, f"20261122T114300123Z-hall-17-{'1' * digits}.jpg").status == 404
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_nothing_can_be_put_there_or_deleted(method: str, page: Page, folder: Path) -> None:
     assert ask(page, PICTURE, method=method).status == 405

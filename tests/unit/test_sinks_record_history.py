@@ -294,6 +294,15 @@ def test_the_newest_events_come_with_the_attachments_behind_them(
         assert history.newest_events(9, 1 << 20) == records[::-1]
 
 
+def test_a_line_that_is_nested_without_end_hides_no_event_beside_it(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    nested = line(7).replace(b'"seq"', b'"more":' + b"[" * 5_000 + b"]" * 5_000 + b',"seq"')
+    log.write_bytes(line(1) + nested + line(2))
+    history = RecordHistory(log, None)
+    assert [record.seq for record in history.newest_events(20, 1 << 20)] == [2, 1]
+    assert history.damaged == 1
+
+
 def test_no_more_of_the_log_is_looked_at_than_was_allowed(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     write_log(path, range(1_000, 1_100), max_lines=10)

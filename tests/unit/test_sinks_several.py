@@ -150,6 +150,7 @@ def test_what_a_record_is_about_stands_in_its_line(record: Record, subject: Subj
 
 def test_a_line_that_is_no_record_goes_to_whoever_wants_its_kind() -> None:
     assert subject_of("event", b"half a li") == Subject("event")
+    assert subject_of("event", b'{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}") == Subject("event")
 
 
 def open_spool(folder: Path, receivers: dict[str, Any], max_bytes: int = 1 << 20) -> Spool:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_edge.host.file_replacement import Durable, replace_file
 
@@ -41,7 +42,7 @@ def read_json(path: Path, type_: type[T], *, hint: str) -> T:
         InputError: RUN_BAD; the file is missing or is not what it should be.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=type_)
+        return from_json(path.read_bytes(), type=type_)
     except FileNotFoundError:
         raise InputError(Reason.RUN_BAD, f"{path} does not exist", hint=hint) from None
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
 from galago_edge.contract.records import Record, decode_record
 
@@ -71,7 +72,7 @@ def _record(line: bytes, where: str) -> Record:
 def _ends_early(begun: bytes) -> bool:
     """Tell whether JSON is right up to its last byte, and only lacks its end."""
     try:
-        msgspec.json.decode(begun)
+        from_json(begun)
     except msgspec.DecodeError as error:
         # a number that stops behind its point or sign is malformed there, and may go on
         return "truncated" in str(error) or f"invalid number (byte {len(begun)})" in str(error)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from galago_edge.bundle.reader import open_bundle
 from galago_edge.bundle.signature import SIGNATURE_LIMIT_BYTES, sign, verify
 from galago_edge.bundle.trust import TrustedKeys
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import BundleError, CallerError, Reason, disk_error
 from galago_edge.contract.manifest import BundleName, Natural, Sha256, Version
 from galago_edge.host.file_replacement import Durable, replace_file
@@ -100,7 +101,7 @@ def read_index(data: bytes, signature: bytes, trusted: TrustedKeys, where: str) 
         raise BundleError(Reason.TOO_BIG, f"{where} is too long for an index", hint="check the address")
     trusted.require(verify(_DOMAIN + data, signature, where), where)
     try:
-        return msgspec.json.decode(data, type=Index)
+        return from_json(data, type=Index)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(
             Reason.MANIFEST_BAD,
@@ -153,7 +154,7 @@ def _last_sequence(folder: Path) -> int:
     if not path.exists():
         return 0
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Index).sequence
+        return from_json(path.read_bytes(), type=Index).sequence
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CallerError(
             Reason.CONFIG_BAD, f"{path}: {error}", hint="move it away, or give --sequence"

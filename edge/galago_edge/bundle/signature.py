@@ -14,6 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from galago_edge.bundle.keys import is_valid, key_id
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import BundleError, Reason
 from galago_edge.contract.manifest import Sha256
 
@@ -42,7 +43,7 @@ def add_signatures(manifest: bytes, signature_file: bytes, keys: Iterable[Ed2551
 
     ``signature_file`` is one that :func:`verify` has found good.
     """
-    parsed = msgspec.json.decode(signature_file, type=_SignatureFile)
+    parsed = from_json(signature_file, type=_SignatureFile)
     there = {entry.keyid: entry.sig for entry in parsed.signatures}
     return _write(there | {key_id(key): key.sign(DOMAIN + manifest).hex() for key in keys})
 
@@ -52,7 +53,7 @@ def merged(one: bytes, other: bytes) -> bytes:
 
     Each is one that :func:`verify` has found good for the same manifest.
     """
-    files = (msgspec.json.decode(data, type=_SignatureFile) for data in (one, other))
+    files = (from_json(data, type=_SignatureFile) for data in (one, other))
     return _write({entry.keyid: entry.sig for file in files for entry in file.signatures})
 
 
@@ -70,7 +71,7 @@ def verify(manifest: bytes, signature_file: bytes, where: str) -> tuple[str, ...
             writes, names a key twice, or any one signature is not valid.
     """
     try:
-        parsed = msgspec.json.decode(signature_file, type=_SignatureFile)
+        parsed = from_json(signature_file, type=_SignatureFile)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _bad(where, f"manifest.sig is not a signature file ({error})") from None
     if not parsed.signatures:

@@ -95,7 +95,7 @@ class Channel(Generic[T]):
             message = self._decoder.decode(self._room[:end])
             if size > _MAX_PACKET:
                 raise ValueError(f"{size} bytes, at most {_MAX_PACKET} may come at once")
-        except (ValueError, msgspec.DecodeError) as error:
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             for fd in fds:
                 os.close(fd)
             raise ValueError(f"no message of this channel: {error}") from None

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+from galago_edge.commands.cli import data_line
 from galago_edge.contract.attachment import FOLDER, is_attachment
+from galago_edge.contract.decoding import from_json
+from galago_edge.contract.printable import on_one_line
 from galago_edge.contract.records import AttachmentRecord, EventRecord, GapRecord, Record, StateRecord
 from galago_edge.host.own_folders import status_of
 from galago_edge.host.time_zone import TimeZone
@@ -21,6 +25,8 @@ _COLUMNS = (
 )  # fmt: skip
 _DETAIL_LETTERS = 100
 _GONE = "gone"
+_FORMULA = re.compile(r"((?:^|;)\s*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20].)")
+"""Where a spreadsheet would begin to calculate: half of Europe's take ``;`` for the end of a cell."""
 _THINGS = {"image/jpeg": "picture", "audio/wav": "sound"}
 
 
@@ -36,8 +42,11 @@ class RecordRows:
         self._root = root
 
     def csv(self, row: AttachedRecord) -> str:
-        """Return comma-separated values without a line end, in the order of ``header``."""
-        data = json.loads(row.kept.line)
+        """Return comma-separated values without a line end, in the order of ``header``.
+
+        They are one line that does nothing to a terminal, and no formula to a spreadsheet.
+        """
+        data = from_json(row.kept.line)
         attachment = row.own_attachment
         values = data | {
             "time": self._time(row.kept.record),
@@ -47,9 +56,10 @@ class RecordRows:
             "attachment_path": self._place(attachment) if attachment is not None else "",
         }
         if "detail" in data:
-            values["detail"] = json.dumps(data["detail"], ensure_ascii=False) if data["detail"] else ""
+            told = data["detail"]
+            values["detail"] = data_line(json.dumps(told, ensure_ascii=False)) if told else ""
         text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow([values.get(column, "") for column in _COLUMNS])
+        csv.writer(text, lineterminator="").writerow([_cell(values.get(column, "")) for column in _COLUMNS])
         return text.getvalue()
 
     def table(self, row: AttachedRecord) -> str:
@@ -79,6 +89,11 @@ class RecordRows:
             return str(path) if status_of(path, (self._root,)) is not None else _GONE
         except OSError:  # not ours to look into
             return ""
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as it may stand in a table that is opened by anything."""
+    return _FORMULA.sub(r"\1'", on_one_line(value)) if isinstance(value, str) else value
 
 
 def _words(record: Record) -> str:

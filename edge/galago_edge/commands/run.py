@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,7 @@ def run(
         failures = service.run(_report, started=_started)
         slots.stopped()
         _tell_waiting(service.sinks)
+        _tell_unwritten(service.unwritten)
     failures = [*service.absent, *failures]
     if failures:
         ctx.exit(failures[0].exit_code)
@@ -172,6 +173,14 @@ def _tell_waiting(sinks: Sequence[SinkStatus]) -> None:
         if sink.name != "spool" and sink.fault and sink.pending:
             waiting = "1 record waits" if sink.pending == 1 else f"{sink.pending} records wait"
             say(f"sink {sink.name}: {waiting} in the spool: {sink.fault}", err=True)
+
+
+def _tell_unwritten(unwritten: Mapping[str, int]) -> None:
+    """Say what is lost because the disk was too slow for it at the end."""
+    for kind, count in unwritten.items():
+        if count:
+            were = "1 was" if count == 1 else f"{count} were"
+            say(f"{kind}: {were} not written before the end and lost: the disk is too slow", err=True)
 
 
 def _started(page_url: str | None) -> None:

@@ -24,8 +24,14 @@ TEMPORARY = ".part-"
 MediaType = Literal["image/jpeg", "audio/wav"]
 SUFFIXES: Mapping[MediaType, str] = {"image/jpeg": ".jpg", "audio/wav": ".wav"}
 
-_NAME = re.compile(r"[0-9]{8}T[0-9]{9}Z-[A-Za-z0-9][A-Za-z0-9_.-]{0,63}-[0-9]{1,19}(?:-[0-9]+)?\.(?:jpg|wav)")
+_NAME = re.compile(
+    r"[0-9]{8}T[0-9]{9}Z-[A-Za-z0-9][A-Za-z0-9_.-]{0,63}-[0-9]{1,19}(?:-[0-9]{1,9})?\.(?:jpg|wav)"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+_EARLIEST_US = (datetime(1000, 1, 1, tzinfo=UTC) - _EPOCH) // _US
+"""Years before have fewer digits."""
+_LATEST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _US
 
 
 def attachment_name(wall_ns: int, stream: str, seq: int, media_type: MediaType) -> str:
@@ -38,9 +44,14 @@ def attachment_name(wall_ns: int, stream: str, seq: int, media_type: MediaType) 
 
 
 def moment_of(wall_ns: int) -> str:
-    """Return how the names of this Unix time begin."""
-    # a clock that was never set may stand anywhere; integers, so that no millisecond is rounded
-    moment = _EPOCH + timedelta(microseconds=wall_ns // 1000)
+    """Return how the names of this Unix time begin; a time beyond all calendars is the last of them.
+
+    >>> moment_of(1_795_348_980_123_000_000), moment_of(10**30)
+    ('20261122T114300123Z', '99991231T235959999Z')
+    """
+    # a clock that was never set may stand anywhere, also where no calendar reaches; integers, so that no
+    # millisecond is rounded
+    moment = _EPOCH + min(max(_EARLIEST_US, wall_ns // 1000), _LATEST_US) * _US
     return f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03d}Z"
 
 

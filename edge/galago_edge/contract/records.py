@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.attachment import MediaType
+from galago_edge.contract.decoding import from_json
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -189,7 +190,7 @@ def decode_record(line: bytes) -> Record:
     Raises:
         msgspec.ValidationError: The line is not a record of version 1.
     """
-    kind = msgspec.json.decode(line, type=_Kind).kind
+    kind = from_json(line, type=_Kind).kind
     if kind not in _KINDS:
         raise msgspec.ValidationError(f"unknown record kind {kind!r}")
-    return msgspec.json.decode(line, type=_KINDS[kind])
+    return from_json(line, type=_KINDS[kind])

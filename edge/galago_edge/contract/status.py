@@ -210,7 +210,7 @@ class AttachmentsStatus(_Part, frozen=True, kw_only=True):
     skipped: dict[str, int]
     """Events that went without, by why: ``rate`` (too many in a minute), ``missed`` (not there any more),
     ``busy`` (too many waited), ``budget`` (larger than all that may be kept), ``disk`` (too little left),
-    ``failed``."""
+    ``failed``, ``stopped`` (not written when the service ended)."""
     fault: str = ""
     """Why the last one could not be made; empty when it could."""
 

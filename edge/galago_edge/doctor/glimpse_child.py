@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from galago_edge.children.lifeline import die_with_parent
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import GalagoError, InputError, LinkError, Reason
 from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.contract.settings import SourceSettings
@@ -168,7 +169,7 @@ def _recorded(address: Address, order: GlimpseOrder) -> Finding:
 
 def main(fd: str) -> int:
     """Read the order, look, and say what was found."""
-    order = msgspec.json.decode(os.pread(int(fd), _ORDER_BYTES, 0), type=GlimpseOrder)
+    order = from_json(os.pread(int(fd), _ORDER_BYTES, 0), type=GlimpseOrder)
     found = glimpse(order)
     sys.stdout.write(f"{msgspec.json.encode(found).decode()}\n")
     sys.stdout.flush()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import GalagoError, Reason
 from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.contract.settings import SourceSettings, ViewSettings
@@ -106,7 +107,7 @@ def _tried(
     if outcome.fault:
         yield fail(shown, f"trying it out: {outcome.fault}", "dmesg shows whether a driver hangs or crashed")
         return
-    yield msgspec.structs.replace(msgspec.json.decode(outcome.answer, type=Finding), name=shown)
+    yield msgspec.structs.replace(from_json(outcome.answer, type=Finding), name=shown)
 
 
 def _rate_hz(name: str, case: Case) -> int | None:

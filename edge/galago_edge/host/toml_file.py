@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from galago_edge.contract.decoding import from_toml
 from galago_edge.contract.errors import CallerError, Reason, disk_error
 from galago_edge.host.small_file import NotPlainError, TooLongError, read_small
 from galago_edge.host.table_faults import fault_in_words
@@ -48,7 +49,7 @@ def load_toml(
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
     try:
-        tables = msgspec.toml.decode(content)
+        tables = from_toml(content)
         tables = tables if edit is None else edit(tables)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=hint) from None

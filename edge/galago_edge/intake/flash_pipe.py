@@ -14,6 +14,7 @@ import time
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.contract.flash_messages import FromDevice, FromWorkstation
 
@@ -93,7 +94,7 @@ class Pipe:
         if kind == b"D":
             return body
         try:
-            asked: FromWorkstation = msgspec.json.decode(body, type=FromWorkstation)
+            asked: FromWorkstation = from_json(body, type=FromWorkstation)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _nonsense(error) from None
         return asked
@@ -109,7 +110,7 @@ class Pipe:
         try:
             if kind != b"J":
                 raise msgspec.DecodeError("it sends bytes that nobody asked for")
-            said: FromDevice = msgspec.json.decode(body, type=FromDevice)
+            said: FromDevice = from_json(body, type=FromDevice)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _nonsense(error) from None
         return said

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from galago_edge.bundle.keys import parse_public_line
+from galago_edge.contract.decoding import from_toml
 from galago_edge.contract.errors import CallerError, DeviceError, Reason, disk_error
 from galago_edge.contract.profile import PROFILE_FILE, DeviceProfile
 from galago_edge.host.file_replacement import Durable, FileEffects, replace_file
@@ -84,7 +85,7 @@ def provision(
 
 def _parsed(profile: str) -> DeviceProfile:
     try:
-        return msgspec.toml.decode(profile, type=DeviceProfile)
+        return from_toml(profile, type=DeviceProfile)
     except msgspec.DecodeError as error:
         raise CallerError(
             Reason.CONFIG_BAD, f"the profile is none: {error}", hint="galago devices show NAME prints one"

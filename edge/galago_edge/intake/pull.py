@@ -25,6 +25,7 @@ from galago_edge.bundle.index import (
     read_index,
 )
 from galago_edge.bundle.signature import SIGNATURE_LIMIT_BYTES
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import (
     BundleError,
     CallerError,
@@ -254,7 +255,7 @@ class Puller:
         if data is None:
             return None
         try:
-            return msgspec.json.decode(data, type=Pulled)
+            return from_json(data, type=Pulled)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None  # it costs one more download, and the floor in the store still holds
 

@@ -20,6 +20,7 @@ import msgspec
 from galago_edge.bundle import Bundle, open_bundle
 from galago_edge.children.confinement import Confinement, confine
 from galago_edge.children.lifeline import die_with_parent
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import BundleError, DeviceError, GalagoError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Manifest
 from galago_edge.engine import interpreter_class
@@ -84,7 +85,7 @@ def main(arguments: list[str]) -> None:
     """Load, time and ask one bundle; write the answer."""
     die_with_parent()
     answer, path = int(arguments[0]), Path(arguments[1])
-    request = msgspec.json.decode(arguments[2], type=FirstLoadRequest)
+    request = from_json(arguments[2], type=FirstLoadRequest)
     try:
         said: _Message = _first_load(answer, path, request)
     except MemoryError:

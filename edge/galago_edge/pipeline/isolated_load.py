@@ -21,6 +21,7 @@ from galago_edge.children.child import Child
 from galago_edge.children.child_environment import FEW_RESERVES
 from galago_edge.children.ending import Ending
 from galago_edge.children.output import Output
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import (
     BundleError,
     CallerError,
@@ -216,7 +217,7 @@ def _run(bundle: Bundle, request: FirstLoadRequest, limits: Limits) -> FirstLoad
 
 def _passed(line: bytes) -> FirstLoadPassed:
     try:
-        told = msgspec.json.decode(line, type=FirstLoadPassed | FirstLoadFailed)
+        told = from_json(line, type=FirstLoadPassed | FirstLoadFailed)
         if isinstance(told, FirstLoadPassed):
             return told
         failure: GalagoError = _KINDS[told.kind].from_data(msgspec.structs.asdict(told))

@@ -6,6 +6,7 @@ import hashlib
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.manifest import AudioPreprocess, Preprocess
 from galago_edge.preprocess.audio import FEATURE_SCALE, FEATURE_ZERO_POINT, LogMelFrontend, log_mel
 from galago_edge.preprocess.image import ImagePreprocessor
@@ -35,7 +36,7 @@ def fingerprint(spec: Preprocess) -> str:
     """
     digest = hashlib.sha256(f"galago.preprocess/{_IMPLEMENTATION[spec.version]}\n".encode())
     # decoded and encoded again: a limit of 60 Hz given as an integer is the same as 60.0
-    plain = msgspec.json.decode(msgspec.json.encode(spec), type=type(spec))
+    plain = from_json(msgspec.json.encode(spec), type=type(spec))
     digest.update(msgspec.json.encode(plain))
     if isinstance(spec, AudioPreprocess):
         digest.update(f"\n{built_tables(spec).sha256}".encode())

@@ -13,7 +13,7 @@ from galago_edge.contract.records import EventRecord, Record
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, samples_to_ns
 from galago_edge.recording.attachment_folder import AttachmentCandidate, AttachmentFolder
 from galago_edge.recording.rings import SoundRing
-from galago_edge.recording.sample_media import jpeg_bytes, wav_bytes
+from galago_edge.recording.sample_media import bare_jpeg_bytes, wav_bytes
 
 _MINUTE_NS = 60 * NS_PER_S
 _FAULT = "a fault of galago itself"
@@ -96,7 +96,7 @@ class _Pictures:
         if frame is None or frame.index != event.end_index - 1:
             self._folder.skip("missed")
             return
-        content = partial(jpeg_bytes, frame, self._folder.settings.max_width)
+        content = partial(bare_jpeg_bytes, frame, self._folder.settings.max_width)
         at_ns = frame.captured_ns
         self._folder.offer(AttachmentCandidate(event, "image/jpeg", content, at_ns, at_ns))
 

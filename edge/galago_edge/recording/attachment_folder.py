@@ -27,7 +27,7 @@ from galago_edge.contract.status import AttachmentsStatus
 from galago_edge.host.file_replacement import Durable, FileEffects, replace_file
 from galago_edge.host.own_folders import entries_of, own_folder, status_of
 from galago_edge.host.private_modes import FILE_MODE, make_private_folder
-from galago_edge.recording.quiet_thread import QuietThread, fault_in_words
+from galago_edge.recording.quiet_thread import STOPPED, QuietThread, fault_in_words
 
 _WAITING = 4
 """A frame waits as pixels: these are some megabytes each."""
@@ -75,8 +75,8 @@ class AttachmentFolder:
         self._effects = effects or FileEffects(root)
         self._files: dict[str, int] = {}
         """Size by name, the oldest first."""
-        self._looked = False
         self._lock = threading.Lock()
+        self._ended = self._telling = False
         self._made = self._deleted = self._unfinished = 0
         self._skipped: Counter[str] = Counter()
         self._fault = ""
@@ -84,9 +84,12 @@ class AttachmentFolder:
 
     def offer(self, candidate: AttachmentCandidate) -> None:
         """Take a candidate; when too many wait already, it is counted as ``busy`` and gone."""
+        if self._thread.closed:
+            self.skip(STOPPED)
+            return
         with self._lock:
             self._unfinished += 1
-        if self._thread.closed or not self._thread.put(candidate):
+        if not self._thread.put(candidate):
             self._finish("busy")
 
     def skip(self, why: str, fault: str = "") -> None:
@@ -109,9 +112,23 @@ class AttachmentFolder:
                 fault=self._fault,
             )
 
+    @property
+    def unwritten(self) -> int:
+        """How many were complete and not on the disk when it was closed."""
+        with self._lock:
+            return self._skipped[STOPPED]
+
     def close(self, wait_s: float = 5.0) -> None:
-        """Write what waits, for at most ``wait_s``, and end the thread. Twice does no harm."""
+        """Write what waits, for at most ``wait_s``, and end the thread. Twice does no harm.
+
+        What is not on the disk then is counted as ``STOPPED``, and never told.
+        """
         self._thread.close(wait_s)
+        with self._lock:
+            self._ended = True
+            if left := self._unfinished - self._telling:
+                self._skipped[STOPPED] += left
+                self._unfinished -= left
 
     @property
     def _max_bytes(self) -> int:
@@ -119,7 +136,11 @@ class AttachmentFolder:
 
     def _attempt(self, candidate: AttachmentCandidate) -> None:
         try:
-            self._tell([self._kept(candidate)])
+            record = self._kept(candidate)
+            if not self._may_tell():  # the disk was too slow: it is counted already
+                self._effects.unlink(self.path / record.file)
+                return
+            self._tell([record])
         except _SkippedError as skipped:
             self._finish(str(skipped))
         except Exception as error:  # noqa: BLE001 - an event never fails because of its picture
@@ -127,9 +148,18 @@ class AttachmentFolder:
         else:
             self._finish()
 
+    def _may_tell(self) -> bool:
+        """Tell whether the end still waits for this one; from here on it does."""
+        with self._lock:
+            self._telling = not self._ended
+            return self._telling
+
     def _finish(self, why: str = "", fault: str = "") -> None:
         """Note that a candidate is done with; ``why`` there is no file of it."""
         with self._lock:
+            if self._ended and not self._telling:
+                return  # counted by the end
+            self._telling = False
             self._unfinished -= 1
             if why:
                 self._skipped[why] += 1
@@ -143,24 +173,21 @@ class AttachmentFolder:
             self._look()
 
     def _look(self) -> None:
-        """Learn what earlier processes have left; what was half written goes.
+        """Learn what is there: what earlier processes have left, and what somebody has removed since.
 
-        Names sort by time. Those of a time that is still to come are of a clock that was wrong, and the
-        first to be deleted.
+        What was half written goes. Names sort by time. Those of a time that is still to come are of a clock
+        that was wrong, and the first to be deleted; what we have written ourselves is the newest in any case.
         """
-        if self._looked:
-            return
         entries = [entry for entry in entries_of(self.path, self._effects.roots) if entry.kind == "file"]
         for entry in entries:
             if entry.name.startswith(TEMPORARY):
                 with contextlib.suppress(OSError):
                     self._effects.unlink(self.path / entry.name)
         now = moment_of(self._wall_ns())
-        ours = [entry for entry in entries if is_attachment(entry.name)]
-        ours.sort(key=lambda entry: (entry.name[: len(now)] <= now, entry.name))
+        sizes = {entry.name: entry.size_bytes for entry in entries if is_attachment(entry.name)}
+        strange = sorted(sizes.keys() - self._files.keys(), key=lambda name: (name[: len(now)] <= now, name))
         with self._lock:
-            self._files = {entry.name: entry.size_bytes for entry in ours}
-        self._looked = True
+            self._files = {name: sizes[name] for name in (*strange, *self._files) if name in sizes}
 
     def _kept(self, candidate: AttachmentCandidate) -> AttachmentRecord:
         """Write a candidate's file and return its record.

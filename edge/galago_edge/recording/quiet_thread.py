@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import queue
 import threading
@@ -11,7 +13,11 @@ from typing import Generic, TypeVar
 
 from galago_edge.contract.errors import GalagoError, disk_error
 
+_LOG = logging.getLogger(__name__)
 _NICE = 10
+
+STOPPED = "stopped"
+"""What is counted of things that were complete, and not on the disk when the service had to end."""
 
 Thing = TypeVar("Thing")
 
@@ -22,10 +28,13 @@ class QuietThread(Generic[Thing]):
     def __init__(
         self, name: str, work: Callable[[Thing], None], *, most: int, begin: Callable[[], None]
     ) -> None:
-        """Start with ``begin``, then call ``work``; neither may raise. At most ``most`` things may wait."""
+        """Start with ``begin``, then call ``work``. At most ``most`` things may wait.
+
+        Both say themselves what has failed; a fault that they do not know goes to the log, and the thread on.
+        """
         self._work, self._begin = work, begin
         self._waiting: queue.Queue[Thing | None] = queue.Queue(most)
-        self._closed = False
+        self._closed = self._given_up = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -48,19 +57,29 @@ class QuietThread(Generic[Thing]):
         return True
 
     def close(self, wait_s: float) -> None:
-        """Work on what waits, for at most ``wait_s``, and end. Twice does no harm."""
+        """Work on what waits, for at most ``wait_s``, and end: then nothing more is begun.
+
+        Twice does no harm.
+        """
         if not self._closed:
             self._closed = True
             with contextlib.suppress(queue.Full):  # else the thread sees the flag after the next one
                 self._waiting.put(None, timeout=wait_s)
         self._thread.join(wait_s)
+        self._given_up = True
 
     def _run(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # deciding comes first
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        self._begin()
-        while (thing := self._next()) is not None:
-            self._work(thing)
+        self._guarded(self._begin)
+        while (thing := self._next()) is not None and not self._given_up:
+            self._guarded(functools.partial(self._work, thing))
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:  # noqa: BLE001 a thread that is gone would be missed by nobody
+            _LOG.exception("the thread %s met a fault", threading.current_thread().name)
 
     def _next(self) -> Thing | None:
         if self._closed and self._waiting.empty():

@@ -18,12 +18,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.settings import SamplesSettings
 from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.host.private_modes import FILE_MODE, make_private_folder
 from galago_edge.host.time_zone import TimeZone
 from galago_edge.recording.likeness import REMEMBERED, Fingerprint, Seen
-from galago_edge.recording.quiet_thread import QuietThread, fault_in_words
+from galago_edge.recording.quiet_thread import STOPPED, QuietThread, fault_in_words
 from galago_edge.recording.sample_layout import (
     CONTEXT,
     TEMPORARY,
@@ -103,7 +104,8 @@ class SampleFolder:
         self._refused: Counter[str] = Counter()
         self._fault = ""
         self._unfinished = 0
-        self._thread = QuietThread("samples", self._attempt, most=_WAITING, begin=self._look)
+        self._ended = False
+        self._thread = QuietThread("samples", self._attempt, most=_WAITING, begin=self._begin)
 
     def today(self) -> str:
         """Return the day by the wall clock: for quotas only."""
@@ -111,9 +113,10 @@ class SampleFolder:
 
     def offer(self, candidate: SampleCandidate) -> None:
         """Take a candidate; when too many wait already, it is counted as ``busy`` and gone."""
-        if self._thread.closed:
-            return
         with self._lock:
+            if self._ended:
+                self._refused[STOPPED] += 1
+                return
             self._unfinished += 1
         if not self._thread.put(candidate):
             self._finish("busy")
@@ -128,8 +131,9 @@ class SampleFolder:
         """Return what was kept and what was not, ready for JSON.
 
         ``kept_today``, ``bytes_today`` and ``bytes`` hold across restarts, the others count since the start.
-        ``refused``: ``duplicate``, ``quota`` (of the class and day), ``first`` (was
-        there already), ``day_budget``, ``budget`` (in all), ``disk`` (too little left), ``busy``, ``failed``.
+        ``refused``: ``duplicate``, ``quota`` (of the class and day), ``first`` (was there already),
+        ``day_budget``, ``budget`` (in all), ``disk`` (too little left), ``busy``, ``failed``, ``stopped``
+        (not kept when the service ended).
         """
         day = self.today()
         with self._lock:
@@ -149,9 +153,23 @@ class SampleFolder:
                 "fault": self._fault,
             }
 
+    @property
+    def unwritten(self) -> int:
+        """How many were complete and not kept when it was closed."""
+        with self._lock:
+            return self._refused[STOPPED]
+
     def close(self, wait_s: float = 5.0) -> None:
-        """Keep what waits, for at most ``wait_s``, and end the thread. Twice does no harm."""
+        """Keep what waits, for at most ``wait_s``, and end the thread. Twice does no harm.
+
+        What is not kept then is counted as ``STOPPED``.
+        """
         self._thread.close(wait_s)
+        with self._lock:
+            self._ended = True
+            if self._unfinished:
+                self._refused[STOPPED] += self._unfinished
+                self._unfinished = 0
 
     def _attempt(self, candidate: SampleCandidate) -> None:
         try:
@@ -161,6 +179,13 @@ class SampleFolder:
             self._finish(str(refusal))
         except Exception as error:  # noqa: BLE001 - whatever it is, the next sample may be fine
             self._finish("failed", fault_in_words(error, "keep a sample"))
+
+    def _begin(self) -> None:
+        try:
+            self._look()
+        except Exception as error:  # noqa: BLE001 - the first sample tries again
+            with self._lock:
+                self._fault = fault_in_words(error, "count the samples")
 
     def _look(self) -> None:
         usage = look(self.root, self._zone)
@@ -172,6 +197,8 @@ class SampleFolder:
 
     def _keep(self, candidate: SampleCandidate) -> None:
         wall_ns = self._wall_ns()
+        if self._usage is None:  # nothing is kept before it is known how much there is
+            self._look()
         day, folder = self._zone.day(wall_ns), class_folder(candidate.label)
         self._check_quota(candidate, day, folder)
         print_ = candidate.media.fingerprint()
@@ -281,6 +308,8 @@ class SampleFolder:
     def _finish(self, why: str = "", fault: str = "") -> None:
         """Note that a candidate is done with; ``why`` it was not kept."""
         with self._lock:
+            if self._ended:
+                return  # counted by the end
             self._unfinished -= 1
             if why:
                 self._refused[why] += 1
@@ -298,7 +327,7 @@ def _fingerprint_in(path: Path) -> Fingerprint | None:
     try:
         if path.stat().st_size > _SIDECAR_LIMIT_BYTES:
             return None
-        text = msgspec.json.decode(path.read_bytes(), type=_Sidecar).fingerprint
+        text = from_json(path.read_bytes(), type=_Sidecar).fingerprint
         return np.frombuffer(base64.b64decode(text, validate=True), "<i2").astype(np.int16)
     except (OSError, ValueError):  # damaged, or taken away: one sample more may be kept twice
         return None

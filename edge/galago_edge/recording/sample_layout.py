@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from galago_edge.contract.attachment import moment_of
 from galago_edge.host.time_zone import TimeZone
 
 CONTEXT = ".context"
@@ -86,8 +87,7 @@ def stem(wall_ns: int, stream: str, trigger: str, number: str) -> str:
     >>> stem(1_795_348_980_123_000_000, "door", "near", "00c0de")
     '20261122T114300123Z-door-near-00c0de'
     """
-    moment = _moment(wall_ns)
-    return f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03d}Z-{stream}-{trigger}-{number}"
+    return f"{moment_of(wall_ns)}-{stream}-{trigger}-{number}"
 
 
 def read_stem(name: str, zone: TimeZone) -> Named | None:
@@ -158,8 +158,3 @@ def _files(folder: str | Path, parts: tuple[str, ...]) -> Iterator[tuple[os.DirE
             yield from _files(entry.path, (*parts, entry.name))
         elif stat.S_ISREG(mode):
             yield entry, parts
-
-
-def _moment(wall_ns: int) -> datetime:
-    # a clock that was never set may stand anywhere; integers, so that no millisecond is rounded
-    return _EPOCH + timedelta(microseconds=wall_ns // 1000)

@@ -13,6 +13,7 @@ from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.contract.streams import Frame
 from galago_edge.host.extras import import_extra
+from galago_edge.recording.bare_jpeg import bare_jpeg
 from galago_edge.recording.likeness import Fingerprint, picture_fingerprint, sound_fingerprint
 
 JPEG_QUALITY = 90
@@ -88,31 +89,48 @@ class SoundMedia:
 Media = PictureMedia | SoundMedia
 
 
-def jpeg_bytes(frame: Frame, max_width: int = 0) -> bytes:
-    """Return a frame as JPEG: the camera's own where there is one and it is no wider than ``max_width``.
+def jpeg_bytes(frame: Frame) -> bytes:
+    """Return a frame as JPEG: the camera's own where there is one.
 
-    ``max_width``: in pixels, 0 for any. A wider frame is made smaller, its shape kept.
+    Raises:
+        InputError: IMAGE_UNREADABLE; OpenCV cannot encode the frame.
+        DeviceError: EXTRA_MISSING.
+    """
+    sent = _sent_jpeg(frame)
+    return _encoded_jpeg(frame) if sent is None else sent
+
+
+def bare_jpeg_bytes(frame: Frame, max_width: int = 0) -> bytes:
+    """Return a frame as JPEG that holds the picture alone, for others to have.
+
+    It is the camera's own, without its metadata, where there is one that is well-formed, no wider than
+    ``max_width`` and not turned by its metadata. ``max_width``: in pixels, 0 for any. A wider frame is made
+    smaller, its shape kept.
 
     Raises:
         InputError: IMAGE_UNREADABLE; OpenCV cannot encode the frame.
         DeviceError: EXTRA_MISSING.
     """
     height, width = frame.pixels.shape[:2]
-    fits = not max_width or width <= max_width
-    if fits and (sent := _sent_jpeg(frame)) is not None:
-        return sent
+    if not max_width or width <= max_width:
+        sent = _sent_jpeg(frame)
+        bare = None if sent is None else bare_jpeg(sent)
+        return _encoded_jpeg(frame) if bare is None else bare
     cv2 = import_extra("cv2", "camera", "keeping pictures")
-    if not fits:
-        size = (max_width, max(1, height * max_width // width))
-        smaller = cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA)
-        frame = Frame(smaller, frame.index, frame.captured_ns)
-    return _encoded(".jpg", frame, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+    size = (max_width, max(1, height * max_width // width))
+    smaller = cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA)
+    return _encoded_jpeg(Frame(smaller, frame.index, frame.captured_ns))
 
 
 def _sent_jpeg(frame: Frame) -> bytes | None:
     """Return the JPEG that the camera itself sent, if it did."""
     sent = frame.encoded
     return sent if sent is not None and sent.startswith(_JPEG_MAGIC) else None
+
+
+def _encoded_jpeg(frame: Frame) -> bytes:
+    cv2 = import_extra("cv2", "camera", "keeping pictures")
+    return _encoded(".jpg", frame, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
 
 
 def _encoded(suffix: str, frame: Frame, options: tuple[int, ...]) -> bytes:

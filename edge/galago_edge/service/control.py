@@ -20,6 +20,7 @@ from types import TracebackType
 import msgspec
 
 from galago_edge.contract.errors import LinkError, NotOwnError, disk_error
+from galago_edge.contract.printable import printable
 from galago_edge.contract.status import ServiceStatus
 from galago_edge.store.running_service import (
     ASK_STATUS,
@@ -159,14 +160,13 @@ class Control:
 
     def _answer(self, client: socket.socket) -> None:
         question = read_until(client, b"\n", _LINE_LIMIT_BYTES, time.monotonic() + CLIENT_S)
-        reply: ServiceStatus | StatusFault
         if question != ASK_STATUS:
-            reply = StatusFault("the control socket only knows: status")
+            reply = msgspec.json.encode(StatusFault("the control socket only knows: status"))
         else:
             try:
-                reply = self._status()
+                reply = msgspec.json.encode(self._status())
             except Exception as error:  # noqa: BLE001 - a bug is told to who asked, and the service goes on
                 _LOG.exception("the status cannot be told")
-                reply = StatusFault(f"{type(error).__name__}: {error}")
+                reply = msgspec.json.encode(StatusFault(printable(f"{type(error).__name__}: {error}")))
         client.settimeout(CLIENT_S)
-        client.sendall(msgspec.json.encode(reply))
+        client.sendall(reply)

@@ -16,6 +16,7 @@ import threading
 import msgspec
 
 from galago_edge.bundle import Bundle
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import DeviceError, GalagoError, Reason
 from galago_edge.contract.streams import NS_PER_S
 from galago_edge.host.file_replacement import Durable, replace_file
@@ -120,7 +121,7 @@ def _other(store: Store, bundle: Bundle, loads: _Loads) -> Bundle | None:
 
 def _read(store: Store) -> _Loads:
     try:
-        return msgspec.json.decode(store.fs.read(store.root / FILE, _LIMIT_BYTES) or b"{}", type=_Loads)
+        return from_json(store.fs.read(store.root / FILE, _LIMIT_BYTES) or b"{}", type=_Loads)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
 

@@ -14,6 +14,7 @@ import msgspec
 
 from galago_edge.bundle import Bundle
 from galago_edge.bundle.reader import ACCEPTED_NAME
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.profile import DeviceProfile, RuntimeInfo
 from galago_edge.engine import runtime
 from galago_edge.host.file_replacement import Durable, replace_file
@@ -60,7 +61,7 @@ def _known(store: Store, bundle: Bundle, here: RuntimeInfo) -> bool:
     if remembered == wanted.encode():
         return True
     try:
-        accepted = msgspec.json.decode(noted or b"", type=_Accepted)
+        accepted = from_json(noted or b"", type=_Accepted)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return accepted.id == bundle.id and accepted.runtime == wanted and bool(accepted.golden)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.host.wall_clock import clock_synced
 from galago_edge.service.day_book import Days
@@ -117,7 +118,7 @@ class Heartbeat:
 
 def _read_alive(path: Path) -> Alive | None:
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode((StoreFs().read(path, _LIMIT_BYTES) or b"").rstrip(), type=Alive)
+        return from_json((StoreFs().read(path, _LIMIT_BYTES) or b"").rstrip(), type=Alive)
     return None
 
 
@@ -136,7 +137,7 @@ def read_coverage(root: Path) -> dict[str, Days]:
     """Return what earlier processes watched, by stream; empty when that is not known."""
     with contextlib.suppress(OSError, msgspec.DecodeError):
         data = StoreFs(root).read(root / COVERAGE_FILE, _LIMIT_BYTES)
-        return msgspec.json.decode(data or b"{}", type=dict[str, Days])
+        return from_json(data or b"{}", type=dict[str, Days])
     return {}
 
 

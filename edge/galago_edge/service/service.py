@@ -146,6 +146,12 @@ class Service:
         """Where every sink stands; after the end too."""
         return self._outbox.status()
 
+    @property
+    def unwritten(self) -> dict[str, int]:
+        """How many things of each kind the disk was too slow for when everything had ended."""
+        folders = {"attachments": self._attachments, "samples": self._samples}
+        return {kind: folder.unwritten for kind, folder in folders.items() if folder is not None}
+
     def status(self) -> ServiceStatus:
         """Return how everything is now. From any thread."""
         sources = self._streams.sources.statuses()

@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.host.small_file import NotPlainError, TooLongError, read_small
 from galago_edge.sinks.topics import Component
@@ -58,7 +59,7 @@ class Announcements:
         if self._loaded:
             return
         try:
-            written = msgspec.json.decode(read_small(self._path, _LIMIT_BYTES), type=_Written)
+            written = from_json(read_small(self._path, _LIMIT_BYTES), type=_Written)
         except (FileNotFoundError, NotPlainError, TooLongError, msgspec.DecodeError, UnicodeDecodeError):
             self._loaded = True
             return

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from galago_edge.contract.attachment import FOLDER, is_attachment
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.records import AttachmentRecord
 from galago_edge.contract.settings import AttachmentsSettings
 from galago_edge.host.own_folders import open_file
@@ -60,7 +61,7 @@ class AttachedFiles:
         if delivery.kind != "attachment":
             return None
         try:
-            record = msgspec.json.decode(delivery.line, type=AttachmentRecord)
+            record = from_json(delivery.line, type=AttachmentRecord)
         except msgspec.DecodeError:  # of a version that is still to come
             return _gone(delivery)
         path = self._root / FOLDER / record.file

@@ -14,6 +14,7 @@ from urllib.parse import quote_plus
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.record_words import PLACEHOLDERS, Word, words_of
 
@@ -60,7 +61,7 @@ class BodyTemplate:
             for record in _TRIALS:
                 trial = Delivery(0, 0, _NASTY, record["kind"], msgspec.json.encode(record))
                 try:
-                    msgspec.json.decode(self.body(_NASTY, trial))
+                    from_json(self.body(_NASTY, trial))
                 except msgspec.DecodeError as error:
                     raise ValueError(f"is no JSON when its places are filled: {error}") from None
 

@@ -70,7 +70,7 @@ def subject_of(kind: str, line: bytes) -> Subject:
     """
     try:
         said = _DECODER.decode(line)
-    except msgspec.DecodeError:  # none of ours: whoever wants the kind gets it
+    except (msgspec.DecodeError, RecursionError):  # none of ours: whoever wants the kind gets it
         return Subject(kind)
     if said.subject.startswith(_LABEL_SUBJECT):
         return Subject(kind, said.stream, said.subject.removeprefix(_LABEL_SUBJECT))

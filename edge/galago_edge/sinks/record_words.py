@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
+from galago_edge.contract.decoding import from_json
 from galago_edge.sinks.delivery import Delivery
 
 Word = str | int | float | None
@@ -41,7 +40,7 @@ _NS_PER_S = 10**9
 
 def words_of(device: str, delivery: Delivery) -> dict[str, Word]:
     """Return the value of every placeholder but ``record``, which is ``delivery.line``."""
-    record: dict[str, Any] = msgspec.json.decode(delivery.line)
+    record: dict[str, Any] = from_json(delivery.line)
     subject = str(record.get("subject", ""))
     label = record.get("label") or subject.partition("label:")[2]
     score = record.get("score")

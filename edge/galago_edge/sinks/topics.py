@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.records import EventRecord, Record, StateRecord
 from galago_edge.contract.status import Liveness
@@ -83,7 +84,7 @@ class Topics:
 
     def of_record(self, line: bytes) -> Message:
         """Return the message of a record, a line of JSON."""
-        head = msgspec.json.decode(line, type=_Head)
+        head = from_json(line, type=_Head)
         base = self.of_stream(head.stream) if head.stream else self._base
         return Message(f"{base}/{head.kind}", line)
 
@@ -97,7 +98,7 @@ class Topics:
 
     def of_file(self, line: bytes, media_type: str, content: bytes, *, keep_picture: bool) -> Message:
         """Return the message with what the record of an attachment names; ``line``: that record."""
-        stream = msgspec.json.decode(line, type=_Head).stream
+        stream = from_json(line, type=_Head).stream
         if media_type.startswith("image/"):
             return Message(self.of_picture(stream), content, keep_picture)
         return Message(f"{self.of_stream(stream)}/sound", content)

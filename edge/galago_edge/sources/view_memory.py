@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.sources.view_picture import (
     COLUMNS,
     ROWS,
@@ -279,7 +280,7 @@ class ViewMemory:
         """
         text, _, packed = data.partition(b"\n")
         try:
-            line = msgspec.json.decode(text, type=_Line)
+            line = from_json(text, type=_Line)
             content = zlib.decompressobj().decompress(packed, _LONGEST)
         except (msgspec.DecodeError, UnicodeDecodeError, zlib.error):
             raise DamagedViewError from None

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import BusyError, CallerError, LinkError, Reason, disk_error
 from galago_edge.contract.status import ServiceStatus
 
@@ -87,10 +88,10 @@ def _decode(root: Path, pid: int, answer: bytes) -> ServiceStatus | None:
     if not answer:
         raise _silent(root, pid, "it closed the connection without an answer")
     try:
-        return msgspec.json.decode(answer, type=ServiceStatus)
+        return from_json(answer, type=ServiceStatus)
     except msgspec.DecodeError as error:
         try:
-            told = msgspec.json.decode(answer, type=StatusFault).error
+            told = from_json(answer, type=StatusFault).error
         except msgspec.DecodeError:
             told = f"its answer is no status of this version: {error}"
         raise _silent(root, pid, told) from None

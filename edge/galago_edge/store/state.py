@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.manifest import BundleName, Manifest, Natural, Sha256, Version
 
 HISTORY_LENGTH = 20
@@ -141,7 +142,7 @@ def decode_state(data: bytes) -> State | None:
     if not is_intact(data):
         return None
     try:
-        return msgspec.json.decode(data.partition(b"\n")[0], type=State)
+        return from_json(data.partition(b"\n")[0], type=State)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None  # whole, but of another version: no better than torn
 

@@ -33,5 +33,5 @@ def evaluate(run: Path, as_json: bool) -> None:
     if as_json:
         say_json(encode(found).decode())
         return
-    for line in table(found).splitlines():
+    for line in table(found):
         say(line)

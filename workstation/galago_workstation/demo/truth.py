@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.modality import Modality
 
@@ -57,7 +58,7 @@ def read_truth(folder: Path) -> Truth:
     """
     path = folder / TRUTH_FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Truth)
+        return from_json(path.read_bytes(), type=Truth)
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
     except msgspec.DecodeError as error:

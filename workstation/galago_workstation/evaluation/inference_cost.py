@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import BundleError, Reason
 
 _WARM_UP = 5
@@ -59,7 +60,7 @@ def measure(form: Literal["float", "int8"], model: Path) -> Cost:
             f"{model} could not be run for measuring: exit status {done.returncode}, {said!r}",
             hint="convert the model again",
         )
-    return msgspec.json.decode(done.stdout, type=Cost)
+    return from_json(done.stdout, type=Cost)
 
 
 def time_calls(call: Callable[[], object], clock: Callable[[], int] = time.perf_counter_ns) -> Latency:

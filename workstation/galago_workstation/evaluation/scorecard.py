@@ -7,15 +7,21 @@ from collections.abc import Callable
 
 import numpy as np
 
+from galago_edge.contract.printable import on_one_line
 from galago_workstation.evaluation.evaluation_record import Evaluation, Variant
 
 _NAMED = 40  # classes whose names and counts are still readable in the picture
 
 
-def table(found: Evaluation) -> str:
-    """Return the evaluation as a table of text: a column per form of the model, a row per figure."""
+def table(found: Evaluation) -> list[str]:
+    """Return the evaluation as the lines of a table: a column per form of the model, a row per figure.
+
+    A label is part of its line whatever it holds; who writes the lines makes them fit for a terminal.
+    """
     variants = (found.keras, found.tflite_float, found.tflite_int8)
-    recalls = [(f"recall {name}", _recall(name)) for name in found.labels if name in found.keras.recall]
+    recalls = [
+        (f"recall {on_one_line(name)}", _recall(name)) for name in found.labels if name in found.keras.recall
+    ]
     rows: list[tuple[str, Callable[[Variant], str]]] = [
         ("accuracy", lambda v: _percent(v.accuracy)),
         *recalls,
@@ -42,7 +48,7 @@ def table(found: Evaluation) -> str:
         f"latency of one inference on {found.cpu}, TFLite on {found.threads} thread ({found.runtime}),"
         f" Keras on all; peak memory of the int8 process {found.rss_peak_bytes / 1e6:.0f} MB"
     )
-    return "\n".join(lines)
+    return lines
 
 
 def _recall(name: str) -> Callable[[Variant], str]:

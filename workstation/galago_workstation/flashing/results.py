@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import CallerError, Reason, disk_error
 from galago_workstation.files import write_json
 
@@ -118,7 +119,7 @@ def left_over(path: Path, bundle_id: str) -> Left:
         LinkError: It cannot be read.
     """
     try:
-        report = msgspec.json.decode(path.read_bytes(), type=FlashReport)
+        report = from_json(path.read_bytes(), type=FlashReport)
     except FileNotFoundError:
         raise CallerError(
             Reason.CONFIG_BAD, f"{path} does not exist", hint="galago flash --results FILE writes one"
