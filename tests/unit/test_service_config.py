@@ -10,7 +10,7 @@ from msgspec import UNSET
 import galago_edge.contract.settings as settings_module
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
-from galago_edge.service.configuration import checked, read_config, read_option, source_of
+from galago_edge.service.configuration import checked, read_config, read_option, real_path, source_of
 from galago_edge.sinks.sink_kind import SINKS
 
 
@@ -237,6 +237,96 @@ def test_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     assert settings.spool.dir == str(tmp_path / "spool")
     assert settings.sinks["log"].path == str(tmp_path / "log/events.jsonl")
     assert settings.samples is not None and settings.samples.dir == "/data/samples"
+
+
+_EVERY_PATH = """
+spool.dir = "./spool"
+samples.dir = "samples"
+log.path = "./events.jsonl"
+[program]
+command = ["./store.sh", "./argument"]
+[mqtt]
+host = "mqtts://broker"
+user = "porch"
+password_file = "./mqtt.password"
+ca_file = "ca.pem"
+client_cert_file = "./client.pem"
+client_key_file = "client.key"
+[[webhook]]
+url = "https://server/"
+password_file = "webhook.password"
+user = "porch"
+ca_file = "./server.pem"
+[source.cam]
+address = "camera:https://cam/live"
+user = "porch"
+password_file = "cam.password"
+ca_file = "./cam.pem"
+[source.loop]
+address = "camera:file:./loop.mp4?loop=yes"
+[source.fifo]
+address = "pipe:./-"
+"""
+
+
+@pytest.mark.parametrize(
+    "written", ["galago.toml", "./galago.toml", "sub/galago.toml", "../here/galago.toml", "absolute"]
+)
+def test_every_path_starts_at_the_folder_of_the_file_however_the_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    (tmp_path / "here/sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    path = tmp_path / "here/galago.toml" if written == "absolute" else Path(written)
+    streams = ["cam", "loop", "fifo", "camera:file:hall.mp4", "./camera:odd.avi", "./plain", "pipe:./-x"]
+    path.write_text(
+        _EVERY_PATH
+        + "".join(f'[[stream]]\nname = "s{n}"\nsource = "{source}"\n' for n, source in enumerate(streams))
+    )
+    folder = path.absolute().parent.resolve()
+    settings = read_config(path)
+    monkeypatch.chdir("/")  # what was read holds wherever a process runs
+
+    def there(name: str, head: str = "") -> str:
+        assert name.startswith(head)
+        return str(Path(name.removeprefix(head)).resolve())
+
+    def at(name: str) -> str:
+        return str(folder / name)
+
+    sinks, source = settings.sinks, settings.source
+    assert there(settings.spool.dir) == at("spool") and there(sinks["log"].path) == at("events.jsonl")
+    assert settings.samples is not None and there(settings.samples.dir) == at("samples")
+    assert (
+        there(sinks["program"].command[0]) == at("store.sh") and sinks["program"].command[1] == "./argument"
+    )
+    mqtt, webhook = sinks["mqtt"], sinks["webhook"]
+    assert there(mqtt.password_file) == at("mqtt.password") and there(mqtt.ca_file) == at("ca.pem")
+    assert there(mqtt.client_cert_file) == at("client.pem") and there(mqtt.client_key_file) == at(
+        "client.key"
+    )
+    assert there(webhook.password_file) == at("webhook.password") and there(webhook.ca_file) == at(
+        "server.pem"
+    )
+    assert there(source["cam"].password_file) == at("cam.password")
+    assert there(source["cam"].ca_file) == at("cam.pem")
+    assert there(source["loop"].address, "camera:file:") == at("loop.mp4?loop=yes")
+    assert there(source["fifo"].address, "pipe:") == at("-")
+    found = [settings.source[stream.source].address for stream in settings.stream[3:]]
+    assert there(found[0], "camera:file:") == at("hall.mp4")
+    assert there(found[1]) == at("camera:odd.avi"), "a file of that name, no camera"
+    assert there(found[2]) == at("plain") and there(found[3], "pipe:") == at("-x")
+
+
+def test_a_path_with_a_variable_is_found_however_the_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("galago.toml")
+    path.write_text('log.path = "${PLACE}/x.jsonl"\n[[stream]]\nname = "a"\nsource = "camera:0"\n')
+    log = read_config(path, None).sinks["log"].path
+    assert real_path(log, {"PLACE": "logs"}, path) == str(tmp_path / "logs/x.jsonl")
+    assert real_path(log, {"PLACE": "/var/log"}, path) == "/var/log/x.jsonl"
 
 
 def test_files_of_certificates_start_at_the_folder_of_the_file(tmp_path: Path) -> None:

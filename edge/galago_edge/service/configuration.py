@@ -61,7 +61,7 @@ def examined(
         settings = settings_of(tables)
     except msgspec.ValidationError as error:
         raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=SETTING_HINT) from None
-    folder = path.parent
+    folder = _folder(path)
     named = {name: _anchored_table(source, folder) for name, source in settings.source.items()}
     streams = tuple(
         stream
@@ -80,6 +80,14 @@ def examined(
     if settings.samples is not None:
         changes["samples"] = msgspec.structs.replace(settings.samples, dir=str(folder / settings.samples.dir))
     return with_named_sources(msgspec.structs.replace(settings, **changes)), faults
+
+
+def _folder(path: Path) -> Path:
+    """Return where relative paths start: from the root of the file system on.
+
+    Joined with ``.``, ``./store.sh`` would be the bare name of a program, and ``./camera:0`` a camera.
+    """
+    return path.parent.absolute()
 
 
 def _faults(
@@ -270,8 +278,9 @@ def real_path(text: str, environment: Mapping[str, str], path: Path) -> str:
     """
     if _VARIABLE.search(text) is None:
         return text
-    written = text.removeprefix(f"{path.parent}{os.sep}")
-    return str(path.parent / _substituting(environment, path)(written))
+    folder = _folder(path)
+    written = text.removeprefix(f"{folder}{os.sep}")
+    return str(folder / _substituting(environment, path)(written))
 
 
 def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any], Any]:
