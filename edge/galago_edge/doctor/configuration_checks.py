@@ -11,6 +11,7 @@ from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.contract.settings import LoginTable, StreamSettings
 from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.host.credentials import login_of, open_to_all
+from galago_edge.host.near_names import did_you_mean
 
 
 def check_config(case: Case) -> Iterator[Finding]:
@@ -105,7 +106,8 @@ def _stream(case: Case, stream: StreamSettings) -> Finding:
     elif stream.bundle not in case.bundles:
         return fail(
             name,
-            f"bundle {stream.bundle} is not there or not whole (installed and whole: {installed})",
+            f"bundle {stream.bundle} is not there or not whole (installed and whole: {installed})"
+            f"{did_you_mean(stream.bundle, case.bundles)}",
             f"galago install {stream.bundle}-VERSION.galago --root {case.root}",
         )
     else:

@@ -148,9 +148,7 @@ def only_name(store: Store, name: str | None) -> str:
         return name
     names = sorted(store.state().slots)
     if not names:
-        raise DeviceError(
-            Reason.NO_BUNDLE, f"{store.root} has no bundle", hint=f"galago install BUNDLE --root {store.root}"
-        )
+        raise missing_bundle(store.root)
     if len(names) > 1:
         raise CallerError(
             Reason.TARGET_UNKNOWN,
