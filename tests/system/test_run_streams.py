@@ -241,6 +241,34 @@ def test_what_cannot_run_is_refused_before_anything_starts(
     assert len(hint) == 1
 
 
+def test_what_is_configured_and_can_never_happen_is_said_at_the_start(
+    root: Path, recording: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "galago.toml"
+    config.write_text(
+        f'''[source.yard]
+address = "camera:0"
+[attachments]
+[[program]]
+name = "siren"
+command = ["true"]
+labels = ["loww"]
+[[stream]]
+name = "hall"
+source = "{recording.name}"
+'''
+    )
+    result = galago("run", "--root", root, "--config", config)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines() == [
+        "Warning: [program.siren] labels names loww, which no bundle of its streams decides on; "
+        "there are high, low; did you mean low?",
+        "Warning: [attachments] makes none: its streams are recordings, or it asks for neither their "
+        "pictures nor their sounds",
+        "Warning: [source.yard] is used by no stream",
+    ]
+
+
 def test_a_device_without_a_bundle_says_how_to_get_one(tmp_path: Path) -> None:
     result = galago("run", "--root", tmp_path / "empty", "--stream", "a=pipe:-")
     assert result.exit_code == 1

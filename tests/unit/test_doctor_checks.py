@@ -869,7 +869,18 @@ def test_a_label_that_a_sink_asks_for_and_no_bundle_decides_on_is_a_warning(
     right = looked(Case(device, write(tmp_path, table.replace("LABEL", '"dark"'))), *checks)
     assert right["program.siren"].level == "ok"
     wrong = looked(Case(device, write(tmp_path, table.replace("LABEL", '"drak"'))), *checks)["program.siren"]
-    assert wrong.level == "warn" and "drak" in wrong.met and "bright, dark, mid" in wrong.fix
+    assert wrong.level == "warn" and "drak" in wrong.met and "there are bright, dark, mid" in wrong.met
+    assert "did you mean dark?" in wrong.met
+
+
+def test_a_source_that_no_stream_uses_is_a_warning(tmp_path: Path, device: Path) -> None:
+    found = list(
+        configuration_checks.check_config(
+            Case(device, write(tmp_path, '[source.yard]\naddress = "camera:0"\n'))
+        )
+    )
+    assert [(one.level, one.met) for one in found][1:] == [("warn", "[source.yard] is used by no stream")]
+    assert 'source = "yard"' in found[1].fix
 
 
 def test_a_label_whose_attachments_are_asked_for_and_no_bundle_decides_on_is_a_warning(

@@ -332,7 +332,9 @@ def test_a_path_with_a_variable_is_found_however_the_file_is_named(
 def test_files_of_certificates_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "galago.toml"
     table = 'host = "mqtts://broker"\nca_file = "ca.pem"\nclient_cert_file = "own/us.pem"\n'
-    path.write_text(f'[[stream]]\nname = "a"\nsource = "x"\n[mqtt]\n{table}client_key_file = "/etc/us.key"\n')
+    path.write_text(
+        f'[[stream]]\nname = "a"\nsource = "camera:0"\n[mqtt]\n{table}client_key_file = "/etc/us.key"\n'
+    )
     mqtt = read_config(path, {}).sinks["mqtt"]
     assert mqtt.ca_file == str(tmp_path / "ca.pem")
     assert mqtt.client_cert_file == str(tmp_path / "own/us.pem")
@@ -349,6 +351,35 @@ def test_a_broker_that_can_be_nowhere_is_one_line_at_the_start(tmp_path: Path, l
         read_config(path, {})
     assert caught.value.reason is Reason.CONFIG_BAD
     assert "hunter2" not in caught.value.line and "\n" not in caught.value.line
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("cma", "source cma is no [source.cma] and no file or folder; did you mean cam?"),
+        ("hall", "source hall is no [source.hall] and no file or folder"),
+    ],
+)
+def test_a_source_that_is_a_misspelt_name_is_refused_with_the_file_and_the_nearest(
+    tmp_path: Path, source: str, told: str
+) -> None:
+    path = tmp_path / "galago.toml"
+    path.write_text(f'[source.cam]\naddress = "camera:0"\n[[stream]]\nname = "door"\nsource = "{source}"\n')
+    with pytest.raises(CallerError) as caught:
+        read_config(path)
+    assert caught.value.reason is Reason.CONFIG_BAD
+    assert str(caught.value) == f"{path}: [[stream]] door: {told}"
+    assert "[source.NAME]" in caught.value.hint
+    read_config(path, None)  # whoever reads it elsewhere does not have the device's files
+    (tmp_path / source).mkdir()
+    assert read_config(path).stream[0].source == str(tmp_path / source), "a folder of images"
+
+
+def test_a_path_that_is_not_there_yet_is_no_misspelt_name(tmp_path: Path) -> None:
+    path = tmp_path / "galago.toml"
+    for source in ("card/night", "night.wav", "night.mkv?fps=5"):
+        path.write_text(f'[[stream]]\nname = "door"\nsource = "{source}"\n')
+        assert read_config(path).stream[0].source == str(tmp_path / source)
 
 
 def test_streams_share_a_named_source_and_others_get_the_usual_settings(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def check_config(case: Case) -> Iterator[Finding]:
     if case.config is None:
         return
     from galago_edge.service.configuration import examined
+    from galago_edge.service.idle_settings import unused_sources
 
     case.settings, faults = examined(case.config)
     count = len(case.settings.stream)
@@ -27,6 +28,12 @@ def check_config(case: Case) -> Iterator[Finding]:
     if faults:
         return
     yield ok("config", f"{case.config}: {count} stream{'s' * (count != 1)}")
+    for name in unused_sources(case.settings):
+        yield warn(
+            "config",
+            f"[source.{name}] is used by no stream",
+            f'name it in a [[stream]], source = "{name}", or remove it',
+        )
 
 
 def check_streams(case: Case) -> Iterator[Finding]:

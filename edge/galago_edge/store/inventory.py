@@ -20,6 +20,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.profile import DeviceProfile, RuntimeInfo
 from galago_edge.host.machine import this_arch
 from galago_edge.store import Store
+from galago_edge.store.missing_bundle import missing_bundle
 from galago_edge.store.state import HistoryEntry, Slot, State
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from galago_edge.host.near_names import did_you_mean
 
 
 def missing_bundle(root: Path, name: str = "", names: Iterable[str] = ()) -> DeviceError:
-    """Return that the store at ``root`` has no bundle, or none of ``name`` while it has ``names``: NO_BUNDLE."""
+    """Return NO_BUNDLE: the store at ``root`` has no bundle, or none of ``name`` beside ``names``."""
     others = sorted({*names} - {name})
     named = f" named {name}, it has {', '.join(others) or 'none at all'}" if name else ""
     return DeviceError(
