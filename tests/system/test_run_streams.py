@@ -241,6 +241,22 @@ def test_what_cannot_run_is_refused_before_anything_starts(
     assert len(hint) == 1
 
 
+def test_a_program_beside_the_configuration_is_found_from_its_own_folder(
+    root: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named without a folder, the configuration's folder is the one that we are in."""
+    program = tmp_path / "store.sh"
+    program.write_text(f"#!/bin/sh\ncat >> {tmp_path}/told\n")
+    program.chmod(0o755)
+    (tmp_path / "galago.toml").write_text(
+        f'[program]\ncommand = ["./store.sh"]\n[[stream]]\nname = "hall"\nsource = "{recording.name}"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    result = galago("run", "--root", root, "--config", "galago.toml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [event.label for event in events(records((tmp_path / "told").read_bytes()), "hall")] == ["low"]
+
+
 def test_what_is_configured_and_can_never_happen_is_said_at_the_start(
     root: Path, recording: Path, tmp_path: Path
 ) -> None:
