@@ -200,6 +200,33 @@ keep_free_mb = 0
     assert not of(device, AttachmentRecord) and not list(device.root.glob("attachments/*"))
 
 
+def test_a_test_source_shows_attachments_at_work(device: Device, tmp_path: Path) -> None:
+    """It is played as a camera would give it, and so its events have pictures, though it judges no bundle."""
+    writer = cv2.VideoWriter(
+        str(tmp_path / "loop.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (WIDTH, HEIGHT)
+    )
+    for _ in range(20):
+        writer.write(np.full((HEIGHT, WIDTH, 3), 255, np.uint8))
+    writer.release()
+    device.more = """[[stream]]
+name = "loop"
+source = "camera:file:loop.avi?loop=yes"
+bundle = "levels"
+[attachments]
+streams = ["loop"]
+keep_free_mb = 0
+"""
+    with device.running():
+        device.until(lambda: bool(of(device, AttachmentRecord)), "a picture")
+        status = device.status()
+        assert status is not None and status.attachments is not None and status.attachments.made >= 1
+        device.process.send_signal(signal.SIGTERM)
+        assert device.ends() == 0
+    record = of(device, AttachmentRecord)[0]
+    assert record.stream == "loop"
+    assert decoded((device.root / "attachments" / record.file).read_bytes()).mean() > 250
+
+
 def test_after_kills_every_record_has_its_whole_file_and_reaches_the_web_server(
     device: Device, webhook: WebhookServer
 ) -> None:

@@ -55,7 +55,7 @@ def test_a_webhook_is_asked_without_posting(tmp_path: Path, webhook: WebhookServ
 
 def test_a_network_camera_is_there_or_not(tmp_path: Path, mjpeg_camera: MjpegServer) -> None:
     config = tmp_path / "galago.toml"
-    table = f'[source.door]\naddress = "camera:{mjpeg_camera.url}"\n'
+    table = f'[source.door]\naddress = "camera:{mjpeg_camera.url}"\n[[stream]]\nname = "a"\nsource = "door"\n'
     assert found(config, "sources", table).level == "ok"
     mjpeg_camera.stop()
     assert found(config, "sources", table).level == "fail"

@@ -281,6 +281,50 @@ def test_a_renamed_stream_and_a_removed_label_are_taken_back(broker: Broker, out
     assert set(again) == set(components) - removed, "told once"
 
 
+def test_whatever_the_broker_keeps_was_noted_before_and_is_taken_back_after_any_number_of_renamings(
+    broker: Broker, outbox: OpenOutbox, tmp_path: Path
+) -> None:
+    """A source and a backend are told of after the first connection, as in a service that has just begun."""
+    renamed = [("bench", "door"), ("bench", "gate"), ("bench", "hall"), ("porch", "hall"), ("porch", "yard")]
+    for device, stream in renamed:
+        box = outbox(broker.port, device=device, streams=(stream,))
+        wait_for(lambda: status(box).state == "ok", "the connection")  # noqa: B023
+        for subject, to, detail in (("source", "healthy", {}), ("backend", "fallback", {"backend": "cpu"})):
+            record = msgspec.structs.replace(state(subject, to, **detail), stream=stream)
+            box.emit([record])
+        place = f"galago/{device}"
+        expected = {
+            f"{place}/availability", f"{place}/lost", f"homeassistant/device/galago-{device}/config",
+            f"{place}/{stream}/label/smoke", f"{place}/{stream}/source", f"{place}/{stream}/backend",
+        }  # fmt: skip
+        with listening(broker) as listener:
+            listener.live = frozenset(f"{place}/{stream}/{kind}" for kind in ("event", "state", "gap"))
+            wait_for(lambda: set(listener.retained()) == expected, "these topics and no others")  # noqa: B023
+        noted = set(json.loads((tmp_path / "spool" / "mqtt.published").read_bytes())["topics"])
+        assert expected <= noted, "also while it runs: it may be killed"
+        box.stop(5)
+
+
+def test_a_retained_topic_is_on_the_disk_before_the_broker_gets_it(
+    broker: Broker, outbox: OpenOutbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unnoted: list[str] = []
+    publish = paho.Client.publish
+
+    def watched(client: Any, topic: str, payload: Any = None, qos: int = 0, retain: bool = False) -> Any:
+        noted = json.loads((tmp_path / "spool" / "mqtt.published").read_bytes())["topics"]
+        unnoted.extend([topic] if retain and payload and topic not in noted else ())
+        return publish(client, topic, payload, qos, retain)
+
+    monkeypatch.setattr(paho.Client, "publish", watched)
+    box = outbox(broker.port)
+    wait_for(lambda: status(box).state == "ok", "the connection")
+    in_alarm(box)
+    kept(broker, EVERYTHING)
+    box.stop(5)
+    assert unnoted == []
+
+
 def test_a_new_bundle_without_a_label_takes_it_back_at_once(broker: Broker, outbox: OpenOutbox) -> None:
     box = outbox(broker.port, labels=("smoke", "fire"))
     in_alarm(box)

@@ -241,6 +241,50 @@ def test_what_cannot_run_is_refused_before_anything_starts(
     assert len(hint) == 1
 
 
+def test_a_program_beside_the_configuration_is_found_from_its_own_folder(
+    root: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named without a folder, the configuration's folder is the one that we are in."""
+    program = tmp_path / "store.sh"
+    program.write_text(f"#!/bin/sh\ncat >> {tmp_path}/told\n")
+    program.chmod(0o755)
+    (tmp_path / "galago.toml").write_text(
+        f'[program]\ncommand = ["./store.sh"]\n[[stream]]\nname = "hall"\nsource = "{recording.name}"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    result = galago("run", "--root", root, "--config", "galago.toml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [event.label for event in events(records((tmp_path / "told").read_bytes()), "hall")] == ["low"]
+
+
+def test_what_is_configured_and_can_never_happen_is_said_at_the_start(
+    root: Path, recording: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "galago.toml"
+    config.write_text(
+        f'''[source.yard]
+address = "camera:0"
+[attachments]
+[[program]]
+name = "siren"
+command = ["true"]
+labels = ["loww"]
+[[stream]]
+name = "hall"
+source = "{recording.name}"
+'''
+    )
+    result = galago("run", "--root", root, "--config", config)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines() == [
+        "Warning: [program.siren] labels names loww, which no bundle of its streams decides on; "
+        "there are high, low; did you mean low?",
+        "Warning: [attachments] makes none: its streams are recordings, or it asks for neither their "
+        "pictures nor their sounds",
+        "Warning: [source.yard] is used by no stream",
+    ]
+
+
 def test_a_device_without_a_bundle_says_how_to_get_one(tmp_path: Path) -> None:
     result = galago("run", "--root", tmp_path / "empty", "--stream", "a=pipe:-")
     assert result.exit_code == 1

@@ -443,6 +443,74 @@ def test_a_folder_that_the_services_user_may_not_write_fails(tmp_path: Path, dev
     assert looked(Case(device, account=group), store_checks.check_disks)["disk store"].level == "ok"
 
 
+def disks(device: Path, config: Path) -> dict[str, Finding]:
+    return looked(Case(device, config), configuration_checks.check_config, store_checks.check_disks)
+
+
+EVERYTHING_WRITTEN = '[attachments]\n[[webhook]]\nurl = "http://localhost/"\n'
+
+
+@pytest.mark.parametrize("name", ["spool", "attachments", "views"])
+@pytest.mark.parametrize("what", ["link", "file", "foreign"])
+def test_a_folder_of_the_store_that_is_not_its_own_fails_as_the_service_refuses_it(
+    tmp_path: Path, device: Path, name: str, what: str
+) -> None:
+    if what == "foreign" and os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    config = write(tmp_path, EVERYTHING_WRITTEN)
+    (device / name).mkdir()
+    assert disks(device, config)[f"disk {name}"].level == "ok"
+    (device / name).rmdir()
+    if what == "link":
+        (tmp_path / "elsewhere").mkdir()
+        (device / name).symlink_to(tmp_path / "elsewhere")
+    elif what == "file":
+        (device / name).touch()
+    else:
+        (device / name).mkdir()
+        os.chown(device / name, 65_534, 65_534)
+    found = disks(device, config)
+    assert found["disk store"].level == "ok"
+    finding = found[f"disk {name}"]
+    met = {"link": "is a link", "file": "is no folder", "foreign": "belongs to user 65534"}[what]
+    assert finding.level == "fail" and f"{device / name} {met}" in finding.met
+    assert finding.fix.startswith("sudo chown " if what == "foreign" else "find out who put it there")
+
+
+def test_folders_of_the_store_that_nobody_uses_are_not_looked_at(tmp_path: Path, device: Path) -> None:
+    assert "disk spool" not in disks(device, write(tmp_path, '[log]\npath = "x.jsonl"\n'))
+    assert "disk attachments" not in disks(device, write(tmp_path))
+
+
+def test_a_log_that_is_a_folder_fails(tmp_path: Path, device: Path) -> None:
+    config = write(tmp_path, '[log]\npath = "events.jsonl"\n')
+    assert disks(device, config)["disk log"].level == "ok"
+    (tmp_path / "events.jsonl").mkdir()
+    finding = disks(device, config)["disk log"]
+    assert finding.level == "fail" and f"{tmp_path / 'events.jsonl'} is a folder" in finding.met
+
+
+def test_a_log_that_the_services_user_may_not_write_fails(tmp_path: Path, device: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    log.touch(0o640)
+    tmp_path.chmod(0o777)
+    case = Case(device, write(tmp_path, '[log]\npath = "events.jsonl"\n'), account=NOBODY)
+    checks = (configuration_checks.check_config, store_checks.check_disks)
+    finding = looked(case, *checks)["disk log"]
+    assert finding.level == "fail" and finding.fix == f"sudo chown galago {log}"
+    log.chmod(0o666)
+    assert looked(case, *checks)["disk log"].level == "ok"
+
+
+@pytest.mark.parametrize("table", ['[samples]\ndir = "x"\n', f'[spool]\ndir = "x"\n{EVERYTHING_WRITTEN}'])
+def test_a_file_in_place_of_a_folder_fails_and_is_to_be_moved(
+    tmp_path: Path, device: Path, table: str
+) -> None:
+    (tmp_path / "x").touch()
+    (finding,) = (one for one in disks(device, write(tmp_path, table)).values() if one.level == "fail")
+    assert "Not a directory" in finding.met and finding.fix.startswith("move it away")
+
+
 def test_a_full_and_a_read_only_disk_fail(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64m") as disk:
         assert looked(Case(disk), store_checks.check_disks)["disk store"].level == "warn"  # 64 MB are little
@@ -801,7 +869,18 @@ def test_a_label_that_a_sink_asks_for_and_no_bundle_decides_on_is_a_warning(
     right = looked(Case(device, write(tmp_path, table.replace("LABEL", '"dark"'))), *checks)
     assert right["program.siren"].level == "ok"
     wrong = looked(Case(device, write(tmp_path, table.replace("LABEL", '"drak"'))), *checks)["program.siren"]
-    assert wrong.level == "warn" and "drak" in wrong.met and "bright, dark, mid" in wrong.fix
+    assert wrong.level == "warn" and "drak" in wrong.met and "there are bright, dark, mid" in wrong.met
+    assert "did you mean dark?" in wrong.met
+
+
+def test_a_source_that_no_stream_uses_is_a_warning(tmp_path: Path, device: Path) -> None:
+    found = list(
+        configuration_checks.check_config(
+            Case(device, write(tmp_path, '[source.yard]\naddress = "camera:0"\n'))
+        )
+    )
+    assert [(one.level, one.met) for one in found][1:] == [("warn", "[source.yard] is used by no stream")]
+    assert 'source = "yard"' in found[1].fix
 
 
 def test_a_label_whose_attachments_are_asked_for_and_no_bundle_decides_on_is_a_warning(

@@ -10,7 +10,7 @@ from msgspec import UNSET
 import galago_edge.contract.settings as settings_module
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
-from galago_edge.service.configuration import checked, read_config, read_option, source_of
+from galago_edge.service.configuration import checked, read_config, read_option, real_path, source_of
 from galago_edge.sinks.sink_kind import SINKS
 
 
@@ -239,10 +239,102 @@ def test_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     assert settings.samples is not None and settings.samples.dir == "/data/samples"
 
 
+_EVERY_PATH = """
+spool.dir = "./spool"
+samples.dir = "samples"
+log.path = "./events.jsonl"
+[program]
+command = ["./store.sh", "./argument"]
+[mqtt]
+host = "mqtts://broker"
+user = "porch"
+password_file = "./mqtt.password"
+ca_file = "ca.pem"
+client_cert_file = "./client.pem"
+client_key_file = "client.key"
+[[webhook]]
+url = "https://server/"
+password_file = "webhook.password"
+user = "porch"
+ca_file = "./server.pem"
+[source.cam]
+address = "camera:https://cam/live"
+user = "porch"
+password_file = "cam.password"
+ca_file = "./cam.pem"
+[source.loop]
+address = "camera:file:./loop.mp4?loop=yes"
+[source.fifo]
+address = "pipe:./-"
+"""
+
+
+@pytest.mark.parametrize(
+    "written", ["galago.toml", "./galago.toml", "sub/galago.toml", "../here/galago.toml", "absolute"]
+)
+def test_every_path_starts_at_the_folder_of_the_file_however_the_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    (tmp_path / "here/sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    path = tmp_path / "here/galago.toml" if written == "absolute" else Path(written)
+    streams = ["cam", "loop", "fifo", "camera:file:hall.mp4", "./camera:odd.avi", "./plain", "pipe:./-x"]
+    path.write_text(
+        _EVERY_PATH
+        + "".join(f'[[stream]]\nname = "s{n}"\nsource = "{source}"\n' for n, source in enumerate(streams))
+    )
+    folder = path.absolute().parent.resolve()
+    settings = read_config(path)
+    monkeypatch.chdir("/")  # what was read holds wherever a process runs
+
+    def there(name: str, head: str = "") -> str:
+        assert name.startswith(head)
+        return str(Path(name.removeprefix(head)).resolve())
+
+    def at(name: str) -> str:
+        return str(folder / name)
+
+    sinks, source = settings.sinks, settings.source
+    assert there(settings.spool.dir) == at("spool") and there(sinks["log"].path) == at("events.jsonl")
+    assert settings.samples is not None and there(settings.samples.dir) == at("samples")
+    assert (
+        there(sinks["program"].command[0]) == at("store.sh") and sinks["program"].command[1] == "./argument"
+    )
+    mqtt, webhook = sinks["mqtt"], sinks["webhook"]
+    assert there(mqtt.password_file) == at("mqtt.password") and there(mqtt.ca_file) == at("ca.pem")
+    assert there(mqtt.client_cert_file) == at("client.pem") and there(mqtt.client_key_file) == at(
+        "client.key"
+    )
+    assert there(webhook.password_file) == at("webhook.password") and there(webhook.ca_file) == at(
+        "server.pem"
+    )
+    assert there(source["cam"].password_file) == at("cam.password")
+    assert there(source["cam"].ca_file) == at("cam.pem")
+    assert there(source["loop"].address, "camera:file:") == at("loop.mp4?loop=yes")
+    assert there(source["fifo"].address, "pipe:") == at("-")
+    found = [settings.source[stream.source].address for stream in settings.stream[3:]]
+    assert there(found[0], "camera:file:") == at("hall.mp4")
+    assert there(found[1]) == at("camera:odd.avi"), "a file of that name, no camera"
+    assert there(found[2]) == at("plain") and there(found[3], "pipe:") == at("-x")
+
+
+def test_a_path_with_a_variable_is_found_however_the_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("galago.toml")
+    path.write_text('log.path = "${PLACE}/x.jsonl"\n[[stream]]\nname = "a"\nsource = "camera:0"\n')
+    log = read_config(path, None).sinks["log"].path
+    assert real_path(log, {"PLACE": "logs"}, path) == str(tmp_path / "logs/x.jsonl")
+    assert real_path(log, {"PLACE": "/var/log"}, path) == "/var/log/x.jsonl"
+
+
 def test_files_of_certificates_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "galago.toml"
     table = 'host = "mqtts://broker"\nca_file = "ca.pem"\nclient_cert_file = "own/us.pem"\n'
-    path.write_text(f'[[stream]]\nname = "a"\nsource = "x"\n[mqtt]\n{table}client_key_file = "/etc/us.key"\n')
+    path.write_text(
+        f'[[stream]]\nname = "a"\nsource = "camera:0"\n[mqtt]\n{table}client_key_file = "/etc/us.key"\n'
+    )
     mqtt = read_config(path, {}).sinks["mqtt"]
     assert mqtt.ca_file == str(tmp_path / "ca.pem")
     assert mqtt.client_cert_file == str(tmp_path / "own/us.pem")
@@ -259,6 +351,35 @@ def test_a_broker_that_can_be_nowhere_is_one_line_at_the_start(tmp_path: Path, l
         read_config(path, {})
     assert caught.value.reason is Reason.CONFIG_BAD
     assert "hunter2" not in caught.value.line and "\n" not in caught.value.line
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("cma", "source cma is no [source.cma] and no file or folder; did you mean cam?"),
+        ("hall", "source hall is no [source.hall] and no file or folder"),
+    ],
+)
+def test_a_source_that_is_a_misspelt_name_is_refused_with_the_file_and_the_nearest(
+    tmp_path: Path, source: str, told: str
+) -> None:
+    path = tmp_path / "galago.toml"
+    path.write_text(f'[source.cam]\naddress = "camera:0"\n[[stream]]\nname = "door"\nsource = "{source}"\n')
+    with pytest.raises(CallerError) as caught:
+        read_config(path)
+    assert caught.value.reason is Reason.CONFIG_BAD
+    assert str(caught.value) == f"{path}: [[stream]] door: {told}"
+    assert "[source.NAME]" in caught.value.hint
+    read_config(path, None)  # whoever reads it elsewhere does not have the device's files
+    (tmp_path / source).mkdir()
+    assert read_config(path).stream[0].source == str(tmp_path / source), "a folder of images"
+
+
+def test_a_path_that_is_not_there_yet_is_no_misspelt_name(tmp_path: Path) -> None:
+    path = tmp_path / "galago.toml"
+    for source in ("card/night", "night.wav", "night.mkv?fps=5"):
+        path.write_text(f'[[stream]]\nname = "door"\nsource = "{source}"\n')
+        assert read_config(path).stream[0].source == str(tmp_path / source)
 
 
 def test_streams_share_a_named_source_and_others_get_the_usual_settings(tmp_path: Path) -> None:

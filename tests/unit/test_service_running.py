@@ -15,7 +15,13 @@ import pytest
 
 from galago_edge.contract.errors import BundleError, BusyError, DeviceError, GalagoError, LinkError, Reason
 from galago_edge.contract.records import EventRecord, Record, StateRecord, decode_record, encode_record
-from galago_edge.contract.settings import LimitsSettings, Settings, SourceSettings, StreamSettings
+from galago_edge.contract.settings import (
+    AttachmentsSettings,
+    LimitsSettings,
+    Settings,
+    SourceSettings,
+    StreamSettings,
+)
 from galago_edge.contract.streams import Item, Notice
 from galago_edge.pipeline import StreamTally
 from galago_edge.service.build import Build
@@ -120,6 +126,7 @@ class FakePrepared:
     origin: FakeSource | GalagoError
     stream: FakeStream | None = None
     address: None = None
+    live = True
     source: SourceSettings = field(default_factory=lambda: SourceSettings(address="x"))
     bundle: Any = field(default_factory=lambda: BUNDLE)
 
@@ -167,6 +174,7 @@ def service(root: Path, streams: list[FakePrepared], sink: Sink, **options: Any)
     settings = Settings(
         stream=tuple(stream.settings for stream in streams),
         limits=options.pop("limits", LimitsSettings(memory_mb=0)),
+        attachments=options.pop("attachments", None),
     )
     prepared: Any = streams
     return Service(settings, root, prepared, out=sink, **options)
@@ -338,6 +346,30 @@ def test_one_store_has_one_service(tmp_path: Path) -> None:
     running = service(tmp_path, [FakePrepared("a", FakeSource())], Sink(when))
     running.run(nobody)
     assert [type(failure) for failure in second] == [BusyError]
+
+
+def test_a_label_that_no_bundle_decides_on_is_a_problem_until_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = SimpleNamespace(name="smoke", background=False), SimpleNamespace(name="quiet", background=True)
+    monkeypatch.setattr(MANIFEST, "labels", labels)
+    asked: list[Any] = []
+
+    def ask(page_url: str | None) -> None:
+        asked.append(ask_status(tmp_path))
+        fire = SimpleNamespace(name="fire", background=False)
+        monkeypatch.setattr(MANIFEST, "labels", (*labels, fire))  # as a new bundle may
+        asked.append(ask_status(tmp_path))
+        running.stop()
+
+    attachments = AttachmentsSettings(labels=("fire",), streams=("a",))
+    stream = FakePrepared("a", FakeSource())
+    running = service(tmp_path, [stream], Sink(), attachments=attachments)
+    said = "[attachments] labels names fire, which no bundle of its streams decides on; there are smoke"
+    assert running.idle == (said,)
+    running.run(nobody, started=ask)
+    assert asked[0].state == "degraded" and asked[0].problems == (said,)
+    assert asked[1].state == "ok" and asked[1].problems == ()
 
 
 def test_a_running_service_says_how_it_is_and_an_absent_stream_is_a_problem(tmp_path: Path) -> None:

@@ -177,6 +177,20 @@ def test_what_cannot_be_loaded_at_all_is_said_with_its_reason(root: Path) -> Non
     assert states(slots) == ["no_bundle"]
 
 
+@pytest.mark.parametrize("kind", ["live", "recordings"])
+def test_a_name_that_is_mistyped_is_told_with_those_that_are_installed(root: Path, kind: str) -> None:
+    """Also though the service loads nothing but what its streams name."""
+    install(root, 1, "alarms")
+    slots = LiveSlots(root, used=["level"], clock_ns=Clock()) if kind == "live" else RecordingSlots(root)
+    slots.load()
+    with pytest.raises(DeviceError) as caught:
+        slots.bundle("level")
+    assert caught.value.reason is Reason.NO_BUNDLE
+    assert str(caught.value) == (
+        f"{root} has no bundle named level, it has alarms, levels; did you mean levels?"
+    )
+
+
 def test_a_record_that_is_lost_is_made_anew_and_the_newest_bundle_runs_on_trial(root: Path) -> None:
     for name in ("state.a", "state.b"):
         (root / name).chmod(0o644)

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from galago_edge.commands.cli import main
 from galago_edge.commands.service_lines import service_lines
 from galago_edge.contract.status import (
+    AttachmentsStatus,
     BackendStatus,
     CoverageStatus,
     ScrubStatus,
@@ -60,6 +61,20 @@ def test_the_running_service_stands_below_the_store(tmp_path: Path) -> None:
         "         mqtt: ok, 1203 delivered, 1 waiting, the oldest for 0.2 s",
         "events   2026-11-18 11:06:40Z seven on door, score 0.91",
     ]
+
+
+def test_every_heading_stands_apart_from_its_lines_and_all_lines_begin_below_each_other(
+    tmp_path: Path,
+) -> None:
+    made = AttachmentsStatus(made=6, files=6, max_bytes=8_000_000, skipped={}, fault="disk full")
+    scrub = ScrubStatus(ago_s=5.0, bundles=1, damaged=0)
+    samples = {"kept_today": 4, "bytes": 2**21}
+    status = make_service_status(attachments=made, scrub=scrub, samples=samples)
+    lines = told(tmp_path, lambda: status).stdout.splitlines()
+    begins = next(line for line in lines if line.startswith("attachments ")).index("6 made")
+    for line in lines:
+        assert line[begins - 1] == " " and line[: begins - 1].strip().count(" ") == 0, line
+        assert not line[:begins].strip() or line[begins] != " ", line
 
 
 def test_a_trial_says_how_far_it_is_and_what_it_lacks() -> None:

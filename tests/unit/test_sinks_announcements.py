@@ -46,8 +46,17 @@ def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:
     before = (tmp_path / "mqtt.published").stat()
     found.remember(["a"], "c", {"x": SMOKE})
     found.forget(["z"], "c", ["z"])
+    found.note(["a"])
     after = (tmp_path / "mqtt.published").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_what_is_told_between_two_connections_is_noted_too(tmp_path: Path) -> None:
+    found = opened(tmp_path)
+    found.remember(["a/lost"], "ha/config", {"x": SMOKE})
+    found.note(["a/lost", "a/hall/source"])
+    later = opened(tmp_path)
+    assert later.topics == ["a/lost", "a/hall/source"] and later.entities("ha/config") == {"x": SMOKE}
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def run(
         if out is not None or "log" not in settings.sinks:
             sink = stack.enter_context(records_to(out, append=True))
         service = Service(settings, root, streams, out=sink, scores=scores, absent=absent, slots=slots)
+        _tell_idle(settings, service.idle)
         stack.enter_context(_signals(service.stop, service.reload, early_end))
         failures = service.run(_report, started=_started)
         slots.stopped()
@@ -129,6 +130,14 @@ def _tell_unusable(settings: Settings) -> None:
                 kind_of(name)
             except DeviceError as failure:
                 show_error(failure)
+
+
+def _tell_idle(settings: Settings, idle: Sequence[str]) -> None:
+    """Say what is configured and does nothing: it will be waited for in vain."""
+    from galago_edge.service.idle_settings import unused_sources
+
+    for line in (*idle, *(f"[source.{name}] is used by no stream" for name in unused_sources(settings))):
+        say(f"Warning: {line}", err=True)
 
 
 def _prepared(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from galago_edge.contract.profile import RuntimeInfo
     from galago_edge.store.inventory import Inventory, SlotReport
 
+_HEADING = 9
+"""Characters of the column of headings, as long as none of them is longer."""
+
 
 @click.command()
 @click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store.")
@@ -50,9 +53,11 @@ def status(ctx: click.Context, root: Path, as_json: bool) -> None:
         data = _data(inventory) | _trust_data(inventory) | _service_data(running)
         say_data(data)
     else:
-        for title, lines in (_lines(inventory) | _service_lines(running)).items():
+        parts = _lines(inventory) | _service_lines(running)
+        width = max(_HEADING, *(len(title) + 1 for title in parts))
+        for title, lines in parts.items():
             for number, line in enumerate(lines):
-                say(f"{title if number == 0 else '':<9}{line}")
+                say(f"{title if number == 0 else '':<{width}}{line}")
     if not inventory.healthy or isinstance(running, GalagoError):
         ctx.exit(1)
     if inventory.on_trial and running is None:

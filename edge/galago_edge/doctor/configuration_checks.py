@@ -11,6 +11,7 @@ from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.contract.settings import LoginTable, StreamSettings
 from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.host.credentials import login_of, open_to_all
+from galago_edge.host.near_names import did_you_mean
 
 
 def check_config(case: Case) -> Iterator[Finding]:
@@ -18,6 +19,7 @@ def check_config(case: Case) -> Iterator[Finding]:
     if case.config is None:
         return
     from galago_edge.service.configuration import examined
+    from galago_edge.service.idle_settings import unused_sources
 
     case.settings, faults = examined(case.config)
     count = len(case.settings.stream)
@@ -26,6 +28,12 @@ def check_config(case: Case) -> Iterator[Finding]:
     if faults:
         return
     yield ok("config", f"{case.config}: {count} stream{'s' * (count != 1)}")
+    for name in unused_sources(case.settings):
+        yield warn(
+            "config",
+            f"[source.{name}] is used by no stream",
+            f'name it in a [[stream]], source = "{name}", or remove it',
+        )
 
 
 def check_streams(case: Case) -> Iterator[Finding]:
@@ -105,7 +113,8 @@ def _stream(case: Case, stream: StreamSettings) -> Finding:
     elif stream.bundle not in case.bundles:
         return fail(
             name,
-            f"bundle {stream.bundle} is not there or not whole (installed and whole: {installed})",
+            f"bundle {stream.bundle} is not there or not whole (installed and whole: {installed})"
+            f"{did_you_mean(stream.bundle, case.bundles)}",
             f"galago install {stream.bundle}-VERSION.galago --root {case.root}",
         )
     else:

@@ -15,8 +15,8 @@ def check_sinks(case: Case) -> Iterator[DoctorCheck]:
         return
     for name in case.settings.sinks:
         yield DoctorCheck(name, partial(_sink, name))
-    if (attachments := case.settings.attachments) is not None and attachments.labels:
-        yield DoctorCheck("attachments", partial(_labels, "attachments", attachments))
+    if case.settings.attachments is not None and case.settings.attachments.labels:
+        yield DoctorCheck("attachments", partial(_labels, "attachments"))
 
 
 def _sink(name: str, case: Case) -> Iterator[Finding]:
@@ -32,22 +32,23 @@ def _sink(name: str, case: Case) -> Iterator[Finding]:
     table = case.settings.sinks[name]
     if kind is not None and kind.check is not None and isinstance(table, kind.settings):
         yield from kind.check(table)
-    yield from _labels(name, table, case)
+    yield from _labels(name, case)
 
 
-def _labels(name: str, table: object, case: Case) -> Iterator[Finding]:
+def _labels(name: str, case: Case) -> Iterator[Finding]:
     """Find labels that a table asks for and no bundle decides: there would never be anything about them."""
-    known = {
-        label.name for manifest in case.bundles.values() for label in manifest.labels if not label.background
+    from galago_edge.service.idle_settings import event_labels, unheard_labels
+
+    assert case.settings is not None
+    installed = {bundle: event_labels(manifest) for bundle, manifest in case.bundles.items()}
+    any_of_them = frozenset[str]().union(*installed.values())
+    decided = {
+        stream.name: any_of_them if stream.bundle is None else installed.get(stream.bundle, frozenset())
+        for stream in case.settings.stream
     }
-    wanted = getattr(table, "labels", ())
-    for label in wanted if known and isinstance(wanted, tuple) else ():
-        if label not in known:
-            yield warn(
-                name,
-                f"labels names {label}, which no installed bundle decides on",
-                f"correct labels of [{name}]; there are {', '.join(sorted(known))}",
-            )
+    for table, line in unheard_labels(case.settings, decided):
+        if table == name:
+            yield warn(name, line, f"correct labels of [{name}]")
 
 
 CHECKS = (DoctorCheck("sinks", check_sinks, place=180, needs=("config", "bundles")),)

@@ -9,12 +9,14 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from galago_edge.contract.errors import GalagoError, disk_error
+from galago_edge.contract.attachment import FOLDER as ATTACHMENTS_FOLDER
+from galago_edge.contract.errors import DeviceError, GalagoError, NotOwnError, disk_error
 from galago_edge.contract.findings import Finding, fail, ok, warn
 from galago_edge.contract.profile import PROFILE_FILE
 from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.doctor.probes import run_module
 from galago_edge.host.machine import this_arch
+from galago_edge.host.own_folders import own_folder
 
 PUBLISHED_KEYS = frozenset(
     {
@@ -154,8 +156,9 @@ def check_answers(case: Case) -> Iterator[Finding]:
 
 def check_disks(case: Case) -> Iterator[Finding]:
     """Every folder that the service writes to can be written and has room."""
-    for what, folder in _folders(case).items():
-        yield from _disk(case, what, folder)
+    for what, (folder, file) in _written(case).items():
+        bad = _file(case, f"disk {what}", file) if file is not None else None
+        yield from _disk(case, what, folder) if bad is None else (bad,)
 
 
 def _readable(case: Case) -> bool:
@@ -163,27 +166,57 @@ def _readable(case: Case) -> bool:
     return case.root.is_dir() and not case.broken & {"numpy", "cryptography"}
 
 
-def _folders(case: Case) -> dict[str, Path]:
-    folders = {"store": case.root} if case.root.is_dir() else {}  # else check_store has said so
+def _written(case: Case) -> dict[str, tuple[Path, Path | None]]:
+    """Return the folders that the service writes to, with the one file that it writes there if it is one."""
+    found: dict[str, tuple[Path, Path | None]] = {}
+    if case.root.is_dir():  # else check_store has said so
+        found["store"] = case.root, None
     settings = case.settings
     if settings is not None:
+        from galago_edge.service.kept_views import FOLDER as VIEWS_FOLDER
         from galago_edge.sinks.sink_kind import sink_files
 
-        if settings.spool.dir:
-            folders["spool"] = Path(settings.spool.dir)
-        folders |= {name: file.parent for name, file in sink_files(settings.sinks).items()}
+        if settings.spool.dir or any(map(_delivers, settings.sinks)):
+            found["spool"] = case.root / (settings.spool.dir or "spool"), None
+        found |= {name: (file.parent, file) for name, file in sink_files(settings.sinks).items()}
         if settings.samples is not None:
-            folders["samples"] = Path(settings.samples.dir)
-    return folders
+            found["samples"] = Path(settings.samples.dir), None
+        if settings.attachments is not None:
+            found["attachments"] = case.root / ATTACHMENTS_FOLDER, None
+        if os.path.lexists(case.root / VIEWS_FOLDER):
+            found["views"] = case.root / VIEWS_FOLDER, None
+    return found
+
+
+def _delivers(sink: str) -> bool:
+    """Tell whether the records of this sink wait in the spool."""
+    from galago_edge.sinks.sink_kind import WriterKind, kind_of
+
+    try:
+        return not isinstance(kind_of(sink), WriterKind)
+    except DeviceError:  # of a plug-in that cannot be used they do
+        return True
+
+
+def _file(case: Case, name: str, file: Path) -> Finding | None:
+    """Return what is wrong with a file that is there already."""
+    if file.is_dir():
+        return fail(
+            name, f"{file} is a folder, expected a file", "name a file in it, or move the folder away"
+        )
+    if file.exists() and not case.account.may_write(file):
+        return fail(name, f"the service's user {case.account.name} may not write {file}", _chown(case, file))
+    return None
 
 
 def _disk(case: Case, what: str, folder: Path) -> Iterator[Finding]:
     name = f"disk {what}"
     there = folder
-    while what != "store" and not there.exists() and there != there.parent:
+    while what != "store" and not os.path.lexists(there) and there != there.parent:
         there = there.parent  # it will be made
     try:
-        _write_test(there)
+        with own_folder(there, {case.root}):  # as the service does
+            _write_test(there)
     except OSError as error:
         failure = disk_error(error, f"write to {there}")
         yield fail(name, str(failure), _writing_fix(case, there, error))
@@ -222,7 +255,9 @@ def _write_test(folder: Path) -> None:
 
 
 def _writing_fix(case: Case, folder: Path, error: OSError) -> str:
-    if error.errno in (errno.EACCES, errno.EPERM):
+    if isinstance(error, NotOwnError) and (folder.is_symlink() or not folder.is_dir()):
+        return "find out who put it there and remove it; the service makes a folder of its own"
+    if isinstance(error, NotOwnError) or error.errno in (errno.EACCES, errno.EPERM):
         return _chown(case, folder)
     if error.errno == errno.EROFS:
         return f"sudo mount -o remount,rw {folder}; dmesg shows whether the disk is failing"
@@ -230,6 +265,8 @@ def _writing_fix(case: Case, folder: Path, error: OSError) -> str:
         return f"sudo install -d -o {case.account.name} {folder}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"make room: du -xh --max-depth=2 {folder} | sort -h | tail"
+    if error.errno == errno.ENOTDIR:
+        return "move it away, or name another folder: the service makes its own"
     return "dmesg shows what the disk says; save what is on it and change it"
 
 

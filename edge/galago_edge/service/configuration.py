@@ -15,6 +15,7 @@ import msgspec
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.settings import LoginTable, Settings, SourceSettings, StreamSettings, ViewTable
 from galago_edge.host.credentials import has_login
+from galago_edge.host.near_names import did_you_mean
 from galago_edge.host.table_faults import fault_in_words
 from galago_edge.host.time_zone import TimeZone
 from galago_edge.host.toml_file import load_toml
@@ -26,6 +27,7 @@ from galago_edge.sources.stream_target import check_stream_url
 from galago_edge.sources.view_options import view_of
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_BARE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 DOCS = "docs/configuration.md"
 SETTING_HINT = f"see {DOCS} for every key"
 OPTION_HINT = f"--stream NAME[:BUNDLE]=SOURCE, see {DOCS}"
@@ -61,7 +63,7 @@ def examined(
         settings = settings_of(tables)
     except msgspec.ValidationError as error:
         raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=SETTING_HINT) from None
-    folder = path.parent
+    folder = _folder(path)
     named = {name: _anchored_table(source, folder) for name, source in settings.source.items()}
     streams = tuple(
         stream
@@ -70,6 +72,8 @@ def examined(
         for stream in settings.stream
     )
     faults = [_in_file(path, error) for error in _faults(settings, streams, named, environment)]
+    if environment is not None:
+        faults += [_in_file(path, error) for error in _unknown_sources(settings, folder)]
     changes: dict[str, Any] = {
         "source": named,
         "stream": streams,
@@ -80,6 +84,14 @@ def examined(
     if settings.samples is not None:
         changes["samples"] = msgspec.structs.replace(settings.samples, dir=str(folder / settings.samples.dir))
     return with_named_sources(msgspec.structs.replace(settings, **changes)), faults
+
+
+def _folder(path: Path) -> Path:
+    """Return where relative paths start: from the root of the file system on.
+
+    Joined with ``.``, ``./store.sh`` would be the bare name of a program, and ``./camera:0`` a camera.
+    """
+    return path.parent.absolute()
 
 
 def _faults(
@@ -99,6 +111,20 @@ def _faults(
     if environment is not None:
         yield from _bad_logins(settings, environment)
         yield from _bad_urls(settings)
+
+
+def _unknown_sources(settings: Settings, folder: Path) -> Iterator[CallerError]:
+    """Yield sources that are a bare name and no [source.NAME]. What looks like a path may come later."""
+    for stream in settings.stream:
+        name = stream.source
+        bare = name not in settings.source and _BARE_NAME.fullmatch(name) is not None
+        if bare and not os.path.lexists(folder / name):
+            yield CallerError(
+                Reason.CONFIG_BAD,
+                f"[[stream]] {stream.name}: source {name} is no [source.{name}] and no file or folder"
+                f"{did_you_mean(name, settings.source)}",
+                hint=f"name a table [source.NAME], or write an address (camera:/dev/video0): see {DOCS}",
+            )
 
 
 def _in_file(path: Path, error: CallerError) -> CallerError:
@@ -270,8 +296,9 @@ def real_path(text: str, environment: Mapping[str, str], path: Path) -> str:
     """
     if _VARIABLE.search(text) is None:
         return text
-    written = text.removeprefix(f"{path.parent}{os.sep}")
-    return str(path.parent / _substituting(environment, path)(written))
+    folder = _folder(path)
+    written = text.removeprefix(f"{folder}{os.sep}")
+    return str(folder / _substituting(environment, path)(written))
 
 
 def _substituting(environment: Mapping[str, str], path: Path) -> Callable[[Any], Any]:

@@ -28,6 +28,7 @@ from galago_edge.service.slots import Board, no_bundle
 from galago_edge.service.trial import Judge, LiveTrial, as_failure
 from galago_edge.store import Store
 from galago_edge.store.boot import BootChoice, begin_boot, give_back
+from galago_edge.store.missing_bundle import missing_bundle
 from galago_edge.store.state import State, came_back
 from galago_edge.store.transitions import commit, rollback
 
@@ -73,16 +74,16 @@ class LiveSlots:
         """
         found = {chosen.name: chosen for chosen in self._all()}
         if name not in found:
-            raise self._unknown or no_bundle(self.store, name, sorted(found))
+            raise self._unknown or no_bundle(self.store, name)
         choice = found[name].choice
         if choice.bundle is None:
-            raise choice.faults[0] if choice.faults else no_bundle(self.store, name, sorted(found))
+            raise choice.faults[0] if choice.faults else no_bundle(self.store, name)
         return choice.bundle
 
     def missing(self) -> GalagoError:
         """Return why there is nothing to run at all."""
         faults = [fault for chosen in self._all() for fault in chosen.choice.faults]
-        return self._unknown or (faults[0] if faults else no_bundle(self.store))
+        return self._unknown or (faults[0] if faults else missing_bundle(self.store.root))
 
     def profile(self) -> DeviceProfile | None:
         """Return what this board is, if that can be read."""

@@ -72,6 +72,11 @@ class RunningStream:
         return self.live.bundle_id
 
     @property
+    def attaches(self) -> bool:
+        """Whether its events get pictures or sounds."""
+        return self._attacher is not None
+
+    @property
     def endless(self) -> bool:
         """Whether its source is reopened when it ends, so that the stream must not end by itself."""
         return self._capture is not None

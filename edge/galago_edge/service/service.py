@@ -22,6 +22,7 @@ from galago_edge.service.day_clock import DayClock
 from galago_edge.service.errands import Errands
 from galago_edge.service.governor import Governor
 from galago_edge.service.handover import Heartbeat, read_coverage, write_coverage
+from galago_edge.service.idle_settings import event_labels, idle_attachments, unheard_labels
 from galago_edge.service.last_words import LastWords
 from galago_edge.service.life import Cause, Life, Phase
 from galago_edge.service.limits import cap_arenas, too_much_memory
@@ -152,6 +153,14 @@ class Service:
         folders = {"attachments": self._attachments, "samples": self._samples}
         return {kind: folder.unwritten for kind, folder in folders.items() if folder is not None}
 
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """What is configured and can never happen with the bundles that run; one line for each."""
+        running = list(self._streams)
+        decided = {one.name: event_labels(one.live.manifest) for one in running}
+        unheard = (line for _, line in unheard_labels(self._settings, decided))
+        return (*unheard, *idle_attachments(self._settings, {one.name: one.attaches for one in running}))
+
     def status(self) -> ServiceStatus:
         """Return how everything is now. From any thread."""
         sources = self._streams.sources.statuses()
@@ -175,6 +184,7 @@ class Service:
             slots=self._slots,
             failures=failures,
             refused=refused,
+            idle=self.idle,
             events=self._recent.newest(),
             temperature_c=self._governor.temperature_c,
             samples=self._samples.status() if self._samples is not None else None,

@@ -5,18 +5,20 @@ On cameras and microphones what runs is put to the test: ``galago_edge.service.l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import contextlib
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
 from galago_edge.bundle import Bundle
-from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
+from galago_edge.contract.errors import CallerError, DeviceError, GalagoError
 from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.records import StateRecord
 from galago_edge.contract.status import TrialStatus
 from galago_edge.service.chosen_bundle import words
 from galago_edge.service.trial import Judge, LiveTrial
 from galago_edge.store import Store
+from galago_edge.store.missing_bundle import missing_bundle
 
 
 class Slots(Protocol):
@@ -169,7 +171,7 @@ class RecordingSlots:
 
     def missing(self) -> GalagoError:
         """Return that there is nothing to run at all."""
-        return no_bundle(self.store)
+        return missing_bundle(self.store.root)
 
     def profile(self) -> DeviceProfile | None:
         """Return what this board is, if that can be read."""
@@ -245,11 +247,10 @@ class Board:
         return (f"without the board's profile, on the CPU alone: {words(fault)}",) if fault else ()
 
 
-def no_bundle(store: Store, name: str = "", names: Sequence[str] = ()) -> DeviceError:
-    """Return why nothing runs, or nothing under ``name`` while the store has ``names``."""
-    named = f" named {name}, it has {', '.join(names) or 'none at all'}" if name else ""
-    return DeviceError(
-        Reason.NO_BUNDLE,
-        f"{store.root} has no bundle{named}",
-        hint=f"galago install BUNDLE --root {store.root}",
-    )
+def no_bundle(store: Store, name: str) -> DeviceError:
+    """Return why nothing runs under ``name``: NO_BUNDLE, with the names that the store has."""
+    names: set[str] = set()
+    with contextlib.suppress(GalagoError):  # what cannot be read is told where it matters
+        names.update(store.factory_names())
+        names.update(store.state().slots)
+    return missing_bundle(store.root, name, names)

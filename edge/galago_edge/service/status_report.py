@@ -184,6 +184,7 @@ def service_status(
     slots: Slots,
     failures: Sequence[tuple[str, BaseException]],
     refused: Sequence[tuple[str, BaseException]],
+    idle: Sequence[str],
     events: tuple[dict[str, Any], ...],
     temperature_c: float | None,
     samples: dict[str, Any] | None,
@@ -191,13 +192,17 @@ def service_status(
     upkeep: Upkeep,
     silent: GalagoError | None,
 ) -> ServiceStatus:
-    """Return the whole service; ``silent``: why ``galago status`` cannot ask it."""
+    """Return the whole service.
+
+    ``idle``: what is configured and can never happen; ``silent``: why ``galago status`` cannot ask it.
+    """
     safe_mode = bool(failures) and not streams
     found = (
         *(("safe mode: no stream has a bundle that can run",) if safe_mode else ()),
         *problems(sources, streams, sinks, failures, refused),
         *slots.problems(),
         *upkeep.problems(),
+        *idle,
         *((f"attachments: {attachments.fault}",) if attachments and attachments.fault else ()),
         *((f"galago status cannot ask this service: {silent.line}",) if silent else ()),
     )

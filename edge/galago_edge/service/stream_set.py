@@ -171,12 +171,15 @@ class StreamSet:
             collect=self._collecting(prepared.settings),
             down_ns=down_ns if capture is not None else None,
         )
-        return RunningStream(prepared, live, capture, source, self._attaching(prepared, live))
+        # a recording holds its pictures itself; a test source is captured as a device is
+        now = prepared.live or capture is not None
+        attacher = self._attaching(prepared, live) if now else None
+        return RunningStream(prepared, live, capture, source, attacher)
 
     def _attaching(self, prepared: PreparedStream, live: LiveStream) -> Attacher | None:
         """Return what keeps the pictures or sounds of a stream's events; None when nothing does."""
         folder, name = self._attachments, prepared.settings.name
-        if folder is None or not prepared.live:  # a recording holds its pictures itself
+        if folder is None:
             return None
         wanted = folder.settings
         if wanted.streams and name not in wanted.streams:

@@ -69,6 +69,11 @@ class Announcements:
         self._configs = written.configs | self._configs
         self._loaded = True
 
+    def note(self, topics: Iterable[str]) -> None:
+        """Note topics that are about to be published; nothing is written when all are noted already."""
+        if news := [topic for topic in topics if topic not in self._topics]:
+            self.remember(news, "", {})
+
     def remember(self, topics: Iterable[str], config: str, entities: Mapping[str, Component]) -> None:
         """Note what is about to be published, before it is."""
         news = [topic for topic in topics if topic not in self._topics]

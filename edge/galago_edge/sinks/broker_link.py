@@ -6,7 +6,7 @@ import contextlib
 import select
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from galago_edge.host.credentials import Login
@@ -50,8 +50,13 @@ class BrokerLink:
         client_id: str,
         login: Login,
         will: str,
+        note: Callable[[list[str]], None],
     ) -> None:
-        """Prepare a connection by the library ``paho``; ``will`` is the topic on which our end is told."""
+        """Prepare a connection by the library ``paho``; ``will`` is the topic on which our end is told.
+
+        ``note`` is given the topics that the broker is about to keep, each time before it gets them.
+        """
+        self._note = note
         self._place = place
         client = self._client = paho.Client(
             paho.CallbackAPIVersion.VERSION2,
@@ -102,6 +107,7 @@ class BrokerLink:
 
     def send(self, delivery: Delivery | None, messages: Sequence[Message]) -> None:
         """Publish the messages of one delivery, or of none. What was not sent will show in :meth:`step`."""
+        self._note([message.topic for message in messages if message.retain and message.payload])
         for message in messages:
             if delivery is not None:
                 self._retained.pop(

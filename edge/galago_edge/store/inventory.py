@@ -20,6 +20,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.profile import DeviceProfile, RuntimeInfo
 from galago_edge.host.machine import this_arch
 from galago_edge.store import Store
+from galago_edge.store.missing_bundle import missing_bundle
 from galago_edge.store.state import HistoryEntry, Slot, State
 
 T = TypeVar("T")
@@ -148,9 +149,7 @@ def only_name(store: Store, name: str | None) -> str:
         return name
     names = sorted(store.state().slots)
     if not names:
-        raise DeviceError(
-            Reason.NO_BUNDLE, f"{store.root} has no bundle", hint=f"galago install BUNDLE --root {store.root}"
-        )
+        raise missing_bundle(store.root)
     if len(names) > 1:
         raise CallerError(
             Reason.TARGET_UNKNOWN,

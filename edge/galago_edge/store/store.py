@@ -39,6 +39,7 @@ from galago_edge.contract.errors import (
 from galago_edge.contract.profile import PROFILE_FILE, DeviceProfile
 from galago_edge.host.toml_file import load_toml
 from galago_edge.store.filesystem import StoreFs
+from galago_edge.store.missing_bundle import missing_bundle
 from galago_edge.store.state import STATE_LIMIT_BYTES, State, decode_state, is_intact
 
 COPY_NAMES = ("state.a", "state.b")
@@ -306,11 +307,7 @@ class Store:
         """
         slots = self.state().slots
         if name not in slots:
-            raise DeviceError(
-                Reason.NO_BUNDLE,
-                f"{self.root} has no bundle named {name}, it has {', '.join(sorted(slots)) or 'none at all'}",
-                hint=f"galago install BUNDLE --root {self.root}",
-            )
+            raise missing_bundle(self.root, name, slots)
         return self.open(slots[name].active.id)
 
     def _opened(self, path: Path) -> Bundle:

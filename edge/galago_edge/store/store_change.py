@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from galago_edge.bundle import TrustedKeys
-from galago_edge.contract.errors import BusyError, DeviceError, LinkError, Reason, disk_error
+from galago_edge.contract.errors import BusyError, LinkError, Reason, disk_error
 from galago_edge.host.file_replacement import Durable, replacement
+from galago_edge.store.missing_bundle import missing_bundle
 from galago_edge.store.rebuild import rebuilt
 from galago_edge.store.state import Slot, State, encode_state
 from galago_edge.store.store import COPY_NAMES, TEMPORARY, Store
@@ -245,12 +246,7 @@ def slot_of(store: Store, state: State, name: str) -> Slot:
         DeviceError: NO_BUNDLE.
     """
     if name not in state.slots:
-        has = ", ".join(sorted(state.slots)) or "none at all"
-        raise DeviceError(
-            Reason.NO_BUNDLE,
-            f"{store.root} has no bundle named {name}, it has {has}",
-            hint=f"galago install BUNDLE --root {store.root}",
-        )
+        raise missing_bundle(store.root, name, state.slots)
     return state.slots[name]
 
 

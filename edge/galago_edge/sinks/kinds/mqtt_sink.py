@@ -174,14 +174,15 @@ class MqttSender(DeliveryThread):
             return
         self._order.begin()
         self._gone.clear()
-        link = BrokerLink(
-            self._paho, self._place, context, self._client_id(), login, self._topics.availability
-        )
+        self._published.load()
+        availability, note = self._topics.availability, self._published.note
+        note([availability])  # of the last will, which the broker keeps too
+        link = BrokerLink(self._paho, self._place, context, self._client_id(), login, availability, note)
         try:
             link.open(self._bell)
             self._serve(link)
             last = [*self._present.changes(), *self._present.nothing_on()]
-            link.say_goodbye([*last, Message(self._topics.availability, OFFLINE, True)], self._bell)
+            link.say_goodbye([*last, Message(availability, OFFLINE, True)], self._bell)
         except LinkLostError as lost:
             self._take_acknowledged(link)
             if self._state == "ok" and (lost.hung_up or lost.silent):
@@ -225,7 +226,6 @@ class MqttSender(DeliveryThread):
 
         Return the streams that it was told of.
         """
-        self._published.load()
         streams, held = self._present.streams, self._present.all()
         entities, config = self._topics.entities(streams), self._topics.config
         lost = self._topics.of_lost(self._lost)
