@@ -377,3 +377,30 @@ def test_a_sink_that_can_never_deliver_is_one_line_at_the_start(
     assert (result.exit_code, result.stdout) == (2, "")
     error, _ = result.stderr.splitlines()
     assert error.startswith("Error: ") and said in error and error.endswith("[CONFIG_BAD]")
+
+
+@pytest.mark.parametrize("place", ["a folder", "below a file"])
+def test_a_log_that_cannot_be_written_is_told_when_that_begins_and_with_the_loss_at_the_end(
+    place: str, root: Path, recording: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "file").touch()
+    log = tmp_path / ("logs" if place == "a folder" else "file/log.jsonl")
+    config = tmp_path / "galago.toml"
+    config.write_text(
+        f"""
+        [[stream]]
+        name = "hall"
+        source = "{recording.name}"
+        [log]
+        path = "{log}"
+        """,
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [*GALAGO, "run", "--root", root, "--config", config], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    begin, end = done.stderr.splitlines()
+    assert begin.startswith(f"sink log: records are lost from now on: could not write {log}: ")
+    assert re.fullmatch(rf"sink log: [1-9]\d* records are lost: could not write {log}: .*", end)

@@ -86,9 +86,9 @@ def chosen(device: Path, *arguments: object) -> list[Record]:
 
 def test_a_table_shows_events_with_their_time_the_oldest_first(device: Path) -> None:
     assert run("--config", device).stdout.splitlines() == [
-        "2026-10-28 12:00:00Z     hall         event  smoke, score 0.91",
-        "2026-10-28 12:01:00Z     door         event  person, score 0.91",
-        "2026-10-28 13:00:00Z     hall         event  smoke, score 0.91",
+        "2026-10-28 12:00:00Z       hall         event  smoke, score 0.91",
+        "2026-10-28 12:01:00Z       door         event  person, score 0.91",
+        "2026-10-28 13:00:00Z       hall         event  smoke, score 0.91",
     ]
 
 
@@ -279,10 +279,10 @@ def test_damage_is_counted_on_standard_error_and_in_the_exit_code(tmp_path: Path
 def test_times_are_those_of_the_devices_zone(device: Path) -> None:
     device.write_text(device.read_text() + '[device]\ntimezone = "Europe/Berlin"\n')
     lines = run("--config", device, "--since", "2026-10-28 14:00").stdout.splitlines()
-    assert lines == ["2026-10-28 14:00:00 CET  hall         event  smoke, score 0.91"]
+    assert lines == ["2026-10-28 14:00:00+01:00  hall         event  smoke, score 0.91"]
     assert len(run("--config", device, "--since", "2026-10-28T13:00Z", "--json").stdout.splitlines()) == 1
     rows = list(csv.DictReader(io.StringIO(run("--config", device, "--csv").stdout)))
-    assert rows[0]["time"] == "2026-10-28 13:00:00 CET"
+    assert rows[0]["time"] == "2026-10-28 13:00:00+01:00"
 
 
 def test_what_a_record_holds_moves_no_terminal(tmp_path: Path, device: Path) -> None:

@@ -169,9 +169,15 @@ def _prepared(
 def _tell_waiting(sinks: Sequence[SinkStatus]) -> None:
     """Say which sinks have not got their records: who looks at the exit code alone would never know."""
     for sink in sinks:
-        if sink.name != "spool" and sink.fault and sink.pending:
+        if sink.name == "spool":  # its loss is that of its receivers
+            continue
+        why = f": {sink.fault}" if sink.fault else ""
+        if sink.fault and sink.pending:
             waiting = "1 record waits" if sink.pending == 1 else f"{sink.pending} records wait"
-            say(f"sink {sink.name}: {waiting} in the spool: {sink.fault}", err=True)
+            say(f"sink {sink.name}: {waiting} in the spool{why}", err=True)
+        if sink.lost:
+            lost = "1 record is lost" if sink.lost == 1 else f"{sink.lost} records are lost"
+            say(f"sink {sink.name}: {lost}{why}", err=True)
 
 
 def _started(page_url: str | None) -> None:
