@@ -53,7 +53,9 @@ class WebhookSettings(LoginTable, frozen=True, kw_only=True):
 
     name: ReceiverName = ""
     """Of one among several: ``webhook.NAME`` in the status and in the spool."""
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
+    url: Annotated[
+        str, msgspec.Meta(pattern=r"^https?://", description="a URL that begins with http:// or https://")
+    ]
     ca_file: str = ""
     """PEM file of the authorities that may have signed the server's certificate; empty: the system's."""
     fingerprint: Fingerprint = ""
