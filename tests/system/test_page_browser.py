@@ -639,13 +639,16 @@ def test_an_uncertain_time_never_runs_into_what_stands_beside_it(
         """return [...document.querySelectorAll(".events li")].map((line) => {
           const text = document.createRange();
           text.selectNodeContents(line.querySelector("time"));
-          return line.querySelector(".what").getBoundingClientRect().left - text.getBoundingClientRect().right;
+          const what = line.querySelector(".what").getBoundingClientRect();
+          return what.left - text.getBoundingClientRect().right;
         })"""
     )
     assert len(gaps) == 3 and min(gaps) >= 5
 
 
-@pytest.mark.parametrize("size", [(240, 320), (320, 240), (640, 360), (1280, 360)], ids=lambda size: f"{size}")
+@pytest.mark.parametrize(
+    "size", [(240, 320), (320, 240), (640, 360), (1280, 360)], ids=lambda size: f"{size}"
+)
 @pytest.mark.parametrize("width", [320, 768, 1100, 1500])
 def test_a_preview_is_whole_whatever_its_shape_and_the_width(
     width: int, size: tuple[int, int], scene: Scene, browser: Any
@@ -659,7 +662,8 @@ def test_a_preview_is_whole_whatever_its_shape_and_the_width(
     wait_for(lambda: pixel(browser) != [], "the preview")
     wait_for(lambda: visible(browser, ".events img"), "the picture of the event")
     shown = browser.execute_script(
-        """return [...document.querySelectorAll(".picture img"), ...document.querySelectorAll(".events img")].map((image) => {
+        """const found = [".picture img", ".events img"].map((css) => document.querySelector(css));
+        return found.map((image) => {
           const box = image.getBoundingClientRect(), fit = getComputedStyle(image).objectFit;
           return [fit, Math.min(box.width, box.height * image.naturalWidth / image.naturalHeight)];
         })"""

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from galago_edge.bundle import TrustedKeys, open_bundle
+from galago_edge.bundle.keys import key_id
 from galago_edge.commands.cli import main
 from galago_edge.contract.records import (
     AttachmentRecord,
@@ -24,6 +26,8 @@ from galago_edge.contract.records import (
 )
 from galago_edge.sinks.spool import Spool
 from galago_edge.sinks.spool_writer import Entry
+from galago_edge.store import Store, install_bundle
+from test_kit import TEST_KEY, accepted_here, make_bundle, trust
 
 NS = 1_000_000_000
 NOON_NS = 1_793_188_800 * NS  # 2026-10-28T12:00:00Z
@@ -305,9 +309,9 @@ def test_what_a_record_holds_moves_no_terminal(tmp_path: Path, device: Path) -> 
 
 
 def test_nothing_to_show_is_said_and_is_no_failure(device: Path) -> None:
-    assert run("--config", device, "--stream", "attic").stdout == "no such record\n"
-    assert run("--config", device, "--stream", "attic", "--json").stdout == ""
-    assert run("--config", device, "--stream", "attic", "--csv").stdout.count("\n") == 1
+    assert run("--config", device, "--since", "1s").stdout == "no such record\n"
+    assert run("--config", device, "--since", "1s", "--json").stdout == ""
+    assert run("--config", device, "--since", "1s", "--csv").stdout.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -349,3 +353,26 @@ def test_a_configuration_without_a_log_is_told(tmp_path: Path) -> None:
     config = tmp_path / "galago.toml"
     config.write_text('[[stream]]\nname = "hall"\nsource = "x"\n')
     assert "has no [log]" in run("--config", config, "--root", tmp_path, code=3).stderr
+
+
+@pytest.mark.parametrize("how", [(), ("--json",), ("--csv",)], ids=["table", "json", "csv"])
+def test_a_stream_that_there_is_not_is_a_wrong_option_with_the_name_that_was_meant(
+    device: Path, how: tuple[str, ...]
+) -> None:
+    result = run("--config", device, "--stream", "hal", *how, code=2)
+    assert "--stream" in result.output
+    assert "did you mean hall? There are door, hall" in " ".join(result.output.split())
+    run("--config", device, "--stream", "hall", "--since", "1s", *how)
+
+
+def test_a_label_that_no_record_is_about_is_said_and_refused_where_every_label_is_known(
+    device: Path, tmp_path: Path, tiny_image_model: bytes
+) -> None:
+    result = run("--config", device, "--label", "smok")
+    assert "did you mean smoke?" in result.output  # a bundle may have it all the same
+    bundle = make_bundle(tmp_path / "small.galago", tiny_image_model, ["dark", "mid", "bright"])
+    store = Store(trust(tmp_path / "store"))
+    install_bundle(store, open_bundle(bundle), TrustedKeys({key_id(TEST_KEY): "test"}), accepted_here)
+    result = run("--config", device, "--root", store.root, "--label", "brigt", code=2)
+    assert "did you mean bright?" in " ".join(result.output.split())
+    run("--config", device, "--root", store.root, "--label", "bright")  # never seen, and yet known

@@ -13,7 +13,7 @@ import galago_edge.contract.settings as settings_module
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.profile import DeviceProfile
 from galago_edge.contract.settings import OwnTables, Settings, SourceSettings, StreamSettings
-from galago_edge.service.configuration import checked, read_config, read_option, source_of
+from galago_edge.service.configuration import checked, read_config, read_option, source_of, told_with_file
 from galago_edge.sinks.sink_kind import SINKS
 from galago_workstation.flashing.fleet import Fleet
 
@@ -118,7 +118,11 @@ source = "door"
         ("rotat = 180", "", "[source.door] has no setting 'rotat'; did you mean rotate?"),
         ("zzz = 180", "", "[source.door] has no setting 'zzz'"),
         ('fps = "fast"', "", "[source.door] fps: expected a number, got a text"),
-        ("region = [0, 0, 2, 1]", "", "[source.door] region: expected a fraction of the picture from 0.0 to 1.0, not pixels"),
+        (
+            "region = [0, 0, 2, 1]",
+            "",
+            "[source.door] region: expected a fraction of the picture from 0.0 to 1.0, not pixels",
+        ),
         ("", 'bundel = "digits"', "[[stream]] second has no setting 'bundel'; did you mean bundle?"),
         (
             "",
@@ -145,11 +149,15 @@ source = "door"
         (
             "mask = [[0, 0, 100, 60]]",
             "",
-            "[source.door] mask: expected a fraction of the picture from 0.0 to 1.0, not pixels; such as mask = [[",
+            "[source.door] mask: expected a fraction of the picture from 0.0 to 1.0, not pixels; such",
         ),
         ("", "[[attachments]]", "[attachments] is there once: write [attachments], not [[attachments]]"),
         ("", "[[log]]\npath = 'x'", "[log] is there once: write [log], not [[log]]"),
-        ("", "[webhook]\nurl = '127.0.0.1:18903/bad'", "[webhook] url: expected a URL that begins with http://"),
+        (
+            "",
+            "[webhook]\nurl = '127.0.0.1:18903/bad'",
+            "[webhook] url: expected a URL that begins with http://",
+        ),
         (
             "",
             "[[webhook]]\nurl = 'http://h/'\nname = 'my porch'",
@@ -159,7 +167,7 @@ source = "door"
         (
             "",
             "[program]\ncommand = './store.sh x'",
-            "[program] command: expected a list, got a text; such as command = [\"./store.sh\", \"its",
+            '[program] command: expected a list, got a text; such as command = ["./store.sh", "its',
         ),
         ("", "[mqtt]\nhost = 'h'\ntopic = 'a/#'", "[mqtt] topic: expected"),
     ],
@@ -363,8 +371,19 @@ def test_a_sink_that_asks_for_a_stream_that_there_is_not_is_refused(tmp_path: Pa
     path.write_text(
         f'[[{kind}\nname = "a"\nstreams = ["hal"]\n[[stream]]\nname = "hall"\nsource = "camera:0"\n'
     )
-    with pytest.raises(CallerError, match=r"\.a\] streams names hal, there are hall") as caught:
+    with pytest.raises(
+        CallerError, match=r"\.a\] streams names hal, which is no stream; did you mean hall\? There is hall$"
+    ) as caught:
         read_config(path)
     assert caught.value.reason is Reason.CONFIG_BAD
     path.write_text(path.read_text().replace('"hal"', '"hall"'))
     assert len(read_config(path).sinks) == 1
+
+
+def test_what_a_part_finds_wrong_in_its_settings_is_told_with_the_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "galago.toml"
+    for text in ("[page] host is none", f"{path}: [page] host is none"):
+        with pytest.raises(CallerError, match=f"^{path}: \\[page\\] host is none$"), told_with_file(path):
+            raise CallerError(Reason.CONFIG_BAD, text, hint="look")
+    with pytest.raises(CallerError, match=r"^\[page\]"), told_with_file(None):
+        raise CallerError(Reason.CONFIG_BAD, "[page] host is none")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     required=True,
     help="Folder of the device's store.",
 )
@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     metavar="NAME[:BUNDLE]=SOURCE",
     help="One stream; may be given several times. BUNDLE is the name of an installed bundle.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="Take everything from this galago.toml.")
+@click.option(
+    "--config", type=click.Path(path_type=Path, readable=False), help="Take everything from this galago.toml."
+)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Append the records here.  [default: standard output, unless the configuration has a log]",
 )
 @click.option("--scores", is_flag=True, help="Add a record for every window.")
@@ -66,6 +68,7 @@ def run(
       galago run --root /var/lib/galago --stream door=camera:/dev/video0
       arecord -q -t raw -f S16_LE -r 16000 -c 1 | galago run --root DIR --stream "hall=pipe:-?rate=16000"
     """
+    from galago_edge.service.configuration import told_with_file
     from galago_edge.service.live_slots import LiveSlots
     from galago_edge.service.prepared_stream import is_live
     from galago_edge.service.service import Service
@@ -80,6 +83,7 @@ def run(
         slots = LiveSlots(root, used=named if len(named) == len(settings.stream) else None)
     check_free(root)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(told_with_file(config))
         stack.enter_context(_loads_back(slots, early_end))
         with early_end.held():  # a boot attempt that is counted must be known, to be given back
             slots.load()
@@ -154,9 +158,7 @@ def _prepared(
                 )
             )
         except GalagoError as failure:
-            if config is not None and isinstance(failure, CallerError):
-                raise CallerError(failure.reason, f"{config}: {failure}", hint=failure.hint) from None
-            if config is None:
+            if config is None or isinstance(failure, CallerError):
                 raise
             absent.append((stream.name, failure))
     if not streams and not (config is not None and slots.live):

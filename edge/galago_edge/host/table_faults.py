@@ -88,7 +88,9 @@ def _in_words(said: str, type_: Any, path: _Path, *, of_key: bool) -> str:
         if found := next((each for each in _described(type_) if each.get("examples")), None):
             example = f"; such as {steps[number - 1]} = {found['examples'][0]}"
     if of_key:
-        type_ = next((each.key_type for each in _each_type(type_) if isinstance(each, inspect.DictType)), None)
+        type_ = next(
+            (each.key_type for each in _each_type(type_) if isinstance(each, inspect.DictType)), None
+        )
     if found := next((each for each in _described(type_) if each.get("description")), None):
         described = found["description"]
     wanted, comma, got = said.removeprefix("Expected ").partition(", got ")
@@ -107,9 +109,10 @@ def _described(type_: Any) -> list[dict[str, Any]]:
 
 
 def _plain(said: str) -> str:
-    """Return a sentence with the names of types as people call them; that nothing may stand there is no help."""
+    """Return a sentence with the names of types as people call them."""
 
     def names(found: re.Match[str]) -> str:
+        # that nothing may stand there is no help
         types = [one for one in found[1].split(" | ") if one != "null"] or ["null"]
         return " or ".join(_TYPES.get(one, one) for one in types)
 
