@@ -151,8 +151,12 @@ source = "door"
             "",
             "[source.door] mask: expected a fraction of the picture from 0.0 to 1.0, not pixels; such",
         ),
-        ("", "[[attachments]]", "[attachments] is there once: write [attachments], not [[attachments]]"),
-        ("", "[[log]]\npath = 'x'", "[log] is there once: write [log], not [[log]]"),
+        (
+            "",
+            "[[attachments]]",
+            "[attachments] can be there only once: write [attachments], not [[attachments]]",
+        ),
+        ("", "[[log]]\npath = 'x'", "[log] can be there only once: write [log], not [[log]]"),
         (
             "",
             "[webhook]\nurl = '127.0.0.1:18903/bad'",

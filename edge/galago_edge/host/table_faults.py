@@ -71,7 +71,7 @@ def _brackets(path: _Path, tables: Mapping[str, Any], type_: Any, said: str) -> 
     name, given = path[0], tables.get(str(path[0]))
     wanted = said.partition(", got `")[0]
     if isinstance(given, list) and all(isinstance(each, dict) for each in given) and "object" in wanted:
-        return f"[{name}] is there once: write [{name}], not [[{name}]]"
+        return f"[{name}] can be there only once: write [{name}], not [[{name}]]"
     if isinstance(given, dict) and "array" in wanted:
         return f"[[{name}]] may be there several times: write [[{name}]], not [{name}]"
     return ""
@@ -91,11 +91,11 @@ def _in_words(said: str, type_: Any, path: _Path, *, of_key: bool) -> str:
         type_ = next(
             (each.key_type for each in _each_type(type_) if isinstance(each, inspect.DictType)), None
         )
-    if found := next((each for each in _described(type_) if each.get("description")), None):
-        described = found["description"]
     wanted, comma, got = said.removeprefix("Expected ").partition(", got ")
     if not said.startswith("Expected "):
         return said
+    if not comma and (found := next((each for each in _described(type_) if each.get("description")), None)):
+        described = found["description"]  # of its bounds: of another kind of value the kind is told
     return _plain(f"expected {described or wanted}{comma}{got}") + example
 
 
