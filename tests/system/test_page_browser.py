@@ -44,6 +44,7 @@ from galago_edge.contract.status import (
     SinkStatus,
     TrialStatus,
 )
+from galago_edge.host.time_zone import TimeZone
 from galago_edge.service.page import Page, attached_files
 from galago_workstation.demo.scenes import Light, Pose, Room, digit_card
 from real_parts.browser import open_browser, resize_browser
@@ -379,7 +380,7 @@ def test_the_picture_of_an_event_arrives_behind_it_and_opens_large(scene: Scene,
     assert (image.size["width"], image.size["height"]) == (64, 48)
     assert not visible(seen, "#large")
     image.click()
-    shows(seen, "#large", r"seven on door, 18 Nov 2026, 11:06:40 UTC")
+    shows(seen, "#large", r"seven on door, 2026-11-18 11:06:40Z")
     assert all_of(seen, "#large img")[0].size["width"] == 640
     all_of(seen, "#large button")[0].click()
     wait_for(lambda: not visible(seen, "#large"), "the picture to be closed")
@@ -470,7 +471,7 @@ def test_the_page_says_when_the_service_is_gone_and_goes_on_when_it_is_back(scen
     shows(
         seen,
         "#gone",
-        r"does not answer since \d\d:\d\d:\d\d UTC \(no connection\)\. What you see is from then\.",
+        r"does not answer since \d\d:\d\d:\d\dZ \(no connection\)\. What you see is from then\.",
     )
     assert text_of(seen, "#state") == "no answer" and texts(seen, "#streams h3") == ["door", "hall"]
     scene.status = make_service_status(device="porch-2")
@@ -620,6 +621,57 @@ def test_a_blind_camera_is_told_on_its_picture(alarm: str, words: str, scene: Sc
     assert visible(seen, "#state.bad")
 
 
+@pytest.mark.parametrize("attached", [True, False], ids=["with pictures", "without"])
+@pytest.mark.parametrize("width", [320, 500, 1100, 1300, 1500])
+def test_an_uncertain_time_never_runs_into_what_stands_beside_it(
+    width: int, attached: bool, scene: Scene, browser: Any
+) -> None:
+    usual = scene.status.last_events[0]
+    doubted = [{**usual, "seq": number, "clock_synced": False} for number in range(2)]
+    doubted.append({**usual, "seq": 2, "clock_synced": False, "wall_ns": usual["wall_ns"] - 10**15})
+    if attached:
+        doubted[0] = with_attachment(scene, doubted[0], jpeg(90))
+    scene.status = make_service_status(clock_synced=False, last_events=tuple(doubted))
+    resize_browser(browser, (width, 800))
+    browser.get(scene.url)
+    shows(browser, ".events time", "\u2248")
+    gaps = browser.execute_script(
+        """return [...document.querySelectorAll(".events li")].map((line) => {
+          const text = document.createRange();
+          text.selectNodeContents(line.querySelector("time"));
+          const what = line.querySelector(".what").getBoundingClientRect();
+          return what.left - text.getBoundingClientRect().right;
+        })"""
+    )
+    assert len(gaps) == 3 and min(gaps) >= 5
+
+
+@pytest.mark.parametrize(
+    "size", [(240, 320), (320, 240), (640, 360), (1280, 360)], ids=lambda size: f"{size}"
+)
+@pytest.mark.parametrize("width", [320, 768, 1100, 1500])
+def test_a_preview_is_whole_whatever_its_shape_and_the_width(
+    width: int, size: tuple[int, int], scene: Scene, browser: Any
+) -> None:
+    usual = scene.status
+    scene.picture = jpeg(90, size)
+    event = with_attachment(scene, usual.last_events[0], jpeg(90, size))
+    scene.status = make_service_status(sources=usual.sources[:1], last_events=(event,))
+    resize_browser(browser, (width, 900))
+    browser.get(scene.url)
+    wait_for(lambda: pixel(browser) != [], "the preview")
+    wait_for(lambda: visible(browser, ".events img"), "the picture of the event")
+    shown = browser.execute_script(
+        """const found = [".picture img", ".events img"].map((css) => document.querySelector(css));
+        return found.map((image) => {
+          const box = image.getBoundingClientRect(), fit = getComputedStyle(image).objectFit;
+          return [fit, Math.min(box.width, box.height * image.naturalWidth / image.naturalHeight)];
+        })"""
+    )
+    assert [fit for fit, _ in shown] == ["contain", "contain"]
+    assert shown[0][1] >= min(180, size[0])  # and large enough to see something
+
+
 def test_what_the_clock_made_uncertain_is_said(scene: Scene, seen: Any) -> None:
     door = changed(
         scene.status.streams[0],
@@ -637,18 +689,19 @@ def test_times_name_their_zone_and_can_be_utc(scene: Scene, seen: Any) -> None:
     ns = 1_795_390_200_000_000_000  # 23:30 UTC on the 22nd of November
     event = {**scene.status.last_events[0], "wall_ns": ns - 10**9}
     scene.status = make_service_status(timezone="Europe/Berlin", wall_ns=ns, last_events=(event,))
-    shows(seen, "#facts", "00:30:00 CET")
+    shows(seen, "#facts", r"00:30:00\+01:00")
     assert text_of(seen, "#events .zone") == "Europe/Berlin" and "00:29:59" in text_of(seen, ".events li")
-    assert re.fullmatch(r"As of \d\d:\d\d:\d\d CES?T", text_of(seen, "#asof"))
-    assert all_of(seen, ".events time")[0].get_attribute("title") == "23 Nov 2026, 00:29:59 CET"
+    assert re.fullmatch(r"As of \d\d:\d\d:\d\d\+0[12]:00", text_of(seen, "#asof"))
+    title = all_of(seen, ".events time")[0].get_attribute("title")
+    assert title == TimeZone("Europe/Berlin").written(ns - 10**9) == "2026-11-23 00:29:59+01:00"
     seen.execute_script(
         """const box = document.getElementById("zone");
         box.value = "UTC"; box.dispatchEvent(new Event("change"));"""
     )
-    shows(seen, "#facts", "23:30:00 UTC")
+    shows(seen, "#facts", "23:30:00Z")
     assert text_of(seen, "#events .zone") == "UTC" and "23:29:59" in text_of(seen, ".events li")
     seen.refresh()
-    shows(seen, "#facts", "23:30:00 UTC")  # it is remembered
+    shows(seen, "#facts", "23:30:00Z")  # it is remembered
     seen.execute_script("localStorage.clear()")
 
 

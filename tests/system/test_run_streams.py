@@ -421,3 +421,56 @@ def test_a_sink_that_can_never_deliver_is_one_line_at_the_start(
     assert (result.exit_code, result.stdout) == (2, "")
     error, _ = result.stderr.splitlines()
     assert error.startswith("Error: ") and said in error and error.endswith("[CONFIG_BAD]")
+
+
+@pytest.mark.parametrize("place", ["a folder", "below a file"])
+def test_a_log_that_cannot_be_written_is_told_when_that_begins_and_with_the_loss_at_the_end(
+    place: str, root: Path, recording: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "file").touch()
+    log = tmp_path / ("logs" if place == "a folder" else "file/log.jsonl")
+    config = tmp_path / "galago.toml"
+    config.write_text(
+        f"""
+        [[stream]]
+        name = "hall"
+        source = "{recording.name}"
+        [log]
+        path = "{log}"
+        """,
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [*GALAGO, "run", "--root", root, "--config", config], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    begin, end = done.stderr.splitlines()
+    assert begin.startswith(f"sink log: records are lost from now on: could not write {log}: ")
+    assert re.fullmatch(rf"sink log: [1-9]\d* records are lost: could not write {log}: .*", end)
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('[webhook]\nurl = "http://"', "[webhook] url has no host"),
+        (
+            '[webhook]\nurl = "http://h/"\nbody = "{lable}"',
+            "[webhook] body names {lable}; did you mean label?",
+        ),
+        ('[webhook]\nurl = "http://h/"\nformat = "ntfy"', "[webhook] format ntfy needs to"),
+        ('[page]\nhost = "0.0.0.0"\nport = 0', "[page] host = '0.0.0.0'"),
+        ('[page]\nhost = "no host"\nport = 0', "[page] host = 'no host'"),
+    ],
+)
+def test_whatever_is_wrong_in_a_file_of_settings_is_told_with_the_file(
+    table: str, told: str, root: Path, recording: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "galago.toml"
+    config.write_text(f'[[stream]]\nname = "hall"\nsource = "{recording.name}"\n{table}\n', encoding="utf-8")
+    done = subprocess.run(
+        [*GALAGO, "run", "--root", root, "--config", config], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: {config}: {told}")
+    assert done.stderr.count(str(config)) == 1 and "[CONFIG_BAD]" in done.stderr

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from galago_edge.bundle import TrustedKeys, open_bundle
+from galago_edge.bundle.keys import key_id
 from galago_edge.commands.cli import main
 from galago_edge.contract.printable import on_one_line
 from galago_edge.contract.records import (
@@ -25,6 +27,8 @@ from galago_edge.contract.records import (
 )
 from galago_edge.sinks.spool import Spool
 from galago_edge.sinks.spool_writer import Entry
+from galago_edge.store import Store, install_bundle
+from test_kit import TEST_KEY, accepted_here, make_bundle, trust
 
 NS = 1_000_000_000
 NOON_NS = 1_793_188_800 * NS  # 2026-10-28T12:00:00Z
@@ -87,9 +91,9 @@ def chosen(device: Path, *arguments: object) -> list[Record]:
 
 def test_a_table_shows_events_with_their_time_the_oldest_first(device: Path) -> None:
     assert run("--config", device).stdout.splitlines() == [
-        "2026-10-28 12:00:00Z     hall         event  smoke, score 0.91",
-        "2026-10-28 12:01:00Z     door         event  person, score 0.91",
-        "2026-10-28 13:00:00Z     hall         event  smoke, score 0.91",
+        "2026-10-28 12:00:00Z       hall         event  smoke, score 0.91",
+        "2026-10-28 12:01:00Z       door         event  person, score 0.91",
+        "2026-10-28 13:00:00Z       hall         event  smoke, score 0.91",
     ]
 
 
@@ -294,10 +298,10 @@ def test_a_line_that_is_nested_too_deeply_is_damaged_like_any_other(
 def test_times_are_those_of_the_devices_zone(device: Path) -> None:
     device.write_text(device.read_text() + '[device]\ntimezone = "Europe/Berlin"\n')
     lines = run("--config", device, "--since", "2026-10-28 14:00").stdout.splitlines()
-    assert lines == ["2026-10-28 14:00:00 CET  hall         event  smoke, score 0.91"]
+    assert lines == ["2026-10-28 14:00:00+01:00  hall         event  smoke, score 0.91"]
     assert len(run("--config", device, "--since", "2026-10-28T13:00Z", "--json").stdout.splitlines()) == 1
     rows = list(csv.DictReader(io.StringIO(run("--config", device, "--csv").stdout)))
-    assert rows[0]["time"] == "2026-10-28 13:00:00 CET"
+    assert rows[0]["time"] == "2026-10-28 13:00:00+01:00"
 
 
 def test_what_a_record_holds_moves_no_terminal(tmp_path: Path, device: Path) -> None:
@@ -366,9 +370,9 @@ def test_a_row_of_csv_is_one_line_that_moves_no_terminal(tmp_path: Path, device:
 
 
 def test_nothing_to_show_is_said_and_is_no_failure(device: Path) -> None:
-    assert run("--config", device, "--stream", "attic").stdout == "no such record\n"
-    assert run("--config", device, "--stream", "attic", "--json").stdout == ""
-    assert run("--config", device, "--stream", "attic", "--csv").stdout.count("\n") == 1
+    assert run("--config", device, "--since", "1s").stdout == "no such record\n"
+    assert run("--config", device, "--since", "1s", "--json").stdout == ""
+    assert run("--config", device, "--since", "1s", "--csv").stdout.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -410,3 +414,26 @@ def test_a_configuration_without_a_log_is_told(tmp_path: Path) -> None:
     config = tmp_path / "galago.toml"
     config.write_text('[[stream]]\nname = "hall"\nsource = "x"\n')
     assert "has no [log]" in run("--config", config, "--root", tmp_path, code=3).stderr
+
+
+@pytest.mark.parametrize("how", [(), ("--json",), ("--csv",)], ids=["table", "json", "csv"])
+def test_a_stream_that_there_is_not_is_a_wrong_option_with_the_name_that_was_meant(
+    device: Path, how: tuple[str, ...]
+) -> None:
+    result = run("--config", device, "--stream", "hal", *how, code=2)
+    assert "--stream" in result.output
+    assert "did you mean hall? There are door, hall" in " ".join(result.output.split())
+    run("--config", device, "--stream", "hall", "--since", "1s", *how)
+
+
+def test_a_label_that_no_record_is_about_is_said_and_refused_where_every_label_is_known(
+    device: Path, tmp_path: Path, tiny_image_model: bytes
+) -> None:
+    result = run("--config", device, "--label", "smok")
+    assert "did you mean smoke?" in result.output  # a bundle may have it all the same
+    bundle = make_bundle(tmp_path / "small.galago", tiny_image_model, ["dark", "mid", "bright"])
+    store = Store(trust(tmp_path / "store"))
+    install_bundle(store, open_bundle(bundle), TrustedKeys({key_id(TEST_KEY): "test"}), accepted_here)
+    result = run("--config", device, "--root", store.root, "--label", "brigt", code=2)
+    assert "did you mean bright?" in " ".join(result.output.split())
+    run("--config", device, "--root", store.root, "--label", "bright")  # never seen, and yet known

@@ -45,6 +45,13 @@ def test_a_group_shows_a_whole_sentence_for_each_command_at_80_columns(path: str
         assert "..." not in line and line.endswith("."), line
 
 
+@pytest.mark.parametrize("path", COMMANDS)
+def test_no_path_is_refused_by_click_itself_which_has_neither_code_nor_hint(path: str) -> None:
+    paths = [one for one in COMMANDS[path].params if isinstance(one.type, click.Path)]
+    asked = ("exists", "readable", "writable", "executable")
+    assert [one.name for one in paths if any(getattr(one.type, what) for what in asked)] == []
+
+
 def sections() -> dict[str, str]:
     """The page's sections by their headings."""
     parts = re.split(r"^## `(.+)`$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -1,17 +1,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, inspect
 
 import galago_edge.contract.settings as settings_module
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.settings import Settings, SourceSettings, StreamSettings
-from galago_edge.service.configuration import checked, read_config, read_option, real_path, source_of
+from galago_edge.contract.profile import DeviceProfile
+from galago_edge.contract.settings import OwnTables, Settings, SourceSettings, StreamSettings
+from galago_edge.service.configuration import (
+    checked,
+    read_config,
+    read_option,
+    real_path,
+    source_of,
+    told_with_file,
+)
 from galago_edge.sinks.sink_kind import SINKS
+from galago_workstation.flashing.fleet import Fleet
 
 
 def test_a_config_file_is_read(tmp_path: Path) -> None:
@@ -114,7 +125,11 @@ source = "door"
         ("rotat = 180", "", "[source.door] has no setting 'rotat'; did you mean rotate?"),
         ("zzz = 180", "", "[source.door] has no setting 'zzz'"),
         ('fps = "fast"', "", "[source.door] fps: expected a number, got a text"),
-        ("region = [0, 0, 2, 1]", "", "[source.door] region: expected a number <= 1.0"),
+        (
+            "region = [0, 0, 2, 1]",
+            "",
+            "[source.door] region: expected a fraction of the picture from 0.0 to 1.0, not pixels",
+        ),
         ("", 'bundel = "digits"', "[[stream]] second has no setting 'bundel'; did you mean bundle?"),
         (
             "",
@@ -131,8 +146,41 @@ source = "door"
         (
             "",
             "[source.'a b']\naddress = 'camera:2'",
-            "the name of [source.a b]: expected a text matching regex",
+            "the name of [source.a b]: expected 1 to 64 letters, digits, dots, _ and -, without spaces",
         ),
+        (
+            "mask = [0, 0, 0.3, 0.25]",
+            "",
+            "[source.door] mask: expected a list, got a whole number; such as mask = [[0.0, 0.0, 0.3, 0.25]]",
+        ),
+        (
+            "mask = [[0, 0, 100, 60]]",
+            "",
+            "[source.door] mask: expected a fraction of the picture from 0.0 to 1.0, not pixels; such",
+        ),
+        (
+            "",
+            "[[attachments]]",
+            "[attachments] can be there only once: write [attachments], not [[attachments]]",
+        ),
+        ("", "[[log]]\npath = 'x'", "[log] can be there only once: write [log], not [[log]]"),
+        (
+            "",
+            "[webhook]\nurl = '127.0.0.1:18903/bad'",
+            "[webhook] url: expected a URL that begins with http://",
+        ),
+        (
+            "",
+            "[[webhook]]\nurl = 'http://h/'\nname = 'my porch'",
+            "[[webhook]] my porch name: expected at most 32 letters, digits, _ and -, without spaces",
+        ),
+        ("", "[device]\nname = 'my porch'", "[device] name: expected 1 to 64 letters, digits"),
+        (
+            "",
+            "[program]\ncommand = './store.sh x'",
+            '[program] command: expected a list, got a text; such as command = ["./store.sh", "its',
+        ),
+        ("", "[mqtt]\nhost = 'h'\ntopic = 'a/#'", "[mqtt] topic: expected"),
     ],
 )
 def test_what_is_wrong_in_a_table_is_told_with_the_table_in_plain_words(
@@ -144,6 +192,40 @@ def test_what_is_wrong_in_a_table_is_told_with_the_table_in_plain_words(
         read_config(path)
     assert str(caught.value).startswith(f"{path}: {told}")
     assert "$" not in str(caught.value)
+
+
+def test_one_stream_in_single_brackets_is_told_to_be_one_of_several(tmp_path: Path) -> None:
+    path = tmp_path / "galago.toml"
+    path.write_text('[stream]\nname = "a"\nsource = "x"\n')
+    with pytest.raises(CallerError, match=r"write \[\[stream\]\], not \[stream\]"):
+        read_config(path)
+
+
+def patterns(type_: Any, about: str = "") -> Iterator[tuple[str, str]]:
+    """Every pattern below a type, with what is said about it."""
+    if isinstance(type_, inspect.Metadata):
+        yield from patterns(type_.type, (type_.extra_json_schema or {}).get("description", about))
+    elif isinstance(type_, inspect.UnionType):
+        for each in type_.types:
+            yield from patterns(each)
+    elif isinstance(type_, inspect.StructType):
+        for field in type_.fields:
+            yield from patterns(field.type)
+    elif isinstance(type_, inspect.DictType):
+        yield from patterns(type_.key_type)
+        yield from patterns(type_.value_type)
+    elif isinstance(type_, inspect.VarTupleType | inspect.ListType):
+        yield from patterns(type_.item_type)
+    elif isinstance(type_, inspect.StrType) and type_.pattern is not None:
+        yield type_.pattern, about
+
+
+def test_every_pattern_of_a_setting_is_described_in_words() -> None:
+    kinds = [SINKS.find(name) for name in SINKS.names()]
+    types = [OwnTables, Fleet, DeviceProfile, *(kind.settings for kind in kinds if kind is not None)]
+    found = [each for one in types for each in patterns(inspect.type_info(one))]
+    assert len(found) > 8
+    assert [pattern for pattern, about in found if not about and "\\x00" not in pattern] == []
 
 
 def test_a_config_that_does_not_exist_is_a_caller_error(tmp_path: Path) -> None:
@@ -421,8 +503,19 @@ def test_a_sink_that_asks_for_a_stream_that_there_is_not_is_refused(tmp_path: Pa
     path.write_text(
         f'[[{kind}\nname = "a"\nstreams = ["hal"]\n[[stream]]\nname = "hall"\nsource = "camera:0"\n'
     )
-    with pytest.raises(CallerError, match=r"\.a\] streams names hal, there are hall") as caught:
+    with pytest.raises(
+        CallerError, match=r"\.a\] streams names hal, which is no stream; did you mean hall\? There is hall$"
+    ) as caught:
         read_config(path)
     assert caught.value.reason is Reason.CONFIG_BAD
     path.write_text(path.read_text().replace('"hal"', '"hall"'))
     assert len(read_config(path).sinks) == 1
+
+
+def test_what_a_part_finds_wrong_in_its_settings_is_told_with_the_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "galago.toml"
+    for text in ("[page] host is none", f"{path}: [page] host is none"):
+        with pytest.raises(CallerError, match=f"^{path}: \\[page\\] host is none$"), told_with_file(path):
+            raise CallerError(Reason.CONFIG_BAD, text, hint="look")
+    with pytest.raises(CallerError, match=r"^\[page\]"), told_with_file(None):
+        raise CallerError(Reason.CONFIG_BAD, "[page] host is none")

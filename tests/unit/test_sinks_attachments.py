@@ -528,7 +528,7 @@ def test_a_program_that_fails_with_a_file_still_gets_the_events(store: Store) ->
     [
         ('[webhook]\nurl = "http://x"\nattachments = true\n', "asks for attachments, and there is no"),
         ('[program]\ncommand = ["x"]\nkinds = ["attachment"]\n', "asks for attachments, and there is no"),
-        ('[attachments]\nstreams = ["cellar"]\n', "streams names cellar, there are hall"),
+        ('[attachments]\nstreams = ["cellar"]\n', "streams names cellar, which is no stream; there is hall"),
         ("[attachments]\nafter_s = 31\n", "after_s"),
         ("[attachments]\nquality = 90\n", "quality"),
     ],

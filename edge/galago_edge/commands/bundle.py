@@ -33,7 +33,7 @@ def bundle() -> None:
 
 
 @click.command()
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path, readable=False))
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
     """Show what BUNDLE holds.
@@ -57,12 +57,12 @@ def inspect(path: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path, readable=False))
 @click.option(
     "--trust",
     "trusted",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="PUB",
     help="Accept only if this public key signed it; may be given several times.",
 )

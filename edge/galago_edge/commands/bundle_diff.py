@@ -34,8 +34,8 @@ _DIGITS = 16  # of a hash or key id
 
 
 @click.command()
-@click.argument("old", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
+@click.argument("old", type=click.Path(path_type=Path, readable=False))
+@click.argument("new", type=click.Path(path_type=Path, readable=False))
 @json_option
 def diff(old: Path, new: Path, as_json: bool) -> None:
     """Show every difference between the bundles OLD and NEW.

@@ -10,13 +10,13 @@ from galago_edge.commands.cli import json_option, say, say_data
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path, readable=False))
 @click.option(
     "--key",
     "keys",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Private key to sign the list with; several sign together.",
 )
 @click.option(

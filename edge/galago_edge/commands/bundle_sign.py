@@ -12,24 +12,29 @@ from galago_edge.commands.options import opened_bundle
 
 
 @click.command()
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path, readable=False))
 @click.option(
     "--key",
     "keys",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Private key to sign with; may be given several times.",
 )
 @click.option(
     "--trust",
     "trusted",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="PUB",
     help="Sign only what this public key has signed before; may be given several times.",
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write.  [default: BUNDLE itself]")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, readable=False),
+    help="File to write.  [default: BUNDLE itself]",
+)
 @json_option
 def sign(
     path: Path, keys: tuple[Path, ...], trusted: tuple[Path, ...], out: Path | None, as_json: bool

@@ -20,7 +20,9 @@ _NS_PER_S = 1e9
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILES...")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="FILES..."
+)
 @bundle_options
 @json_option
 @click.pass_context

@@ -14,8 +14,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store.")
-@click.option("--config", type=click.Path(path_type=Path), help="Also check what this galago.toml names.")
+@click.option(
+    "--root",
+    required=True,
+    type=click.Path(path_type=Path, readable=False),
+    help="Folder of the device's store.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, readable=False),
+    help="Also check what this galago.toml names.",
+)
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, root: Path, config: Path | None, as_json: bool) -> None:

@@ -26,8 +26,16 @@ _KINDS = ("event", "state", "gap", "attachment", "scores")
 
 
 @click.command()
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the device's store, for its spool.")
-@click.option("--config", type=click.Path(path_type=Path), help="The galago.toml that says where the log is.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, readable=False),
+    help="Folder of the device's store, for its spool.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, readable=False),
+    help="The galago.toml that says where the log is.",
+)
 @click.option("--since", metavar="TIME", help="From this time on: 90s, 15m, 2h, 3d ago, or a date or time.")
 @click.option("--until", metavar="TIME", help="Before this time; the same forms.")
 @click.option("--stream", "streams", multiple=True, metavar="NAME", help="Only this stream; repeatable.")
@@ -60,8 +68,9 @@ def events(
     record once, the oldest first. A service may run meanwhile. Dates and times are those of [device]
     timezone, unless they name a zone; one with ? behind it is by a clock that was not known to be right.
     Behind an event stands the file of its picture or sound, with --root its path, or "gone" when it is no
-    longer kept. With --json one record a line, as it was written. Damaged lines are left out, counted on
-    standard error, and make the exit code 1.
+    longer kept. With --json one record a line, as it was written. A stream or a label that there is not
+    is exit code 2, where all are known: streams with --config, labels with --root. Damaged lines are left
+    out, counted on standard error, and make the exit code 1.
 
     \b
     Examples:
@@ -72,11 +81,12 @@ def events(
         raise click.UsageError("galago events needs --root, --config or both")
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
+    from galago_edge.commands.record_names import bundle_labels, check_names
     from galago_edge.commands.record_rows import RecordRows
     from galago_edge.sinks.attached_events import with_attachments
 
     now_ns = time.time_ns()
-    zone, history = _device(root, config)
+    zone, history, configured = _device(root, config)
     since_ns, until_ns = _moment(since, "--since", zone, now_ns), _moment(until, "--until", zone, now_ns)
     rows = RecordRows(zone, root)
     wanted = frozenset(_KINDS if "all" in kinds else kinds or ("event",))
@@ -100,10 +110,13 @@ def events(
     if as_csv:
         write(rows.header)
     shown, early = 0, 0
+    met_streams, met_labels = set[str](), set[str]()
 
     def within_reach() -> Iterator[KeptRecord]:
         nonlocal early
         for kept in history:
+            met_streams.add(kept.record.stream)
+            met_labels.add(_label(kept.record) or "")
             if since_ns is not None and not _within(kept.record, since_ns, None):
                 early = history.damaged  # damage of another time is not this answer's
             else:
@@ -113,13 +126,16 @@ def events(
         if matches(row.kept.record):
             show(row)
             shown += 1
+    in_bundles = bundle_labels(root) if labels else frozenset()
+    check_names("--stream", streams, {*configured, *met_streams}, all_known=bool(configured))
+    check_names("--label", labels, met_labels | in_bundles, all_known=bool(in_bundles))
     if not shown and not as_json and not as_csv:
         say("no such record")
     _tell_damage(ctx, history, early)
 
 
-def _device(root: Path | None, config: Path | None) -> tuple[TimeZone, RecordHistory]:
-    """Return the zone of a device's times, and what it has said."""
+def _device(root: Path | None, config: Path | None) -> tuple[TimeZone, RecordHistory, list[str]]:
+    """Return the zone of a device's times, what it has said, and its streams where they are known."""
     from galago_edge.host.time_zone import TimeZone
     from galago_edge.service.configuration import read_config, real_path
     from galago_edge.sinks.record_history import RecordHistory, history_of
@@ -127,12 +143,12 @@ def _device(root: Path | None, config: Path | None) -> tuple[TimeZone, RecordHis
     if config is None:
         assert root is not None
         say("only the spool is read; --config FILE says where the log is", err=True)
-        return TimeZone(), RecordHistory(None, root / "spool")
+        return TimeZone(), RecordHistory(None, root / "spool"), []
     settings = read_config(config, None)  # whoever reads need not have the device's secrets
     history = history_of(settings, root, lambda text: real_path(text, os.environ, config))
     if "log" not in settings.sinks:
         say(f"{config} has no [log]: only what is in the spool can be shown", err=True)
-    return TimeZone(settings.device.timezone), history
+    return TimeZone(settings.device.timezone), history, [stream.name for stream in settings.stream]
 
 
 def _moment(text: str | None, option: str, zone: TimeZone, now_ns: int) -> int | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path, readable=False))
 @root_option
 @click.option("--stage-only", is_flag=True, help="Only stage it beside the active one; see galago activate.")
 @click.option("--commit", is_flag=True, help="Commit it at once, without a trial.")

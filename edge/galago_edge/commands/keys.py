@@ -20,7 +20,7 @@ def keys() -> None:
 
 
 @keys.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path, readable=False))
 @click.option("--comment", default="", help="What the key is for, such as 'Porch alarms 2026'.")
 @json_option
 def new(path: Path, comment: str, as_json: bool) -> None:
@@ -46,7 +46,7 @@ def new(path: Path, comment: str, as_json: bool) -> None:
 
 
 @keys.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path, readable=False))
 @json_option
 def show(path: Path, as_json: bool) -> None:
     """Show the id of the key at PATH, private or public.
@@ -70,7 +70,10 @@ def show(path: Path, as_json: bool) -> None:
 
 
 _root_option = click.option(
-    "--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store."
+    "--root",
+    required=True,
+    type=click.Path(path_type=Path, readable=False),
+    help="Folder of the device's store.",
 )
 _in_use_option = click.option(
     "--allow-in-use",
@@ -80,7 +83,7 @@ _in_use_option = click.option(
 
 
 @keys.command()
-@click.argument("public_key", metavar="PUB", type=click.Path(path_type=Path))
+@click.argument("public_key", metavar="PUB", type=click.Path(path_type=Path, readable=False))
 @_root_option
 @json_option
 def trust(public_key: Path, root: Path, as_json: bool) -> None:

@@ -26,14 +26,14 @@ def bundle_options(command: F) -> F:
         "--trust",
         "trusted",
         multiple=True,
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         metavar="PUB",
         help="Take the bundle only if this public key signed it; may be given several times.",
     )
     bundle = click.option(
         "--bundle",
         required=True,
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         metavar="BUNDLE",
         help="A .galago file, or the folder of an installed bundle.",
     )

@@ -70,7 +70,7 @@ class RecordRows:
         words = _words(record)
         if (attachment := row.own_attachment) is not None:
             words = f"{words}, {self._file(attachment)}"
-        return f"{time + doubt:<24} {record.stream or '-':<12} {record.kind:<6} {words}"
+        return f"{time + doubt:<26} {record.stream or '-':<12} {record.kind:<6} {words}"
 
     def _time(self, record: Record) -> str:
         return self._zone.written(record.wall_ns) if isinstance(record.wall_ns, int) else "-"

@@ -59,7 +59,9 @@ def _moment(text: str) -> datetime.datetime:
 @click.argument("source")
 @bundle_options
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Write the records here, not to standard output."
+    "--out",
+    type=click.Path(path_type=Path, readable=False),
+    help="Write the records here, not to standard output.",
 )
 @click.option("--scores", is_flag=True, help="Add a record for every window.")
 @click.option(
@@ -84,7 +86,7 @@ def _moment(text: str) -> datetime.datetime:
 )
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Take thresholds, view and frame rate from a stream of this galago.toml.",
 )
 @click.option(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     required=True,
     help="Folder of the device's store.",
 )
@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     metavar="NAME[:BUNDLE]=SOURCE",
     help="One stream; may be given several times. BUNDLE is the name of an installed bundle.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="Take everything from this galago.toml.")
+@click.option(
+    "--config", type=click.Path(path_type=Path, readable=False), help="Take everything from this galago.toml."
+)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Append the records here.  [default: standard output, unless the configuration has a log]",
 )
 @click.option("--scores", is_flag=True, help="Add a record for every window.")
@@ -66,6 +68,7 @@ def run(
       galago run --root /var/lib/galago --stream door=camera:/dev/video0
       arecord -q -t raw -f S16_LE -r 16000 -c 1 | galago run --root DIR --stream "hall=pipe:-?rate=16000"
     """
+    from galago_edge.service.configuration import told_with_file
     from galago_edge.service.live_slots import LiveSlots
     from galago_edge.service.prepared_stream import is_live
     from galago_edge.service.service import Service
@@ -80,6 +83,7 @@ def run(
         slots = LiveSlots(root, used=named if len(named) == len(settings.stream) else None)
     check_free(root)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(told_with_file(config))
         stack.enter_context(_loads_back(slots, early_end))
         with early_end.held():  # a boot attempt that is counted must be known, to be given back
             slots.load()
@@ -164,9 +168,7 @@ def _prepared(
                 )
             )
         except GalagoError as failure:
-            if config is not None and isinstance(failure, CallerError):
-                raise CallerError(failure.reason, f"{config}: {failure}", hint=failure.hint) from None
-            if config is None:
+            if config is None or isinstance(failure, CallerError):
                 raise
             absent.append((stream.name, failure))
     if not streams and not (config is not None and slots.live):
@@ -179,9 +181,15 @@ def _prepared(
 def _tell_waiting(sinks: Sequence[SinkStatus]) -> None:
     """Say which sinks have not got their records: who looks at the exit code alone would never know."""
     for sink in sinks:
-        if sink.name != "spool" and sink.fault and sink.pending:
+        if sink.name == "spool":  # its loss is that of its receivers
+            continue
+        why = f": {sink.fault}" if sink.fault else ""
+        if sink.fault and sink.pending:
             waiting = "1 record waits" if sink.pending == 1 else f"{sink.pending} records wait"
-            say(f"sink {sink.name}: {waiting} in the spool: {sink.fault}", err=True)
+            say(f"sink {sink.name}: {waiting} in the spool{why}", err=True)
+        if sink.lost:
+            lost = "1 record is lost" if sink.lost == 1 else f"{sink.lost} records are lost"
+            say(f"sink {sink.name}: {lost}{why}", err=True)
 
 
 def _tell_unwritten(unwritten: Mapping[str, int]) -> None:

@@ -23,7 +23,12 @@ _HEADING = 9
 
 
 @click.command()
-@click.option("--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store.")
+@click.option(
+    "--root",
+    required=True,
+    type=click.Path(path_type=Path, readable=False),
+    help="Folder of the device's store.",
+)
 @json_option
 @click.pass_context
 def status(ctx: click.Context, root: Path, as_json: bool) -> None:

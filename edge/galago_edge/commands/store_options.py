@@ -26,7 +26,10 @@ ROLLED_BACK_EXIT = 6
 _POLL_S = 0.2
 
 root_option = click.option(
-    "--root", required=True, type=click.Path(path_type=Path), help="Folder of the device's store."
+    "--root",
+    required=True,
+    type=click.Path(path_type=Path, readable=False),
+    help="Folder of the device's store.",
 )
 name_argument = click.argument("name", required=False)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import copyreg
 import enum
 import errno
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -217,6 +218,22 @@ _DISK_REASONS = {
 }
 
 
+_NUMBER = re.compile(r"\[Errno -?[0-9]+\] ")
+
+
+def system_words(error: BaseException) -> str:
+    """Return what the system said, in its words and without its number, which tells people nothing.
+
+    >>> system_words(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))
+    'Connection refused'
+    >>> system_words(FileNotFoundError(errno.ENOENT, "No such file or directory", "log.jsonl"))
+    "No such file or directory: 'log.jsonl'"
+    >>> system_words(TimeoutError())
+    'TimeoutError'
+    """
+    return _NUMBER.sub("", " ".join(str(error).split())) or type(error).__name__
+
+
 def disk_error(error: OSError, doing: str) -> LinkError:
     """Turn the system's error into ours. ``doing`` completes "could not ...".
 
@@ -228,4 +245,4 @@ def disk_error(error: OSError, doing: str) -> LinkError:
     )
     if isinstance(error, NotOwnError):
         reason, hint = Reason.NOT_OWN, "find out who put it there and remove it, then run the command again"
-    return LinkError(reason, f"could not {doing}: {error.strerror or error}", hint=hint)
+    return LinkError(reason, f"could not {doing}: {error.strerror or system_words(error)}", hint=hint)

@@ -18,8 +18,20 @@ _SEGMENT = r"[a-z0-9._-]{0,63}[a-z0-9_-]"
 BundlePath = Annotated[str, msgspec.Meta(max_length=100, pattern=rf"^{_SEGMENT}(/{_SEGMENT}){{0,2}}\Z")]
 """Path inside a bundle: lower case, at most three segments, none with a dot at its end (a card's FAT drops
 it, and ``.`` and ``..`` lead elsewhere); ustar holds 100 bytes."""
-BundleName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,39}\Z")]
-BackendName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]
+BundleName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z][a-z0-9-]{0,39}\Z",
+        description="1 to 40 small letters, digits and -, the first a letter",
+    ),
+]
+BackendName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z][a-z0-9-]{0,31}\Z",
+        description="1 to 32 small letters, digits and -, the first a letter",
+    ),
+]
 """``cpu``, or the name of an accelerator as a device's profile lists it: ``edgetpu``, ``gpu``."""
 Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}\Z")]
 LabelName = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^\S(.*\S)?\Z")]

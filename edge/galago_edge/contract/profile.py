@@ -45,9 +45,19 @@ class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of board."""
 
-    id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,39}\Z")]
+    id: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[a-z0-9][a-z0-9-]{0,39}\Z", description="1 to 40 small letters, digits and -"
+        ),
+    ]
     title: str
-    arch: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,20}\Z")]
+    arch: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[a-z0-9_]{1,20}\Z", description="1 to 20 small letters, digits and _, such as aarch64"
+        ),
+    ]
     """As ``platform.machine()`` gives it there: ``x86_64``, ``aarch64``, ``armv7l``."""
     ram_mb: Annotated[int, msgspec.Meta(ge=32)]
     cores: Annotated[int, msgspec.Meta(ge=1)]

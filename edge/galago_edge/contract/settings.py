@@ -13,10 +13,23 @@ from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.manifest import BundleName, Probability
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z",
+        description="1 to 64 letters, digits, dots, _ and -, without spaces, the first a letter or a digit",
+    ),
+]
+"""Here and below, what is described is said to whoever writes something else."""
 Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=86_400.0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^([0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31})?\Z")]
+Fingerprint = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31})?\Z",
+        description="the SHA-256 of a certificate: 64 hexadecimal digits, with or without colons",
+    ),
+]
 """SHA-256 of a certificate in hexadecimal digits, with or without colons; or nothing."""
 Megabytes = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
@@ -89,8 +102,15 @@ class PlausibilitySettings(Table, frozen=True, kw_only=True):
     """Over so long, more than 2 % more or fewer samples than the declared rate promises."""
 
 
-Corners = tuple[Annotated[float, msgspec.Meta(ge=0.0, le=1.0)], ...]
+Fraction = Annotated[
+    float,
+    msgspec.Meta(ge=0.0, le=1.0, description="a fraction of the picture from 0.0 to 1.0, not pixels"),
+]
+Corners = tuple[Fraction, ...]
 """Fractions of width and height: left, top, right, bottom of a rectangle, or x and y of each corner."""
+
+Region = Annotated[Corners, msgspec.Meta(examples=["[0.1, 0.2, 0.9, 0.8]"])]
+Masks = Annotated[tuple[Corners, ...], msgspec.Meta(examples=["[[0.0, 0.0, 0.3, 0.25]]"])]
 
 
 class ViewSettings(Table, frozen=True, kw_only=True):
@@ -98,9 +118,9 @@ class ViewSettings(Table, frozen=True, kw_only=True):
 
     rotate: Literal[0, 90, 180, 270] | UnsetType = UNSET
     """Degrees clockwise."""
-    region: Corners | UnsetType = UNSET
+    region: Region | UnsetType = UNSET
     """What is kept."""
-    mask: tuple[Corners, ...] | UnsetType = UNSET
+    mask: Masks | UnsetType = UNSET
     """What is blacked out."""
 
 
@@ -132,8 +152,8 @@ class SourceSettings(LoginTable, frozen=True, kw_only=True):
     steady_s: Seconds = 5.0
     """How long items must flow before a source that was lost is ``healthy`` again."""
     rotate: Literal[0, 90, 180, 270] | UnsetType = UNSET
-    region: Corners | UnsetType = UNSET
-    mask: tuple[Corners, ...] | UnsetType = UNSET
+    region: Region | UnsetType = UNSET
+    mask: Masks | UnsetType = UNSET
     """These three as in :class:`ViewSettings`: a Struct inherits fields from one other alone."""
     gap_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 1_000
     """A stream that got no frame for so long has a gap."""

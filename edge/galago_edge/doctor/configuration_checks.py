@@ -8,10 +8,10 @@ from pathlib import Path
 
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.findings import Finding, fail, ok, warn
+from galago_edge.contract.known_names import did_you_mean
 from galago_edge.contract.settings import LoginTable, StreamSettings
 from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.host.credentials import login_of, open_to_all
-from galago_edge.host.near_names import did_you_mean
 
 
 def check_config(case: Case) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from galago_edge.children.channel import Channel, channel_ends
 from galago_edge.children.child import KILLED_S, Child
 from galago_edge.children.output import Output
-from galago_edge.contract.errors import DeviceError, Reason
+from galago_edge.contract.errors import DeviceError, Reason, system_words
 from galago_edge.contract.profile import Accelerator
 from galago_edge.engine.backend import BackendChange, TensorInfo
 from galago_edge.engine.worker_messages import (
@@ -130,7 +130,9 @@ class RemoteEngine:
                 self._start(model, stack)
                 self._channel.send(request)
             except OSError as error:
-                raise self._error(Fault.WORKER_FAILED, f"its process does not start: {error}") from None
+                raise self._error(
+                    Fault.WORKER_FAILED, f"its process does not start: {system_words(error)}"
+                ) from None
             stack.pop_all()
 
     def _start(self, model: bytes, stack: contextlib.ExitStack) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from galago_edge.contract.errors import DeviceError, GalagoError, Reason
+from galago_edge.contract.errors import DeviceError, GalagoError, Reason, system_words
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -140,10 +140,8 @@ def bad_plugin(what: str, point: EntryPoint, fault: str) -> DeviceError:
 
 def fault_of(error: BaseException) -> str:
     """Return what somebody else's code ran into, in one line."""
-    text = " ".join(str(error).split())
-    if isinstance(error, GalagoError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text, kind = system_words(error), type(error).__name__
+    return text if isinstance(error, GalagoError) or text == kind else f"{kind}: {text}"
 
 
 def _distribution(point: EntryPoint) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import inspect
+
+from galago_edge.contract.known_names import did_you_mean
 
 _PLACE = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`\Z")
 _STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<number>\d+)\]|(?P<any>\[\.\.\.\])")
@@ -50,17 +51,72 @@ def fault_in_words(
     where = _shown(path, tables)
     if unknown := _UNKNOWN.fullmatch(said):
         names = [*_settings(type_, path), *(() if path else known)]
-        near = difflib.get_close_matches(unknown["key"], names, n=1)
         what = f"has no {'setting' if where else 'table or setting'} {unknown['key']!r}"
-        return f"{where or 'it'} {what}{f'; did you mean {near[0]}?' if near else ''}"
+        return f"{where or 'it'} {what}{did_you_mean(unknown['key'], names)}"
     if missing := _MISSING.fullmatch(said):
         return f"{where or 'it'} lacks {missing['key']}, which must be given"
     if (other := _OTHER.fullmatch(said)) and (choices := _choices(type_, path)):
         said = f"{other['value']} is none of {', '.join(choices)}"
-    said = _TYPE.sub(lambda found: _TYPES.get(found[1], found[1]), said)
-    said = said.replace("Expected", "expected", 1) if said.startswith("Expected") else said
+    if once := _brackets(path, tables, type_, said):
+        return once
+    said = _in_words(said, inspect.type_info(type_), path, of_key=of_key)
     where = f"the name of {where}" if of_key else where
     return f"{where}: {said}" if where else said
+
+
+def _brackets(path: _Path, tables: Mapping[str, Any], type_: Any, said: str) -> str:
+    """Return what to say of ``[[one]]`` where there is ``[one]``, and the other way round; else nothing."""
+    if len(path) != 1 or not said.startswith("Expected `") or ", got `" not in said:
+        return ""
+    name, given = path[0], tables.get(str(path[0]))
+    wanted = said.partition(", got `")[0]
+    if isinstance(given, list) and all(isinstance(each, dict) for each in given) and "object" in wanted:
+        return f"[{name}] can be there only once: write [{name}], not [[{name}]]"
+    if isinstance(given, dict) and "array" in wanted:
+        return f"[[{name}]] may be there several times: write [[{name}]], not [{name}]"
+    return ""
+
+
+def _in_words(said: str, type_: Any, path: _Path, *, of_key: bool) -> str:
+    """Return what msgspec says in words: those of the type itself, where it has some."""
+    described, example = "", ""
+    steps = path[:-1] if of_key else path
+    for number, step in enumerate((None, *steps)):
+        type_ = type_ if step is None else _inner(type_, step)
+        if isinstance(step, str):
+            example = ""
+        if found := next((each for each in _described(type_) if each.get("examples")), None):
+            example = f"; such as {steps[number - 1]} = {found['examples'][0]}"
+    if of_key:
+        type_ = next(
+            (each.key_type for each in _each_type(type_) if isinstance(each, inspect.DictType)), None
+        )
+    wanted, comma, got = said.removeprefix("Expected ").partition(", got ")
+    if not said.startswith("Expected "):
+        return said
+    if not comma and (found := next((each for each in _described(type_) if each.get("description")), None)):
+        described = found["description"]  # of its bounds: of another kind of value the kind is told
+    return _plain(f"expected {described or wanted}{comma}{got}") + example
+
+
+def _described(type_: Any) -> list[dict[str, Any]]:
+    """Return what the settings say of a type beside its bounds."""
+    found: list[dict[str, Any]] = []
+    for each in type_.types if isinstance(type_, inspect.UnionType) else (type_,):
+        if isinstance(each, inspect.Metadata):
+            found += [each.extra_json_schema or {}, *_described(each.type)]
+    return found
+
+
+def _plain(said: str) -> str:
+    """Return a sentence with the names of types as people call them."""
+
+    def names(found: re.Match[str]) -> str:
+        # that nothing may stand there is no help
+        types = [one for one in found[1].split(" | ") if one != "null"] or ["null"]
+        return " or ".join(_TYPES.get(one, one) for one in types)
+
+    return _TYPE.sub(names, said)
 
 
 def _path(text: str, told: str, tables: Mapping[str, Any], read: Callable[[Any], Any]) -> _Path:
@@ -154,7 +210,12 @@ def _choices(type_: Any, path: _Path) -> list[str]:
 
 
 def _each_type(found: Any) -> tuple[Any, ...]:
-    return found.types if isinstance(found, inspect.UnionType) else (found,)
+    """Return the alternatives of a type, without what is said about them."""
+    if isinstance(found, inspect.Metadata):
+        return _each_type(found.type)
+    if isinstance(found, inspect.UnionType):
+        return tuple(each for one in found.types for each in _each_type(one))
+    return (found,)
 
 
 def _inner(found: Any, step: str | int) -> Any:
@@ -170,5 +231,4 @@ def _inner(found: Any, step: str | int) -> Any:
 
 
 def _struct(found: Any) -> inspect.StructType | None:
-    types = found.types if isinstance(found, inspect.UnionType) else (found,)
-    return next((each for each in types if isinstance(each, inspect.StructType)), None)
+    return next((each for each in _each_type(found) if isinstance(each, inspect.StructType)), None)

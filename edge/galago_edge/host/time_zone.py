@@ -53,17 +53,19 @@ class TimeZone:
         return (_EPOCH + timedelta(seconds=_believable_s(wall_ns // _NS))).astimezone(self._info)
 
     def written(self, wall_ns: int) -> str:
-        """Return a moment as people write it, with its zone.
+        """Return a moment as people and programs read it: ISO 8601 with how far its zone is from UTC.
+
+        The names of zones are ambiguous: EST is in America and in Australia.
 
         >>> TimeZone("Europe/Berlin").written(1_795_390_200_000_000_000)
-        '2026-11-23 00:30:00 CET'
+        '2026-11-23 00:30:00+01:00'
         >>> TimeZone().written(1_795_390_200_000_000_000)
         '2026-11-22 23:30:00Z'
         """
         moment = self.moment(wall_ns)
         if self.name == "UTC":
             return f"{moment:%Y-%m-%d %H:%M:%S}Z"
-        return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
+        return moment.isoformat(" ")
 
     def _span(self, wall_ns: int) -> _Span:
         for span in self._spans:  # replaced as a whole: any thread may ask

@@ -29,6 +29,7 @@ from galago_edge.contract.errors import (
     LinkError,
     Reason,
     disk_error,
+    system_words,
 )
 from galago_edge.contract.flash_messages import (
     Done,
@@ -313,5 +314,5 @@ def _notify(root: Path) -> str:
             return "no service runs there: it begins with the next galago run"
         os.kill(status.pid, signal.SIGHUP)
     except (GalagoError, PermissionError, ProcessLookupError) as error:
-        return f"the service there was not told ({error}): systemctl reload galago"
+        return f"the service there was not told ({system_words(error)}): systemctl reload galago"
     return ""

@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from galago_edge.contract.errors import system_words
+
 USER = "galago"
 SYSUSERS_FILE = Path("etc/sysusers.d/galago.conf")
 """Read by ``systemd-sysusers``, also when an image is made or its /etc is empty."""
@@ -59,7 +61,7 @@ def ensure_user(system: Path) -> str:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_WORK_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            said = str(error)
+            said = system_words(error)
             continue
         if user_of(system) is not None:
             return f"user {USER} made by {Path(command[0]).name}"

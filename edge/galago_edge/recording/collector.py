@@ -13,6 +13,7 @@ from galago_edge.contract.bundle_identity import BundleIdentity
 from galago_edge.contract.manifest import AudioPreprocess, Label
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, Span, WindowSeen
 from galago_edge.decision import ONE
+from galago_edge.host.plugins import fault_of
 from galago_edge.recording.rings import ROLL_PICTURES, PictureRing, SoundRing
 from galago_edge.recording.sample_folder import SampleCandidate, SampleFolder
 from galago_edge.recording.sample_media import Media, PictureMedia, SoundMedia
@@ -95,7 +96,7 @@ class SampleCollector:
             take(what)
         except Exception as error:  # noqa: BLE001 - a sample is never worth a stream
             self._broken = True
-            self._folder.failed(f"stream {self._stream} collects no more: {type(error).__name__}: {error}")
+            self._folder.failed(f"stream {self._stream} collects no more: {fault_of(error)}")
 
     def _item(self, item: Item) -> None:
         if isinstance(item, Gap):

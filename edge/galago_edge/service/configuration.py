@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -13,9 +14,9 @@ from urllib.parse import unquote
 import msgspec
 
 from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.known_names import did_you_mean, known_names
 from galago_edge.contract.settings import LoginTable, Settings, SourceSettings, StreamSettings, ViewTable
 from galago_edge.host.credentials import has_login
-from galago_edge.host.near_names import did_you_mean
 from galago_edge.host.table_faults import fault_in_words
 from galago_edge.host.time_zone import TimeZone
 from galago_edge.host.toml_file import load_toml
@@ -125,6 +126,21 @@ def _unknown_sources(settings: Settings, folder: Path) -> Iterator[CallerError]:
                 f"{did_you_mean(name, settings.source)}",
                 hint=f"name a table [source.NAME], or write an address (camera:/dev/video0): see {DOCS}",
             )
+
+
+@contextlib.contextmanager
+def told_with_file(path: Path | None) -> Iterator[None]:
+    """Let what is found wrong in settings later on, by the part they are for, be told with their file.
+
+    Raises:
+        CallerError: CONFIG_BAD; what the block raised, with ``path`` before it, where it is not there yet.
+    """
+    try:
+        yield
+    except CallerError as error:
+        if path is None or error.reason is not Reason.CONFIG_BAD or str(error).startswith(str(path)):
+            raise
+        raise _in_file(path, error) from None
 
 
 def _in_file(path: Path, error: CallerError) -> CallerError:
@@ -270,7 +286,8 @@ def _bad_filters(settings: Settings) -> Iterator[CallerError]:
         if strangers:
             yield CallerError(
                 Reason.CONFIG_BAD,
-                f"[{sink}] streams names {strangers[0]}, there are {', '.join(names)}",
+                f"[{sink}] streams names {strangers[0]}, which is no stream; "
+                + known_names(strangers[0], names),
                 hint=f"name a [[stream]], or leave streams out: see {DOCS}",
             )
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from galago_edge.contract.known_names import did_you_mean
 from galago_edge.contract.manifest import Manifest
 from galago_edge.contract.settings import Settings
-from galago_edge.host.near_names import did_you_mean
 
 
 def event_labels(manifest: Manifest) -> frozenset[str]:

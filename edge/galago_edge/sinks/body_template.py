@@ -15,6 +15,7 @@ from urllib.parse import quote_plus
 import msgspec
 
 from galago_edge.contract.decoding import from_json
+from galago_edge.contract.known_names import known_names
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.record_words import PLACEHOLDERS, Word, words_of
 
@@ -91,7 +92,7 @@ def _parts(text: str, content_type: str) -> list[str | _Place]:
         if escaped:
             literal(f"{{{escaped}}}")
         elif name not in PLACEHOLDERS:
-            raise ValueError(f"names {{{name}}}; there are {', '.join(sorted(PLACEHOLDERS))}")
+            raise ValueError(f"names {{{name}}}; {known_names(name, PLACEHOLDERS)}")
         else:
             parts.append(_Place(name, _writer(name, content_type, quoted=quoted)))
     literal(text[end:])

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from galago_edge.contract.errors import system_words
 from galago_edge.host.credentials import Login
 from galago_edge.sinks.bell import Bell
 from galago_edge.sinks.broker_address import CERTIFICATE_HINT, BrokerPlace
@@ -98,7 +99,7 @@ class BrokerLink:
             self._client.connect(self._place.host, self._place.port, self._place.keepalive_s)
         except (OSError, ValueError) as error:
             hopeless = isinstance(error, ssl.SSLCertVerificationError)
-            raise LinkLostError(str(error) or type(error).__name__, hopeless=hopeless) from None
+            raise LinkLostError(system_words(error), hopeless=hopeless) from None
         deadline = time.monotonic() + _ANSWER_S
         while not self._accepted:
             if time.monotonic() > deadline:

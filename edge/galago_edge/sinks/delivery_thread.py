@@ -12,6 +12,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.records import Record
 from galago_edge.contract.status import SinkStatus
 from galago_edge.host.backoff import Backoff
+from galago_edge.host.plugins import fault_of
 from galago_edge.sinks.bell import Bell
 from galago_edge.sinks.spool import Spool
 
@@ -53,7 +54,7 @@ class DeliveryThread:
         try:
             self.note(records)
         except Exception as error:  # noqa: BLE001 (a stream outlives any fault of one sink)
-            self._troubled(f"{type(error).__name__}: {error}", hopeless=True)
+            self._troubled(fault_of(error), hopeless=True)
 
     def start(self) -> None:
         """Begin. The spool must be loaded."""
@@ -101,7 +102,7 @@ class DeliveryThread:
             except OSError as error:
                 self._troubled(str(disk_error(error, "read the spool")))
             except Exception as error:  # noqa: BLE001 (a device outlives any fault of one sink)
-                self._troubled(f"{type(error).__name__}: {error}", hopeless=True)
+                self._troubled(fault_of(error), hopeless=True)
             self._spool.rewind(self.name)
             if time.monotonic() - began >= _STEADY_S:
                 self._backoff.reset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from galago_edge.contract.errors import GalagoError, LinkError
+from galago_edge.contract.errors import GalagoError, LinkError, system_words
 from galago_edge.host.backoff import Backoff
 from galago_edge.sinks.delivery import Delivery
 from galago_edge.sinks.delivery_thread import DeliveryThread
@@ -95,5 +95,5 @@ class _EachRecord(DeliveryThread):
             self._working()
 
     def _failed(self, error: OSError | GalagoError) -> None:
-        text = error.line if isinstance(error, GalagoError) else str(error) or type(error).__name__
+        text = error.line if isinstance(error, GalagoError) else system_words(error)
         self._troubled(text, hopeless=isinstance(error, GalagoError) and not isinstance(error, LinkError))

@@ -23,7 +23,7 @@ PLACEHOLDERS: Mapping[str, str] = {
     "state": "of a state: `lost`, `healthy` ...",
     "cause": "of a gap",
     "seconds": "how long an event's span or a gap is",
-    "time": "when, in UTC: `2026-11-22T14:03:05Z`, by the corrected clock where it is known",
+    "time": "when, in UTC: `2026-11-22T14:03:05Z`; empty when the clock was not known to be right",
     "key": "the record's key",
     "seq": "number of an event in its stream",
     "bundle": "the bundle's id",
@@ -47,8 +47,7 @@ def words_of(device: str, delivery: Delivery) -> dict[str, Word]:
     when = _moment(record)
     about = _about(record, str(label))
     text = _sentence(record, about)
-    known = record.get("clock_synced") is not False or "wall_corrected_ns" in record
-    told = f"{when:%Y-%m-%d %H:%M:%S} UTC" if when and known else "at a time that is not known"
+    told = f"{when:%Y-%m-%d %H:%M:%S} UTC" if when else "at a time that is not known"
     return {
         "device": device,
         "kind": delivery.kind,
@@ -72,6 +71,9 @@ def words_of(device: str, delivery: Delivery) -> dict[str, Word]:
 
 
 def _moment(record: Mapping[str, Any]) -> datetime | None:
+    """Return when it was; None where the clock was not known to be right, and has not been corrected."""
+    if record.get("clock_synced") is False and "wall_corrected_ns" not in record:
+        return None
     wall_ns = record.get("wall_corrected_ns", record.get("wall_ns"))
     try:
         return None if wall_ns is None else datetime.fromtimestamp(wall_ns // _NS_PER_S, UTC)

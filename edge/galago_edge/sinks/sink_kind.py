@@ -185,7 +185,13 @@ SINKS: Registry[SinkKind] = Registry(
 )
 
 
-ReceiverName = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,31})?\Z")]
+ReceiverName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,31})?\Z",
+        description="at most 32 letters, digits, _ and -, without spaces, the first a letter or a digit",
+    ),
+]
 """What one sink among several of a kind is called; empty for the one that bears the kind's name."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from galago_edge.contract.errors import DeviceError, GalagoError, Reason
 from galago_edge.contract.modality import Modality
+from galago_edge.contract.printable import on_one_line
 from galago_edge.contract.records import Record
 from galago_edge.contract.settings import Settings
 from galago_edge.contract.status import SinkStatus
@@ -33,7 +36,10 @@ from galago_edge.sinks.sink_kind import (
 from galago_edge.sinks.spool import Spool
 from galago_edge.sinks.unusable_sink import UnusableSink, UnusableWriter
 
+_LOG = logging.getLogger(__name__)
 _MEGABYTE = 1_000_000
+_TOLD_AGAIN_S = 60.0
+"""A disk that fails and works by turns is told so often at most."""
 
 
 class NamedWriter:
@@ -46,6 +52,8 @@ class NamedWriter:
         self._writer = writer
         self._mistake = ""
         self._lost = 0
+        self._failing = False
+        self._tell_at = 0.0
 
     def write(self, lines: bytes) -> None:
         """Hand whole lines over."""
@@ -56,6 +64,15 @@ class NamedWriter:
             self._mistake = fault_of(error)
         else:
             self._mistake = ""
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say when records begin to be lost: who does not look at the status would never know."""
+        fault = self._mistake or self._writer.fault
+        if fault and not self._failing and time.monotonic() >= self._tell_at:
+            self._tell_at = time.monotonic() + _TOLD_AGAIN_S
+            _LOG.warning("%s", on_one_line(f"sink {self._name}: records are lost from now on: {fault}"))
+        self._failing = bool(fault)
 
     def retry(self) -> bool:
         """Let a writer that could not write try again without a new record; return whether it still cannot.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from galago_edge.contract.errors import DeviceError, Reason
-from galago_edge.host.near_names import did_you_mean
+from galago_edge.contract.known_names import did_you_mean
 
 
 def missing_bundle(root: Path, name: str = "", names: Iterable[str] = ()) -> DeviceError:

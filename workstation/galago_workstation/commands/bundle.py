@@ -10,13 +10,13 @@ from galago_edge.commands.cli import json_option, say, say_data
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path, readable=False))
 @click.option(
     "--key",
     "keys",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Private key to sign with; several sign together.",
 )
 @click.option("--name", help="Name of the bundle.  [default: the run folder's name]")
@@ -43,7 +43,10 @@ from galago_edge.commands.cli import json_option, say, say_data
     help="Model for an accelerator, compiled from this run's int8 model; without FILE it takes that one.",
 )
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME-VERSION.galago]"
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, readable=False),
+    help="File to write.  [default: NAME-VERSION.galago]",
 )
 @json_option
 def build(

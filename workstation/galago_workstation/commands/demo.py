@@ -17,7 +17,7 @@ seed_option = click.option(
 @click.argument("kind", type=click.Choice(["digits", "alarms"]))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     required=True,
     help="Folder to fill; older demo data is replaced.",
 )
@@ -54,7 +54,7 @@ def demo_data(kind: str, out: Path, seed: int) -> None:
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default=Path("demo"),
     show_default=True,
     help="Folder for everything; an older demo there is removed first.",

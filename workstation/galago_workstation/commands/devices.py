@@ -39,7 +39,9 @@ def list_(as_json: bool) -> None:
 
 @devices.command()
 @click.argument("name")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the profile to this file.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, readable=False), help="Write the profile to this file."
+)
 def show(name: str, out: Path | None) -> None:
     """Print the profile of the board NAME, as a device keeps it.
 

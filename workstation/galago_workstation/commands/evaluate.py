@@ -10,7 +10,7 @@ from galago_edge.commands.cli import json_option, say, say_json
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path, readable=False))
 @json_option
 def evaluate(run: Path, as_json: bool) -> None:
     """Compare RUN's Keras, float and int8 models on its test part.

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path, readable=False))
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option(
     "--fleet",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Fleet file that @names are looked up in.  [default: fleet.toml]",
 )
 @click.option(
@@ -50,13 +50,23 @@ if TYPE_CHECKING:
 @click.option("--galago", help="The galago command on devices.  [default: galago]")
 @click.option("--user", help="The store's owner on devices, if somebody else logs in: sudo -n -u USER.")
 @click.option(
-    "--ssh-config", type=click.Path(path_type=Path), help="Use this file instead of ~/.ssh/config (ssh -F)."
+    "--ssh-config",
+    type=click.Path(path_type=Path, readable=False),
+    help="Use this file instead of ~/.ssh/config (ssh -F).",
 )
-@click.option("--results", type=click.Path(path_type=Path), help="Write the results to this file, as JSON.")
-@click.option("--logs", type=click.Path(path_type=Path), help="Write a log for each device into this folder.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, readable=False),
+    help="Write the results to this file, as JSON.",
+)
+@click.option(
+    "--logs",
+    type=click.Path(path_type=Path, readable=False),
+    help="Write a log for each device into this folder.",
+)
 @click.option(
     "--retry-failed",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="RESULTS",
     help="Flash again those devices that did not get it in the run that wrote RESULTS.",
 )

@@ -10,10 +10,10 @@ from galago_edge.commands.cli import say
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=click.Path(path_type=Path, readable=False))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="RUN",
     help="Run folder; default: runs/NAME for NAME.toml. An existing run is replaced at the end.",
 )

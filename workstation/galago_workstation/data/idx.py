@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.errors import InputError, Reason, disk_error
+from galago_edge.contract.errors import InputError, Reason, disk_error, system_words
 from galago_workstation.data.listing import Listing, check_labels, make_listing
 from galago_workstation.data.sample import Sample
 from galago_workstation.training_config import IdxFiles
@@ -43,7 +43,7 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
-            raise _bad(path, f"cannot be unpacked: {error}") from None
+            raise _bad(path, f"cannot be unpacked: {system_words(error)}") from None
     return parse_idx(content, dimensions, path)
 
 

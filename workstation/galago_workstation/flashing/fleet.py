@@ -29,8 +29,16 @@ from galago_edge.host.toml_file import load_toml
 from galago_workstation.flashing.targets import Target, parse_target
 
 _DOCS = "docs/flashing.md"
-_Machine = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
+_Machine = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z", description="the 16 hexadecimal digits of a machine")
+]
+_Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z",
+        description="1 to 63 letters, digits, dots, _ and -, without spaces, the first a letter or a digit",
+    ),
+]
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

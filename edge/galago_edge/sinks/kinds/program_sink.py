@@ -40,7 +40,9 @@ class ProgramSettings(Table, frozen=True, kw_only=True):
 
     name: ReceiverName = ""
     """Of one among several: ``program.NAME`` in the status and in the spool."""
-    command: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    command: Annotated[
+        tuple[str, ...], msgspec.Meta(min_length=1, examples=['["./store.sh", "its first argument"]'])
+    ]
     """The program and its arguments, as they are: no shell reads them."""
     environment: dict[str, str] = msgspec.field(default_factory=dict)
     """More of what it finds in its environment; nothing secret of ours is there."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.errors import CallerError, Reason, system_words
 from galago_edge.contract.findings import Finding, fail, ok
 from galago_edge.contract.settings import Fingerprint, LoginTable, Seconds
 from galago_edge.host.backoff import Backoff
@@ -53,7 +53,9 @@ class WebhookSettings(LoginTable, frozen=True, kw_only=True):
 
     name: ReceiverName = ""
     """Of one among several: ``webhook.NAME`` in the status and in the spool."""
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
+    url: Annotated[
+        str, msgspec.Meta(pattern=r"^https?://", description="a URL that begins with http:// or https://")
+    ]
     ca_file: str = ""
     """PEM file of the authorities that may have signed the server's certificate; empty: the system's."""
     fingerprint: Fingerprint = ""
@@ -149,7 +151,7 @@ class WebhookSender(DeliveryThread):
             if isinstance(error, StrangerError):
                 said = f"shows another certificate than the one of its fingerprint: {error.args[0]}"
             else:
-                said = self._shown(str(error)) or type(error).__name__
+                said = self._shown(system_words(error))
             self._troubled(f"{self._host}: {said}", hopeless=hopeless)
             return attached is not None and self._later(delivery, 0.0, reached=self._link.reached)
         except CallerError as error:
