@@ -197,7 +197,8 @@ def test_what_the_queue_cannot_hold_is_counted_and_told(
 ) -> None:
     monkeypatch.setattr(outbox_module, "QUEUE_RECORDS", 100)
     disk = HangingDisk()
-    box = outbox(webhook_table(webhook, kinds=["event", "state"]), disk=disk)
+    tables = log_table(tmp_path) | webhook_table(webhook, kinds=["event", "state"])
+    box = outbox(tables, disk=disk)
     try:
         box.emit([event(0)])
         assert disk.hung.wait(60)
@@ -209,7 +210,7 @@ def test_what_the_queue_cannot_hold_is_counted_and_told(
     records = [request.json() for request in webhook.accepted()]
     assert sorted(each["seq"] for each in records if each["kind"] == "event") == [0, *range(201, 301)]
     assert [each["detail"]["lost"] for each in records if each["kind"] == "state"] == [200]
-    assert status(box, "webhook").lost == 200
+    assert status(box, "webhook").lost == status(box, "log").lost == 200
 
 
 def test_a_full_disk_is_a_state_and_never_an_exception(

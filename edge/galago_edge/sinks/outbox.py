@@ -217,6 +217,8 @@ class Outbox:
             ]
             if spooled:
                 self._spool.append(spooled)
+        for writer in self._sinks.writers:
+            writer.miss(overflow.total())
         if batch and self._sinks.writers:
             lines = b"".join(line for _, _, line in batch)
             for writer in self._sinks.writers:

@@ -74,6 +74,10 @@ class NamedWriter:
             _LOG.warning("%s", on_one_line(f"sink {self._name}: records are lost from now on: {fault}"))
         self._failing = bool(fault)
 
+    def miss(self, lines: int) -> None:
+        """Count lines that were lost before they came here."""
+        self._lost += lines
+
     def retry(self) -> bool:
         """Let a writer that could not write try again without a new record; return whether it still cannot.
 

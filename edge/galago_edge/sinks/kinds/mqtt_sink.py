@@ -56,7 +56,10 @@ class MqttSettings(LoginTable, frozen=True, kw_only=True):
     """PEM file of the certificate that the broker is shown."""
     client_key_file: str = ""
     """PEM file of its key; empty when it stands in ``client_cert_file``."""
-    topic: Annotated[str, msgspec.Meta(pattern=r"^[^+#\x00]{1,200}\Z")] = "galago"
+    topic: Annotated[
+        str,
+        msgspec.Meta(pattern=r"^[^+#\x00]{1,200}\Z", description="1 to 200 letters without +, # and NUL"),
+    ] = "galago"
     """Records go to ``TOPIC/DEVICE/STREAM/KIND``, presence to ``TOPIC/DEVICE/availability``."""
     discovery: str = "homeassistant"
     """Prefix of Home Assistant's discovery; empty for none."""
