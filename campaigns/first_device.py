@@ -102,7 +102,11 @@ class FreshRoot:
             subprocess.run(["tar", "-xf", tar, "-C", self.path], check=True)
         else:
             sources = sorted(Path("/etc/apt/sources.list.d").glob("debian.sources"))
-            made = [tool("mmdebstrap"), "--variant=minbase", "--include=ca-certificates,openssh-server"]
+            made = [
+                tool("mmdebstrap"),
+                "--variant=minbase",
+                "--include=ca-certificates,openssh-server,systemd",
+            ]
             subprocess.run([*made, SUITE, self.path, *sources], check=True)
         for name in ("proc", "sys", "dev"):
             self._mount("--rbind", f"/{name}", self.path / name)
