@@ -962,3 +962,27 @@ def test_a_spool_of_the_usual_size_is_opened_without_reading_twice(tmp_path: Pat
     assert spool.consumer("mqtt").pending == 10_000
     assert spool.bytes == sum(path.stat().st_size for path in tmp_path.glob("*.spool"))
     assert spool.bytes > 10_000 * (OVERHEAD_BYTES + 150)
+
+
+def test_what_a_killed_process_did_not_sync_is_synced_by_the_next_one(tmp_path: Path) -> None:
+    """The power may fail long after the kill: its last records are older than sync_s then."""
+
+    class Noting(Disk):
+        def __init__(self) -> None:
+            self.synced: set[str] = set()
+
+        def sync(self, fd: int) -> None:
+            self.synced.add(Path(f"/proc/self/fd/{fd}").readlink().name)
+            super().sync(fd)
+
+    time, disk = Time(), Noting()
+    before = opened(tmp_path, time=time)
+    before.append([entry(0)])
+    killed(before)
+    after = opened(tmp_path, time=time, disk=disk)
+    due_s = after.tick()
+    assert due_s is not None
+    time.s += 5.0
+    after.tick()
+    assert {path.name for path in tmp_path.glob("*.spool")} <= disk.synced
+    assert after.tick() is None, "nothing is due while nothing happens"

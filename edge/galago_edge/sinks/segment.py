@@ -134,8 +134,14 @@ class Segment:
         return record if record is not None and record.seq == seq else None
 
     def sync_fd(self) -> int:
-        """Return a descriptor of its own for syncing, for the caller to close."""
+        """Return a descriptor of its own for syncing, for the caller to close.
+
+        Raises:
+            OSError: Its file cannot be opened; nobody has written to it since it was read.
+        """
         self.dirty = False
+        if self._fd < 0:
+            self._fd = self._disk.open_to_read(self.path)
         return os.dup(self._fd)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -14,6 +15,10 @@ _SHARE = 16
 """A spool consists of so many segments, of which the oldest is given up as a whole."""
 _BLOCK_BYTES = 4_096
 """No file takes less room than this."""
+
+_LEFT = 2
+"""So many segments may be unsynced when a process is killed: the last one, and the one before if that
+was just full."""
 
 
 class Segments:
@@ -66,6 +71,8 @@ class Segments:
             if not segment.sorts:
                 segment.remove()
         self._segments = [segment for segment in found if segment.sorts]
+        for segment in self._segments[-_LEFT:]:
+            segment.dirty = True  # whoever wrote it may have been killed before he synced it
 
     def find(self, seq: int) -> Segment | None:
         """Return the segment that a record belongs to, None when there is none."""
@@ -142,7 +149,11 @@ class Segments:
 
     def unsynced(self) -> tuple[list[int], bool]:
         """Return descriptors to be synced and closed, and whether the folder's names must be synced too."""
-        fds = [segment.sync_fd() for segment in self._segments if segment.dirty]
+        fds = []
+        for segment in self._segments:
+            if segment.dirty:
+                with contextlib.suppress(OSError):  # an old one that somebody has removed
+                    fds.append(segment.sync_fd())
         new_names, self._new_names = self._new_names, False
         self._close_idle()
         return fds, new_names

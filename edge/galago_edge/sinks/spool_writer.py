@@ -164,6 +164,8 @@ class SpoolWriter:
             consumer.pending = records.wanted(consumer, consumer.acked + 1, records.next_seq)
         self._made = all(consumer.cursor.ready for consumer in records.consumers)
         records.collect()
+        if records.segments:
+            self._dirty_since = self._clocks.monotonic()
         self._loaded = True
         early, self._early = self._early, deque()
         for boot_ns, entry in early:
