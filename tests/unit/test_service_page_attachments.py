@@ -16,6 +16,7 @@ import pytest
 
 from galago_edge.contract.settings import PageSettings
 from galago_edge.service.page import Page, attached_files, doorkeeper
+from real_parts import wait_for
 from test_kit import make_service_status
 
 DEADLINE_S = 30.0
@@ -79,13 +80,6 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 # ---- what is served, and how
 
 
@@ -112,7 +106,7 @@ def test_head_is_answered_without_a_body_and_leaves_no_file_open(page: Page) -> 
         answer = ask(page, PICTURE, method="HEAD", Range="bytes=0-9")
         assert (answer.status, answer.body) == (200, b"")
         assert answer.headers["content-length"] == str(len(CONTENT))
-    wait_until(lambda: open_files() <= before)
+    wait_for(lambda: open_files() <= before, "what was opened to be closed")
 
 
 @pytest.mark.parametrize("digits", [200, 300, 4_000])
@@ -305,8 +299,10 @@ def test_slow_visitors_hold_up_nobody_and_leave_no_file_open(page: Page, folder:
         for _ in range(300):  # more than the server has places
             visitors.enter_context(begun(page))
         assert ask(page, PICTURE).body == CONTENT
-        wait_until(lambda: open_files() <= before + 300 + 2 * doorkeeper.CONNECTIONS)
-    wait_until(lambda: open_files() <= before)
+        wait_for(
+            lambda: open_files() <= before + 300 + 2 * doorkeeper.CONNECTIONS, "what was opened to be closed"
+        )
+    wait_for(lambda: open_files() <= before, "what was opened to be closed")
 
 
 def test_who_takes_nothing_of_an_answer_is_sent_away_after_a_while(
@@ -320,8 +316,8 @@ def test_who_takes_nothing_of_an_answer_is_sent_away_after_a_while(
     with ExitStack() as visitors:
         for _ in range(3):
             visitors.enter_context(begun(page))
-        wait_until(lambda: open_files() > before + 6)
-        wait_until(lambda: open_files() <= before + 3)
+        wait_for(lambda: open_files() > before + 6, "the visitors to be there")
+        wait_for(lambda: open_files() <= before + 3, "what was opened to be closed")
 
 
 def test_who_asks_for_hundreds_at_once_and_takes_none_keeps_nobody_out(page: Page, folder: Path) -> None:
@@ -335,8 +331,8 @@ def test_who_asks_for_hundreds_at_once_and_takes_none_keeps_nobody_out(page: Pag
         for _ in range(5):
             assert ask(page, PICTURE).body == CONTENT
         most = before + 16 + 4 * doorkeeper.AT_ONCE + 8  # both ends of eight connections, and some air
-        wait_until(lambda: open_files() < most)
-    wait_until(lambda: open_files() <= before)
+        wait_for(lambda: open_files() < most, "what was opened to be closed")
+    wait_for(lambda: open_files() <= before, "what was opened to be closed")
 
 
 def test_a_slow_visitor_gets_the_whole_even_when_it_takes_longer_than_an_idle_one_may_stay(

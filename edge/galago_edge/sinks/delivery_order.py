@@ -91,7 +91,7 @@ class DeliveryOrder:
         self._others |= not refused
 
     def failed(self, delivery: Delivery, pause_s: float, *, refused: bool, reached: bool = True) -> bool:
-        """Take note that an attachment could not be delivered; return whether it is given up.
+        """Take note that what waits beside could not be delivered; return whether it is given up.
 
         If not it is handed out again, after a pause in which everything else goes on. ``refused``: the
         receiver has said that it does not like this one. Anything else counts against it when the receiver
