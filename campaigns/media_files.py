@@ -351,7 +351,7 @@ def _video_cases() -> Iterator[MediaCase]:
         like="mjpeg.avi",
         reason="VIDEO_UNREADABLE",
     )
-    # JPEG has no checksum, of H.264 one place in eight is not noticed;
+    # JPEG has no checksum, some places in H.264 are not noticed;
     # what FFmpeg makes of damaged HEVC is seldom called damaged
     for name, base, unnoticed in (
         ("spots.avi", "mjpeg.avi", 0.05),
