@@ -21,7 +21,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from galago_edge.contract.streams import NS_PER_S
 from galago_edge.pipeline.driver import drive
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.day_clock import DayClock
-from galago_edge.service.handover import Alive, Heartbeat, read_coverage, write_coverage
+from galago_edge.service.handover import Alive, Heartbeat, Untold, read_coverage, write_coverage
 from galago_edge.service.live_slots import LiveSlots
 from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.outlet import Outlet
@@ -54,6 +54,9 @@ from galago_edge.store import Store, install_bundle
 from test_kit import accepted_here, make_bundle, trust, with_model
 
 _TURN_NS = 60 * NS_PER_S
+_PATIENCE_S = 60
+_SYNC_S = 0.05
+"""``[spool] sync_s``: by the real clock, in which the last SYNC_S of a life pass at once."""
 _KEEP_COVERAGE_NS = round(KEEP_COVERAGE_S * NS_PER_S)
 _NAMES = {"door": "levels", "hall": "tones"}
 _POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
@@ -75,7 +78,7 @@ def configuration(folder: Path, broker_port: int, server_url: str) -> Settings:
                 "hall": {"address": "microphone:name=year"},
             },
             "stream": [{"name": name, "source": name, "bundle": _NAMES[name]} for name in STREAMS],
-            "spool": {"sync_s": SYNC_S, "max_mb": 64},
+            "spool": {"sync_s": _SYNC_S, "max_mb": 64},
             "log": {"path": str(folder / "log" / "events.jsonl"), "keep": 1_000},
             "mqtt": {"host": "127.0.0.1", "port": broker_port, "backoff_max_s": 0.5},
             "webhook": {
@@ -159,7 +162,7 @@ class FailingDisk(Disk):
     def __init__(self, notes: Path) -> None:
         self.full = False
         self._notes = notes
-        self._names: dict[int, Path] = {}
+        self._unsynced: set[Path] = set()
         notes.mkdir(exist_ok=True)
 
     def _room(self) -> None:
@@ -174,7 +177,10 @@ class FailingDisk(Disk):
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         self._room()
-        return super().write(fd, data)
+        written = super().write(fd, data)
+        if (path := _path_of(fd)).suffix == ".spool":
+            self._unsynced.add(path)
+        return written
 
     def make_folder(self, path: Path) -> None:
         if not path.exists():
@@ -183,11 +189,16 @@ class FailingDisk(Disk):
 
     def sync(self, fd: int) -> None:
         super().sync(fd)
-        path = Path(f"/proc/self/fd/{fd}").readlink()
+        path = _path_of(fd)
         if path.suffix == ".spool":
+            self._unsynced.discard(path)
             self._note(path, os.fstat(fd).st_size)
         elif path.suffix == ".cursor":
             shutil.copyfile(path, self._notes / f"{path.name}.synced")
+
+    def synced(self) -> bool:
+        """Tell whether everything that was written to the spool would outlive a power cut."""
+        return not self._unsynced
 
     def _note(self, path: Path, length: int) -> None:
         (self._notes / f"{path.name}.length").write_text(str(length))
@@ -221,7 +232,7 @@ class Life:
         self.upkeep = Upkeep(self.slots.store, self.settings.store, clock_s=self.sky.monotonic)
         self.streams = _Streams()
         self.turns: dict[str, Turns] = {}
-        self._supervised: list[Supervised] = []
+        self._supervised: dict[str, Supervised] = {}
         self._threads: list[threading.Thread] = []
         self._kept_ns = now_ns
         self.reload = Reload(
@@ -240,13 +251,13 @@ class Life:
             prepare(stream, self.slots, sources=self.settings.source) for stream in self.settings.stream
         ]
         self.outbox.start()
-        down_ns, kept = self.heartbeat.down_ns(), read_coverage(self.root)
+        kept = read_coverage(self.root)
         for stream in prepared:
-            self._begin(stream, down_ns, kept.get(stream.settings.name))
-        self.heartbeat.beat()
+            self._begin(stream, kept.get(stream.settings.name))
 
-    def _begin(self, prepared: PreparedStream, down_ns: int | None, kept: Any) -> None:
+    def _begin(self, prepared: PreparedStream, kept: Any) -> None:
         name = prepared.settings.name
+        missed = self.heartbeat.gaps(name)
         turns = self.turns[name] = Turns(self.sky.now_ns)
         device = Device(self.plan, name, turns, self.sky.boot_ns, self._spans[name])
 
@@ -279,7 +290,7 @@ class Life:
                 kept,
                 live=True,
             ),
-            down_ns=down_ns,
+            before=lambda: missed,
             clock_ns=clock_ns,
         )
         running = RunningStream(prepared, live, source=supervised)  # type: ignore[arg-type]
@@ -299,7 +310,7 @@ class Life:
 
         thread = threading.Thread(target=walk, name=name, daemon=True)
         thread.start()
-        self._supervised.append(supervised)
+        self._supervised[name] = supervised
         self._threads.append(thread)
 
     def _taken(self) -> None:
@@ -315,12 +326,18 @@ class Life:
         while now_ns < end_ns:
             while todo and todo[0][0] <= now_ns:
                 self._do(*todo.pop(0)[1:])
-            now_ns = min(now_ns - now_ns % _TURN_NS + _TURN_NS, end_ns)
-            for turns in self.turns.values():
-                turns.run(now_ns)
-            self.sky.now_ns = now_ns
+            before_ns, now_ns = now_ns, min(now_ns - now_ns % _TURN_NS + _TURN_NS, end_ns)
+            if now_ns == end_ns and how == "power cut":
+                self._live(max(before_ns, end_ns - round(SYNC_S * NS_PER_S)))
+                self._wait(self.disk.synced, "the sync of what was written")
+            self._live(now_ns)
             self._look_after()
         return how
+
+    def _live(self, until_ns: int) -> None:
+        for turns in self.turns.values():
+            turns.run(until_ns)
+        self.sky.now_ns = until_ns
 
     def _end(self) -> tuple[int, str]:
         now_s = self.sky.now_ns / NS_PER_S
@@ -363,7 +380,8 @@ class Life:
         self._taken()
 
     def _look_after(self) -> None:
-        self.heartbeat.beat()
+        untold = {one.name: one.live.untold(self._supervised[one.name].open_gap()) for one in self.streams}
+        self.heartbeat.beat({name: found for name, found in untold.items() if found is not None})
         for trial in self.slots.due():
             self.reload.settle(trial)
         self.outlet.tell(self.slots.news())
@@ -392,6 +410,17 @@ class Life:
         self._kept_ns = self.sky.now_ns
         write_coverage(self.root, {running.name: running.live.coverage.days() for running in self.streams})
 
+    def _wait(self, done: Callable[[], bool], what: str) -> None:
+        until_s = time.monotonic() + _PATIENCE_S
+        while not done():
+            if time.monotonic() > until_s:
+                _die(f"waited {_PATIENCE_S} s in vain for {what}")
+            time.sleep(0.01)
+
+    def deliver(self) -> None:
+        """Wait until nothing is on its way."""
+        self._wait(lambda: not any(status.pending for status in self.outbox.status()), "the last delivery")
+
     def note(self) -> None:
         """Say what the sources gave, before the process is killed."""
         for spans in self._spans.values():
@@ -399,10 +428,10 @@ class Life:
 
     def stop(self) -> None:
         """End in order, as Service does."""
-        for supervised in self._supervised:
+        for supervised in self._supervised.values():
             supervised.stop()
         for turns in self.turns.values():
-            turns.run(self.sky.now_ns + 10 * NS_PER_S)
+            turns.stop()
         for thread in self._threads:
             thread.join(60)
         self.slots.stopped()
@@ -411,7 +440,7 @@ class Life:
         for running in self.streams:
             running.live.close()
         self.slots.close()
-        self.heartbeat.close()
+        self.heartbeat.close({one.name: Untold(one.live.coverage.uncounted_ns()) for one in self.streams})
 
 
 def make_root(folder: Path) -> None:
@@ -422,6 +451,10 @@ def make_root(folder: Path) -> None:
         path = bundle(folder, stream, 1)
         install_bundle(store, open_bundle(path), store.trusted(), accepted_here)
         path.unlink()
+
+
+def _path_of(fd: int) -> Path:
+    return Path(f"/proc/self/fd/{fd}").readlink()
 
 
 def _holds(fault: Fault, now_ns: int) -> bool:
@@ -450,6 +483,8 @@ def main() -> int:
     device.start()
     how = device.run()
     at_ns = device.sky.now_ns
+    if how == "end":
+        device.deliver()
     if how in ("restart", "end"):
         device.stop()
     device.note()

@@ -23,8 +23,8 @@ CUE_S = 6
 CUES_A_DAY = 20
 CLEAR_S = 30
 """So far from every fault a cue is undisturbed."""
-SYNC_S = 0.1
-"""``[spool] sync_s`` of the device: what a power cut may take."""
+SYNC_S = 5
+"""What a power cut may take: what was made in the last seconds, of which the outbox has synced nothing."""
 
 
 @dataclass(frozen=True, slots=True)

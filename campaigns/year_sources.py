@@ -30,15 +30,19 @@ class Turns:
         self._limit_ns = now_ns
         self._go = threading.Event()
         self._arrived = threading.Event()
-        self.ended = False
+        self.ended = self.stopped = False
 
     def advance(self, to_ns: int) -> None:
-        """Let the clock go on; from the stream's thread, which waits here for its next turn."""
-        while to_ns > self._limit_ns and not self.ended:
+        """Let the clock go on; from the stream's thread, which waits here for its next turn.
+
+        When the stream is to end the clock stands, and this returns at once.
+        """
+        while to_ns > self._limit_ns and not self.stopped:
             self._arrived.set()
             self._go.wait()
             self._go.clear()
-        self.now_ns = max(self.now_ns, to_ns)
+        if not self.stopped:
+            self.now_ns = max(self.now_ns, to_ns)
 
     def run(self, limit_ns: int) -> None:
         """Let the stream's thread come to ``limit_ns``; from the thread that looks after everything."""
@@ -48,6 +52,12 @@ class Turns:
         self._arrived.clear()
         self._go.set()
         self._arrived.wait()
+        self.now_ns = max(self.now_ns, limit_ns)
+
+    def stop(self) -> None:
+        """Let no more time pass, and the stream's thread go on to its end."""
+        self.stopped = True
+        self._go.set()
 
     def end(self) -> None:
         """Say that the stream's thread has ended."""
@@ -153,23 +163,26 @@ class _Connection:
         turns, faults = self.device.turns, self.device.faults
         faults.past(turns.now_ns)
         due_ns = self.due_ns()
+        turns.advance(min(due_ns, faults.from_ns))
+        if turns.stopped:
+            return None
         if due_ns <= faults.from_ns:
-            turns.advance(due_ns)
             return self.item()
-        turns.advance(faults.from_ns)
         if faults.kind == "unplug":
             self.device.spans.close()
             raise LinkError(Reason.SOURCE_LOST, "the cable was pulled")
         if faults.kind == "stall":  # nothing of it comes later either: the device has stopped
             to_ns = min(turns.now_ns + round(timeout_s * NS_PER_S), faults.to_ns)
             turns.advance(to_ns)
-            if to_ns == faults.to_ns:
+            if to_ns == faults.to_ns and not turns.stopped:
                 self.skip(to_ns, told=False)
             return None
         self.device.spans.close()
         from_ns = faults.from_ns
         damaged, to_ns = faults.kind == "damage", faults.to_ns
         turns.advance(to_ns)
+        if turns.stopped:
+            return None
         self.skip(to_ns, told=True)
         return (
             Gap(from_ns - self.device.boot_ns, to_ns - self.device.boot_ns, "unreadable") if damaged else None

@@ -349,6 +349,29 @@ def test_a_killed_service_leaves_the_time_it_was_dead_as_a_gap(
     assert gap.from_ns < 0 == gap.to_ns
 
 
+def test_a_service_that_is_killed_while_the_camera_is_away_leaves_that_time_as_a_gap_too(
+    root: Path, tmp_path: Path, camera: MjpegServer
+) -> None:
+    with service(tmp_path, root, camera.url) as running:
+        running.until(lambda: running.windows() > 3, "windows")
+        camera.stop()
+        running.until(lambda: "escalated" in running.states("source"), "the escalation")
+        source = [r for r in running.records() if isinstance(r, StateRecord) and r.subject == "source"]
+        escalated = next(r for r in source if (r.stream, r.state) == ("door", "escalated"))
+        alarmed = next(r for r in source if (r.stream, r.state) == ("door", "alarmed"))
+        wait_for(lambda: "untold" in (root / "alive.json").read_text(), "the heartbeat that says so")
+        running.process.kill()
+        running.process.wait(DEADLINE_S)
+    camera.start()
+    with service(tmp_path, root, camera.url) as running:
+        running.until(lambda: running.windows() > 3, "windows")
+        running.terminate()
+    away, dead = [gap for gap in running.gaps() if gap.from_ns < 0]
+    assert (away.cause, dead.cause) == ("disconnect", "restart")
+    assert away.to_ns == dead.from_ns and dead.to_ns == 0
+    assert dead.to_ns - away.from_ns > escalated.ns - alarmed.ns > 0
+
+
 def test_a_camera_that_is_away_at_the_start_is_waited_for(
     root: Path, tmp_path: Path, camera: MjpegServer
 ) -> None:

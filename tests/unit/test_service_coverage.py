@@ -109,6 +109,25 @@ def test_time_before_the_start_counts_as_the_gap_that_it_is(live: bool) -> None:
     assert held(coverage) == {"2026-09-04": (0.0, {"restart": 7.0})}
 
 
+def test_time_before_the_start_is_of_the_day_on_which_it_was() -> None:
+    coverage = Coverage(Turned(wall=unix_ns("2026-09-05 00:30")).clock(), live=True)
+    coverage.gap(Gap(-3 * HOUR, -HOUR, "stall"))
+    coverage.gap(Gap(-HOUR, 0, "restart"))
+    assert held(coverage) == {
+        "2026-09-04": (0.0, {"stall": 7_200.0, "restart": 1_800.0}),
+        "2026-09-05": (0.0, {"restart": 1_800.0}),
+    }
+
+
+def test_how_long_nothing_was_counted_is_known_at_the_end() -> None:
+    turned = Turned()
+    coverage = Coverage(turned.clock(), live=True)
+    assert coverage.uncounted_ns() == 0  # nothing has come yet: its first gap will say so
+    watch(turned, coverage, 5 * S, S)
+    turned.pass_ns(S // 2)
+    assert coverage.uncounted_ns() == S // 2
+
+
 @pytest.mark.parametrize("from_s", [0, 3, 5])
 def test_what_was_watched_already_is_no_gap_as_well(from_s: int) -> None:
     coverage = Coverage(Turned().clock())

@@ -20,6 +20,7 @@ from galago_edge.contract.streams import NS_PER_S, Frame, Gap, Item, Notice
 from galago_edge.service.build import Build
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.day_clock import DayClock
+from galago_edge.service.handover import Untold
 from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.prepared_stream import build_of
 from galago_edge.service.slots import RecordingSlots
@@ -140,12 +141,13 @@ def live(bundles: list[Path]) -> LiveStream:
 
 
 def test_what_nobody_watched_before_this_process_is_a_gap(bundles: list[Path]) -> None:
-    live = LiveStream(build(bundles[0]), coverage(), down_ns=4 * NS_PER_S)
+    missed = [Gap(-9 * NS_PER_S, -4 * NS_PER_S, "stall"), Gap(-4 * NS_PER_S, 0, "restart")]
+    live = LiveStream(build(bundles[0]), coverage(), before=lambda: missed)
     walk = Walk(live)
-    (gap,) = [record for record in walk.records if isinstance(record, GapRecord)]
-    assert (gap.from_ns, gap.to_ns, gap.cause) == (-4 * NS_PER_S, 0, "restart")
+    told = [record for record in walk.records if isinstance(record, GapRecord)]
+    assert [Gap(gap.from_ns, gap.to_ns, gap.cause) for gap in told] == missed
     (day,) = live.coverage.status()
-    assert day.gap_s == {"restart": 4.0}
+    assert day.gap_s == {"stall": 5.0, "restart": 4.0}
 
 
 def test_a_day_that_a_clock_had_named_ahead_of_time_is_taken_back_in_a_record(bundles: list[Path]) -> None:
@@ -292,6 +294,18 @@ def test_a_model_that_fails_is_told_loaded_anew_and_the_time_between_is_a_gap(bu
     (day,) = live.coverage.status()
     assert day.watched_s + sum(day.gap_s.values()) == pytest.approx(11 * STEP_NS / NS_PER_S)
     assert day.gap_s == {"restart": pytest.approx(2 * STEP_NS / NS_PER_S)}
+
+
+def test_what_is_missing_and_not_told_yet_is_known_at_any_moment(bundles: list[Path]) -> None:
+    live = LiveStream(build(bundles[0]), coverage(), clock_ns=Clock())
+    walk = Walk(live)
+    walk.frames("dark", 3)
+    assert live.untold(None) is None
+    assert live.untold(Gap(2 * STEP_NS, 5 * STEP_NS, "stall")) == Untold(3 * STEP_NS, "stall")
+    live.stream.push = broken  # type: ignore[method-assign]
+    walk.frames("dark", 4)
+    assert live.untold(None) == Untold(3 * STEP_NS, "restart")  # since the frame that it failed at
+    assert live.untold(Gap(6 * STEP_NS, 9 * STEP_NS, "stall")) == Untold(6 * STEP_NS, "restart")
 
 
 def test_a_model_that_keeps_failing_is_tried_ever_more_rarely(bundles: list[Path]) -> None:

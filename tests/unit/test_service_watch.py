@@ -24,6 +24,7 @@ from galago_edge.service.handover import (
     COVERAGE_FILE,
     Alive,
     Heartbeat,
+    Untold,
     between,
     now,
     read_coverage,
@@ -152,6 +153,55 @@ def test_a_folder_that_cannot_be_written_is_done_without(tmp_path: Path) -> None
 
 def moment(boot: str = "b", boot_s: float = 0, wall_s: float = 0, synced: bool = True) -> Alive:
     return Alive(boot_id=boot, boot_ns=int(boot_s * NS_PER_S), wall_ns=int(wall_s * NS_PER_S), synced=synced)
+
+
+def keep(folder: Path, alive: Alive) -> None:
+    (folder / ALIVE_FILE).write_bytes(msgspec.json.encode(alive))
+
+
+@pytest.mark.parametrize(
+    ("untold", "gaps"),
+    [
+        ({}, [(-7, 0, "restart")]),
+        ({"hall": Untold(3 * NS_PER_S, "stall")}, [(-7, 0, "restart")]),
+        ({"door": Untold(90 * NS_PER_S, "disconnect")}, [(-97, -7, "disconnect"), (-7, 0, "restart")]),
+        ({"door": Untold(90 * NS_PER_S)}, [(-97, 0, "restart")]),
+    ],
+)
+def test_a_gap_that_was_open_when_the_process_was_killed_is_told_by_the_next(
+    untold: dict[str, Untold], gaps: list[tuple[int, int, str]], tmp_path: Path
+) -> None:
+    first = Heartbeat(tmp_path, {}, moment=lambda: moment(boot_s=100))
+    first.beat(untold)
+    second = Heartbeat(tmp_path, {}, moment=lambda: moment(boot_s=107))
+    assert second.gaps("door") == [Gap(low * NS_PER_S, high * NS_PER_S, why) for low, high, why in gaps]
+    first.close()
+    second.close()
+
+
+def test_a_gap_that_was_told_before_the_kill_is_not_told_again(tmp_path: Path) -> None:
+    """The shorter heartbeat stands in the place of the longer one, and nothing of that is left."""
+    first = Heartbeat(tmp_path, {}, moment=lambda: moment(boot_s=100))
+    first.beat({f"stream {number}": Untold(90 * NS_PER_S, "disconnect") for number in range(200)})
+    first.beat({})
+    second = Heartbeat(tmp_path, {}, moment=lambda: moment(boot_s=107))
+    assert second.gaps("stream 7") == [Gap(-7 * NS_PER_S, 0, "restart")]
+    first.close()
+    second.close()
+
+
+def test_what_was_missing_before_a_time_that_no_clock_knows_is_no_gap(tmp_path: Path) -> None:
+    keep(tmp_path, moment("a", synced=False))
+    heartbeat = Heartbeat(tmp_path, {}, moment=lambda: moment("b", boot_s=5, wall_s=5))
+    assert heartbeat.gaps("door") == []
+    heartbeat.close()
+
+
+def test_an_alive_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    (tmp_path / ALIVE_FILE).write_bytes(b'{"boot_id":"b","boot_ns":5000000000,"wall_ns":0,"synced":true}')
+    heartbeat = Heartbeat(tmp_path, {}, moment=lambda: moment(boot_s=12))
+    assert heartbeat.gaps("door") == [Gap(-7 * NS_PER_S, 0, "restart")]
+    heartbeat.close()
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ class Coverage:
             start_ns = gap.from_ns if gap.from_ns < 0 else max(gap.from_ns, self._end_ns)
             length_ns = max(0, gap.to_ns - start_ns)
             if gap.from_ns < 0:
-                self._book.enter(now, length_ns, gap.cause)
+                self._book.enter(now.before(-gap.to_ns), length_ns, gap.cause)
             elif length_ns or before_ns:
                 passed_ns = self._passed(now, before_ns + length_ns)
                 if passed_ns < length_ns:  # it began before what was counted last, which came late
@@ -72,6 +72,11 @@ class Coverage:
                 self._book.enter(now, passed_ns - length_ns, None)
                 self._book.enter(now, length_ns, gap.cause)
             self._end_ns = max(self._end_ns, gap.to_ns)
+
+    def uncounted_ns(self) -> int:
+        """Return how much time awake has passed since everything was counted."""
+        with self._lock:
+            return 0 if self._counted_ns is None else max(0, self._clock.awake_ns() - self._counted_ns)
 
     def days(self) -> Days:
         """Return the sums, to be kept."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from galago_edge.contract.status import Doubt
 from galago_edge.host.time_zone import TimeZone
@@ -25,6 +25,10 @@ class Moment:
     """Unix time: it may."""
     doubt: Doubt | None
     """Why the wall clock is not believed; None when it is."""
+
+    def before(self, length_ns: int) -> Moment:
+        """Return the moment that was so much earlier."""
+        return replace(self, boot_ns=self.boot_ns - length_ns, wall_ns=self.wall_ns - length_ns)
 
 
 @dataclass(frozen=True, slots=True)

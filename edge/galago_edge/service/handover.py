@@ -1,4 +1,4 @@
-"""What the next process must know of this one: when it was last alive, and how much it had watched.
+"""What the next process must know of this one: when it was last alive, what was missing, what it had watched.
 
 Two small files in the store's root. Neither decides anything: one that is missing or damaged costs a
 figure, so both are written without waiting for the disk.
@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from galago_edge.contract.decoding import from_json
+from galago_edge.contract.streams import Gap
 from galago_edge.host.file_replacement import Durable, replace_file
 from galago_edge.host.wall_clock import clock_synced
 from galago_edge.service.day_book import Days
@@ -29,7 +30,18 @@ _DISK_EVERY_NS = 60_000_000_000
 _YEAR_NS = 366 * 86_400 * 1_000_000_000
 
 
-class Alive(msgspec.Struct, frozen=True, kw_only=True):
+RESTART = "restart"
+"""Cause of a gap in which no process watched."""
+
+
+class Untold(msgspec.Struct, frozen=True):
+    """What a stream was missing at some moment, and had not told: only the end of a gap is told."""
+
+    ns: int
+    cause: str = RESTART
+
+
+class Alive(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A moment on three clocks."""
 
     boot_id: str
@@ -37,6 +49,8 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
     """Since the boot, sleep included; comparable within one boot."""
     wall_ns: int
     synced: bool
+    untold: dict[str, Untold] = {}
+    """By stream, of those that were missing something."""
 
 
 def now() -> Alive:
@@ -89,27 +103,41 @@ class Heartbeat:
         """When the last process was alive; None when there was none, or it cannot be told."""
         self._fds = [_opened(path) for path in self._paths]
         self._disk_due_ns = 0
+        self._bytes = _ALIVE_BYTES
 
-    def down_ns(self) -> int | None:
-        """Return for how long nobody was alive before this process; None when it cannot be told."""
-        return between(self.last, self._moment()) if self.last is not None else None
+    def gaps(self, stream: str) -> list[Gap]:
+        """Return what a stream missed before now, where its time begins.
 
-    def beat(self) -> None:
-        """Write this moment, where it is due."""
-        here = self._moment()
+        Nothing, when no clock can tell how long nobody was alive.
+        """
+        down_ns = between(self.last, self._moment()) if self.last is not None else None
+        if self.last is None or down_ns is None:
+            return []
+        untold = self.last.untold.get(stream, Untold(0))
+        if untold.cause == RESTART:
+            gaps = [Gap(-down_ns - untold.ns, 0, RESTART)]
+        else:
+            gaps = [Gap(-down_ns - untold.ns, -down_ns, untold.cause), Gap(-down_ns, 0, RESTART)]
+        return [gap for gap in gaps if gap.from_ns < gap.to_ns]
+
+    def beat(self, untold: Mapping[str, Untold] | None = None) -> None:
+        """Write this moment, where it is due, and what every stream is missing in it."""
+        here = msgspec.structs.replace(self._moment(), untold=dict(untold or {}))
         on_disk = here.boot_ns >= self._disk_due_ns
         if on_disk:
             self._disk_due_ns = here.boot_ns + self._disk_every_ns
-        data = msgspec.json.encode(here).ljust(_ALIVE_BYTES - 1) + b"\n"
+        written = msgspec.json.encode(here)
+        self._bytes = max(self._bytes, len(written) + 1)  # nothing of a longer one may stay behind it
+        data = written.ljust(self._bytes - 1) + b"\n"
         for fd in self._fds if on_disk else self._fds[1:]:
             if fd >= 0:
                 with contextlib.suppress(OSError):
                     os.pwrite(fd, data, 0)
 
-    def close(self) -> None:
-        """Write this moment everywhere and end."""
+    def close(self, untold: Mapping[str, Untold] | None = None) -> None:
+        """Write this moment everywhere, with what every stream has not told of it, and end."""
         self._disk_due_ns = 0
-        self.beat()
+        self.beat(untold)
         for fd in self._fds:
             if fd >= 0:
                 os.close(fd)

@@ -37,7 +37,7 @@ class LastWords:
         telling.join(_TELLING_S)  # whoever hangs may hold what is needed for telling
         sys.stderr.write(f"Error: {text}; the process ends to be restarted [{Reason.HUNG}]\n")
         sys.stderr.flush()
-        self._heartbeat.close()
+        self._heartbeat.close(self._streams.uncounted())
         os._exit(_HUNG_EXIT)
 
     def _tell(self, stream: str, text: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.status import SourceStatus
+from galago_edge.contract.streams import Gap
 from galago_edge.service.kept_views import KeptView
 from galago_edge.service.prepared_stream import PreparedStream
 from galago_edge.service.watchdog import SourceProgress
@@ -92,6 +93,11 @@ class LiveSources:
     def statuses(self) -> dict[str, SourceStatus]:
         """Return how each is, by its name. From any thread."""
         return {capture.name: capture.fanout.status() for capture in list(self._captures.values())}
+
+    def open_gaps(self) -> dict[str, Gap]:
+        """Return what is missing now and is not told yet, by the name of the source."""
+        found = {name: capture.fanout.open_gap() for name, capture in list(self._captures.items())}
+        return {name: gap for name, gap in found.items() if gap is not None}
 
     def progress(self) -> list[SourceProgress]:
         """Return what shows that each is captured or tried."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from galago_edge.pipeline import DecidingStream
 from galago_edge.pipeline.stream import TooShort
 from galago_edge.service.build import Build, Collector
 from galago_edge.service.coverage import Coverage
+from galago_edge.service.handover import Untold
 from galago_edge.service.successor import Successor
 from galago_edge.service.trial import RECORDED, end_of
 from galago_edge.sources import Source
@@ -38,13 +39,13 @@ class LiveStream:
         coverage: Coverage,
         *,
         collect: Callable[[Build], Collector] | None = None,
-        down_ns: int | None = None,
+        before: Callable[[], Sequence[Gap]] = tuple,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Begin with ``build``.
 
-        ``collect`` makes what keeps samples of a build's bundle. ``down_ns`` is how long nobody watched
-        before this process, if known.
+        ``collect`` makes what keeps samples of a build's bundle. ``before`` tells, as the stream starts, what
+        was missed before this process.
         """
         self.name = build.stream.name
         self.build = build
@@ -59,7 +60,7 @@ class LiveStream:
         """What works on it."""
         self._collect = collect
         self._collector = collect(build) if collect is not None else None
-        self._down_ns = down_ns
+        self._before = before
         self._clock_ns = clock_ns
         self._source: Source | None = None
         self._doubts: frozenset[str] = frozenset()
@@ -115,14 +116,21 @@ class LiveStream:
         with self._lock:
             self._paces.append({"every": every, **detail})
 
+    def untold(self, open_gap: Gap | None) -> Untold | None:
+        """Return what is missing now and is not told yet; ``open_gap``: what its source says of that."""
+        if self.failure is None:
+            return None if open_gap is None else Untold(open_gap.to_ns - open_gap.from_ns, open_gap.cause)
+        to_ns = self._position.ns if open_gap is None else open_gap.to_ns
+        return Untold(max(0, to_ns - self._outage.since_ns))
+
     # from the stream's thread
 
     def start(self, source: Source) -> list[Record]:
         """Return the first records, with the gap since the last process."""
         self._source = source
         records = self.stream.start(source)
-        if self._down_ns:
-            records += self._gap(Gap(-self._down_ns, 0, "restart"))
+        for gap in self._before():
+            records += self._gap(gap)
         return records
 
     def absent(self, failure: GalagoError) -> list[Record]:

@@ -115,7 +115,7 @@ class Service:
             samples=self._samples,
             attachments=self._attachments,
             kept=read_coverage(root),
-            down_ns=self._heartbeat.down_ns(),
+            before=self._heartbeat.gaps,
             day_clock=DayClock(zone=self._zone),
         )
         self._reload = Reload(
@@ -239,7 +239,7 @@ class Service:
         """Begin with everything, and let ``stack`` close it in the opposite order."""
         self._control.start()  # first: it takes the store, which another service may have
         stack.callback(self._control.stop)
-        stack.callback(self._heartbeat.close)
+        stack.callback(lambda: self._heartbeat.close(self._streams.uncounted()))
         stack.callback(self._keep_coverage)
         self._outbox.start()
         stack.callback(lambda: self._outbox.stop(self._settings.limits.drain_s))
@@ -251,8 +251,8 @@ class Service:
         self._errands.start()
         self._errands.do(self._recall)
         stack.callback(self._errands.stop, _JOIN_S)
-        self._heartbeat.beat()
         self._streams.start()
+        self._heartbeat.beat()  # they have told what was missed before, and must not be told of it again
         if self._slots.live and self._reload.behind():
             self._errands.do(self._reload.match)  # a later stream has found that the bundle is no good
 
@@ -268,7 +268,7 @@ class Service:
                 self._keep_coverage()
 
     def _look_after(self) -> None:
-        self._heartbeat.beat()
+        self._heartbeat.beat(self._streams.untold())
         for trial in self._slots.due():
             self._errands.do(functools.partial(self._settle, trial))
         self._outlet.tell(self._slots.news())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import StateRecord
 from galago_edge.contract.settings import Settings, StreamSettings
+from galago_edge.contract.streams import Gap
 from galago_edge.pipeline.threshold_overrides import override_thresholds
 from galago_edge.preprocess.image import use_one_thread
 from galago_edge.recording import Attacher, AttachmentFolder, SampleCollector, SampleFolder
@@ -15,6 +16,7 @@ from galago_edge.service.build import Build
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.day_book import Days
 from galago_edge.service.day_clock import DayClock
+from galago_edge.service.handover import Untold
 from galago_edge.service.live_sources import LiveSources
 from galago_edge.service.live_stream import LiveStream
 from galago_edge.service.outlet import Outlet
@@ -41,14 +43,14 @@ class StreamSet:
         samples: SampleFolder | None = None,
         attachments: AttachmentFolder | None = None,
         kept: Mapping[str, Days] | None = None,
-        down_ns: int | None = None,
+        before: Callable[[str], Sequence[Gap]] | None = None,
         day_clock: DayClock | None = None,
     ) -> None:
         """Make a stream of each that is ``prepared``; nothing is opened or started yet.
 
         ``root``: the store's folder. ``absent``: streams that cannot run, and why. ``ended`` is told of each
         end. ``samples``, ``attachments``: where they keep those; closed with them. ``kept``: what earlier
-        processes watched, by stream; ``down_ns``: for how long nobody has. ``day_clock`` says what a day is.
+        processes watched, by stream; ``before``: what a stream missed since. ``day_clock``: what a day is.
 
         Raises:
             DeviceError: EXTRA_MISSING; a source needs a library that is not installed.
@@ -63,7 +65,7 @@ class StreamSet:
         self._absent = dict(absent)
         self._outlet = outlet
         self._ended = ended
-        self._running = [self._made(stream, down_ns) for stream in prepared]
+        self._running = [self._made(stream, before) for stream in prepared]
         self._left = len(self._running)
         self._stopping = False
 
@@ -100,6 +102,17 @@ class StreamSet:
     def coverage(self) -> dict[str, Days]:
         """Return what each has watched, for the next process."""
         return {running.name: running.live.coverage.days() for running in self}
+
+    def untold(self) -> dict[str, Untold]:
+        """Return what each is missing now and has not told yet."""
+        gaps = self.sources.open_gaps()
+        found = {running.name: running.live.untold(gaps.get(running.source_name)) for running in self}
+        return {name: untold for name, untold in found.items() if untold is not None}
+
+    def uncounted(self) -> dict[str, Untold]:
+        """Return for how long each has told nothing: neither watched nor missed; for when all have ended."""
+        found = {running.name: running.live.coverage.uncounted_ns() for running in self}
+        return {name: Untold(ns) for name, ns in found.items() if ns}
 
     def start(self) -> None:
         """Begin with everything; say of the others why not.
@@ -161,7 +174,7 @@ class StreamSet:
             if folder is not None:
                 folder.close()
 
-    def _made(self, prepared: PreparedStream, down_ns: int | None) -> RunningStream:
+    def _made(self, prepared: PreparedStream, before: Callable[[str], Sequence[Gap]] | None) -> RunningStream:
         capture = self.sources.of(prepared)
         spec = prepared.bundle.spec
         source = viewed(capture.fanout.subscribe(spec), prepared.view) if capture is not None else None
@@ -169,7 +182,7 @@ class StreamSet:
             prepared.build,
             Coverage(self._day_clock, self._kept.get(prepared.settings.name), live=capture is not None),
             collect=self._collecting(prepared.settings),
-            down_ns=down_ns if capture is not None else None,
+            before=lambda: before(prepared.settings.name) if capture and before else (),
         )
         # a recording holds its pictures itself; a test source is captured as a device is
         now = prepared.live or capture is not None

@@ -183,7 +183,6 @@ class Outbox:
             self._guarded(self._load)
         wait_s: float | None = None
         while (batch := self._take(wait_s)) is not None:
-            self._busy_since = self._clocks.monotonic()
             wait_s = self._guarded(functools.partial(self._keep, batch))
             self._busy_since = None
 
@@ -200,6 +199,9 @@ class Outbox:
                 self._news.wait(wait_s)
             if not self._queue and self._stopping:
                 return None
+            self._busy_since = (
+                self._clocks.monotonic()
+            )  # first: at no moment may it look as if nothing waited
             batch = list(self._queue)
             self._queue.clear()
             return batch

@@ -69,19 +69,22 @@ class Continuity:
     def believe_rate(self, believed: bool) -> None:
         """Note whether the device's rate is right, so that the clock can say how many samples are missing."""
 
+    def open_gap(self, clock_ns: int) -> Gap | None:
+        """Return what is missing up to now, when that is or becomes a Gap."""
+        now_ns = self.stream_ns(clock_ns)
+        if self._cause is None and now_ns - self.end_ns < max(self._gap_ns, _SLOW * self.usual_ns()):
+            return None
+        return Gap(self.end_ns, now_ns, self._cause or "stall")
+
     def missing_s(self, clock_ns: int) -> float:
         """Return for how long nothing was given, when that is or becomes a Gap; else 0."""
-        missing_ns = self.stream_ns(clock_ns) - self.end_ns
-        if self._cause is None and missing_ns < max(self._gap_ns, _SLOW * self.usual_ns()):
-            return 0.0
-        return round(missing_ns / NS_PER_S, 3)
+        gap = self.open_gap(clock_ns)
+        return 0.0 if gap is None else round((gap.to_ns - gap.from_ns) / NS_PER_S, 3)
 
     def finish(self, clock_ns: int) -> list[Item]:
         """Return the Gap that is still open when the supervision ends."""
-        now_ns = self.stream_ns(clock_ns)
-        if self._cause is None and not self.missing_s(clock_ns):
-            return []
-        return [self._close_gap(now_ns, self._cause or "stall")]
+        gap = self.open_gap(clock_ns)
+        return [] if gap is None else [self._close_gap(gap.to_ns, gap.cause)]
 
     def _close_gap(self, to_ns: int, cause: str) -> Gap:
         gap = Gap(self.end_ns, to_ns, cause)

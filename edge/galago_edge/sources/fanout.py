@@ -84,6 +84,10 @@ class Fanout:
         """Return how the source is now."""
         return self._supervised.status()
 
+    def open_gap(self) -> Gap | None:
+        """Return what is missing now and is not told yet, in stream time."""
+        return self._supervised.open_gap()
+
     def latest(self) -> Frame | None:
         """Return the newest frame, for a preview; None before the first one and for a microphone."""
         return self._latest

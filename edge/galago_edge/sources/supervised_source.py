@@ -142,6 +142,11 @@ class Supervised:
                 missing_s=self._continuity.missing_s(now_ns),
             )
 
+    def open_gap(self) -> Gap | None:
+        """Return what is missing now and is not told yet, in stream time."""
+        with self._lock:
+            return self._continuity.open_gap(self._clock_ns())
+
     def _connect(self) -> Generator[Item, None, Capture | None]:
         """Open until it works; return None when the end comes first."""
         while not self._stopping.is_set():
