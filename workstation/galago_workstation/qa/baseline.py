@@ -16,6 +16,7 @@ import msgspec
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_edge.contract.manifest import Label, Natural, Sha256
+from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord
 from galago_workstation.files import write_bytes
 from galago_workstation.qa.replayed import Replayed
@@ -118,7 +119,7 @@ def make_baseline(replays: Sequence[Replayed], outcomes_of: OutcomesOf = plain_o
 
 def _recording(each: Replayed) -> BaselineRecording:
     return BaselineRecording(
-        recording=each.recording,
+        recording=printable(each.recording),
         sha256=each.sha256,
         duration_ns=each.duration_ns,
         receptive_ns=each.receptive_ns,
