@@ -221,7 +221,7 @@ def interval(count: int, size: int) -> tuple[float, float]:
 
 
 def wrong_rows(courses: list[Course]) -> list[dict[str, Any]]:
-    """Return every way to be wrong: a gate or all, passed or failed, for each truth in which that is wrong."""
+    """Return every way to be wrong: each gate and all, passed or failed, where the truth is another."""
     rows = []
     for course in courses:
         far = course.truth.of_gate
@@ -264,10 +264,7 @@ def simulate(pairs: int, hours: int, promises: int, seed: int) -> tuple[list[Cou
         "seed": seed,
         "wrong": wrong_rows(courses),
         "decided": {course.truth.name: decided_rows(course, shown) for course in courses},
-        "promises": {
-            str(hour): {key: sum(course.promises[hour][key] for course in courses) for key in counts}
-            for hour, counts in courses[0].promises.items()
-        },
+        "promises": {course.truth.name: course.promises for course in courses},
         "broken_assumptions": broken_assumptions(max(100, pairs // 5), min(hours, 200), random),
     }  # fmt: skip
     found["seconds"] = round(time.monotonic() - began, 1)
@@ -285,10 +282,11 @@ def report(found: dict[str, Any]) -> None:
         shares = {hour: [f"{100 * each:.0f} %" for each in both] for hour, both in gates["all"].items()}
         said = ", ".join(f"{hour} h {passed} / {failed}" for hour, (passed, failed) in shares.items())
         print(f"  NEW at {name:<14} passed / failed: {said}")
-    for hour, counts in found["promises"].items():
-        share = f"{100 * counts['sufficed'] / max(1, counts['promised']):.1f} %"
-        made = f"{counts['undecided']} gates undecided, {counts['promised']} promises within the campaign"
-        print(f"  after {hour} h: {made}, of which {share} sufficed")
+    for name, promises in found["promises"].items():
+        for hour, counts in promises.items():
+            share = f"{100 * counts['sufficed'] / max(1, counts['promised']):.0f} %"
+            made = f"{counts['undecided']} gates undecided, {counts['promised']} promised to be within"
+            print(f"  NEW at {name:<14} after {hour} h: {made} {found['hours']} h, of which {share} were")
     for name, share in found["broken_assumptions"].items():
         print(f"  at the bound, {name}: {100 * share:.1f} % wrong passes")
 
@@ -304,7 +302,9 @@ def draw(courses: list[Course], found: dict[str, Any], path: Path) -> None:
         passing.plot(hours, 100 * course.passed["all"] / course.pairs, label=f"NEW at {course.truth.name}")
         failing.plot(hours, 100 * course.failed["all"] / course.pairs, label=f"NEW at {course.truth.name}")
         bad = course.truth.missed > 1
-        for name in ("missed above OLD", "false alarms above OLD") if course.truth.name in "0.5 2" else ():
+        for name in (
+            ("missed above OLD", "false alarms above OLD") if course.truth.name in {"0", "0.5", "2"} else ()
+        ):
             counts = (course.failed if bad else course.passed)[name]
             text = f"{name}, NEW at {course.truth.name}: {'failed' if bad else 'passed'}"
             single.plot(hours, 100 * counts / course.pairs, label=text)

@@ -130,12 +130,12 @@ def test_junit_can_be_parsed_whatever_a_recording_is_called(rules: GateRules) ->
 def test_markdown_says_verdict_events_and_gates_and_makes_no_markup_of_names(found: BundleComparison) -> None:
     text = markdown(found)
     assert text.startswith("## fail: broken: none lost &lt;&\\| (at every look: wrong pass at most 5 %")
-    assert "| lost | a\\|b\\\\x1b\\[2J.wav | 0:00:41.000 | smoke | score 0.900 |" in text
+    assert "| lost | a\\|b\\\\x1b\\[2J.wav | 0:00:41.000 | smoke | right | score 0.900 |" in text
     assert (
         "| moved | a\\|b\\\\x1b\\[2J.wav | 0:00:21.000 | smoke | +2.500 s, score 0.900 -> 0.500 |" not in text
     )
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.replace("\\|", "").count("|") for line in rows} == {6, 9, 10}
+    assert {line.replace("\\|", "").count("|") for line in rows} == {7, 9, 10}
 
 
 def test_tables_say_everything_and_nothing_happens_to_a_terminal(found: BundleComparison) -> None:
@@ -153,6 +153,8 @@ def test_long_lists_are_cut_in_tables_and_whole_in_json() -> None:
     found = compare_bundles([old], [new])
     assert "and 150 more, all in JSON" in table_lines(found)
     assert len(as_data(found)["changes"]) == 200
+    told = [each.truth for each in found.diff.changes]
+    assert told.count("right") == 9 and {*told} == {"right", "false alarm", "repeat"}
     assert as_data(found)["verdict"] is None and table_lines(found)[-1] == "no gates, so no verdict"
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from galago_edge.contract.errors import InputError, Reason
-from galago_workstation.qa.event_diff import EventDiff, diff_events, labels_of, pair_recordings
+from galago_edge.contract.records import event_identity
+from galago_workstation.qa.event_diff import (
+    EventDiff,
+    diff_events,
+    labels_of,
+    pair_recordings,
+)
 from galago_workstation.qa.gate_evidence import JudgedPair, gather, judge
 from galago_workstation.qa.gate_rules import GateRules, bind_gates
 from galago_workstation.qa.release_verdict import ReleaseVerdict, decide
@@ -130,9 +136,30 @@ def compare_bundles(
         verdict = decide([gather(gate, judged) for gate in bound], gates.wrong_pass, gates.wrong_fail)
     return BundleComparison(
         pairs[0].old.bundle, pairs[0].new.bundle, len(pairs),
-        sum(pair.new.duration_ns for pair in pairs) / 3.6e12, labels, diff, window_agreement(pairs),
+        sum(pair.new.duration_ns for pair in pairs) / 3.6e12, labels, _told(diff, judged), window_agreement(pairs),
         _who_was_right(judged, labels), tuple(judged), verdict, tuple(left_out),
     )  # fmt: skip
+
+
+def _told(diff: EventDiff, judged: Sequence[JudgedPair]) -> EventDiff:
+    """Say of each change what the event was, where there are labels."""
+    told: dict[tuple[str, int, tuple[str | int, ...]], str] = {}
+    for each in judged:
+        for side in (0, 1):
+            for truth in each.truths:
+                if (event := truth[side].event) is not None:
+                    told[each.pair.name, side, event_identity(event)] = "right"
+            for alarm in each.alarms:
+                if (event := alarm[side]) is not None:
+                    told[each.pair.name, side, event_identity(event)] = "false alarm"
+    labelled = {each.pair.name for each in judged if each.labelled}
+    changes = []
+    for change in diff.changes:
+        side, event = (0, change.old) if change.new is None else (1, change.new)
+        assert event is not None
+        found = told.get((change.recording, side, event_identity(event)), "repeat")
+        changes.append(replace(change, truth=found) if change.recording in labelled else change)
+    return replace(diff, changes=tuple(changes))
 
 
 def _who_was_right(judged: Sequence[JudgedPair], labels: Sequence[str]) -> tuple[WhoWasRight, ...]:

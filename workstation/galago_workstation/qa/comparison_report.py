@@ -21,7 +21,7 @@ from galago_workstation.qa.release_verdict import GateVerdict, ReleaseVerdict, S
 
 SHOWN = 50
 """Changes that a table shows; JSON has all."""
-_CHANGES = ("change", "recording", "at", "label", "what")
+_CHANGES = ("change", "recording", "at", "label", "truth", "what")
 _GATES = ("gate", "verdict", "OLD", "NEW", "between", "judged", "hours", "why")
 _RIGHT = (
     "label",
@@ -109,13 +109,19 @@ def gate_rows(verdict: ReleaseVerdict) -> Rows:
 
 
 def _between(gate: GateVerdict) -> str:
-    return "" if gate.limits is None else f"{gate.limits[0]:.3g} to {gate.limits[1]:.3g}"
+    """Return the limits of what is compared with the bound; of a delay, that is the share that is later."""
+    if gate.limits is None:
+        return ""
+    if gate.evidence.tally.per == "hour":
+        return f"{gate.limits[0]:.3g} to {gate.limits[1]:.3g} /h"
+    late = "late: " * (gate.evidence.gate.rule.measure == "delay")
+    return f"{late}{100 * gate.limits[0]:.1f} to {100 * gate.limits[1]:.1f} %"
 
 
 def change_rows(found: BundleComparison) -> Rows:
     """Return a row for each event that is not the same."""
     return [
-        (each.kind, each.recording, stream_time(each.at_ns), each.label, change_text(each))
+        (each.kind, each.recording, stream_time(each.at_ns), each.label, each.truth, change_text(each))
         for each in found.diff.changes
     ]
 
@@ -217,7 +223,7 @@ def as_data(found: BundleComparison) -> dict[str, Any]:
             {
                 "kind": each.kind, "recording": printable(each.recording), "label": each.label,
                 "at_ns": each.at_ns, "shift_ns": each.shift_ns, "old_score": each.old and each.old.score,
-                "new_score": each.new and each.new.score,
+                "new_score": each.new and each.new.score, "truth": each.truth or None,
             }
             for each in diff.changes
         ],
@@ -255,6 +261,7 @@ def _verdict_data(verdict: ReleaseVerdict) -> dict[str, Any]:
                 "verdict": gate.stance.value, "why": gate.why,
                 "bound": dict([gate.evidence.gate.rule.bound]),
                 "old": _number(gate.evidence.old), "new": _number(gate.evidence.new),
+                "compared_with": gate.evidence.bound,
                 "between": gate.limits and [_number(each) for each in gate.limits],
                 "evidence_holds": _number(gate.holds), "evidence_broken": _number(gate.broken),
                 "judged": gate.evidence.units, "against": gate.evidence.count,

@@ -37,6 +37,9 @@ class EventChange:
     label: str
     old: EventRecord | None
     new: EventRecord | None
+    truth: str = ""
+    """What the event (of NEW, if it has it) was: ``right``, ``false alarm``, or ``repeat``, as is what is not
+    judged; empty in a recording without labels."""
 
     @property
     def kind(self) -> str:

@@ -112,10 +112,10 @@ def _why(found: GateEvidence, stance: Stance, holds: float, broken: float, hours
 def evidence_words(evidence: float) -> str:
     """Return evidence as people read it.
 
-    >>> evidence_words(0.04), evidence_words(23.46), evidence_words(1e9)
-    ('0.04', '23.5', 'over 1000000')
+    >>> evidence_words(0.04), evidence_words(23.46), evidence_words(1234.5), evidence_words(1e9)
+    ('0.04', '23.5', '1234', 'over 1000000')
     """
-    return "over 1000000" if evidence > 1e6 else f"{evidence:.3g}"
+    return "over 1000000" if evidence > 1e6 else f"{evidence:.0f}" if evidence > 100 else f"{evidence:.3g}"
 
 
 def hours_words(hours: float) -> str:
