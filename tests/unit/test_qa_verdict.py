@@ -296,7 +296,7 @@ def test_labels_and_truth_that_are_not_compared_are_said() -> None:
     odd = TruthList((Truth(S * 5, S * 6, "thunder"),))
     there = [replace(each, truth=odd) for each in corpus()]
     found = compare_bundles(there, there)
-    assert found.left_out == ("left out: label thunder of what was there, which the bundles do not have",)
+    assert found.left_out == ("left out: label thunder of what was there, which is not compared",)
 
 
 def test_the_plain_rule_finds_as_many_as_can_be_found_and_counts_repeats_as_none() -> None:

@@ -125,18 +125,16 @@ def compare_bundles(
     unknown = sorted(
         {each.label for pair in pairs if pair.new.truth for each in pair.new.truth.events} - {*labels}
     )
-    left_out += [
-        f"left out: label {name} of what was there, which the bundles do not have" for name in unknown
-    ]
+    left_out += [f"left out: label {name} of what was there, which is not compared" for name in unknown]
     burst_s = 0.0 if gates is None else gates.burst_s
     judged = judge(pairs, outcomes_of, tolerance_ns=tolerance_ns, burst_s=burst_s, labels=labels)
     verdict = None
     if gates is not None:
         bound = bind_gates(gates, labels, [pair.new.tags for pair in pairs], file=str(gates_file))
         verdict = decide([gather(gate, judged) for gate in bound], gates.wrong_pass, gates.wrong_fail)
+    hours = sum(pair.new.duration_ns for pair in pairs) / 3.6e12
     return BundleComparison(
-        pairs[0].old.bundle, pairs[0].new.bundle, len(pairs),
-        sum(pair.new.duration_ns for pair in pairs) / 3.6e12, labels, _told(diff, judged), window_agreement(pairs),
+        pairs[0].old.bundle, pairs[0].new.bundle, len(pairs), hours, labels, _told(diff, judged), window_agreement(pairs),
         _who_was_right(judged, labels), tuple(judged), verdict, tuple(left_out),
     )  # fmt: skip
 
