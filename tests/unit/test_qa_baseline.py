@@ -20,7 +20,7 @@ from galago_workstation.qa.baseline import (
     read_baseline,
     write_baseline,
 )
-from galago_workstation.qa.comparison import compare_bundles
+from galago_workstation.qa.replay_comparison import compare_bundles
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
 
 S = 1_000_000_000

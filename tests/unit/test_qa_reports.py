@@ -13,7 +13,6 @@ import pytest
 
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord
-from galago_workstation.qa.comparison import BundleComparison, compare_bundles
 from galago_workstation.qa.comparison_report import (
     as_data,
     markdown,
@@ -23,6 +22,7 @@ from galago_workstation.qa.comparison_report import (
 )
 from galago_workstation.qa.gate_rules import GateRules, load_gates
 from galago_workstation.qa.junit_report import Inconclusive, junit_xml
+from galago_workstation.qa.replay_comparison import BundleComparison, compare_bundles
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
 
 S = 1_000_000_000

@@ -12,9 +12,9 @@ import pytest
 from galago_edge.contract.errors import CallerError, InputError
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord, GapRecord
-from galago_workstation.qa.comparison import BundleComparison, WhoWasRight, compare_bundles
 from galago_workstation.qa.gate_rules import GateRules, bind_gates, load_gates
 from galago_workstation.qa.release_verdict import Stance
+from galago_workstation.qa.replay_comparison import BundleComparison, WhoWasRight, compare_bundles
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
 from galago_workstation.qa.truth_outcomes import plain_outcomes
 

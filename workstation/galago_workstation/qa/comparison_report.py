@@ -14,10 +14,10 @@ import msgspec
 from galago_edge.contract.printable import on_one_line, printable
 from galago_edge.contract.streams import NS_PER_S
 from galago_workstation.files import write_bytes, write_json
-from galago_workstation.qa.comparison import BundleComparison
 from galago_workstation.qa.event_diff import EventChange
 from galago_workstation.qa.junit_report import Inconclusive, figure_text, junit_xml
 from galago_workstation.qa.release_verdict import GateVerdict, ReleaseVerdict, Stance
+from galago_workstation.qa.replay_comparison import BundleComparison
 
 SHOWN = 50
 """Changes that a table shows; JSON has all."""

@@ -134,8 +134,8 @@ def compare_bundles(
         verdict = decide([gather(gate, judged) for gate in bound], gates.wrong_pass, gates.wrong_fail)
     hours = sum(pair.new.duration_ns for pair in pairs) / 3.6e12
     return BundleComparison(
-        pairs[0].old.bundle, pairs[0].new.bundle, len(pairs), hours, labels, _told(diff, judged), window_agreement(pairs),
-        _who_was_right(judged, labels), tuple(judged), verdict, tuple(left_out),
+        pairs[0].old.bundle, pairs[0].new.bundle, len(pairs), hours, labels, _told(diff, judged),
+        window_agreement(pairs), _who_was_right(judged, labels), tuple(judged), verdict, tuple(left_out),
     )  # fmt: skip
 
 
