@@ -48,7 +48,7 @@ def test_the_campaign_asks_for_the_verdict_that_the_product_gives(truth: verdict
 
 
 def test_few_verdicts_are_wrong_whoever_looks_after_every_hour() -> None:
-    courses, found = verdicts.simulate(pairs=600, hours=100, promises=30, seed=2)
+    courses, found = verdicts.simulate(pairs=600, hours=100, promises=48, seed=2)
     assert len(courses) == len(verdicts.TRUTHS) and sum(course.pairs for course in courses) == 600
     rows = found["wrong"]
     assert {(row["gate"], row["wrong"]) for row in rows} == {
@@ -56,8 +56,9 @@ def test_few_verdicts_are_wrong_whoever_looks_after_every_hour() -> None:
     }
     assert [row for row in rows if row["interval"][0] > verdicts.WRONG] == []
     assert found["decided"]["2"]["all"]["100"][1] > 0.6
-    counts = found["promises"]["2"][24]
-    assert counts["undecided"] >= counts["promised"] >= counts["sufficed"] > 0
+    made = [found["promises"][truth.name][24] for truth in verdicts.TRUTHS]
+    assert all(each["undecided"] >= each["promised"] >= each["sufficed"] for each in made)
+    assert sum(each["sufficed"] for each in made) > 10
     held = found["broken_assumptions"]
     assert held["false alarms, one by one"] < 0.1 < held["false alarms in bursts of 3"]
 

@@ -90,6 +90,20 @@ def test_a_right_claim_is_shown_more_often_with_every_hour(
     assert shown[9] < 0.5 and shown[-1] > 0.75
 
 
+def test_chances_and_rates_that_change_are_judged_by_their_mean_so_far() -> None:
+    """Twice the bound and nothing in turn: the mean is at the bound or above at every look."""
+    random = np.random.default_rng(11)
+    turns = np.where(np.arange(LOOKS) % 2 == 0, 2.0, 0.0)
+    hours = np.broadcast_to(np.arange(1.0, LOOKS + 1), (PATHS, LOOKS))
+    count = random.poisson(0.7 * turns, (PATHS, LOOKS)).cumsum(axis=1)
+    rates = Tally("hour", np.array([1.0]), count[..., None].astype(float), hours)
+    lost = random.binomial(6, 0.1 * turns, (PATHS, LOOKS)).cumsum(axis=1)
+    units = np.stack([6 * hours - lost, lost], -1)
+    shares = Tally("unit", np.array([0.0, 1.0]), units, hours)
+    for tally, bound in ((rates, 0.7), (shares, 0.1)):
+        assert ever(tally, bound, "holds")[-1] <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / PATHS)
+
+
 def test_evidence_by_hand() -> None:
     """The mean over stakes of each bet's wealth, with the weights 1 / (k + 2)."""
     stakes, weights = 2.0 ** (-np.arange(24) / 2), 1 / (np.arange(24) + 2.0)

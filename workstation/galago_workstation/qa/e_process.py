@@ -18,6 +18,11 @@ game in continuous time: the stochastic exponential of the compensated counts, w
 knowing either (Lindon and Kallus, "Anytime-Valid Continuous-Time Confidence Processes for Inhomogeneous
 Poisson Processes", 2024, for the theory; the counting process may change its rate).
 
+Neither the chances nor the rates need be the same for all: with means or rates that differ from thing to
+thing and from hour to hour, what is tested is their mean over what was seen so far (``prod (1 + t (b - p_i))
+<= (1 + t (b - mean p))^n`` for any p; for rates it is an equation). That is a claim about these recordings.
+A claim about others like them takes whole recordings as units.
+
 How much to stake is not known before: wealth is the mean over many ``t``, with fixed weights, which is an
 e-process again (method of mixtures, Robbins 1970; here on a grid).
 """

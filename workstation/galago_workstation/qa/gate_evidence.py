@@ -237,7 +237,8 @@ def _false_alarms(gate: BoundGate, chosen: Sequence[JudgedPair], notes: list[str
     tally = Tally("hour", np.array(marks), np.array(counts), np.array(hours), min(0.0, *marks), 1.0)
     clustered = False
     for name, side in (("OLD", 0), ("NEW", 1)):
-        text = _clusters([[alarm for pair in row if (alarm := pair[side])] for row in both], hours)
+        rows = [[alarm for pair in row if (alarm := pair[side]) is not None] for row in both]
+        text = _clusters([sorted(row, key=lambda each: each.end_ns) for row in rows], hours)
         if text and (side or kind != "at_most"):
             notes.append(f"{text} (of {name}): set burst_s in the file of gates, or a longer refractory time")
             clustered = True
