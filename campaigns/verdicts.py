@@ -11,8 +11,9 @@ delay alone (worst for passing all). The verdict is asked for after every hour: 
 failed, when it was at any look.
 
 The evidence is the product's own code. What breaks its assumptions is shown beside it: false alarms that
-come in bursts; and recordings in which more is missed than in others, judged as a sample of all recordings. Ends with exit code 1 when a rate of
-wrong verdicts is above 5 % for sure (the exact 95 % interval lies above).
+come in bursts; and recordings in which more is missed than in others, judged as a sample of all recordings.
+Ends with exit code 1 when a rate of wrong verdicts is above 5 % for sure (the exact 95 % interval lies
+above).
 """
 
 from __future__ import annotations

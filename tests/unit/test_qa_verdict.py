@@ -145,6 +145,20 @@ def test_false_alarms_in_clusters_promise_nothing_until_a_burst_is_declared(tmp_
     assert only(declared)[0] is not Stance.PASS and declared.verdict.gates[0].evidence.notes == ()
 
 
+def test_clusters_that_both_bundles_have_do_not_matter_to_their_difference(tmp_path: Path) -> None:
+    bursts = [event(1_000 * start + 5 * step, "door") for start in range(1, 6) for step in range(4)]
+    gate = '[[gate]]\nmeasure = "false_alarms"\n{} = 0.9\n'
+    found = compared(tmp_path, gate.format("above_old_at_most"), quiet(bursts), quiet(bursts))
+    assert only(found)[0] is Stance.PASS
+    assert (
+        "clusters"
+        in only(compared(tmp_path, gate.format("times_old_at_most"), quiet(bursts), quiet(bursts)))[1]
+    )
+    assert (
+        "clusters" in only(compared(tmp_path, gate.format("above_old_at_most"), quiet(bursts), quiet([])))[1]
+    )
+
+
 def test_gates_are_made_for_each_label_and_each_value_of_a_tag(tmp_path: Path) -> None:
     gates = '[[gate]]\nmeasure = "false_alarms"\nlabel = "*"\ntags = { site = "*" }\nat_most = 9\n'
     old = [*quiet([], "a", site="barn"), *quiet([], "b", site="porch")]

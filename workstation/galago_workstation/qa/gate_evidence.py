@@ -221,54 +221,66 @@ def _quantile(values: Sequence[float], share: float) -> float:
 
 
 def _false_alarms(gate: BoundGate, chosen: Sequence[JudgedPair], notes: list[str]) -> GateEvidence:
-    both = [[each for each in one.alarms if gate.label in ("", (each[0] or each[1]).label)]  # type: ignore[union-attr]
-            for one in chosen]  # fmt: skip
-    flat = [each for row in both for each in row]
+    rows = [[both for both in each.alarms if gate.label in ("", _label(both))] for each in chosen]
+    flat = [both for row in rows for both in row]
     common = sum(old is not None and new is not None for old, new in flat)
     only_new = sum(old is None for old, _ in flat)
     only_old = len(flat) - common - only_new
     hours = sum(each.hours for each in chosen)
     kind, bound = gate.rule.bound
-    marks, counts = [1.0], [float(common + only_new)]
-    if kind == "above_old_at_most":
-        marks, counts = [1.0, -1.0], [float(only_new), float(only_old)]
-    if kind == "times_old_at_most":
-        marks, counts = [1.0, -bound, 1.0 - bound], [float(only_new), float(only_old), float(common)]
-    tally = Tally("hour", np.array(marks), np.array(counts), np.array(hours), min(0.0, *marks), 1.0)
-    clustered = False
-    for name, side in (("OLD", 0), ("NEW", 1)):
-        rows = [[alarm for pair in row if (alarm := pair[side]) is not None] for row in both]
-        text = _clusters([sorted(row, key=lambda each: each.end_ns) for row in rows], hours)
-        if text and (side or kind != "at_most"):
-            notes.append(f"{text} (of {name}): set burst_s in the file of gates, or a longer refractory time")
-            clustered = True
+    marks, counts = {
+        "above_old_at_most": ([1.0, -1.0], [only_new, only_old]),
+        "times_old_at_most": ([1.0, -bound, 1.0 - bound], [only_new, only_old, common]),
+    }.get(kind, ([1.0], [common + only_new]))
+    seen = np.array(counts, np.float64)
+    tally = Tally("hour", np.array(marks), seen, np.array(hours), min(0.0, *marks))
+    clusters = _cluster_notes(rows, kind, hours)
+    hits = {each.pair.name: sum(new is not None for _, new in row)
+            for each, row in zip(chosen, rows, strict=True)}  # fmt: skip
     rates = [(common + each) / hours if hours else np.nan for each in (only_old, only_new)]
-    hits = {
-        one.pair.name: sum(new is not None for _, new in row) for one, row in zip(chosen, both, strict=True)
-    }
     return GateEvidence(
         gate, tally, 0.0 if kind == "times_old_at_most" else bound, rates[0], rates[1], common + only_new,
-        common + only_new, len(chosen), tuple(notes), clustered,
+        common + only_new, len(chosen), (*notes, *clusters), bool(clusters),
         hits={name: count for name, count in hits.items() if count},
     )  # fmt: skip
 
 
-def _clusters(alarms: Sequence[Sequence[EventRecord]], hours: float) -> str:
+def _label(both: tuple[EventRecord | None, EventRecord | None]) -> str:
+    event = both[0] or both[1]
+    assert event is not None
+    return event.label
+
+
+def _cluster_notes(
+    rows: Sequence[Sequence[tuple[EventRecord | None, EventRecord | None]]], kind: str, hours: float
+) -> list[str]:
+    """Say so of each bundle whose alarms count for the gate and come in clusters."""
+    notes = []
+    for side, name in ((1, "NEW"),) if kind == "at_most" else ((0, "OLD"), (1, "NEW")):
+        counted = [
+            [both[side] for both in row if kind != "above_old_at_most" or both[1 - side] is None]
+            for row in rows
+        ]
+        alarms = [[each.end_ns for each in row if each is not None] for row in counted]
+        if text := _clusters([sorted(row) for row in alarms], hours):
+            notes.append(f"{text} (of {name}): set burst_s in the file of gates, or a longer refractory time")
+    return notes
+
+
+def _clusters(moments: Sequence[Sequence[int]], hours: float) -> str:
     """Say so when alarms follow one another within ``CLOSE_S`` more often than independent ones would.
 
     Gaps of a Poisson process are exponential: each is shorter with probability ``1 - exp(-rate * CLOSE_S)``.
+    ``moments``: of each recording, ascending.
     """
-    gaps = [
-        (after.end_ns - before.end_ns) / NS_PER_S
-        for row in alarms
-        for before, after in itertools.pairwise(row)
-    ]
-    close = sum(gap <= CLOSE_S for gap in gaps)
+    gaps = [after - before for row in moments for before, after in itertools.pairwise(row)]
+    close = sum(gap <= CLOSE_S * NS_PER_S for gap in gaps)
     if close < 2 or hours <= 0.0:
         return ""
     from scipy.stats import binom
 
-    chance = -np.expm1(-(len(gaps) + 1) / hours * CLOSE_S / 3600.0)
+    alarms = sum(len(row) for row in moments)
+    chance = -np.expm1(-alarms / hours * CLOSE_S / 3600.0)
     if binom.sf(close - 1, len(gaps), chance) >= _CHANCE:
         return ""
-    return f"{close} of {len(gaps) + 1} false alarms come within {CLOSE_S:g} s of the one before: no chance"
+    return f"{close} of {alarms} false alarms come within {CLOSE_S:g} s of the one before: no chance"
