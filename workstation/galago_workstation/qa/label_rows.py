@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.known_names import known_names
 from galago_edge.contract.manifest import Label
-from galago_workstation.qa.replayed import IGNORED, Stretch, Truth, TruthList
+from galago_workstation.qa.replayed import IGNORED, Truth, TruthList
+from galago_workstation.qa.stretches import united
 
 LATEST_NS = 2**53 - 1
 """104 days. Every time below it is the same number in every program that keeps times as 64-bit floats."""
@@ -63,23 +64,6 @@ def truth_list(rows: Iterable[LabelRow], *, name: str, duration_ns: int | None =
     )
     ignored = united((row.start_ns, row.end_ns) for row in checked if row.label == IGNORED)
     return TruthList(tuple(truths), tuple(ignored))
-
-
-def united(stretches: Iterable[Stretch]) -> list[Stretch]:
-    """Return the stretches in order, those that overlap or touch as one; empty ones are left out.
-
-    >>> united([(5, 7), (0, 2), (2, 3), (6, 9), (4, 4)])
-    [(0, 3), (5, 9)]
-    """
-    found: list[Stretch] = []
-    for start, end in sorted(stretches):
-        if start >= end:
-            continue
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((start, end))
-    return found
 
 
 def refuse_unknown(truth: TruthList, labels: Sequence[Label], *, name: str) -> None:

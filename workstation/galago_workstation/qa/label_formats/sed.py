@@ -103,11 +103,11 @@ def _is_number(text: str) -> bool:
 
 def _refuse_others(files: set[str], subject: LabelSubject) -> None:
     recording = subject.recording
-    if recording is not None and files and all(files):
-        if not any(same_file(file, recording) for file in files):
-            others = " and other recordings" if len(files) > 1 else ""
-            what = f"is about {min(files)!r}{others}, expected {recording!r}"
-            raise subject.refused("", what, hint="give the recording that it is about")
+    ours = recording is None or not files or "" in files or any(same_file(file, recording) for file in files)
+    if not ours:
+        others = " and other recordings" if len(files) > 1 else ""
+        what = f"is about {min(files)!r}{others}, expected {recording!r}"
+        raise subject.refused("", what, hint="give the recording that it is about")
     if recording is None and len(files) > 1:
         what = f"is about {len(files)} recordings, expected one"
         raise subject.refused("", what, hint="give the recording: --recording")
