@@ -58,12 +58,13 @@ def test_without_scores_the_first_window_of_each_run_is_warm_up() -> None:
     replayed = dataclasses.replace(written(duration_s=20.0, gaps=[(5.0, 8.0, "stall")]), scores=None)
     time = watched_time(replayed, 3, ())
     assert (time.gap_ns, time.warm_up_ns, time.valid_ns) == (3 * S, 2 * S, 15 * S)
-    with pytest.raises(CallerError, match="no stored scores that tell the hop"):
+    with pytest.raises(CallerError, match="no stored scores tell the hop"):
         hop_ns(replayed)
 
 
 def test_the_hop_is_that_of_most_windows() -> None:
     assert hop_ns(written(hop_s=0.25, gaps=[(5.0, 8.1, "stall")], duration_s=20.0)) == 250 * MS
+    assert hop_ns(written(duration_s=1.0)) == hop_ns(written(duration_s=0.0)) == 0
 
 
 EDGES = st.lists(st.integers(0, 24), max_size=6).map(

@@ -70,19 +70,20 @@ class Decidable:
 def hop_ns(replayed: Replayed) -> int:
     """Return the stream time from one window to the next: the median, for a camera's frames vary.
 
+    0 where no window follows another.
+
     Raises:
-        CallerError: USAGE; nobody knows it, for the scores were not stored, or are of less than two windows.
+        CallerError: USAGE; nobody knows it, for the scores were not stored.
     """
     scores = replayed.scores
-    if scores is not None and len(scores.span) > 1:
-        hops = np.diff(scores.span[:, 3])[~scores.restart[1:]]
-        if len(hops):
-            return int(np.median(hops))
-    raise CallerError(
-        Reason.USAGE,
-        f"{replayed.recording}: there are no stored scores that tell the hop, which the matching rule needs",
-        hint="replay with scores, or say how late an event may come: --post",
-    )
+    if scores is None:
+        raise CallerError(
+            Reason.USAGE,
+            f"{replayed.recording}: no stored scores tell the hop, which the matching rule needs",
+            hint="replay with scores, or say how late an event may come: --post",
+        )
+    hops = np.diff(scores.span[:, 3])[~scores.restart[1:]]
+    return int(np.median(hops)) if len(hops) else 0
 
 
 def decidable(replayed: Replayed, smoothing_windows: int) -> Decidable:
