@@ -60,7 +60,8 @@ def streams(draw: st.DrawFn, label: Label | None = None) -> Replayed:
 def test_the_fast_way_decides_as_the_decider_does(replayed: Replayed) -> None:
     label = replayed.labels[0]
     on, off = round(label.policy.on * ONE), round(label.policy.off * ONE)
-    assert fired_ns(smoothed_scores(replayed, label), on, off) == [one.end_ns for one in replayed.events]
+    fired = fired_ns(smoothed_scores(replayed, label), on, off)
+    assert fired.tolist() == [one.end_ns for one in replayed.events]
 
 
 def by_decider(replayed: Replayed, on: float, off: float) -> Replayed:

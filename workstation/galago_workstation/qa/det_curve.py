@@ -26,6 +26,7 @@ from galago_edge.decision import ONE, to_q16
 from galago_workstation.qa.judged_recording import Grounds, deciding, grounds_of
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed
+from galago_workstation.qa.stretches import united
 from galago_workstation.qa.valid_time import NS_PER_HOUR, watched_time
 
 MOST_POINTS = 1000
@@ -96,8 +97,8 @@ def smoothed_scores(replayed: Replayed, label: Label) -> SmoothedScores:
     return SmoothedScores(np.insert(sums, edges, -1), np.insert(ends, edges, ends[edges]), label)
 
 
-def fired_ns(scores: SmoothedScores, on_q16: int, off_q16: int) -> list[int]:
-    """Return when the label would have become an event: the ends of the deciding windows.
+def fired_ns(scores: SmoothedScores, on_q16: int, off_q16: int) -> npt.NDArray[np.int64]:
+    """Return when the label would have become an event: the ends of the deciding windows, in order.
 
     Args:
         scores: The label's.
@@ -108,22 +109,28 @@ def fired_ns(scores: SmoothedScores, on_q16: int, off_q16: int) -> list[int]:
     length = policy.smoothing_windows
     ups = np.flatnonzero(scores.sums >= on_q16 * length)
     if not len(ups):
-        return []
+        return np.zeros(0, np.int64)
     downs = np.flatnonzero(scores.sums < off_q16 * length)
     behind = np.searchsorted(downs, ups)  # the next window in which it is off, by number among those
     first = np.append(True, behind[1:] != behind[:-1])
-    starts = ups[first]
     stops = np.append(downs, len(scores.sums))[behind[first]]
-    fires = starts + policy.min_count - 1
-    due_ns, found = np.iinfo(np.int64).min, []
-    for fire, stop in zip(fires[fires < stops].tolist(), stops[fires < stops].tolist(), strict=True):
-        at = fire
-        if scores.end_ns[at] < due_ns:
-            at = int(np.searchsorted(scores.end_ns, due_ns))
-        if at < stop:
-            found.append(int(scores.end_ns[at]))
-            due_ns = found[-1] + policy.refractory_ms * NS_PER_MS
-    return found
+    fires = ups[first] + policy.min_count - 1
+    lasting = fires < stops
+    fires, stops = fires[lasting], stops[lasting]
+    times = scores.end_ns[fires]
+    refractory_ns = policy.refractory_ms * NS_PER_MS
+    if not refractory_ns or (np.diff(times) >= refractory_ns).all():
+        return times
+    found, due_ns = [], np.iinfo(np.int64).min
+    for at_ns, stop in zip(times.tolist(), stops.tolist(), strict=True):
+        if at_ns < due_ns:  # it fires as soon as that has passed, if it is still on then
+            at = int(np.searchsorted(scores.end_ns, due_ns)) if scores.end_ns[stop - 1] >= due_ns else stop
+            if at >= stop:
+                continue
+            at_ns = int(scores.end_ns[at])
+        found.append(at_ns)
+        due_ns = at_ns + refractory_ns
+    return np.array(found, np.int64)
 
 
 def det_curve(
@@ -200,33 +207,43 @@ class _Sight:
     How many are matched, repeated and false does not depend on which largest matching is taken.
     """
 
-    windows: list[tuple[int, int]]
-    """Of the truths to be judged, by their ends."""
-    own: list[tuple[int, int]]
-    """Of all truths of the label, the ignored ones too."""
-    grounds: Grounds
+    windows: npt.NDArray[np.int64]
+    """Shape ``(n, 2)``: first and last decision time of the truths to be judged, by the last."""
+    apart: bool
+    """No two of these overlap, so each is found when there is any event in it."""
+    harmless: npt.NDArray[np.int64]
+    """Shape ``(n, 2)``: half-open stretches, in order, in which no event is false."""
 
     @classmethod
     def of(cls, grounds: Grounds, name: str) -> _Sight:
-        windows = [grounds.rule.window(truth) for truth in grounds.judged(name)]
+        windows = np.array(
+            sorted((grounds.rule.window(truth) for truth in grounds.judged(name)), key=lambda one: one[::-1]),
+            np.int64,
+        ).reshape(-1, 2)
         own = [grounds.rule.window(one.truth) for one in grounds.truths if one.truth.label == name]
-        return cls(sorted(windows, key=lambda window: (window[1], window[0])), own, grounds)
+        harmless = united((start, end + 1) for start, end in (*own, *grounds.ignored))  # ends are included
+        apart = bool((windows[1:, 0] > windows[:-1, 1]).all())
+        return cls(windows, apart, np.array(harmless, np.int64).reshape(-1, 2))
 
-    def count(self, times: Sequence[int]) -> tuple[int, int]:
-        """Return how many truths are missed, and how many events are false."""
-        waiting, found = list(self.windows), 0
-        for at in times:
-            waiting = [window for window in waiting if window[1] >= at]
-            taken = next((window for window in waiting if window[0] <= at), None)
-            if taken is not None:
-                waiting.remove(taken)
-                found += 1
-        own = np.array(self.own, np.int64).reshape(-1, 2)
-        false = sum(
-            not self.grounds.is_ignored(at) and not bool(((own[:, 0] <= at) & (at <= own[:, 1])).any())
-            for at in times
-        )
-        return len(self.windows) - found, false
+    def count(self, times: npt.NDArray[np.int64]) -> tuple[int, int]:
+        """Return how many truths are missed, and how many events are false. ``times``: shape ``(n,)``."""
+        number = np.searchsorted(self.harmless[:, 0], times, side="right") - 1
+        inside = number >= 0
+        inside[inside] = times[inside] < self.harmless[number[inside], 1]
+        return len(self.windows) - self._found(times), int(np.count_nonzero(~inside))
+
+    def _found(self, times: npt.NDArray[np.int64]) -> int:
+        begin = np.searchsorted(times, self.windows[:, 0])
+        end = np.searchsorted(times, self.windows[:, 1], side="right")
+        if self.apart:
+            return int(np.count_nonzero(end > begin))
+        # the truth that ends first takes the first event that is left, which leaves the others the most
+        used: set[int] = set()
+        for first, behind in zip(begin.tolist(), end.tolist(), strict=True):
+            free = next((event for event in range(first, behind) if event not in used), None)
+            if free is not None:
+                used.add(free)
+        return len(used)
 
 
 def with_thresholds(label: Label, on: float, off: float) -> Label:
