@@ -116,7 +116,7 @@ class Replay:
             self._stream.observe = observe
 
     def hash_stages(self) -> StageHashes:
-        """Return what hashes every stage from now on, which costs time; before the walk, behind ``observe``."""
+        """Return what hashes every stage, which costs time; before the walk, behind :meth:`observe`."""
         with self._use():
             self._hashes = StageHashes()
             return self._hashes

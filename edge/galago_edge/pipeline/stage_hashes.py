@@ -1,8 +1,8 @@
 """One hash for each stage on the way from a recording to its events, so that what differs first has a name.
 
-None of them depends on how sound is cut into blocks, on paths or on names. Two replays whose hashes of a stage
-are equal gave the same bytes there; the first stage that differs is where two machines, versions or recordings
-part.
+None of them depends on how sound is cut into blocks, on paths or on names. Two replays whose hashes of a
+stage are equal gave the same bytes there; the first stage that differs is where two machines, versions or
+recordings part.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STAGES = ("items", "decoded", "tensors", "logits", "smoothed", "events")
 """In the order in which a stream goes through them:
 
 * ``items``: index, time and size of every frame, and the camera's own bytes where the source has them; rate,
-  index and time at which sound begins, anew after each hole, and where it ends; what the source noticed; gaps;
+  index and time at which sound begins, anew after each hole, and where it ends; notices of the source; gaps;
 * ``decoded``: the pixels of every frame as the stream sees them, or the samples at the bundle's rate;
 * ``tensors``: the model's input, run by run;
 * ``logits``: its int8 output;
@@ -65,12 +65,12 @@ class StageHashes:
             self._line("items", "frame", item.index, item.captured_ns, height, width)
             if item.encoded is not None:
                 self._line("items", "encoded", hashlib.sha256(item.encoded).hexdigest())
-            self._hashes["decoded"].update(np.ascontiguousarray(item.pixels))
+            self._hashes["decoded"].update(np.ascontiguousarray(item.pixels).data)
         elif isinstance(item, AudioBlock):
             if item.first_sample != self._next_sample:
                 self._line("items", "sound", item.rate_hz, item.first_sample, item.captured_ns)
             self._next_sample = item.first_sample + len(item.samples)
-            self._hashes["decoded"].update(np.ascontiguousarray(item.samples, "<i2"))
+            self._hashes["decoded"].update(np.ascontiguousarray(item.samples, "<i2").data)
         elif isinstance(item, Notice):
             detail = msgspec.json.encode(item.detail, order="sorted").decode()
             self._line("items", "notice", item.state, item.index, item.ns, detail)
@@ -85,8 +85,8 @@ class StageHashes:
                 self._line("events", record.label, record.score, *span)
 
     def _ran(self, given: npt.NDArray[Any], logits: npt.NDArray[np.int8]) -> None:
-        self._hashes["tensors"].update(given)
-        self._hashes["logits"].update(logits)
+        self._hashes["tensors"].update(given.data)
+        self._hashes["logits"].update(logits.data)
 
     def _window(self, seen: WindowSeen) -> None:
         span = seen.span
