@@ -168,9 +168,8 @@ def _of_manifest(path: Path, hashed: Callable[[int], object]) -> Corpus:
         listed.append((target, folder / target, query, one))
     if not listed:
         raise _empty(str(path), Scan())
-    outside = [
-        name for name, where, _, _ in listed if not _without_dots(where).is_relative_to(_without_dots(folder))
-    ]
+    inside = _without_dots(folder)
+    outside = [name for name, where, _, _ in listed if not _without_dots(where).is_relative_to(inside)]
     notes = [f"outside the folder of {path.name}: {_named(outside)}"] if outside else []
     return Corpus(str(path), tuple(_hashed(listed, str(path), hashed)), tuple(notes))
 
@@ -261,7 +260,7 @@ def _notes(top: Path, scan: Scan) -> Iterable[str]:
     if scan.hidden:
         yield f"hidden, left out: {_named([_below(top, path) for path in scan.hidden])}"
     if scan.others:
-        yield f"no recordings, left out: {_named([_below(top, path) for path in scan.others])}"
+        yield f"no recordings, left out: {_named(sorted(_below(top, path) for path in scan.others))}"
     if scan.raw:
         named = _named([_below(top, path) for path in scan.raw])
         yield f"raw samples, whose rate only a list of recordings can say, left out: {named}"

@@ -15,7 +15,7 @@ import msgspec
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import DeviceError, LinkError, Reason, system_words
 from galago_workstation.qa.replay_results import StoredFailure
-from galago_workstation.qa.replay_work import ReplayOrder, ReplayOutcome, fulfil_encoded
+from galago_workstation.qa.replay_work import ReplayOrder, ReplayOutcome, fulfil
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -47,7 +47,7 @@ def replay_on_cluster(orders: Sequence[ReplayOrder], address: str) -> Generator[
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         digests = [order.job.digest for order in orders]
         futures = client.map(
-            fulfil_encoded,
+            on_worker,
             [msgspec.json.encode(order) for order in orders],
             key=[f"galago-replay-{digest}" for digest in digests],
             pure=False,
@@ -63,6 +63,17 @@ def replay_on_cluster(orders: Sequence[ReplayOrder], address: str) -> Generator[
                 yield _outcome(future, addresses[future.key])
         finally:
             client.cancel(futures)
+
+
+def on_worker(order: bytes) -> bytes:
+    """Do what is ordered and return the outcome, both as JSON; an error names the worker."""
+    from distributed import get_worker
+
+    outcome = fulfil(from_json(order, type=ReplayOrder))
+    if (error := outcome.error) is not None:
+        told = msgspec.structs.replace(error, message=f"worker {get_worker().address}: {error.message}")
+        outcome = msgspec.structs.replace(outcome, error=told)
+    return msgspec.json.encode(outcome)
 
 
 def _connected(address: str) -> Client:

@@ -2,7 +2,7 @@
 
 ``FOLDER/<aa>/<digest>/`` holds ``records.jsonl``, ``scores.npz`` and ``job.json``. A result is whole or
 absent: it is made beside its place and moved there. ``job.json`` has the hashes of the other two, so that what
-was damaged, or put there by somebody else, is found when it is read and is computed again.
+was damaged, or put there by somebody else, is found when it is read, and is computed again.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ import galago_edge
 from galago_edge.api.replayed_part import ReplayedPart
 from galago_edge.api.replayed_recording import Replay
 from galago_edge.bundle import Bundle
-from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import DeviceError, GalagoError, InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Label, Preprocess
 from galago_edge.contract.records import GapRecord, Record, StateRecord
@@ -70,11 +69,6 @@ def fulfil(order: ReplayOrder) -> ReplayOutcome:
     except GalagoError as error:
         return ReplayOutcome(digest=digest, error=StoredFailure.of(error))
     return ReplayOutcome(digest=digest)
-
-
-def fulfil_encoded(order: bytes) -> bytes:
-    """Do the same with both as JSON: what a worker of a cluster is asked."""
-    return msgspec.json.encode(fulfil(from_json(order, type=ReplayOrder)))
 
 
 def receptive_ns(spec: Preprocess) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -70,14 +71,18 @@ class ScoreCollector:
         """
         self._spill()
         self._stack.close()
-        arrays = {
-            name: np.memmap(self._raw(name), dtype, "r", shape=(self._count, *shape))
-            if self._count
-            else np.empty((0, *shape), dtype)
-            for name, (dtype, shape) in self._shapes.items()
-        }
-        with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        # np.savez would hold each array in memory as a whole
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, (dtype, shape) in self._shapes.items():
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+                    "fortran_order": False,
+                    "shape": (self._count, *shape),
+                }
+                inner = zipfile.ZipInfo(f"{name}.npy")
+                with archive.open(inner, "w", force_zip64=True) as out, self._raw(name).open("rb") as raw:
+                    np.lib.format.write_array_header_1_0(out, header)
+                    shutil.copyfileobj(raw, out)
 
     def _spill(self) -> None:
         windows, self._windows = self._windows, []
@@ -105,7 +110,7 @@ def read_scores(path: Path) -> WindowScores:
         LinkError: It cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
             found = WindowScores(
                 span=stored["span"], q16=stored["q16"], skipped=stored["skipped"], restart=stored["restart"]
             )
