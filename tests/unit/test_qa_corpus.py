@@ -1,4 +1,4 @@
-"""A corpus says what it holds and what it leaves out, and refuses in one line what would be judged wrongly."""
+"""A corpus says what it holds and leaves out, and refuses in one line what would be judged wrongly."""
 
 from __future__ import annotations
 

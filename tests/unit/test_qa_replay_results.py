@@ -18,7 +18,13 @@ from galago_edge.contract.errors import BundleError, InputError, LinkError, Reas
 from galago_edge.contract.settings import ViewSettings
 from galago_edge.contract.streams import Span, WindowSeen
 from galago_workstation.qa.replay_environment import cpu_features, environment_here
-from galago_workstation.qa.replay_job import Computing, ReplayChanges, ReplayJob, computing_here, ordered_query
+from galago_workstation.qa.replay_job import (
+    Computing,
+    ReplayChanges,
+    ReplayJob,
+    computing_here,
+    ordered_query,
+)
 from galago_workstation.qa.replay_results import (
     JOB,
     RECORDS,
@@ -106,7 +112,9 @@ def test_what_computes_is_the_same_in_every_process_of_this_computer() -> None:
 
 def test_features_of_the_processor_are_those_that_choose_kernels(tmp_path: Path) -> None:
     path = tmp_path / "cpuinfo"
-    path.write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f lahf_lm sse4_2\nprocessor\t: 1\nflags\t: x\n")
+    path.write_text(
+        "processor\t: 0\nflags\t\t: fpu avx2 avx512f lahf_lm sse4_2\nprocessor\t: 1\nflags\t: x\n"
+    )
     assert cpu_features(path) == ("avx2", "avx512f", "sse4_2")
     path.write_text("processor\t: 0\nFeatures\t: fp asimd asimddp crc32\n")
     assert cpu_features(path) == ("asimd", "asimddp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +42,15 @@ def microphone_bundle(path: Path, model: bytes) -> Path:
 def camera_bundle(path: Path, model: bytes) -> Path:
     """Make a bundle of tests/data/tiny_image.tflite."""
     return make_bundle(path, model, policy_labels("dark", "mid", "bright"))
+
+
+def write_long_night(path: Path, seconds: int, tone_hz: float = 300) -> Path:
+    """Write a recording that is silent but for its first seconds; it takes hardly any space on the disk."""
+    content = wav_bytes(night_samples(tone_hz), RATE_HZ)
+    data_bytes = 2 * seconds * RATE_HZ
+    sizes = struct.pack("<I", 36 + data_bytes), struct.pack("<I", data_bytes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content[:4] + sizes[0] + content[8:40] + sizes[1] + content[44:])
+    with path.open("r+b") as file:
+        file.truncate(44 + data_bytes)
+    return path
