@@ -29,6 +29,7 @@ from galago_workstation.qa.corpus_replay import CorpusReplay, ReplayPlan, replay
 from galago_workstation.qa.replay_job import ReplayChanges
 from galago_workstation.qa.replay_results import RECORDS, ReplayResults
 from galago_workstation.qa.replay_run import read_run, record_lines, run_of
+from galago_workstation.qa.replay_work import ReplayOrder, fulfil
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
 from real_parts import wait_for
 from real_parts.processes import DEADLINE_S
@@ -508,3 +509,25 @@ def test_two_environments_in_one_run_are_told(corpus: Path, microphone: Path, tm
     assert result.exit_code == 0
     assert "Warning: the results come from 2 environments: " in result.stderr
     assert "1 on another" in result.stderr
+
+
+def test_what_computes_otherwise_gives_no_result_under_the_name_of_the_job(
+    corpus: Path, microphone: Path, tmp_path: Path
+) -> None:
+    """As a worker of a cluster with another version."""
+    _, found = replayed(corpus, microphone, tmp_path / "results")
+    (stored, _) = ReplayResults(tmp_path / "results").find(
+        next(iter(result_folders(tmp_path / "results"))).name
+    )
+    assert found and stored is not None
+    other = msgspec.structs.replace(stored.job.computing, galago_edge="9.9.9")
+    order = ReplayOrder(
+        job=msgspec.structs.replace(stored.job, computing=other),
+        address=str(corpus / "barn" / "a.wav"),
+        bundle=str(microphone),
+        results=str(tmp_path / "other"),
+    )
+    outcome = fulfil(order)
+    assert outcome.error is not None and outcome.error.reason == "ENVIRONMENT_MISMATCH"
+    assert "the job is for galago-edge 9.9.9" in outcome.error.message
+    assert not (tmp_path / "other").exists()

@@ -9,35 +9,20 @@ import numpy as np
 import pytest
 
 import galago_edge
-from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.streams import WindowSeen
-from galago_edge.pipeline.stage_hashes import STAGES
-from test_kit import make_bundle, wav_bytes
-
-POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
-RATE_HZ = 16_000
-
-
-def labels(*names: str) -> list[Label]:
-    return [Label(name=name, background=not index, policy=POLICY) for index, name in enumerate(names)]
+from galago_edge.pipeline.stage_hashes import STAGES, first_difference
+from test_kit import wav_bytes
+from test_kit.corpora import RATE_HZ, camera_bundle, microphone_bundle, night_samples
 
 
 @pytest.fixture(scope="module")
 def microphone(tmp_path_factory: pytest.TempPathFactory, tiny_audio_model: bytes) -> Path:
-    path = tmp_path_factory.mktemp("mic") / "mic.galago"
-    return make_bundle(path, tiny_audio_model, labels("quiet", "low", "high"), modality="microphone")
+    return microphone_bundle(tmp_path_factory.mktemp("mic") / "mic.galago", tiny_audio_model)
 
 
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory: pytest.TempPathFactory, tiny_image_model: bytes) -> Path:
-    path = tmp_path_factory.mktemp("cam") / "cam.galago"
-    return make_bundle(path, tiny_image_model, labels("dark", "mid", "bright"))
-
-
-def tone(seconds: int = 3) -> np.ndarray:
-    time_s = np.arange(seconds * RATE_HZ) / RATE_HZ
-    loud = (time_s >= 1) & (time_s < 2)
-    return np.rint(12_000 * np.sin(2 * np.pi * 300 * time_s) * loud).astype(np.int16)
+    return camera_bundle(tmp_path_factory.mktemp("cam") / "cam.galago", tiny_image_model)
 
 
 def hashes(recording: Path | str, bundle: Path, **changes: object) -> dict[str, str]:
@@ -48,13 +33,9 @@ def hashes(recording: Path | str, bundle: Path, **changes: object) -> dict[str, 
     return found.hexdigests()
 
 
-def first_difference(one: dict[str, str], other: dict[str, str]) -> str | None:
-    return next((stage for stage in STAGES if one[stage] != other[stage]), None)
-
-
 def test_no_stage_of_sound_depends_on_how_it_is_cut_into_blocks(tmp_path: Path, microphone: Path) -> None:
     path = tmp_path / "night.wav"
-    path.write_bytes(wav_bytes(tone(), RATE_HZ))
+    path.write_bytes(wav_bytes(night_samples(), RATE_HZ))
     found = [hashes(path, microphone, block_samples=size) for size in (7, 160, 4096)]
     assert found[0] == found[1] == found[2]
     assert tuple(found[0]) == STAGES and len(set(found[0].values())) == len(STAGES)
@@ -64,12 +45,12 @@ def test_where_a_recording_lies_and_what_it_is_called_changes_no_stage(
     tmp_path: Path, microphone: Path
 ) -> None:
     for name in ("a.wav", "b.wav"):
-        (tmp_path / name).write_bytes(wav_bytes(tone(), RATE_HZ))
+        (tmp_path / name).write_bytes(wav_bytes(night_samples(), RATE_HZ))
     assert hashes(tmp_path / "a.wav", microphone, name="one") == hashes(tmp_path / "b.wav", microphone)
 
 
 def test_other_samples_differ_from_the_decoded_stage_on(tmp_path: Path, microphone: Path) -> None:
-    for name, samples in (("a.wav", tone()), ("b.wav", tone() // 2)):
+    for name, samples in (("a.wav", night_samples()), ("b.wav", night_samples() // 2)):
         (tmp_path / name).write_bytes(wav_bytes(samples, RATE_HZ))
     one, other = (hashes(tmp_path / name, microphone) for name in ("a.wav", "b.wav"))
     assert first_difference(one, other) == "decoded"
@@ -85,7 +66,7 @@ def test_other_times_differ_from_the_items_on_and_not_in_the_pixels(tmp_path: Pa
 
 def test_another_policy_differs_in_the_events_alone(tmp_path: Path, microphone: Path) -> None:
     path = tmp_path / "night.wav"
-    path.write_bytes(wav_bytes(tone(), RATE_HZ))
+    path.write_bytes(wav_bytes(night_samples(), RATE_HZ))
     one = hashes(path, microphone)
     other = hashes(path, microphone, thresholds={"low": {"on": 1.0}})
     assert first_difference(one, other) == "events"
@@ -95,7 +76,7 @@ def test_hashing_and_observing_change_no_record_and_both_see_every_window(
     tmp_path: Path, microphone: Path
 ) -> None:
     path = tmp_path / "night.wav"
-    path.write_bytes(wav_bytes(tone(), RATE_HZ))
+    path.write_bytes(wav_bytes(night_samples(), RATE_HZ))
     bundle = galago_edge.open_bundle(microphone, unverified=True)
     plain = list(galago_edge.replay(path, bundle))
     seen: list[WindowSeen] = []

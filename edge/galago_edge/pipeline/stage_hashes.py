@@ -8,7 +8,7 @@ recordings part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -36,6 +36,15 @@ STAGES = ("items", "decoded", "tensors", "logits", "smoothed", "events")
 * ``smoothed``: span, gate and smoothed Q16 scores of every window;
 * ``events``: label, score and span of every event.
 """
+
+
+def first_difference(one: Mapping[str, str], other: Mapping[str, str]) -> str | None:
+    """Return the first of :data:`STAGES` in which two replays differ; None when they are equal.
+
+    >>> first_difference({"items": "a", "logits": "b"}, {"items": "a", "logits": "c"})
+    'logits'
+    """
+    return next((stage for stage in STAGES if one.get(stage) != other.get(stage)), None)
 
 
 class StageHashes:

@@ -25,7 +25,7 @@ _ROOMS = (
 
 
 class Computing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What computes: where it is the same, so is every answer (DESIGN: bundles that are exact on any CPU)."""
+    """What computes. Where it is the same, answers are, on any processor that is exact for the bundle."""
 
     galago_edge: str
     """Its version."""
