@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -109,9 +110,11 @@ def test_a_worker_that_is_killed_half_way_has_its_replays_given_to_another(
     thread.start()
 
     def at_work() -> Child | None:
-        """The worker that writes a result just now: its process id is in the name of the folder."""
+        """The worker whose child writes a result just now: the child's process id is in the folder's name."""
         for path in results.rglob(".*.part/records.jsonl"):
-            return workers.get(path.parent.name.split(".")[3])
+            with contextlib.suppress(FileNotFoundError):
+                status = Path(f"/proc/{path.parent.name.split('.')[3]}/status").read_text()
+                return workers.get(status.partition("PPid:")[2].split()[0])
         return None
 
     wait_for(at_work, "a worker at work").kill()  # type: ignore[union-attr]

@@ -261,7 +261,7 @@ def test_a_run_of_another_bundle_or_something_else_is_not_written_over(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([], "need --out FOLDER"),
+        ([], "--out is missing, the folder that keeps the results"),
         (["--out", "x", "--scores"], "--scores is for one recording"),
         (["--out", "x", "--start-time", "2026-05-01T22:00:00Z"], "--start-time is for one recording"),
         (["--out", "x", "--jobs", "2", "--scheduler", "tcp://x:1"], "expected one of them"),

@@ -76,6 +76,13 @@ def test_what_a_folder_holds_beside_recordings_is_left_out_and_told(folder: Path
     )
 
 
+def test_a_link_to_a_folder_above_leads_nowhere(folder: Path) -> None:
+    (folder / "barn" / "up").symlink_to(folder)
+    corpus = read_corpus(folder)
+    assert names(corpus) == ["barn/a.wav", "door", "porch/b.wav"]
+    assert corpus.notes == ("no recordings, left out: 1 (barn/up)",)
+
+
 def test_many_left_out_are_counted_and_three_named(folder: Path) -> None:
     for number in range(5):
         (folder / f"n{number}.txt").write_text("")

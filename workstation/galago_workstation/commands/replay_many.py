@@ -77,7 +77,7 @@ def _check_call(
         CallerError: USAGE.
     """
     faults = (
-        (out is None, "several recordings need --out FOLDER, which keeps the results", "give --out FOLDER"),
+        (out is None, "--out is missing, the folder that keeps the results of many", "give --out FOLDER"),
         (
             scores,
             "--scores is for one recording; of many, every result holds its scores, in scores.npz",
@@ -118,8 +118,8 @@ def _corpus(sources: tuple[str, ...], report: Report) -> Corpus:
 
     path = Path(sources[0])
     if len(sources) == 1 and is_corpus(path):
-        return read_corpus(path)
-    return corpus_of(sources)
+        return read_corpus(path, report=report)
+    return corpus_of(sources, report=report)
 
 
 def _tell(found: CorpusReplay, bundle: Bundle, out: Path, *, as_json: bool, hashes: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.sources.address import parse_source
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.source_kind import Address, split_query
+from galago_workstation.progress_lines import PlainReport, Report
 from galago_workstation.qa.corpus_manifest import ListedRecording, is_manifest, read_corpus_manifest
 from galago_workstation.qa.corpus_scan import LABELS_SUFFIX, Scan, holds_pictures, scan_folder
 
@@ -96,10 +97,10 @@ def is_corpus(path: Path) -> bool:
     return is_manifest(path) and path.is_file()
 
 
-def read_corpus(path: Path, *, hashed: Callable[[int], object] = lambda done: None) -> Corpus:
+def read_corpus(path: Path, *, report: Report | None = None) -> Corpus:
     """Read the corpus that a folder or a manifest is; every recording is read once, for its hash.
 
-    ``hashed`` is told of how many recordings the content is known.
+    ``report`` shows how far that is.
 
     Raises:
         InputError: DATA_BAD; it is empty, or a recording is there twice or is not the one that is listed.
@@ -108,7 +109,7 @@ def read_corpus(path: Path, *, hashed: Callable[[int], object] = lambda done: No
             missing. Something cannot be read.
     """
     if path.is_dir():
-        return _of_folder(path, hashed)
+        return _of_folder(path, report)
     if not path.exists():
         hint = "give a folder of recordings, or a list of them in TOML or CSV: docs/qa-replay.md"
         raise LinkError(Reason.SOURCE_MISSING, f"the corpus {path} does not exist", hint=hint)
@@ -118,10 +119,10 @@ def read_corpus(path: Path, *, hashed: Callable[[int], object] = lambda done: No
             f"{path} is no corpus, expected a folder, or a list of recordings called .toml or .csv",
             hint="to replay one recording: galago replay",
         )
-    return _of_manifest(path, hashed)
+    return _of_manifest(path, report)
 
 
-def corpus_of(sources: Sequence[str], *, hashed: Callable[[int], object] = lambda done: None) -> Corpus:
+def corpus_of(sources: Sequence[str], *, report: Report | None = None) -> Corpus:
     """Return the corpus of recordings that are named one by one, as on the command line.
 
     Raises:
@@ -146,20 +147,20 @@ def corpus_of(sources: Sequence[str], *, hashed: Callable[[int], object] = lambd
         found.append((_without_dots(path), path, text[len(address.target) + 1 :]))
     common = Path(os.path.commonpath([shown.parent for shown, _, _ in found]))
     listed = [(shown.relative_to(common).as_posix(), path, query, None) for shown, path, query in found]
-    return Corpus("the recordings", tuple(_hashed(listed, "the call", hashed)))
+    return Corpus("the recordings", tuple(_hashed(listed, "the call", report)))
 
 
-def _of_folder(folder: Path, hashed: Callable[[int], object]) -> Corpus:
+def _of_folder(folder: Path, report: Report | None) -> Corpus:
     top = folder.absolute()
     scan = scan_folder(top)
     listed = [(_below(top, path), path, "", None) for path in scan.recordings]
     listed.sort(key=lambda row: os.fsencode(row[0]))
     if not listed:
         raise _empty(str(folder), scan)
-    return Corpus(str(folder), tuple(_hashed(listed, str(folder), hashed)), tuple(_notes(top, scan)))
+    return Corpus(str(folder), tuple(_hashed(listed, str(folder), report)), tuple(_notes(top, scan)))
 
 
-def _of_manifest(path: Path, hashed: Callable[[int], object]) -> Corpus:
+def _of_manifest(path: Path, report: Report | None) -> Corpus:
     folder = path.absolute().parent
     listed = []
     for one in read_corpus_manifest(path):
@@ -171,14 +172,14 @@ def _of_manifest(path: Path, hashed: Callable[[int], object]) -> Corpus:
     inside = _without_dots(folder)
     outside = [name for name, where, _, _ in listed if not _without_dots(where).is_relative_to(inside)]
     notes = [f"outside the folder of {path.name}: {_named(outside)}"] if outside else []
-    return Corpus(str(path), tuple(_hashed(listed, str(path), hashed)), tuple(notes))
+    return Corpus(str(path), tuple(_hashed(listed, str(path), report)), tuple(notes))
 
 
 _Row = tuple[str, Path, str, ListedRecording | None]
 """Name, place, options, and what a manifest says of it."""
 
 
-def _hashed(listed: Sequence[_Row], where: str, hashed: Callable[[int], object]) -> list[CorpusRecording]:
+def _hashed(listed: Sequence[_Row], where: str, report: Report | None) -> list[CorpusRecording]:
     names: set[str] = set()
     for name, _, _, _ in listed:
         if name in names:
@@ -190,24 +191,29 @@ def _hashed(listed: Sequence[_Row], where: str, hashed: Callable[[int], object])
         names.add(name)
     found: list[CorpusRecording] = []
     contents: dict[tuple[str, str], str] = {}
-    for number, (name, path, query, said) in enumerate(listed, 1):
-        sha256 = _sha256(name, path, where)
-        if said is not None and said.sha256 not in (None, sha256):
-            raise InputError(
-                Reason.DATA_BAD,
-                f"{where}: {name} was changed: its SHA-256 is {sha256[:16]}…, "
-                f"{(said.sha256 or '')[:16]}… is expected",
-                hint="bring back the recording that was listed, or list the new one",
-            )
-        if (other := contents.setdefault((sha256, query), name)) != name:
-            raise InputError(
-                Reason.DATA_BAD,
-                f"{where}: {name} and {other} hold the same recording, which would count twice",
-                hint="remove one of them",
-            )
-        found.append(_recording(name, path, query, sha256, said, where))
-        hashed(number)
+    with (report or PlainReport()).track("reading", len(listed)) as advance:
+        for number, (name, path, query, said) in enumerate(listed, 1):
+            sha256 = _sha256(name, path, where)
+            _check_content(name, sha256, said, where)
+            if (other := contents.setdefault((sha256, query), name)) != name:
+                raise InputError(
+                    Reason.DATA_BAD,
+                    f"{where}: {name} and {other} hold the same recording, which would count twice",
+                    hint="remove one of them",
+                )
+            found.append(_recording(name, path, query, sha256, said, where))
+            advance(number)
     return found
+
+
+def _check_content(name: str, sha256: str, said: ListedRecording | None, where: str) -> None:
+    if said is None or said.sha256 in (None, sha256):
+        return
+    raise InputError(
+        Reason.DATA_BAD,
+        f"{where}: {name} was changed: its SHA-256 is {sha256[:16]}…, expected {(said.sha256 or '')[:16]}…",
+        hint="bring back the recording that was listed, or list the new one",
+    )
 
 
 def _recording(

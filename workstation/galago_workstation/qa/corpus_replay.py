@@ -127,6 +127,7 @@ def replay_corpus(
     labels, _ = override_thresholds(bundle.manifest.labels, plan.changes.thresholds)
     Decider(labels)  # what it refuses, every replay would
     folder = ReplayResults(results.absolute())
+    folder.make()
     asked = [(one, _job(one, bundle, plan)) for one in corpus.recordings]
     notes = list(corpus.notes)
     found: dict[str, StoredReplay] = {}

@@ -42,7 +42,7 @@ def scan_folder(folder: Path) -> Scan:
         LinkError: A folder cannot be read.
     """
     found = Scan()
-    _scan(folder, found, _suffixes())
+    _scan(folder, found, _suffixes(), frozenset())
     return found
 
 
@@ -55,13 +55,17 @@ def holds_pictures(folder: Path) -> bool:
     return any(_is_picture(entry) for entry in _entries(folder) if not entry.name.startswith("."))
 
 
-def _scan(folder: Path, found: Scan, suffixes: frozenset[str]) -> None:
-    folders, pictures, files = [], [], []
+def _scan(folder: Path, found: Scan, suffixes: frozenset[str], above: frozenset[Path]) -> None:
+    above |= {folder.resolve()}
+    folders: list[Path] = []
+    pictures: list[Path] = []
+    files: list[Path] = []
     for entry in _entries(folder):
         if entry.name.startswith("."):
             found.hidden.append(entry)
         elif entry.is_dir():
-            folders.append(entry)
+            # a link to a folder above would lead here again, without end
+            (found.others if entry.resolve() in above else folders).append(entry)
         elif _is_picture(entry):
             pictures.append(entry)
         elif entry.is_file():
@@ -77,7 +81,7 @@ def _scan(folder: Path, found: Scan, suffixes: frozenset[str]) -> None:
     for path in files:
         _file(path, path in recordings, found)
     for inner in folders:
-        _scan(inner, found, suffixes)
+        _scan(inner, found, suffixes, above)
 
 
 def _file(path: Path, is_recording: bool, found: Scan) -> None:

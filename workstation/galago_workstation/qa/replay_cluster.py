@@ -15,7 +15,8 @@ import msgspec
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import DeviceError, LinkError, Reason, system_words
 from galago_workstation.qa.replay_results import StoredFailure
-from galago_workstation.qa.replay_work import ReplayOrder, ReplayOutcome, fulfil
+from galago_workstation.qa.replay_runner import replay_here
+from galago_workstation.qa.replay_work import ReplayOrder, ReplayOutcome
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -66,10 +67,14 @@ def replay_on_cluster(orders: Sequence[ReplayOrder], address: str) -> Generator[
 
 
 def on_worker(order: bytes) -> bytes:
-    """Do what is ordered and return the outcome, both as JSON; an error names the worker."""
+    """Do what is ordered, in a process of its own; return the outcome, both as JSON. Errors name the worker.
+
+    Not in the worker's own process: its profiler holds frames, and with them views of the model's tensors,
+    and the runtime then refuses to run. And what crashes must not take the worker with it.
+    """
     from distributed import get_worker
 
-    outcome = fulfil(from_json(order, type=ReplayOrder))
+    (outcome,) = replay_here([from_json(order, type=ReplayOrder)], jobs=1)
     if (error := outcome.error) is not None:
         told = msgspec.structs.replace(error, message=f"worker {get_worker().address}: {error.message}")
         outcome = msgspec.structs.replace(outcome, error=told)

@@ -1,8 +1,8 @@
 """Results of replays on a disk: each in a folder whose name is the digest of its job.
 
 ``FOLDER/<aa>/<digest>/`` holds ``records.jsonl``, ``scores.npz`` and ``job.json``. A result is whole or
-absent: it is made beside its place and moved there. ``job.json`` has the hashes of the other two, so that what
-was damaged, or put there by somebody else, is found when it is read, and is computed again.
+absent: it is made beside its place and moved there. ``job.json`` has the hashes of the other two, so that
+what was damaged, or put there by somebody else, is found when it is read, and is computed again.
 """
 
 from __future__ import annotations
@@ -96,6 +96,17 @@ class ReplayResults:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def make(self) -> None:
+        """Make the folder, if it is not there.
+
+        Raises:
+            LinkError: The disk refuses.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, f"create {self.folder}") from error
 
     def place(self, digest: str) -> Path:
         """Return the folder of a result."""
