@@ -175,7 +175,7 @@ def test_a_result_comes_back_as_it_was_put_down(tmp_path: Path) -> None:
         (SCORES, None, "scores.npz is missing"),
         (JOB, None, "job.json is missing"),
         (JOB, b"", "job.json is damaged or of another version"),
-        (JOB, b'{"v":2}', "job.json is damaged or of another version"),
+        (JOB, b'{"schema":"galago.replay/2"}', "job.json is damaged or of another version"),
         (JOB, b"[" * 10_000, "job.json is damaged or of another version"),
     ],
 )

@@ -68,7 +68,7 @@ class StoredFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class StoredReplay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``job.json``: what was asked, on what it was computed, and what came of it."""
 
-    v: Literal[1] = 1
+    schema: Literal["galago.replay/1"] = "galago.replay/1"
     job: ReplayJob
     name: str
     """The recording's file name, which stands in the first record."""

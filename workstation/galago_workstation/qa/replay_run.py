@@ -49,7 +49,7 @@ class RunRecording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class ReplayRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``run.json``."""
 
-    v: Literal[1] = 1
+    schema: Literal["galago.replays/1"] = "galago.replays/1"
     bundle: str
     """Id of the bundle."""
     stream: str
