@@ -132,6 +132,21 @@ def test_refractory_time_survives_a_gap_and_smoothing_does_not() -> None:
     assert track.on_periods(plain(smoothing_windows=2)).events().tolist() == [1, 3]
 
 
+def test_many_chains_of_periods_in_refractory_time_are_decided_as_one_by_one() -> None:
+    """Enough of them that they are stepped together, of every length, some with events that come late."""
+    rng = np.random.default_rng(3)
+    count = 3_000
+    scores = np.where(rng.random(count) < 0.4, 60_000, 0).astype(np.int64).reshape(-1, 1)
+    ends = np.cumsum(rng.choice([0, 50, 100, 100, 300, 2_000], count)).astype(np.int64) * MS
+    stream = (scores, ends, rng.random(count) < 0.01)
+    track = LabelTrack(scores[:, 0], stream[1], stream[2])
+    for refractory_ms in (60, 100, 250, 1_000, 10_000, 300_000):
+        for min_count in (1, 2):
+            policy = plain(refractory_ms=refractory_ms, min_count=min_count)
+            fired, _ = stepped([Label(name="dog", policy=policy)], stream)
+            assert at_once(0, track.on_periods(policy)) == fired
+
+
 def test_no_window_decides_nothing() -> None:
     track = track_of()
     assert len(track) == 0

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -98,7 +99,7 @@ def redecide(replayed: Replayed, labels: Sequence[Label]) -> tuple[EventRecord, 
         InputError: DATA_BAD or LABELS_MISMATCH; no scores, or other labels.
     """
     _check_labels(replayed, labels)
-    scores, backend = scores_of(replayed), _backend(replayed)
+    scores, (stream, backend) = scores_of(replayed), _ran(replayed)
     found: list[tuple[int, int, EventRecord]] = []
     for index, (label, periods) in enumerate(zip(labels, on_periods(replayed, labels), strict=True)):
         length = label.policy.smoothing_windows
@@ -109,13 +110,13 @@ def redecide(replayed: Replayed, labels: Sequence[Label]) -> tuple[EventRecord, 
             first, last = scores.span[start].tolist(), scores.span[fired].tolist()
             smoothed = (2 * int(sums[fired]) + length) // (2 * length)
             record = EventRecord(
-                stream="replay", seq=0, label=label.name, score=round(smoothed / ONE, _SCORE_DIGITS),
+                stream=stream, seq=0, label=label.name, score=round(smoothed / ONE, _SCORE_DIGITS),
                 start_index=first[0], end_index=last[1], start_ns=first[2], end_ns=last[3],
                 bundle=replayed.bundle, backend=backend,
             )  # fmt: skip
             found.append((fired, index, record))
     found.sort(key=lambda one: one[:2])
-    return tuple(_numbered(record, seq) for seq, (_, _, record) in enumerate(found))
+    return tuple(msgspec.structs.replace(record, seq=seq) for seq, (_, _, record) in enumerate(found))
 
 
 def on_periods(replayed: Replayed, labels: Sequence[Label]) -> list[OnPeriods]:
@@ -196,14 +197,9 @@ def _check_labels(replayed: Replayed, labels: Sequence[Label]) -> None:
         )
 
 
-def _backend(replayed: Replayed) -> str:
+def _ran(replayed: Replayed) -> tuple[str, str]:
+    """Return the stream's name and what ran the model, as the replay itself told."""
     for state in replayed.states:
         if state.subject == "stream" and isinstance(state.detail.get("backend"), str):
-            return str(state.detail["backend"])
-    return "cpu"
-
-
-def _numbered(record: EventRecord, seq: int) -> EventRecord:
-    import msgspec
-
-    return msgspec.structs.replace(record, seq=seq)
+            return state.stream, str(state.detail["backend"])
+    return "replay", "cpu"
