@@ -42,7 +42,9 @@ def at_once(index: int, periods: OnPeriods) -> list[tuple[int, int, int]]:
 def streams(draw: st.DrawFn, labels: int = 1) -> Stream:
     count = draw(st.integers(0, 60))
     levels = st.sampled_from([0, 1, 13107, 26214, 32767, 32768, 39321, 45875, 52429, 65535, ONE])
-    scores = draw(st.lists(st.lists(levels, min_size=labels, max_size=labels), min_size=count, max_size=count))
+    scores = draw(
+        st.lists(st.lists(levels, min_size=labels, max_size=labels), min_size=count, max_size=count)
+    )
     steps = draw(st.lists(st.sampled_from([0, 1, 50, 100, 100, 100, 5_000]), min_size=count, max_size=count))
     restart = draw(st.lists(st.sampled_from([False] * 9 + [True]), min_size=count, max_size=count))
     return (
@@ -119,7 +121,7 @@ def track_of(*scores: float, restart: tuple[int, ...] = ()) -> LabelTrack:
 
 
 def test_a_delayed_event_holds_up_those_behind_it() -> None:
-    """Windows end at 100, 200 ...; 250 ms of refractory: 100, then 400 (of 200 to 500), then none before 650."""
+    """Windows end at 100, 200 ...; 250 ms of refractory: 100, then 400, then none before 650."""
     track = track_of(0.9, 0.9, 0.1, 0.9, 0.9, 0.1, 0.9, 0.9, 0.1)
     assert track.on_periods(plain(refractory_ms=250)).events().tolist() == [0, 3, 6]
     track = track_of(0.9, 0.1, 0.9, 0.9, 0.1, 0.9, 0.1, 0.9, 0.1)
@@ -157,7 +159,9 @@ def test_thresholds_that_rise_leave_out_windows_and_no_event() -> None:
     rng = np.random.default_rng(7)
     scores = (rng.random(4_000) ** 6).tolist()
     track = track_of(*scores, restart=(1_000, 1_001, 2_500))
-    tried = [plain(on=on / 50, off=off / 50, smoothing_windows=2) for off in range(51) for on in range(off, 51)]
+    tried = [
+        plain(on=on / 50, off=off / 50, smoothing_windows=2) for off in range(51) for on in range(off, 51)
+    ]
     for policy, periods in zip(tried, track.under(tried), strict=True):
         alone = track.on_periods(policy)
         assert periods.start.tolist() == alone.start.tolist()

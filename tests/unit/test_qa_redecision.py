@@ -114,7 +114,7 @@ def test_with_a_gate_events_are_right_wherever_nothing_is_in_doubt(
 def test_windows_that_another_policy_would_have_had_run_are_counted() -> None:
     """By hand: loud at 0 and 1, a score of 0.5, and a label that only the new policy turns on.
 
-    It is on at 0, 1 and, because smoothing over two still gives 0.25, at the silent 2: 2 and 3 would have run.
+    It is on at 1 and, because smoothing over two still gives 0.25, at the silent 2: 2 and 3 would have run.
     """
     plain = LabelPolicy(on=0.9, off=0.9, smoothing_windows=2, min_count=1, refractory_ms=0)
     strict = [Label(name="bg", background=True), Label(name="dog", policy=plain)]
@@ -132,7 +132,7 @@ def test_windows_that_another_policy_would_have_had_run_are_counted() -> None:
 def test_labels_of_another_bundle_and_a_replay_without_scores_are_refused_in_one_line() -> None:
     labels = [Label(name="bg", background=True), Label(name="dog")]
     replayed = stream_of(labels, np.zeros((4, 2), np.int32), np.zeros(4, np.bool_))
-    with pytest.raises(GalagoError, match="night.wav: policies are for cat") as caught:
+    with pytest.raises(GalagoError, match="policies are for cat") as caught:
         redecide(replayed, [Label(name="cat")])
     assert caught.value.reason == "LABELS_MISMATCH"
     bare = Replayed(

@@ -126,7 +126,7 @@ class LabelTrack:
         later threshold can reach is then left out, and each run is sought once.
         """
         reach: _Reach | None = None
-        for number, policy in enumerate(policies):
+        for policy in policies:
             length = policy.smoothing_windows
             low = to_q16(policy.off) * length
             if reach is None or reach.length != length or low < reach.floor:
@@ -237,7 +237,7 @@ class _Reach:
         return fewer
 
     def periods(self, low: int, high: int) -> tuple[Integers, Integers]:
-        """Return start and stop of each run that reaches ``low``, from its first window that reaches ``high``."""
+        """Return start, from its first window that reaches ``high``, and stop of each run above ``low``."""
         if self._runs is None or self._runs[0] != low:
             above = self._sums >= max(low, 0)  # in warm-up nothing is reached
             self._runs = (low, self._rises(above), self._falls(above))
