@@ -136,10 +136,11 @@ def _cause(heard: LabelHeard, from_ns: int, to_ns: int) -> tuple[DecidedBy, dict
 
 
 def _unseen(gaps: Sequence[Gap], from_ns: int, to_ns: int) -> tuple[DecidedBy, dict[str, Number]]:
-    for gap in gaps:
-        if gap.from_ns <= to_ns and gap.to_ns >= from_ns:
-            return DecidedBy.GAP, {"gap_from_ns": gap.from_ns, "gap_to_ns": gap.to_ns, "gap_cause": gap.cause}
-    return DecidedBy.OUTSIDE, {}
+    touching = [gap for gap in gaps if gap.from_ns <= to_ns and gap.to_ns > from_ns]
+    if not touching:
+        return DecidedBy.OUTSIDE, {}
+    gap = max(touching, key=lambda one: min(one.to_ns, to_ns) - max(one.from_ns, from_ns))
+    return DecidedBy.GAP, {"gap_from_ns": gap.from_ns, "gap_to_ns": gap.to_ns, "gap_cause": gap.cause}
 
 
 def _of_on_periods(
@@ -161,12 +162,13 @@ def _of_on_periods(
         if first <= fired < stop:
             ranked.append((0, DecidedBy.GIVEN, facts | {"event_ns": int(track.end_ns[fired])}))
         elif fired >= stop:
-            late = {"event_ns": int(track.end_ns[fired]), "needed_windows": policy.min_count}
+            late: dict[str, Number] = {"event_ns": int(track.end_ns[fired])}
+            late["needed_windows"] = policy.min_count
             ranked.append((1, DecidedBy.LATE, facts | late | _due(track, periods, period, policy)))
         elif fired != NOT_FIRED:
             seen = slice(fired, min(end, stop))
             lowest = int(track.sums(policy.smoothing_windows)[seen].min())
-            earlier = {
+            earlier: dict[str, Number] = {
                 "event_ns": int(track.end_ns[fired]),
                 "lowest": round(lowest / policy.smoothing_windows / ONE, _SCORE_DIGITS),
                 "off": policy.off,
