@@ -216,6 +216,7 @@ class _Reach:
         self._first = np.zeros(len(sums), np.bool_)  # does not follow the one before it
         self._first[begins] = True
         self._runs: tuple[int, Integers, Integers] | None = None
+        self._last: tuple[int, int, Integers, Integers] | None = None
 
     def thinned(self, low: int) -> _Reach:
         """Return the same without what stays below ``low``, when that leaves much less."""
@@ -227,7 +228,7 @@ class _Reach:
             return self
         kept = np.flatnonzero(reached)
         fewer = object.__new__(_Reach)
-        fewer.length, fewer.floor, fewer._runs = self.length, low, None
+        fewer.length, fewer.floor, fewer._runs, fewer._last = self.length, low, None, None
         fewer._sums = self._sums[kept]
         fewer._windows = kept if self._windows is None else self._windows[kept]
         # a window that begins a stretch may be left out: the next one kept does not follow then either
@@ -238,6 +239,11 @@ class _Reach:
 
     def periods(self, low: int, high: int) -> tuple[Integers, Integers]:
         """Return start, from its first window that reaches ``high``, and stop of each run above ``low``."""
+        if self._last is None or self._last[:2] != (low, high):
+            self._last = (low, high, *self._found(low, high))
+        return self._last[2:]
+
+    def _found(self, low: int, high: int) -> tuple[Integers, Integers]:
         if self._runs is None or self._runs[0] != low:
             above = self._sums >= max(low, 0)  # in warm-up nothing is reached
             self._runs = (low, self._rises(above), self._falls(above))

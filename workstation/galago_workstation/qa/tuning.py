@@ -1,0 +1,286 @@
+"""Policies from stored scores: the best recall of a label within a budget of false alarms per day.
+
+Every policy of a grid is judged once on every recording; all that follows adds up these counts, so seconds
+are enough. Two things keep the promise from being what only these recordings would keep:
+
+* **Out of fold.** Recordings are divided into folds, whole recordings and, if asked, whole groups of them.
+  The promise is what policies chosen *without* a fold do *on* it, added up over all folds.
+* **A margin.** The best policy within a budget on some recordings is over it on others about every second
+  time. So policies are chosen within a share of the budget, and the share is chosen by the same kind of
+  folds, inside the recordings that a choice may see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.manifest import LabelPolicy
+from galago_edge.decision.label_track import Integers
+from galago_workstation.qa.exact_intervals import Interval, poisson_interval, share_interval
+from galago_workstation.qa.judged_corpus import JudgedCorpus
+
+MARGINS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.15)
+"""Shares of the budget within which policies may be chosen."""
+_HOPELESS = 30
+"""A threshold whose strictest policy has so many times the budget is not tried with others."""
+_CURVE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16)
+"""Budgets of the curve, as shares of the one that is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuneSpace:
+    """The policies that are tried: every combination."""
+
+    on: tuple[float, ...] = (*(round(0.04 + 0.02 * step, 2) for step in range(48)), 0.99, 0.995, 0.998)
+    off_shares: tuple[float, ...] = (1.0, 0.75, 0.5)
+    """``off`` as a share of ``on``."""
+    smoothing: tuple[int, ...] = (1, 2, 3, 5, 8, 12)
+    counts: tuple[int, ...] = (1, 2, 3, 5)
+    refractory_ms: tuple[int, ...] = (1_000, 3_000, 10_000)
+
+    def groups(self) -> Iterator[list[LabelPolicy]]:
+        """Yield the policies of one smoothing and one pair of thresholds at a time, the strictest first.
+
+        In the order in which they are decided fastest: rising ``off``, then rising ``on``.
+        """
+        pairs = sorted({(_off(on, share), on) for on in self.on for share in self.off_shares})
+        inner = sorted(product(self.counts, self.refractory_ms), reverse=True)
+        for length, (off, on) in product(sorted(self.smoothing), pairs):
+            yield [
+                LabelPolicy(on=on, off=off, smoothing_windows=length, min_count=count, refractory_ms=rest)
+                for count, rest in inner
+            ]
+
+
+@dataclass(frozen=True, slots=True)
+class TuneGoal:
+    """What is asked for."""
+
+    false_per_day: float
+    """Budget of false alarms of the label per day of watched time."""
+    folds: int = 5
+    group_by: str | None = None
+    """Tag by which recordings stay together, such as ``site``; None: each recording is on its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What may be expected of a policy on other recordings, with exact 95 % intervals."""
+
+    found: int
+    truths: int
+    false: int
+    days: float
+
+    @property
+    def recall(self) -> float:
+        """Share of true events that were found."""
+        return self.found / self.truths if self.truths else float("nan")
+
+    @property
+    def recall_interval(self) -> Interval:
+        """Clopper-Pearson."""
+        return share_interval(self.found, self.truths)
+
+    @property
+    def false_per_day(self) -> float:
+        """False alarms per watched day."""
+        return self.false / self.days if self.days else float("nan")
+
+    @property
+    def false_interval(self) -> Interval:
+        """Poisson, exact."""
+        low, high = poisson_interval(self.false)
+        return (low / self.days, high / self.days) if self.days else (0.0, float("inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """What a budget buys, out of fold."""
+
+    budget: float
+    promise: Promise
+
+
+@dataclass(frozen=True, slots=True)
+class TunedLabel:
+    """The policy for one label and what it promises."""
+
+    label: str
+    policy: LabelPolicy
+    margin: float
+    """Share of the budget within which it was chosen."""
+    within_budget: bool
+    """False: no policy of the grid keeps the budget on these recordings; this one comes nearest."""
+    seen: Promise
+    """On the very recordings it was chosen on: better than what it will do on others."""
+    promise: Promise | None
+    """Out of fold; None where there is only one group of recordings."""
+    before: Promise
+    """What the policy that the replays were made with does on all of them."""
+    delays_ns: Integers
+    """From onset to decision of every true event found, ascending, by the new policy on all recordings."""
+    curve: tuple[CurvePoint, ...]
+    tried: int
+    groups: int
+    """Recordings, or groups of them, that folds were made of."""
+
+
+class _Judged:
+    """Counts of every policy on every recording."""
+
+    def __init__(self, corpus: JudgedCorpus, space: TuneSpace, goal: TuneGoal) -> None:
+        self.policies: list[LabelPolicy] = []
+        found, false = [], []
+        budget = goal.false_per_day * float(corpus.days.sum())
+        for group in space.groups():
+            for number, periods in enumerate(corpus.track.under(group)):
+                counts = corpus.judge(periods.events())
+                self.policies.append(group[number])
+                found.append(counts.found)
+                false.append(counts.false)
+                if number == 0 and counts.false.sum() > _HOPELESS * (budget + 1):
+                    break
+        self.found = np.array(found, np.int64)
+        self.false = np.array(false, np.int64)
+        self.days = corpus.days
+        self.truths = corpus.truths
+
+    def choose(self, part: Integers, budget: float) -> int:
+        """Return the policy with the best recall within a budget a day on some recordings.
+
+        Of equal ones that with the fewest false alarms, then the first. Where none keeps the budget, the
+        one with the fewest false alarms.
+        """
+        false = self.false[:, part].sum(axis=1)
+        found = self.found[:, part].sum(axis=1)
+        allowed = budget * float(self.days[part].sum()) + 1e-9
+        within = false <= allowed
+        if within.any():
+            return int(np.lexsort((false, -np.where(within, found, -1)))[0])
+        return int(np.lexsort((-found, false))[0])
+
+    def promise(self, choices: Sequence[tuple[int, Integers]]) -> Promise:
+        """Return the counts of policies, each on the recordings given with it, added up."""
+        return Promise(
+            found=sum(int(self.found[policy, part].sum()) for policy, part in choices),
+            truths=sum(int(self.truths[part].sum()) for _, part in choices),
+            false=sum(int(self.false[policy, part].sum()) for policy, part in choices),
+            days=sum(float(self.days[part].sum()) for _, part in choices),
+        )
+
+    def out_of_fold(self, folds: Sequence[Integers], budget: float, margin: float | None) -> Promise:
+        """Return what is chosen without each fold, on it; ``margin`` None: chosen inside as well."""
+        choices = []
+        for fold in folds:
+            rest = [other for other in folds if other is not fold]
+            seen = np.sort(np.concatenate(rest))
+            share = self.margin(rest, budget) if margin is None else margin
+            choices.append((self.choose(seen, budget * share), fold))
+        return self.promise(choices)
+
+    def margin(self, folds: Sequence[Integers], budget: float) -> float:
+        """Return the largest share of the budget that keeps it out of fold; the smallest where none does."""
+        if len(folds) < 2:
+            return MARGINS[len(MARGINS) // 2]
+        for margin in MARGINS:
+            promise = self.out_of_fold(folds, budget, margin)
+            if promise.false <= budget * promise.days + 1e-9:
+                return margin
+        return MARGINS[-1]
+
+
+def tune(corpus: JudgedCorpus, goal: TuneGoal, space: TuneSpace | None = None) -> TunedLabel:
+    """Return the policy of the corpus' label with the best recall within the budget.
+
+    Raises:
+        InputError: DATA_BAD; there is nothing to learn from: no labelled recording, no watched time, or no
+            true event of the label.
+    """
+    space = space or TuneSpace()
+    _check(corpus)
+    judged = _Judged(corpus, space, goal)
+    folds = folds_of(corpus, goal)
+    everything = np.arange(len(corpus.recordings))
+    margin = judged.margin(folds, goal.false_per_day)
+    chosen = judged.choose(everything, goal.false_per_day * margin)
+    seen = judged.promise([(chosen, everything)])
+    now = next(one.policy for one in corpus.recordings[0].labels if one.name == corpus.label)
+    after, before = (
+        corpus.judge(corpus.track.on_periods(policy).events()) for policy in (judged.policies[chosen], now)
+    )
+    several = len(folds) > 1
+    curve = [
+        CurvePoint(budget, judged.out_of_fold(folds, budget, None))
+        for budget in (goal.false_per_day * share for share in _CURVE)
+        if several
+    ]
+    return TunedLabel(
+        label=corpus.label,
+        policy=judged.policies[chosen],
+        margin=margin,
+        within_budget=seen.false <= goal.false_per_day * seen.days + 1e-9,
+        seen=seen,
+        promise=judged.out_of_fold(folds, goal.false_per_day, None) if several else None,
+        before=Promise(int(before.found.sum()), seen.truths, int(before.false.sum()), seen.days),
+        delays_ns=np.sort(after.delays_ns),
+        curve=tuple(curve),
+        tried=len(judged.policies),
+        groups=len(_groups(corpus, goal.group_by)),
+    )
+
+
+def folds_of(corpus: JudgedCorpus, goal: TuneGoal) -> list[Integers]:
+    """Return the numbers of the recordings of each fold: whole groups, about equal in watched time.
+
+    The longest group first, each to the fold with the least time; the same corpus gives the same folds.
+    """
+    groups = _groups(corpus, goal.group_by)
+    count = min(goal.folds, len(groups))
+    folds: list[list[int]] = [[] for _ in range(count)]
+    times: npt.NDArray[np.float64] = np.zeros(count)
+    for _, members in sorted(groups.items(), key=lambda one: (-corpus.days[one[1]].sum(), one[0])):
+        shortest = int(np.argmin(times))
+        folds[shortest] += members
+        times[shortest] += corpus.days[members].sum()
+    return [np.array(sorted(fold), np.int64) for fold in folds if fold]
+
+
+def _groups(corpus: JudgedCorpus, group_by: str | None) -> dict[str, list[int]]:
+    """Return the numbers of the recordings by group; one without the tag is a group of its own."""
+    groups: dict[str, list[int]] = {}
+    for number, one in enumerate(corpus.recordings):
+        tag = None if group_by is None else one.tags.get(group_by)
+        groups.setdefault(f"recording {one.recording}" if tag is None else f"tag {tag}", []).append(number)
+    return groups
+
+
+def _check(corpus: JudgedCorpus) -> None:
+    if not corpus.recordings:
+        raise InputError(
+            Reason.DATA_BAD,
+            f"none of {corpus.unlabelled} recordings is labelled",
+            hint="label some, such as with galago qa label",
+        )
+    if not corpus.days.sum() > 0:
+        raise InputError(
+            Reason.DATA_BAD,
+            f"{len(corpus.recordings)} labelled recordings have no time that was watched and is judged",
+            hint="add recordings, or ignore less of them",
+        )
+    if not corpus.truths.sum():
+        raise InputError(
+            Reason.DATA_BAD,
+            f"no labelled recording has a true {corpus.label!r}",
+            hint="add recordings with it, or leave the label out",
+        )
+
+
+def _off(on: float, share: float) -> float:
+    return round(on * share, 4)
