@@ -20,7 +20,7 @@ from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.decision import ONE
 from galago_workstation.qa.judged_corpus import JudgedCorpus, MatchRule
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList, WindowScores
-from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, TuneSpace, tune
+from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, TuneSpace, promise_of, tune
 
 HOP_NS = 100_000_000
 RECEPTIVE_NS = 1_000_000_000
@@ -100,23 +100,26 @@ def outcome(tuned: TunedLabel, others: list[Replayed], rule: MatchRule) -> Promi
     """Return what the tuned policy does on other recordings."""
     corpus = JudgedCorpus(others, tuned.label, rule)
     counts = corpus.judge(corpus.track.on_periods(tuned.policy).events())
-    return Promise(
-        int(counts.found.sum()), int(corpus.truths.sum()), int(counts.false.sum()), float(corpus.days.sum())
-    )
+    return promise_of(counts.found, counts.false, corpus.truths, corpus.days)
 
 
 def differs(promise: Promise, came: Promise) -> tuple[bool, bool]:
-    """Tell whether recall, and the rate of false alarms, differ at the level of 5 % (exact tests).
+    """Tell whether recall, and the rate of false alarms, differ at the level of 5 % or so.
 
-    Both are counts with chances of their own: Fisher's test for the shares, the binomial one for the rates.
+    Both sides are counts with chances of their own, so their 95 % intervals are compared as those of two
+    independent measures are: by the root of the sum of the squares of their halves.
     """
-    from scipy.stats import binomtest, fisher_exact
+    return (
+        _apart(promise.recall, promise.recall_interval, came.recall, came.recall_interval),
+        _apart(promise.false_per_day, promise.false_interval, came.false_per_day, came.false_interval),
+    )
 
-    table = [[one.found, one.truths - one.found] for one in (promise, came)]
-    recall = float(fisher_exact(table).pvalue) < 0.05
-    both = promise.false + came.false
-    share = promise.days / (promise.days + came.days)
-    return recall, bool(both) and float(binomtest(promise.false, both, share).pvalue) < 0.05
+
+def _apart(one: float, interval: tuple[float, float], other: float, others: tuple[float, float]) -> bool:
+    low, high = (one, interval), (other, others)
+    if one > other:
+        low, high = high, low
+    return high[0] - low[0] > float(np.hypot(low[1][1] - low[0], high[0] - high[1][0]))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ this decides all windows of one label together, and gives the same events. What 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,8 +119,8 @@ class LabelTrack:
         """Return when the label is on, and fires, under a policy whose ``off`` is at most its ``on``."""
         return next(self.under([policy]))
 
-    def under(self, policies: Sequence[LabelPolicy]) -> Iterator[OnPeriods]:
-        """Yield the on-periods under each policy in turn.
+    def under(self, policies: Iterable[LabelPolicy]) -> Iterator[OnPeriods]:
+        """Yield the on-periods under each policy in turn; the next policy is asked for only then.
 
         Fastest when policies of one smoothing stand together, by rising ``off``, then ``on``: what no
         later threshold can reach is then left out, and each run is sought once.

@@ -74,7 +74,8 @@ class JudgedCorpus:
         self.truths = np.bincount(self._true[:, 0], minlength=len(self.recordings))
         """True events of the label, shape ``(recordings,)``."""
         self._within = _union(self._true[:, 1:3])
-        self._apart = bool((self._true[1:, 1] > self._true[:-1, 2]).all())
+        self._alone = _alone(self._true[:, 1:3])
+        self._shared = _union(self._true[~self._alone, 1:3])
 
     def judge(self, windows: Integers) -> JudgedCounts:
         """Judge events by the numbers of their windows in ``track``, ascending."""
@@ -92,34 +93,37 @@ class JudgedCorpus:
         )
 
     def _match(self, at_ns: Integers) -> tuple[Integers, Integers]:
-        """Return which true events were found, by their numbers, and the delay of each."""
-        true = self._true
-        if not self._apart:
-            return self._match_overlapping(at_ns)
-        if not len(at_ns) or not len(true):
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        first = np.searchsorted(at_ns, true[:, 1])  # the first event of each is the one with the best delay
-        found_ns = np.append(at_ns, _NEVER_NS)[first]
-        found = np.flatnonzero(found_ns <= true[:, 4])
-        return found, found_ns[found] - true[found, 3]
+        """Return which true events were found, by their numbers, and the delay of each.
+
+        Those whose interval overlaps no other one, nearly all, are matched together.
+        """
+        true, alone = self._true, np.flatnonzero(self._alone)
+        first = np.searchsorted(at_ns, true[alone, 1])  # of several events that of the best delay
+        first_ns = np.append(at_ns, _NEVER_NS)[first]
+        in_time = first_ns <= true[alone, 4]
+        found, found_ns = alone[in_time], first_ns[in_time]
+        if len(self._shared):
+            others, others_ns = self._match_overlapping(at_ns[_inside(at_ns, self._shared)])
+            found, found_ns = np.concatenate((found, others)), np.concatenate((found_ns, others_ns))
+        return found, found_ns - true[found, 3]
 
     def _match_overlapping(self, at_ns: Integers) -> tuple[Integers, Integers]:
         """Serve the open true event that ends first with each event in turn (Glover 1967)."""
         import heapq
 
-        true = self._true.tolist()
-        places, delays, opened, upcoming = [], [], list[tuple[int, int]](), 0
-        for moment in at_ns[_inside(at_ns, self._within)].tolist():
-            while upcoming < len(true) and true[upcoming][1] <= moment:
-                heapq.heappush(opened, (true[upcoming][4], upcoming))
+        places = np.flatnonzero(~self._alone).tolist()
+        begins, ends = self._true[~self._alone, 1].tolist(), self._true[~self._alone, 4].tolist()
+        found, moments, opened, upcoming = [], [], list[tuple[int, int]](), 0
+        for moment in at_ns.tolist():
+            while upcoming < len(places) and begins[upcoming] <= moment:
+                heapq.heappush(opened, (ends[upcoming], places[upcoming]))
                 upcoming += 1
             while opened and opened[0][0] < moment:
                 heapq.heappop(opened)
             if opened:
-                _, place = heapq.heappop(opened)
-                places.append(place)
-                delays.append(moment - true[place][3])
-        return np.array(places, np.int64), np.array(delays, np.int64)
+                found.append(heapq.heappop(opened)[1])
+                moments.append(moment)
+        return np.array(found, np.int64), np.array(moments, np.int64)
 
     def _moved(self, label: str) -> tuple[Integers, Integers]:
         """Return true events (recording, from, to, onset, found until) and ignored stretches, in joined time.
@@ -188,6 +192,15 @@ def _merged(stretches: Iterable[Stretch]) -> list[Stretch]:
         else:
             merged.append((start, end))
     return merged
+
+
+def _alone(closed: Integers) -> npt.NDArray[np.bool_]:
+    """Tell which closed intervals, shape ``(n, 2)``, by their start, overlap no other one."""
+    alone = np.ones(len(closed), np.bool_)
+    meets = closed[1:, 0] <= np.maximum.accumulate(closed[:-1, 1])
+    alone[1:] &= ~meets
+    alone[:-1] &= ~meets
+    return alone
 
 
 def _union(closed: Integers) -> Integers:

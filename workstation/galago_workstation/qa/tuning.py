@@ -6,8 +6,8 @@ are enough. Two things keep the promise from being what only these recordings wo
 * **Out of fold.** Recordings are divided into folds, whole recordings and, if asked, whole groups of them.
   The promise is what policies chosen *without* a fold do *on* it, added up over all folds.
 * **A margin.** The best policy within a budget on some recordings is over it on others about every second
-  time. So policies are chosen within a share of the budget, and the share is chosen by the same kind of
-  folds, inside the recordings that a choice may see.
+  time. So policies are chosen within a share of the budget: the largest with which the rate out of fold is
+  within the budget for sure enough, by folds inside the recordings that a choice may see.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +28,9 @@ from galago_workstation.qa.judged_corpus import JudgedCorpus
 
 MARGINS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.15)
 """Shares of the budget within which policies may be chosen."""
-_HOPELESS = 30
-"""A threshold whose strictest policy has so many times the budget is not tried with others."""
-_CURVE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16)
+_HOPELESS = 8
+"""Thresholds whose strictest policy has so many times the budget are not tried with others."""
+_CURVE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4)
 """Budgets of the curve, as shares of the one that is asked for."""
 
 
@@ -40,7 +41,7 @@ class TuneSpace:
     on: tuple[float, ...] = (*(round(0.04 + 0.02 * step, 2) for step in range(48)), 0.99, 0.995, 0.998)
     off_shares: tuple[float, ...] = (1.0, 0.75, 0.5)
     """``off`` as a share of ``on``."""
-    smoothing: tuple[int, ...] = (1, 2, 3, 5, 8, 12)
+    smoothing: tuple[int, ...] = (1, 2, 3, 5, 8, 12, 20)
     counts: tuple[int, ...] = (1, 2, 3, 5)
     refractory_ms: tuple[int, ...] = (1_000, 3_000, 10_000)
 
@@ -65,18 +66,26 @@ class TuneGoal:
     false_per_day: float
     """Budget of false alarms of the label per day of watched time."""
     folds: int = 5
+    sureness: float = 0.8
+    """How sure it must be, out of fold, that false alarms are within the budget (one-sided, exact)."""
     group_by: str | None = None
     """Tag by which recordings stay together, such as ``site``; None: each recording is on its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What may be expected of a policy on other recordings, with exact 95 % intervals."""
+    """What may be expected of a policy on other recordings, with exact 95 % intervals.
+
+    A dispersion is the variance from one recording to the next over that of chance (Pearson's chi-square by
+    its degrees of freedom, at least 1); it widens the intervals.
+    """
 
     found: int
     truths: int
     false: int
     days: float
+    found_dispersion: float = 1.0
+    false_dispersion: float = 1.0
 
     @property
     def recall(self) -> float:
@@ -86,7 +95,7 @@ class Promise:
     @property
     def recall_interval(self) -> Interval:
         """Clopper-Pearson."""
-        return share_interval(self.found, self.truths)
+        return share_interval(self.found, self.truths, dispersion=self.found_dispersion)
 
     @property
     def false_per_day(self) -> float:
@@ -96,7 +105,7 @@ class Promise:
     @property
     def false_interval(self) -> Interval:
         """Poisson, exact."""
-        low, high = poisson_interval(self.false)
+        low, high = poisson_interval(self.false, dispersion=self.false_dispersion)
         return (low / self.days, high / self.days) if self.days else (0.0, float("inf"))
 
 
@@ -137,20 +146,27 @@ class _Judged:
 
     def __init__(self, corpus: JudgedCorpus, space: TuneSpace, goal: TuneGoal) -> None:
         self.policies: list[LabelPolicy] = []
-        found, false = [], []
-        budget = goal.false_per_day * float(corpus.days.sum())
-        for group in space.groups():
-            for number, periods in enumerate(corpus.track.under(group)):
-                counts = corpus.judge(periods.events())
-                self.policies.append(group[number])
-                found.append(counts.found)
-                false.append(counts.false)
-                if number == 0 and counts.false.sum() > _HOPELESS * (budget + 1):
-                    break
+        found: list[Integers] = []
+        false: list[Integers] = []
+        hopeless = _HOPELESS * (goal.false_per_day * float(corpus.days.sum()) + 1)
+
+        def worth_trying() -> Iterator[LabelPolicy]:
+            for group in space.groups():
+                for number, policy in enumerate(group):
+                    if number == 1 and false[-1].sum() > hopeless:
+                        break
+                    self.policies.append(policy)
+                    yield policy
+
+        for periods in corpus.track.under(worth_trying()):
+            counts = corpus.judge(periods.events())
+            found.append(counts.found)
+            false.append(counts.false)
         self.found = np.array(found, np.int64)
         self.false = np.array(false, np.int64)
         self.days = corpus.days
         self.truths = corpus.truths
+        self._sureness = goal.sureness
 
     def choose(self, part: Integers, budget: float) -> int:
         """Return the policy with the best recall within a budget a day on some recordings.
@@ -168,11 +184,12 @@ class _Judged:
 
     def promise(self, choices: Sequence[tuple[int, Integers]]) -> Promise:
         """Return the counts of policies, each on the recordings given with it, added up."""
-        return Promise(
-            found=sum(int(self.found[policy, part].sum()) for policy, part in choices),
-            truths=sum(int(self.truths[part].sum()) for _, part in choices),
-            false=sum(int(self.false[policy, part].sum()) for policy, part in choices),
-            days=sum(float(self.days[part].sum()) for _, part in choices),
+        parts = np.concatenate([part for _, part in choices])
+        return promise_of(
+            np.concatenate([self.found[policy, part] for policy, part in choices]),
+            np.concatenate([self.false[policy, part] for policy, part in choices]),
+            self.truths[parts],
+            self.days[parts],
         )
 
     def out_of_fold(self, folds: Sequence[Integers], budget: float, margin: float | None) -> Promise:
@@ -186,12 +203,16 @@ class _Judged:
         return self.promise(choices)
 
     def margin(self, folds: Sequence[Integers], budget: float) -> float:
-        """Return the largest share of the budget that keeps it out of fold; the smallest where none does."""
+        """Return the largest share of the budget with which it is kept out of fold; else the smallest."""
+        from scipy.stats import poisson
+
         if len(folds) < 2:
             return MARGINS[len(MARGINS) // 2]
         for margin in MARGINS:
             promise = self.out_of_fold(folds, budget, margin)
-            if promise.false <= budget * promise.days + 1e-9:
+            # were the true rate the whole budget, so few false alarms would be as rare as this
+            fewer = np.array([promise.false, budget * promise.days]) / promise.false_dispersion
+            if float(poisson.cdf(*fewer)) <= 1 - self._sureness:
                 return margin
         return MARGINS[-1]
 
@@ -212,9 +233,8 @@ def tune(corpus: JudgedCorpus, goal: TuneGoal, space: TuneSpace | None = None) -
     chosen = judged.choose(everything, goal.false_per_day * margin)
     seen = judged.promise([(chosen, everything)])
     now = next(one.policy for one in corpus.recordings[0].labels if one.name == corpus.label)
-    after, before = (
-        corpus.judge(corpus.track.on_periods(policy).events()) for policy in (judged.policies[chosen], now)
-    )
+    after = corpus.judge(corpus.track.on_periods(judged.policies[chosen]).events())
+    before = corpus.judge(corpus.track.on_periods(now).events())
     several = len(folds) > 1
     curve = [
         CurvePoint(budget, judged.out_of_fold(folds, budget, None))
@@ -228,12 +248,36 @@ def tune(corpus: JudgedCorpus, goal: TuneGoal, space: TuneSpace | None = None) -
         within_budget=seen.false <= goal.false_per_day * seen.days + 1e-9,
         seen=seen,
         promise=judged.out_of_fold(folds, goal.false_per_day, None) if several else None,
-        before=Promise(int(before.found.sum()), seen.truths, int(before.false.sum()), seen.days),
+        before=promise_of(before.found, before.false, corpus.truths, corpus.days),
         delays_ns=np.sort(after.delays_ns),
         curve=tuple(curve),
         tried=len(judged.policies),
         groups=len(_groups(corpus, goal.group_by)),
     )
+
+
+def promise_of(found: Integers, false: Integers, truths: Integers, days: npt.NDArray[np.float64]) -> Promise:
+    """Return the sums of counts by recording, all of shape ``(recordings,)``, and how far those differ."""
+    share = float(found.sum()) / max(int(truths.sum()), 1)
+    rate = float(false.sum()) / max(float(days.sum()), 1e-12)
+    return Promise(
+        found=int(found.sum()),
+        truths=int(truths.sum()),
+        false=int(false.sum()),
+        days=float(days.sum()),
+        found_dispersion=_dispersion(found, share * truths, share * (1 - share) * truths),
+        false_dispersion=_dispersion(false, rate * days, rate * days),
+    )
+
+
+def _dispersion(counts: Integers, expected: npt.NDArray[Any], variance: npt.NDArray[Any]) -> float:
+    """Return Pearson's chi-square over its degrees of freedom, at least 1."""
+    counted = variance > 0
+    freedom = int(np.count_nonzero(counted)) - 1
+    if freedom < 1:
+        return 1.0
+    chi_square = float(((counts[counted] - expected[counted]) ** 2 / variance[counted]).sum())
+    return max(1.0, chi_square / freedom)
 
 
 def folds_of(corpus: JudgedCorpus, goal: TuneGoal) -> list[Integers]:
