@@ -35,8 +35,14 @@ from galago_workstation.data.sample_reader import open_reader
 from galago_workstation.data.splits import split
 from galago_workstation.evaluation.evaluation_record import Evaluation, read_evaluation
 from galago_workstation.evaluation.inference_cost import measure, rss_peak_bytes
-from galago_workstation.run_folder import DataRoot, Run, RunRecord, TrainResult, encode_split
-from galago_workstation.training.loop import weights_sha256
+from galago_workstation.run_folder import (
+    DataRoot,
+    Run,
+    RunRecord,
+    TrainResult,
+    encode_split,
+    weights_sha256,
+)
 from galago_workstation.training_config import read_config
 
 pytestmark = [

@@ -175,8 +175,6 @@ class Run:
         trained = self.record.model_sha256
         found = _file_sha256(self.path / MODEL_FILE)
         if trained is UNSET:
-            from galago_workstation.training.loop import weights_sha256
-
             trained, found = self.record.result.weights_sha256, weights_sha256(self.keras_model())
         if found != trained:
             raise InputError(
@@ -296,6 +294,14 @@ class Run:
         except Exception as error:  # noqa: BLE001 (zip, JSON, HDF5 and Keras raise what they like)
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise InputError(Reason.RUN_BAD, f"{path} cannot be loaded: {reason}", hint=_HINT) from None
+
+
+def weights_sha256(network: Any) -> str:
+    """Return one hash over all weights of a Keras model, in its own order."""
+    digest = hashlib.sha256()
+    for weights in network.get_weights():
+        digest.update(np.ascontiguousarray(weights).tobytes())
+    return digest.hexdigest()
 
 
 def _file_sha256(path: Path) -> str:

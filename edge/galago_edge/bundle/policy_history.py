@@ -5,12 +5,12 @@ No runtime reads it and nothing there decides an answer, so devices of every ver
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import msgspec
 
 from galago_edge.bundle.reader import Bundle
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import BundleError, Reason
 from galago_edge.contract.manifest import BundleName, Natural, Sha256, Version
 
@@ -54,7 +54,7 @@ def history_of_bundle(bundle: Bundle) -> tuple[Repolicied, ...]:
     Raises:
         BundleError: MANIFEST_BAD; ``x-history`` is something else.
     """
-    told = json.loads(bundle.manifest_bytes).get(HISTORY_KEY, [])
+    told = from_json(bundle.manifest_bytes).get(HISTORY_KEY, [])
     try:
         return msgspec.convert(told, tuple[Repolicied, ...])
     except msgspec.ValidationError as error:
@@ -67,5 +67,5 @@ def history_of_bundle(bundle: Bundle) -> tuple[Repolicied, ...]:
 
 def extra_of_bundle(bundle: Bundle) -> dict[str, object]:
     """Return the top-level keys of a manifest that no runtime reads."""
-    tree = json.loads(bundle.manifest_bytes)
+    tree = from_json(bundle.manifest_bytes)
     return {key: value for key, value in tree.items() if key.startswith("x-")}

@@ -142,7 +142,7 @@ class TunedLabel:
 
 
 class _Judged:
-    """Counts of every policy on every recording."""
+    """Counts of every policy on every recording, and by fold."""
 
     def __init__(self, corpus: JudgedCorpus, space: TuneSpace, goal: TuneGoal) -> None:
         self.policies: list[LabelPolicy] = []
@@ -162,47 +162,52 @@ class _Judged:
             counts = corpus.judge(periods.events())
             found.append(counts.found)
             false.append(counts.false)
-        self.found = np.array(found, np.int64)
-        self.false = np.array(false, np.int64)
-        self.days = corpus.days
-        self.truths = corpus.truths
+        self._found = np.array(found, np.int64)
+        self._false = np.array(false, np.int64)
+        self._days, self._truths = corpus.days, corpus.truths
+        self.folds = folds_of(corpus, goal)
+        self._fold_found, self._fold_false = (
+            np.stack([counts[:, fold].sum(axis=1) for fold in self.folds], axis=1)
+            for counts in (self._found, self._false)
+        )
+        self._fold_days = np.array([corpus.days[fold].sum() for fold in self.folds])
         self._sureness = goal.sureness
 
-    def choose(self, part: Integers, budget: float) -> int:
-        """Return the policy with the best recall within a budget a day on some recordings.
+    def choose(self, folds: Sequence[int], budget: float) -> int:
+        """Return the policy with the best recall within a budget a day on some folds.
 
         Of equal ones that with the fewest false alarms, then the first. Where none keeps the budget, the
         one with the fewest false alarms.
         """
-        false = self.false[:, part].sum(axis=1)
-        found = self.found[:, part].sum(axis=1)
-        allowed = budget * float(self.days[part].sum()) + 1e-9
-        within = false <= allowed
+        false, found = self._fold_false[:, folds].sum(axis=1), self._fold_found[:, folds].sum(axis=1)
+        within = false <= budget * float(self._fold_days[folds].sum()) + 1e-9
         if within.any():
-            return int(np.lexsort((false, -np.where(within, found, -1)))[0])
-        return int(np.lexsort((-found, false))[0])
+            best = np.flatnonzero(within & (found == found[within].max()))
+            return int(best[np.argmin(false[best])])
+        best = np.flatnonzero(false == false.min())
+        return int(best[np.argmax(found[best])])
 
-    def promise(self, choices: Sequence[tuple[int, Integers]]) -> Promise:
-        """Return the counts of policies, each on the recordings given with it, added up."""
-        parts = np.concatenate([part for _, part in choices])
+    def promise(self, choices: Sequence[tuple[int, Sequence[int]]]) -> Promise:
+        """Return the counts of policies, each on the folds given with it, added up."""
+        parts = [(policy, self.folds[fold]) for policy, folds in choices for fold in folds]
+        recordings = np.concatenate([part for _, part in parts])
         return promise_of(
-            np.concatenate([self.found[policy, part] for policy, part in choices]),
-            np.concatenate([self.false[policy, part] for policy, part in choices]),
-            self.truths[parts],
-            self.days[parts],
+            np.concatenate([self._found[policy, part] for policy, part in parts]),
+            np.concatenate([self._false[policy, part] for policy, part in parts]),
+            self._truths[recordings],
+            self._days[recordings],
         )
 
-    def out_of_fold(self, folds: Sequence[Integers], budget: float, margin: float | None) -> Promise:
+    def out_of_fold(self, folds: Sequence[int], budget: float, margin: float | None = None) -> Promise:
         """Return what is chosen without each fold, on it; ``margin`` None: chosen inside as well."""
         choices = []
         for fold in folds:
-            rest = [other for other in folds if other is not fold]
-            seen = np.sort(np.concatenate(rest))
+            rest = [other for other in folds if other != fold]
             share = self.margin(rest, budget) if margin is None else margin
-            choices.append((self.choose(seen, budget * share), fold))
+            choices.append((self.choose(rest, budget * share), [fold]))
         return self.promise(choices)
 
-    def margin(self, folds: Sequence[Integers], budget: float) -> float:
+    def margin(self, folds: Sequence[int], budget: float) -> float:
         """Return the largest share of the budget with which it is kept out of fold; else the smallest."""
         from scipy.stats import poisson
 
@@ -227,17 +232,16 @@ def tune(corpus: JudgedCorpus, goal: TuneGoal, space: TuneSpace | None = None) -
     space = space or TuneSpace()
     _check(corpus)
     judged = _Judged(corpus, space, goal)
-    folds = folds_of(corpus, goal)
-    everything = np.arange(len(corpus.recordings))
+    folds = range(len(judged.folds))
     margin = judged.margin(folds, goal.false_per_day)
-    chosen = judged.choose(everything, goal.false_per_day * margin)
-    seen = judged.promise([(chosen, everything)])
+    chosen = judged.choose(folds, goal.false_per_day * margin)
+    seen = judged.promise([(chosen, folds)])
     now = next(one.policy for one in corpus.recordings[0].labels if one.name == corpus.label)
     after = corpus.judge(corpus.track.on_periods(judged.policies[chosen]).events())
     before = corpus.judge(corpus.track.on_periods(now).events())
     several = len(folds) > 1
     curve = [
-        CurvePoint(budget, judged.out_of_fold(folds, budget, None))
+        CurvePoint(budget, judged.out_of_fold(folds, budget))
         for budget in (goal.false_per_day * share for share in _CURVE)
         if several
     ]
@@ -247,7 +251,7 @@ def tune(corpus: JudgedCorpus, goal: TuneGoal, space: TuneSpace | None = None) -
         margin=margin,
         within_budget=seen.false <= goal.false_per_day * seen.days + 1e-9,
         seen=seen,
-        promise=judged.out_of_fold(folds, goal.false_per_day, None) if several else None,
+        promise=judged.out_of_fold(folds, goal.false_per_day) if several else None,
         before=promise_of(before.found, before.false, corpus.truths, corpus.days),
         delays_ns=np.sort(after.delays_ns),
         curve=tuple(curve),
@@ -310,7 +314,7 @@ def _check(corpus: JudgedCorpus) -> None:
         raise InputError(
             Reason.DATA_BAD,
             f"none of {corpus.unlabelled} recordings is labelled",
-            hint="label some, such as with galago qa label",
+            hint="put labels beside the recordings",
         )
     if not corpus.days.sum() > 0:
         raise InputError(
