@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import InputError, Reason, disk_error
@@ -54,6 +55,8 @@ class Conversion(_Part, frozen=True, kw_only=True):
     """Some weights have a scale per output channel."""
     model_sha256: Sha256
     """Of the ``model.keras`` that was converted."""
+    config_sha256: Sha256 | UnsetType = UNSET
+    """Of the run's ``config.toml`` at that time; conversions from before this was kept have none."""
     float_sha256: Sha256
     int8_sha256: Sha256
     calibration_sha256: Sha256

@@ -38,6 +38,7 @@ from galago_workstation.run_folder import DataRoot, RunRecord, TrainResult, enco
 from test_kit import TINY_AUDIO, TINY_IMAGE, changed, golden_samples, trust, wav_bytes
 
 NO_HASH = "0" * 64
+KERAS = b"the trained network"
 IMAGE_LABELS = ("dark", "mid", "bright")
 AUDIO_LABELS = ("quiet", "low", "high")
 IMAGE_CONFIG = """
@@ -107,13 +108,15 @@ def make_run(folder: Path, tiny: bytes, spec: Preprocess, labels: tuple[str, ...
             samples.append(Sample(path.relative_to(folder).as_posix(), path, sha256(data), number))
     (run / "converted").mkdir(parents=True)
     (run / "config.toml").write_text(config)
+    (run / "model.keras").write_bytes(KERAS)
     (run / "split.json").write_bytes(encode_split({"train": [], "validation": [], "test": samples}))
     record = RunRecord(
         created_utc="2026-01-02T03:04:05Z",
         producer="test",
         seed=1,
         labels=labels,
-        config_sha256=NO_HASH,
+        config_sha256=sha256(config.encode()),
+        model_sha256=sha256(KERAS),
         preprocess_sha256=fingerprint(spec),
         data_root=DataRoot(relative="..", absolute="/nowhere"),
         samples={"test": len(samples)},
@@ -149,7 +152,8 @@ def write_conversion(run: Path, tiny: bytes, spec: Preprocess, labels: tuple[str
         output=tensors[1],
         ops=found.operators,
         per_channel=True,
-        model_sha256=NO_HASH,
+        model_sha256=sha256(KERAS),
+        config_sha256=sha256((run / "config.toml").read_bytes()),
         float_sha256=sha256(b"float"),
         int8_sha256=sha256(model),
         calibration_sha256=sha256(b"{}"),
@@ -178,7 +182,7 @@ def write_evaluation(run: Path, labels: tuple[str, ...], samples: int) -> None:
         keras=variant,
         tflite_float=variant,
         tflite_int8=variant,
-        model_sha256=NO_HASH,
+        model_sha256=sha256(KERAS),
         int8_sha256=sha256(model),
         train_sha256="1" * 64,
         calibration_sha256="2" * 64,
@@ -188,6 +192,17 @@ def write_evaluation(run: Path, labels: tuple[str, ...], samples: int) -> None:
         runtime="test",
     )
     (run / "evaluation.json").write_bytes(encode(evaluation))
+
+
+def as_if_trained_so(run: Path, **fields: Any) -> None:
+    """Let the run's records say that it was trained and converted with the files that are there."""
+    hashes: dict[str, Any] = {
+        "config_sha256": sha256((run / "config.toml").read_bytes()),
+        "model_sha256": sha256((run / "model.keras").read_bytes()),
+    }
+    for name, type_ in (("run.json", RunRecord), ("converted/conversion.json", Conversion)):
+        record: Any = msgspec.json.decode((run / name).read_bytes(), type=type_)
+        (run / name).write_bytes(encode(changed(record, **(hashes | fields))))
 
 
 @pytest.fixture
@@ -284,6 +299,7 @@ def test_a_gate_goes_from_the_configuration_into_the_manifest(
     assert before.gate is UNSET and len(before.compat.features) == 1
     with (run / "config.toml").open("a") as file:
         file.write(f"[gate]\n{table}\n")
+    as_if_trained_so(run)
     manifest = built(run, key)
     assert manifest.gate == gate
     assert manifest.compat.features == (*before.compat.features, gate.version)
@@ -639,3 +655,49 @@ def test_an_accelerated_model_that_does_not_fit_is_refused(
     (tmp_path / "other.tflite").write_bytes(tiny_audio_model)
     options = [option for value in given for option in ("--accelerated", value)]
     refused(build(camera_run, key, *options), reason, exit_code)
+
+
+def test_a_configuration_that_was_edited_after_training_is_refused(camera_run: Path, key: Path) -> None:
+    """The manifest would carry the hash of another file than decided the policies."""
+    config = camera_run / "config.toml"
+    before = config.read_text()
+    config.write_text(before.replace("on = 0.9", "on = 0.8"))
+    line = refused(build(camera_run, key), "RUN_BAD")
+    assert "config.toml is not the one that the run was trained with" in line
+    assert not (camera_run.parent / "out.galago").exists()
+    config.write_text(before)
+    assert built(camera_run, key).labels[2].policy.on == 0.9
+
+
+def test_a_network_that_was_written_over_after_training_is_refused(camera_run: Path, key: Path) -> None:
+    (camera_run / "model.keras").write_bytes(b"another network")
+    line = refused(build(camera_run, key), "RUN_BAD")
+    assert "model.keras is not the network that was trained" in line
+    (camera_run / "model.keras").unlink()
+    assert "does not exist" in refused(build(camera_run, key), "RUN_BAD")
+
+
+@pytest.mark.parametrize(
+    ("file", "fields", "said"),
+    [
+        ("conversion", {"model_sha256": NO_HASH}, "was converted with another model.keras"),
+        ("conversion", {"config_sha256": NO_HASH}, "was converted with another config.toml"),
+        ("evaluation", {"model_sha256": NO_HASH}, "was evaluated with another model.keras"),
+    ],
+)
+def test_what_was_converted_or_evaluated_from_something_else_is_refused(
+    camera_run: Path, key: Path, file: str, fields: dict[str, str], said: str
+) -> None:
+    path = camera_run / ("converted/conversion.json" if file == "conversion" else "evaluation.json")
+    type_: Any = Conversion if file == "conversion" else Evaluation
+    path.write_bytes(encode(changed(msgspec.json.decode(path.read_bytes(), type=type_), **fields)))
+    assert said in refused(build(camera_run, key), "RUN_BAD")
+
+
+def test_a_conversion_from_before_the_configurations_hash_was_kept_is_taken(
+    camera_run: Path, key: Path
+) -> None:
+    path = camera_run / "converted" / "conversion.json"
+    record = msgspec.json.decode(path.read_bytes(), type=Conversion)
+    path.write_bytes(encode(changed(record, config_sha256=UNSET)))
+    built(camera_run, key)

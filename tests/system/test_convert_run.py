@@ -35,7 +35,14 @@ from galago_workstation.data.sample_reader import open_reader
 from galago_workstation.data.splits import split
 from galago_workstation.evaluation.evaluation_record import Evaluation, read_evaluation
 from galago_workstation.evaluation.inference_cost import measure, rss_peak_bytes
-from galago_workstation.run_folder import DataRoot, Run, RunRecord, TrainResult, encode_split
+from galago_workstation.run_folder import (
+    DataRoot,
+    Run,
+    RunRecord,
+    TrainResult,
+    encode_split,
+    weights_sha256,
+)
 from galago_workstation.training_config import read_config
 
 pytestmark = [
@@ -112,13 +119,14 @@ def made_run(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run / "config.toml").write_text(CONFIG, encoding="utf-8")
     config = read_config(run / "config.toml")
     listing = open_reader(config, folder).listing()
+    trained = network(keras)
     parts = split(listing, validation_share=0.3, test_share=0.3)
     record = RunRecord(
         created_utc="2031-05-06T00:00:00Z",
         producer="tests",
         seed=1,
         labels=listing.labels,
-        config_sha256="0" * 64,
+        config_sha256=hashlib.sha256(CONFIG.encode()).hexdigest(),
         preprocess_sha256=fingerprint(config.preprocess),
         data_root=DataRoot(relative="..", absolute=str(folder)),
         samples={part: len(parts[part]) for part in PARTS},
@@ -130,14 +138,26 @@ def made_run(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
             validation_accuracy=1.0,
             validation_loss=0.0,
             parameters=0,
-            weights_sha256="0" * 64,
+            weights_sha256=weights_sha256(trained),
             seconds=0.0,
         ),
     )
     (run / "run.json").write_bytes(msgspec.json.encode(record))
     (run / "split.json").write_bytes(encode_split(parts))
-    network(keras).save(run / "model.keras")
+    trained.save(run / "model.keras")
+    as_if_trained_so(run)
     return folder
+
+
+def as_if_trained_so(run: Path, **fields: Any) -> None:
+    """Let run.json say that the run was trained with the network and configuration that are there."""
+    record = msgspec.json.decode((run / "run.json").read_bytes(), type=RunRecord)
+    hashes: dict[str, Any] = {
+        key: hashlib.sha256((run / name).read_bytes()).hexdigest()
+        for key, name in (("config_sha256", "config.toml"), ("model_sha256", "model.keras"))
+    }
+    new = msgspec.structs.replace(record, **(hashes | fields))
+    (run / "run.json").write_bytes(msgspec.json.encode(new))
 
 
 @pytest.fixture
@@ -223,6 +243,7 @@ def test_a_refused_conversion_leaves_the_old_one(
 ) -> None:
     before = contents(converted_run / "converted")
     network(keras, **options).save(converted_run / "model.keras")
+    as_if_trained_so(converted_run)
     result = galago("convert", converted_run)
     assert_one_line(result, reason)
     assert contents(converted_run / "converted") == before
@@ -283,6 +304,7 @@ def test_a_damaged_model_is_one_line_at_convert(run: Path, how: str) -> None:
         file.write_bytes(data.replace(b"\x89HDF", b"\x89HDE"))
     else:
         file.write_bytes(rewritten(data, "config.json", lambda _: b"[]"))
+    as_if_trained_so(run)  # it is the loader that is to notice
     assert_one_line(galago("convert", run), Reason.RUN_BAD)
     assert not (run / "converted").exists()
 
@@ -295,16 +317,12 @@ def test_calibration_samples_that_reach_into_the_test_part_are_refused(run: Path
     test = next(entry for entry in entries["samples"] if entry["part"] == "test")
     test["sha256"] = train["sha256"]
     split_file.write_text(json.dumps(entries), encoding="utf-8")
-    config = (run / "config.toml").read_text(encoding="utf-8")
-    (run / "config.toml").write_text(config.replace("samples = 12", "samples = 1000"), encoding="utf-8")
-    assert_one_line(galago("convert", run), Reason.CALIBRATION_BAD)
+    assert_one_line(galago("convert", run, "--calibration-samples", 1000), Reason.CALIBRATION_BAD)
     assert not (run / "converted").exists()
 
 
 def test_too_few_calibration_samples_for_every_label_are_refused(run: Path) -> None:
-    config = (run / "config.toml").read_text(encoding="utf-8")
-    (run / "config.toml").write_text(config.replace("samples = 12", "samples = 2"), encoding="utf-8")
-    result = galago("convert", run)
+    result = galago("convert", run, "--calibration-samples", 2)
     assert_one_line(result, Reason.CALIBRATION_BAD)
     assert "at least 3" in result.stderr
 
@@ -413,3 +431,36 @@ def test_memory_is_the_engines_own(converted_run: Path) -> None:
     assert 20e6 < cost.rss_peak_bytes < 150e6 < rss_peak_bytes()
     assert cost.engine_heap_bytes is not None and 5_000 < cost.engine_heap_bytes < 10e6
     assert 0 <= cost.latency.p50_us < 1000
+
+
+def test_a_configuration_that_was_edited_after_training_is_not_converted(run: Path) -> None:
+    with (run / "config.toml").open("a") as file:
+        file.write("[decision.default]\non = 0.9\n")
+    result = galago("convert", run)
+    assert_one_line(result, Reason.RUN_BAD)
+    assert "galago bundle repolicy" in result.stderr
+    assert not (run / "converted").exists()
+
+
+def test_a_network_that_was_not_trained_is_not_converted(run: Path, keras: Any) -> None:
+    network(keras, unused_gain=2.0).save(run / "model.keras")
+    result = galago("convert", run)
+    assert_one_line(result, Reason.RUN_BAD)
+    assert "model.keras is not the network that was trained" in result.stderr
+
+
+def test_a_run_from_before_the_networks_hash_was_kept_is_judged_by_its_weights(run: Path, keras: Any) -> None:
+    as_if_trained_so(run, model_sha256=msgspec.UNSET)
+    Run.open(run).check_untouched()
+    network(keras, unused_gain=2.0).save(run / "model.keras")
+    with pytest.raises(InputError, match="is not the network that was trained"):
+        Run.open(run).check_untouched()
+
+
+def test_options_of_convert_take_the_place_of_the_runs_and_are_recorded(run: Path) -> None:
+    result = galago("convert", run, "--calibration-samples", 9, "--max-loss-points", 3.5, "--json")
+    assert result.exit_code == 0, result.output
+    found = msgspec.json.decode(result.stdout, type=Conversion)
+    assert found.held_out.max_loss_points == 3.5
+    assert found.config_sha256 == hashlib.sha256((run / "config.toml").read_bytes()).hexdigest()
+    assert json.loads((run / "converted" / "calibration.json").read_bytes())["requested"] == 9

@@ -20,8 +20,7 @@ from galago_edge.commands.cli import main
 from galago_edge.preprocess import ImagePreprocessor
 from galago_workstation.data.sample import PARTS
 from galago_workstation.data.sample_reader import real_inputs
-from galago_workstation.run_folder import Run
-from galago_workstation.training.loop import weights_sha256
+from galago_workstation.run_folder import Run, weights_sha256
 
 # Keras 3.15 saves its variables through an interface that numpy 2 is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

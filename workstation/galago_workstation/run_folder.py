@@ -13,6 +13,7 @@ RUN/converted/         written by ``galago convert``
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -22,8 +23,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET, UnsetType
 
-from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.manifest import ImagePreprocess, Label, LabelName, Preprocess, Sha256
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.printable import unprintable
@@ -76,6 +78,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seed: int
     labels: tuple[LabelName, ...]
     config_sha256: Sha256
+    """Of config.toml."""
+    model_sha256: Sha256 | UnsetType = UNSET
+    """Of model.keras; runs from before this was kept have only the hash of its weights."""
     preprocess_sha256: Sha256
     """``galago_edge.preprocess.fingerprint`` at training time."""
     data_root: DataRoot
@@ -149,6 +154,35 @@ class Run:
                 hint=_HINT,
             )
         return run
+
+    def check_untouched(self) -> None:
+        """Refuse a run whose configuration or network is not the one that training left.
+
+        A run from before the hash of model.keras was kept is judged by the hash of the weights, for which
+        the network is loaded.
+
+        Raises:
+            InputError: RUN_BAD; one of the two is missing, or is another one.
+            LinkError: A file cannot be read.
+        """
+        if (found := _file_sha256(self.path / CONFIG_FILE)) != self.record.config_sha256:
+            raise InputError(
+                Reason.RUN_BAD,
+                f"{self.path / CONFIG_FILE} is not the one that the run was trained with: its sha256 is "
+                f"{found[:12]}, {RUN_FILE} says {self.record.config_sha256[:12]}",
+                hint=f"put the old one back, or {_HINT}; galago bundle repolicy changes a bundle's policy",
+            )
+        trained = self.record.model_sha256
+        found = _file_sha256(self.path / MODEL_FILE)
+        if trained is UNSET:
+            trained, found = self.record.result.weights_sha256, weights_sha256(self.keras_model())
+        if found != trained:
+            raise InputError(
+                Reason.RUN_BAD,
+                f"{self.path / MODEL_FILE} is not the network that was trained: its sha256 is {found[:12]}, "
+                f"{RUN_FILE} says {trained[:12]}",
+                hint=f"put the old one back, or {_HINT}",
+            )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -260,3 +294,20 @@ class Run:
         except Exception as error:  # noqa: BLE001 (zip, JSON, HDF5 and Keras raise what they like)
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise InputError(Reason.RUN_BAD, f"{path} cannot be loaded: {reason}", hint=_HINT) from None
+
+
+def weights_sha256(network: Any) -> str:
+    """Return one hash over all weights of a Keras model, in its own order."""
+    digest = hashlib.sha256()
+    for weights in network.get_weights():
+        digest.update(np.ascontiguousarray(weights).tobytes())
+    return digest.hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise InputError(Reason.RUN_BAD, f"{path} does not exist", hint=_HINT) from None
+    except OSError as error:
+        raise disk_error(error, f"read {path}") from error

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import unicodedata
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import msgspec
@@ -33,17 +34,20 @@ def manifest_id(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def encode_manifest(manifest: Manifest) -> bytes:
+def encode_manifest(manifest: Manifest, extra: Mapping[str, Any] | None = None) -> bytes:
     """Return the manifest as JSON, one line for each top-level key. Same manifest, same bytes.
+
+    ``extra``: top-level keys that no runtime reads, by names that begin with ``x-``; they come last.
 
     Raises:
         BundleError: The manifest would be refused by :func:`parse_manifest`.
     """
     try:
+        values = {name: getattr(manifest, name) for name in Manifest.__struct_fields__} | dict(extra or {})
         lines = [
-            msgspec.json.encode(name) + b":" + msgspec.json.encode(getattr(manifest, name))
-            for name in Manifest.__struct_fields__
-            if getattr(manifest, name) is not UNSET
+            msgspec.json.encode(name) + b":" + msgspec.json.encode(value)
+            for name, value in values.items()
+            if value is not UNSET
         ]
     except UnicodeEncodeError as error:  # a command line in another encoding gives such text
         raise BundleError(

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -27,18 +27,23 @@ def file_entry(
 
 
 def write_bundle(
-    path: Path, manifest: Manifest, files: Mapping[str, bytes], keys: Iterable[Ed25519PrivateKey]
+    path: Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    keys: Iterable[Ed25519PrivateKey],
+    *,
+    extra: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Write and sign a bundle, open it again and return it, every check passed.
 
-    ``files``: content by the paths that the manifest lists. What lay at ``path`` stays as it was when
-    anything fails.
+    ``files``: content by the paths that the manifest lists. ``extra``: further top-level keys of the
+    manifest, which begin with ``x-``. What lay at ``path`` stays as it was when anything fails.
 
     Raises:
         BundleError: The manifest contradicts itself or the files.
         LinkError: The folder cannot be written.
     """
-    manifest_bytes = encode_manifest(manifest)
+    manifest_bytes = encode_manifest(manifest, extra)
     members = [(MANIFEST_NAME, manifest_bytes), (SIGNATURE_NAME, sign(manifest_bytes, keys))]
     for entry in manifest.files:
         data = files.get(entry.path, b"")

@@ -128,7 +128,7 @@ def _sections(opened: Bundle) -> dict[str, list[str]]:
         + ([info.description] if info.description else []),
         "id": [opened.id],
         "signed by": list(opened.signers),
-        "made": [f"{info.created_utc} by {info.producer}", *_origin(manifest.provenance)],
+        "made": [f"{info.created_utc} by {info.producer}", *_origin(manifest.provenance), *_history(opened)],
         "for": [
             f"profiles: {', '.join(compat.device_profiles) or 'none'}",
             f"machines: {', '.join(compat.arch)}; galago-edge {compat.min_runtime_version} or later",
@@ -164,6 +164,16 @@ def _origin(origin: Provenance | UnsetType) -> list[str]:
     lines += [f"build {origin.build_id}"] if origin.build_id else []
     lines += [f"config {origin.config_sha256[:16]}…, network {origin.model_sha256[:16]}…"]
     return [*lines, "with " + ", ".join(f"{name} {version}" for name, version in origin.versions.items())]
+
+
+def _history(opened: Bundle) -> list[str]:
+    from galago_edge.bundle.policy_history import history_of_bundle
+
+    return [
+        f"from {step.source.version} (id {step.source.id[:16]}…) by {step.producer}: "
+        + ", ".join(f"{one.label} {one.field} {one.old:g} -> {one.new:g}" for one in step.changes)
+        for step in history_of_bundle(opened)
+    ]
 
 
 def _costs(resources: Resources) -> str:

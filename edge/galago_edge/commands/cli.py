@@ -52,6 +52,9 @@ _OWN = {
         "sign": "galago_edge.commands.bundle_sign:sign",
         "verify": "galago_edge.commands.bundle:verify",
     },
+    "events.": {
+        "why": "galago_edge.commands.events_why:why",
+    },
 }
 
 _INTERRUPTED = 130

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from galago_edge.commands.cli import data_line, json_option, say, write
+from galago_edge.commands.cli import GalagoGroup, data_line, json_option, say, write
 
 if TYPE_CHECKING:
     from galago_edge.contract.records import Record
@@ -25,7 +25,7 @@ _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(s|m|min|h|d|w)")
 _KINDS = ("event", "state", "gap", "attachment", "scores")
 
 
-@click.command()
+@click.group(cls=GalagoGroup, prefix="events.", invoke_without_command=True)
 @click.option(
     "--root",
     type=click.Path(path_type=Path, readable=False),
@@ -77,6 +77,9 @@ def events(
       galago events --config /etc/galago/galago.toml --root /var/lib/galago --since 2h
       galago events --config galago.toml --stream hall --label smoke --csv > smoke.csv
     """
+    if ctx.invoked_subcommand is not None:
+        _refuse_options(ctx)
+        return
     if root is None and config is None:
         raise click.UsageError("galago events needs --root, --config or both")
     if as_csv and as_json:
@@ -86,8 +89,9 @@ def events(
     from galago_edge.sinks.attached_events import with_attachments
 
     now_ns = time.time_ns()
-    zone, history, configured = _device(root, config)
-    since_ns, until_ns = _moment(since, "--since", zone, now_ns), _moment(until, "--until", zone, now_ns)
+    zone, history, configured = device_history(root, config)
+    since_ns = None if since is None else moment_of(since, "--since", zone, now_ns)
+    until_ns = None if until is None else moment_of(until, "--until", zone, now_ns)
     rows = RecordRows(zone, root)
     wanted = frozenset(_KINDS if "all" in kinds else kinds or ("event",))
 
@@ -134,7 +138,16 @@ def events(
     _tell_damage(ctx, history, early)
 
 
-def _device(root: Path | None, config: Path | None) -> tuple[TimeZone, RecordHistory, list[str]]:
+def _refuse_options(ctx: click.Context) -> None:
+    """Refuse options before the name of a command, which has its own."""
+    default = click.core.ParameterSource.DEFAULT
+    given = [name for name in ctx.params if ctx.get_parameter_source(name) is not default]
+    if given:
+        told = f"--{given[0].rstrip('s') if given[0] != 'as_csv' else 'csv'} belongs behind"
+        raise click.UsageError(f"{told} {ctx.invoked_subcommand}")
+
+
+def device_history(root: Path | None, config: Path | None) -> tuple[TimeZone, RecordHistory, list[str]]:
     """Return the zone of a device's times, what it has said, and its streams where they are known."""
     from galago_edge.host.time_zone import TimeZone
     from galago_edge.service.configuration import read_config, real_path
@@ -151,10 +164,12 @@ def _device(root: Path | None, config: Path | None) -> tuple[TimeZone, RecordHis
     return TimeZone(settings.device.timezone), history, [stream.name for stream in settings.stream]
 
 
-def _moment(text: str | None, option: str, zone: TimeZone, now_ns: int) -> int | None:
-    """Return a moment in Unix nanoseconds."""
-    if text is None:
-        return None
+def moment_of(text: str, option: str, zone: TimeZone, now_ns: int) -> int:
+    """Return a moment in Unix nanoseconds.
+
+    Raises:
+        BadParameter: It is none.
+    """
     if (ago := _DURATION.fullmatch(text.strip())) is not None:
         return now_ns - round(float(ago[1]) * _UNITS_S[ago[2]] * _NS)
     try:

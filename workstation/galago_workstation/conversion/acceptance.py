@@ -56,12 +56,18 @@ def check_float(model: Any, float_model: bytes, probes: Codes, spec: InputSpec, 
 
 
 def compare_held_out(
-    float_model: bytes, int8_model: bytes, run: Run, samples: list[Sample], spec: InputSpec, report: Report
+    float_model: bytes,
+    int8_model: bytes,
+    run: Run,
+    samples: list[Sample],
+    spec: InputSpec,
+    report: Report,
+    max_loss_points: float,
 ) -> HeldOut:
     """Return what quantization costs on ``samples``, which were neither trained nor calibrated on.
 
     Raises:
-        ModelError: INT8_LOSS; more than the run's configuration allows.
+        ModelError: INT8_LOSS; more than ``max_loss_points`` percentage points.
     """
     inputs = run.inputs(samples)
     with report.track("float", len(samples)) as done:
@@ -73,7 +79,7 @@ def compare_held_out(
         accuracy_float=accuracy(in_float, samples),
         accuracy_int8=accuracy(in_int8, samples),
         flips=int(np.sum(in_float.argmax(axis=1) != in_int8.argmax(axis=1))),
-        max_loss_points=run.config.convert.max_loss_points,
+        max_loss_points=max_loss_points,
     )
     quality_gate.check_loss(
         accuracy_float=found.accuracy_float,

@@ -30,6 +30,7 @@ from galago_workstation.data.sample import Sample
 from galago_workstation.files import new_folder, write_bytes
 from galago_workstation.progress_lines import PlainReport, Report
 from galago_workstation.run_folder import MODEL_FILE, Run
+from galago_workstation.training_config import ConvertOptions
 
 _SILENT = PlainReport()
 _PACKAGES = ("galago", "tensorflow", "keras", "ai-edge-litert", "numpy")
@@ -45,21 +46,25 @@ class _Files:
     calibration: CalibrationRecord
 
 
-def convert_run(run: Run, *, now: datetime, report: Report = _SILENT) -> Conversion:
+def convert_run(
+    run: Run, *, now: datetime, report: Report = _SILENT, options: ConvertOptions | None = None
+) -> Conversion:
     """Convert a run's model, judge the result and write ``RUN/converted``.
 
     Args:
         run: The run; its configuration names the limits.
         now: What ``created_utc`` becomes.
         report: Is told what happens.
+        options: Instead of those of the run's configuration; the records of the conversion have them.
 
     Raises:
         ModelError: The model does not convert, or a quality gate refuses it. Whatever was in
             ``RUN/converted`` before is still there.
-        InputError: The run or its data are not what they were.
+        InputError: The run, its configuration, its network or its data are not what they were.
         LinkError: The disk.
     """
-    options, spec = run.config.convert, input_spec(run.preprocess)
+    run.check_untouched()
+    options, spec = options or run.config.convert, input_spec(run.preprocess)
     held_out = _held_out_samples(run)
     chosen = calibration.choose(run.samples("train"), count=options.calibration_samples, seed=run.record.seed)
     report.say(f"calibrating with {len(chosen)} of {len(run.samples('train'))} training samples")
@@ -79,7 +84,9 @@ def convert_run(run: Run, *, now: datetime, report: Report = _SILENT) -> Convers
     check_form(files.int8_model, exported, run, spec)
     delta = check_float(model, files.float_model, representative[:_PROBES], spec, rebuilt=exported.rebuilt)
     report.say(f"comparing int8 with float on {len(held_out)} validation samples")
-    comparison = compare_held_out(files.float_model, files.int8_model, run, held_out, spec, report)
+    comparison = compare_held_out(
+        files.float_model, files.int8_model, run, held_out, spec, report, options.max_loss_points
+    )
     conversion = _describe(run, files, spec, now=now, delta=delta, held_out=comparison)
     with new_folder(run.path / CONVERTED_FOLDER, mark=CONVERSION_FILE) as folder:
         write_bytes(folder / FLOAT_FILE, files.float_model)
@@ -118,6 +125,7 @@ def _describe(
         ops=found.operators,
         per_channel=found.per_channel,
         model_sha256=_sha256(read_file(run.path / MODEL_FILE, remedy="galago train")),
+        config_sha256=run.record.config_sha256,
         float_sha256=_sha256(files.float_model),
         int8_sha256=_sha256(files.int8_model),
         calibration_sha256=_sha256(encode(files.calibration)),

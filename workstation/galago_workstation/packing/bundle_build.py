@@ -7,8 +7,7 @@ device before it takes its place.
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,10 +29,10 @@ from galago_converters.conversion_record import (
 from galago_converters.inspection import report
 from galago_converters.quality_gate import check_loss
 from galago_devices import names, profile
-from galago_edge.bundle import Bundle, TrustedKeys, file_entry, open_bundle, write_bundle
+from galago_edge.bundle import file_entry
 from galago_edge.bundle.compatibility import unsupported_ops
-from galago_edge.bundle.keys import key_id, read_private_key
-from galago_edge.contract.errors import CallerError, DeviceError, InputError, ModelError, Reason, disk_error
+from galago_edge.bundle.keys import read_private_key
+from galago_edge.contract.errors import CallerError, DeviceError, InputError, ModelError, Reason
 from galago_edge.contract.manifest import (
     AudioPreprocess,
     BundleInfo,
@@ -48,8 +47,6 @@ from galago_edge.contract.manifest import (
     Version,
 )
 from galago_edge.contract.profile import DeviceProfile
-from galago_edge.host.file_replacement import Durable, replacement
-from galago_edge.pipeline.golden_run import run_golden
 from galago_edge.pipeline.isolated_load import board_memory_bytes
 from galago_edge.preprocess import FrontendTables, fingerprint
 from galago_workstation.evaluation.evaluation_record import Evaluation, read_evaluation
@@ -60,8 +57,8 @@ from galago_workstation.packing.accelerated import (
     read_accelerated,
 )
 from galago_workstation.packing.golden_choice import ChosenGolden, choose_golden
-from galago_workstation.packing.self_attack import attack
-from galago_workstation.run_folder import Run
+from galago_workstation.packing.sealing import Sealed, seal
+from galago_workstation.run_folder import CONFIG_FILE, MODEL_FILE, Run
 
 MODEL_PATH = "model.tflite"
 MIN_RUNTIME_VERSION = "0.1.0"
@@ -96,15 +93,11 @@ _WANTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(Sealed):
     """A finished bundle."""
 
-    path: Path
-    bundle: Bundle
     not_for: dict[str, str]
     """Boards of the catalogue that cannot take it, and everything that they lack."""
-    attacks: int
-    """Altered copies that this machine was given, all of which it refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +175,8 @@ def build_bundle(
     ``accelerated``: ``NAME=FILE``, or ``NAME`` for an accelerator that takes the CPU model as it is.
 
     Raises:
-        InputError: RUN_BAD; the run is not converted or evaluated, or its files do not fit each other.
+        InputError: RUN_BAD; the run is not converted or evaluated, its files do not fit each other, or its
+            configuration or network is not the one that training left.
         DeviceError: OP_UNSUPPORTED or MEMORY; a named board, or every board, lacks an operator or memory.
         ModelError: No test sample is answered right, or the model is not what its conversion says;
             TAMPER_MISSED, this machine would take altered copies of the bundle.
@@ -192,19 +186,18 @@ def build_bundle(
     """
     private_keys = [read_private_key(path) for path in keys]
     run = Run.open(run_path)
+    run.check_untouched()
     conversion, evaluation = read_conversion(run_path), read_evaluation(run_path)
     _check_labels(run, conversion, evaluation)
+    _check_origin(run, conversion, evaluation)
     model = read_file(run_path / CONVERTED_FOLDER / INT8_FILE, remedy=f"galago convert {run_path}")
     _check_model(run, conversion, model)
     boards, not_for = _boards(conversion, evaluation, options.devices)
     cpu = Model(file=MODEL_PATH, input=conversion.input, output=conversion.output)
     contents = _Contents(model, _tables(run), choose_golden(run, model), read_accelerated(accelerated, cpu))
     manifest = _manifest(run, options, conversion, evaluation, boards, contents)
-    with _beside(out) as temporary:
-        trusted = TrustedKeys.exactly(map(key_id, private_keys))
-        run_golden(write_bundle(temporary, manifest, contents.files(), private_keys))
-        attacks = attack(open_bundle(temporary, trusted), trusted)
-    return Packed(path=out, bundle=open_bundle(out, trusted), not_for=not_for, attacks=attacks)
+    sealed = seal(out, manifest, contents.files(), private_keys)
+    return Packed(path=sealed.path, bundle=sealed.bundle, attacks=sealed.attacks, not_for=not_for)
 
 
 def _check_labels(run: Run, conversion: Conversion, evaluation: Evaluation) -> None:
@@ -213,6 +206,22 @@ def _check_labels(run: Run, conversion: Conversion, evaluation: Evaluation) -> N
             raise InputError(
                 Reason.RUN_BAD,
                 f"{run.path} was {what} with other labels than it was trained with",
+                hint=f"galago convert {run.path} && galago evaluate {run.path}",
+            )
+
+
+def _check_origin(run: Run, conversion: Conversion, evaluation: Evaluation) -> None:
+    """Refuse what was converted from, or with, something else than lies in the run; it is as trained."""
+    network = hashlib.sha256(read_file(run.path / MODEL_FILE, remedy="galago train")).hexdigest()
+    for what, name, then, now in (
+        ("converted", MODEL_FILE, conversion.model_sha256, network),
+        ("converted", CONFIG_FILE, conversion.config_sha256, run.record.config_sha256),
+        ("evaluated", MODEL_FILE, evaluation.model_sha256, network),
+    ):
+        if then is not UNSET and then != now:  # older conversions do not say which configuration it was
+            raise InputError(
+                Reason.RUN_BAD,
+                f"{run.path} was {what} with another {name} than the one it was trained with",
                 hint=f"galago convert {run.path} && galago evaluate {run.path}",
             )
 
@@ -352,15 +361,3 @@ def _features(run: Run) -> tuple[str, ...]:
 def _on_disk(entries: Sequence[FileEntry]) -> int:
     """Return what the files take on a disk with blocks of 4 KiB."""
     return sum(-(-entry.size // _BLOCK_BYTES) * _BLOCK_BYTES for entry in entries)
-
-
-@contextlib.contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """Give a path in the same folder that takes the place of ``out`` when the block ends well."""
-    if not out.parent.is_dir():
-        raise disk_error(FileNotFoundError(errno.ENOENT, "there is no such folder"), f"write {out}")
-    try:
-        with replacement(out, durable=Durable.WHOLE) as temporary:
-            yield temporary
-    except OSError as error:
-        raise disk_error(error, f"write {out}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.data.feed import Batches, ClipFeed, Feed, PictureFeed, Witness
 from galago_workstation.data.sample import Part, Sample
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inputs, real_inputs
-from galago_workstation.run_folder import METRICS_FILE
+from galago_workstation.run_folder import METRICS_FILE, weights_sha256
 from galago_workstation.training.curves import Epoch, write_metrics
 from galago_workstation.training.network_kind import build_network
 from galago_workstation.training.progress import TrainingProgress
@@ -205,14 +204,6 @@ class Trainer:
             augment_change=change.size,
             augment_fresh=change.fresh,
         )
-
-
-def weights_sha256(network: Any) -> str:
-    """Return one hash over all weights of a Keras model, in its own order."""
-    digest = hashlib.sha256()
-    for weights in network.get_weights():
-        digest.update(np.ascontiguousarray(weights).tobytes())
-    return digest.hexdigest()
 
 
 def _feed(config: Config, reader: ImageReader | AudioReader, samples: Sequence[Sample], folder: Path) -> Feed:

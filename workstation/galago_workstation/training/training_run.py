@@ -79,6 +79,7 @@ def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
             seed=config.train.seed,
             labels=listing.labels,
             config_sha256=hashlib.sha256(content).hexdigest(),
+            model_sha256=hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest(),
             preprocess_sha256=preprocess_sha256,
             data_root=DataRoot(
                 relative=printable(os.path.relpath(root, out)), absolute=printable(str(root.resolve()))

@@ -1,0 +1,131 @@
+"""Every label's policy at once, what is too little to promise, and what an activity gate hides."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from galago_edge.contract.errors import InputError
+from galago_workstation.qa.exact_intervals import poisson_interval, share_interval
+from galago_workstation.qa.judged_corpus import JudgedCorpus, MatchRule, check_one_bundle
+from galago_workstation.qa.redecision import GateDoubt, gate_doubt
+from galago_workstation.qa.replayed import Replayed
+from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, TuneSpace, tune
+from galago_workstation.qa.why import with_policy
+
+MOST_DOUBTFUL = 0.01
+"""Share of windows whose scores a gate may have hidden; with more nothing is promised."""
+_WIDEST_RECALL = 0.3
+"""Width of the interval of recall above which more true events are asked for."""
+_FEW_GROUPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TuneReport:
+    """Every label's policy, and what is to be said about them."""
+
+    bundle: str
+    goal: TuneGoal
+    labels: tuple[TunedLabel, ...]
+    doubts: tuple[GateDoubt, ...]
+    """Of each label, over all recordings."""
+    lacking: tuple[tuple[str, ...], ...]
+    """What is too little, of each label; a sentence each, with what would be needed."""
+    skipped: tuple[str, ...]
+    """Labels that were not tuned, and why; a sentence each."""
+    unlabelled: int
+    """Recordings that nobody has labelled: left out."""
+
+
+def tune_labels(
+    recordings: Sequence[Replayed],
+    labels: Sequence[str],
+    goal: TuneGoal,
+    *,
+    rule: MatchRule | None = None,
+    space: TuneSpace | None = None,
+) -> TuneReport:
+    """Tune several labels, each on its own; without names every label that can become an event.
+
+    Raises:
+        InputError: LABELS_MISMATCH, the replays are of several bundles, or it has no such label; DATA_BAD,
+            no scores, or with names given nothing to learn from.
+    """
+    check_one_bundle(recordings)
+    names = list(labels) or [label.name for label in recordings[0].labels if not label.background]
+    tuned, doubts, lacking, skipped = [], [], [], []
+    unlabelled = 0
+    for name in names:
+        corpus = JudgedCorpus(recordings, name, rule or MatchRule())
+        unlabelled = corpus.unlabelled
+        try:
+            found = tune(corpus, goal, space)
+        except InputError as error:
+            if labels:
+                raise
+            skipped.append(f"{name}: {error}")
+            continue
+        doubt = _doubt(corpus, found)
+        if doubt.doubtful > MOST_DOUBTFUL * max(doubt.windows, 1):
+            found = dataclasses.replace(found, promise=None, curve=())
+        tuned.append(found)
+        doubts.append(doubt)
+        lacking.append(tuple(_lacking(found, goal, doubt)))
+    return TuneReport(
+        bundle=recordings[0].bundle,
+        goal=goal,
+        labels=tuple(tuned),
+        doubts=tuple(doubts),
+        lacking=tuple(lacking),
+        skipped=tuple(skipped),
+        unlabelled=unlabelled,
+    )
+
+
+def _doubt(corpus: JudgedCorpus, found: TunedLabel) -> GateDoubt:
+    """Return what a gate hides of the new policy, over all recordings."""
+    each = [gate_doubt(one, with_policy(one.labels, found.label, found.policy)) for one in corpus.recordings]
+    counts = {
+        name: sum(getattr(one, name) for one in each) for name in GateDoubt.__slots__ if name != "gated"
+    }
+    return GateDoubt(gated=any(one.gated for one in each), **counts)
+
+
+def _lacking(found: TunedLabel, goal: TuneGoal, doubt: GateDoubt) -> Iterator[str]:
+    """Yield what is too little, and what would be needed."""
+    if doubt.doubtful > MOST_DOUBTFUL * max(doubt.windows, 1):
+        share = 100 * doubt.doubtful / doubt.windows
+        yield (
+            f"nothing is promised: {share:.1f} % of the windows could have been run or skipped otherwise by "
+            f"the activity gate; make the bundle with galago bundle repolicy and replay the corpus with it"
+        )
+    elif found.promise is None:
+        yield "nothing is promised: all recordings are one group, 2 are needed and 5 are better"
+    elif found.groups < _FEW_GROUPS:
+        yield f"{found.groups} groups of recordings only: what differs from one to the next is hardly seen"
+    if not found.within_budget:
+        yield (
+            f"no policy keeps {goal.false_per_day:g} false alarms a day on these recordings: this one has "
+            f"{found.seen.false_per_day:.2f}, with the fewest"
+        )
+    shown = poisson_interval(0)[1] / goal.false_per_day if goal.false_per_day > 0 else float("inf")
+    if found.seen.days < shown:
+        yield (
+            f"{found.seen.days:.2f} watched days cannot show {goal.false_per_day:g} false alarms a day even "
+            f"without a single one: {shown:.2f} days are needed"
+        )
+    if (needed := _truths_needed(found.seen)) > found.seen.truths:
+        yield (
+            f"{found.seen.truths} true events give recall an interval wider than "
+            f"{100 * _WIDEST_RECALL:.0f} points: about {needed} are needed"
+        )
+
+
+def _truths_needed(seen: Promise) -> int:
+    """Return how many true events give recall, as it was seen, an interval that is narrow enough."""
+    for truths in range(1, 1_000):
+        low, high = share_interval(round(seen.recall * truths), truths)
+        if high - low <= _WIDEST_RECALL:
+            return truths
+    return 1_000

@@ -1,0 +1,157 @@
+"""Why a replayed recording gave an event or none, and what the smallest change of policy would cost.
+
+The explanation itself is the device's: :mod:`galago_edge.decision.explanation`. Here it is given a stored
+replay, and every change it proposes is tried on a whole corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from galago_edge.contract.manifest import Label, LabelPolicy
+from galago_edge.contract.streams import Gap
+from galago_edge.decision.explanation import Explanation, LabelHeard, explain
+from galago_edge.decision.explanation_words import explanation_data, proposal_words, reason_words
+from galago_edge.decision.policy_proposals import PolicyProposal, proposals
+from galago_workstation.qa.judged_corpus import JudgedCorpus, MatchRule
+from galago_workstation.qa.redecision import gate_doubt, index_of, scores_of, track_of
+from galago_workstation.qa.replayed import Replayed
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusCost:
+    """What a change of one label's policy does to labelled recordings."""
+
+    recordings: int
+    truths: int
+    found_more: int
+    """Negative: fewer."""
+    false_more: int
+    false_more_per_day: float
+    doubtful: int
+    """Windows whose scores are not known under the new policy, because of the activity gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedWhy:
+    """The whole answer."""
+
+    recording: str
+    at_ns: int
+    found: Explanation
+    changes: tuple[PolicyProposal, ...]
+    """The smallest first."""
+    costs: tuple[CorpusCost | None, ...]
+    """Of each change; None without a labelled corpus."""
+
+
+def why_replayed(
+    replayed: Replayed,
+    label: str,
+    at_ns: int,
+    *,
+    within_ns: int = 2_000_000_000,
+    corpus: Sequence[Replayed] = (),
+    rule: MatchRule | None = None,
+) -> ReplayedWhy:
+    """Return why there was an event within ``within_ns`` of ``at_ns``, or none.
+
+    ``corpus``: replays of the same bundle on which every change is tried; those without labels are left out.
+
+    Raises:
+        InputError: DATA_BAD, no scores are stored; LABELS_MISMATCH, no such label.
+    """
+    heard = heard_of(replayed, label)
+    found = explain(heard, at_ns - within_ns, at_ns + within_ns)
+    changes = proposals(heard, found)
+    costs: tuple[CorpusCost | None, ...] = (None,) * len(changes)
+    if changes and any(one.truth is not None for one in corpus):
+        judged = JudgedCorpus(corpus, label, rule or MatchRule())
+        costs = tuple(cost_of(judged, heard.label.policy, one.policy) for one in changes)
+    return ReplayedWhy(replayed.recording, at_ns, found, changes, costs)
+
+
+def heard_of(replayed: Replayed, label: str) -> LabelHeard:
+    """Return what one label's policy had before it in a stored replay.
+
+    Raises:
+        InputError: DATA_BAD, no scores are stored; LABELS_MISMATCH, no such label.
+    """
+    decided = replayed.labels[index_of(replayed, label)]
+    gaps = tuple(Gap(gap.from_ns, gap.to_ns, gap.cause) for gap in replayed.gaps)
+    scores = scores_of(replayed)
+    by_manifest = manifest_policy(replayed, decided)
+    return LabelHeard(decided, track_of(replayed, label), scores.skipped, gaps, by_manifest)
+
+
+def manifest_policy(replayed: Replayed, label: Label) -> LabelPolicy | None:
+    """Return what the manifest says where the replay was made with overrides; None where nothing differs."""
+    for state in replayed.states:
+        if (state.subject, state.state) == ("stream", "started"):
+            differs = state.detail.get("overrides", {})
+            told = differs.get(label.name, {}) if isinstance(differs, Mapping) else {}
+            values = {key: value["manifest"] for key, value in told.items() if isinstance(value, Mapping)}
+            return msgspec.structs.replace(label.policy, **values) if values else None
+    return None
+
+
+def cost_of(judged: JudgedCorpus, old: LabelPolicy, new: LabelPolicy) -> CorpusCost:
+    """Return what another policy of the corpus' label does to it."""
+    before, after = (judged.judge(judged.track.on_periods(one).events()) for one in (old, new))
+    more = int(after.false.sum() - before.false.sum())
+    days = float(judged.days.sum())
+    return CorpusCost(
+        recordings=len(judged.recordings),
+        truths=int(judged.truths.sum()),
+        found_more=int(after.found.sum() - before.found.sum()),
+        false_more=more,
+        false_more_per_day=more / days if days else 0.0,
+        doubtful=sum(
+            gate_doubt(one, with_policy(one.labels, judged.label, new)).doubtful for one in judged.recordings
+        ),
+    )
+
+
+def with_policy(labels: Sequence[Label], name: str, policy: LabelPolicy) -> tuple[Label, ...]:
+    """Return the labels with another policy for one of them."""
+    return tuple(
+        msgspec.structs.replace(label, policy=policy) if label.name == name else label for label in labels
+    )
+
+
+def why_lines(told: ReplayedWhy) -> list[str]:
+    """Return the answer for people, one line each."""
+    lines = [
+        f"{told.recording}, {told.found.label}, {told.at_ns / 1e9:g} s: {told.found.cause}",
+        reason_words(told.found),
+    ]
+    for number, (change, cost) in enumerate(zip(told.changes, told.costs, strict=True)):
+        line = f"{'smallest change' if number == 0 else 'or'}: {proposal_words(change)}"
+        lines.append(line if cost is None else f"{line}; {_cost_words(cost)}")
+    if not told.changes and told.found.cause != "given":
+        lines.append("no change of one part of the policy would have given an event")
+    return lines
+
+
+def why_data(told: ReplayedWhy) -> dict[str, Any]:
+    """Return the answer for programs."""
+    data: dict[str, Any] = {"recording": told.recording, "at_ns": told.at_ns}
+    data |= explanation_data(told.found, told.changes)
+    for change, cost in zip(data["changes"], told.costs, strict=True):
+        if cost is not None:
+            change["cost"] = {name: getattr(cost, name) for name in CorpusCost.__slots__}
+    return data
+
+
+def _cost_words(cost: CorpusCost) -> str:
+    words = (
+        f"on {cost.recordings} labelled recordings {cost.false_more:+d} false alarms "
+        f"({cost.false_more_per_day:+.2f} a day), {cost.found_more:+d} of {cost.truths} found"
+    )
+    if cost.doubtful:
+        words += f"; {cost.doubtful} windows are in doubt because of the activity gate"
+    return words
