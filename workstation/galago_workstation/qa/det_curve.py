@@ -117,7 +117,7 @@ def fired_ns(scores: SmoothedScores, on_q16: int, off_q16: int) -> npt.NDArray[n
     fires = ups[first] + policy.min_count - 1
     lasting = fires < stops
     fires, stops = fires[lasting], stops[lasting]
-    times = scores.end_ns[fires]
+    times: npt.NDArray[np.int64] = scores.end_ns[fires]
     refractory_ns = policy.refractory_ms * NS_PER_MS
     if not refractory_ns or (np.diff(times) >= refractory_ns).all():
         return times
