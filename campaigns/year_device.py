@@ -13,6 +13,7 @@ NOW_NS is the true time at which the life begins, BOOT_NS that of the boot.
 
 from __future__ import annotations
 
+import bisect
 import errno
 import json
 import os
@@ -38,7 +39,7 @@ from galago_edge.service.coverage import Coverage
 from galago_edge.service.day_clock import DayClock
 from galago_edge.service.handover import Alive, Heartbeat, Untold, read_coverage, write_coverage
 from galago_edge.service.live_slots import LiveSlots
-from galago_edge.service.live_stream import LiveStream
+from galago_edge.service.live_stream import LiveStream, untold_of
 from galago_edge.service.outlet import Outlet
 from galago_edge.service.prepared_stream import PreparedStream, prepare
 from galago_edge.service.reload import Reload
@@ -108,14 +109,28 @@ def bundle(folder: Path, stream: str, version: int, *, deaf: bool = False) -> Pa
     return with_model(made, model, path, **_TRIAL)
 
 
+class _Times:
+    """Faults that do not overlap, by time; asked many thousand times a day."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self._faults = faults
+        self._from_ns = [round(fault.from_s * NS_PER_S) for fault in faults]
+
+    def now(self, true_ns: int) -> Fault | None:
+        place = bisect.bisect_right(self._from_ns, true_ns)
+        if not place or true_ns >= round(self._faults[place - 1].to_s * NS_PER_S):
+            return None
+        return self._faults[place - 1]
+
+
 class Sky:
     """Every clock of the device, by the true time of whoever runs now."""
 
     def __init__(self, plan: Plan, now_ns: int, boot_ns: int) -> None:
         self.now_ns, self.boot_ns = now_ns, boot_ns
         self._begin_ns = plan.begin_s * NS_PER_S
-        self._steps = plan.of("clock step")
-        self._unsure = plan.of("clock unsure")
+        self._steps = _Times(plan.of("clock step"))
+        self._unsure = _Times(plan.of("clock unsure"))
 
     def monotonic(self) -> float:
         """Return seconds since the boot; a trace of the real clock shows that something still waits."""
@@ -128,13 +143,13 @@ class Sky:
     def wall_ns(self, at_ns: int | None = None) -> int:
         """Return what the wall clock says, now or at another true time."""
         true_ns = self.now_ns if at_ns is None else at_ns
-        off_s = sum(fault.amount for fault in self._steps if _holds(fault, true_ns))
-        return self._begin_ns + true_ns + round(off_s * NS_PER_S)
+        step = self._steps.now(true_ns)
+        return self._begin_ns + true_ns + (0 if step is None else round(step.amount * NS_PER_S))
 
     def synced(self, at_ns: int | None = None) -> bool:
         """Tell whether the wall clock says that it can be believed."""
         true_ns = self.now_ns if at_ns is None else at_ns
-        return not any(_holds(fault, true_ns) for fault in self._unsure)
+        return self._unsure.now(true_ns) is None
 
     def alive(self) -> Alive:
         """Return this moment."""
@@ -380,7 +395,9 @@ class Life:
         self._taken()
 
     def _look_after(self) -> None:
-        untold = {one.name: one.live.untold(self._supervised[one.name].open_gap()) for one in self.streams}
+        untold = {
+            one.name: untold_of(one.live, self._supervised[one.name].open_gap()) for one in self.streams
+        }
         self.heartbeat.beat({name: found for name, found in untold.items() if found is not None})
         for trial in self.slots.due():
             self.reload.settle(trial)
@@ -455,10 +472,6 @@ def make_root(folder: Path) -> None:
 
 def _path_of(fd: int) -> Path:
     return Path(f"/proc/self/fd/{fd}").readlink()
-
-
-def _holds(fault: Fault, now_ns: int) -> bool:
-    return fault.from_s * NS_PER_S <= now_ns < fault.to_s * NS_PER_S
 
 
 def ask(what: dict[str, Any]) -> None:

@@ -149,6 +149,7 @@ def test_csv_has_a_header_and_quotes_what_it_must(device: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == len(RECORDS)
     assert rows[0]["time"] == "2026-10-28 12:00:00Z" and rows[0]["clock_synced"] == "True"
+    assert [row["seq"] for row in rows if row["kind"] == "event"] == ["0", "0", "1"]
     assert (rows[0]["label"], rows[0]["score"], rows[0]["start_ns"], rows[0]["end_ns"]) == (
         "smoke", "0.912", "5", "9",
     )  # fmt: skip

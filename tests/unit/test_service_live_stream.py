@@ -21,7 +21,7 @@ from galago_edge.service.build import Build
 from galago_edge.service.coverage import Coverage
 from galago_edge.service.day_clock import DayClock
 from galago_edge.service.handover import Untold
-from galago_edge.service.live_stream import LiveStream
+from galago_edge.service.live_stream import LiveStream, untold_of
 from galago_edge.service.prepared_stream import build_of
 from galago_edge.service.slots import RecordingSlots
 from galago_edge.service.trial import Judge
@@ -300,12 +300,12 @@ def test_what_is_missing_and_not_told_yet_is_known_at_any_moment(bundles: list[P
     live = LiveStream(build(bundles[0]), coverage(), clock_ns=Clock())
     walk = Walk(live)
     walk.frames("dark", 3)
-    assert live.untold(None) is None
-    assert live.untold(Gap(2 * STEP_NS, 5 * STEP_NS, "stall")) == Untold(3 * STEP_NS, "stall")
+    assert untold_of(live, None) is None
+    assert untold_of(live, Gap(2 * STEP_NS, 5 * STEP_NS, "stall")) == Untold(3 * STEP_NS, "stall")
     live.stream.push = broken  # type: ignore[method-assign]
     walk.frames("dark", 4)
-    assert live.untold(None) == Untold(3 * STEP_NS, "restart")  # since the frame that it failed at
-    assert live.untold(Gap(6 * STEP_NS, 9 * STEP_NS, "stall")) == Untold(6 * STEP_NS, "restart")
+    assert untold_of(live, None) == Untold(3 * STEP_NS, "restart")  # since the frame that it failed at
+    assert untold_of(live, Gap(6 * STEP_NS, 9 * STEP_NS, "stall")) == Untold(6 * STEP_NS, "restart")
 
 
 def test_a_model_that_keeps_failing_is_tried_ever_more_rarely(bundles: list[Path]) -> None:

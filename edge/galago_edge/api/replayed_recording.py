@@ -17,7 +17,9 @@ from galago_edge.bundle import Bundle
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import Record, dated
 from galago_edge.contract.settings import ViewSettings
+from galago_edge.contract.streams import WindowSeen
 from galago_edge.pipeline import Batches, DecidingStream, ThresholdOverrides, batches, hand_on, load
+from galago_edge.pipeline.stage_hashes import StageHashes
 from galago_edge.sources import open_source, parse_source
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.recording_part import RecordingPart
@@ -66,6 +68,7 @@ class Replay:
             self._loaded.close()
             raise
         self._walk: Batches | None = None
+        self._hashes: StageHashes | None = None
         self._use = SoleUser(f"the replay of {text}")
 
     def __enter__(self) -> Self:
@@ -104,6 +107,20 @@ class Replay:
         with closing(self._begun()) as walk, self._use():
             return hand_on(walk, emit)
 
+    def observe(self, observe: Callable[[WindowSeen], None]) -> None:
+        """Let ``observe`` see every window with its exact scores, in order; before the walk.
+
+        What is hashed and observed beside the decisions changes none.
+        """
+        with self._use():
+            self._stream.observe = observe
+
+    def hash_stages(self) -> StageHashes:
+        """Return what hashes every stage, which costs time; before the walk, behind :meth:`observe`."""
+        with self._use():
+            self._hashes = StageHashes()
+            return self._hashes
+
     @property
     def windows(self) -> int:
         """So many windows were decided up to now."""
@@ -133,7 +150,9 @@ class Replay:
         with self._use():
             if self._walk is not None:
                 raise ValueError("this replay was walked through already; make a new one with replay(...)")
-            self._walk = self._dated(batches(self._source, self._stream))
+            hashes = self._hashes
+            stream = self._stream if hashes is None else hashes.watch(self._stream, self._loaded.engine)
+            self._walk = self._dated(batches(self._source, stream))
             return self._walk
 
     def _dated(self, walk: Batches) -> Batches:

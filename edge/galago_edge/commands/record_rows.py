@@ -20,7 +20,7 @@ from galago_edge.sinks.attached_events import AttachedRecord
 
 _NS = 1_000_000_000
 _COLUMNS = (
-    "time", "clock_synced", "stream", "kind", "label", "score", "subject", "state", "cause",
+    "time", "clock_synced", "stream", "kind", "seq", "label", "score", "subject", "state", "cause",
     "start_ns", "end_ns", "backend", "bundle", "detail", "attachment", "attachment_path",
 )  # fmt: skip
 _DETAIL_LETTERS = 100

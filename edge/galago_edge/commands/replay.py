@@ -12,8 +12,9 @@ import click
 
 import galago_edge
 from galago_edge.commands.cli import say
+from galago_edge.commands.extension import ExtendedCommand, asked_for, extension_of
 from galago_edge.commands.options import bundle_options, opened_bundle, own_opencv, records_to
-from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.errors import CallerError, DeviceError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
@@ -55,13 +56,13 @@ def _moment(text: str) -> datetime.datetime:
     return moment
 
 
-@click.command()
-@click.argument("source")
+@click.command(cls=ExtendedCommand)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @bundle_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path, readable=False),
-    help="Write the records here, not to standard output.",
+    help="Write the records here, not to standard output; of several recordings, a folder.",
 )
 @click.option("--scores", is_flag=True, help="Add a record for every window.")
 @click.option(
@@ -96,7 +97,7 @@ def _moment(text: str) -> datetime.datetime:
     help="Name of the stream in the records, and in --config.  [default: replay, or the only one]",
 )
 def replay(
-    source: str,
+    sources: tuple[str, ...],
     bundle: Path,
     trusted: tuple[Path, ...],
     out: Path | None,
@@ -107,6 +108,7 @@ def replay(
     start_time: datetime.datetime | None,
     config: Path | None,
     name: str | None,
+    **more: Any,
 ) -> None:
     """Run a bundle on a recording, exactly as a device would.
 
@@ -114,20 +116,22 @@ def replay(
     with raw samples. It is decided as fast as this computer can, in stream time: the same source and
     bundle always give the same bytes.
 
+    With the workstation installed it takes many: several recordings, a folder of them, or a list in TOML
+    or CSV. They are replayed by one process for each core, or on a Dask cluster, and --out is a folder that
+    keeps the results: what is in it already is not computed again.
+
     \b
     Examples:
       galago replay night.wav --bundle alarms-1.0.0.galago
       galago replay "frames/?fps=10" --bundle digits-1.0.0.galago --scores --out events.jsonl
       galago replay door.mkv --bundle digits-1.0.0.galago --from 1:30:00 --to 1:35:00
       galago replay door.mkv --bundle digits-1.0.0.galago --config galago.toml --stream door
+      galago replay corpus/ --bundle alarms-1.0.0.galago --out runs/alarms-1.0.0
       ffmpeg -i night.ogg -f s16le -ac 1 -ar 16000 - | galago replay pipe:- --bundle alarms-1.0.0.galago
     """
-    from galago_edge.sources import parse_source
-
-    if parse_source(source).kind == "camera":
-        raise CallerError(
-            Reason.CONFIG_BAD, "a camera cannot be replayed", hint="galago run decides on live cameras"
-        )
+    many = _many(sources, more)
+    if many is None:
+        _refuse_live(sources[0])
     if to_ns is not None and to_ns <= from_ns:
         text = f"--to, {to_ns / 1e9:g} s, is not later than --from, {from_ns / 1e9:g} s"
         raise CallerError(Reason.CONFIG_BAD, text, hint="choose a later end")
@@ -137,17 +141,19 @@ def replay(
     opened = opened_bundle(bundle, trusted)
     if config is not None:
         _check_thresholds(config, opened, overrides)
-    own_opencv([opened.modality])
-    recording = galago_edge.replay(
-        source,
-        opened,
-        scores=scores,
-        block_samples=block_samples,
-        from_ns=from_ns,
-        to_ns=to_ns,
-        start_time=start_time,
+    what = {
+        "scores": scores,
+        "block_samples": block_samples,
+        "from_ns": from_ns,
+        "to_ns": to_ns,
+        "start_time": start_time,
         **overrides,
-    )
+    }
+    if many is not None:
+        many(sources, opened, out, **what, **more)
+        return
+    own_opencv([opened.modality])
+    recording = galago_edge.replay(sources[0], opened, **what)
     with records_to(out) as sink:
         failure = recording.write(sink.emit)
     if out is not None:
@@ -155,6 +161,33 @@ def replay(
         say(f"{opened}: {told} -> {out}")
     if failure is not None:
         raise failure
+
+
+def _many(sources: tuple[str, ...], more: dict[str, Any]) -> Callable[..., None] | None:
+    """Return what replays several recordings, when that is asked for.
+
+    Raises:
+        DeviceError: EXTRA_MISSING; it is, and the workstation is not installed.
+    """
+    found = extension_of("replay")
+    if found is not None:
+        return found.run if asked_for(more) or found.takes(sources) else None
+    if len(sources) > 1:
+        raise DeviceError(
+            Reason.EXTRA_MISSING,
+            f"to replay {len(sources)} recordings at once needs the workstation, which is not installed",
+            hint="pip install galago, or replay one at a time",
+        )
+    return None
+
+
+def _refuse_live(source: str) -> None:
+    from galago_edge.sources import parse_source
+
+    if parse_source(source).kind == "camera":
+        raise CallerError(
+            Reason.CONFIG_BAD, "a camera cannot be replayed", hint="galago run decides on live cameras"
+        )
 
 
 def _check_thresholds(config: Path, bundle: Bundle, overrides: dict[str, Any]) -> None:

@@ -77,6 +77,7 @@ class Reason(enum.StrEnum):
     TOO_SLOW = enum.auto()
     CONSTANT_ANSWER = enum.auto()
     MEMORY_LIMIT = enum.auto()
+    ENVIRONMENT_MISMATCH = enum.auto()
     # link and disk
     NO_SPACE = enum.auto()
     READ_ONLY = enum.auto()
@@ -87,6 +88,7 @@ class Reason(enum.StrEnum):
     SOURCE_MISSING = enum.auto()
     SOURCE_LOST = enum.auto()
     SERVICE_SILENT = enum.auto()
+    WORKER_LOST = enum.auto()
     # input
     IMAGE_UNREADABLE = enum.auto()
     IMAGE_TOO_BIG = enum.auto()

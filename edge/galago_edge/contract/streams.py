@@ -124,6 +124,8 @@ class WindowSeen:
     """Too few windows were seen, since the start or the last gap, to decide anything."""
     fired: tuple[str, ...]
     """Labels that became events with this window."""
+    restart: bool = False
+    """Smoothing began anew with this window: it is the first since the start or the last gap."""
 
 
 def samples_to_ns(samples: int, rate_hz: int) -> int:

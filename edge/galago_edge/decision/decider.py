@@ -110,6 +110,11 @@ class Decider:
         return self._seen < self._first_ready
 
     @property
+    def restarted(self) -> bool:
+        """True when the last window was the first since the start or the last gap."""
+        return self._seen == 1
+
+    @property
     def active(self) -> bool:
         """True while any label is on, whether it has fired or not."""
         return bool(self._starts)

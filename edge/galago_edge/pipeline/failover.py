@@ -94,6 +94,8 @@ class FailoverEngine:
         self.input, self.output = self._cpu.input, self._cpu.output
         self._reason: str | None = None if accelerated is None else PROBING
         self._writing = False
+        self.observe: Callable[[npt.NDArray[Any], npt.NDArray[np.int8]], None] | None = None
+        """Called after each run with a copy of the input tensor and of the logits, by the stream's thread."""
         self._busy_since_ns: int | None = None
         self._checked_ns = self._promoted_ns = 0
         # shared with the thread that tries, and with those that ask
@@ -137,6 +139,8 @@ class FailoverEngine:
             BundleError: MODEL_BAD; an operator failed on the CPU.
             DeviceError: The accelerator failed and the CPU model cannot be loaded.
         """
+        # before the run: a runtime may use an input's memory for what comes after it
+        given = self._current.input_view().copy() if self.observe is not None else None
         start = self._busy_since_ns = self._clock_ns()
         try:
             self._invoke()
@@ -147,6 +151,8 @@ class FailoverEngine:
         with self._lock:
             self._times_us.append(taken)
         self._begun.set()
+        if self.observe is not None and given is not None:
+            self.observe(given, self.logits())
 
     def logits(self) -> npt.NDArray[np.int8]:
         """Return the int8 output codes of the last ``invoke``, shape ``(labels,)``, as a copy."""

@@ -288,7 +288,8 @@ class DecidingStream:
     ) -> None:
         fired = tuple(change.label for change in changes if isinstance(change, Fired))
         decider = self._decider
-        observe(WindowSeen(span, scores, decider.smoothed(), skipped, decider.warm_up, fired))
+        smoothed, warm_up, restarted = decider.smoothed(), decider.warm_up, decider.restarted
+        observe(WindowSeen(span, scores, smoothed, skipped, warm_up, fired, restarted))
 
     def _scores(
         self, span: Span, logits: list[int], scores: list[float], skipped: str | UnsetType

@@ -64,8 +64,8 @@ class LiveStream:
         self._clock_ns = clock_ns
         self._source: Source | None = None
         self._doubts: frozenset[str] = frozenset()
-        self._position = _Position(self.name)
-        self._outage = _Outage(clock_ns)
+        self.position = _Position(self.name)
+        self.outage = _Outage(clock_ns)
         self._successor = Successor()
         self._paces: list[dict[str, Any]] = []
         self._lock = threading.Lock()
@@ -109,19 +109,12 @@ class LiveStream:
         detail = {"name": self.manifest.bundle.name}
         if to is not None:
             detail["to"] = to
-        return self._position.state("bundle", "reload_failed", detail | _words(failure))
+        return self.position.state("bundle", "reload_failed", detail | _words(failure))
 
     def pace(self, every: int, detail: dict[str, Any]) -> None:
         """Decide every ``every``-th window from the next item on."""
         with self._lock:
             self._paces.append({"every": every, **detail})
-
-    def untold(self, open_gap: Gap | None) -> Untold | None:
-        """Return what is missing now and is not told yet; ``open_gap``: what its source says of that."""
-        if self.failure is None:
-            return None if open_gap is None else Untold(open_gap.to_ns - open_gap.from_ns, open_gap.cause)
-        to_ns = self._position.ns if open_gap is None else open_gap.to_ns
-        return Untold(max(0, to_ns - self._outage.since_ns))
 
     # from the stream's thread
 
@@ -172,19 +165,19 @@ class LiveStream:
             self._doubts = _doubts_after(item, self._doubts)
             records += self.stream.push(item)
         else:
-            self._position.move(item)
+            self.position.move(item)
             records += self._decide(item)
             if self.failure is None:
                 self.coverage.watched(end_of(item))
         records += self._try_successor(item)
-        return records + _set_aside(self.coverage, self._position)
+        return records + _set_aside(self.coverage, self.position)
 
     def _paced(self) -> list[Record]:
         with self._lock:
             paces, self._paces = self._paces, []
         for pace in paces:
             self.stream.every = pace["every"]
-        return [self._position.state("governor", "step", pace) for pace in paces]
+        return [self.position.state("governor", "step", pace) for pace in paces]
 
     def _gap(self, gap: Gap) -> list[Record]:
         self.coverage.gap(gap)
@@ -196,7 +189,7 @@ class LiveStream:
 
     def _decide(self, item: Frame | AudioBlock) -> list[Record]:
         if self.failure is not None:
-            return self._recover(item) if self._outage.may_retry else []
+            return self._recover(item) if self.outage.may_retry else []
         self.working = self.build
         try:
             records = self.build.push(item, self._doubts, self._clock_ns)
@@ -204,17 +197,17 @@ class LiveStream:
             if not self._walked().live:
                 raise
             return self._failed(failure, item.captured_ns)
-        self._outage.over()
+        self.outage.over()
         return records
 
     def _failed(self, failure: BaseException, since_ns: int) -> list[Record]:
         self.failure = failure
-        self._outage.begin(since_ns)
-        return [self._position.state("stream", "failed", _words(failure))]
+        self.outage.begin(since_ns)
+        return [self.position.state("stream", "failed", _words(failure))]
 
     def _recover(self, item: Frame | AudioBlock) -> list[Record]:
         """Load everything again and go on behind a gap."""
-        before, since_ns = self.build, self._outage.since_ns
+        before, since_ns = self.build, self.outage.since_ns
         try:
             build = before.again()
         except Exception as failure:  # noqa: BLE001 tried again later, whatever it was
@@ -227,7 +220,7 @@ class LiveStream:
 
     def _try_successor(self, item: Item) -> list[Record]:
         """Feed the bundle that is to take over, and let it when it can."""
-        successor, ns = self._successor, self._position.ns
+        successor, ns = self._successor, self.position.ns
         successor.adopt(ns)
         candidate = successor.build
         if candidate is None or not isinstance(item, Frame | AudioBlock):
@@ -247,14 +240,14 @@ class LiveStream:
         before = self.build
         records: list[Record] = []
         if self.failure is not None:  # nobody watched since then
-            gap = Gap(self._outage.since_ns, item.captured_ns, "restart")
+            gap = Gap(self.outage.since_ns, item.captured_ns, "restart")
             self.coverage.gap(gap)
             before.stream.tally.gaps += 1
             records.append(GapRecord(stream=self.name, from_ns=gap.from_ns, to_ns=gap.to_ns, cause=gap.cause))
         records += before.stream.finish(self._walked())
         version = candidate.manifest.bundle.version
         detail = {"from": before.bundle_id, "to": candidate.bundle_id, "version": version}
-        records.append(self._position.state("bundle", "reloaded", detail))
+        records.append(self.position.state("bundle", "reloaded", detail))
         self._successor.taken()
         self.refused = None
         records += self._take(candidate)
@@ -270,12 +263,23 @@ class LiveStream:
         self.build = build
         build.observe(self._collector)
         self.failure = None
-        return [self._position.placed(record) for record in build.stream.start(self._walked())]
+        return [self.position.placed(record) for record in build.stream.start(self._walked())]
 
     def _walked(self) -> Source:
         if self._source is None:
             raise RuntimeError("push before start")
         return self._source
+
+
+def untold_of(live: LiveStream, open_gap: Gap | None) -> Untold | None:
+    """Return what a stream is missing now and has not told; ``open_gap``: what its source says of that.
+
+    From any thread.
+    """
+    if live.failure is None:
+        return None if open_gap is None else Untold(open_gap.to_ns - open_gap.from_ns, open_gap.cause)
+    to_ns = live.position.ns if open_gap is None else open_gap.to_ns
+    return Untold(max(0, to_ns - live.outage.since_ns))
 
 
 class _Position:

@@ -18,7 +18,7 @@ from galago_edge.service.day_book import Days
 from galago_edge.service.day_clock import DayClock
 from galago_edge.service.handover import Untold
 from galago_edge.service.live_sources import LiveSources
-from galago_edge.service.live_stream import LiveStream
+from galago_edge.service.live_stream import LiveStream, untold_of
 from galago_edge.service.outlet import Outlet
 from galago_edge.service.prepared_stream import PreparedStream, is_live
 from galago_edge.service.running_stream import Ended, RunningStream
@@ -106,7 +106,7 @@ class StreamSet:
     def untold(self) -> dict[str, Untold]:
         """Return what each is missing now and has not told yet."""
         gaps = self.sources.open_gaps()
-        found = {running.name: running.live.untold(gaps.get(running.source_name)) for running in self}
+        found = {running.name: untold_of(running.live, gaps.get(running.source_name)) for running in self}
         return {name: untold for name, untold in found.items() if untold is not None}
 
     def uncounted(self) -> dict[str, Untold]:

@@ -3,6 +3,7 @@
 from real_parts.broker import Broker
 from real_parts.browser import open_browser
 from real_parts.clock import WallClock
+from real_parts.dask_cluster import DaskCluster
 from real_parts.delegate import build_delegate
 from real_parts.disk import small_disk
 from real_parts.files import FileServer
@@ -19,6 +20,7 @@ from real_parts.webhook import WebhookServer
 __all__ = [
     "Broker",
     "Cable",
+    "DaskCluster",
     "FileServer",
     "MissingPartError",
     "MjpegServer",

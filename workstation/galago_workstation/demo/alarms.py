@@ -26,7 +26,7 @@ from galago_workstation.demo.sounds import (
     square_520,
     to_int16,
 )
-from galago_workstation.demo.truth import TRUTH_FILE, TrueEvent, Truth, write_config, write_truth
+from galago_workstation.demo.truth import TRUTH_FILE, DemoTruth, TrueEvent, write_config, write_truth
 from galago_workstation.files import new_folder
 
 LABELS = ("background", "co", "siren", "smoke")
@@ -48,7 +48,7 @@ _STREAM_SNR_DB = (18.0, 12.0, 9.0, 6.0, 3.0)
 _SCHEDULE = {"smoke": 5, "co": 4, "siren": 2}
 
 
-def make_alarms(out: Path, *, seed: int = 0) -> Truth:
+def make_alarms(out: Path, *, seed: int = 0) -> DemoTruth:
     """Write ``out/train/LABEL/*.wav``, ``out/recording.wav`` and ``out/truth.json``.
 
     File names begin with the sounder or the scene they were made from, for ``group`` in the training
@@ -63,7 +63,7 @@ def make_alarms(out: Path, *, seed: int = 0) -> Truth:
         _write_clips(folder / "train", train)
         sound, events = _stream(stream)
         write_wav(folder / RECORDING, sound)
-        truth = Truth(
+        truth = DemoTruth(
             modality="microphone",
             recording=RECORDING,
             seed=seed,

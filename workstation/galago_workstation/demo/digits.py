@@ -29,8 +29,8 @@ from galago_workstation.demo.scenes import (
 )
 from galago_workstation.demo.truth import (
     TRUTH_FILE,
+    DemoTruth,
     TrueEvent,
-    Truth,
     require_written,
     write_config,
     write_truth,
@@ -93,7 +93,7 @@ class Show:
         return pose
 
 
-def make_digits(out: Path, *, seed: int = 0) -> Truth:
+def make_digits(out: Path, *, seed: int = 0) -> DemoTruth:
     """Write ``out/train/LABEL/*.png``, ``out/recording.avi`` and ``out/truth.json``.
 
     File names begin with the scan or the room they show, for ``group`` in the training configuration.
@@ -112,7 +112,7 @@ def make_digits(out: Path, *, seed: int = 0) -> Truth:
         _write_photos(folder / "train", scans.images, scans.target, kept, train)
         shows = _programme(scans.images, scans.target, shown, stream)
         _write_video(folder / RECORDING, shows, stream)
-        truth = Truth(
+        truth = DemoTruth(
             modality="camera",
             recording=RECORDING,
             seed=seed,

@@ -18,7 +18,7 @@ from galago_edge.contract.streams import NS_PER_S
 from galago_workstation.demo.event_score import Bar, Score
 from galago_workstation.demo.sounds import RATE_HZ
 from galago_workstation.demo.steps import FinishedStep
-from galago_workstation.demo.truth import TrueEvent, Truth
+from galago_workstation.demo.truth import DemoTruth, TrueEvent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ class StreamResult:
     """Everything about one stream that the report shows."""
 
     name: str
-    truth: Truth
+    truth: DemoTruth
     folder: Path
     """Holds the recording."""
     run: Path

@@ -32,7 +32,7 @@ class TrueEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How it was made, for the reader: scan number, signal-to-noise ratio ..."""
 
 
-class Truth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DemoTruth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that happens in one recording."""
 
     v: Literal[1] = 1
@@ -44,12 +44,12 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     events: tuple[TrueEvent, ...]
 
 
-def write_truth(truth: Truth, folder: Path) -> None:
+def write_truth(truth: DemoTruth, folder: Path) -> None:
     """Write ``folder/truth.json``."""
     (folder / TRUTH_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(truth), indent=1) + b"\n")
 
 
-def read_truth(folder: Path) -> Truth:
+def read_truth(folder: Path) -> DemoTruth:
     """Read ``folder/truth.json``.
 
     Raises:
@@ -58,7 +58,7 @@ def read_truth(folder: Path) -> Truth:
     """
     path = folder / TRUTH_FILE
     try:
-        return from_json(path.read_bytes(), type=Truth)
+        return from_json(path.read_bytes(), type=DemoTruth)
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
     except msgspec.DecodeError as error:

@@ -1,0 +1,114 @@
+"""A committed file in place of OLD."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galago_edge.contract.decoding import from_json
+from galago_edge.contract.errors import CallerError, InputError, LinkError
+from galago_edge.contract.manifest import Label
+from galago_edge.contract.records import EventRecord, GapRecord
+from galago_workstation.qa.baseline import (
+    Baseline,
+    encode_baseline,
+    make_baseline,
+    read_baseline,
+    write_baseline,
+)
+from galago_workstation.qa.replay_comparison import compare_bundles
+from galago_workstation.qa.replayed import Replayed, Truth, TruthList
+
+S = 1_000_000_000
+HASHES = {name: f"{number:064x}" for number, name in enumerate(("a.wav", "b.wav", "night/c.mcap"), 1)}
+
+
+def event(at_s: int, score: float = 0.5) -> EventRecord:
+    return EventRecord(
+        stream="mic", seq=0, label="smoke", score=score, start_index=3, end_index=9, start_ns=at_s * S,
+        end_ns=at_s * S + 7, bundle="old", backend="cpu",
+    )  # fmt: skip
+
+
+def replayed(name: str, *events: EventRecord) -> Replayed:
+    return Replayed(
+        recording=name, sha256=HASHES[name], bundle="old",
+        labels=(Label(name="smoke"), Label(name="none", background=True)), receptive_ns=S,
+        duration_ns=3_600 * S, events=events, states=(), tags={"site": "barn"},
+        gaps=(GapRecord(stream="mic", from_ns=5, to_ns=9, cause="lost"),),
+        truth=TruthList((Truth(10 * S, 12 * S, "smoke"), Truth(50 * S, 52 * S, "smoke"))),
+    )  # fmt: skip
+
+
+RUN = [replayed("b.wav", event(11), event(30, 0.25)), replayed("a.wav"), replayed("night/c.mcap", event(11))]
+
+
+def test_nothing_differs_from_its_own_baseline(tmp_path: Path) -> None:
+    file = tmp_path / "baseline.json"
+    write_baseline(file, make_baseline(RUN))
+    found = compare_bundles(read_baseline(file), RUN)
+    assert found.diff.changes == () and found.diff.same == 3
+    assert found.windows.without_scores == 3
+    assert found.right[0].both == 2 and found.right[0].neither == 4
+
+
+def test_a_baseline_is_one_line_for_each_recording_by_name_and_the_same_bytes_every_time() -> None:
+    content = encode_baseline(make_baseline(RUN))
+    assert content == encode_baseline(make_baseline(RUN[::-1]))
+    lines = content.decode().splitlines()
+    assert [line.split('"')[3] for line in lines if '"sha256"' in line] == sorted(HASHES)
+    decoded = from_json(content, type=Baseline)
+    assert decoded == make_baseline(RUN)
+    (figure,) = decoded.figures
+    assert (figure.events, figure.there, figure.found, figure.false_alarms) == (3, 6, 2, 1)
+    assert decoded.hours == 3.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 3_000), st.floats(0, 1)), max_size=5))
+def test_every_event_comes_back_as_it_was(events: list[tuple[int, float]]) -> None:
+    baseline = make_baseline([replayed("a.wav", *(event(*each) for each in events))])
+    assert from_json(encode_baseline(baseline), type=Baseline) == baseline
+
+
+def test_a_baseline_is_written_over_only_when_asked(tmp_path: Path) -> None:
+    file = tmp_path / "baseline.json"
+    write_baseline(file, make_baseline(RUN))
+    before = file.read_bytes()
+    with pytest.raises(CallerError, match=r"baseline\.json exists") as refused:
+        write_baseline(file, make_baseline(RUN[:1]))
+    assert refused.value.reason == "EXISTS" and file.read_bytes() == before
+    write_baseline(file, make_baseline(RUN[:1]), replace=True)
+    assert len(read_baseline(file)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["baseline.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"[1", b'{"schema":"galago.baseline/2"}', b"\xff\xfe", b"[" * 5_000],
+    ids=["empty", "no fields", "cut", "other version", "no text", "deep"],
+)
+def test_what_is_no_baseline_is_one_line(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "baseline.json"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="is no baseline") as refused:
+        read_baseline(file)
+    assert refused.value.reason == "DATA_BAD"
+    with pytest.raises(LinkError):
+        read_baseline(tmp_path / "missing.json")
+
+
+def test_a_baseline_is_of_one_bundle_and_of_different_recordings() -> None:
+    other = replace(RUN[0], bundle="other")
+    tuned = replace(RUN[0], labels=RUN[0].labels[:1])
+    for replays, met in (
+        ([], "0 bundles"),
+        ([*RUN[1:], other], "2 bundles with 1 policies"),
+        ([*RUN[1:], tuned], "1 bundles with 2 policies"),
+        ([*RUN, replace(RUN[0], recording="copy")], "one recording twice"),
+    ):
+        with pytest.raises(InputError, match=met):
+            make_baseline(replays)

@@ -1,0 +1,115 @@
+"""``galago qa labels``: what it writes, says and refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from click.testing import CliRunner, Result
+
+from galago_edge.commands.cli import main
+from galago_edge.sources.recording_digest import recording_sha256
+from galago_workstation.qa.label_file import read_labels
+from galago_workstation.qa.replayed import Truth
+
+S, MS = 1_000_000_000, 1_000_000
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(main, ["qa", "labels", *map(str, args)])
+
+
+def sound(folder: Path) -> Path:
+    path = folder / "porch.wav"
+    path.write_bytes(b"any bytes: a hash is all that is asked of sound")
+    return path
+
+
+def pictures(folder: Path) -> Path:
+    """Four pictures at no fixed rate."""
+    recording = folder / "hall"
+    recording.mkdir()
+    names = [f"{number:03d}.png" for number in range(4)]
+    for name in names:
+        cv2.imwrite(str(recording / name), np.zeros((8, 8, 3), np.uint8))
+    rows = "".join(
+        f"{name},{ns}\n" for name, ns in zip(names, (0, 100 * MS, 300 * MS, 350 * MS), strict=True)
+    )
+    (recording / "times.csv").write_text(f"file,time_ns\n{rows}")
+    return recording
+
+
+def test_labels_come_from_audacity_and_go_back(tmp_path: Path) -> None:
+    recording, track = sound(tmp_path), tmp_path / "porch.txt"
+    track.write_text("1.000000\t2.500000\tsmoke\n\\\t100\t200\n3.000000\t4.000000\t(ignore)\n")
+    result = run("import", track, "--format", "audacity", "--recording", recording)
+    assert result.exit_code == 0, result.output
+    out = tmp_path / "porch.wav.labels.tsv"
+    assert result.output.splitlines() == [
+        f"{out}: 1 events (1 smoke), 1 stretches to be ignored",
+        "not taken over: range of frequencies, 1 times",
+    ]
+    found = read_labels(out)
+    assert found.truth.events == (Truth(S, 2500 * MS, "smoke"),)
+    assert found.sha256 == hashlib.sha256(recording.read_bytes()).hexdigest()
+    back = tmp_path / "back.txt"
+    assert run("export", out, "--format", "audacity", "--out", back).exit_code == 0
+    assert back.read_text() == "1.000000\t2.500000\tsmoke\n3.000000\t4.000000\t(ignore)\n"
+
+
+def test_frames_become_times_by_the_recordings_own_table(tmp_path: Path) -> None:
+    recording, xml = pictures(tmp_path), tmp_path / "task.xml"
+    xml.write_text('<annotations><image id="1"><tag label="car"/></image></annotations>')
+    result = run("import", xml, "--format", "cvat", "--recording", recording, "--json")
+    assert result.exit_code == 0, result.output
+    out = Path(json.loads(result.output)["path"])
+    assert read_labels(out, sha256=recording_sha256(recording)).truth.events == (
+        Truth(100 * MS, 300 * MS, "car"),
+    )
+    back = tmp_path / "back.xml"
+    assert run("export", out, "--format", "cvat", "--out", back, "--recording", recording).exit_code == 0
+    assert '<image id="1"' in back.read_text()
+
+
+def test_frames_without_a_recording_are_one_line_and_write_nothing(tmp_path: Path) -> None:
+    xml = tmp_path / "task.xml"
+    xml.write_text('<annotations><image id="1"><tag label="car"/></image></annotations>')
+    result = run("import", xml, "--format", "cvat", "--out", tmp_path / "x.labels.tsv")
+    assert result.exit_code == 1
+    assert "line 1: is about frame 1, expected times" in result.output
+    assert not (tmp_path / "x.labels.tsv").exists()
+
+
+def test_labels_that_are_there_are_not_written_over(tmp_path: Path) -> None:
+    recording, track = sound(tmp_path), tmp_path / "porch.txt"
+    track.write_text("1\t2\tsmoke\n")
+    out = tmp_path / "porch.wav.labels.tsv"
+    out.write_text("mine")
+    result = run("import", track, "--format", "audacity", "--recording", recording)
+    assert (result.exit_code, out.read_text()) == (2, "mine")
+    assert "exists, expected a new file" in result.output
+    assert run("import", track, "--format", "audacity", "--recording", recording, "--replace").exit_code == 0
+
+
+def test_labels_of_another_recording_are_not_exported(tmp_path: Path) -> None:
+    recording, labels = sound(tmp_path), tmp_path / "x.labels.tsv"
+    labels.write_text(f"# recording sha256 {'ab' * 32}\nstart_ns\tend_ns\tlabel\n")
+    result = run("export", labels, "--format", "sed", "--out", tmp_path / "o", "--recording", recording)
+    assert result.exit_code == 1
+    assert "is about the recording with sha256" in result.output
+
+
+def test_lines_out_of_order_are_said(tmp_path: Path) -> None:
+    labels = tmp_path / "x.labels.tsv"
+    labels.write_text("start_ns\tend_ns\tlabel\n5\t6\ta\n1\t2\ta\n")
+    result = run("export", labels, "--format", "sed", "--out", tmp_path / "o")
+    assert "1 lines begin before the line above them; they are sorted" in result.output
+
+
+def test_it_must_be_known_where_to_write_and_what_is_named_must_be_there(tmp_path: Path) -> None:
+    assert run("import", tmp_path / "x", "--format", "sed").exit_code == 2
+    result = run("import", tmp_path / "x", "--format", "sed", "--recording", tmp_path / "none.wav")
+    assert result.exit_code == 3

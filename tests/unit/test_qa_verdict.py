@@ -1,0 +1,336 @@
+"""Gates, what the recordings say about them, and the verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from galago_edge.contract.errors import CallerError, InputError
+from galago_edge.contract.manifest import Label
+from galago_edge.contract.records import EventRecord, GapRecord
+from galago_workstation.qa.gate_rules import GateRules, bind_gates, load_gates
+from galago_workstation.qa.release_verdict import Stance
+from galago_workstation.qa.replay_comparison import BundleComparison, WhoWasRight, compare_bundles
+from galago_workstation.qa.replayed import Replayed, Truth, TruthList
+from galago_workstation.qa.truth_outcomes import plain_outcomes
+
+S = 1_000_000_000
+HOUR_S = 3_600
+
+
+def event(at_s: float, label: str = "smoke", score: float = 0.9) -> EventRecord:
+    end_ns = round(at_s * S)
+    return EventRecord(
+        stream="mic", seq=0, label=label, score=score, start_index=0, end_index=1,
+        start_ns=max(0, end_ns - S), end_ns=end_ns, bundle="b", backend="cpu",
+    )  # fmt: skip
+
+
+def recording(
+    name: str,
+    said: Sequence[EventRecord],
+    there: Sequence[float] | None = (),
+    *,
+    bundle: str = "new",
+    hours: float = 1.0,
+    **tags: str,
+) -> Replayed:
+    """``there``: where smoke began, for five seconds each; None: nobody has labelled it."""  # fmt: skip
+    truths = None
+    if there is not None:
+        truths = TruthList(tuple(Truth(round(at * S), round((at + 5) * S), "smoke") for at in there))
+    return Replayed(
+        recording=name, sha256=f"sha of {name}", bundle=bundle,
+        labels=(Label(name="smoke"), Label(name="door"), Label(name="none", background=True)),
+        receptive_ns=S, duration_ns=round(hours * HOUR_S * S), events=tuple(said), gaps=(), states=(),
+        truth=truths, tags=tags,
+    )  # fmt: skip
+
+
+def rules(tmp_path: Path, text: str) -> GateRules:
+    file = tmp_path / "gates.toml"
+    file.write_text(text)
+    return load_gates(file)
+
+
+def compared(
+    tmp_path: Path, gates: str, old: Sequence[Replayed], new: Sequence[Replayed], **more: bool
+) -> BundleComparison:
+    return compare_bundles(old, new, gates=rules(tmp_path, gates), gates_file="gates.toml", **more)
+
+
+GREAT = [20.0 * step for step in range(1, 101)]
+"""A hundred alarms in an hour."""
+
+
+def corpus(*, missed: int = 0, later_s: float = 0.0, false: Sequence[float] = ()) -> list[Replayed]:
+    said = [event(at + 2 + later_s) for at in GREAT[missed:]]
+    return [recording("a", [*said, *(event(at, "door") for at in false)], GREAT)]
+
+
+def only(found: BundleComparison) -> tuple[Stance, str]:
+    assert found.verdict is not None
+    (gate,) = found.verdict.gates
+    return gate.stance, gate.why
+
+
+@pytest.mark.parametrize(
+    ("gate", "old", "new", "stance"),
+    [
+        ('measure = "missed"\nat_most = 0.1', corpus(), corpus(missed=1), Stance.PASS),
+        ('measure = "missed"\nat_most = 0.1', corpus(), corpus(missed=40), Stance.FAIL),
+        ('measure = "missed"\nat_most = 0.1', corpus(), corpus(missed=9), Stance.INCONCLUSIVE),
+        ('measure = "missed"\nabove_old_at_most = 0.05', corpus(missed=30), corpus(missed=30), Stance.PASS),
+        ('measure = "missed"\nabove_old_at_most = 0.05', corpus(missed=5), corpus(missed=30), Stance.FAIL),
+        ('measure = "regressed"\nat_most = 0.1', corpus(missed=50), corpus(missed=51), Stance.PASS),
+        ('measure = "regressed"\nat_most_count = 0', corpus(missed=5), corpus(missed=6), Stance.FAIL),
+        ('measure = "lost"\nat_most = 0.1', corpus(), corpus(missed=1), Stance.PASS),
+        ('measure = "lost"\nat_most_count = 3', corpus(), corpus(missed=4), Stance.FAIL),
+        ('measure = "delay"\nat_most = 3.0', corpus(), corpus(missed=1), Stance.PASS),
+        ('measure = "delay"\nat_most = 3.0', corpus(), corpus(later_s=2), Stance.FAIL),
+        ('measure = "delay"\nat_most = 3.0', corpus(), corpus(missed=40), Stance.FAIL),
+        ('measure = "delay"\nabove_old_at_most = 0.5', corpus(), corpus(later_s=0.4), Stance.PASS),
+        ('measure = "delay"\nabove_old_at_most = 0.5', corpus(), corpus(later_s=0.6), Stance.FAIL),
+        ('measure = "delay"\nquantile = 0.5\nat_most = 3.0', corpus(), corpus(missed=20), Stance.PASS),
+        ('measure = "false_alarms"\nat_most = 9.0', corpus(), corpus(), Stance.PASS),
+        ('measure = "false_alarms"\nat_most = 1.0', corpus(), corpus(), Stance.INCONCLUSIVE),
+        ('measure = "false_alarms"\nat_most_count = 0', corpus(), corpus(false=[15]), Stance.FAIL),
+        ('measure = "false_alarms"\nabove_old_at_most = 9', corpus(), corpus(), Stance.PASS),
+    ],
+)  # fmt: skip
+def test_each_measure_passes_fails_or_is_undecided(
+    tmp_path: Path, gate: str, old: list[Replayed], new: list[Replayed], stance: Stance
+) -> None:
+    found = compared(tmp_path, f"[[gate]]\n{gate}\n", old, new)
+    assert only(found)[0] is stance
+    assert found.exit_code == {"pass": 0, "fail": 1, "inconclusive": 7}[stance]
+
+
+def spread(count: int, label: str = "door") -> list[EventRecord]:
+    """False alarms, two minutes apart and more, over ten hours."""
+    return [event(100 + 36_000 * step / (count + 1), label) for step in range(count)]
+
+
+def quiet(said: Sequence[EventRecord], name: str = "a", **tags: str) -> list[Replayed]:
+    return [recording(name, said, (), hours=10, **tags)]
+
+
+def test_false_alarms_are_compared_by_those_that_only_one_bundle_has(tmp_path: Path) -> None:
+    """A hundred common alarms say nothing about the difference, and cost no evidence either."""
+    gate = '[[gate]]\nmeasure = "false_alarms"\nabove_old_at_most = 1.0\n'
+    both = compared(tmp_path, gate, quiet(spread(100)), quiet(spread(100)))
+    none = compared(tmp_path, gate, quiet([]), quiet([]))
+    assert both.verdict and none.verdict and both.verdict.gates[0].holds == none.verdict.gates[0].holds
+    assert only(both)[0] is Stance.PASS
+    twice = '[[gate]]\nmeasure = "false_alarms"\ntimes_old_at_most = 1.5\n'
+    assert only(compared(tmp_path, twice, quiet(spread(100)), quiet(spread(100))))[0] is Stance.PASS
+    assert only(compared(tmp_path, twice, quiet(spread(20)), quiet(spread(100))))[0] is Stance.FAIL
+
+
+def test_false_alarms_in_clusters_promise_nothing_until_a_burst_is_declared(tmp_path: Path) -> None:
+    bursts = [event(1_000 * start + 5 * step, "door") for start in range(1, 6) for step in range(4)]
+    gate = '[[gate]]\nmeasure = "false_alarms"\nat_most = 0.2\n'
+    found = compared(tmp_path, gate, quiet([]), quiet(bursts))
+    stance, why = only(found)
+    assert stance is Stance.INCONCLUSIVE and "clusters" in why
+    assert (
+        found.verdict and "15 of 20 false alarms come within 60 s" in found.verdict.gates[0].evidence.notes[0]
+    )
+    declared = compared(tmp_path, f"burst_s = 10\n{gate}", quiet([]), quiet(bursts))
+    assert declared.verdict and declared.verdict.gates[0].evidence.count == 5
+    assert only(declared)[0] is not Stance.PASS and declared.verdict.gates[0].evidence.notes == ()
+
+
+def test_clusters_that_both_bundles_have_do_not_matter_to_their_difference(tmp_path: Path) -> None:
+    bursts = [event(1_000 * start + 5 * step, "door") for start in range(1, 6) for step in range(4)]
+    gate = '[[gate]]\nmeasure = "false_alarms"\n{} = 0.9\n'
+    found = compared(tmp_path, gate.format("above_old_at_most"), quiet(bursts), quiet(bursts))
+    assert only(found)[0] is Stance.PASS
+    assert (
+        "clusters"
+        in only(compared(tmp_path, gate.format("times_old_at_most"), quiet(bursts), quiet(bursts)))[1]
+    )
+    assert (
+        "clusters" in only(compared(tmp_path, gate.format("above_old_at_most"), quiet(bursts), quiet([])))[1]
+    )
+
+
+def test_gates_are_made_for_each_label_and_each_value_of_a_tag(tmp_path: Path) -> None:
+    gates = '[[gate]]\nmeasure = "false_alarms"\nlabel = "*"\ntags = { site = "*" }\nat_most = 9\n'
+    old = [*quiet([], "a", site="barn"), *quiet([], "b", site="porch")]
+    new = [*quiet(spread(2), "a", site="barn"), *quiet([], "b", site="porch")]
+    found = compared(tmp_path, gates, old, new)
+    assert found.verdict is not None
+    counts = {each.evidence.gate.name: each.evidence.count for each in found.verdict.gates}
+    assert counts == {
+        "false_alarms smoke site=barn at_most 9": 0,
+        "false_alarms smoke site=porch at_most 9": 0,
+        "false_alarms door site=barn at_most 9": 2,
+        "false_alarms door site=porch at_most 9": 0,
+    }
+    hours = [float(each.evidence.tally.hours) for each in found.verdict.gates]
+    assert hours == pytest.approx([10 - 1 / 3_600] * 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "lacks gate"),
+        ('[[gate]]\nmeasure = "mised"\nat_most = 0.1\n', "'mised' is none of"),
+        ('[[gate]]\nmeasure = "missed"\nat_mots = 0.1\n', "has no setting 'at_mots'; did you mean at_most?"),
+        (
+            '[[gate]]\nmeasure = "missed"\n',
+            r"\[\[gate\]\] 1 has no bound: exactly one is needed, of at_most, above",
+        ),
+        ('[[gate]]\nmeasure = "missed"\nat_most = 0.1\nat_most_count = 1\n', "has at_most and at_most_count"),
+        ('[[gate]]\nmeasure = "missed"\ntimes_old_at_most = 2\n', "but missed can have at_most, above_old"),
+        ('[[gate]]\nmeasure = "missed"\nat_most = 0\n', "above 0 and below 1"),
+        ('[[gate]]\nmeasure = "missed"\nat_most = nan\n', "above 0 and below 1"),
+        ('[[gate]]\nmeasure = "missed"\nabove_old_at_most = 1.5\n', "a share is needed"),
+        ('[[gate]]\nmeasure = "false_alarms"\nat_most = 0\n', "nothing can show that there is never one"),
+        ('[[gate]]\nmeasure = "false_alarms"\nabove_old_at_most = inf\n', "a number is needed"),
+        ('[[gate]]\nmeasure = "false_alarms"\ntimes_old_at_most = -1\n', "more than 0"),
+        (
+            '[[gate]]\nmeasure = "false_alarms"\nat_most = 1\nunit = "recording"\n',
+            "which false_alarms cannot",
+        ),
+        ('wrong_pass = 0.9\n[[gate]]\nmeasure = "missed"\nat_most = 0.1\n', "wrong_pass"),
+    ],
+)
+def test_a_bad_file_of_gates_is_one_line_that_says_what_is_known(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(CallerError, match=said) as refused:
+        rules(tmp_path, text)
+    assert (
+        refused.value.reason == "CONFIG_BAD"
+        and "\n" not in str(refused.value)
+        and "gates.toml" in str(refused.value)
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('label = "smok"', r"no label 'smok'; did you mean smoke\? There are door, smoke"),
+        ('label = "none"', "no label 'none'"),
+        ('tags = { sight = "barn" }', r"no tag 'sight'; did you mean site\?"),
+        ('tags = { site = "hall" }', "no value of the tag site 'hall'; there are barn, porch"),
+    ],
+)
+def test_a_gate_about_what_is_not_there_names_what_there_is(tmp_path: Path, keys: str, said: str) -> None:
+    gates = rules(tmp_path, f'[[gate]]\nmeasure = "missed"\nat_most = 0.1\n{keys}\n')
+    with pytest.raises(CallerError, match=said):
+        bind_gates(gates, ["smoke", "door"], [{"site": "barn"}, {"site": "porch"}], file="gates.toml")
+
+
+def test_two_gates_of_one_name_are_refused(tmp_path: Path) -> None:
+    gates = rules(tmp_path, 2 * '[[gate]]\nmeasure = "missed"\nat_most = 0.1\n')
+    with pytest.raises(CallerError, match=r"two gates are called missed at_most 0\.1"):
+        bind_gates(gates, ["smoke"], [])
+
+
+def test_all_pass_only_when_each_does_and_one_of_many_that_fails_may_be_luck(tmp_path: Path) -> None:
+    weak = '[[gate]]\nmeasure = "missed"\nname = "weak"\nat_most = 0.02\n'
+    sure = '[[gate]]\nmeasure = "missed"\nname = "sure{}"\nat_most = 0.9\n'
+    new = corpus(missed=10)
+    alone = compared(tmp_path, weak, corpus(), new)
+    assert alone.verdict and alone.verdict.stance is Stance.FAIL and 20 < alone.verdict.broken < 1_000
+    many = compared(tmp_path, weak + "".join(sure.format(each) for each in range(99)), corpus(), new)
+    assert many.verdict and many.verdict.stance is Stance.INCONCLUSIVE and many.exit_code == 7
+    assert many.verdict.gates[0].stance is Stance.FAIL and "may be luck" in many.verdict.why
+    assert many.verdict.broken == pytest.approx(alone.verdict.broken / 100, rel=0.05)
+    passed = compared(tmp_path, "".join(sure.format(each) for each in range(99)), corpus(), new)
+    assert passed.verdict and passed.verdict.stance is Stance.PASS
+
+
+def test_a_broken_count_fails_all_at_once_whatever_else_there_is(tmp_path: Path) -> None:
+    gates = '[[gate]]\nmeasure = "lost"\nat_most_count = 0\n[[gate]]\nmeasure = "missed"\nat_most = 0.9\n'
+    found = compared(tmp_path, gates, corpus(), corpus(missed=1))
+    assert found.verdict and found.verdict.stance is Stance.FAIL and math.isinf(found.verdict.broken)
+    assert found.verdict.gates[0].evidence.hits == {"a": 1}
+
+
+def test_nothing_to_judge_by_is_inconclusive(tmp_path: Path) -> None:
+    gate = '[[gate]]\nmeasure = "missed"\nlabel = "door"\nat_most = 0.1\n'
+    found = compared(tmp_path, gate, corpus(), corpus())
+    assert only(found) == (Stance.INCONCLUSIVE, "nothing to judge by yet")
+    zero = [recording("a", [], (), hours=0)]
+    alarm = '[[gate]]\nmeasure = "false_alarms"\nat_most = 0.1\n'
+    assert only(compared(tmp_path, alarm, zero, zero))[0] is Stance.INCONCLUSIVE
+
+
+def test_recordings_without_labels_are_left_out_and_said(tmp_path: Path) -> None:
+    bare = recording("b", [event(9)], None)
+    found = compared(
+        tmp_path, '[[gate]]\nmeasure = "missed"\nat_most = 0.1\n', [*corpus(), bare], [*corpus(), bare]
+    )
+    assert found.verdict and found.verdict.gates[0].evidence.notes == (
+        "1 recordings without labels left out (1.0 h)",
+    )
+    lost = compared(tmp_path, '[[gate]]\nmeasure = "lost"\nat_most = 0.1\n', [bare], [bare])
+    assert lost.verdict and lost.verdict.gates[0].evidence.units == 1 and lost.right == ()
+
+
+def test_whole_recordings_can_be_the_units(tmp_path: Path) -> None:
+    """One recording with a hundred misses is one bad recording, not a hundred bad events."""
+    good = [recording(f"r{each}", [event(12)], [10]) for each in range(40)]
+    bad = recording("bad", [], GREAT)
+    gate = '[[gate]]\nmeasure = "missed"\nat_most = 0.2\n'
+    assert only(compared(tmp_path, gate, [*good, bad], [*good, bad]))[0] is Stance.FAIL
+    found = compared(tmp_path, f'{gate}unit = "recording"\n', [*good, bad], [*good, bad])
+    assert only(found)[0] is Stance.PASS
+
+
+def test_who_was_right_counts_each_thing_that_was_there() -> None:
+    old, new = corpus(missed=3), [recording("a", [event(at + 2) for at in GREAT[1:-1]], GREAT)]
+    found = compare_bundles(old, new).right[0]
+    assert found == WhoWasRight("", both=96, only_old=1, only_new=2, neither=1)
+    assert (found.negative_flips, found.positive_flips) == (0.01, 0.02)
+    assert found.chance == pytest.approx(1.0)
+    assert WhoWasRight("", 0, 6, 0, 0).chance == pytest.approx(2 / 64)
+
+
+def test_without_gates_there_is_no_verdict_and_the_exit_code_is_0() -> None:
+    found = compare_bundles(corpus(), corpus(missed=90))
+    assert found.verdict is None and found.exit_code == 0
+
+
+def test_replays_of_several_bundles_are_no_one_bundle() -> None:
+    mixed = [recording("a", []), recording("b", [], bundle="other")]
+    with pytest.raises(InputError, match="what NEW said comes from 2 bundles"):
+        compare_bundles(mixed[:1], mixed)
+
+
+def test_labels_and_truth_that_are_not_compared_are_said() -> None:
+    odd = TruthList((Truth(S * 5, S * 6, "thunder"),))
+    there = [replace(each, truth=odd) for each in corpus()]
+    found = compare_bundles(there, there)
+    assert found.left_out == ("left out: label thunder of what was there, which is not compared",)
+
+
+def test_the_plain_rule_finds_as_many_as_can_be_found_and_counts_repeats_as_none() -> None:
+    """Two overlapping ones: the first event finds the one that ends first."""
+    truth = TruthList(
+        (Truth(10 * S, 30 * S, "smoke"), Truth(12 * S, 14 * S, "smoke"), Truth(50 * S, 51 * S, "smoke")),
+        ignored=((60 * S, 70 * S),),
+    )
+    said = [event(13), event(20), event(25), event(40), event(52), event(65), event(51, "door")]
+    judged = plain_outcomes(
+        replace(
+            recording("a", said), truth=truth, duration_ns=100 * S,
+            gaps=(GapRecord(stream="mic", from_ns=65 * S, to_ns=80 * S, cause="lost"),),
+        )
+    )  # fmt: skip
+    assert [each.delay_ns for each in judged.outcomes] == [10 * S, S, 2 * S]
+    assert [(each.end_ns // S, each.label) for each in judged.false_alarms] == [(40, "smoke"), (51, "door")]
+    assert judged.valid_ns == (100 - 20 - 1) * S
+
+
+def test_recordings_without_truth_cannot_be_judged() -> None:
+    with pytest.raises(InputError, match="has no labels"):
+        plain_outcomes(recording("a", [], None))

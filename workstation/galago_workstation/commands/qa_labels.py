@@ -1,0 +1,164 @@
+"""``galago qa labels``: labels from other programs and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.contract.errors import CallerError, Reason
+
+if TYPE_CHECKING:
+    from galago_workstation.qa.frame_times import FrameTimes
+    from galago_workstation.qa.replayed import TruthList
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_FORMATS = ("audacity", "cvat", "label-studio", "raven", "sed")
+_IN_FRAMES = ("cvat", "label-studio")
+_PATH = click.Path(path_type=Path, readable=False)
+
+
+@click.group()
+def labels() -> None:
+    """Bring labels from other programs and back."""
+
+
+def _shared(command: F) -> F:
+    """Add what both directions take."""
+    kind = click.option(
+        "--format",
+        "kind",
+        type=click.Choice(_FORMATS),
+        required=True,
+        help="What the other program's file is.",
+    )
+    recording = click.option(
+        "--recording",
+        type=_PATH,
+        metavar="RECORDING",
+        help="What the labels are about; tells its hash, its name, and when each frame was taken.",
+    )
+    replace = click.option("--replace", is_flag=True, help="Write over a file that exists.")
+    return kind(recording(replace(json_option(command))))
+
+
+@labels.command("import")
+@click.argument("file", type=_PATH)
+@click.option("--out", type=_PATH, help="File to write.  [default: RECORDING.labels.tsv]")
+@click.option("--label-column", metavar="NAME", help="Column of a table that has the labels.")
+@_shared
+def import_(
+    file: Path,
+    out: Path | None,
+    label_column: str | None,
+    kind: str,
+    recording: Path | None,
+    replace: bool,
+    as_json: bool,
+) -> None:
+    """Read another program's FILE and write a .labels.tsv.
+
+    Frame numbers become times by the time table of RECORDING, which is read to its end for that. CVAT counts
+    frames from 0, Label Studio from 1. What is not taken over is counted and said.
+
+    \b
+    Examples:
+      galago qa labels import porch.txt --format audacity --recording porch.wav
+      galago qa labels import task.xml --format cvat --recording hall.mkv
+    """
+    from galago_workstation.qa.label_exchange import import_labels
+    from galago_workstation.qa.label_file import labels_path, refuse_existing, write_labels
+    from galago_workstation.qa.label_formats.subject import LabelSubject
+
+    if out is None:
+        if recording is None:
+            text = "nobody says where to write"
+            raise CallerError(Reason.USAGE, text, hint="give --out FILE or --recording RECORDING")
+        out = labels_path(recording)
+    refuse_existing(out, replace=replace)  # before a long recording is read
+    frames = _frames(kind, recording)
+    subject = LabelSubject(
+        str(file),
+        recording=recording.name if recording is not None else None,
+        frames=frames,
+        column=label_column,
+    )
+    found = import_labels(file, kind, subject, duration_ns=frames.end_ns if frames is not None else None)
+    write_labels(out, found.truth, sha256=_sha256(recording), replace=replace)
+    _tell(out, found.truth, found.left_out, as_json=as_json)
+
+
+@labels.command("export")
+@click.argument("file", type=_PATH)
+@click.option("--out", type=_PATH, required=True, help="File to write.")
+@_shared
+def export(file: Path, out: Path, kind: str, recording: Path | None, replace: bool, as_json: bool) -> None:
+    """Write the labels of a .labels.tsv FILE for another program.
+
+    Times become frame numbers by the time table of RECORDING.
+
+    \b
+    Example:
+      galago qa labels export porch.wav.labels.tsv --format audacity --out porch.txt
+    """
+    from galago_workstation.qa.label_exchange import export_labels
+    from galago_workstation.qa.label_file import read_labels, refuse_existing
+    from galago_workstation.qa.label_formats.subject import LabelSubject
+
+    refuse_existing(out, replace=replace)
+    read = read_labels(file, sha256=_sha256(recording))
+    subject = LabelSubject(
+        str(file),
+        recording=recording.name if recording is not None else None,
+        frames=_frames(kind, recording),
+    )
+    export_labels(read.truth, out, kind, subject, replace=replace)
+    _tell(out, read.truth, {}, as_json=as_json)
+    if read.unsorted and not as_json:
+        say(f"{file}: {read.unsorted} lines begin before the line above them; they are sorted")
+
+
+def _sha256(recording: Path | None) -> str | None:
+    """Return the recording's hash.
+
+    Raises:
+        LinkError: SOURCE_MISSING or IO; it is not there.
+    """
+    from galago_edge.contract.errors import LinkError
+    from galago_edge.sources.recording_digest import recording_sha256
+
+    if recording is None:
+        return None
+    if not recording.exists():
+        raise LinkError(Reason.SOURCE_MISSING, f"{recording} does not exist", hint="check the path")
+    return recording_sha256(recording)
+
+
+def _frames(kind: str, recording: Path | None) -> FrameTimes | None:
+    """Return the time table where the format has frame numbers and the recording frames."""
+    from galago_edge.sources import parse_source
+    from galago_workstation.qa.frame_times import read_frame_times
+
+    if recording is None or kind not in _IN_FRAMES:
+        return None
+    is_camera = parse_source(str(recording)).modality == "camera"
+    return read_frame_times(recording) if is_camera else None
+
+
+def _tell(out: Path, truth: TruthList, left_out: dict[str, int], *, as_json: bool) -> None:
+    if as_json:
+        said = {"path": str(out), "events": len(truth.events), "ignored": len(truth.ignored)}
+        say_data(said | {"left_out": left_out})
+        return
+    per_label: dict[str, int] = {}
+    for event in truth.events:
+        per_label[event.label] = per_label.get(event.label, 0) + 1
+    counts = ", ".join(f"{count} {label}" for label, count in sorted(per_label.items()))
+    ignored = f", {len(truth.ignored)} stretches to be ignored" if truth.ignored else ""
+    say(f"{out}: {len(truth.events)} events{f' ({counts})' if counts else ''}{ignored}")
+    for what, count in left_out.items():
+        say(f"not taken over: {what}, {count} times")

@@ -1,0 +1,99 @@
+"""``galago qa score``: options and output; which recordings are judged is the corpus' business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from galago_edge.commands.cli import json_option, say, say_json
+
+if TYPE_CHECKING:
+    from galago_workstation.qa.matching import MatchingRule
+    from galago_workstation.qa.replayed import Replayed
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NS_PER_S = 1_000_000_000
+
+
+def score_options(command: F) -> F:
+    """Add the options of a score; :func:`show_score` takes what they give, under the same names."""
+    options = (
+        click.option(
+            "--pre",
+            type=click.FloatRange(0, 3600),
+            default=0.0,
+            metavar="SECONDS",
+            help="An event may be decided so long before the onset.  [default: 0]",
+        ),
+        click.option(
+            "--post",
+            type=click.FloatRange(0, 3600),
+            metavar="SECONDS",
+            help="An event may be decided so long behind the end.  [default: receptive field and one hop]",
+        ),
+        click.option(
+            "--claim",
+            type=click.FloatRange(0, min_open=True),
+            metavar="RATE",
+            help="Say whether fewer false alarms per hour are shown, and how many hours that needs.",
+        ),
+        click.option(
+            "--det", is_flag=True, help="Add the curve of each label over all thresholds, to --json."
+        ),
+        click.option(
+            "--markdown",
+            type=click.Path(path_type=Path, readable=False),
+            metavar="FILE",
+            help="Write the tables as Markdown, too.",
+        ),
+        json_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def matching_rule(pre: float, post: float | None) -> MatchingRule:
+    """Return the rule of ``--pre`` and ``--post``, which are in seconds."""
+    from galago_workstation.qa.matching import MatchingRule
+
+    return MatchingRule(
+        pre_ns=round(pre * _NS_PER_S), post_ns=None if post is None else round(post * _NS_PER_S)
+    )
+
+
+def show_score(
+    replays: Sequence[Replayed],
+    *,
+    pre: float,
+    post: float | None,
+    claim: float | None,
+    det: bool,
+    markdown: Path | None,
+    as_json: bool,
+) -> None:
+    """Score what a bundle said to a corpus, and print it.
+
+    Raises:
+        GalagoError: See ``galago_workstation.qa.corpus_score.score``; the file cannot be written.
+    """
+    import shutil
+
+    import msgspec
+
+    from galago_workstation.files import write_bytes
+    from galago_workstation.qa import score_report
+    from galago_workstation.qa.corpus_score import score
+
+    found = score(replays, matching_rule(pre, post), claim_per_hour=claim, det=None if det else ())
+    if markdown is not None:
+        write_bytes(markdown, score_report.markdown(found).encode())
+    if as_json:
+        say_json(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        return
+    for line in score_report.terminal_lines(found, max(100, shutil.get_terminal_size((160, 24)).columns)):
+        say(line)

@@ -1,0 +1,304 @@
+"""A corpus: recordings with what people know of them, by which bundles are judged."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from galago_edge.api.replayed_part import unix_ns
+from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason
+from galago_edge.contract.modality import Modality
+from galago_edge.sources.address import parse_source
+from galago_edge.sources.recording_digest import recording_sha256
+from galago_edge.sources.source_kind import Address, split_query
+from galago_workstation.progress_lines import PlainReport, Report
+from galago_workstation.qa.corpus_manifest import ListedRecording, is_manifest, read_corpus_manifest
+from galago_workstation.qa.corpus_scan import LABELS_SUFFIX, Scan, holds_pictures, scan_folder
+
+_NAMED = 3
+"""So many names stand in a note, the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusRecording:
+    """One recording of a corpus."""
+
+    name: str
+    """The path below the corpus' folder, with ``/``; for one that lies elsewhere, as it is written."""
+    path: Path
+    """Absolute."""
+    query: str
+    """Its options, as they stand behind ``?`` of an address; empty for none."""
+    sha256: str
+    """Of its content, as ``recording_sha256`` gives it."""
+    labels: Path | None = None
+    """The file that says what is really in it; None when nobody has labelled it."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    started_ns: int | None = None
+    """Unix time of its first frame or sample, in nanoseconds."""
+
+    @property
+    def address(self) -> str:
+        """How it is opened: ``galago_edge.sources.open_source``."""
+        return f"{self.path}?{self.query}" if self.query else str(self.path)
+
+    def parsed(self) -> Address:
+        """Return what the address names.
+
+        Raises:
+            GalagoError: As ``parse_source``.
+        """
+        return parse_source(self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Recordings, each content once, in the order of their names; of a manifest, in its order."""
+
+    name: str
+    """As it was given."""
+    recordings: tuple[CorpusRecording, ...]
+    notes: tuple[str, ...] = ()
+    """What was left out and why, one line each."""
+
+    def of_modality(self, modality: Modality) -> Corpus:
+        """Return what of it a bundle of this modality can be asked about, with a note about the others.
+
+        Raises:
+            InputError: DATA_BAD; nothing is left.
+            GalagoError: A recording cannot be opened.
+        """
+        fitting = tuple(one for one in self.recordings if one.parsed().gives(modality))
+        left_out = [one.name for one in self.recordings if one not in fitting]
+        if not fitting:
+            raise InputError(
+                Reason.DATA_BAD,
+                f"{self.name}: none of {_count(len(self.recordings), 'recording')} is of a {modality}, "
+                "which the bundle is for",
+                hint="give a corpus of the bundle's modality, or another bundle",
+            )
+        notes = self.notes
+        if left_out:
+            notes += (f"not of a {modality}, left out: {_named(left_out)}",)
+        return Corpus(self.name, fitting, notes)
+
+
+def is_corpus(path: Path) -> bool:
+    """Tell whether a path is a corpus rather than one recording: a manifest, or a folder without pictures.
+
+    Raises:
+        LinkError: The folder cannot be read.
+    """
+    if path.is_dir():
+        return not holds_pictures(path)
+    return is_manifest(path) and path.is_file()
+
+
+def read_corpus(path: Path, *, report: Report | None = None) -> Corpus:
+    """Read the corpus that a folder or a manifest is; every recording is read once, for its hash.
+
+    ``report`` shows how far that is.
+
+    Raises:
+        InputError: DATA_BAD; it is empty, or a recording is there twice or is not the one that is listed.
+        CallerError: CONFIG_BAD; the manifest has an unknown key, or lists a recording twice.
+        LinkError: SOURCE_MISSING; there is no such folder or file, or a listed recording or label file is
+            missing. Something cannot be read.
+    """
+    if path.is_dir():
+        return _of_folder(path, report)
+    if not path.exists():
+        hint = "give a folder of recordings, or a list of them in TOML or CSV: docs/qa-replay.md"
+        raise LinkError(Reason.SOURCE_MISSING, f"the corpus {path} does not exist", hint=hint)
+    if not is_manifest(path):
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"{path} is no corpus, expected a folder, or a list of recordings called .toml or .csv",
+            hint="to replay one recording: galago replay",
+        )
+    return _of_manifest(path, report)
+
+
+def corpus_of(sources: Sequence[str], *, report: Report | None = None) -> Corpus:
+    """Return the corpus of recordings that are named one by one, as on the command line.
+
+    Raises:
+        GalagoError: As :func:`read_corpus`, and as ``parse_source`` for what is no recording.
+    """
+    found = []
+    for text in sources:
+        address = parse_source(text)
+        if not address.described.is_path:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"{text} is no file, expected recordings",
+                hint="standard input and cameras are taken one at a time",
+            )
+        path = Path(address.target).absolute()
+        if is_corpus(path):
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"{text} is a corpus, and others are given beside it",
+                hint="give one corpus, or recordings alone",
+            )
+        found.append((_without_dots(path), path, text[len(address.target) + 1 :]))
+    common = Path(os.path.commonpath([shown.parent for shown, _, _ in found]))
+    listed = [(shown.relative_to(common).as_posix(), path, query, None) for shown, path, query in found]
+    return Corpus("the recordings", tuple(_hashed(listed, "the call", report)))
+
+
+def _of_folder(folder: Path, report: Report | None) -> Corpus:
+    top = folder.absolute()
+    scan = scan_folder(top)
+    listed = [(_below(top, path), path, "", None) for path in scan.recordings]
+    listed.sort(key=lambda row: os.fsencode(row[0]))
+    if not listed:
+        raise _empty(str(folder), scan)
+    return Corpus(str(folder), tuple(_hashed(listed, str(folder), report)), tuple(_notes(top, scan)))
+
+
+def _of_manifest(path: Path, report: Report | None) -> Corpus:
+    folder = path.absolute().parent
+    listed = []
+    for one in read_corpus_manifest(path):
+        # a question mark is a legal file name: the whole text counts when it exists
+        target, query = (one.path, "") if (folder / one.path).exists() else split_query(one.path)
+        listed.append((target, folder / target, query, one))
+    if not listed:
+        raise _empty(str(path), Scan())
+    inside = _without_dots(folder)
+    outside = [name for name, where, _, _ in listed if not _without_dots(where).is_relative_to(inside)]
+    notes = [f"outside the folder of {path.name}: {_named(outside)}"] if outside else []
+    return Corpus(str(path), tuple(_hashed(listed, str(path), report)), tuple(notes))
+
+
+_Row = tuple[str, Path, str, ListedRecording | None]
+"""Name, place, options, and what a manifest says of it."""
+
+
+def _hashed(listed: Sequence[_Row], where: str, report: Report | None) -> list[CorpusRecording]:
+    names: set[str] = set()
+    for name, _, _, _ in listed:
+        if name in names:
+            raise CallerError(
+                Reason.CONFIG_BAD,
+                f"{where}: {name} is listed more than once, expected each recording once",
+                hint="remove all but one of them",
+            )
+        names.add(name)
+    found: list[CorpusRecording] = []
+    contents: dict[tuple[str, str], str] = {}
+    with (report or PlainReport()).track("reading", len(listed)) as advance:
+        for number, (name, path, query, said) in enumerate(listed, 1):
+            sha256 = _sha256(name, path, where)
+            _check_content(name, sha256, said, where)
+            if (other := contents.setdefault((sha256, query), name)) != name:
+                raise InputError(
+                    Reason.DATA_BAD,
+                    f"{where}: {name} and {other} hold the same recording, which would count twice",
+                    hint="remove one of them",
+                )
+            found.append(_recording(name, path, query, sha256, said, where))
+            advance(number)
+    return found
+
+
+def _check_content(name: str, sha256: str, said: ListedRecording | None, where: str) -> None:
+    if said is None or said.sha256 in (None, sha256):
+        return
+    raise InputError(
+        Reason.DATA_BAD,
+        f"{where}: {name} was changed: its SHA-256 is {sha256[:16]}…, expected {(said.sha256 or '')[:16]}…",
+        hint="bring back the recording that was listed, or list the new one",
+    )
+
+
+def _recording(
+    name: str, path: Path, query: str, sha256: str, said: ListedRecording | None, where: str
+) -> CorpusRecording:
+    labels: Path | None = path.with_name(path.name + LABELS_SUFFIX)
+    if said is not None and said.labels is not None:
+        labels = Path(where).absolute().parent / said.labels
+        if not labels.is_file():
+            raise LinkError(
+                Reason.SOURCE_MISSING,
+                f"{where}: the labels of {name}, {said.labels}, do not exist",
+                hint="correct the path, which begins at the list's folder, or leave it out",
+            )
+    elif labels is not None and not labels.is_file():
+        labels = None
+    tags = {} if said is None else said.tags
+    return CorpusRecording(name, path, query, sha256, labels, tags, _started_ns(name, said, where))
+
+
+def _started_ns(name: str, said: ListedRecording | None, where: str) -> int | None:
+    moment: datetime.datetime | None = None if said is None else said.start_time
+    try:
+        return None if moment is None else unix_ns(moment)
+    except ValueError as error:
+        raise CallerError(
+            Reason.CONFIG_BAD, f"{where}: {name}: {error}", hint="correct its start_time"
+        ) from None
+
+
+def _sha256(name: str, path: Path, where: str) -> str:
+    if not path.exists():
+        raise LinkError(
+            Reason.SOURCE_MISSING,
+            f"{where}: the recording {name} does not exist",
+            hint="bring it back, or take it off the list",
+        )
+    sha256 = recording_sha256(path)
+    if sha256 is None:
+        raise InputError(
+            Reason.SOURCE_MISMATCH,
+            f"{where}: {name} is a pipe or a device, expected a recording",
+            hint="copy it to a file",
+        )
+    return sha256
+
+
+def _notes(top: Path, scan: Scan) -> Iterable[str]:
+    """Say what of a folder is not used."""
+    if scan.hidden:
+        yield f"hidden, left out: {_named([_below(top, path) for path in scan.hidden])}"
+    if scan.others:
+        yield f"no recordings, left out: {_named(sorted(_below(top, path) for path in scan.others))}"
+    if scan.raw:
+        named = _named([_below(top, path) for path in scan.raw])
+        yield f"raw samples, whose rate only a list of recordings can say, left out: {named}"
+    labelled = {path.with_name(path.name + LABELS_SUFFIX) for path in scan.recordings}
+    if strays := [_below(top, path) for path in scan.labels if path not in labelled]:
+        yield f"labels without a recording, left out: {_named(strays)}"
+
+
+def _without_dots(path: Path) -> Path:
+    """Return a path as people write it; not to open it: a folder may be a link."""
+    return Path(os.path.normpath(path))
+
+
+def _below(top: Path, path: Path) -> str:
+    """Return a recording's name; that of a corpus which is one recording is its folder's."""
+    return path.relative_to(top).as_posix() if path != top else top.name
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return f"{len(names)} ({', '.join(names[:_NAMED])}{f' and {more} more' if more > 0 else ''})"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def _empty(where: str, scan: Scan) -> InputError:
+    met = scan.hidden + scan.others + scan.raw
+    also = f"; {_named([path.name for path in met])} there are none" if met else ""
+    return InputError(
+        Reason.DATA_BAD,
+        f"{where} holds no recordings{also}",
+        hint="a recording is a video, a sound file or a folder of images: docs/qa-replay.md",
+    )

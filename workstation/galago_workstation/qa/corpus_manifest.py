@@ -1,0 +1,130 @@
+"""A list of recordings in a file, TOML or CSV, with what is known of each.
+
+::
+
+    [[recording]]
+    path = "barn/night-1.wav"          # options as on the command line: "x.raw?rate=16000"
+    sha256 = "9f86d081..."             # optional: refuse it when its content is another
+    labels = "barn/night-1.tsv"        # optional: NAME.labels.tsv beside the recording without it
+    start_time = 2026-05-01T22:00:00+02:00
+    tags = { site = "barn", night = "1" }
+
+In CSV the first line names the columns: ``path``, ``sha256``, ``labels``, ``start_time`` and one column
+``tags.NAME`` for each tag; an empty field says nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
+from galago_edge.contract.known_names import did_you_mean
+from galago_edge.host.toml_file import load_toml
+
+_DOCS = "docs/qa-replay.md"
+_SUFFIXES = (".toml", ".csv")
+_TAG = "tags."
+_COLUMNS = ("path", "sha256", "labels", "start_time")
+
+Sha256Hex = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z", description="the 64 hexadecimal digits of a SHA-256")
+]
+_Path = Annotated[str, msgspec.Meta(min_length=1, description="a path")]
+
+
+class ListedRecording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One recording of a manifest, as it is written."""
+
+    path: _Path
+    """Relative to the manifest, or absolute; options may stand behind a question mark."""
+    sha256: Sha256Hex | None = None
+    labels: _Path | None = None
+    start_time: datetime.datetime | None = None
+    """When its first frame or sample was taken, with a time zone."""
+    tags: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse a moment that is none everywhere.
+
+        Raises:
+            ValueError: As said, in words.
+        """
+        if self.start_time is not None and self.start_time.utcoffset() is None:
+            raise ValueError(
+                f"start_time {self.start_time.isoformat()} has no zone, expected 2026-05-01T22:00:00+02:00"
+            )
+
+
+class _Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    recording: tuple[ListedRecording, ...] = ()
+
+
+def is_manifest(path: Path) -> bool:
+    """Tell whether a file is a list of recordings, by its name."""
+    return path.suffix.lower() in _SUFFIXES and not path.is_dir()
+
+
+def read_corpus_manifest(path: Path) -> tuple[ListedRecording, ...]:
+    """Return what a manifest lists, in its order.
+
+    Raises:
+        CallerError: CONFIG_BAD; a key is unknown or a value none.
+        InputError: DATA_BAD; it is no CSV.
+        LinkError: It cannot be read.
+    """
+    if path.suffix.lower() == ".toml":
+        return load_toml(path, _Listing, docs=_DOCS).recording
+    return _csv(path)
+
+
+def _csv(path: Path) -> tuple[ListedRecording, ...]:
+    found = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            columns = next(rows, [])
+            _check_columns(columns, path)
+            for row in rows:
+                if row:
+                    found.append(_row(columns, row, f"{path}, line {rows.line_num}"))
+    except OSError as error:
+        raise disk_error(error, f"read {path}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(
+            Reason.DATA_BAD, f"{path} is no CSV in UTF-8: {error}", hint=f"see {_DOCS}"
+        ) from None
+    return tuple(found)
+
+
+def _check_columns(columns: list[str], path: Path) -> None:
+    where = f"{path}, line 1"
+    if "path" not in columns:
+        raise _bad(f"{where}: no column is called path, which says where a recording lies")
+    for column in columns:
+        if column in _COLUMNS or (column.startswith(_TAG) and column != _TAG):
+            continue
+        near = did_you_mean(column, _COLUMNS) or f"; a tag's column is called {_TAG}NAME"
+        raise _bad(f"{where}: the column {column!r} is unknown{near}")
+    for column in columns:
+        if columns.count(column) > 1:
+            raise _bad(f"{where}: there are {columns.count(column)} columns {column}, expected one")
+
+
+def _row(columns: list[str], row: list[str], where: str) -> ListedRecording:
+    if len(row) != len(columns):
+        raise _bad(f"{where}: met {len(row)} fields, expected {len(columns)}, as in line 1")
+    said = {column: text for column, text in zip(columns, row, strict=True) if text}
+    tags = {column.removeprefix(_TAG): said.pop(column) for column in list(said) if column.startswith(_TAG)}
+    try:
+        return msgspec.convert({**said, "tags": tags}, ListedRecording)
+    except msgspec.ValidationError as error:
+        raise _bad(f"{where}: {error}") from None
+
+
+def _bad(text: str) -> CallerError:
+    return CallerError(Reason.CONFIG_BAD, text, hint=f"see {_DOCS}")

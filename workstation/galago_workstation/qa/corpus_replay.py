@@ -1,0 +1,249 @@
+"""A corpus through a bundle: what is stored is taken, the rest replayed, and all of it read back."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from galago_edge.bundle import Bundle
+from galago_edge.contract.errors import GalagoError, LinkError, Reason
+from galago_edge.decision import Decider
+from galago_edge.pipeline.threshold_overrides import override_thresholds
+from galago_workstation.progress_lines import Advance, PlainReport, Report
+from galago_workstation.qa.corpus import Corpus, CorpusRecording
+from galago_workstation.qa.replay_environment import ReplayEnvironment
+from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob, computing_here, ordered_query
+from galago_workstation.qa.replay_results import ReplayResults, StoredReplay
+from galago_workstation.qa.replay_work import ReplayOrder, ReplayOutcome
+
+_NS_PER_HOUR = 3_600_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingReplay:
+    """One recording of a corpus and what came of its replay."""
+
+    recording: CorpusRecording
+    digest: str
+    """Of its job: where its result is."""
+    stored: StoredReplay | None
+    """The result; None when there is none."""
+    error: GalagoError | None
+    """Why it failed: the recording is damaged, and the result is what could be decided before; or there is no
+    result."""
+    fresh: bool
+    """Whether it was replayed now, and not found."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusReplay:
+    """A whole corpus through one bundle."""
+
+    bundle: str
+    """Id of the bundle."""
+    stream: str
+    changes: ReplayChanges
+    results: Path
+    """The folder of results."""
+    replays: tuple[RecordingReplay, ...]
+    """In the order of the corpus."""
+    notes: tuple[str, ...]
+    """What was left out of the corpus, and what was found damaged and computed again."""
+
+    @property
+    def exit_code(self) -> int:
+        """That of the recording that fared worst, as ``galago replay`` alone would end."""
+        return max((one.error.exit_code for one in self.replays if one.error is not None), default=0)
+
+    def environments(self) -> list[tuple[ReplayEnvironment, int]]:
+        """Return on what it was computed, each with the number of recordings; more than one is told."""
+        found: dict[str, tuple[ReplayEnvironment, int]] = {}
+        for one in self.replays:
+            if one.stored is not None:
+                environment = one.stored.environment
+                _, count = found.get(environment.fingerprint, (environment, 0))
+                found[environment.fingerprint] = (environment, count + 1)
+        return list(found.values())
+
+    def summary(self) -> str:
+        """Return what it came to, in one line."""
+        stored = [one.stored for one in self.replays if one.stored is not None]
+        hours = sum(one.duration_ns for one in stored) / _NS_PER_HOUR
+        found = sum(not one.fresh and one.stored is not None for one in self.replays)
+        failed = sum(one.error is not None for one in self.replays)
+        counts = [
+            f"{len(self.replays)} recordings",
+            f"{hours:.2f} h",
+            f"{sum(one.windows for one in stored)} windows",
+            f"{sum(one.events for one in stored)} events",
+            f"{sum(one.gaps for one in stored)} gaps",
+        ]
+        return "; ".join(
+            [
+                ", ".join(counts),
+                f"{found} found as stored before",
+                *([f"{failed} failed"] if failed else []),
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """How a corpus is replayed."""
+
+    stream: str = "replay"
+    changes: ReplayChanges = field(default_factory=ReplayChanges)
+    stages: bool = False
+    """Whether every stage is hashed."""
+    jobs: int | None = None
+    """Processes; None for one a core."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler; None for this computer."""
+    block_samples: int | None = None
+    """Changes no answer."""
+
+
+def replay_corpus(
+    corpus: Corpus,
+    bundle: Bundle,
+    results: Path,
+    plan: ReplayPlan | None = None,
+    *,
+    report: Report | None = None,
+) -> CorpusReplay:
+    """Replay what is not stored yet, and return what came of every recording.
+
+    A damaged recording is a result too. An interruption leaves whole results only, and the next call goes on
+    behind them.
+
+    Raises:
+        CallerError: CONFIG_BAD; the changes name no label of the bundle, or cross on and off.
+        DeviceError: RUNTIME_MISSING; EXTRA_MISSING, of a cluster.
+        LinkError: The folder of results cannot be used; no process, or no cluster, to replay with.
+    """
+    plan, told = plan or ReplayPlan(), report or PlainReport()
+    labels, _ = override_thresholds(bundle.manifest.labels, plan.changes.thresholds)
+    Decider(labels)  # what it refuses, every replay would
+    folder = ReplayResults(results.absolute())
+    folder.make()
+    asked = [(one, _job(one, bundle, plan)) for one in corpus.recordings]
+    notes = list(corpus.notes)
+    found: dict[str, StoredReplay] = {}
+    orders: dict[str, ReplayOrder] = {}
+    for one, job in asked:
+        stored, fault = folder.find(job.digest, stages=plan.stages)
+        if stored is not None:
+            found[job.digest] = stored
+        else:
+            orders[job.digest] = _order(one, job, bundle, folder, plan)
+        if fault:
+            notes.append(f"the result of {one.name} is no good and is computed again: {fault}")
+    with told.track("replaying", len(asked)) as advance:
+        lines = _Lines([(one, job.digest) for one, job in asked], told, advance)
+        for digest, stored in found.items():
+            lines.ended(digest, stored, None, fresh=False)
+        with closing(_outcomes(list(orders.values()), plan)) as outcomes:
+            for outcome in outcomes:
+                stored, error = _result(outcome, folder)
+                lines.ended(outcome.digest, stored, error, fresh=True)
+    return CorpusReplay(
+        bundle.id, plan.stream, plan.changes, folder.folder, tuple(lines.replays()), tuple(notes)
+    )
+
+
+def _outcomes(orders: Sequence[ReplayOrder], plan: ReplayPlan) -> Generator[ReplayOutcome, None, None]:
+    if not orders:
+        return
+    if plan.scheduler is not None:
+        from galago_workstation.qa.replay_cluster import replay_on_cluster
+
+        yield from replay_on_cluster(orders, plan.scheduler)
+    else:
+        from galago_workstation.qa.replay_runner import cores, replay_here
+
+        yield from replay_here(orders, plan.jobs or cores())
+
+
+def _job(one: CorpusRecording, bundle: Bundle, plan: ReplayPlan) -> ReplayJob:
+    return ReplayJob(
+        recording=one.sha256,
+        form=one.path.suffix.lower(),
+        query=ordered_query(one.query),
+        started_ns=one.started_ns,
+        bundle=bundle.id,
+        stream=plan.stream,
+        changes=plan.changes,
+        computing=computing_here(),
+    )
+
+
+def _order(
+    one: CorpusRecording, job: ReplayJob, bundle: Bundle, folder: ReplayResults, plan: ReplayPlan
+) -> ReplayOrder:
+    return ReplayOrder(
+        job=job,
+        address=one.address,
+        bundle=str(bundle.path.absolute()),
+        results=str(folder.folder),
+        stages=plan.stages,
+        block_samples=plan.block_samples,
+    )
+
+
+def _result(outcome: ReplayOutcome, folder: ReplayResults) -> tuple[StoredReplay | None, GalagoError | None]:
+    """Return the result of an order that has ended, and what is wrong when there is none."""
+    if outcome.error is not None:
+        return None, outcome.error.error()
+    stored, fault = folder.find(outcome.digest)
+    if stored is not None:
+        return stored, None
+    return None, LinkError(
+        Reason.IO,
+        f"it was replayed, and its result is not in {folder.folder}: {fault or 'there is none'}",
+        hint="give a folder of results that every worker sees under the same path",
+    )
+
+
+class _Lines:
+    """Tells of every recording as soon as all before it have ended, so that two runs say the same."""
+
+    def __init__(
+        self, asked: Sequence[tuple[CorpusRecording, str]], report: Report, advance: Advance
+    ) -> None:
+        self._asked = [one for one, _ in asked]
+        self._report, self._advance = report, advance
+        self._of: dict[str, list[CorpusRecording]] = {}
+        for one, digest in asked:
+            self._of.setdefault(digest, []).append(one)
+        self._ended: dict[str, RecordingReplay] = {}
+        self._told = 0
+
+    def ended(
+        self, digest: str, stored: StoredReplay | None, error: GalagoError | None, *, fresh: bool
+    ) -> None:
+        """Take how a job ended, for every recording that it is the job of."""
+        if stored is not None and stored.failure is not None:
+            error = stored.failure.error()
+        for one in self._of[digest]:
+            self._ended[one.name] = RecordingReplay(one, digest, stored, error, fresh)
+        self._advance(len(self._ended))
+        while self._told < len(self._asked):
+            told = self._ended.get(self._asked[self._told].name)
+            if told is None:
+                return
+            self._report.say(_line(told))
+            self._told += 1
+
+    def replays(self) -> Iterator[RecordingReplay]:
+        """Yield every recording, in the order of the corpus."""
+        return (self._ended[one.name] for one in self._asked)
+
+
+def _line(told: RecordingReplay) -> str:
+    counts = "no result"
+    if (stored := told.stored) is not None:
+        counts = f"{stored.windows} windows, {stored.events} events, {stored.gaps} gaps"
+    failed = "" if told.error is None else f"; failed: {told.error.reason}"
+    return f"{told.recording.name}: {counts}{failed}"

@@ -1,0 +1,245 @@
+"""What two bundles said to the same recordings: events lost, gained, moved, rescored."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from galago_edge.contract.errors import CallerError, InputError, Reason
+from galago_edge.contract.records import EventRecord
+from galago_edge.contract.streams import NS_PER_S
+from galago_workstation.qa.event_matching import match_moments
+from galago_workstation.qa.replayed import Replayed
+
+LEAST_TOLERANCE_NS = NS_PER_S
+"""Two events of one label are one event that moved when they are at most so far apart, or one window."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayPair:
+    """One recording, and what each of the two bundles said to it. Both have the truth of the new one."""
+
+    old: Replayed
+    new: Replayed
+
+    @property
+    def name(self) -> str:
+        """The recording's name in the corpus."""
+        return self.new.recording
+
+
+@dataclass(frozen=True, slots=True)
+class EventChange:
+    """An event of one label in one recording that is not the same with both bundles."""
+
+    recording: str
+    label: str
+    old: EventRecord | None
+    new: EventRecord | None
+    truth: str = ""
+    """What the event (of NEW, if it has it) was: ``right``, ``false alarm``, or ``repeat``, as is what is not
+    judged; empty in a recording without labels."""
+
+    @property
+    def kind(self) -> str:
+        """``lost``, ``gained``, ``moved`` (its score may differ, too) or ``rescored``."""
+        if self.new is None:
+            return "lost"
+        return "gained" if self.old is None else "moved" if self.shift_ns else "rescored"
+
+    @property
+    def at_ns(self) -> int:
+        """Stream time of its decision: by the old bundle, if it had one."""
+        event = self.old or self.new
+        assert event is not None
+        return event.end_ns
+
+    @property
+    def shift_ns(self) -> int:
+        """How much later the new bundle decided it; 0 where only one did."""
+        return self.new.end_ns - self.old.end_ns if self.old and self.new else 0
+
+    @property
+    def score_change(self) -> float:
+        """How much higher the new bundle's score is; 0 where only one decided it."""
+        return self.new.score - self.old.score if self.old and self.new else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EventDiff:
+    """All events of two bundles on the same recordings."""
+
+    changes: tuple[EventChange, ...]
+    """By recording, time, label."""
+    same: int
+    """Events that both have at the same moment with the same score."""
+    moved_only: int
+    """Of the moved ones, those with the same score."""
+    tolerance_ns: Mapping[str, int]
+    """By recording: how far an event may move and is still the same."""
+    only_old: tuple[str, ...] = ()
+    """Labels that only the old bundle has, left out (``--common``)."""
+    only_new: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each kind, and ``same``."""
+        kinds = Counter(change.kind for change in self.changes)
+        return {kind: kinds[kind] for kind in ("lost", "gained", "moved", "rescored")} | {"same": self.same}
+
+
+def pair_recordings(
+    old: Sequence[Replayed], new: Sequence[Replayed], *, common: bool = False
+) -> tuple[list[ReplayPair], list[str]]:
+    """Pair what two bundles said by the recordings' content, and say in lines what was left out.
+
+    ``common``: take what both have, recordings and labels, and say what that leaves out. The truth is that
+    of ``new``, read last: labels of one recording are those of both bundles.
+
+    Raises:
+        InputError: SOURCE_MISMATCH; one has a recording that the other lacks, or one recording twice, or no
+            recording is left. LABELS_MISMATCH; the bundles' labels differ.
+    """
+    said: list[str] = []
+    olds, news = _by_hash(old, "OLD"), _by_hash(new, "NEW")
+    for mine, other, name in ((olds, news, "OLD"), (news, olds, "NEW")):
+        missing = [each.recording for key, each in mine.items() if key not in other]
+        if missing:
+            said.append(f"{_some(missing)} only in {name}")
+    if said and not common:
+        raise InputError(
+            Reason.SOURCE_MISMATCH,
+            f"both must have the same recordings (by content): {', '.join(said)}",
+            hint="replay the whole corpus with both bundles, or compare what both have with --common",
+        )
+    pairs = [ReplayPair(_with_truth(olds[key], each), each)
+             for key, each in news.items() if key in olds]  # fmt: skip
+    if not pairs:
+        raise InputError(
+            Reason.SOURCE_MISMATCH, "no recording was heard or seen by both",
+            hint="replay one corpus with both bundles",
+        )  # fmt: skip
+    return sorted(pairs, key=lambda pair: pair.name), [f"left out: {each}" for each in said]
+
+
+def _by_hash(replays: Sequence[Replayed], which: str) -> dict[str, Replayed]:
+    found: dict[str, Replayed] = {}
+    for each in replays:
+        if (other := found.setdefault(each.sha256, each)) is not each:
+            raise InputError(
+                Reason.SOURCE_MISMATCH,
+                f"{which} has one recording twice: {other.recording} and {each.recording} are the same bytes",
+                hint="take one of them out of the corpus: it would count double",
+            )
+    return found
+
+
+def _with_truth(old: Replayed, new: Replayed) -> Replayed:
+    return replace(old, truth=new.truth, tags=new.tags, recording=new.recording)
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(sorted(names)[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def labels_of(replays: Iterable[Replayed]) -> tuple[str, ...]:
+    """Return the names of all labels that can become events, in the order of the first bundle."""
+    return tuple(
+        dict.fromkeys(label.name for each in replays for label in each.labels if not label.background)
+    )
+
+
+def differing_labels(pairs: Sequence[ReplayPair], *, common: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the labels that only the old bundle has, and those that only the new one has.
+
+    Raises:
+        InputError: LABELS_MISMATCH; there are some and ``common`` is not asked for, or none is common.
+    """
+    old = labels_of(pair.old for pair in pairs)
+    new = labels_of(pair.new for pair in pairs)
+    gone, came = tuple(_only_in(old, new)), tuple(_only_in(new, old))
+    if (gone or came) and not common:
+        parts = [f"only OLD has {_some(gone)}"] * bool(gone) + [f"only NEW has {_some(came)}"] * bool(came)
+        raise InputError(
+            Reason.LABELS_MISMATCH,
+            f"the bundles' labels differ: {', '.join(parts)}",
+            hint="compare bundles of the same labels, or the labels that both have with --common",
+        )
+    if len(gone) == len(old):
+        raise InputError(
+            Reason.LABELS_MISMATCH, "the bundles have no label in common",
+            hint="compare bundles of the same labels",
+        )  # fmt: skip
+    return gone, came
+
+
+def _only_in(mine: Sequence[str], other: Sequence[str]) -> list[str]:
+    return [name for name in mine if name not in other]
+
+
+def tolerance_of(pair: ReplayPair, asked_ns: int | None) -> int:
+    """Return how far an event may move and is still the same: as asked, else one window, at least 1 s."""
+    if asked_ns is not None:
+        return asked_ns
+    return max(LEAST_TOLERANCE_NS, pair.old.receptive_ns, pair.new.receptive_ns)
+
+
+def matched(
+    old: Iterable[EventRecord], new: Iterable[EventRecord], tolerance_ns: int
+) -> list[tuple[EventRecord | None, EventRecord | None]]:
+    """Return the events of one recording in pairs of one label each; None where one has no partner.
+
+    One to one, as many as can be, then of least total shift of the decisions (``end_ns``). By time and label.
+    """
+    sides: dict[str, tuple[list[EventRecord], list[EventRecord]]] = defaultdict(lambda: ([], []))
+    for side, events in enumerate((old, new)):
+        for event in sorted(events, key=lambda each: (each.end_ns, each.start_ns, each.seq)):
+            sides[event.label][side].append(event)
+    found: list[tuple[EventRecord | None, EventRecord | None]] = []
+    for olds, news in sides.values():
+        pairs = match_moments([each.end_ns for each in olds], [each.end_ns for each in news], tolerance_ns)
+        of_old, of_new = {row for row, _ in pairs}, {column for _, column in pairs}
+        found += [(olds[row], news[column]) for row, column in pairs]
+        found += [(each, None) for row, each in enumerate(olds) if row not in of_old]
+        found += [(None, each) for column, each in enumerate(news) if column not in of_new]
+    return sorted(found, key=_place)
+
+
+def _place(pair: tuple[EventRecord | None, EventRecord | None]) -> tuple[int, str, int]:
+    event = pair[0] or pair[1]
+    assert event is not None
+    return event.end_ns, event.label, 0 if pair[0] else 1
+
+
+def diff_events(
+    pairs: Sequence[ReplayPair], *, tolerance_ns: int | None = None, common: bool = False
+) -> EventDiff:
+    """Compare the events of two bundles.
+
+    Raises:
+        InputError: LABELS_MISMATCH, as of :func:`differing_labels`.
+        CallerError: USAGE; the tolerance is negative.
+    """
+    if tolerance_ns is not None and tolerance_ns < 0:
+        raise CallerError(Reason.USAGE, "the tolerance is negative", hint="give 0 s or more")
+    gone, came = differing_labels(pairs, common=common)
+    out = {*gone, *came}
+    changes: list[EventChange] = []
+    same = moved_only = 0
+    for pair in pairs:
+        olds, news = (
+            [each for each in side.events if each.label not in out] for side in (pair.old, pair.new)
+        )
+        for old, new in matched(olds, news, tolerance_of(pair, tolerance_ns)):
+            event = old or new
+            assert event is not None
+            change = EventChange(pair.name, event.label, old, new)
+            if old and new and not change.shift_ns and not change.score_change:
+                same += 1
+            else:
+                moved_only += change.kind == "moved" and not change.score_change
+                changes.append(change)
+    tolerances = {pair.name: tolerance_of(pair, tolerance_ns) for pair in pairs}
+    return EventDiff(tuple(changes), same, moved_only, tolerances, gone, came)

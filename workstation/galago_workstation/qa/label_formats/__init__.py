@@ -1,0 +1,1 @@
+"""Label files of other programs: each module reads one format and writes it."""

@@ -1,0 +1,221 @@
+"""CVAT's XML 1.1, for video (tracks) and for images (an element for each picture). Frames count from 0.
+
+In a track a frame with ``outside="1"`` is the first in which the thing is not seen any more; between two
+frames that are listed it is where interpolation puts it. Source: CVAT's documentation, "XML annotation
+format", version 1.1.
+
+The file comes from outside: the parser knows no document types, so it expands no entities and opens no
+other file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from galago_edge.contract.errors import CallerError, Reason
+from galago_workstation.qa.label_formats.subject import NO_TABLE, ForeignLabels, LabelSubject
+from galago_workstation.qa.label_rows import LabelRow
+from galago_workstation.qa.replayed import IGNORED, TruthList
+
+_DEEPEST = 64
+_SHAPES = {"box", "polygon", "polyline", "points", "cuboid", "mask", "skeleton", "ellipse", "tag"}
+
+
+@dataclass(slots=True)
+class _Track:
+    where: str
+    label: str
+    frames: dict[int, bool] = field(default_factory=dict)
+    """Whether it is to be seen, for each frame that is listed."""
+
+
+class _Reading:
+    """What the parser has met so far."""
+
+    def __init__(self, subject: LabelSubject) -> None:
+        self.subject = subject
+        self.tracks: list[_Track] = []
+        self.images: dict[str, dict[int, str]] = {}
+        """By label: the numbers of its pictures, and where they stand."""
+        self.path: list[str] = []
+        self.line = 1
+        self._text: list[str] = []
+        self._image = 0
+
+    def where(self) -> str:
+        return f"line {self.line}"
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self.path.append(name)
+        self._text.clear()
+        if len(self.path) > _DEEPEST:
+            raise self.subject.refused(self.where(), f"nested more than {_DEEPEST} deep")
+        if len(self.path) == 1 and name != "annotations":
+            raise self.subject.refused(self.where(), f"begins with <{name[:40]}>, expected <annotations>")
+        if name == "track" and len(self.path) == 2:
+            self.tracks.append(_Track(self.where(), self._given(attributes, "label")))
+        elif name == "image" and len(self.path) == 2:
+            self._image = self._number(attributes, "id")
+        elif name in _SHAPES and len(self.path) == 3 and self.path[1] == "track":
+            seen = attributes.get("outside", "0") == "0"
+            self.tracks[-1].frames[self._number(attributes, "frame")] = seen
+        elif name in _SHAPES and len(self.path) == 3 and self.path[1] == "image":
+            label = self._given(attributes, "label")
+            self.images.setdefault(label, {}).setdefault(self._image, self.where())
+
+    def text(self, text: str) -> None:
+        self._text.append(text)
+
+    def end(self, name: str) -> None:
+        text = "".join(self._text).strip()
+        self._text.clear()
+        self.path.pop()
+        if "meta" not in self.path:
+            return
+        left_out = (name == "start_frame" and text not in ("", "0")) or (
+            name == "frame_filter" and text not in ("", "step=1")
+        )
+        if left_out:
+            what = f"its task has {name} {text[:40]!r}, expected all frames of the recording from its first"
+            raise self.subject.refused(self.where(), what, hint="make a task without it")
+
+    def _given(self, attributes: dict[str, str], key: str) -> str:
+        if key not in attributes:
+            raise self.subject.refused(self.where(), f"<{self.path[-1]}> has no {key}")
+        return attributes[key]
+
+    def _number(self, attributes: dict[str, str], key: str) -> int:
+        text = self._given(attributes, key)
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise self.subject.refused(self.where(), f"{key} is {text[:40]!r}, expected a number from 0")
+        return int(text)
+
+
+def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
+    """Return tracks as stretches, and neighbouring pictures with one label as one stretch.
+
+    Raises:
+        InputError: DATA_BAD; it is no XML or has a document type, is another program's, frames have no time
+            table, or there is no such frame.
+    """
+    reading = _parsed(data, subject)
+    found = ForeignLabels()
+    for track in reading.tracks:
+        for first, last in _seen(track.frames):
+            found.rows.append(_row(subject, track.where, first, last, track.label))
+    for label, pictures in reading.images.items():
+        for first, last in runs(pictures):
+            found.rows.append(_row(subject, pictures[first], first, last, label))
+    return found
+
+
+def write(truth: TruthList, subject: LabelSubject) -> bytes:
+    """Return the XML for images: a tag for each label of each frame that has any.
+
+    Raises:
+        CallerError: USAGE; there is no time table.
+    """
+    tagged: dict[int, list[str]] = {}
+    for first, last, label in framed_truth(truth, subject):
+        for frame in range(first, last + 1):
+            tagged.setdefault(frame, []).append(label)
+    lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>"]
+    for frame in sorted(tagged):
+        lines.append(f'  <image id="{frame}" name="frame_{frame:06d}">')
+        lines += [
+            f'    <tag label={quoteattr(label)} source="manual"></tag>'
+            for label in dict.fromkeys(tagged[frame])
+        ]
+        lines.append("  </image>")
+    return ("\n".join([*lines, "</annotations>"]) + "\n").encode()
+
+
+def framed_truth(truth: TruthList, subject: LabelSubject) -> list[tuple[int, int, str]]:
+    """Return first and last frame, from 0 and both included, and label of everything that is there.
+
+    Raises:
+        CallerError: USAGE; there is no time table.
+    """
+    if subject.frames is None:
+        raise CallerError(
+            Reason.USAGE, "this format has frame numbers, and no recording is given", hint=NO_TABLE
+        )
+    rows = [(event.start_ns, event.end_ns, event.label) for event in truth.events]
+    rows += [(start, end, IGNORED) for start, end in truth.ignored]
+    return [
+        (*frames, label)
+        for start, end, label in sorted(rows)
+        if (frames := subject.frames.frames(start, end)) is not None
+    ]
+
+
+def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Return first and last of each run of neighbours.
+
+    >>> runs([5, 1, 2, 7, 6])
+    [(1, 2), (5, 7)]
+    """
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
+
+
+def _parsed(data: bytes, subject: LabelSubject) -> _Reading:
+    from xml.parsers import expat
+
+    reading = _Reading(subject)
+    parser = expat.ParserCreate()
+
+    def located() -> None:
+        reading.line = parser.CurrentLineNumber
+
+    def doctype(*_: Any) -> None:
+        located()
+        what = "has a document type or an entity, expected plain XML as CVAT writes it"
+        raise subject.refused(reading.where(), what, hint="export it again from CVAT")
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        located()
+        reading.start(name, attributes)
+
+    def end(name: str) -> None:
+        located()
+        reading.end(name)
+
+    parser.StartDoctypeDeclHandler = doctype
+    parser.EntityDeclHandler = doctype
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = reading.text
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        what = f"is no XML: {expat.ErrorString(error.code)}"
+        raise subject.refused(f"line {error.lineno}", what) from None
+    except (LookupError, ValueError) as error:  # an encoding that Python does not know, or cannot use here
+        raise subject.refused("line 1", f"is no XML that can be read: {error}") from None
+    return reading
+
+
+def _seen(frames: dict[int, bool]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    first: int | None = None
+    for frame in sorted(frames):
+        if frames[frame] and first is None:
+            first = frame
+        elif not frames[frame] and first is not None:
+            found.append((first, frame - 1))
+            first = None
+    if first is not None:
+        found.append((first, max(frames)))
+    return found
+
+
+def _row(subject: LabelSubject, where: str, first: int, last: int, label: str) -> LabelRow:
+    return LabelRow(where, *subject.framed(where, first, last, base=0), label.strip())

@@ -1,0 +1,122 @@
+"""Exact intervals for rates and shares, and how long one must watch to claim something."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+HOURS_PER_DAY = 24
+CONFIDENCE = 0.95
+
+
+class RateEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """So many in so much time, and what rate that may stand for."""
+
+    count: int
+    hours: float
+    per_hour: float | None = None
+    """None when nothing was watched."""
+    per_day: float | None = None
+    low_per_hour: float | None = None
+    high_per_hour: float | None = None
+    """Of the two-sided 95 % interval; when nothing was counted, the one-sided 95 % bound, 3.0 / hours."""
+
+
+class ShareEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """So many of so many, and what share that may stand for."""
+
+    count: int
+    of: int
+    share: float | None = None
+    """None of nothing."""
+    low: float | None = None
+    high: float | None = None
+    """Of the two-sided 95 % interval."""
+
+
+class RateClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether so few false alarms per hour may be claimed after so many valid hours."""
+
+    per_hour: float
+    """What is claimed: less than this."""
+    bound_per_hour: float | None
+    """One-sided 95 % upper bound of what was seen; None when nothing was watched."""
+    supported: bool
+    hours: float
+    needed_hours: float
+    """With so many as were counted, and no more, the claim can be made after this many valid hours."""
+    least_hours: float
+    """Without a single one: nobody can claim it on less."""
+
+
+def rate_estimate(count: int, hours: float) -> RateEstimate:
+    """Return the rate with its exact interval.
+
+    Two-sided: ``chi2(0.025, 2 n) / 2 T`` to ``chi2(0.975, 2 n + 2) / 2 T`` (Garwood 1936, Fiducial limits for
+    the Poisson distribution). None counted: 0 to ``-ln(0.05) / T``, which is 3.0 / T.
+    """
+    if hours <= 0:
+        return RateEstimate(count=count, hours=0.0)
+    from scipy.stats import chi2
+
+    outside = 1 - CONFIDENCE
+    low = float(chi2.ppf(outside / 2, 2 * count)) / (2 * hours) if count else 0.0
+    high = float(chi2.ppf(1 - outside / 2, 2 * count + 2)) / (2 * hours)
+    return RateEstimate(
+        count=count,
+        hours=hours,
+        per_hour=count / hours,
+        per_day=HOURS_PER_DAY * count / hours,
+        low_per_hour=low,
+        high_per_hour=high if count else upper_bound(0, hours),
+    )
+
+
+def upper_bound(count: int, hours: float) -> float:
+    """Return the one-sided 95 % upper bound of a Poisson rate per hour.
+
+    >>> round(upper_bound(0, 5.5), 3), round(upper_bound(0, 24), 3)
+    (0.545, 0.125)
+    """
+    return hours_needed(1.0, count) / hours
+
+
+def hours_needed(per_hour: float, count: int = 0) -> float:
+    """Return after how many valid hours with ``count`` events the rate is below ``per_hour`` with 95 %.
+
+    ``chi2(0.95, 2 n + 2) / 2 r``; for none ``-ln(0.05) / r``.
+
+    >>> round(hours_needed(0.5), 2)
+    5.99
+    """
+    if count == 0:
+        return -math.log(1 - CONFIDENCE) / per_hour
+    from scipy.stats import chi2
+
+    return float(chi2.ppf(CONFIDENCE, 2 * count + 2)) / (2 * per_hour)
+
+
+def rate_claim(per_hour: float, count: int, hours: float) -> RateClaim:
+    """Return whether "less than ``per_hour``" holds with 95 % after ``count`` events in ``hours``."""
+    bound = upper_bound(count, hours) if hours > 0 else None
+    return RateClaim(
+        per_hour=per_hour,
+        bound_per_hour=bound,
+        supported=bound is not None and bound < per_hour,
+        hours=hours,
+        needed_hours=hours_needed(per_hour, count),
+        least_hours=hours_needed(per_hour),
+    )
+
+
+def share_estimate(count: int, of: int) -> ShareEstimate:
+    """Return the share with its exact interval (Clopper and Pearson 1934)."""
+    if of == 0:
+        return ShareEstimate(count=0, of=0)
+    from scipy.stats import beta
+
+    outside = 1 - CONFIDENCE
+    low = float(beta.ppf(outside / 2, count, of - count + 1)) if count else 0.0
+    high = float(beta.ppf(1 - outside / 2, count + 1, of - count)) if count < of else 1.0
+    return ShareEstimate(count=count, of=of, share=count / of, low=low, high=high)

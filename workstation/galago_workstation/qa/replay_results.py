@@ -1,0 +1,230 @@
+"""Results of replays on a disk: each in a folder whose name is the digest of its job.
+
+``FOLDER/<aa>/<digest>/`` holds ``records.jsonl``, ``scores.npz`` and ``job.json``. A result is whole or
+absent: it is made beside its place and moved there. ``job.json`` has the hashes of the other two, so that
+what was damaged, or put there by somebody else, is found when it is read, and is computed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from galago_edge.contract.decoding import from_json
+from galago_edge.contract.errors import (
+    BundleError,
+    BusyError,
+    CallerError,
+    DeviceError,
+    GalagoError,
+    InputError,
+    LinkError,
+    ModelError,
+    disk_error,
+)
+from galago_edge.contract.manifest import Label
+from galago_workstation.qa.replay_environment import ReplayEnvironment
+from galago_workstation.qa.replay_job import ReplayJob
+
+RECORDS, SCORES, JOB = "records.jsonl", "scores.npz", "job.json"
+_JOB_LIMIT_BYTES = 1 << 22
+_ATTEMPTS = 4
+_CLASSES: tuple[type[GalagoError], ...] = (
+    *(BundleError, BusyError, CallerError, DeviceError),
+    *(InputError, LinkError, ModelError),
+)
+
+
+class StoredFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ended a replay early, as ``galago replay`` says it."""
+
+    kind: str
+    reason: str
+    message: str
+    hint: str
+    exit: int
+
+    @classmethod
+    def of(cls, error: GalagoError) -> StoredFailure:
+        """Return what is kept of an error."""
+        return msgspec.convert({"kind": type(error).__name__, **error.as_data(with_exit=True)}, cls)
+
+    def error(self) -> GalagoError:
+        """Return the error again."""
+        known = {one.__name__: one for one in _CLASSES}.get(self.kind, GalagoError)
+        data = msgspec.to_builtins(self)
+        return known.from_data(data)
+
+
+class StoredReplay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``job.json``: what was asked, on what it was computed, and what came of it."""
+
+    schema: Literal["galago.replay/1"] = "galago.replay/1"
+    job: ReplayJob
+    name: str
+    """The recording's file name, which stands in the first record."""
+    labels: tuple[Label, ...]
+    """The bundle's, with the policy that decided."""
+    receptive_ns: int
+    """Length of one window."""
+    duration_ns: int
+    """Stream time at which the recording ended, gaps included."""
+    windows: int
+    events: int
+    gaps: int
+    failure: StoredFailure | None
+    """None: it was decided to its end."""
+    stages: dict[str, str] | None
+    """SHA-256 of each stage, ``recording`` and then ``galago_edge.pipeline.stage_hashes``; None when nobody
+    asked."""
+    files: dict[str, str]
+    """SHA-256 of each other file."""
+    environment: ReplayEnvironment
+
+
+class ReplayResults:
+    """A folder of results; several processes may read and write it, on several hosts too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def make(self) -> None:
+        """Make the folder, if it is not there.
+
+        Raises:
+            LinkError: The disk refuses.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, f"create {self.folder}") from error
+
+    def place(self, digest: str) -> Path:
+        """Return the folder of a result."""
+        return self.folder / digest[:2] / digest
+
+    def find(self, digest: str, *, stages: bool = False) -> tuple[StoredReplay | None, str]:
+        """Return a result; None with the reason when there is one that must be computed again.
+
+        ``stages``: it must have the hashes of the stages; where it has none, it counts as absent.
+
+        Raises:
+            LinkError: The disk fails.
+        """
+        place = self.place(digest)
+        try:
+            content = (place / JOB).read_bytes() if place.is_dir() else b""
+        except FileNotFoundError:
+            return None, f"{JOB} is missing"
+        except OSError as error:
+            raise disk_error(error, f"read {place / JOB}") from error
+        if not content and not place.exists():
+            return None, ""
+        stored, fault = _stored(content, digest)
+        if stored is None:
+            return None, fault
+        for name in (RECORDS, SCORES):
+            if fault := _file_fault(place / name, stored.files.get(name)):
+                return None, fault
+        return (None, "") if stages and stored.stages is None else (stored, "")
+
+    @contextlib.contextmanager
+    def writing(self, digest: str, *, stages: bool = False) -> Iterator[Path]:
+        """Give an empty folder that becomes the result when the block ends well, and goes when it does not.
+
+        Where somebody else has finished the same result in the meantime, that one stays: they are equal.
+
+        Raises:
+            LinkError: The disk fails.
+        """
+        place = self.place(digest)
+        host, pid = _here()
+        part = place.with_name(f".{digest}.{host}.{pid}.{secrets.token_hex(4)}.part")
+        self.clear(digest)
+        try:
+            part.mkdir(parents=True)
+            try:
+                yield part
+                self._move(part, digest, stages)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+        except OSError as error:
+            raise disk_error(error, f"write {place}") from error
+
+    def clear(self, digest: str) -> None:
+        """Remove what processes of this host that are gone left half-written of a result."""
+        here, _ = _here()
+        for part in self.place(digest).parent.glob(f".{digest}.*"):
+            _, _, host, pid, *_ = part.name.split(".")
+            if host == here and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(part, ignore_errors=True)
+
+    def _move(self, part: Path, digest: str, stages: bool) -> None:
+        place = self.place(digest)
+        for attempt in range(_ATTEMPTS):
+            try:
+                part.rename(place)
+                return
+            except OSError:
+                if attempt == _ATTEMPTS - 1 or not place.exists():
+                    raise
+            if self.find(digest, stages=stages)[0] is not None:
+                return
+            old = part.with_suffix(f".{attempt}")
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker to move it away
+                place.rename(old)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stored(content: bytes, digest: str) -> tuple[StoredReplay | None, str]:
+    try:
+        stored = from_json(content[:_JOB_LIMIT_BYTES], type=StoredReplay)
+    except msgspec.DecodeError as error:
+        return None, f"{JOB} is damaged or of another version: {error}"
+    if stored.job.digest != digest:
+        return None, f"{JOB} is of another job"
+    return stored, ""
+
+
+def _file_fault(path: Path, expected: str | None) -> str:
+    try:
+        found = file_sha256(path)
+    except FileNotFoundError:
+        return f"{path.name} is missing"
+    except OSError as error:
+        raise disk_error(error, f"read {path}") from error
+    return "" if found == expected else f"{path.name} was changed"
+
+
+def _here() -> tuple[str, str]:
+    """Return host and process; no dot is in either, which separates them in names."""
+    return socket.gethostname().replace(".", "-").replace("/", "-") or "host", str(os.getpid())
+
+
+def write_stored(folder: Path, stored: StoredReplay) -> None:
+    """Write ``job.json``, as the last file of a result.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    data = msgspec.json.format(msgspec.json.encode(stored), indent=2)
+    (folder / JOB).write_bytes(data + b"\n")

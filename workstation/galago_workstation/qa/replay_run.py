@@ -1,0 +1,233 @@
+"""A run: one corpus through one bundle, kept as a list of results, so that it is judged without either.
+
+``RUN/run.json`` names every recording, what is known of it and where its result is: in ``RUN/results``, or in
+another folder of results that several runs share.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from galago_edge.api.record_reader import read_records
+from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason, disk_error
+from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
+from galago_workstation.files import read_json, write_json
+from galago_workstation.qa.corpus_replay import CorpusReplay
+from galago_workstation.qa.replay_job import ReplayChanges
+from galago_workstation.qa.replay_results import RECORDS, SCORES, ReplayResults, StoredFailure, StoredReplay
+from galago_workstation.qa.replayed import Replayed, TruthList
+from galago_workstation.qa.score_arrays import read_scores
+
+RUN, RESULTS = "run.json", "results"
+_AGAIN = "replay the corpus again: galago replay CORPUS --bundle BUNDLE --out RUN"
+
+ReadTruth = Callable[[Path, str, int], TruthList]
+"""Reads a file of labels, for a recording of this SHA-256 and duration in nanoseconds. Raises GalagoError."""
+
+
+class RunRecording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One recording of a run."""
+
+    name: str
+    address: str
+    """Where it lay, with options."""
+    sha256: str
+    digest: str
+    """Of the job."""
+    labels: str | None
+    """Path of the file of labels, from the run's folder."""
+    tags: dict[str, str]
+    error: StoredFailure | None
+    """Why there is no result; None when there is one."""
+
+
+class ReplayRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``run.json``."""
+
+    schema: Literal["galago.replays/1"] = "galago.replays/1"
+    bundle: str
+    """Id of the bundle."""
+    stream: str
+    changes: ReplayChanges
+    results: str
+    """The folder of results, from the run's folder."""
+    recordings: tuple[RunRecording, ...]
+
+
+def check_run_place(folder: Path, bundle: str, stream: str, changes: ReplayChanges) -> None:
+    """Refuse to write a run over something else.
+
+    Raises:
+        CallerError: EXISTS; the folder is a file, holds other things, or a run of another bundle or with
+            other changes.
+        InputError: RUN_BAD; its ``run.json`` is damaged.
+        LinkError: It cannot be read.
+    """
+    hint = "choose another folder with --out; --results shares results between runs"
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        foreign = not folder.is_dir() or not {RUN, RESULTS} & {entry.name for entry in folder.iterdir()}
+    except OSError as error:
+        raise disk_error(error, f"read {folder}") from error
+    if foreign:
+        raise CallerError(Reason.EXISTS, f"{folder} exists and is no run ({RUN} is missing)", hint=hint)
+    if not (folder / RUN).exists():
+        return  # interrupted before its end: it goes on
+    met = read_json(folder / RUN, ReplayRun, hint=hint)
+    if (met.bundle, met.stream, met.changes) != (bundle, stream, changes):
+        raise CallerError(
+            Reason.EXISTS,
+            f"{folder} holds a run of {'another bundle' if met.bundle != bundle else 'other settings'}",
+            hint=hint,
+        )
+
+
+def write_run(folder: Path, replayed: CorpusReplay) -> None:
+    """Write ``run.json``, in one step.
+
+    Raises:
+        LinkError: The disk refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, f"create {folder}") from error
+    rows = tuple(
+        RunRecording(
+            name=one.recording.name,
+            address=one.recording.address,
+            sha256=one.recording.sha256,
+            digest=one.digest,
+            labels=None if one.recording.labels is None else os.path.relpath(one.recording.labels, folder),
+            tags=dict(one.recording.tags),
+            error=StoredFailure.of(one.error) if one.error is not None and one.stored is None else None,
+        )
+        for one in replayed.replays
+    )
+    write_json(
+        folder / RUN,
+        ReplayRun(
+            bundle=replayed.bundle,
+            stream=replayed.stream,
+            changes=replayed.changes,
+            results=os.path.relpath(replayed.results, folder),
+            recordings=rows,
+        ),
+    )
+
+
+def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Replayed], list[str]]:
+    """Return every replay of a run in its order, and the names of those recordings that have no result.
+
+    Without ``read_truth`` labels are not read.
+
+    Raises:
+        InputError: RUN_BAD; there is no run, or a result is missing or damaged. What ``read_truth`` raises.
+        LinkError: Something cannot be read; SOURCE_MISSING, of labels that are gone.
+    """
+    run = read_json(folder / RUN, ReplayRun, hint=_AGAIN)
+    results = ReplayResults(folder / run.results)
+    found: list[Replayed] = []
+    missing: list[str] = []
+    for one in run.recordings:
+        if one.error is not None:
+            missing.append(one.name)
+            continue
+        stored, fault = results.find(one.digest)
+        if stored is None:
+            raise InputError(
+                Reason.RUN_BAD,
+                f"{folder}: the result of {one.name} cannot be used: {fault or 'it is missing'}",
+                hint=_AGAIN,
+            )
+        labels = None if one.labels is None else folder / one.labels
+        found.append(
+            replayed_of(one.name, stored, results, labels=labels, tags=one.tags, read_truth=read_truth)
+        )
+    return found, missing
+
+
+def run_of(replayed: CorpusReplay, read_truth: ReadTruth | None = None) -> list[Replayed]:
+    """Return the replays of a corpus that was just replayed, as :func:`read_run` does.
+
+    Raises:
+        GalagoError: As :func:`read_run`.
+    """
+    results = ReplayResults(replayed.results)
+    return [
+        replayed_of(
+            one.recording.name,
+            one.stored,
+            results,
+            labels=one.recording.labels,
+            tags=dict(one.recording.tags),
+            read_truth=read_truth,
+        )
+        for one in replayed.replays
+        if one.stored is not None
+    ]
+
+
+def replayed_of(
+    name: str,
+    stored: StoredReplay,
+    results: ReplayResults,
+    *,
+    labels: Path | None,
+    tags: dict[str, str],
+    read_truth: ReadTruth | None,
+) -> Replayed:
+    """Return one result as what judges reads.
+
+    Raises:
+        GalagoError: As :func:`read_run`.
+    """
+    place = results.place(stored.job.digest)
+    records = list(read_records(place / RECORDS))
+    truth = None
+    if labels is not None and read_truth is not None:
+        if not labels.is_file():
+            raise LinkError(
+                Reason.SOURCE_MISSING, f"the labels of {name}, {labels}, do not exist", hint=_AGAIN
+            )
+        truth = read_truth(labels, stored.job.recording, stored.duration_ns)
+    return Replayed(
+        recording=name,
+        sha256=stored.job.recording,
+        bundle=stored.job.bundle,
+        labels=stored.labels,
+        receptive_ns=stored.receptive_ns,
+        duration_ns=stored.duration_ns,
+        events=tuple(one for one in records if isinstance(one, EventRecord)),
+        gaps=tuple(one for one in records if isinstance(one, GapRecord)),
+        states=tuple(one for one in records if isinstance(one, StateRecord)),
+        scores=read_scores(place / SCORES),
+        truth=truth,
+        tags=tags,
+    )
+
+
+def record_lines(stored: StoredReplay, results: ReplayResults, file_name: str) -> bytes:
+    """Return the records of a result as ``galago replay`` writes them for a recording of this file name.
+
+    The first record holds the file's name, and one content may be replayed under several.
+
+    Raises:
+        InputError, LinkError: As ``galago_edge.read_records``.
+    """
+    path = results.place(stored.job.digest) / RECORDS
+    return b"".join(encode_record(_named(record, file_name)) for record in read_records(path))
+
+
+def _named(record: Record, file_name: str) -> Record:
+    if not isinstance(record, StateRecord) or (record.subject, record.state) != ("stream", "started"):
+        return record
+    source = record.detail["source"]
+    detail = record.detail | {"source": source | {"name": file_name} if "name" in source else source}
+    return msgspec.structs.replace(record, detail=detail)
