@@ -16,7 +16,8 @@ from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.source_kind import Address, split_query
 from galago_workstation.progress_lines import PlainReport, Report
 from galago_workstation.qa.corpus_manifest import ListedRecording, is_manifest, read_corpus_manifest
-from galago_workstation.qa.corpus_scan import LABELS_SUFFIX, Scan, holds_pictures, scan_folder
+from galago_workstation.qa.corpus_scan import Scan, holds_pictures, scan_folder
+from galago_workstation.qa.label_file import labels_path
 
 _NAMED = 3
 """So many names stand in a note, the others are counted."""
@@ -219,7 +220,7 @@ def _check_content(name: str, sha256: str, said: ListedRecording | None, where: 
 def _recording(
     name: str, path: Path, query: str, sha256: str, said: ListedRecording | None, where: str
 ) -> CorpusRecording:
-    labels: Path | None = path.with_name(path.name + LABELS_SUFFIX)
+    labels: Path | None = labels_path(path)
     if said is not None and said.labels is not None:
         labels = Path(where).absolute().parent / said.labels
         if not labels.is_file():
@@ -270,7 +271,7 @@ def _notes(top: Path, scan: Scan) -> Iterable[str]:
     if scan.raw:
         named = _named([_below(top, path) for path in scan.raw])
         yield f"raw samples, whose rate only a list of recordings can say, left out: {named}"
-    labelled = {path.with_name(path.name + LABELS_SUFFIX) for path in scan.recordings}
+    labelled = {labels_path(path) for path in scan.recordings}
     if strays := [_below(top, path) for path in scan.labels if path not in labelled]:
         yield f"labels without a recording, left out: {_named(strays)}"
 

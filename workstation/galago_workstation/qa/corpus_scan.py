@@ -12,9 +12,8 @@ from galago_edge.sources.file_content import content_of
 from galago_edge.sources.picture_times import TIMES_NAME
 from galago_edge.sources.source_kind import SOURCES
 from galago_workstation.qa.corpus_manifest import is_manifest
+from galago_workstation.qa.label_file import LABELS_SUFFIX
 
-LABELS_SUFFIX = ".labels.tsv"
-"""Behind the whole name of a recording: ``night.wav.labels.tsv``."""
 _BESIDE = (".sha256", ".part")
 """What recordings leave beside themselves."""
 

@@ -26,6 +26,7 @@ from galago_workstation.qa.label_rows import HINT, LabelRow, refusal, truth_list
 from galago_workstation.qa.replayed import IGNORED, TruthList
 
 LABELS_SUFFIX = ".labels.tsv"
+"""Behind the whole name of a recording: ``night.wav.labels.tsv``."""
 SCHEMA = "galago.labels/1"
 MOST_BYTES = 1 << 26
 """64 MiB: more than a million labels. What is larger is another kind of file."""

@@ -1,0 +1,154 @@
+"""``galago qa score``, ``diff``, ``baseline``, ``why``, ``tune``: from recordings to an answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from galago_edge.bundle.keys import create_key_pair
+from galago_edge.commands.cli import main
+from galago_workstation.qa.label_file import write_labels
+from galago_workstation.qa.replayed import Truth, TruthList
+from test_kit import make_bundle
+from test_kit.corpora import microphone_bundle, policy_labels, write_night
+
+S = 1_000_000_000
+
+
+def galago(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(one) for one in arguments])
+    assert result.exit_code == code, result.output
+    assert not result.exception or isinstance(result.exception, SystemExit)
+    return result
+
+
+def answer(*arguments: object, code: int = 0) -> Any:
+    return json.loads(galago(*arguments, "--json", code=code).stdout)
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory, tiny_audio_model: bytes) -> Path:
+    return microphone_bundle(tmp_path_factory.mktemp("old") / "old.galago", tiny_audio_model)
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory, tiny_audio_model: bytes) -> Path:
+    """As ``old``, but it never decides for ``high``."""
+    quiet, low, high = policy_labels("quiet", "low", "high")
+    deaf = msgspec.structs.replace(high, policy=msgspec.structs.replace(high.policy, min_count=200))
+    path = tmp_path_factory.mktemp("new") / "new.galago"
+    return make_bundle(path, tiny_audio_model, [quiet, low, deaf], modality="microphone", version="2.0.0")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two recordings with a tone from 1 s to 2 s, and a silent one; all labelled."""
+    top = tmp_path_factory.mktemp("corpus") / "nights"
+    for name, tone_hz, label in (("a", 300, "low"), ("b", 3_100, "high"), ("c", 0, "")):
+        path = write_night(top / f"{name}.wav", tone_hz, seconds=4)
+        truth = TruthList((Truth(S, 2 * S, label),) if label else ())
+        write_labels(path.with_name(f"{path.name}.labels.tsv"), truth)
+    return top
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, corpus: Path, old: Path) -> Path:
+    """The corpus through the old bundle."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    galago("replay", corpus, "--bundle", old, "--out", folder, "--jobs", "1")
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> tuple[object, ...]:
+    return ("--results", tmp_path / "results", "--jobs", "1")
+
+
+def test_a_score_of_a_corpus_and_of_its_run_are_the_same(
+    corpus: Path, old: Path, run: Path, results: tuple[object, ...]
+) -> None:
+    of_corpus = answer("qa", "score", corpus, "--bundle", old, *results)
+    assert answer("qa", "score", run) == of_corpus
+    total = of_corpus["overall"]["total"]
+    assert (total["found"]["count"], total["found"]["of"], total["false_alarms"]) == (2, 2, 0)
+    assert of_corpus["overall"]["without_events"] == 1
+
+
+def test_what_a_worse_bundle_loses_is_named_and_fails_the_gate(
+    corpus: Path, old: Path, new: Path, results: tuple[object, ...], tmp_path: Path
+) -> None:
+    gates, junit = tmp_path / "gates.toml", tmp_path / "qa.xml"
+    gates.write_text('[[gate]]\nmeasure = "lost"\nat_most_count = 0\n')
+    call = ("qa", "diff", old, new, corpus, *results, "--gates", gates)
+    found = answer(*call, "--junit", junit, code=1)
+    assert [(one["kind"], one["recording"], one["label"]) for one in found["changes"]] == [
+        ("lost", "b.wav", "high")
+    ]
+    (suite,) = ElementTree.parse(junit).getroot().iter("testsuite")
+    assert suite.attrib["failures"] == "1"
+    same = answer("qa", "diff", old, old, corpus, *results, "--gates", gates)
+    assert same["changes"] == []
+
+
+def test_a_baseline_takes_the_place_of_the_old_bundle(
+    corpus: Path, old: Path, new: Path, results: tuple[object, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "old.baseline.json"
+    galago("qa", "baseline", corpus, "--bundle", old, "--out", file, *results)
+    found = answer("qa", "diff", "--baseline", file, new, corpus, *results)
+    bundles = answer("qa", "diff", old, new, corpus, *results)
+    assert found["changes"] == bundles["changes"] != []
+    galago("qa", "baseline", corpus, "--bundle", new, "--out", file, *results, code=2)  # it exists
+
+
+def test_why_a_bundle_did_not_decide_is_told_with_what_would_have_changed_it(
+    corpus: Path, new: Path, results: tuple[object, ...]
+) -> None:
+    asked = ("--bundle", new, "--label", "high", "--at", "1.5")
+    found = answer("qa", "why", corpus / "b.wav", *asked, "--corpus", corpus, *results)
+    assert found["cause"] == "count"
+    assert found["changes"][0]["cost"]["found_more"] == 1
+
+
+def test_a_tuned_policy_makes_a_bundle_that_finds_what_was_missed(
+    corpus: Path, new: Path, results: tuple[object, ...], tmp_path: Path
+) -> None:
+    key = tmp_path / "release.key"
+    create_key_pair(key)
+    policy, better = tmp_path / "policy.toml", tmp_path / "better.galago"
+    asked = ("--bundle", new, "--false-per-day", "100", "--out", policy)
+    told = galago("qa", "tune", corpus, *asked, *results).stdout
+    assert "high" in told and "days are needed" in told  # twelve seconds promise little
+    galago("bundle", "repolicy", new, policy, "--key", key, "--out", better)
+    total = answer("qa", "score", corpus, "--bundle", better, *results)["overall"]["total"]
+    assert total["found"]["count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("score", "{corpus}"), 2, "which bundle"),
+        (("score", "{run}", "--bundle", "{old}"), 2, "has its bundle"),
+        (("diff", "{old}", "{corpus}"), 2, "OLD NEW CORPUS"),
+        (("diff", "{old}"), 2, "OLD NEW CORPUS"),
+        (("why", "a.wav", "--at", "1", "--label", "low"), 2, "--bundle, or --run"),
+        (("why", "z.wav", "--run", "{run}", "--at", "1", "--label", "low"), 2, "no recording z.wav"),
+        (("why", "a.wav", "--run", "{run}", "--at", "soon", "--label", "low"), 2, "--at"),
+        (("why", "a.wav", "--run", "{run}", "--at", "1", "--label", "siren"), 1, "siren"),
+        (("tune", "{run}", "--false-per-day", "1", "--label", "siren"), 1, "siren"),
+        (("score", "{corpus}/none", "--bundle", "{old}"), 3, "none"),
+    ],
+)
+def test_a_call_that_cannot_be_answered_is_refused_in_one_line(
+    arguments: tuple[str, ...], code: int, said: str, corpus: Path, old: Path, run: Path
+) -> None:
+    filled = [one.format(corpus=corpus, old=old, run=run) for one in arguments]
+    result = CliRunner().invoke(main, ["qa", *filled])
+    assert (result.exit_code, said in result.stderr) == (code, True), result.output
+    assert "Traceback" not in result.output
