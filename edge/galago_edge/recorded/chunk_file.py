@@ -192,9 +192,9 @@ class ChunkFile:
         groups = self._write_summary(summary)
         offsets_at = start + int(summary.count)
         for opcode, begin, length in groups:
-            self._mcap.SummaryOffset(group_opcode=opcode, group_start=start + begin, group_length=length).write(
-                summary
-            )
+            self._mcap.SummaryOffset(
+                group_opcode=opcode, group_start=start + begin, group_length=length
+            ).write(summary)
         data = summary.end()
         footer = self._mcap.Footer(summary_start=start, summary_offset_start=offsets_at, summary_crc=0)
         head = self._builder()

@@ -192,9 +192,7 @@ class RecordWalk:
     def _end_of(self, at: int) -> int:
         return at + _HEAD_BYTES + int.from_bytes(self._read(at + 1, 8), "little")
 
-    def _chunk(
-        self, body: bytes, wanted: Callable[[StoredChannel], bool]
-    ) -> Iterator[StoredMessage]:
+    def _chunk(self, body: bytes, wanted: Callable[[StoredChannel], bool]) -> Iterator[StoredMessage]:
         _, _, size, crc = _CHUNK_HEAD.unpack_from(body)
         compression, data = _chunk_parts(body)
         data = _unpacked(compression, data, size)
@@ -269,14 +267,14 @@ class RecordWalk:
         found = self._record(at)
         if isinstance(found, str) or found[1] is None:
             return False
-        opcode, body = found
+        opcode, body = found[0], found[1] or b""
         if opcode == _DATA_END:
             behind = self._read(at + _HEAD_BYTES + len(body), 1)
             return bool(behind) and behind[0] in _KNOWN
         try:
             _, _, size, crc = _CHUNK_HEAD.unpack_from(body)
             compression, data = _chunk_parts(body)
-            return crc != 0 and zlib.crc32(_unpacked(compression, data, size)) == crc
+            return bool(crc) and zlib.crc32(_unpacked(compression, data, size)) == crc
         except _DamagedRecordError:
             return False
 
@@ -289,7 +287,7 @@ class RecordWalk:
                 return
             if found[0] == _METADATA:
                 with contextlib.suppress(_DamagedRecordError):  # whoever walks is told
-                    self._describe(*found)
+                    self._describe(found[0], found[1])
             at += _HEAD_BYTES + len(found[1])
 
     def _read_summary(self) -> Summary | None:

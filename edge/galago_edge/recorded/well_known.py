@@ -134,7 +134,9 @@ def schema_of(kind: WellKnown) -> bytes:
 def _file(path: str, package: str, needs: tuple[str, ...], message: bytes) -> bytes:
     """Return a FileDescriptorProto (google/protobuf/descriptor.proto)."""
     head = _text(1, path.encode()) + _text(2, package.encode())
-    return head + b"".join(_text(3, need.encode()) for need in needs) + _text(4, message) + _text(12, b"proto3")
+    return (
+        head + b"".join(_text(3, need.encode()) for need in needs) + _text(4, message) + _text(12, b"proto3")
+    )
 
 
 def _message(name: str, fields: list[tuple[str, int, int, str]]) -> bytes:

@@ -19,7 +19,6 @@ What is promised:
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -151,6 +150,11 @@ class RecordingWriter:
         self._roll_due = False
         self._file = self._begin(self._part)
         self._began_s = self._chunk_s = self._synced_s = clock()
+
+    @property
+    def part(self) -> Path:
+        """The file that is being written."""
+        return self._file.path
 
     def source(self, mark: SourceMark) -> None:
         """Declare a source, before its first item. Again with another mark: it says other things of itself."""
@@ -294,9 +298,7 @@ class RecordingWriter:
         """Let go of the file as it is, as a crash would."""
         self._file.close()
 
-    def _item(
-        self, track: _Track, topic: str, kind: WellKnown | None, data: bytes, at_ns: int
-    ) -> None:
+    def _item(self, track: _Track, topic: str, kind: WellKnown | None, data: bytes, at_ns: int) -> None:
         schema = _schema("galago.Mark") if kind is None else (kind.name, "protobuf", schema_of(kind))
         encoding = "json" if kind is None else "protobuf"
         channel = self._file.channel(ChannelSpec(topic, encoding, schema, channel_metadata(track.mark)))
@@ -384,7 +386,7 @@ class RecordingWriter:
             file.finish()
             sums = f"{file.sha256}  {whole.name}\n".encode()
             replace_file(whole.with_name(whole.name + ".sha256"), sums, durable=Durable.WHOLE)
-            os.rename(part, whole)
+            part.rename(whole)
             FileEffects().fsync_dir(whole.parent)
         except OSError as error:
             self._fail(error)

@@ -75,7 +75,7 @@ class _Recorded:
     def description(self) -> dict[str, Any]:
         """Return name of the file and of the source, and what the source said of itself."""
         mark = self._source.mark
-        said = {"kind": "mcap", "name": self._path.name, "source": self._source.name}
+        said: dict[str, Any] = {"kind": "mcap", "name": self._path.name, "source": self._source.name}
         if mark is None:
             said["recorded_by"] = "another program"
         elif mark.described:
@@ -113,7 +113,7 @@ class _Recorded:
         if mark is None or mark.origin == "device" or notice.state not in ("truncated", "unreadable"):
             return
         reason = self._truncated if notice.state == "truncated" else self._unreadable
-        if (said := notice.detail.get("reason")) in Reason.__members__:
+        if (said := str(notice.detail.get("reason"))) in Reason.__members__:
             reason = Reason(said)
         if self._told_damage is None or notice.state == "truncated":
             self._told_damage = (reason, notice.ns)
@@ -159,7 +159,8 @@ class _Recorded:
             raise DamagedError(self._truncated, text, hint=hint)
         if self._first_damage is not None:
             many = f"{self._missing} of its items" if self._missing else "some of it"
-            text = f"{self._path} is damaged: {many} cannot be read, the first at {self._first_damage / 1e9:.3f} s"
+            first_s = self._first_damage / 1e9
+            text = f"{self._path} is damaged: {many} cannot be read, the first at {first_s:.3f} s"
             raise DamagedError(self._unreadable, text, hint=hint)
         if self._told_damage is not None:
             reason, at_ns = self._told_damage

@@ -55,9 +55,7 @@ def read_image(path: Path, *, largest_pixels: int = LARGEST_FILE_PIXELS) -> Pixe
     return read_picture(path, largest_pixels=largest_pixels)[0]
 
 
-def read_picture(
-    path: Path, *, largest_pixels: int = LARGEST_FILE_PIXELS
-) -> tuple[Pixels, bytes | None]:
+def read_picture(path: Path, *, largest_pixels: int = LARGEST_FILE_PIXELS) -> tuple[Pixels, bytes | None]:
     """Return the image as BGR, and the file's bytes where it is a JPEG.
 
     Raises:
