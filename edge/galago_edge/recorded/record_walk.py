@@ -420,5 +420,5 @@ def not_mcap(path: Path, why: str) -> InputError:
     return InputError(
         Reason.RECORDING_UNREADABLE,
         f"{path} {why}",
-        hint="galago recording check says what is wrong; galago recording recover keeps what is whole",
+        hint="expected an MCAP file with at least one whole chunk of pictures or sound",
     )

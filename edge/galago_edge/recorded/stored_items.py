@@ -392,7 +392,7 @@ class _ForeignClock:
             self._next = -(-self._end_ns * block.rate_hz // 1_000_000_000)
         self._rate_hz = block.rate_hz
         by_clock = at_ns * block.rate_hz // 1_000_000_000
-        if by_clock - self._next > max(len(block.samples), block.rate_hz // 10):
+        if by_clock - self._next > max(len(block.samples) // 2, block.rate_hz // 50):
             from_ns = self._end_ns
             self._next = by_clock
             told.append(Gap(from_ns, samples_to_ns(by_clock, block.rate_hz), "missing"))

@@ -108,6 +108,8 @@ class _Track:
     """Not told yet."""
     told: int = 0
     """Lost items that the chunk which is being filled tells of."""
+    own: int = 0
+    """Gaps in it that are the recorder's own, and no items of the source."""
     leaning: bool = False
     """Its pictures lean on those before."""
     keyed: bool = False
@@ -270,17 +272,18 @@ class RecordingWriter:
             self.account.messages += waiting
             for track in self._tracks.values():
                 track.counted.clear()
-                track.told = 0
+                track.told = track.own = 0
                 track.kept_ns = track.end_ns
             return
         for track in self._tracks.values():
-            items = track.counted.total()
-            self.account.lost.update(track.counted)
+            waiting -= track.counted.total()
+            track.counted[GAPS + track.mark.name] -= track.own
+            track.number = (track.number - track.own) % _NUMBERS
+            track.lost_items += track.counted.total() + track.told
+            self.account.lost.update(+track.counted)
             track.counted.clear()
-            track.lost_items += items + track.told
-            track.told = 0
+            track.told = track.own = 0
             track.end_ns = track.kept_ns
-            waiting -= items
         if waiting:
             self.account.lost["records"] += waiting
 
@@ -333,7 +336,7 @@ class RecordingWriter:
         if not track.lost_items:
             return
         lost, track.lost_items = track.lost_items, 0
-        track.told += lost
+        track.told, track.own = track.told + lost, track.own + 1
         gap = MarkMessage(
             kind="gap",
             from_ns=min(track.end_ns, at_ns),

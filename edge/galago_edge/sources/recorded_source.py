@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.modality import Modality
-from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
+from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
 from galago_edge.recorded.record_walk import RecordWalk, not_mcap
 from galago_edge.recorded.stored_items import (
     DropMessage,
@@ -270,6 +271,9 @@ class RecordedMicrophone(_Recorded):
         self._up = self._source.mark is None or self._source.mark.origin != "device"
         """Whether it counts as a sound file does: its stream was one."""
         self._declaration: dict[str, Any] | None = None
+        self._course: PlacedConversion | None = None
+        self._own_hz = self._end_index = 0
+        """Rate of the recorded samples; index at the bundle's rate behind what was converted."""
         self._first: dict[str, Any] | None = None if not self._up else self._declared_first()
 
     def conversion(self) -> dict[str, Any] | None:
@@ -284,8 +288,6 @@ class RecordedMicrophone(_Recorded):
             LinkError: The disk fails.
             DeviceError: EXTRA_MISSING; an odd rate needs soxr.
         """
-        course: PlacedConversion | None = None
-        rate_hz = end_index = 0
         self._declaration = self._first
         taken = _Taken(self._drops)
         for item in self._items():
@@ -293,34 +295,60 @@ class RecordedMicrophone(_Recorded):
             if isinstance(item, StoredPicture):
                 continue
             if isinstance(item, Notice):
-                yield item
+                yield from self._noticed(item)
                 continue
-            begins = not isinstance(item, AudioBlock) or item.rate_hz != rate_hz
-            if course is not None and (begins or taken.dropped_before(item)):
-                yield from self._cut(course.rest())
-                end_index, course = course.next_index, None
+            begins = not isinstance(item, AudioBlock) or item.rate_hz != self._own_hz
+            if begins or taken.dropped_before(item):
+                yield from self._interrupted()
             if isinstance(item, Missing):
                 yield from self._lost(item)
                 continue
             yield from taken.before(_from_ns(item))
             if isinstance(item, Gap):
                 self._end_ns = max(self._end_ns, item.to_ns)
-                yield item
-                continue
-            if (block := taken.samples(item)) is None:
-                continue
-            if course is None:
-                course = PlacedConversion(block, self._rate_hz, end_index, round_up=self._up)
-                rate_hz = block.rate_hz
-                yield from self._told(course, block)
-            self._given += len(block.samples)
-            self._next_index = block.first_sample + len(block.samples)
-            self._end_ns = samples_to_ns(self._next_index, block.rate_hz)
-            yield from self._cut(course.convert(block))
-        if course is not None:
-            yield from self._cut(course.rest())
+                yield self._placed_gap(item)
+            elif (block := taken.samples(item)) is not None:
+                yield from self._converted(block)
+        yield from self._interrupted()
         yield from self._ending()
         self._judge()
+
+    def _converted(self, block: AudioBlock) -> Iterator[Item]:
+        if self._course is None:
+            self._course = PlacedConversion(block, self._rate_hz, self._end_index, round_up=self._up)
+            self._own_hz = block.rate_hz
+            yield from self._told(self._course, block)
+        self._given += len(block.samples)
+        self._next_index = block.first_sample + len(block.samples)
+        self._end_ns = samples_to_ns(self._next_index, block.rate_hz)
+        yield from self._cut(self._course.convert(block))
+
+    def _interrupted(self) -> Iterator[Item]:
+        """Yield what is still being converted: what follows does not belong to it."""
+        if self._course is not None:
+            yield from self._cut(self._course.rest())
+            self._end_index, self._course = self._course.next_index, None
+
+    def _noticed(self, notice: Notice) -> Iterator[Item]:
+        """Yield a notice; that of a file counts in the bundle's samples, as it does when the file is read."""
+        if not self._up or self._own_hz in (0, self._rate_hz):
+            yield notice
+            return
+        if notice.state in ("truncated", "unreadable"):
+            yield from self._interrupted()
+        index = self._end_index if self._course is None else self._course.next_index
+        yield replace(notice, index=index, ns=samples_to_ns(index, self._rate_hz))
+
+    def _placed_gap(self, gap: Gap) -> Gap:
+        """Return a gap; that of a file lies between the bundle's samples, as it does when the file is read."""
+        if not self._up or self._own_hz in (0, self._rate_hz):
+            return gap
+        from_ns = samples_to_ns(self._end_index, self._rate_hz)
+        if gap.cause == "truncated":
+            return Gap(from_ns, max(from_ns, gap.to_ns), gap.cause)
+        own = -(-gap.to_ns * self._own_hz // NS_PER_S)
+        self._end_index = max(self._end_index, -(-own * self._rate_hz // self._own_hz))
+        return Gap(from_ns, samples_to_ns(self._end_index, self._rate_hz), gap.cause)
 
     def _told(self, course: PlacedConversion, block: AudioBlock) -> Iterator[Notice]:
         declaration = course.declaration()
