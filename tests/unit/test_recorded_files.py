@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice
 from galago_edge.recorded.record_walk import DamagedBytes, RecordWalk, StoredMessage
-from galago_edge.sources.recorded_source import RecordedCamera, RecordedMicrophone
+from galago_edge.sources.recorded_camera import RecordedCamera
+from galago_edge.sources.recorded_microphone import RecordedMicrophone
 from galago_edge.sources.recording_damage import DamagedError
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, write_recording
 
@@ -153,7 +154,10 @@ def given_parts(found: list[Item], items: list[Item]) -> Iterator[int]:
 def check_nothing_invented(path: Path, items: dict[str, list[Item]], *, changed: bool) -> int:
     """Read a damaged file; return how many items it gave. What is missing must be told."""
     given_items = 0
-    for name, source in (("door", RecordedCamera), ("mic", lambda path, name: RecordedMicrophone(path, RATE_HZ))):
+    for name, source in (
+        ("door", RecordedCamera),
+        ("mic", lambda path, name: RecordedMicrophone(path, RATE_HZ)),
+    ):
         recorded = [item for item in items[name] if isinstance(item, Frame | AudioBlock)]
         try:
             opened: Any = source(path, None)

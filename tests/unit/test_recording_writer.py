@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -20,7 +21,8 @@ from galago_edge.editing.file_check import check_file
 from galago_edge.recorded.about import AboutRecording, SourceMark
 from galago_edge.recorded.stored_items import StoredPicture
 from galago_edge.recording.recording_writer import RecordingWriter, WriterLimits
-from galago_edge.sources.recorded_source import RecordedCamera, RecordedMicrophone
+from galago_edge.sources.recorded_camera import RecordedCamera
+from galago_edge.sources.recorded_microphone import RecordedMicrophone
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, put
 
 pytest.importorskip("mcap")
@@ -47,10 +49,8 @@ def begin(folder: Path, clock: Seconds, **limits: Any) -> RecordingWriter:
 
 def frames_of(path: Path) -> list[Item]:
     items: list[Item] = []
-    try:
+    with contextlib.suppress(InputError):
         items.extend(RecordedCamera(path, None))
-    except InputError:
-        pass
     return items
 
 
@@ -147,13 +147,13 @@ def test_what_a_full_disk_refuses_is_counted_and_a_gap_and_the_file_is_whole(
             put(writer, "door", jpeg_frame(index, index * STEP_NS))
             writer.sound("mic", block(index * 1600, range(1600)))
         full = chunk in failing
+        before = writer.part.stat().st_size
 
-        def short(fd: int, data: bytes, at: int) -> int:
-            if at > before + 50:
+        def short(fd: int, data: bytes, at: int, free_to: int = before + 50) -> int:
+            if at > free_to:
                 raise OSError(errno.ENOSPC, "No space left on device")
             return real(fd, data[:60], at)
 
-        before = writer.part.stat().st_size
         monkeypatch.setattr(os, "pwrite", short if full else real)
         writer.flush()
         assert bool(writer.account.fault) is full

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from galago_edge.recorded.stored_items import DropMessage, StoredPicture, is_key
 from galago_edge.recording.recording_writer import RecordingWriter
 from galago_edge.sources.address import parse_source
 from galago_edge.sources.placed_conversion import PlacedConversion
-from galago_edge.sources.recorded_source import RecordedCamera, RecordedMicrophone
+from galago_edge.sources.recorded_camera import RecordedCamera
+from galago_edge.sources.recorded_microphone import RecordedMicrophone
 from galago_edge.sources.recordings import open_source
+from galago_edge.sources.video_file import VideoFile
 from test_kit import TINY_AUDIO, TINY_IMAGE, make_bundle
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, put, write_recording
 from test_kit.videos import make_video
@@ -148,8 +151,7 @@ def test_h264_is_decoded_from_the_key_frame_and_hidden_pictures_are_not_seen(tmp
     video = make_video(tmp_path / "v.h264", *options, "-t", "1")
     with av.open(str(video)) as container:
         units = [bytes(packet) for packet in container.demux(video=0) if packet.size]
-    with av.open(str(video)) as container:
-        expected = [frame for frame in container.decode(video=0)]
+    expected = [item for item in VideoFile(video, Fraction(10)) if isinstance(item, Frame)]
     assert [is_key_unit(unit) for unit in units[:6]] == [True, False, False, False, False, True]
     writer = RecordingWriter(tmp_path, "r", AboutRecording(), single=True)
     writer.source(SourceMark(name="door", modality="camera"))
@@ -164,7 +166,7 @@ def test_h264_is_decoded_from_the_key_frame_and_hidden_pictures_are_not_seen(tmp
     assert [one.index for one in shown] == list(range(0, len(units), 2))
     assert len(expected) == len(units)
     for one in shown:
-        assert one.pixels.shape == (expected[0].height, expected[0].width, 3)
+        assert np.array_equal(one.pixels, expected[one.index].pixels)
 
 
 def test_h264_behind_a_missing_picture_is_not_shown_before_the_next_key_frame(tmp_path: Path) -> None:
@@ -197,7 +199,9 @@ def test_samples_at_another_rate_fall_into_place_as_live_or_as_in_a_file(round_u
     assert PlacedConversion(late, RATE_HZ, 0, round_up=round_up).next_index == (334 if round_up else 333)
 
 
-def test_replay_of_an_imported_folder_equals_replay_of_the_folder(tmp_path: Path, camera_bundle: Path) -> None:
+def test_replay_of_an_imported_folder_equals_replay_of_the_folder(
+    tmp_path: Path, camera_bundle: Path
+) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
     for index in (*range(5), *range(8, 20)):  # three numbers are missing

@@ -35,9 +35,7 @@ def _position(text: str) -> int:
 @click.option("--to", "to_ns", callback=read_by(_position), metavar="TIME", help="End before here.")
 @click.option("--source", help="Whose stream time counts.  [default: that of all, if it is one]")
 @json_option
-def cut(
-    path: Path, target: Path, from_ns: int, to_ns: int | None, source: str | None, as_json: bool
-) -> None:
+def cut(path: Path, target: Path, from_ns: int, to_ns: int | None, source: str | None, as_json: bool) -> None:
     """Make a recording NEW of a part of RECORDING.
 
     Indexes and times stay those of RECORDING. Pictures that lean on others come with their key frame, which

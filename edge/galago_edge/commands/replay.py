@@ -110,9 +110,9 @@ def replay(
 ) -> None:
     """Run a bundle on a recording, exactly as a device would.
 
-    The records are written as JSON lines. SOURCE is a recording, a folder of images, a video, a sound file,
-    or pipe:- with raw samples. It is decided as fast as this computer can, in stream time: the same source and
-    bundle always give the same bytes.
+    The records are written as JSON lines. SOURCE is a recording, a folder of images, a video, a
+    sound file, or pipe:- with raw samples. It is decided as fast as this computer can, in stream time: the
+    same source and bundle always give the same bytes.
 
     \b
     Examples:

@@ -14,15 +14,8 @@ from galago_edge.contract.streams import AudioBlock, Gap
 from galago_edge.editing.new_recording import stored_begin_ns, stored_end_ns
 from galago_edge.recorded.about import DROPS, OUT, AboutRecording
 from galago_edge.recorded.record_walk import DamagedBytes, RecordWalk, StoredMessage, not_mcap
-from galago_edge.recorded.stored_items import (
-    ItemCourse,
-    Missing,
-    RecordedSource,
-    Stored,
-    StoredPicture,
-    UnrecordedGap,
-    recorded_sources,
-)
+from galago_edge.recorded.recorded_items import ItemCourse, RecordedSource, recorded_sources
+from galago_edge.recorded.stored_items import Missing, Stored, StoredPicture, UnrecordedGap
 
 
 @dataclass(slots=True)

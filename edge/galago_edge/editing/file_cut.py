@@ -15,15 +15,8 @@ from galago_edge.editing.file_check import topics_of
 from galago_edge.editing.new_recording import new_recording, put_stored, stored_begin_ns, stored_end_ns
 from galago_edge.recorded.about import DROPS, OUT, AboutRecording, SourceMark
 from galago_edge.recorded.record_walk import DamagedBytes, RecordWalk, StoredMessage, not_mcap
-from galago_edge.recorded.stored_items import (
-    DropMessage,
-    ItemCourse,
-    Missing,
-    RecordedSource,
-    Stored,
-    StoredPicture,
-    recorded_sources,
-)
+from galago_edge.recorded.recorded_items import ItemCourse, RecordedSource, recorded_sources
+from galago_edge.recorded.stored_items import DropMessage, Missing, Stored, StoredPicture
 from galago_edge.recording.recording_writer import RecordingWriter
 
 
@@ -60,7 +53,7 @@ def recover_file(path: Path, target: Path) -> CopyReport:
 def cut_file(
     path: Path, target: Path, from_ns: int, to_ns: int | None, source: str | None = None
 ) -> CopyReport:
-    """Write to ``target`` what lies between two stream times of ``source``; other sources at the same moments.
+    """Write to ``target`` what lies between two stream times of ``source``, and of others at the same moments.
 
     Indexes and times stay those of the recording. Pictures that lean on others begin with their key frame;
     those before ``from_ns`` are hidden. ``source`` need not be given where all began at the same moment.

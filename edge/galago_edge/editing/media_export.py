@@ -15,9 +15,10 @@ from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap
 from galago_edge.editing.source_import import stored_picture
 from galago_edge.host.file_replacement import Durable, replacement
 from galago_edge.recorded.record_walk import RecordWalk
-from galago_edge.recorded.stored_items import RecordedSource, StoredItems, choose_source, recorded_sources
+from galago_edge.recorded.recorded_items import RecordedSource, StoredItems, choose_source, recorded_sources
 from galago_edge.sources.picture_times import TIMES_NAME
-from galago_edge.sources.recorded_source import RecordedCamera, RecordedMicrophone
+from galago_edge.sources.recorded_camera import RecordedCamera
+from galago_edge.sources.recorded_microphone import RecordedMicrophone
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A recording file that is made from something else: there when it is whole, gone when it could not be made."""
+"""A recording file that is made from something else: it is there when it is whole."""
 
 from __future__ import annotations
 

@@ -28,8 +28,9 @@ from galago_edge.contract.settings import ViewSettings
 from galago_edge.pipeline import DecidingStream, batches, load
 from galago_edge.recorded.about import OUT, RecordedStream
 from galago_edge.recorded.record_walk import RecordWalk, StoredMessage
-from galago_edge.recorded.stored_items import recorded_sources
-from galago_edge.sources.recorded_source import RecordedCamera, RecordedMicrophone
+from galago_edge.recorded.recorded_items import recorded_sources
+from galago_edge.sources.recorded_camera import RecordedCamera
+from galago_edge.sources.recorded_microphone import RecordedMicrophone
 from galago_edge.sources.source import Source
 from galago_edge.sources.view_options import view_of
 from galago_edge.sources.viewed_source import viewed
@@ -76,9 +77,7 @@ def compare_answers(path: Path, bundle: Bundle, stream: str | None = None) -> An
     began = _began(path, chosen.name)
     loaded = load(bundle)
     try:
-        deciding = DecidingStream(
-            chosen.name, loaded, thresholds=_thresholds(chosen), scores=with_scores
-        )
+        deciding = DecidingStream(chosen.name, loaded, thresholds=_thresholds(chosen), scores=with_scores)
         source = _source(path, chosen, bundle)
         with closing(batches(source, deciding)) as walk:
             replayed = (plain for batch in walk for record in batch if (plain := _plain(record)) is not None)
@@ -96,7 +95,9 @@ def _compared(
         if shifted and ours is not None and theirs is not None:
             theirs = _shifted(ours, theirs, shifts)
         if ours != theirs:
-            lines = tuple("" if one is None else encode_record(one).decode().rstrip() for one in (ours, theirs))
+            lines = tuple(
+                "" if one is None else encode_record(one).decode().rstrip() for one in (ours, theirs)
+            )
             return AnswersReport(name, len(device), left_out, (lines[0], lines[1]), place)
     return AnswersReport(name, len(device), left_out, None)
 
@@ -174,7 +175,9 @@ def _stream_of(path: Path, name: str | None) -> RecordedStream:
         name = next(iter(stated))
     if name not in stated:
         what = f"has no stream {name}" if name is not None else f"has {len(stated)} streams"
-        raise CallerError(Reason.TARGET_UNKNOWN, f"{path} {what}", hint=f"--stream: one of {', '.join(stated)}")
+        raise CallerError(
+            Reason.TARGET_UNKNOWN, f"{path} {what}", hint=f"--stream: one of {', '.join(stated)}"
+        )
     if stated[name].source not in sources:
         raise InputError(
             Reason.RECORDING_UNREADABLE,
@@ -193,12 +196,10 @@ def _source(path: Path, stream: RecordedStream, bundle: Bundle) -> Source:
 
 
 def _thresholds(stream: RecordedStream) -> dict[str, dict[str, float]]:
-    """Return the overrides as they are given, whichever way they are stated: values, or as records tell them."""
+    """Return the overrides as they are given, be they stated so or as records tell them."""
     return {
         label: {
             key: float(value["device"] if isinstance(value, dict) else value) for key, value in policy.items()
         }
         for label, policy in stream.overrides.items()
     }
-
-

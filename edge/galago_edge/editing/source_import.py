@@ -40,8 +40,8 @@ class ImportReport:
 def import_recording(text: str, target: Path, name: str | None = None) -> ImportReport:
     """Write ``target`` from the recording that ``text`` names; ``name``: what its source is called.
 
-    JPEG pictures are the file's own bytes, others become PNG, which loses nothing; samples stay at their rate,
-    16 bits, as the mean of all channels or the one that the address names.
+    JPEG pictures are the file's own bytes, others become PNG, which loses nothing; samples stay at their
+    rate, 16 bits, as the mean of all channels or the one that the address names.
 
     Raises:
         CallerError: CONFIG_BAD; live, a recording file already, or with options of a view. EXISTS.

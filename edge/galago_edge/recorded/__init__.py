@@ -1,1 +1,1 @@
-"""The recording file: MCAP, with Foxglove's messages and Galago's own integers. Format: docs/recording-format.md."""
+"""The recording file: MCAP, with Foxglove's messages and Galago's integers (docs/recording-format.md)."""

@@ -1,9 +1,9 @@
 """One MCAP file being written, chunk by chunk. Every chunk stands alone: it holds its channels and schemas.
 
-So whatever is left of a file can be read from any whole chunk, chunks can be copied from file to file as they
-are, and a chunk that could not be written is missed by nobody but its own messages. The records are made by
-the library ``mcap``; its Writer is not used, for it ends chunks by their bytes alone, and after a failed write
-its indexes are those of another file. Format: https://mcap.dev/spec.
+So whatever is left of a file can be read from any whole chunk on, and a chunk that could not be written is
+missed by nobody but its own messages. The records are made by the library ``mcap``; its Writer is not used,
+for it ends chunks by their bytes alone, and after a failed write its indexes are those of another file. Format:
+https://mcap.dev/spec.
 """
 
 from __future__ import annotations

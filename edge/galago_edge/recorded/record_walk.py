@@ -1,8 +1,8 @@
 """Reads an MCAP file as far as it can be read: front to back, chunk by chunk, whatever happened to it.
 
 Readers of the library ``mcap`` need the index, or stop at the first fault; in order of time they give nothing
-at all of a file that is cut off. Here every length is checked against the file before anything is read, a chunk
-counts only if its checksum does, and behind damage the next whole chunk is looked for.
+at all of a file that is cut off. Here every length is checked against the file before anything is read, a
+chunk counts only if its checksum does, and behind damage the next whole chunk is looked for.
 """
 
 from __future__ import annotations
@@ -20,16 +20,23 @@ from typing import Any, Self
 
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
 from galago_edge.recorded.about import METADATA, AboutRecording, read_about
+from galago_edge.recorded.chunk_data import (
+    CHUNK,
+    CHUNK_HEAD,
+    DATA_END,
+    LARGEST_RECORD,
+    DamagedRecordError,
+    chunk_parts,
+    unpacked_chunk,
+    why_no_record,
+)
 from galago_edge.recorded.chunk_file import MAGIC
 from galago_edge.recorded.library import mcap_records
 
-LARGEST_RECORD = 256 << 20
-"""Bytes of one record, or of what a chunk unpacks to: a larger one is passed over."""
 _HEAD_BYTES = 9
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _METADATA, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0C, 0x0F
+_SCHEMA, _CHANNEL, _MESSAGE, _METADATA = 0x03, 0x04, 0x05, 0x0C
 _KNOWN, _PRIVATE = range(0x01, 0x10), range(0x80, 0x100)
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
-_CHUNK_HEAD = struct.Struct("<QQQI")
 _FOOTER_BYTES = _HEAD_BYTES + 20
 _PLACE = re.compile(rb"\x06.{5}\x00\x00\x00|\x0f\x04\x00{7}", re.DOTALL)
 """Where a chunk, or the end of the data, may begin."""
@@ -146,17 +153,17 @@ class RecordWalk:
                 continue
             opcode, body = found
             end = at + _HEAD_BYTES + len(body) if body is not None else self._end_of(at)
-            if opcode == _DATA_END and body is not None:
+            if opcode == DATA_END and body is not None:
                 self.whole, self.data_end = True, at
                 self.data_crc = int.from_bytes(body[:4], "little")
                 return
             try:
-                if opcode == _CHUNK and body is not None:
+                if opcode == CHUNK and body is not None:
                     yield from self._chunk(body, wanted)
                     self.chunks += 1
                 elif body is not None:
                     yield from self._outside(opcode, body, wanted)
-            except _DamagedRecordError as error:
+            except DamagedRecordError as error:
                 yield DamagedBytes(at, end, str(error))
             at = end
 
@@ -186,24 +193,24 @@ class RecordWalk:
         if length > LARGEST_RECORD:
             return (opcode, None) if opcode == 0x09 else f"a record of {length} bytes"
         body = self._read(at + _HEAD_BYTES, length)
-        wrong = _why_not(opcode, body)
+        wrong = why_no_record(opcode, body)
         return wrong or (opcode, body)
 
     def _end_of(self, at: int) -> int:
         return at + _HEAD_BYTES + int.from_bytes(self._read(at + 1, 8), "little")
 
     def _chunk(self, body: bytes, wanted: Callable[[StoredChannel], bool]) -> Iterator[StoredMessage]:
-        _, _, size, crc = _CHUNK_HEAD.unpack_from(body)
-        compression, data = _chunk_parts(body)
-        data = _unpacked(compression, data, size)
+        _, _, size, crc = CHUNK_HEAD.unpack_from(body)
+        compression, data = chunk_parts(body)
+        data = unpacked_chunk(compression, data, size)
         if crc and zlib.crc32(data) != crc:
-            raise _DamagedRecordError("a chunk whose checksum does not match")
+            raise DamagedRecordError("a chunk whose checksum does not match")
         at = 0
         while at < len(data):
             head = data[at : at + _HEAD_BYTES]
             end = at + _HEAD_BYTES + int.from_bytes(head[1:], "little")
             if len(head) < _HEAD_BYTES or end > len(data):
-                raise _DamagedRecordError("a chunk that contradicts itself")
+                raise DamagedRecordError("a chunk that contradicts itself")
             yield from self._outside(head[0], data[at + _HEAD_BYTES : end], wanted)
             at = end
 
@@ -213,10 +220,10 @@ class RecordWalk:
         """Take a record that is a message, or describes some."""
         if opcode == _MESSAGE:
             if len(body) < _MESSAGE_HEAD.size:
-                raise _DamagedRecordError("a message without a head")
+                raise DamagedRecordError("a message without a head")
             number, sequence, log_ns, _ = _MESSAGE_HEAD.unpack_from(body)
             if (channel := self._channels.get(number)) is None:
-                raise _DamagedRecordError("a message of a channel that nobody described")
+                raise DamagedRecordError("a message of a channel that nobody described")
             if wanted(channel):
                 schema = self._schemas.get(self._of_channel[number], ("", "", b""))
                 yield StoredMessage(channel, sequence, log_ns, body[_MESSAGE_HEAD.size :], schema)
@@ -240,7 +247,7 @@ class RecordWalk:
                 if metadata.name == METADATA and self.about is None:
                     self.about = read_about(metadata.metadata)
         except _PARSING as error:
-            raise _DamagedRecordError(f"a record that contradicts itself ({type(error).__name__})") from None
+            raise DamagedRecordError(f"a record that contradicts itself ({type(error).__name__})") from None
 
     def _parsed(self, kind: Any, body: bytes) -> Any:
         from mcap.data_stream import ReadDataStream
@@ -268,14 +275,14 @@ class RecordWalk:
         if isinstance(found, str) or found[1] is None:
             return False
         opcode, body = found[0], found[1] or b""
-        if opcode == _DATA_END:
+        if opcode == DATA_END:
             behind = self._read(at + _HEAD_BYTES + len(body), 1)
             return bool(behind) and behind[0] in _KNOWN
         try:
-            _, _, size, crc = _CHUNK_HEAD.unpack_from(body)
-            compression, data = _chunk_parts(body)
-            return bool(crc) and zlib.crc32(_unpacked(compression, data, size)) == crc
-        except _DamagedRecordError:
+            _, _, size, crc = CHUNK_HEAD.unpack_from(body)
+            compression, data = chunk_parts(body)
+            return bool(crc) and zlib.crc32(unpacked_chunk(compression, data, size)) == crc
+        except DamagedRecordError:
             return False
 
     def _read_head(self) -> None:
@@ -286,7 +293,7 @@ class RecordWalk:
             if isinstance(found, str) or found[1] is None:
                 return
             if found[0] == _METADATA:
-                with contextlib.suppress(_DamagedRecordError):  # whoever walks is told
+                with contextlib.suppress(DamagedRecordError):  # whoever walks is told
                     self._describe(found[0], found[1])
             at += _HEAD_BYTES + len(found[1])
 
@@ -351,68 +358,8 @@ class RecordWalk:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-class _DamagedRecordError(Exception):
-    """This record cannot be believed."""
-
-
 _PARSING = (struct.error, ValueError, EOFError, KeyError, IndexError, OverflowError)
 """What comes of parsing records that contradict themselves."""
-
-
-def _why_not(opcode: int, body: bytes) -> str:
-    """Return why a record's own lengths cannot be right; empty where they can."""
-    if opcode == _CHUNK:
-        try:
-            _chunk_parts(body)
-        except _DamagedRecordError as error:
-            return str(error)
-    elif opcode == 0x07 and (len(body) < 6 or int.from_bytes(body[2:6], "little") != len(body) - 6):
-        return "an index that contradicts itself"
-    elif opcode == _DATA_END and len(body) != 4:
-        return "an end that contradicts itself"
-    elif opcode == 0x02 and len(body) != 20:
-        return "an end that contradicts itself"
-    return ""
-
-
-def _chunk_parts(body: bytes) -> tuple[str, bytes]:
-    """Return how a chunk is compressed, and its data."""
-    at = _CHUNK_HEAD.size
-    name_bytes = int.from_bytes(body[at : at + 4], "little")
-    data_at = at + 4 + name_bytes + 8
-    if name_bytes > 64 or len(body) < data_at:
-        raise _DamagedRecordError("a chunk that contradicts itself")
-    if int.from_bytes(body[data_at - 8 : data_at], "little") != len(body) - data_at:
-        raise _DamagedRecordError("a chunk that contradicts itself")
-    return body[at + 4 : at + 4 + name_bytes].decode("latin-1"), body[data_at:]
-
-
-def _unpacked(compression: str, data: bytes, size: int) -> bytes:
-    """Return what a chunk holds: never more than it says, nor than ``LARGEST_RECORD``."""
-    if size > LARGEST_RECORD:
-        raise _DamagedRecordError(f"a chunk that says it unpacks to {size} bytes")
-    if compression == "":
-        unpacked = data
-    elif compression == "zstd":
-        import zstandard
-
-        try:
-            with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data) as reader:
-                unpacked = reader.read(size + 1)
-        except (zstandard.ZstdError, MemoryError):
-            raise _DamagedRecordError("a chunk that cannot be unpacked") from None
-    elif compression == "lz4":
-        import lz4.frame
-
-        try:
-            unpacked = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=size + 1)
-        except (RuntimeError, MemoryError, EOFError):
-            raise _DamagedRecordError("a chunk that cannot be unpacked") from None
-    else:
-        raise _DamagedRecordError(f"a chunk that is compressed as {compression[:16]!r}")
-    if len(unpacked) != size:
-        raise _DamagedRecordError("a chunk of another size than it says")
-    return unpacked
 
 
 def not_mcap(path: Path, why: str) -> InputError:

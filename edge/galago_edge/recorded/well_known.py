@@ -1,9 +1,9 @@
 """Messages that public viewers know, as protobuf: foxglove.CompressedImage, CompressedVideo and RawAudio.
 
-They are three, with five fields at most, so they are written and read here and no protobuf library is
-needed on a device (the encoding: https://protobuf.dev/programming-guides/encoding/; the fields: foxglove/schemas,
-``schemas/proto``). Behind their own fields stand Galago's integers, under numbers that Foxglove does not use:
-whoever does not know them passes over them, as protobuf prescribes.
+They are three, with five fields at most, so they are written and read here and no protobuf library is needed
+on a device (the encoding: https://protobuf.dev/programming-guides/encoding/; the fields: foxglove/schemas on
+GitHub, ``schemas/proto``). Behind their own fields stand Galago's integers, under numbers that Foxglove does
+not use: whoever does not know them passes over them, as protobuf prescribes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 NS_PER_S = 1_000_000_000
 INDEX, TIME_NS, FLAGS = 1001, 1002, 1003
-"""Numbers of Galago's own fields: frame index or first sample; stream time, zigzag; see ``HIDDEN``, ``KEY``."""
+"""Numbers of Galago's own fields: frame index or first sample; stream time, zigzag; flags."""
 HIDDEN, KEY = 1, 2
-"""Flags: needed to decode what follows, and not seen by any stream; nothing before it is needed to decode it."""
+"""Flags: seen by no stream, for what follows leans on it; it leans on nothing before."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10

@@ -1,8 +1,8 @@
 """Writes recording files: the camera's own bytes, samples, what is missing, and what the device decided.
 
-Costs no decode and no encode: pictures are taken as the bytes that the camera sent. One thread at a time uses a
-writer; nothing in it waits but the disk, so who must not wait for a disk hands over through a bounded queue of
-its own and calls :meth:`RecordingWriter.lost` for what the queue did not take.
+Costs no decode and no encode: pictures are taken as the bytes that the camera sent. One thread at a time uses
+a writer; nothing in it waits but the disk, so who must not wait for a disk hands over through a bounded queue
+of its own and calls :meth:`RecordingWriter.lost` for what the queue did not take.
 
 What is promised:
 
@@ -22,7 +22,6 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -57,65 +56,13 @@ from galago_edge.recorded.well_known import (
     encode_message,
     schema_of,
 )
+from galago_edge.recording.writer_account import SourceTrack, WriterAccount, WriterLimits
 
 _STILL = ("jpeg", "png", "webp")
 _NUMBERS = 1 << 32
 _KEY_PATIENCE_S = 60.0
 """So long a file that is to end waits for a picture that leans on nothing; a camera may be gone."""
 _JSON_SCHEMA = b'{"type":"object"}'
-
-
-@dataclass(frozen=True, slots=True)
-class WriterLimits:
-    """When chunks and files end."""
-
-    chunk_bytes: int = 256 << 10
-    chunk_s: float = 1.0
-    sync_s: float = 10.0
-    """At most so long a chunk that is written waits for the disk."""
-    file_bytes: int = 1 << 30
-    file_s: float = 3600.0
-
-
-@dataclass(slots=True)
-class WriterAccount:
-    """What became of the messages."""
-
-    messages: int = 0
-    """Written."""
-    lost: Counter[str] = field(default_factory=Counter)
-    """Not written, by topic."""
-    files: list[Path] = field(default_factory=list)
-    """Whole ones."""
-    failures: int = 0
-    """Times that the disk refused."""
-    fault: str = ""
-    """What the disk said last; empty since it took a chunk again."""
-
-
-@dataclass(slots=True)
-class _Track:
-    """One source in the file that is being written."""
-
-    mark: SourceMark
-    number: int = 0
-    """Of its next item."""
-    end_ns: int = 0
-    """Stream time at which what was handed over ends."""
-    kept_ns: int = 0
-    """The same of what was handed over before anything was lost."""
-    lost_items: int = 0
-    """Not told yet."""
-    told: int = 0
-    """Lost items that the chunk which is being filled tells of."""
-    own: int = 0
-    """Gaps in it that are the recorder's own, and no items of the source."""
-    leaning: bool = False
-    """Its pictures lean on those before."""
-    keyed: bool = False
-    """A picture that leans on nothing is in this file, so those that lean on it can be decoded."""
-    counted: Counter[str] = field(default_factory=Counter)
-    """Items in the chunk that is being filled."""
 
 
 class RecordingWriter:
@@ -131,7 +78,7 @@ class RecordingWriter:
         single: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin ``FOLDER/NAME-000.mcap.part``; with ``single``, ``FOLDER/NAME.mcap.part``, which never rolls.
+        """Begin ``FOLDER/NAME-000.mcap.part``; with ``single`` one file, ``FOLDER/NAME.mcap.part``.
 
         ``clock`` counts seconds.
 
@@ -144,7 +91,7 @@ class RecordingWriter:
         self._about = about
         self._limits = limits or WriterLimits()
         self._clock = clock
-        self._tracks: dict[str, _Track] = {}
+        self._tracks: dict[str, SourceTrack] = {}
         self._numbers: Counter[str] = Counter()
         """Of ``/out`` and ``/drops``: the next message."""
         self.account = WriterAccount()
@@ -159,10 +106,10 @@ class RecordingWriter:
         return self._file.path
 
     def source(self, mark: SourceMark) -> None:
-        """Declare a source, before its first item. Again with another mark: it says other things of itself."""
+        """Declare a source, before its first item; again when it says other things of itself."""
         known = self._tracks.get(mark.name)
         if known is None:
-            self._tracks[mark.name] = _Track(mark)
+            self._tracks[mark.name] = SourceTrack(mark)
         else:
             known.mark = mark
 
@@ -249,7 +196,7 @@ class RecordingWriter:
         self._lose(self._tracks[source], items, to_ns)
 
     def tick(self) -> None:
-        """End chunk and file when it is time; to be called every second or so, whether anything comes or not."""
+        """End chunk and file when it is time; to be called every second or so, if nothing comes, too."""
         now_s = self._clock()
         limits = self._limits
         if self._file.waiting_bytes and now_s - self._chunk_s >= limits.chunk_s:
@@ -301,7 +248,7 @@ class RecordingWriter:
         """Let go of the file as it is, as a crash would."""
         self._file.close()
 
-    def _item(self, track: _Track, topic: str, kind: WellKnown | None, data: bytes, at_ns: int) -> None:
+    def _item(self, track: SourceTrack, topic: str, kind: WellKnown | None, data: bytes, at_ns: int) -> None:
         schema = _schema("galago.Mark") if kind is None else (kind.name, "protobuf", schema_of(kind))
         encoding = "json" if kind is None else "protobuf"
         channel = self._file.channel(ChannelSpec(topic, encoding, schema, channel_metadata(track.mark)))
@@ -326,12 +273,12 @@ class RecordingWriter:
             self.flush()
         self.tick()
 
-    def _lose(self, track: _Track, items: int, to_ns: int) -> None:
+    def _lose(self, track: SourceTrack, items: int, to_ns: int) -> None:
         track.lost_items += items
         track.number = (track.number + items) % _NUMBERS
         self.account.lost[track.mark.name] += items
 
-    def _tell_lost(self, track: _Track, at_ns: int) -> None:
+    def _tell_lost(self, track: SourceTrack, at_ns: int) -> None:
         """Say what the recorder lost, now that something comes again."""
         if not track.lost_items:
             return

@@ -99,7 +99,7 @@ def modalities_of(path: Path) -> frozenset[Modality]:
 
 def _recorded_modalities(path: Path) -> frozenset[Modality]:
     from galago_edge.recorded.record_walk import RecordWalk
-    from galago_edge.recorded.stored_items import recorded_sources
+    from galago_edge.recorded.recorded_items import recorded_sources
 
     try:
         with RecordWalk(path) as walk:

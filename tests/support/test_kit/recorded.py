@@ -43,7 +43,7 @@ def write_recording(
     end: bool = True,
     **mark: Any,
 ) -> Path:
-    """Write ``NAME.mcap``, its sources' items by turns; without ``end`` it stays a ``.part``, as after a kill.
+    """Write ``NAME.mcap``, its sources' items by turns; without ``end`` a ``.part``, as after a kill.
 
     ``lines``: records by stream. ``mark``: fields of every source's SourceMark.
     """

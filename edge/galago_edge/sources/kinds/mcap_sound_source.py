@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _open(address: Address, opening: Opening) -> Source:
-    from galago_edge.sources.recorded_source import RecordedMicrophone
+    from galago_edge.sources.recorded_microphone import RecordedMicrophone
 
     assert opening.rate_hz is not None
     options = address.options

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _open(address: Address, opening: Opening) -> Source:
-    from galago_edge.sources.recorded_source import RecordedCamera
+    from galago_edge.sources.recorded_camera import RecordedCamera
 
     return RecordedCamera(Path(address.target), address.options.get("source"), address.options.get("drops"))
 
