@@ -53,7 +53,7 @@ def recover_file(path: Path, target: Path) -> CopyReport:
 def cut_file(
     path: Path, target: Path, from_ns: int, to_ns: int | None, source: str | None = None
 ) -> CopyReport:
-    """Write to ``target`` what lies between two stream times of ``source``, and of others at the same moments.
+    """Write to ``target`` what lies between two stream times of ``source``, and of others then.
 
     Indexes and times stay those of the recording. Pictures that lean on others begin with their key frame;
     those before ``from_ns`` are hidden. ``source`` need not be given where all began at the same moment.

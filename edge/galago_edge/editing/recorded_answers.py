@@ -63,7 +63,8 @@ def compare_answers(path: Path, bundle: Bundle, stream: str | None = None) -> An
     """Replay the source of a stream of ``path`` and compare record by record.
 
     Thresholds and view are those that the recording states; so are the frames and samples that the stream
-    did not take in time.
+    did not take in time. Of a recording that began later than the stream, as one around an event does, only
+    what follows the first full smoothing and the longest refractory time is compared.
 
     Raises:
         CallerError: TARGET_UNKNOWN; it must be said which stream, or there is none of this name.
@@ -77,13 +78,41 @@ def compare_answers(path: Path, bundle: Bundle, stream: str | None = None) -> An
     began = _began(path, chosen.name)
     loaded = load(bundle)
     try:
-        deciding = DecidingStream(chosen.name, loaded, thresholds=_thresholds(chosen), scores=with_scores)
+        deciding = DecidingStream(
+            chosen.name, loaded, thresholds=_thresholds(chosen), scores=with_scores or not began
+        )
         source = _source(path, chosen, bundle)
         with closing(batches(source, deciding)) as walk:
             replayed = (plain for batch in walk for record in batch if (plain := _plain(record)) is not None)
+            if not began:
+                rest_ns = max(label.policy.refractory_ms for label in bundle.manifest.labels) * 1_000_000
+                settled_ns, replayed = _settled(replayed, rest_ns)
+                count = len(device)
+                device = [record for record in device if _begin_ns(record) >= settled_ns]
+                left_out += count - len(device)
+                replayed = (one for one in replayed if with_scores or not isinstance(one, ScoresRecord))
             return _compared(chosen.name, device, replayed, left_out, shifted=not began)
     finally:
         loaded.close()
+
+
+def _settled(replayed: Iterator[Record], rest_ns: int) -> tuple[int, Iterator[Record]]:
+    """Return from when on a replay that began later than its stream must say the same, and what it says then.
+
+    Before, it has not seen what the stream had seen: smoothing is not full, and a label may rest after an
+    event that was not recorded.
+    """
+    for record in replayed:
+        if isinstance(record, ScoresRecord) and not record.warm_up:
+            settled_ns = record.end_ns + rest_ns
+            return settled_ns, (one for one in replayed if _begin_ns(one) >= settled_ns)
+    return 0, iter(())
+
+
+def _begin_ns(record: Record) -> int:
+    if isinstance(record, GapRecord):
+        return record.from_ns
+    return record.ns if isinstance(record, StateRecord) else record.start_ns
 
 
 def _compared(

@@ -2,7 +2,7 @@
 
 So whatever is left of a file can be read from any whole chunk on, and a chunk that could not be written is
 missed by nobody but its own messages. The records are made by the library ``mcap``; its Writer is not used,
-for it ends chunks by their bytes alone, and after a failed write its indexes are those of another file. Format:
+for it ends chunks by their bytes alone, and after a failed write its indexes are of another file. Format:
 https://mcap.dev/spec.
 """
 
