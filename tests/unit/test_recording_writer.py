@@ -188,8 +188,8 @@ def test_what_a_queue_did_not_take_is_counted_and_a_gap(tmp_path: Path) -> None:
 
 def test_a_frame_without_the_cameras_own_bytes_is_not_encoded_here(tmp_path: Path) -> None:
     writer = begin(tmp_path, Seconds())
-    assert not writer.frame("door", Frame(np.zeros((2, 2, 3), np.uint8), 0, 0))
-    assert writer.frame("door", jpeg_frame(0, 0))
+    assert not writer.item("door", Frame(np.zeros((2, 2, 3), np.uint8), 0, 0))
+    assert writer.item("door", jpeg_frame(0, 0))
     writer.close()
 
 

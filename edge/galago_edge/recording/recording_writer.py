@@ -27,7 +27,7 @@ from pathlib import Path
 import msgspec
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason, disk_error
-from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Notice
+from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice
 from galago_edge.host.file_replacement import Durable, FileEffects, replace_file
 from galago_edge.recorded.about import (
     CAM,
@@ -144,11 +144,20 @@ class RecordingWriter:
         self._item(track, CAM + source, kind, encode_message(kind, wire, source), picture.captured_ns)
         track.end_ns = max(track.end_ns, picture.captured_ns)
 
-    def frame(self, source: str, frame: Frame) -> bool:
-        """Take a frame with the JPEG that its camera sent; False: it has none, and nothing was taken."""
-        if frame.encoded is None or not frame.encoded.startswith(b"\xff\xd8"):
+    def item(self, source: str, item: Item) -> bool:
+        """Take what a live source gave; False: a frame without the JPEG that its camera sent, not taken.
+
+        Pictures of a camera that sends none (H.264, raw pixels) come by :meth:`picture`, from whoever has
+        their bytes. Raises KeyError: ``source`` was not declared.
+        """
+        if isinstance(item, AudioBlock):
+            self.sound(source, item)
+        elif isinstance(item, Gap | Notice):
+            self.mark(source, item)
+        elif item.encoded is None or not item.encoded.startswith(b"\xff\xd8"):
             return False
-        self.picture(source, StoredPicture(frame.index, frame.captured_ns, "jpeg", frame.encoded))
+        else:
+            self.picture(source, StoredPicture(item.index, item.captured_ns, "jpeg", item.encoded))
         return True
 
     def sound(self, source: str, block: AudioBlock) -> None:

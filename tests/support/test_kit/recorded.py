@@ -74,14 +74,9 @@ def write_recording(
 
 
 def put(writer: RecordingWriter, source: str, item: Item) -> None:
-    """Hand an item of a source to the writer."""
-    if isinstance(item, Frame):
-        if not writer.frame(source, item):
-            done, data = cv2.imencode(".png", item.pixels)
-            assert done
-            picture = StoredPicture(item.index, item.captured_ns, "png", data.tobytes())
-            writer.picture(source, picture)
-    elif isinstance(item, AudioBlock):
-        writer.sound(source, item)
-    else:
-        writer.mark(source, item)
+    """Hand an item of a source to the writer; a frame without bytes of its camera as PNG."""
+    if not writer.item(source, item):
+        assert isinstance(item, Frame)
+        done, data = cv2.imencode(".png", item.pixels)
+        assert done
+        writer.picture(source, StoredPicture(item.index, item.captured_ns, "png", data.tobytes()))
