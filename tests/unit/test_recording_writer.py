@@ -231,3 +231,46 @@ def test_after_sigkill_every_flushed_message_is_read_and_the_end_is_told(tmp_pat
     assert flushed <= len(indexes)
     assert handed - flushed < 10  # a chunk of 3,000 bytes
     assert isinstance(found[-1], Gap) and found[-1].cause == "truncated"
+
+
+def test_what_was_lost_last_is_told_when_the_file_ends(tmp_path: Path) -> None:
+    clock = Seconds()
+    writer = begin(tmp_path, clock, file_s=10.0)
+    put(writer, "door", jpeg_frame(0, 0))
+    writer.lost("door", 2, 2 * STEP_NS)
+    clock.now = 11.0
+    writer.tick()  # the next file begins
+    put(writer, "door", jpeg_frame(3, 3 * STEP_NS))
+    writer.lost("door", 4, 7 * STEP_NS)
+    first, second = writer.close()
+    assert frames_of(first)[-1] == Gap(0, 2 * STEP_NS, "missing")
+    assert frames_of(second)[-1] == Gap(3 * STEP_NS, 7 * STEP_NS, "missing")
+    assert [check_file(path).sources["door"].unrecorded for path in (first, second)] == [2, 4]
+    assert check_file(first).faults() == check_file(second).faults() == []
+
+
+def test_the_next_file_takes_the_next_free_number_and_a_full_disk_lets_the_old_one_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Seconds()
+    (tmp_path / "night-001.mcap").write_text("mine")
+    writer = begin(tmp_path, clock, file_s=10.0)
+    real = os.open
+
+    def full(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        if str(path).endswith(".part"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, flags, mode)
+
+    put(writer, "door", jpeg_frame(0, 0))
+    clock.now = 11.0
+    monkeypatch.setattr(os, "open", full)
+    put(writer, "door", jpeg_frame(1, STEP_NS))
+    assert writer.part.name == "night-000.mcap.part" and "No space" in writer.account.fault
+    monkeypatch.setattr(os, "open", real)
+    clock.now = 22.0
+    put(writer, "door", jpeg_frame(2, 2 * STEP_NS))
+    assert [path.name for path in writer.close()] == ["night-000.mcap", "night-002.mcap"]
+    assert (tmp_path / "night-001.mcap").read_text() == "mine"
+    found = [item.index for item in frames_of(tmp_path / "night-000.mcap") if isinstance(item, Frame)]
+    assert found == [0, 1, 2]

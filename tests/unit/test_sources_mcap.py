@@ -167,6 +167,8 @@ def test_h264_is_decoded_from_the_key_frame_and_hidden_pictures_are_not_seen(tmp
     found = list(RecordedCamera(path, None))
     shown = [one for one in found if isinstance(one, Frame)]
     assert [one.index for one in shown] == list(range(0, len(units), 2))
+    place = next(place for place, one in enumerate(found) if isinstance(one, Notice))
+    assert found[place - 1] is shown[3] and found[place + 1] is shown[4]
     assert len(expected) == len(units)
     for one in shown:
         assert np.array_equal(one.pixels, expected[one.index].pixels)

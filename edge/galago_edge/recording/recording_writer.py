@@ -19,6 +19,7 @@ What is promised:
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -62,6 +63,7 @@ _STILL = ("jpeg", "png", "webp")
 _NUMBERS = 1 << 32
 _KEY_PATIENCE_S = 60.0
 """So long a file that is to end waits for a picture that leans on nothing; a camera may be gone."""
+_RETRY_S = 10.0
 _JSON_SCHEMA = b'{"type":"object"}'
 
 
@@ -100,6 +102,8 @@ class RecordingWriter:
         self.account = WriterAccount()
         self._part = about.part
         self._roll_due = False
+        self._not_before_s = 0.0
+        """When another file may be tried: the disk refused the last one."""
         self._file = self._begin(self._part)
         self._began_s = self._chunk_s = self._synced_s = clock()
 
@@ -128,7 +132,7 @@ class RecordingWriter:
         if self._roll_due and track.leaning and picture.key:
             self._roll()
         if not (still or picture.key or track.keyed):
-            self._lose(track, 1, picture.captured_ns)
+            self.lost(source, 1, picture.captured_ns)
             return
         track.keyed = True
         kind = IMAGE if still else VIDEO
@@ -141,8 +145,8 @@ class RecordingWriter:
             flags=(HIDDEN if picture.hidden else 0) | (0 if still or not picture.key else KEY),
         )
         self._tell_lost(track, picture.captured_ns)
-        self._item(track, CAM + source, kind, encode_message(kind, wire, source), picture.captured_ns)
         track.end_ns = max(track.end_ns, picture.captured_ns)
+        self._item(track, CAM + source, kind, encode_message(kind, wire, source), picture.captured_ns)
 
     def item(self, source: str, item: Item) -> bool:
         """Take what a live source gave; False: a frame without the JPEG that its camera sent, not taken.
@@ -173,9 +177,9 @@ class RecordingWriter:
             channels=1,
         )
         self._tell_lost(track, block.captured_ns)
-        self._item(track, MIC + source, AUDIO, encode_message(AUDIO, wire), block.captured_ns)
         end = block.first_sample + len(block.samples)
         track.end_ns = max(track.end_ns, end * NS_PER_S // block.rate_hz)
+        self._item(track, MIC + source, AUDIO, encode_message(AUDIO, wire), block.captured_ns)
 
     def mark(self, source: str, item: Gap | Notice) -> None:
         """Take a gap or a notice. Raises KeyError: ``source`` was not declared."""
@@ -189,9 +193,9 @@ class RecordingWriter:
             )
             at_ns = item.ns
         self._tell_lost(track, at_ns)
-        self._item(track, GAPS + source, None, msgspec.json.encode(message), at_ns)
         if isinstance(item, Gap):
             track.end_ns = max(track.end_ns, item.to_ns)
+        self._item(track, GAPS + source, None, msgspec.json.encode(message), at_ns)
 
     def drop(self, source: str, drop: DropMessage) -> None:
         """Take what a stream did not take in time."""
@@ -205,7 +209,11 @@ class RecordingWriter:
 
     def lost(self, source: str, items: int, to_ns: int) -> None:
         """Count items of a source that never came here, up to a stream time."""
-        self._lose(self._tracks[source], items, to_ns)
+        track = self._tracks[source]
+        track.lost_items += items
+        track.lost_to_ns = max(track.lost_to_ns, to_ns)
+        track.number = (track.number + items) % _NUMBERS
+        self.account.lost[source] += items
 
     def tick(self) -> None:
         """End chunk and file when it is time; to be called every second or so, if nothing comes, too."""
@@ -242,6 +250,7 @@ class RecordingWriter:
             self.account.lost.update(+track.counted)
             track.counted.clear()
             track.told = track.own = 0
+            track.lost_to_ns = max(track.lost_to_ns, track.end_ns)
             track.end_ns = track.kept_ns
         if waiting:
             self.account.lost["records"] += waiting
@@ -252,7 +261,7 @@ class RecordingWriter:
         Raises:
             LinkError: The disk refuses the end: the last file stays ``.part``, whole up to its last chunk.
         """
-        self.flush()
+        self._tell_rest()
         self._finish()
         return self.account.files
 
@@ -285,11 +294,6 @@ class RecordingWriter:
             self.flush()
         self.tick()
 
-    def _lose(self, track: SourceTrack, items: int, to_ns: int) -> None:
-        track.lost_items += items
-        track.number = (track.number + items) % _NUMBERS
-        self.account.lost[track.mark.name] += items
-
     def _tell_lost(self, track: SourceTrack, at_ns: int) -> None:
         """Say what the recorder lost, now that something comes again."""
         if not track.lost_items:
@@ -305,20 +309,33 @@ class RecordingWriter:
         )
         self._item(track, GAPS + track.mark.name, None, msgspec.json.encode(gap), gap.from_ns)
 
+    def _tell_rest(self) -> None:
+        """Say what was lost last, and write what there is: the file ends."""
+        for track in self._tracks.values():
+            self._tell_lost(track, max(track.end_ns, track.lost_to_ns))
+        self.flush()
+
     def _roll(self) -> None:
         """Go on in the next file; if none can be made, in this one."""
+        if self._clock() < self._not_before_s:
+            return
+        number = self._part + 1
+        while any(
+            (self._folder / f"{self._name}-{number:03d}{end}").exists() for end in (SUFFIX, PART_SUFFIX)
+        ):
+            number += 1
         try:
-            following = self._begin(self._part + 1)
+            following = self._begin(number)
         except LinkError as error:
             self.account.failures += 1
             self.account.fault = str(error)
+            self._not_before_s = self._clock() + _RETRY_S
             return
-        self._roll_due = False
-        self.flush()
+        self._roll_due, self._not_before_s = False, math.inf  # what is told last rolls no file
+        self._tell_rest()
         with contextlib.suppress(LinkError):  # counted; it stays .part, whole up to its last chunk
             self._finish()
-        self._part += 1
-        self._file = following
+        self._part, self._file, self._not_before_s = number, following, 0.0
         self._began_s = self._chunk_s = self._clock()
         for track in self._tracks.values():
             track.keyed, track.number = False, track.lost_items

@@ -50,6 +50,8 @@ class SourceTrack:
     """The same of what was handed over before anything was lost."""
     lost_items: int = 0
     """Not told yet."""
+    lost_to_ns: int = 0
+    """Stream time up to which they reached."""
     told: int = 0
     """Lost items that the chunk which is being filled tells of."""
     own: int = 0

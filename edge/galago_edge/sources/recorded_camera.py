@@ -8,8 +8,8 @@ from typing import Any
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import Frame, Gap, Item, Notice
-from galago_edge.recorded.stored_items import Missing, StoredPicture
-from galago_edge.sources.media.recorded_video import RecordedVideo
+from galago_edge.recorded.stored_items import Missing, Stored, StoredPicture, UnrecordedGap
+from galago_edge.sources.media.recorded_video import DecodedUnit, RecordedVideo
 from galago_edge.sources.recorded_source import OpenedRecording
 from galago_edge.sources.still_image import decode_picture
 from galago_edge.sources.taken_items import TakenItems, from_ns_of
@@ -41,29 +41,33 @@ class RecordedCamera(OpenedRecording):
         conceal = mark is not None and mark.conceal
         for item in self._items():
             yield from self._beginning(item)
+            ready: Iterator[DecodedUnit | Stored] = iter((item,))
             if isinstance(item, StoredPicture) and item.format not in _STILL:
-                if video is None:
-                    video = RecordedVideo(item.format, str(self._path), conceal=conceal)
-                for picture, frame in video.decode(item):
-                    yield from self._shown(picture, frame, taken)
-                continue
-            if video is not None:
-                for picture, frame in video.rest(lost=isinstance(item, Missing)):
-                    yield from self._shown(picture, frame, taken)
-            if isinstance(item, StoredPicture):
-                if not item.hidden:
-                    yield from self._shown(item, self._still(item, conceal), taken)
-            elif isinstance(item, Missing):
-                yield from self._lost(item)
-            else:
-                yield from taken.before(from_ns_of(item))
-                self._end_ns = max(self._end_ns, item.to_ns if isinstance(item, Gap) else 0)
-                yield item
+                video = video or RecordedVideo(item.format, str(self._path), conceal=conceal)
+                ready = video.decode(item)
+            elif video is not None:
+                ready = video.between(item)
+            for one in ready:
+                yield from self._given_by(one, taken, conceal)
         if video is not None:
-            for picture, frame in video.rest():
-                yield from self._shown(picture, frame, taken)
+            for one in video.rest():
+                yield from self._given_by(one, taken, conceal)
         yield from self._ending()
         self._judge()
+
+    def _given_by(self, one: DecodedUnit | Stored, taken: TakenItems, conceal: bool) -> Iterator[Item]:
+        """Yield what becomes of one thing that is stored."""
+        if isinstance(one, tuple):
+            yield from self._shown(*one, taken)
+        elif isinstance(one, StoredPicture):
+            if not one.hidden:
+                yield from self._shown(one, self._still(one, conceal), taken)
+        elif isinstance(one, Missing):
+            yield from self._lost(one)
+        elif isinstance(item := one.gap if isinstance(one, UnrecordedGap) else one, Gap | Notice):
+            yield from taken.before(from_ns_of(item))
+            self._end_ns = max(self._end_ns, item.to_ns if isinstance(item, Gap) else 0)
+            yield item
 
     def _shown(self, picture: StoredPicture, pixels: Any, taken: TakenItems) -> Iterator[Item]:
         """Yield one picture, or that it cannot be decoded."""

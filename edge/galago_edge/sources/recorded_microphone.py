@@ -12,7 +12,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice, samples_to_ns
 from galago_edge.recorded.record_walk import RecordWalk
 from galago_edge.recorded.recorded_items import StoredItems
-from galago_edge.recorded.stored_items import Missing, StoredPicture
+from galago_edge.recorded.stored_items import Missing, StoredPicture, UnrecordedGap
 from galago_edge.sources.placed_conversion import PlacedConversion
 from galago_edge.sources.recorded_source import OpenedRecording
 from galago_edge.sources.taken_items import TakenItems, from_ns_of
@@ -63,8 +63,9 @@ class RecordedMicrophone(OpenedRecording):
         """
         self._declaration = self._first
         taken = TakenItems(self._drops)
-        for item in self._items():
-            yield from self._beginning(item)
+        for stored in self._items():
+            yield from self._beginning(stored)
+            item = stored.gap if isinstance(stored, UnrecordedGap) else stored
             if isinstance(item, StoredPicture):
                 continue
             if isinstance(item, Notice):

@@ -17,7 +17,7 @@ from galago_edge.recorded.recorded_items import (
     drops_of,
     recorded_sources,
 )
-from galago_edge.recorded.stored_items import Missing, Stored, StoredPicture, UnrecordedGap
+from galago_edge.recorded.stored_items import Missing, Stored, StoredPicture
 from galago_edge.sources.file_content import check_plain
 from galago_edge.sources.recording_damage import DamagedError
 from galago_edge.sources.taken_items import from_ns_of
@@ -84,8 +84,8 @@ class OpenedRecording:
         """End after the current item."""
         self._stopped = True
 
-    def _items(self) -> Iterator[StoredPicture | AudioBlock | Gap | Notice | Missing]:
-        """Yield what is stored, up to ``stop``; what the recorder lost is a gap."""
+    def _items(self) -> Iterator[Stored]:
+        """Yield what is stored, up to ``stop``."""
         stored = StoredItems(self._walk, self._source)
         try:
             for item in stored:
@@ -93,7 +93,7 @@ class OpenedRecording:
                     return
                 if isinstance(item, Notice):
                     self._remember(item)
-                yield item.gap if isinstance(item, UnrecordedGap) else item
+                yield item
         finally:
             self._walk.close()
         if not stored.whole:
