@@ -39,6 +39,7 @@ _OWN = {
         "mark-bad": "galago_edge.commands.mark_bad:mark_bad",
         "pull": "galago_edge.commands.pull:pull",
         "receive": "galago_edge.commands.receive:receive",
+        "recording": "galago_edge.commands.recording:recording",
         "replay": "galago_edge.commands.replay:replay",
         "rollback": "galago_edge.commands.rollback:rollback",
         "run": "galago_edge.commands.run:run",
@@ -54,6 +55,14 @@ _OWN = {
     },
     "events.": {
         "why": "galago_edge.commands.events_why:why",
+    },
+    "recording.": {
+        "check": "galago_edge.commands.recording_check:check",
+        "cut": "galago_edge.commands.recording_cut:cut",
+        "export": "galago_edge.commands.recording_export:export",
+        "import": "galago_edge.commands.recording_import:import_",
+        "info": "galago_edge.commands.recording:info",
+        "recover": "galago_edge.commands.recording_cut:recover",
     },
 }
 

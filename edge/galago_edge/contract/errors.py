@@ -97,6 +97,7 @@ class Reason(enum.StrEnum):
     VIDEO_UNREADABLE = enum.auto()
     VIDEO_TRUNCATED = enum.auto()
     TIMES_BAD = enum.auto()
+    RECORDING_UNREADABLE = enum.auto()
     SOURCE_MISMATCH = enum.auto()
     SOURCE_TOO_SHORT = enum.auto()
     CLASS_EMPTY = enum.auto()
