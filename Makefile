@@ -45,6 +45,7 @@ bench: $(DEV_STAMP)
 	$(BIN)/python benchmarks/resampling.py
 	$(BIN)/python benchmarks/decision.py
 	$(BIN)/python benchmarks/runtimes.py
+	$(BIN)/python benchmarks/qa_redecision.py
 
 # The runtime under faults and for long: campaigns of which make test runs a small piece.
 soak: $(DEV_STAMP) parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -121,6 +122,9 @@ def test_the_run_folder_holds_what_later_steps_need(
     expected = {"config.toml", "run.json", "split.json", "metrics.csv", "curves.png", "environment.json"}
     assert files == {*expected, "model.keras"}
     assert (run.path / "config.toml").read_text() == CONFIG
+    model = (run.path / "model.keras").read_bytes()
+    assert run.record.model_sha256 == hashlib.sha256(model).hexdigest()
+    run.check_untouched()
     assert run.labels == LABELS
     assert [label.background for label in run.label_specs()] == [False, True, False]
     assert run.label_specs()[2].policy.on == 0.9

@@ -1,4 +1,4 @@
-"""``galago qa score``: options and output; which recordings are judged is the corpus' business."""
+"""``galago qa score``: what a bundle said to labelled recordings, judged."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from galago_edge.commands.cli import json_option, say, say_json
+from galago_workstation.commands.qa_runs import Replaying, bundle_option, replaying_options
 
 if TYPE_CHECKING:
     from galago_workstation.qa.matching import MatchingRule
@@ -19,22 +20,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NS_PER_S = 1_000_000_000
 
 
+def rule_options(command: F) -> F:
+    """Add the options of the matching rule; :func:`matching_rule` takes them."""
+    post = click.option(
+        "--post",
+        type=click.FloatRange(0, 3600),
+        metavar="SECONDS",
+        help="An event may be decided so long behind the end.  [default: receptive field and one hop]",
+    )
+    pre = click.option(
+        "--pre",
+        type=click.FloatRange(0, 3600),
+        default=0.0,
+        metavar="SECONDS",
+        help="An event may be decided so long before the onset.  [default: 0]",
+    )
+    return pre(post(command))
+
+
 def score_options(command: F) -> F:
     """Add the options of a score; :func:`show_score` takes what they give, under the same names."""
     options = (
-        click.option(
-            "--pre",
-            type=click.FloatRange(0, 3600),
-            default=0.0,
-            metavar="SECONDS",
-            help="An event may be decided so long before the onset.  [default: 0]",
-        ),
-        click.option(
-            "--post",
-            type=click.FloatRange(0, 3600),
-            metavar="SECONDS",
-            help="An event may be decided so long behind the end.  [default: receptive field and one hop]",
-        ),
+        rule_options,
         click.option(
             "--claim",
             type=click.FloatRange(0, min_open=True),
@@ -97,3 +104,37 @@ def show_score(
         return
     for line in score_report.terminal_lines(found, max(100, shutil.get_terminal_size((160, 24)).columns)):
         say(line)
+
+
+@click.command()
+@click.argument("place", metavar="RUN|CORPUS", type=click.Path(path_type=Path, readable=False))
+@bundle_option
+@replaying_options
+@score_options
+@click.pass_context
+def score(
+    ctx: click.Context,
+    /,
+    place: Path,
+    bundle: Path | None,
+    trusted: tuple[Path, ...],
+    results: Path,
+    jobs: int | None,
+    scheduler: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Judge what a bundle said to labelled recordings.
+
+    RUN is a folder that galago replay --out has written for many recordings. A CORPUS (a folder of
+    recordings, or a list of them in TOML or CSV) is replayed with --bundle first; what was replayed before
+    is not replayed again. The labels of night.flac are in night.flac.labels.tsv.
+
+    \b
+    Examples:
+      galago qa score corpus --bundle alarms-1.1.0.galago --claim 0.5
+      galago qa score runs/alarms-1.1.0 --json
+    """
+    replaying = Replaying(trusted, results, jobs, scheduler, as_json)
+    show_score(replaying.of(place, bundle), as_json=as_json, **options)
+    ctx.exit(replaying.exit_code)

@@ -1,0 +1,171 @@
+"""``galago qa diff`` and ``galago qa baseline``: two bundles on the same recordings, and a verdict."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.contract.errors import CallerError, Reason
+from galago_workstation.commands.qa_runs import Replaying, bundle_option, replaying_options
+from galago_workstation.commands.qa_score import matching_rule, rule_options
+
+if TYPE_CHECKING:
+    from galago_workstation.qa.replayed import Replayed
+
+_PATH = click.Path(path_type=Path, readable=False)
+_NS_PER_S = 1_000_000_000
+
+
+@click.command()
+@click.argument("what", metavar="[OLD] NEW [CORPUS]", nargs=-1, type=_PATH)
+@click.option("--baseline", type=_PATH, metavar="FILE", help="What OLD said, written by galago qa baseline.")
+@click.option(
+    "--gates", type=_PATH, metavar="FILE", help="What NEW must not break, in TOML: docs/qa-diff.md."
+)
+@click.option("--common", is_flag=True, help="Compare the recordings and labels that both have.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 3600),
+    metavar="SECONDS",
+    help="How far an event may move and is the same.  [default: one window, at least 1]",
+)
+@rule_options
+@click.option("--junit", type=_PATH, metavar="FILE", help="Write a test case for each gate, as JUnit XML.")
+@click.option("--markdown", type=_PATH, metavar="FILE", help="Write the tables as Markdown, too.")
+@click.option(
+    "--inconclusive",
+    type=click.Choice(["error", "failure", "skipped"]),
+    default="error",
+    show_default=True,
+    help="What an inconclusive gate is in JUnit.",
+)
+@replaying_options
+@json_option
+@click.pass_context
+def diff(
+    ctx: click.Context,
+    what: tuple[Path, ...],
+    baseline: Path | None,
+    gates: Path | None,
+    common: bool,
+    tolerance: float | None,
+    pre: float,
+    post: float | None,
+    junit: Path | None,
+    markdown: Path | None,
+    inconclusive: Literal["error", "failure", "skipped"],
+    trusted: tuple[Path, ...],
+    results: Path,
+    jobs: int | None,
+    scheduler: str | None,
+    as_json: bool,
+) -> None:
+    """Compare two bundles on the same recordings.
+
+    OLD and NEW are bundles, with which CORPUS is replayed, or runs that galago replay --out has written. With
+    --baseline there is no OLD. With --gates the exit code is the verdict: 0 pass, 1 fail, 7 inconclusive.
+
+    \b
+    Examples:
+      galago qa diff alarms-1.0.0.galago alarms-1.1.0.galago corpus --gates gates.toml --junit qa.xml
+      galago qa diff --baseline alarms.baseline.json alarms-1.1.0.galago corpus --gates gates.toml
+    """
+    from galago_workstation.qa.baseline import read_baseline
+    from galago_workstation.qa.comparison_report import show_comparison, write_reports
+    from galago_workstation.qa.gate_rules import load_gates
+    from galago_workstation.qa.judged_outcomes import common_rule, outcomes_by
+    from galago_workstation.qa.replay_comparison import compare_bundles
+
+    rules = None if gates is None else load_gates(gates)  # before hours of replaying
+    kept = None if baseline is None else read_baseline(baseline)
+    replaying = Replaying(trusted, results, jobs, scheduler, as_json)
+    sides = _sides(what, replaying, wanted=2 if kept is None else 1)
+    old, new = (kept, sides[0]) if kept is not None else (sides[0], sides[1])
+    rule = common_rule(matching_rule(pre, post), [*old, *new])
+    found = compare_bundles(
+        old,
+        new,
+        gates=rules,
+        gates_file=gates or "gates",
+        common=common,
+        tolerance_ns=None if tolerance is None else round(tolerance * _NS_PER_S),
+        outcomes_of=outcomes_by(rule),
+    )
+    now = datetime.datetime.now(datetime.UTC)
+    write_reports(found, at=now, junit=junit, markdown_file=markdown, inconclusive=inconclusive)
+    ctx.exit(show_comparison(found, as_json=as_json) or replaying.exit_code)
+
+
+def _sides(what: Sequence[Path], replaying: Replaying, *, wanted: int) -> list[list[Replayed]]:
+    """Return what each of ``wanted`` bundles or runs said.
+
+    Raises:
+        CallerError: USAGE; there are too many or too few.
+    """
+    from galago_workstation.qa.replay_run import RUN
+
+    runs = [(one / RUN).is_file() for one in what]
+    if len(what) == wanted and all(runs):
+        return [replaying.of(one, None) for one in what]
+    if len(what) == wanted + 1 and not runs[-1]:
+        corpus = what[-1]
+        return [
+            replaying.of(one, None) if is_run else replaying.of(corpus, one)
+            for one, is_run in zip(what[:-1], runs, strict=False)
+        ]
+    given = f"{len(what)} given, {sum(runs)} of them runs"
+    form = "NEW CORPUS, or a run, with --baseline" if wanted == 1 else "OLD NEW CORPUS, or two runs"
+    raise CallerError(Reason.USAGE, f"expected {form}; {given}", hint="galago qa diff --help")
+
+
+@click.command()
+@click.argument("place", metavar="RUN|CORPUS", type=_PATH)
+@bundle_option
+@click.option("--out", type=_PATH, required=True, metavar="FILE", help="File to write, to be committed.")
+@click.option("--replace", is_flag=True, help="Write over a file that exists.")
+@rule_options
+@replaying_options
+@json_option
+@click.pass_context
+def baseline(
+    ctx: click.Context,
+    place: Path,
+    bundle: Path | None,
+    out: Path,
+    replace: bool,
+    pre: float,
+    post: float | None,
+    trusted: tuple[Path, ...],
+    results: Path,
+    jobs: int | None,
+    scheduler: str | None,
+    as_json: bool,
+) -> None:
+    """Keep what a bundle said to a corpus in a small file, for galago qa diff --baseline.
+
+    \b
+    Example:
+      galago qa baseline corpus --bundle alarms-1.0.0.galago --out alarms.baseline.json
+    """
+    from galago_workstation.qa.baseline import make_baseline, write_baseline
+    from galago_workstation.qa.judged_outcomes import common_rule, outcomes_by
+
+    if out.exists() and not replace:  # before hours of replaying
+        hint = "write it over with --replace, or choose another name"
+        raise CallerError(Reason.EXISTS, f"{out} exists", hint=hint)
+    replaying = Replaying(trusted, results, jobs, scheduler, as_json)
+    replays = replaying.of(place, bundle)
+    rule = common_rule(matching_rule(pre, post), replays)
+    made = make_baseline(replays, outcomes_by(rule))
+    write_baseline(out, made, replace=replace)
+    events = sum(len(one.events) for one in replays)
+    if as_json:
+        say_data({"path": str(out), "bundle": made.bundle, "recordings": len(replays), "events": events})
+    else:
+        say(f"{out}: {len(replays)} recordings, {events} events of bundle {made.bundle[:12]}")
+    ctx.exit(replaying.exit_code)

@@ -1,0 +1,95 @@
+"""``galago qa why``: why a recording gave an event or none, and what would have changed that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.contract.errors import CallerError, Reason
+from galago_workstation.commands.qa_runs import Replaying, replaying_options
+
+_PATH = click.Path(path_type=Path, readable=False)
+_NS_PER_S = 1_000_000_000
+
+
+@click.command()
+@click.argument("recording")
+@click.option(
+    "--at", required=True, metavar="TIME", help="When: seconds, MM:SS or HH:MM:SS of the recording."
+)
+@click.option("--label", required=True, metavar="LABEL", help="Which label.")
+@click.option(
+    "--within",
+    type=click.FloatRange(0, 3600),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long before and after an event would have been right.",
+)
+@click.option("--bundle", type=_PATH, metavar="BUNDLE", help="What decided; with a recording.")
+@click.option("--run", "run_folder", type=_PATH, metavar="RUN", help="RECORDING is a name in this run.")
+@click.option(
+    "--corpus",
+    type=_PATH,
+    metavar="RUN|CORPUS",
+    help="Labelled recordings on which each change is tried.  [default: the run]",
+)
+@replaying_options
+@json_option
+@click.pass_context
+def why(
+    ctx: click.Context,
+    recording: str,
+    at: str,
+    label: str,
+    within: float,
+    bundle: Path | None,
+    run_folder: Path | None,
+    corpus: Path | None,
+    trusted: tuple[Path, ...],
+    results: Path,
+    jobs: int | None,
+    scheduler: str | None,
+    as_json: bool,
+) -> None:
+    """Say why a recording gave an event or none, and which smallest change of policy would have given it.
+
+    \b
+    Examples:
+      galago qa why corpus/night.flac --bundle alarms-1.1.0.galago --label smoke --at 1:02:13.5
+      galago qa why night.flac --run runs/alarms-1.1.0 --label smoke --at 3733.5 --json
+    """
+    from galago_edge.sources.stream_position import read_position
+    from galago_workstation.qa.replay_run import RUN
+    from galago_workstation.qa.why import why_data, why_lines, why_replayed
+
+    try:
+        at_ns = read_position(at)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param_hint="--at") from None
+    replaying = Replaying(trusted, results, jobs, scheduler, as_json)
+    if (bundle is None) is (run_folder is None):
+        text = "RECORDING needs --bundle, or --run where it has been replayed; one of them"
+        raise CallerError(Reason.USAGE, text, hint="galago qa why --help")
+    if run_folder is not None:
+        others = replaying.of(run_folder, None)
+        asked = next((one for one in others if one.recording == recording), None)
+        if asked is None:
+            from galago_edge.contract.known_names import known_names
+
+            known = known_names(recording, [one.recording for one in others])
+            raise CallerError(Reason.USAGE, f"{run_folder} has no recording {recording}: {known}", hint="")
+    else:
+        assert bundle is not None
+        asked, others = replaying.one(recording, bundle), []
+    if corpus is not None:
+        others = replaying.of(corpus, None if (corpus / RUN).is_file() else bundle)
+    told = why_replayed(asked, label, at_ns, within_ns=round(within * _NS_PER_S), corpus=others)
+    if as_json:
+        say_data(why_data(told))
+    else:
+        for line in why_lines(told):
+            say(line)
+    ctx.exit(replaying.exit_code)
