@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
+from galago_edge.contract.manifest import LabelPolicy
 from galago_edge.decision import ONE
-from galago_workstation.qa.det_curve import det_curve, fired_ns, smoothed_scores
+from galago_workstation.qa.det_curve import det_curve
 from galago_workstation.qa.judged_recording import judge
 from galago_workstation.qa.label_score import ALL, label_score
 from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.redecision import track_of
 from galago_workstation.qa.segment_measures import SegmentCounts, counted, f1, roll
-from test_kit.replays import S, decided, plain_label, truths, written
+from test_kit.replays import PLAIN, S, decided, plain_label, truths, written
 from test_kit.score_corpora import (
     CORPORA,
     LEVELS,
@@ -103,12 +105,13 @@ def test_every_threshold_finds_what_sed_scores_eval_finds(answers: dict[str, Any
             receptive_ns=QUARTER,
         )
         curve = det_curve([replayed], "a", rule, most_points=None)
-        smoothed = smoothed_scores(replayed, replayed.labels[0])
+        track = track_of(replayed, "a")
         for level, (found, false) in theirs.items():
             on_q16 = int(level) * ONE // LEVELS
             point = [point for point in curve.points if point.on <= on_q16 / ONE][-1]
             assert curve.truths - point.missed == found, (seed, level)
-            assert len(fired_ns(smoothed, on_q16, on_q16)) == found + false, (seed, level)
+            policy = LabelPolicy(**PLAIN | {"on": on_q16 / ONE, "off": on_q16 / ONE})
+            assert len(track.on_periods(policy).events()) == found + false, (seed, level)
             points += 1
     assert points > 5 * CORPORA
 

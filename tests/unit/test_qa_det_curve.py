@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.manifest import Label
 from galago_edge.decision import ONE
-from galago_workstation.qa.det_curve import det_curve, fired_ns, smoothed_scores, with_thresholds
+from galago_workstation.qa.det_curve import det_curve
 from galago_workstation.qa.judged_recording import judge
 from galago_workstation.qa.label_score import label_score
 from galago_workstation.qa.matching import MatchingRule
@@ -55,19 +56,11 @@ def streams(draw: st.DrawFn, label: Label | None = None) -> Replayed:
     )
 
 
-@given(streams())
-@settings(max_examples=400)
-def test_the_fast_way_decides_as_the_decider_does(replayed: Replayed) -> None:
-    label = replayed.labels[0]
-    on, off = round(label.policy.on * ONE), round(label.policy.off * ONE)
-    fired = fired_ns(smoothed_scores(replayed, label), on, off)
-    assert fired.tolist() == [one.end_ns for one in replayed.events]
-
-
 def by_decider(replayed: Replayed, on: float, off: float) -> Replayed:
     """The same scores, decided again by the real Decider with other thresholds."""
     assert replayed.scores is not None
-    labels = (with_thresholds(replayed.labels[0], on, off), *replayed.labels[1:])
+    policy = msgspec.structs.replace(replayed.labels[0].policy, on=on, off=off)
+    labels = (msgspec.structs.replace(replayed.labels[0], policy=policy), *replayed.labels[1:])
     again = decided(
         replayed.scores.q16.tolist(),
         labels,
@@ -137,10 +130,16 @@ def test_many_thresholds_are_thinned_and_it_is_said() -> None:
     assert curve.points[0].on == 0
 
 
+def test_recordings_with_an_activity_gate_are_counted_for_there_it_is_not_exact() -> None:
+    gated = decided([[0]] * 9, [plain_label("a")], skipped=[3], name="gated.wav")
+    assert det_curve([wake_word(), gated], "a", RULE).gated == 1
+    assert det_curve([wake_word()], "a", RULE).gated == 0
+
+
 def test_without_scores_or_the_label_there_is_no_curve() -> None:
     replayed = wake_word()
     with pytest.raises(CallerError) as failure:
         det_curve([replayed], "b", RULE)
     assert failure.value.reason == Reason.TARGET_UNKNOWN
-    with pytest.raises(CallerError, match="no stored scores"):
+    with pytest.raises(InputError, match="the stored replay has no scores"):
         det_curve([dataclasses.replace(replayed, scores=None)], "a", MatchingRule(post_ns=0))

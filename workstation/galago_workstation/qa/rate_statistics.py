@@ -58,11 +58,9 @@ def rate_estimate(count: int, hours: float) -> RateEstimate:
     """
     if hours <= 0:
         return RateEstimate(count=count, hours=0.0)
-    from scipy.stats import chi2
-
     outside = 1 - CONFIDENCE
-    low = float(chi2.ppf(outside / 2, 2 * count)) / (2 * hours) if count else 0.0
-    high = float(chi2.ppf(1 - outside / 2, 2 * count + 2)) / (2 * hours)
+    low = _half_chi2(outside / 2, count) / hours if count else 0.0
+    high = _half_chi2(1 - outside / 2, count + 1) / hours
     return RateEstimate(
         count=count,
         hours=hours,
@@ -92,9 +90,7 @@ def hours_needed(per_hour: float, count: int = 0) -> float:
     """
     if count == 0:
         return -math.log(1 - CONFIDENCE) / per_hour
-    from scipy.stats import chi2
-
-    return float(chi2.ppf(CONFIDENCE, 2 * count + 2)) / (2 * per_hour)
+    return _half_chi2(CONFIDENCE, count + 1) / per_hour
 
 
 def rate_claim(per_hour: float, count: int, hours: float) -> RateClaim:
@@ -114,9 +110,16 @@ def share_estimate(count: int, of: int) -> ShareEstimate:
     """Return the share with its exact interval (Clopper and Pearson 1934)."""
     if of == 0:
         return ShareEstimate(count=0, of=0)
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     outside = 1 - CONFIDENCE
-    low = float(beta.ppf(outside / 2, count, of - count + 1)) if count else 0.0
-    high = float(beta.ppf(1 - outside / 2, count + 1, of - count)) if count < of else 1.0
+    low = float(betaincinv(count, of - count + 1, outside / 2)) if count else 0.0
+    high = float(betaincinv(count + 1, of - count, 1 - outside / 2)) if count < of else 1.0
     return ShareEstimate(count=count, of=of, share=count / of, low=low, high=high)
+
+
+def _half_chi2(probability: float, events: int) -> float:
+    """Return half the quantile of chi2 with twice as many degrees of freedom, which is gamma's."""
+    from scipy.special import gammaincinv  # scipy.stats takes a second to import
+
+    return float(gammaincinv(events, probability))

@@ -46,14 +46,15 @@ def labelled_windows(replayed: Replayed) -> LabelledWindows:
     given = np.full(len(starts), -1, np.int64)
     hits, touched = np.zeros(len(starts), np.int64), np.zeros(len(starts), np.bool_)
     for event in truth.events:
-        shared, shorter = _shared(starts, ends, (event.start_ns, event.end_ns))
-        touched |= shared > 0
+        near, shared, shorter = _shared(starts, ends, (event.start_ns, event.end_ns))
+        touched[near] |= shared > 0
         own = 2 * shared >= np.maximum(shorter, 1)
-        hits += own & (given != indexes[event.label])
-        given[own] = indexes[event.label]
+        hits[near] += own & (given[near] != indexes[event.label])
+        given[near][own] = indexes[event.label]
     ignored = np.zeros(len(starts), np.bool_)
     for stretch in truth.ignored:
-        ignored |= _shared(starts, ends, stretch)[0] > 0
+        near, shared, _ = _shared(starts, ends, stretch)
+        ignored[near] |= shared > 0
     empty = ~touched
     if len(background) == 1:
         given[empty] = background[0]
@@ -75,9 +76,13 @@ def labelled_windows(replayed: Replayed) -> LabelledWindows:
 
 def _shared(
     starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], stretch: Stretch
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return what each window shares with a stretch, and the length of the shorter; a moment is 1 ns."""
+) -> tuple[slice, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the windows near a stretch, what each shares with it, and the length of the shorter of the two.
+
+    A moment is 1 ns.
+    """
     behind = max(stretch[1], stretch[0] + 1)
-    lasting = np.maximum(ends, starts + 1)
-    shared = np.maximum(0, np.minimum(lasting, behind) - np.maximum(starts, stretch[0]))
-    return shared, np.minimum(lasting - starts, behind - stretch[0])
+    near = slice(int(np.searchsorted(ends, stretch[0])), int(np.searchsorted(starts, behind)))
+    begin, lasting = starts[near], np.maximum(ends[near], starts[near] + 1)
+    shared = np.maximum(0, np.minimum(lasting, behind) - np.maximum(begin, stretch[0]))
+    return near, shared, np.minimum(lasting - begin, behind - stretch[0])
