@@ -1,4 +1,4 @@
-"""The packets of a stream wait for the next frame in bounded memory, and cost nothing when nobody wants them."""
+"""The packets of a stream wait for the next frame in bounded memory; unwanted, they cost nothing."""
 
 from __future__ import annotations
 

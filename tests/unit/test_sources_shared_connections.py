@@ -93,7 +93,9 @@ class Camera:
         for settings in self.settings.values():
             self.connections.expect(parse_source(settings.address), settings)
 
-    def _open(self, address: Any, settings: Any, rate_hz: Any, gives: Any, *, packets: bool) -> tuple[Process, Opened]:
+    def _open(
+        self, address: Any, settings: Any, rate_hz: Any, gives: Any, *, packets: bool
+    ) -> tuple[Process, Opened]:
         assert address.kind == "camera" and gives == ("picture", "sound") and not packets
         if self.error is not None:
             raise self.error

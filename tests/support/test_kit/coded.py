@@ -17,7 +17,7 @@ from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS
 
 
 def decoded(coded: Sequence[Coded]) -> dict[int, npt.NDArray[np.uint8]]:
-    """The pixels of every whole picture, by the number of its packet, with a decoder that begins with them."""
+    """The pixels of every whole picture, by the number of its packet; a new decoder begins with the first."""
     first = next(one.packets[0].number for one in coded if one.packets)
     decoder = _decoder(coded[0].format)
     pictures: dict[int, npt.NDArray[np.uint8]] = {}

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
-
 from msgspec import UNSET, UnsetType
 
 from galago_edge.children.channel import Channel

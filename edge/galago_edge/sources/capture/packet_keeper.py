@@ -131,7 +131,7 @@ class PacketKeeper:
             kind = data[at] & 0x1F if self._codec == "h264" else data[at] >> 1 & 0x3F
             if kind in types:
                 return True
-            if kind in (1, 5) if self._codec == "h264" else kind < types[0]:  # noqa: PLR2004 the picture
+            if kind in (1, 5) if self._codec == "h264" else kind < types[0]:
                 return False
         return False
 
