@@ -290,6 +290,18 @@ class RecordingSettings(Table, frozen=True, kw_only=True):
     unmasked: bool = False
     """Whether cameras with a ``mask`` are recorded too: what they send shows what it hides."""
 
+    def __post_init__(self) -> None:
+        """Refuse a choice of events where everything is recorded.
+
+        Raises:
+            ValueError: As said, in words.
+        """
+        said = [key for key in ("streams", "labels") if getattr(self, key)]
+        if said and self.mode == "always":
+            raise ValueError(
+                f'{" and ".join(said)} with mode = "always": they choose events, for mode = "events"'
+            )
+
 
 class GovernorSettings(Table, frozen=True, kw_only=True):
     """``[governor]``: what a hot or under-powered device does less of."""

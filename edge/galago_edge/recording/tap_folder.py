@@ -115,9 +115,7 @@ class TapFolder:
                 oldest = next((name for name in sorted(groups) if name not in self._open), None)
                 if oldest is None:
                     if self._known[1] + step > self.max_bytes:
-                        raise _no_room(
-                            f"max_mb = {self._settings.max_mb} is little for those being written"
-                        )
+                        raise _no_room(f"max_mb = {self._settings.max_mb} is little for those being written")
                     raise _no_room(f"only {free // _MEGABYTE} MB are free on its disk")
                 self._delete(oldest, groups)
 

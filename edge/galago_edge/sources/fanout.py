@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -34,6 +34,7 @@ class Fanout:
     def __init__(self, supervised: Supervised) -> None:
         self._supervised = supervised
         self._subscriptions: list[Subscription] = []
+        self._listeners: list[Callable[[Item], None]] = []
         self._latest: Frame | None = None
 
     def subscribe(self, spec: Preprocess) -> Subscription:
@@ -59,6 +60,13 @@ class Fanout:
         self._subscriptions.append(subscription)
         return subscription
 
+    def listen(self, take: Callable[[Item], None]) -> None:
+        """Let ``take`` have everything too, in the capturing thread: it must neither wait nor raise.
+
+        To be called before ``run``.
+        """
+        self._listeners.append(take)
+
     def run(self) -> None:
         """Hand out what the source gives until ``stop``; then every subscription ends."""
         failure: BaseException | None = None
@@ -69,6 +77,8 @@ class Fanout:
                         self._latest = item
                     for subscription in self._subscriptions:
                         subscription.put(item)
+                    for take in self._listeners:
+                        take(item)
         except BaseException as error:  # told to every stream, and raised again
             failure = error
             raise
@@ -103,6 +113,9 @@ class Subscription:
         self._supervised = supervised
         self._buffer = ItemBuffer(_KEPT_FRAMES, _KEPT_NS)
         self._taken = 0
+        self.missed: Callable[[int, int, int, int], None] | None = None
+        """Told, in the stream's thread, which frames or samples of the source it did not take in time: first
+        index, index behind the last, and stream times between which they lie."""
 
     @property
     def dropped(self) -> int:
@@ -161,8 +174,12 @@ class FrameSubscription(Subscription):
         self._gap_ns = supervised.settings.gap_ms * _NS_PER_MS
 
     def _walk(self) -> Iterator[Item]:
-        seen_ns = 0
+        seen_ns = next_index = 0
         for item in self._buffer:
+            if isinstance(item, Frame) and self._buffer.dropped_before and self.missed is not None:
+                self.missed(next_index, item.index, seen_ns, item.captured_ns)
+            if isinstance(item, Frame):
+                next_index = item.index + 1
             if isinstance(item, Gap):
                 if item.from_ns - seen_ns >= self._gap_ns:
                     yield Gap(seen_ns, item.from_ns, "drop")
@@ -189,8 +206,12 @@ class SampleSubscription(Subscription):
 
     def _walk(self) -> Iterator[Item]:
         conversion: _Conversion | None = None
-        end_ns = end_index = 0
+        end_ns = end_index = next_sample = 0
         for item in self._buffer:
+            if isinstance(item, AudioBlock):
+                if self._buffer.dropped_before and self.missed is not None:
+                    self.missed(next_sample, item.first_sample, end_ns, item.captured_ns)
+                next_sample = item.first_sample + len(item.samples)
             if isinstance(item, Notice):
                 yield item
                 continue
