@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from galago_edge.contract.modality import Modality
 from galago_edge.contract.records import Record
 from galago_edge.contract.streams import (
     NS_PER_S,
@@ -19,10 +21,14 @@ from galago_edge.contract.streams import (
     CodedPacket,
     Frame,
     Gap,
+    Item,
     Notice,
     samples_to_ns,
 )
 from galago_edge.recording.tap_writer import Drop, PictureForm
+from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS
+from galago_edge.sources.still_image import decode_picture
+from test_kit.coded import decoded
 
 FORMAT = CodedFormat("h264", b"", (1, 90_000))
 RATE_HZ = 16_000
@@ -135,3 +141,50 @@ def sound_block(first: int, count: int = 1_600) -> AudioBlock:
     """Samples of a microphone."""
     samples = np.arange(first, first + count, dtype=np.int64).astype(np.int16)
     return AudioBlock(samples, first, samples_to_ns(first, RATE_HZ), RATE_HZ)
+
+
+class Replayed:
+    """What one recording says that a stream was given, as a source: an oracle for what recordings hold."""
+
+    live = False
+
+    def __init__(self, recording: MemoryTap, stream: str) -> None:
+        self.recording = recording
+        self.modality: Modality = recording.about["modality"]
+        missed = [drop for drop in recording.all("drop") if drop.stream in (stream, "")]
+        self._missed = {index for drop in missed for index in range(drop.from_index, drop.to_index)}
+
+    def description(self) -> dict[str, Any]:
+        return dict(self.recording.about["source"])
+
+    def conversion(self) -> None:
+        return
+
+    def summary(self) -> dict[str, Any]:
+        return {}
+
+    def stop(self) -> None:
+        raise AssertionError("nobody stops it")
+
+    def __iter__(self) -> Generator[Item, None, None]:
+        pictures = self._decoded()
+        for call, *given in self.recording.calls:
+            if call in ("gap", "notice", "sound"):
+                yield given[0]
+            elif call in ("picture", "coded") and given[0] is not None and given[0] not in self._missed:
+                yield Frame(pictures[given[0]], given[0], given[1])
+
+    def _decoded(self) -> dict[int, npt.NDArray[np.uint8]]:
+        """The pixels of every frame, by its index in the stream."""
+        found: dict[int, npt.NDArray[np.uint8]] = {}
+        for index, _, _, data in self.recording.all("picture"):
+            found[index] = decode_picture(data, "a recording", largest_pixels=LARGEST_CAMERA_PIXELS)[0]
+        rows: list[list[tuple[int | None, Coded]]] = []
+        for index, _, coded in self.recording.all("coded"):
+            if coded.begins or not rows:
+                rows.append([])
+            rows[-1].append((index, coded))
+        for row in rows:
+            pictures = decoded([coded for _, coded in row])
+            found |= {index: pictures[coded.shown] for index, coded in row if index is not None}
+        return found
