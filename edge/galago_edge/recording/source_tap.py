@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from galago_edge.contract.errors import GalagoError, Reason
@@ -119,6 +120,11 @@ class SourceTap:
     def finished(self) -> int:
         """Recordings that are whole."""
         return self._files.finished
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The last of them, a hundred at most."""
+        return tuple(self._files.newest)
 
     @property
     def short(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from galago_edge.recording.tap_writer import Drop, OpenTap, TapWriter
 
 _AGAIN_S = 10.0
 """Pause before a recording is begun again after one that failed."""
+_NEWEST = 100
 UNDECODABLE = "undecodable"
 """What is counted of frames whose packets lean on others that are not there."""
 
@@ -58,6 +60,8 @@ class TapFiles:
         self._row = _PacketRow()
         self.finished = 0
         """Recordings that are whole."""
+        self.newest: deque[Path] = deque(maxlen=_NEWEST)
+        """The last of them."""
 
     @property
     def writing(self) -> bool:
@@ -91,6 +95,7 @@ class TapFiles:
         """
         if self._close():
             self.finished += 1
+            self.newest.append(self._path)
 
     def _write(self, thing: Thing) -> None:
         if isinstance(thing, Shot | AudioBlock):

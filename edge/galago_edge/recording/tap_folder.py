@@ -41,15 +41,17 @@ class TapFolder:
         *,
         wall_ns: Callable[[], int] = time.time_ns,
         synced: Callable[[], bool] = lambda: True,
+        keeps_all: bool = False,
     ) -> None:
         """Keep them in ``settings.dir``, or below ``root``, the store's folder.
 
-        ``synced`` tells whether the wall clock is right.
+        ``synced`` tells whether the wall clock is right. ``keeps_all``: nothing is ever deleted.
         """
         self.path = Path(settings.dir) if settings.dir else root / RECORDINGS
         self._settings = settings
         self._effects = FileEffects(*(() if settings.dir else (root,)))
         self._wall_ns, self._synced = wall_ns, synced
+        self._keeps_all = keeps_all
         self._lock = threading.Lock()
         self._open: set[str] = set()
         self._known = (0, 0)
@@ -112,7 +114,7 @@ class TapFolder:
             keep_free = self._settings.keep_free_mb * _MEGABYTE
             step = min(STEP_BYTES, self.max_bytes // _FILES)
             while self._known[1] + step > self.max_bytes or (free := self._free()) < keep_free + step:
-                oldest = next((name for name in sorted(groups) if name not in self._open), None)
+                oldest = next((name for name in sorted(groups) if self._may_go(name)), None)
                 if oldest is None:
                     if self._known[1] + step > self.max_bytes:
                         raise _no_room(f"max_mb = {self._settings.max_mb} is little for those being written")
@@ -124,7 +126,10 @@ class TapFolder:
         if not self._settings.max_days or not self._synced():
             return []
         oldest = moment_of(self._wall_ns() - self._settings.max_days * _NS_PER_DAY)
-        return [name for name in groups if name[: len(oldest)] < oldest and name not in self._open]
+        return [name for name in groups if name[: len(oldest)] < oldest and self._may_go(name)]
+
+    def _may_go(self, name: str) -> bool:
+        return not self._keeps_all and name not in self._open
 
     def _groups(self) -> dict[str, dict[str, int]]:
         """Return the size of every file of each recording."""

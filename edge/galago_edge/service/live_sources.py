@@ -17,6 +17,7 @@ from galago_edge.service.watchdog import SourceProgress
 from galago_edge.sources.capture import open_capture
 from galago_edge.sources.capture.shared_connections import SharedConnections
 from galago_edge.sources.fanout import Fanout
+from galago_edge.sources.source_kind import Address
 from galago_edge.sources.supervised_source import Supervised
 
 
@@ -51,9 +52,16 @@ class LiveSources:
         address, settings, name = prepared.address, prepared.source, prepared.source_name
         if address is None or not address.reopens:
             return None
+        rate_hz = getattr(prepared.bundle.spec, "sample_rate_hz", None)
+        return self.add(name, address, settings, rate_hz)
+
+    def add(self, name: str, address: Address, settings: SourceSettings, rate_hz: int | None) -> LiveSource:
+        """Return the live source of this name, made if it is not there; ``rate_hz`` as of ``open_capture``.
+
+        Raises:
+            As :meth:`of`.
+        """
         if name not in self._captures:
-            spec = prepared.bundle.spec
-            rate_hz = getattr(spec, "sample_rate_hz", None)
             taps = self._taps if self._taps is not None and self._taps.wants(name) else None
             packets = taps is not None
             self._shared.expect(address, settings, packets=packets)

@@ -28,15 +28,19 @@ class LiveTaps:
         device: str,
         tell: Callable[[Sequence[Record]], None],
         open_tap: OpenTap,
+        *,
+        keeps_all: bool = False,
     ) -> None:
         """Record into the folder of ``settings``, or below ``root``, the store's.
+
+        ``keeps_all``: nothing is deleted there; without room nothing is recorded.
 
         ``tell`` takes what there is to say about recordings, in a tap's thread; ``open_tap`` begins each.
         """
         self._settings = settings
         self._device = device
         self._tell, self._open_tap = tell, open_tap
-        self.folder = TapFolder(settings, root, synced=clock_synced)
+        self.folder = TapFolder(settings, root, synced=clock_synced, keeps_all=keeps_all)
         self._taps: dict[str, SourceTap] = {}
 
     def wants(self, source: str) -> bool:
