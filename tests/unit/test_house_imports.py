@@ -30,10 +30,10 @@ TRAINING = {"tensorflow", "keras", "tf_keras", "sklearn", "scipy", "matplotlib",
 FLOORS = [  # lowest first; docs/architecture.md draws them
     {"contract"},
     {"host"},
-    {"preprocess", "decision", "bundle", "children"},
+    {"preprocess", "decision", "bundle", "children", "recorded"},
     {"sources", "sinks", "recording", "store", "engine"},
     {"pipeline"},
-    {"service", "intake", "api"},
+    {"service", "intake", "api", "editing"},
     {"doctor"},
     {"commands"},
 ]

@@ -86,7 +86,7 @@ def test_everything_of_a_source_is_recorded_in_its_order(desk: Desk) -> None:
     for item in (gap, notice, *frames):
         tap.item(item)
     tap.told([missing])
-    tap.missed("hall", 1, 2, 10, 20)
+    tap.missed("hall", 1, 2, 10, 20, "drop")
     tap.close()
     assert desk.only.closed and desk.only.path.exists()
     assert desk.only.calls == [
@@ -94,7 +94,7 @@ def test_everything_of_a_source_is_recorded_in_its_order(desk: Desk) -> None:
         ("notice", notice),
         *(("picture", frame.index, frame.captured_ns, "jpeg", frame.encoded) for frame in frames),
         ("record", missing),
-        ("drop", Drop("hall", "overrun", 1, 2, 10, 20)),
+        ("drop", Drop("hall", "drop", 1, 2, 10, 20)),
     ]
     assert not tap.lost and not tap.fault and tap.finished == 1
 
@@ -120,11 +120,15 @@ def test_raw_pictures_become_png_without_loss(desk: Desk) -> None:
 
 def test_a_recording_says_which_bundles_decided_and_when_its_time_began(desk: Desk) -> None:
     tap = desk.tap()
-    started = {"bundle": "abc", "overrides": {}}
+    tap.decides("hall", {"bundle": "old", "overrides": {}, "view": {"rotate": 90}})
+    started = {"bundle": "abc", "overrides": {"dog": {}}, "runtime": "x"}
     tap.told([StateRecord(stream="hall", subject="stream", state="started", index=0, ns=0, detail=started)])
     tap.close()
     about = desk.only.about
-    assert about["device"] == "porch" and about["streams"] == {"hall": started} and about["from_ns"] == 0
+    assert about["device"] == "porch" and about["streams"] == {
+        "hall": {"bundle": "abc", "overrides": {"dog": {}}, "view": {"rotate": 90}}
+    }
+    assert about["from_ns"] == 0
 
 
 def test_a_slow_disk_holds_nobody_up_and_what_it_does_not_take_is_told(desk: Desk) -> None:

@@ -40,6 +40,7 @@ _OWN = {
         "pull": "galago_edge.commands.pull:pull",
         "receive": "galago_edge.commands.receive:receive",
         "record": "galago_edge.commands.record:record",
+        "recording": "galago_edge.commands.recording:recording",
         "replay": "galago_edge.commands.replay:replay",
         "rollback": "galago_edge.commands.rollback:rollback",
         "run": "galago_edge.commands.run:run",
@@ -52,6 +53,14 @@ _OWN = {
         "inspect": "galago_edge.commands.bundle:inspect",
         "sign": "galago_edge.commands.bundle_sign:sign",
         "verify": "galago_edge.commands.bundle:verify",
+    },
+    "recording.": {
+        "check": "galago_edge.commands.recording_check:check",
+        "cut": "galago_edge.commands.recording_cut:cut",
+        "export": "galago_edge.commands.recording_export:export",
+        "import": "galago_edge.commands.recording_import:import_",
+        "info": "galago_edge.commands.recording:info",
+        "recover": "galago_edge.commands.recording_cut:recover",
     },
 }
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
 
 
-def _read_by(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+def read_by(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
     """Return the callback of an option whose text ``read`` reads; what it refuses is a wrong call."""
 
     def callback(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
@@ -72,15 +72,15 @@ def _moment(text: str) -> datetime.datetime:
 @click.option(
     "--from",
     "from_ns",
-    callback=_read_by(_position),
+    callback=read_by(_position),
     metavar="TIME",
     default="0",
     help="Begin here: seconds, MM:SS or HH:MM:SS of the recording.",
 )
-@click.option("--to", "to_ns", callback=_read_by(_position), metavar="TIME", help="End before here.")
+@click.option("--to", "to_ns", callback=read_by(_position), metavar="TIME", help="End before here.")
 @click.option(
     "--start-time",
-    callback=_read_by(_moment),
+    callback=read_by(_moment),
     metavar="MOMENT",
     help="When the first frame or sample was taken, in ISO 8601 with a zone: adds wall times.",
 )
@@ -92,7 +92,7 @@ def _moment(text: str) -> datetime.datetime:
 @click.option(
     "--stream",
     "name",
-    callback=_read_by(_name),
+    callback=read_by(_name),
     help="Name of the stream in the records, and in --config.  [default: replay, or the only one]",
 )
 def replay(
@@ -110,9 +110,9 @@ def replay(
 ) -> None:
     """Run a bundle on a recording, exactly as a device would.
 
-    The records are written as JSON lines. SOURCE is a folder of images, a video, a sound file, or pipe:-
-    with raw samples. It is decided as fast as this computer can, in stream time: the same source and
-    bundle always give the same bytes.
+    The records are written as JSON lines. SOURCE is a recording, a folder of images, a video, a
+    sound file, or pipe:- with raw samples. It is decided as fast as this computer can, in stream time: the
+    same source and bundle always give the same bytes.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ from galago_edge.contract.records import Record, StateRecord
 from galago_edge.contract.settings import RecordingSettings
 from galago_edge.contract.streams import AudioBlock, Item
 from galago_edge.recording.quiet_thread import STOPPED, QuietThread, fault_in_words
-from galago_edge.recording.tap_files import UNDECODABLE, TapFiles
+from galago_edge.recording.tap_files import UNDECODABLE, UNWRITTEN, TapFiles
 from galago_edge.recording.tap_folder import TapFolder
 from galago_edge.recording.tap_plan import AroundEvents, EveryThing, TapPlan
 from galago_edge.recording.tap_things import Shot, Thing, bytes_of, span_of, thing_of
@@ -26,10 +26,9 @@ _MEGABYTE = 1_000_000
 _TOLD_EVERY_S = 60.0
 """At most so often the records say that something was lost; status and metrics say it at once."""
 BUSY = "busy"
-FAILED = "failed"
 DISK = "disk"
 RECORDS = "records"
-LOST = (BUSY, DISK, FAILED, RECORDS, STOPPED, UNDECODABLE)
+LOST = (BUSY, DISK, UNWRITTEN, RECORDS, STOPPED, UNDECODABLE)
 """Why something is not in the recording: keys of ``RecordingStatus.lost``."""
 
 
@@ -55,8 +54,8 @@ class SourceTap:
         """Record ``source``.
 
         ``tell`` takes records about the recording itself, in our thread. ``about`` says what is known of
-        source and device when a recording begins; to that is added: ``streams``, the detail of each stream's
-        last record ``started`` (bundle, thresholds, runtime), and ``from_ns``, the stream time at which it
+        source and device when a recording begins; to that is added: ``streams``, the ``bundle``,
+        ``overrides`` and ``view`` of each stream by its name, and ``from_ns``, the stream time at which it
         begins.
         """
         self.source = source
@@ -72,7 +71,7 @@ class SourceTap:
             folder,
             open_tap,
             self._known,
-            self._undecodable,
+            self._unwritten,
             minutes=settings.minutes,
             clock_s=clock_s,
         )
@@ -98,12 +97,22 @@ class SourceTap:
         """Take the records of a stream on this source, when they are on their way."""
         for record in records:
             if isinstance(record, StateRecord) and (record.subject, record.state) == ("stream", "started"):
-                self._streams[record.stream] = record.detail
+                told = {key: record.detail[key] for key in ("bundle", "overrides") if key in record.detail}
+                self._streams[record.stream] = {**self._streams.get(record.stream, {}), **told}
             self._offer(record)
 
-    def missed(self, stream: str, from_index: int, to_index: int, from_ns: int, to_ns: int) -> None:
-        """Take that a stream did not get these frames or samples of the source, half-open."""
-        self._offer(Drop(stream, "overrun", from_index, to_index, from_ns, to_ns))
+    def missed(
+        self, stream: str, from_index: int, to_index: int, from_ns: int, to_ns: int, cause: str
+    ) -> None:
+        """Take that a stream did not get these frames or samples of the source, half-open.
+
+        ``cause``: of the Gap that it had instead; empty when it had none.
+        """
+        self._offer(Drop(stream, cause, from_index, to_index, from_ns, to_ns))
+
+    def decides(self, stream: str, about: Mapping[str, Any]) -> None:
+        """Note that a stream on this source is recorded: ``bundle``, ``overrides``, ``view``."""
+        self._streams[stream] = dict(about)
 
     @property
     def lost(self) -> dict[str, int]:
@@ -203,7 +212,7 @@ class SourceTap:
 
     def _write(self, thing: Thing) -> None:
         if not self._files.writing and self._files.waits:
-            self._skip(thing, FAILED)
+            self._skip(thing, UNWRITTEN)
             return
         try:
             self._files.write(thing)
@@ -223,7 +232,7 @@ class SourceTap:
         full = isinstance(error, GalagoError) and error.reason is Reason.NO_SPACE
         self._fault = fault_in_words(error, "record")
         if thing is not None:
-            self._skip(thing, DISK if full else FAILED)
+            self._skip(thing, DISK if full else UNWRITTEN)
         if not self._broken:
             self._broken = True
             self._state("failed", {"message": self._fault})
@@ -232,9 +241,9 @@ class SourceTap:
         with self._lock:
             self._note(why if _items(thing) else RECORDS, _items(thing) or 1)
 
-    def _undecodable(self, drop: Drop) -> None:
+    def _unwritten(self, why: str, items: int) -> None:
         with self._lock:
-            self._note(UNDECODABLE, drop.to_index - drop.from_index)
+            self._note(why, items)
 
     def _say(self) -> None:
         """Tell what was lost, when it was not told a moment ago."""

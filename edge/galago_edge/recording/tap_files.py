@@ -28,6 +28,7 @@ _AGAIN_S = 10.0
 _NEWEST = 100
 UNDECODABLE = "undecodable"
 """What is counted of frames whose packets lean on others that are not there."""
+UNWRITTEN = "failed"
 
 
 class TapFiles:
@@ -39,14 +40,15 @@ class TapFiles:
         folder: TapFolder,
         open_tap: OpenTap,
         about: Callable[[], Mapping[str, Any]],
-        lost: Callable[[Drop], None],
+        lost: Callable[[str, int], None],
         *,
         minutes: float,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Write recordings of ``source`` into ``folder``; each is ``about`` what is known when it begins.
 
-        ``lost`` is told of frames that come too early behind a hole to be decoded.
+        ``lost`` is told why how many frames are not in them: they come too early behind a hole to be decoded,
+        or the disk did not take what the writer had taken.
         """
         self._source, self._folder, self._open_tap = source, folder, open_tap
         self._about, self._lost = about, lost
@@ -119,7 +121,7 @@ class TapFiles:
             drop = Drop("", UNDECODABLE, *span_of(thing))
             if self._writer is not None:
                 self._writer.drop(drop)
-            self._lost(drop)
+            self._lost(UNDECODABLE, 1)
 
     def _opened(self, ns: int) -> TapWriter:
         if self._writer is None:
@@ -157,6 +159,8 @@ class TapFiles:
             writer.close()
         finally:
             self._folder.end(self._path)
+            if writer.lost:
+                self._lost(UNWRITTEN, writer.lost)
         return True
 
 

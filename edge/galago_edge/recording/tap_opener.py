@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from galago_edge.contract.errors import DeviceError, Reason
+from galago_edge.recorded.library import mcap_records
 from galago_edge.recording.tap_writer import OpenTap
 
 
@@ -12,8 +12,7 @@ def tap_opener() -> OpenTap:
     Raises:
         DeviceError: EXTRA_MISSING; what writes recordings is not installed.
     """
-    raise DeviceError(
-        Reason.EXTRA_MISSING,
-        "recording needs a writer of MCAP files, which this version has not",
-        hint="leave [recording] out",
-    )
+    mcap_records("recording")
+    from galago_edge.recording.mcap_tap import McapTap
+
+    return McapTap

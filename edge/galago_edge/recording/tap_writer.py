@@ -20,7 +20,8 @@ class Drop:
     stream: str
     """The stream that did not take them in time; empty: they are not in the recording."""
     cause: str
-    """Of a stream ``overrun``; of the recording a key of ``RecordingStatus.lost``."""
+    """Of a stream the cause of the gap that it had instead, empty when it had none; of the recording a key of
+    ``RecordingStatus.lost``."""
     from_index: int
     to_index: int
     from_ns: int
@@ -36,6 +37,11 @@ class TapWriter(Protocol):
 
     Each method raises ``OSError`` or ``GalagoError`` when that cannot be written; the tap then closes it.
     """
+
+    @property
+    def lost(self) -> int:
+        """Frames or blocks that it took, and the disk did not."""
+        ...
 
     def picture(self, index: int, ns: int, form: PictureForm, data: bytes) -> None:
         """Write one frame: the camera's own JPEG, or a PNG of a camera that sends raw pixels."""

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import galago_edge
+from galago_edge.contract.errors import DeviceError
 from galago_edge.contract.records import Record
 from galago_edge.contract.settings import RecordingSettings
 from galago_edge.contract.status import RecordingStatus
+from galago_edge.engine import runtime
 from galago_edge.host.wall_clock import clock_synced
 from galago_edge.recording.source_tap import SourceTap
 from galago_edge.recording.tap_folder import TapFolder
 from galago_edge.recording.tap_writer import OpenTap
 from galago_edge.sources.supervised_source import Supervised
+
+
+_LIBRARIES = ("numpy", "opencv-python-headless", "av")
+"""What computes pixels and samples."""
+
+
+def environment() -> dict[str, str]:
+    """Return what decides here: versions by distribution, and the kind of machine."""
+    found = {"galago-edge": galago_edge.__version__, "machine": platform.machine()}
+    try:
+        info = runtime()
+        found[info.package] = info.version
+    except DeviceError:  # sources can be recorded without one
+        found["runtime"] = "none"
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 class LiveTaps:
@@ -54,7 +78,7 @@ class LiveTaps:
             return {
                 "v": 1,
                 "device": self._device,
-                "version": galago_edge.__version__,
+                "environment": environment(),
                 "name": source,
                 "modality": supervised.modality,
                 "source": supervised.description(),

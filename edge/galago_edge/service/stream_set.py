@@ -26,6 +26,7 @@ from galago_edge.service.prepared_stream import PreparedStream, is_live
 from galago_edge.service.running_stream import Ended, RunningStream
 from galago_edge.service.watchdog import StreamProgress
 from galago_edge.sources.fanout import Subscription
+from galago_edge.sources.view_options import stated_view
 from galago_edge.sources.viewed_source import viewed
 
 _JOIN_S = 10.0
@@ -200,7 +201,16 @@ class StreamSet:
     def _subscribed(capture: LiveSource, prepared: PreparedStream) -> Subscription:
         subscription = capture.fanout.subscribe(prepared.bundle.spec)
         if capture.tap is not None:
-            subscription.missed = partial(capture.tap.missed, prepared.settings.name)
+            told, views = prepared.settings, (prepared.source, prepared.settings)
+            subscription.missed = partial(capture.tap.missed, told.name)
+            capture.tap.decides(
+                told.name,
+                {
+                    "bundle": prepared.bundle.id,
+                    "overrides": told.threshold_overrides(),
+                    "view": stated_view(*views),
+                },
+            )
         return subscription
 
     def _attaching(self, prepared: PreparedStream, live: LiveStream) -> Attacher | None:

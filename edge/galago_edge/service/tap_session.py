@@ -136,6 +136,7 @@ class TapSession:
         stream = DecidingStream(name, loaded, scores=scores)
         subscription = recorded.capture.fanout.subscribe(bundle.spec)
         subscription.missed = partial(tap.missed, name)
+        tap.decides(name, {"bundle": bundle.id, "overrides": {}, "view": {}})
 
         def emit(records: Sequence[Record]) -> None:
             tap.told(records)

@@ -151,6 +151,8 @@ def _by_content(path: Path, by_name: str | None) -> str | None:
     content = content_of(path)
     if content == "sound":
         return "audio"
+    if content == "recording" or by_name in ("mcap", "mcap_sound"):
+        return "mcap_sound" if modalities_of(path) == {"microphone"} else "mcap"
     if by_name is not None or content == "picture":
         return by_name
     found = modalities_of(path)
@@ -166,4 +168,5 @@ def _own_kinds() -> list[tuple[str, SourceKind]]:
 def _forms() -> str:
     """Return how sources are written: recordings first."""
     kinds = sorted((kind for _, kind in _own_kinds()), key=lambda kind: not kind.is_path)
-    return ", ".join([*(kind.form for kind in kinds), *(f"{name}:..." for name in SOURCES.offered())])
+    forms = dict.fromkeys(kind.form for kind in kinds)
+    return ", ".join([*forms, *(f"{name}:..." for name in SOURCES.offered())])

@@ -67,6 +67,17 @@ def one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
+def source_name(text: str) -> str:
+    """Read the name of a source or stream: any text that is not empty.
+
+    Raises:
+        ValueError: It is empty.
+    """
+    if not text:
+        raise ValueError("expected a name")
+    return text
+
+
 def read_options(query: str, readers: Mapping[str, OptionReader], text: str) -> dict[str, Any]:
     """Return the options of a source; ``text`` is the whole address for messages, without credentials.
 

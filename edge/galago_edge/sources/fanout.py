@@ -6,16 +6,13 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Preprocess
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.status import SourceStatus
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
 from galago_edge.sources.live_buffer import ItemBuffer
-from galago_edge.sources.sample_conversion import Converter, PcmFormat
+from galago_edge.sources.placed_conversion import PlacedConversion
 from galago_edge.sources.supervised_source import Supervised
 
 _KEPT_FRAMES = 2
@@ -113,9 +110,10 @@ class Subscription:
         self._supervised = supervised
         self._buffer = ItemBuffer(_KEPT_FRAMES, _KEPT_NS)
         self._taken = 0
-        self.missed: Callable[[int, int, int, int], None] | None = None
+        self.missed: Callable[[int, int, int, int, str], None] | None = None
         """Told, in the stream's thread, which frames or samples of the source it did not take in time: first
-        index, index behind the last, and stream times between which they lie."""
+        index, index behind the last, stream times between which they lie, and the cause of the Gap that
+        comes of it, if one does."""
 
     @property
     def dropped(self) -> int:
@@ -177,11 +175,14 @@ class FrameSubscription(Subscription):
         seen_ns = next_index = 0
         for item in self._buffer:
             if isinstance(item, Frame) and self._buffer.dropped_before and self.missed is not None:
-                self.missed(next_index, item.index, seen_ns, item.captured_ns)
+                cause = "drop" if item.captured_ns - seen_ns >= self._gap_ns else ""
+                self.missed(next_index, item.index, seen_ns, item.captured_ns, cause)
             if isinstance(item, Frame):
                 next_index = item.index + 1
             if isinstance(item, Gap):
                 if item.from_ns - seen_ns >= self._gap_ns:
+                    if self.missed is not None:  # which frames, the next one shows
+                        self.missed(next_index, next_index, seen_ns, item.from_ns, "drop")
                     yield Gap(seen_ns, item.from_ns, "drop")
                 seen_ns = item.to_ns
             elif isinstance(item, Frame):
@@ -205,12 +206,13 @@ class SampleSubscription(Subscription):
         return self._declaration
 
     def _walk(self) -> Iterator[Item]:
-        conversion: _Conversion | None = None
+        conversion: PlacedConversion | None = None
         end_ns = end_index = next_sample = 0
         for item in self._buffer:
             if isinstance(item, AudioBlock):
                 if self._buffer.dropped_before and self.missed is not None:
-                    self.missed(next_sample, item.first_sample, end_ns, item.captured_ns)
+                    cause = "overrun" if item.captured_ns > end_ns else ""
+                    self.missed(next_sample, item.first_sample, end_ns, item.captured_ns, cause)
                 next_sample = item.first_sample + len(item.samples)
             if isinstance(item, Notice):
                 yield item
@@ -223,7 +225,7 @@ class SampleSubscription(Subscription):
                 yield Gap(end_ns, from_ns, "overrun")
             if isinstance(item, AudioBlock):
                 if conversion is None:
-                    conversion = _Conversion(item, self._rate_hz, end_index)
+                    conversion = PlacedConversion(item, self._rate_hz, end_index)
                     yield from self._declared(conversion, item)
                 self._taken += len(item.samples)
                 end_ns = samples_to_ns(item.first_sample + len(item.samples), item.rate_hz)
@@ -234,34 +236,8 @@ class SampleSubscription(Subscription):
         if conversion is not None:
             yield from conversion.rest()
 
-    def _declared(self, conversion: _Conversion, block: AudioBlock) -> Iterator[Notice]:
+    def _declared(self, conversion: PlacedConversion, block: AudioBlock) -> Iterator[Notice]:
         declaration = conversion.declaration()
         if declaration is not None and declaration != self._declaration:
             yield Notice("converted", conversion.next_index, block.captured_ns, declaration)
         self._declaration = declaration
-
-
-class _Conversion:
-    """Converts what lies between two gaps, in the stream's place."""
-
-    def __init__(self, first: AudioBlock, rate_hz: int, not_before: int) -> None:
-        self._converter = Converter(PcmFormat("s16", 1, first.rate_hz), rate_hz)
-        self._rate_hz = rate_hz
-        self.next_index = max(not_before, first.first_sample * rate_hz // first.rate_hz)
-        """Index, at the bundle's rate, of the next sample."""
-
-    def declaration(self) -> dict[str, Any] | None:
-        return self._converter.declaration()
-
-    def convert(self, block: AudioBlock) -> Iterator[AudioBlock]:
-        return self._placed(self._converter.convert(block.samples.reshape(-1, 1)))
-
-    def rest(self) -> Iterator[AudioBlock]:
-        """Yield what the resampler still holds."""
-        return self._placed(self._converter.convert(np.empty((0, 1), np.int16), last=True))
-
-    def _placed(self, samples: npt.NDArray[np.int16]) -> Iterator[AudioBlock]:
-        if len(samples):
-            first = self.next_index
-            self.next_index += len(samples)
-            yield AudioBlock(samples, first, samples_to_ns(first, self._rate_hz), self._rate_hz)

@@ -6,14 +6,15 @@ import stat
 from pathlib import Path
 from typing import Literal
 
-from galago_edge.contract.errors import DeviceError, InputError, Reason
+from galago_edge.contract.errors import DeviceError, GalagoError, InputError, Reason
 from galago_edge.contract.modality import Modality
 
-Content = Literal["sound", "container", "picture"]
-"""Sound alone; what may hold pictures, sound or both; a single picture."""
+Content = Literal["sound", "container", "picture", "recording"]
+"""Sound alone; what may hold pictures, sound or both; a single picture; a recording file (MCAP)."""
 
 _HEAD_BYTES = 4_096
 _BEGINNINGS: tuple[tuple[int, tuple[bytes, ...], Content], ...] = (
+    (0, (b"\x89MCAP0\r\n",), "recording"),
     (8, (b"WAVE",), "sound"),  # of RIFF, RIFX and RF64
     (0, (b"riff\x2e\x91\xcf\x11", b"fLaC", b".snd", b"caff", b"wvpk", b"#!AMR", b"ID3"), "sound"),
     (8, (b"AIFF", b"AIFC"), "sound"),
@@ -75,10 +76,13 @@ def content_of(path: Path) -> Content | None:
 
 
 def modalities_of(path: Path) -> frozenset[Modality]:
-    """Return what a container has: pictures for a camera's bundle, sound for a microphone's. FFmpeg looks.
+    """Return what a container has: pictures for a camera's bundle, sound for a microphone's.
 
-    Empty when it cannot be opened, or PyAV is missing: whoever opens the file says so.
+    Empty when it cannot be opened, or a library is missing: whoever opens the file says so. FFmpeg looks into
+    what is no recording of ours.
     """
+    if content_of(path) == "recording" or path.suffix.lower() == ".mcap":
+        return _recorded_modalities(path)
     from galago_edge.sources.media.recording_container import RecordingContainer
 
     try:
@@ -90,6 +94,17 @@ def modalities_of(path: Path) -> frozenset[Modality]:
                 found.add("microphone")
             return frozenset(found)
     except (InputError, DeviceError):
+        return frozenset()
+
+
+def _recorded_modalities(path: Path) -> frozenset[Modality]:
+    from galago_edge.recorded.record_walk import RecordWalk
+    from galago_edge.recorded.recorded_items import recorded_sources
+
+    try:
+        with RecordWalk(path) as walk:
+            return frozenset(source.modality for source in recorded_sources(walk).values())
+    except GalagoError:
         return frozenset()
 
 

@@ -19,7 +19,7 @@ from galago_edge.sources.opencv import import_cv2
 from galago_edge.sources.picture_order import PictureOrder, natural_key, order_pictures
 from galago_edge.sources.picture_times import TIMES_NAME, read_times
 from galago_edge.sources.recording_damage import DamagedError
-from galago_edge.sources.still_image import read_image
+from galago_edge.sources.still_image import read_picture
 
 DEFAULT_RATE = Fraction(5)
 """Frames per second of a folder whose ``fps`` is not given."""
@@ -101,7 +101,7 @@ class ImageFolder:
             if hole is not None:
                 yield hole
             try:
-                pixels = read_image(self._folder / name)
+                pixels, encoded = read_picture(self._folder / name)
             except InputError as error:
                 self._unreadable += 1
                 first = first or error
@@ -109,7 +109,7 @@ class ImageFolder:
                 yield Notice("unreadable", index, start_ns, detail)
                 yield Gap(start_ns, end_ns, "unreadable")
             else:
-                yield Frame(pixels, index, start_ns)
+                yield Frame(pixels, index, start_ns, encoded)
         if first is not None:
             raise DamagedError(
                 first.reason,

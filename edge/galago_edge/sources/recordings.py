@@ -55,6 +55,8 @@ def open_source(
         what = described.what
         if address.kind == "video" and content_of(Path(address.target)) is None:
             what = f"called like {what} and holds nothing that is known"
+        elif address.kind.startswith("mcap"):
+            what = f"{what} with nothing of a {wanted} in it"
         elif address.kind == "video" and wanted == "microphone":
             known = modalities_of(Path(address.target))
             what = f"{what} {'without sound' if known else 'that cannot be opened'}"

@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # a capture child imports this too, and has no use for numpy
     from galago_edge.sources.source import Capture, Source
 
 
+_RECORDED = ("mcap", "mcap_sound")
+"""The two kinds of a recording file, whatever its first bytes are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """One parsed source."""
@@ -73,9 +77,13 @@ class Address:
             return self
         path = Path(self.target)
         kind = SOURCES.find(self.described.other) if self.described.other else None
-        if kind is None or content_of(path) != "container" or modality not in modalities_of(path):
+        if kind is None or not self._is_container or modality not in modalities_of(path):
             return None
         return Address(self.described.other, self.target, self.options, kind)
+
+    @property
+    def _is_container(self) -> bool:
+        return self.kind in _RECORDED or content_of(Path(self.target)) in ("container", "recording")
 
     @property
     def live(self) -> bool:

@@ -35,7 +35,7 @@ from galago_edge.sources.picture_header import (
 )
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+_JPEG_BEGIN, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _LARGEST_BYTES = 8 * LARGEST_FILE_PIXELS
 """Of a file: four channels of 16 bits, not compressed at all."""
 _ROWS = 256
@@ -46,6 +46,17 @@ Pixels = npt.NDArray[np.uint8]
 
 def read_image(path: Path, *, largest_pixels: int = LARGEST_FILE_PIXELS) -> Pixels:
     """Return the image as BGR, shape ``(height, width, 3)``.
+
+    Raises:
+        InputError: IMAGE_UNREADABLE, IMAGE_TOO_BIG.
+        LinkError: SOURCE_MISSING, or IO when the disk fails.
+        DeviceError: EXTRA_MISSING.
+    """
+    return read_picture(path, largest_pixels=largest_pixels)[0]
+
+
+def read_picture(path: Path, *, largest_pixels: int = LARGEST_FILE_PIXELS) -> tuple[Pixels, bytes | None]:
+    """Return the image as BGR, and the file's bytes where it is a JPEG.
 
     Raises:
         InputError: IMAGE_UNREADABLE, IMAGE_TOO_BIG.
@@ -66,7 +77,8 @@ def read_image(path: Path, *, largest_pixels: int = LARGEST_FILE_PIXELS) -> Pixe
         raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
-    return decode_image(data, str(path), largest_pixels=largest_pixels)
+    pixels = decode_image(data, str(path), largest_pixels=largest_pixels)
+    return pixels, data if data.startswith(_JPEG_BEGIN) else None
 
 
 def decode_image(data: bytes, name: str, *, largest_pixels: int = LARGEST_FILE_PIXELS) -> Pixels:

@@ -43,6 +43,7 @@ class MemoryTap:
     about: dict[str, Any]
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     closed: bool = False
+    lost: int = 0
 
     def picture(self, index: int, ns: int, form: PictureForm, data: bytes) -> None:
         self._add("picture", index, ns, form, data, size=len(data))

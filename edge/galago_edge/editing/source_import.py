@@ -1,0 +1,173 @@
+"""Any recording that Galago reads becomes a recording file: the same items, at the same times."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from galago_edge.contract.errors import CallerError, GalagoError, InputError, Reason
+from galago_edge.contract.modality import Modality
+from galago_edge.contract.streams import AudioBlock, Frame, Gap, Notice
+from galago_edge.editing.new_recording import new_recording, put_stored
+from galago_edge.recorded.about import AboutRecording, SourceMark, described_json
+from galago_edge.recorded.stored_items import StoredPicture
+from galago_edge.recording.recording_writer import RecordingWriter
+from galago_edge.sources.address import parse_source
+from galago_edge.sources.audio_file import open_sound
+from galago_edge.sources.opencv import import_cv2
+from galago_edge.sources.recording_damage import DamagedError
+from galago_edge.sources.recording_digest import recording_sha256
+from galago_edge.sources.source import Source
+from galago_edge.sources.source_kind import Address, Opening
+
+_BLOCKS_A_SECOND = 10
+_NAMES: dict[Modality, str] = {"camera": "cam", "microphone": "mic"}
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What was taken over."""
+
+    sources: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Name to counts: frames or samples, gaps, notices; and how many pictures are the file's own bytes."""
+    damage: tuple[GalagoError, ...] = ()
+    """What was wrong with the file; all that could be read was taken over."""
+
+
+def import_recording(text: str, target: Path, name: str | None = None) -> ImportReport:
+    """Write ``target`` from the recording that ``text`` names; ``name``: what its source is called.
+
+    JPEG pictures are the file's own bytes, others become PNG, which loses nothing; samples stay at their
+    rate, 16 bits, as the mean of all channels or the one that the address names.
+
+    Raises:
+        CallerError: CONFIG_BAD; live, a recording file already, or with options of a view. EXISTS.
+        InputError: It cannot be read.
+        LinkError: SOURCE_MISSING, or the disk fails.
+        DeviceError: EXTRA_MISSING.
+    """
+    address = parse_source(text)
+    described = address.described
+    if address.reopens or described.open is None or not described.is_path:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"{address.kind}:{address.shown} is no file, expected a recording",
+            hint="galago run takes it",
+        )
+    if address.kind.startswith("mcap"):
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"{address.shown} is a recording file already",
+            hint="galago recording cut, recover or export make something else of it",
+        )
+    if view := [option for option in ("rotate", "region", "mask") if option in address.options]:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"{view[0]}= is what a stream sees, and is not kept in a recording",
+            hint="give it to the replay: galago replay 'FILE.mcap?rotate=90' ...",
+        )
+    sha256 = recording_sha256(Path(address.target)) or ""
+    about = AboutRecording(origin="import", clock="stream", environment={"imported_sha256": sha256})
+    report = ImportReport()
+    damage: list[GalagoError] = []
+    with new_recording(target, about) as writer:
+        for modality in _given(address):
+            found = address.seen_as(modality) or address
+            label = name or _NAMES[modality]
+            with closing(_opened(found)) as opened:
+                counts, failure = _copied(opened.source, writer, label)
+            report.sources[label] = counts
+            damage += [] if failure is None else [failure]
+    report.damage = tuple(damage)
+    return report
+
+
+def _given(address: Address) -> list[Modality]:
+    """Return what the file gives: pictures and sound of a video."""
+    return [one for one in ("camera", "microphone") if address.gives(one)] or [address.modality]
+
+
+@dataclass(slots=True)
+class _Opened:
+    source: Source
+
+    def close(self) -> None:
+        """Let go of the file, if it was not walked to its end."""
+        self.source.stop()
+
+
+def _opened(address: Address) -> _Opened:
+    options = {key: value for key, value in address.options.items() if key in address.described.options}
+    address = dataclasses.replace(address, options=options)
+    assert address.described.open is not None
+    if address.modality == "camera":
+        return _Opened(address.described.open(address, Opening(None)))
+    rate_hz = options.get("rate") or _native_rate(Path(address.target))
+    blocks = max(1, rate_hz // _BLOCKS_A_SECOND)
+    return _Opened(address.described.open(address, Opening(rate_hz, block_samples=blocks)))
+
+
+def _native_rate(path: Path) -> int:
+    reader = open_sound(path)
+    try:
+        return reader.format.rate_hz
+    finally:
+        reader.close()
+
+
+def _copied(source: Source, writer: RecordingWriter, name: str) -> tuple[dict[str, int], GalagoError | None]:
+    """Copy every item; return counts, and what was wrong with the file."""
+    described = described_json(source.description())
+    if (conversion := source.conversion()) is not None:
+        described["converted"] = described_json(conversion)
+    conceal = described.get("damaged") == "conceal"
+    writer.source(
+        SourceMark(name=name, modality=source.modality, origin="import", conceal=conceal, described=described)
+    )
+    unit = "frames" if source.modality == "camera" else "samples"
+    counts = {unit: 0, "gaps": 0, "notices": 0}
+    if unit == "frames":
+        counts["own_jpeg"] = 0
+    failure: GalagoError | None = None
+    try:
+        for item in source:
+            if isinstance(item, Frame):
+                picture = stored_picture(item)
+                counts["own_jpeg"] += picture.format == "jpeg"
+                writer.picture(name, picture)
+            else:
+                put_stored(writer, name, item, 0)
+            counts[unit] += len(item.samples) if isinstance(item, AudioBlock) else isinstance(item, Frame)
+            counts["gaps"] += isinstance(item, Gap)
+            counts["notices"] += isinstance(item, Notice)
+    except DamagedError as error:
+        failure = error
+    except InputError as error:
+        if not counts[unit]:
+            raise
+        failure = error
+    return counts, failure
+
+
+def stored_picture(frame: Frame) -> StoredPicture:
+    """Return a frame as it is stored without loss: the camera's own JPEG, else PNG.
+
+    Raises:
+        InputError: IMAGE_UNREADABLE; OpenCV cannot encode it.
+        DeviceError: EXTRA_MISSING.
+    """
+    if frame.encoded is not None and frame.encoded.startswith(b"\xff\xd8"):
+        return StoredPicture(frame.index, frame.captured_ns, "jpeg", frame.encoded)
+    cv2: Any = import_cv2("keeping pictures")
+    # level 1: the pixels of a camera hardly become smaller by more work
+    done, data = cv2.imencode(".png", frame.pixels, (cv2.IMWRITE_PNG_COMPRESSION, 1))
+    if not done:
+        raise InputError(
+            Reason.IMAGE_UNREADABLE,
+            f"frame {frame.index} of shape {frame.pixels.shape} cannot be written as PNG",
+            hint="report this",
+        )
+    return StoredPicture(frame.index, frame.captured_ns, "png", data.tobytes())

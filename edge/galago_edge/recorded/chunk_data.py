@@ -1,0 +1,70 @@
+"""What a chunk says of itself, and what it holds: nothing that a damaged length claims is believed."""
+
+from __future__ import annotations
+
+import struct
+
+LARGEST_RECORD = 256 << 20
+"""Bytes of one record, or of what a chunk unpacks to: a larger one is passed over."""
+CHUNK, DATA_END = 0x06, 0x0F
+"""Opcodes."""
+CHUNK_HEAD = struct.Struct("<QQQI")
+"""First and last log time, bytes when unpacked, CRC-32 of these."""
+
+
+class DamagedRecordError(Exception):
+    """This record cannot be believed."""
+
+
+def why_no_record(opcode: int, body: bytes) -> str:
+    """Return why a record's own lengths cannot be right; empty where they can."""
+    if opcode == CHUNK:
+        try:
+            chunk_parts(body)
+        except DamagedRecordError as error:
+            return str(error)
+    elif opcode == 0x07 and (len(body) < 6 or int.from_bytes(body[2:6], "little") != len(body) - 6):
+        return "an index that contradicts itself"
+    elif (opcode == DATA_END and len(body) != 4) or (opcode == 0x02 and len(body) != 20):
+        return "an end that contradicts itself"
+    return ""
+
+
+def chunk_parts(body: bytes) -> tuple[str, bytes]:
+    """Return how a chunk is compressed, and its data."""
+    at = CHUNK_HEAD.size
+    name_bytes = int.from_bytes(body[at : at + 4], "little")
+    data_at = at + 4 + name_bytes + 8
+    if name_bytes > 64 or len(body) < data_at:
+        raise DamagedRecordError("a chunk that contradicts itself")
+    if int.from_bytes(body[data_at - 8 : data_at], "little") != len(body) - data_at:
+        raise DamagedRecordError("a chunk that contradicts itself")
+    return body[at + 4 : at + 4 + name_bytes].decode("latin-1"), body[data_at:]
+
+
+def unpacked_chunk(compression: str, data: bytes, size: int) -> bytes:
+    """Return what a chunk holds: never more than it says, nor than ``LARGEST_RECORD``."""
+    if size > LARGEST_RECORD:
+        raise DamagedRecordError(f"a chunk that says it unpacks to {size} bytes")
+    if compression == "":
+        unpacked = data
+    elif compression == "zstd":
+        import zstandard
+
+        try:
+            with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data) as reader:
+                unpacked = reader.read(size + 1)
+        except (zstandard.ZstdError, MemoryError):
+            raise DamagedRecordError("a chunk that cannot be unpacked") from None
+    elif compression == "lz4":
+        import lz4.frame
+
+        try:
+            unpacked = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=size + 1)
+        except (RuntimeError, MemoryError, EOFError):
+            raise DamagedRecordError("a chunk that cannot be unpacked") from None
+    else:
+        raise DamagedRecordError(f"a chunk that is compressed as {compression[:16]!r}")
+    if len(unpacked) != size:
+        raise DamagedRecordError("a chunk of another size than it says")
+    return unpacked

@@ -1,0 +1,302 @@
+"""``galago recording``: info, check, cut, recover, import and export, and the room galago_edge.editing."""
+
+from __future__ import annotations
+
+import json
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import galago_edge
+from galago_edge.commands.cli import main
+from galago_edge.contract.manifest import Label, LabelPolicy
+from galago_edge.contract.records import (
+    EventRecord,
+    GapRecord,
+    Record,
+    StateRecord,
+    decode_record,
+    encode_record,
+    stamped,
+)
+from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice
+from galago_edge.pipeline import DecidingStream, batches, load
+from galago_edge.recorded.about import AboutRecording, RecordedStream, SourceMark
+from galago_edge.recorded.stored_items import StoredPicture
+from galago_edge.recording.recording_writer import RecordingWriter
+from galago_edge.sources.image_folder import ImageFolder
+from galago_edge.sources.recorded_camera import RecordedCamera
+from galago_edge.sources.recorded_microphone import RecordedMicrophone
+from test_kit import make_bundle
+from test_kit.listed import ListSource
+from test_kit.recorded import RATE_HZ, block, jpeg_frame, write_recording
+
+pytest.importorskip("mcap")
+
+STEP_NS = 100_000_000
+POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
+
+
+def galago(*args: str | Path) -> Result:
+    result = CliRunner().invoke(main, ["recording", *map(str, args)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def frames(count: int, first: int = 0) -> list[Item]:
+    return [jpeg_frame(index, index * STEP_NS) for index in range(first, first + count)]
+
+
+def sounds(count: int) -> list[Item]:
+    return [block(index * 1600, range(index, index + 1600)) for index in range(count)]
+
+
+def night(tmp_path: Path, name: str = "night.mcap", **options: Any) -> Path:
+    items = [*frames(10), Gap(9 * STEP_NS, 20 * STEP_NS, "stall"), *frames(10, 20)]
+    sources: Any = {"door": ("camera", items), "mic": ("microphone", sounds(30))}
+    return write_recording(tmp_path / name, sources, chunk_bytes=4_000, **options)
+
+
+def test_info_says_what_is_there_and_json_says_the_same(tmp_path: Path) -> None:
+    stream = RecordedStream(name="porch", source="door", bundle="ab" * 32, overrides={"bell": {"on": 0.7}})
+    about = AboutRecording(device="barn", wall_ns=0, clock_synced=True, streams=(stream,))
+    path = night(tmp_path, about=about, lines={"porch": [b"{}\n"]})
+    said = galago("info", path)
+    assert said.exit_code == 0
+    for part in (
+        "20 frames jpeg",
+        "0.000 s to 2.900 s",
+        "1 stall, 1.100 s",
+        "48000 samples 16000 Hz",
+        "barn",
+    ):
+        assert part in said.stdout
+    assert (
+        "stream      porch: source door, bundle abababababababab, thresholds of bell changed" in said.stdout
+    )
+    data = json.loads(galago("info", path, "--json").stdout)
+    assert data["sources"]["door"]["gaps"] == {"stall": 1} and data["records"] == {"porch": 1}
+    assert data["faults"] == [] and data["whole"] and data["about"]["streams"][0]["overrides"]
+
+
+def test_check_passes_what_is_as_it_was_and_ends_with_1_for_anything_else(tmp_path: Path) -> None:
+    path = night(tmp_path)
+    assert galago("check", path).exit_code == 0
+    whole = path.read_bytes()
+    for change, told in (
+        (whole[:-40], "index is damaged"),
+        (whole[: len(whole) // 2], "ends early"),
+        (whole.replace(b"jpeg", b"jpeh", 3), "checksum"),
+    ):
+        path.write_bytes(change)
+        said = galago("check", path)
+        assert said.exit_code == 1 and told in said.stdout and "NOT as it was" in said.stdout
+        data = json.loads(galago("check", path, "--json").stdout)
+        assert data["ok"] is False and data["sha256"] == "differs" and data["faults"]
+    path.write_bytes(whole)
+    path.with_name("night.mcap.sha256").unlink()
+    assert json.loads(galago("check", path, "--json").stdout)["sha256"] == "none"
+
+
+def test_recover_makes_a_whole_recording_of_a_part_and_of_a_damaged_one(tmp_path: Path) -> None:
+    part = night(tmp_path, end=False)
+    said = galago("recover", part, tmp_path / "saved.mcap")
+    assert said.exit_code == 1 and "ended early" in said.stdout
+    assert galago("check", tmp_path / "saved.mcap").exit_code == 0
+    saved = list(RecordedCamera(tmp_path / "saved.mcap", None))
+    assert sum(isinstance(item, Frame) for item in saved) == 20
+    assert saved[-1] == Gap(29 * STEP_NS, 29 * STEP_NS, "truncated")
+
+    damaged = bytearray(night(tmp_path, "damaged.mcap").read_bytes())
+    middle = len(damaged) // 3
+    damaged[middle : middle + 100] = bytes(100)
+    (tmp_path / "damaged.mcap").write_bytes(damaged)
+    data = json.loads(galago("recover", tmp_path / "damaged.mcap", tmp_path / "r.mcap", "--json").stdout)
+    assert data["missing"] > 0 and data["damaged_bytes"] > 0 and not data["ended_early"]
+    assert galago("check", tmp_path / "r.mcap").exit_code == 0
+    causes = [
+        item.cause for item in RecordedMicrophone(tmp_path / "r.mcap", RATE_HZ) if isinstance(item, Gap)
+    ]
+    assert causes == ["unreadable"]
+
+    whole = galago("recover", night(tmp_path, "whole.mcap"), tmp_path / "copy.mcap")
+    assert whole.exit_code == 0
+
+
+def test_nothing_is_written_over_and_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
+    path = night(tmp_path)
+    before = path.read_bytes()
+    (tmp_path / "other.mcap").write_text("mine")
+    for args in (("recover", path, path), ("cut", path, tmp_path / "other.mcap"), ("export", path, path)):
+        said = galago(*args)
+        assert said.exit_code == 2 and "EXISTS" in said.stderr, said.stderr
+    (tmp_path / "bad.wav").write_bytes(b"RIFF....WAVEbad")
+    assert galago("import", tmp_path / "bad.wav", tmp_path / "bad.mcap").exit_code == 1
+    assert not list(tmp_path.glob("bad.mcap*"))
+    assert path.read_bytes() == before and (tmp_path / "other.mcap").read_text() == "mine"
+
+
+def test_cut_keeps_times_and_indexes_and_cuts_gaps_and_blocks(tmp_path: Path) -> None:
+    path = night(tmp_path)
+    said = galago("cut", path, tmp_path / "c.mcap", "--from", "1.55", "--to", "2.25")
+    assert said.exit_code == 0, said.stderr
+    assert galago("check", tmp_path / "c.mcap").exit_code == 0
+    first, *seen = RecordedCamera(tmp_path / "c.mcap", None)
+    assert first == Gap(0, 1_550_000_000, "missing")
+    assert seen[0] == Gap(1_550_000_000, 2_000_000_000, "stall")
+    assert [item.index for item in seen if isinstance(item, Frame)] == [20, 21, 22]
+    heard = [
+        item for item in RecordedMicrophone(tmp_path / "c.mcap", RATE_HZ) if isinstance(item, AudioBlock)
+    ]
+    assert heard[0].first_sample == 24_800 and heard[0].captured_ns == 1_550_000_000
+    assert sum(len(item.samples) for item in heard) == 11_200
+    assert np.array_equal(heard[0].samples, np.arange(15, 1615)[800:])
+
+
+def test_cut_takes_the_key_frame_along_and_hides_it(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path, "v", AboutRecording(), single=True)
+
+    writer.source(SourceMark(name="door", modality="camera"))
+    for index in range(20):
+        writer.picture("door", StoredPicture(index, index * STEP_NS, "h264", b"x", key=index % 8 == 0))
+    writer.close()
+    assert galago("cut", tmp_path / "v.mcap", tmp_path / "c.mcap", "--from", "1.1").exit_code == 0
+    data = json.loads(galago("check", tmp_path / "c.mcap", "--json").stdout)
+    assert data["ok"] and data["sources"]["door"]["formats"] == {"h264": 12}  # 8 to 10 hidden, 11 to 19
+    assert data["sources"]["door"]["from_ns"] == 8 * STEP_NS
+
+
+def test_an_exported_folder_is_a_source_with_the_same_frames_and_times(tmp_path: Path) -> None:
+    path = night(tmp_path)
+    said = galago("export", path, tmp_path / "frames", "--source", "door")
+    assert said.exit_code == 0 and "20 files, 1 gaps" in said.stdout
+    folder = [item for item in ImageFolder(tmp_path / "frames") if isinstance(item, Frame)]
+    recorded = [item for item in RecordedCamera(path, None) if isinstance(item, Frame)]
+    assert [one.captured_ns for one in folder] == [one.captured_ns for one in recorded]
+    assert [one.encoded for one in folder] == [one.encoded for one in recorded]
+
+
+def test_exported_sound_is_one_wav_or_one_for_each_stretch_and_never_joined_over_a_gap(
+    tmp_path: Path,
+) -> None:
+    path = night(tmp_path)
+    assert galago("export", path, tmp_path / "all.wav").exit_code == 0
+    with wave.open(str(tmp_path / "all.wav")) as file:
+        assert (file.getframerate(), file.getnframes()) == (RATE_HZ, 48_000)
+        samples = np.frombuffer(file.readframes(48_000), "<i2")
+    expected = [item.samples for item in sounds(30) if isinstance(item, AudioBlock)]
+    assert np.array_equal(samples, np.concatenate(expected))
+    items = [block(0, range(10)), Gap(625_000, 1_000_000_000, "overrun"), block(16_000, range(5))]
+    torn = write_recording(tmp_path / "t.mcap", {"mic": ("microphone", items)})
+    said = galago("export", torn, tmp_path / "t.wav")
+    assert said.exit_code == 1 and "before 1.000 s" in said.stderr and not (tmp_path / "t.wav").exists()
+    assert galago("export", torn, tmp_path / "t").exit_code == 0
+    times = (tmp_path / "t" / "times.csv").read_text()
+    assert times == "file,time_ns,first_sample\n0000.wav,0,0\n0001.wav,1000000000,16000\n"
+
+
+def test_import_refuses_what_is_live_or_a_view_or_a_recording_already(tmp_path: Path) -> None:
+    path = night(tmp_path)
+    folder = tmp_path / "f"
+    folder.mkdir()
+    (folder / "0.jpg").write_bytes(jpeg_frame(0, 0).encoded or b"")
+    for source, told in (
+        (str(path), "already"),
+        ("camera:/dev/video0", "no file"),
+        (f"{folder}?rotate=90", "rotate="),
+    ):
+        said = galago("import", source, tmp_path / "n.mcap")
+        assert said.exit_code == 2 and told in said.stderr, said.stderr
+    assert galago("import", folder, tmp_path / "n.avi").exit_code == 2
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory, tiny_image_model: bytes) -> Path:
+    path = tmp_path_factory.mktemp("cam") / "cam.galago"
+    names = ("dark", "mid", "bright")
+    labels = [Label(name=name, background=not index, policy=POLICY) for index, name in enumerate(names)]
+    return make_bundle(path, tiny_image_model, labels)
+
+
+def end_ns(record: Record) -> int:
+    if isinstance(record, GapRecord):
+        return record.to_ns
+    return record.ns if isinstance(record, StateRecord) else record.end_ns
+
+
+def device_recording(tmp_path: Path, bundle: Path, *, first: int = 0) -> Path:
+    """Record what a device saw and decided: with an outage, thresholds of its own, and wall times."""
+    items: list[Item] = [Gap(0, 5, "connecting"), Notice("healthy", 0, 5, {"source": {"kind": "camera"}})]
+    for index in range(60):
+        if index == 40:
+            items.append(Gap(5 + 39 * STEP_NS, 5 + 60 * STEP_NS, "disconnect"))
+        at_ns = 5 + (index if index < 40 else index + 20) * STEP_NS
+        items.append(jpeg_frame(index, at_ns, level=255 if index % 20 > 10 else 0))
+    stream = RecordedStream(name="porch", source="door", overrides={"bright": {"on": 0.55}})
+    with galago_edge.open_bundle(bundle, unverified=True) as opened:
+        loaded = load(opened)
+        deciding = DecidingStream("porch", loaded, thresholds={"bright": {"on": 0.55}}, scores=True)
+        records = [record for batch in batches(ListSource(items), deciding) for record in batch]
+        loaded.close()
+    assert sum(isinstance(record, EventRecord) for record in records) >= 3
+    lines = [encode_record(record) for record in stamped(records, 1_700_000_000_000_000_000, True)]
+    if first:  # recorded from an event on: neither what was seen before, nor what was said
+        items = items[first:]
+        from_ns = next(item.captured_ns for item in items if isinstance(item, Frame))
+        lines = [line for line in lines if end_ns(decode_record(line)) >= from_ns]
+    return write_recording(
+        tmp_path / "d.mcap", {"door": ("camera", items)}, about=AboutRecording(streams=(stream,)),
+        lines={"porch": lines},
+    )  # fmt: skip
+
+
+def test_a_replay_of_what_a_device_recorded_says_what_the_device_said(tmp_path: Path, bundle: Path) -> None:
+    path = device_recording(tmp_path, bundle)
+    said = galago("check", path, "--replay", "--bundle", bundle)
+    assert said.exit_code == 0, said.stdout
+    assert "all equal" in said.stdout and "it is as it was recorded" in said.stdout
+    data = json.loads(galago("check", path, "--replay", "--bundle", bundle, "--json").stdout)
+    assert data["replay"]["first_difference"] is None
+    assert data["replay"]["compared"] > 60 and data["replay"]["not_compared"] == 2  # started, ended
+
+
+@pytest.mark.parametrize("first", [10, 25, 47])
+def test_of_a_recording_that_began_later_than_the_stream_that_is_compared_which_must_be_equal(
+    tmp_path: Path, bundle: Path, first: int
+) -> None:
+    path = device_recording(tmp_path, bundle, first=first)
+    said = galago("check", path, "--replay", "--bundle", bundle, "--json")
+    data = json.loads(said.stdout)
+    assert said.exit_code == 0 and data["replay"]["first_difference"] is None, data["replay"]
+    assert data["replay"]["compared"] > 5 and data["replay"]["not_compared"] > 2
+
+
+def test_the_first_difference_is_named_with_both_records(
+    tmp_path: Path, bundle: Path, tiny_image_model: bytes
+) -> None:
+    path = device_recording(tmp_path, bundle)
+    policy = LabelPolicy(on=0.99, off=0.4, smoothing_windows=3, min_count=2, refractory_ms=500)
+    labels = [
+        Label(name=name, background=name == "dark", policy=policy) for name in ("dark", "mid", "bright")
+    ]
+    other = make_bundle(tmp_path / "other.galago", tiny_image_model, labels)
+    said = galago("check", path, "--replay", "--bundle", other)
+    assert said.exit_code == 1 and "DIFFERENT from record" in said.stdout
+    data = json.loads(galago("check", path, "--replay", "--bundle", other, "--json").stdout)
+    first = data["replay"]["first_difference"]
+    assert not data["ok"] and first["device"] != first["replay"] and first["device"].startswith("{")
+
+
+def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path: Path, bundle: Path) -> None:
+    path = night(tmp_path)
+    said = galago("check", path, "--replay", "--bundle", bundle)
+    assert said.exit_code == 1 and "no device decided" in said.stderr
+    assert galago("check", path, "--replay").exit_code == 2
+    assert galago("check", path, "--bundle", bundle).exit_code == 2
+    device = device_recording(tmp_path, bundle)
+    said = galago("check", device, "--replay", "--bundle", bundle, "--stream", "barn")
+    assert said.exit_code == 2 and "porch" in said.stderr
