@@ -102,7 +102,7 @@ def test_nothing_in_the_folder_is_deleted_and_a_full_disk_ends_it(
     ("arguments", "told"),
     [
         (["a=camera:0", "a=camera:1"], "two sources are called a"),
-        (["video:night.mp4"], "expected a camera, a microphone or a pipe"),
+        (["night.mp4"], "expected a camera, a microphone or a pipe"),
         (["pipe:-?rate=16000"], "expected a camera, a microphone or a pipe"),
     ],
     ids=["names", "file", "standard input"],

@@ -64,7 +64,9 @@ class KeptRecords(JsonlSink):
 class Device:
     """A service in this process; each source has one stream of its name."""
 
-    def __init__(self, root: Path, addresses: dict[str, str], *, real: bool = False, **recording: Any) -> None:
+    def __init__(
+        self, root: Path, addresses: dict[str, str], *, real: bool = False, **recording: Any
+    ) -> None:
         self.root, self.disk, self.sink = root, MemoryTaps(), KeptRecords()
         sources = {name: SourceSettings(address=address, **PATIENT) for name, address in addresses.items()}
         self.slots = RecordingSlots(root)

@@ -128,7 +128,7 @@ class TapFiles:
             path = self._folder.begin(self._source)
             try:
                 self._writer = self._open_tap(path, {**self._about(), "from_ns": ns})
-            except BaseException:
+            except BaseException:  # raised again; the folder must know that nobody writes it
                 self._folder.end(path)
                 raise
             self._path, self._began_ns = path, None

@@ -21,7 +21,6 @@ from galago_edge.recording.tap_folder import TapFolder
 from galago_edge.recording.tap_writer import OpenTap
 from galago_edge.sources.supervised_source import Supervised
 
-
 _LIBRARIES = ("numpy", "opencv-python-headless", "av")
 """What computes pixels and samples."""
 
