@@ -34,6 +34,7 @@ from galago_edge.sources.recorded_microphone import RecordedMicrophone
 from test_kit import make_bundle
 from test_kit.listed import ListSource
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, write_recording
+from test_kit.videos import make_video
 
 pytest.importorskip("mcap")
 
@@ -300,3 +301,18 @@ def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path: Path, bundle: 
     device = device_recording(tmp_path, bundle)
     said = galago("check", device, "--replay", "--bundle", bundle, "--stream", "barn")
     assert said.exit_code == 2 and "porch" in said.stderr
+
+
+def test_a_part_is_recovered_under_its_own_name_and_sound_is_beside_its_pictures_everywhere(
+    tmp_path: Path,
+) -> None:
+    video = make_video(tmp_path / "v.mkv", "-f", "lavfi", "-i", "sine=440:d=4", "-c:v", "mjpeg", "-t", "4")
+    assert galago("import", video, tmp_path / "v.mcap").exit_code == 0
+    whole = (tmp_path / "v.mcap").read_bytes()
+    (tmp_path / "w.mcap.part").write_bytes(whole[: len(whole) * 3 // 4])
+    said = galago("recover", tmp_path / "w.mcap.part", tmp_path / "w.mcap")
+    assert said.exit_code == 1 and (tmp_path / "w.mcap.part").exists(), said.stderr
+    data = json.loads(galago("check", tmp_path / "w.mcap", "--json").stdout)
+    assert data["ok"] and set(data["sources"]) == {"cam", "mic"}
+    ends = [source["to_ns"] for source in data["sources"].values()]
+    assert abs(ends[0] - ends[1]) <= 2 * STEP_NS

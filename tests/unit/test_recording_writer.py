@@ -20,7 +20,8 @@ from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item
 from galago_edge.editing.file_check import check_file
 from galago_edge.recorded.about import AboutRecording, SourceMark
 from galago_edge.recorded.stored_items import StoredPicture
-from galago_edge.recording.recording_writer import RecordingWriter, WriterLimits
+from galago_edge.recording.recording_writer import RecordingWriter
+from galago_edge.recording.writer_account import WriterLimits
 from galago_edge.sources.recorded_camera import RecordedCamera
 from galago_edge.sources.recorded_microphone import RecordedMicrophone
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, put
@@ -197,7 +198,8 @@ import sys
 from pathlib import Path
 from test_kit.recorded import block, jpeg_frame, put
 from galago_edge.recorded.about import AboutRecording, SourceMark
-from galago_edge.recording.recording_writer import RecordingWriter, WriterLimits
+from galago_edge.recording.recording_writer import RecordingWriter
+from galago_edge.recording.writer_account import WriterLimits
 writer = RecordingWriter(Path(sys.argv[1]), "night", AboutRecording(), limits=WriterLimits(chunk_bytes=3000))
 writer.source(SourceMark(name="door", modality="camera"))
 for index in range(1_000_000):

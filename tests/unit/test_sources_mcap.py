@@ -12,21 +12,24 @@ import pytest
 from click.testing import CliRunner
 
 from galago_edge.commands.cli import main
-from galago_edge.contract.errors import CallerError, DeviceError, InputError, Reason
+from galago_edge.contract.errors import CallerError, DeviceError, InputError, LinkError, Reason
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord, Record, StateRecord, decode_record
+from galago_edge.contract.settings import PlausibilitySettings, SourceSettings
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice
 from galago_edge.editing.source_import import import_recording
 from galago_edge.recorded.about import AboutRecording, SourceMark
 from galago_edge.recorded.stored_items import DropMessage, StoredPicture, is_key_unit
 from galago_edge.recording.recording_writer import RecordingWriter
 from galago_edge.sources.address import parse_source
+from galago_edge.sources.fanout import SampleSubscription
 from galago_edge.sources.placed_conversion import PlacedConversion
 from galago_edge.sources.recorded_camera import RecordedCamera
 from galago_edge.sources.recorded_microphone import RecordedMicrophone
 from galago_edge.sources.recordings import open_source
+from galago_edge.sources.supervised_source import Supervised
 from galago_edge.sources.video_file import VideoFile
-from test_kit import TINY_AUDIO, TINY_IMAGE, make_bundle
+from test_kit import TINY_AUDIO, TINY_IMAGE, ScriptedCapture, SteppedClock, make_bundle
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, put, write_recording
 from test_kit.videos import make_video
 
@@ -259,3 +262,56 @@ def test_without_the_library_one_line_names_the_extra(
         RecordedCamera(path, None)
     assert caught.value.reason is Reason.EXTRA_MISSING
     assert caught.value.hint == 'pip install "galago-edge[recording]"'
+
+
+def test_sound_of_a_device_is_what_its_stream_heard_at_any_rate_and_over_every_outage(tmp_path: Path) -> None:
+    """The real supervision and fan-out, at 44.1 kHz for a bundle of 16 kHz, with lost samples between."""
+    device_hz = 44_100
+    rng = np.random.default_rng(3)
+    clock = SteppedClock()
+    scripts = iter(
+        [
+            AudioBlock(
+                rng.integers(-9_000, 9_000, 4_410).astype(np.int16),
+                number * 4_410 + (777 if number > 3 else 0),  # an overrun of 777 samples
+                start_ns + number * STEP_NS,
+                device_hz,
+            )
+            for number in range(8)
+        ]
+        for start_ns in (1_000_000_017, 5_000_000_041)  # a reconnect
+    )
+
+    def open_next() -> ScriptedCapture:
+        script = next(scripts, None)
+        if script is None:
+            supervised.stop()
+            raise LinkError(Reason.SOURCE_MISSING, "the test is over")
+        return ScriptedCapture(clock, script)
+
+    never = PlausibilitySettings(flat_s=0, clipped_s=0, offset_s=0, rate_s=0)
+    supervised = Supervised(
+        "hall",
+        open_next,
+        "microphone",
+        SourceSettings(address="microphone:default", steady_s=1.0, plausibility=never),
+        clock_ns=clock,
+        wait=clock.wait,
+    )
+    given = list(supervised)
+    path = write_recording(tmp_path / "r.mcap", {"hall": ("microphone", given)}, chunk_bytes=9_000)
+
+    heard = SampleSubscription(supervised, RATE_HZ)
+    for item in given:
+        heard.put(item)
+    heard.close()
+    expected, found = list(heard), list(RecordedMicrophone(path, RATE_HZ))
+    assert [type(one).__name__ for one in found] == [type(one).__name__ for one in expected]
+    for one, other in zip(found, expected, strict=True):
+        if isinstance(one, AudioBlock) and isinstance(other, AudioBlock):
+            assert (one.first_sample, one.captured_ns) == (other.first_sample, other.captured_ns)
+            assert np.array_equal(one.samples, other.samples)
+        else:
+            assert one == other
+    assert sum(isinstance(one, Gap) for one in found) >= 3
+    assert sum(len(one.samples) for one in found if isinstance(one, AudioBlock)) > 20_000

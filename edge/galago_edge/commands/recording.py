@@ -73,9 +73,8 @@ def _about_lines(about: AboutRecording) -> list[str]:
     for stream in about.streams:
         changed = f", thresholds of {', '.join(stream.overrides)} changed" if stream.overrides else ""
         seen = ", with a view" if stream.view else ""
-        lines.append(
-            f"{'stream':<12}{stream.name}: source {stream.source}, bundle {stream.bundle[:16]}{changed}{seen}"
-        )
+        bundle = f", bundle {stream.bundle[:16]}" if stream.bundle else ""
+        lines.append(f"{'stream':<12}{stream.name}: source {stream.source}{bundle}{changed}{seen}")
     return lines
 
 

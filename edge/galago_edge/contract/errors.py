@@ -96,7 +96,6 @@ class Reason(enum.StrEnum):
     VIDEO_TRUNCATED = enum.auto()
     TIMES_BAD = enum.auto()
     RECORDING_UNREADABLE = enum.auto()
-    RECORDING_DIFFERS = enum.auto()
     SOURCE_MISMATCH = enum.auto()
     SOURCE_TOO_SHORT = enum.auto()
     CLASS_EMPTY = enum.auto()

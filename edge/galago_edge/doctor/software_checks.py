@@ -15,7 +15,7 @@ from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.doctor.probes import ProbeResult, run_python
 from galago_edge.host.extras import Extra, Library
 from galago_edge.host.machine import this_arch
-from galago_edge.recorded.library import RECORDING_EXTRA
+from galago_edge.recorded.recording_library import RECORDING_EXTRA
 
 if TYPE_CHECKING:
     pass

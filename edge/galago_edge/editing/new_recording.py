@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.contract.streams import AudioBlock, Gap, Notice
 from galago_edge.recorded.about import SUFFIX, AboutRecording
 from galago_edge.recorded.stored_items import Missing, Stored, StoredPicture, UnrecordedGap
-from galago_edge.recording.recording_writer import RecordingWriter, WriterLimits
+from galago_edge.recording.recording_writer import RecordingWriter
+from galago_edge.recording.writer_account import WriterLimits
 
 
 @contextlib.contextmanager
@@ -26,10 +28,10 @@ def new_recording(target: Path, about: AboutRecording) -> Iterator[RecordingWrit
         raise CallerError(Reason.USAGE, f"{target} is to be a recording, but is not called *.mcap")
     # nobody waits for these chunks: one for every quarter of a megabyte is enough
     limits = WriterLimits(chunk_s=1e9, sync_s=1e9, file_bytes=1 << 62, file_s=1e9)
-    writer = RecordingWriter(
-        target.parent, target.name.removesuffix(SUFFIX), about, limits=limits, single=True
-    )
-    part = writer.part
+    # not NAME.mcap.part: that may be what is to be recovered
+    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+    name = target.name.removesuffix(SUFFIX)
+    writer = RecordingWriter(target.parent, name, about, limits=limits, single=True, part=part)
     try:
         yield writer
         writer.flush()

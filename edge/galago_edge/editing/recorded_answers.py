@@ -83,7 +83,9 @@ def compare_answers(path: Path, bundle: Bundle, stream: str | None = None) -> An
         )
         source = _source(path, chosen, bundle)
         with closing(batches(source, deciding)) as walk:
-            replayed = (plain for batch in walk for record in batch if (plain := _plain(record)) is not None)
+            replayed: Iterator[Record] = (
+                plain for batch in walk for record in batch if (plain := _plain(record)) is not None
+            )
             if not began:
                 rest_ns = max(label.policy.refractory_ms for label in bundle.manifest.labels) * 1_000_000
                 settled_ns, replayed = _settled(replayed, rest_ns)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,16 +72,19 @@ def import_recording(text: str, target: Path, name: str | None = None) -> Import
     sha256 = recording_sha256(Path(address.target)) or ""
     about = AboutRecording(origin="import", clock="stream", environment={"imported_sha256": sha256})
     report = ImportReport()
-    damage: list[GalagoError] = []
-    with new_recording(target, about) as writer:
+    with new_recording(target, about) as writer, contextlib.ExitStack() as opened:
+        copies = []
         for modality in _given(address):
-            found = address.seen_as(modality) or address
-            label = name or _NAMES[modality]
-            with closing(_opened(found)) as opened:
-                counts, failure = _copied(opened.source, writer, label)
-            report.sources[label] = counts
-            damage += [] if failure is None else [failure]
-    report.damage = tuple(damage)
+            source = _opened(address.seen_as(modality) or address)
+            opened.callback(source.stop)
+            copies.append(_Copy(source, writer, name or _NAMES[modality]))
+        # by turns, so that whatever becomes of the file, what is left of pictures and sound belongs together
+        going = list(copies)
+        while going:
+            if not (earliest := min(going, key=lambda copy: copy.at_ns)).step():
+                going.remove(earliest)
+    report.sources = {copy.name: copy.counts for copy in copies}
+    report.damage = tuple(copy.failure for copy in copies if copy.failure is not None)
     return report
 
 
@@ -90,24 +93,15 @@ def _given(address: Address) -> list[Modality]:
     return [one for one in ("camera", "microphone") if address.gives(one)] or [address.modality]
 
 
-@dataclass(slots=True)
-class _Opened:
-    source: Source
-
-    def close(self) -> None:
-        """Let go of the file, if it was not walked to its end."""
-        self.source.stop()
-
-
-def _opened(address: Address) -> _Opened:
+def _opened(address: Address) -> Source:
     options = {key: value for key, value in address.options.items() if key in address.described.options}
     address = dataclasses.replace(address, options=options)
     assert address.described.open is not None
     if address.modality == "camera":
-        return _Opened(address.described.open(address, Opening(None)))
+        return address.described.open(address, Opening(None))
     rate_hz = options.get("rate") or _native_rate(Path(address.target))
     blocks = max(1, rate_hz // _BLOCKS_A_SECOND)
-    return _Opened(address.described.open(address, Opening(rate_hz, block_samples=blocks)))
+    return address.described.open(address, Opening(rate_hz, block_samples=blocks))
 
 
 def _native_rate(path: Path) -> int:
@@ -118,38 +112,58 @@ def _native_rate(path: Path) -> int:
         reader.close()
 
 
-def _copied(source: Source, writer: RecordingWriter, name: str) -> tuple[dict[str, int], GalagoError | None]:
-    """Copy every item; return counts, and what was wrong with the file."""
-    described = described_json(source.description())
-    if (conversion := source.conversion()) is not None:
-        described["converted"] = described_json(conversion)
-    conceal = described.get("damaged") == "conceal"
-    writer.source(
-        SourceMark(name=name, modality=source.modality, origin="import", conceal=conceal, described=described)
-    )
-    unit = "frames" if source.modality == "camera" else "samples"
-    counts = {unit: 0, "gaps": 0, "notices": 0}
-    if unit == "frames":
-        counts["own_jpeg"] = 0
-    failure: GalagoError | None = None
-    try:
-        for item in source:
-            if isinstance(item, Frame):
-                picture = stored_picture(item)
-                counts["own_jpeg"] += picture.format == "jpeg"
-                writer.picture(name, picture)
-            else:
-                put_stored(writer, name, item, 0)
-            counts[unit] += len(item.samples) if isinstance(item, AudioBlock) else isinstance(item, Frame)
-            counts["gaps"] += isinstance(item, Gap)
-            counts["notices"] += isinstance(item, Notice)
-    except DamagedError as error:
-        failure = error
-    except InputError as error:
-        if not counts[unit]:
-            raise
-        failure = error
-    return counts, failure
+class _Copy:
+    """One source on its way into the file."""
+
+    def __init__(self, source: Source, writer: RecordingWriter, name: str) -> None:
+        self.name = name
+        self.at_ns = 0
+        """How far it has come in stream time."""
+        self.failure: GalagoError | None = None
+        """What was wrong with the file."""
+        self._unit = "frames" if source.modality == "camera" else "samples"
+        self.counts = {self._unit: 0, "gaps": 0, "notices": 0}
+        if self._unit == "frames":
+            self.counts["own_jpeg"] = 0
+        self._writer, self._items = writer, iter(source)
+        described = described_json(source.description())
+        if (conversion := source.conversion()) is not None:
+            described["converted"] = described_json(conversion)
+        conceal = described.get("damaged") == "conceal"
+        mark = SourceMark(
+            name=name, modality=source.modality, origin="import", conceal=conceal, described=described
+        )
+        writer.source(mark)
+
+    def step(self) -> bool:
+        """Copy the next item; False: there is none.
+
+        Raises:
+            InputError: Nothing of it can be read.
+            GalagoError: As the source says.
+        """
+        try:
+            item = next(self._items, None)
+        except InputError as error:
+            if not isinstance(error, DamagedError) and not self.counts[self._unit]:
+                raise
+            self.failure = error
+            return False
+        if item is None:
+            return False
+        counts = self.counts
+        if isinstance(item, Frame):
+            picture = stored_picture(item)
+            counts["own_jpeg"] += picture.format == "jpeg"
+            self._writer.picture(self.name, picture)
+        else:
+            put_stored(self._writer, self.name, item, 0)
+        counts[self._unit] += len(item.samples) if isinstance(item, AudioBlock) else isinstance(item, Frame)
+        counts["gaps"] += isinstance(item, Gap)
+        counts["notices"] += isinstance(item, Notice)
+        if isinstance(item, Frame | AudioBlock):
+            self.at_ns = item.captured_ns
+        return True
 
 
 def stored_picture(frame: Frame) -> StoredPicture:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -108,5 +107,5 @@ def described_json(described: Mapping[str, Any]) -> dict[str, Any]:
     >>> described_json({"name": "door", "size": (640, 480)})
     {'name': 'door', 'size': [640, 480]}
     """
-    plain: dict[str, Any] = json.loads(json.dumps(described, default=str))
+    plain: dict[str, Any] = from_json(msgspec.json.encode(dict(described), enc_hook=str))
     return plain

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galago_edge.recorded.library import mcap_records
+from galago_edge.recorded.recording_library import mcap_records
 
 MAGIC = b"\x89MCAP0\r\n"
 LIBRARY = "galago"

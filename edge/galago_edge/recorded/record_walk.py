@@ -31,7 +31,7 @@ from galago_edge.recorded.chunk_data import (
     why_no_record,
 )
 from galago_edge.recorded.chunk_file import MAGIC
-from galago_edge.recorded.library import mcap_records
+from galago_edge.recorded.recording_library import mcap_records
 
 _HEAD_BYTES = 9
 _SCHEMA, _CHANNEL, _MESSAGE, _METADATA = 0x03, 0x04, 0x05, 0x0C

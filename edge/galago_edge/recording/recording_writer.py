@@ -76,11 +76,13 @@ class RecordingWriter:
         *,
         limits: WriterLimits | None = None,
         single: bool = False,
+        part: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin ``FOLDER/NAME-000.mcap.part``; with ``single`` one file, ``FOLDER/NAME.mcap.part``.
 
-        ``clock`` counts seconds.
+        ``part``: where a single file is written before it is whole, in the same folder. ``clock`` counts
+        seconds.
 
         Raises:
             CallerError: EXISTS; there is such a file.
@@ -88,6 +90,7 @@ class RecordingWriter:
             DeviceError: EXTRA_MISSING.
         """
         self._folder, self._name, self._single = folder, name, single
+        self._single_part = part
         self._about = about
         self._limits = limits or WriterLimits()
         self._clock = clock
@@ -314,7 +317,7 @@ class RecordingWriter:
 
     def _begin(self, number: int) -> ChunkFile:
         name = self._name if self._single else f"{self._name}-{number:03d}"
-        path = self._folder / (name + PART_SUFFIX)
+        path = self._single_part or self._folder / (name + PART_SUFFIX)
         about = msgspec.structs.replace(self._about, part=number)
         if (whole := self._folder / (name + SUFFIX)).exists():
             raise CallerError(Reason.EXISTS, f"{whole} exists already", hint="choose another name")
@@ -331,7 +334,8 @@ class RecordingWriter:
 
     def _finish(self) -> None:
         file, part = self._file, self._file.path
-        whole = part.with_name(part.name.removesuffix(PART_SUFFIX) + SUFFIX)
+        name = self._name if self._single else f"{self._name}-{self._part:03d}"
+        whole = self._folder / (name + SUFFIX)
         try:
             file.finish()
             sums = f"{file.sha256}  {whole.name}\n".encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from galago_edge.recorded.library import mcap_records
+from galago_edge.recorded.recording_library import mcap_records
 from galago_edge.recording.tap_writer import OpenTap
 
 

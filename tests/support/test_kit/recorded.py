@@ -13,7 +13,8 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import AudioBlock, Frame, Item, samples_to_ns
 from galago_edge.recorded.about import AboutRecording, SourceMark
 from galago_edge.recorded.stored_items import StoredPicture
-from galago_edge.recording.recording_writer import RecordingWriter, WriterLimits
+from galago_edge.recording.recording_writer import RecordingWriter
+from galago_edge.recording.writer_account import WriterLimits
 
 RATE_HZ = 16_000
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.recorded.library import RECORDING_EXTRA
+from galago_edge.recorded.recording_library import RECORDING_EXTRA
 from galago_edge.sources.address import AUDIO_SUFFIXES, RAW_SUFFIXES
 from galago_edge.sources.address_options import integer
 from galago_edge.sources.media.library import MEDIA_EXTRA

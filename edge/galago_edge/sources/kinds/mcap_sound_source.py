@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from galago_edge.recorded.library import RECORDING_EXTRA
+from galago_edge.recorded.recording_library import RECORDING_EXTRA
 from galago_edge.sources.address_options import source_name
 from galago_edge.sources.source_kind import Address, Opening, SourceKind
 
