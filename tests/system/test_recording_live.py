@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -314,29 +315,29 @@ def test_the_files_of_a_running_service_say_what_it_said(
         assert report.difference is None and report.compared > 40
 
 
+def after(count: Callable[[], int], before: int) -> bool:
+    return count() > before
+
+
 def test_recordings_of_events_are_replayed_as_the_device_decided(
     device: Callable[..., Device], rtsp_fast: RtspServer
 ) -> None:
     """Two events of an H.264 camera: two files, each from a key frame on, both as the device said."""
     running = device({"gate": f"camera:{rtsp_fast.url}"}, real=True, mode="events", before_s=1.0, after_s=0.3)
     folder = running.root / "recordings"
-    for count in (1, 2):
+
+    def files() -> int:
+        return len(list(folder.glob("*.mcap")))
+
+    def offs() -> int:
+        return sum(one.subject == "label:bright" for one in running.sink.of("at-gate", StateRecord))
+
+    for before in range(2):
         wait_for(lambda: len(running.sink.of("at-gate", ScoresRecord)) > 20, "it is decided on")
         rtsp_fast.level(230)
-        wait_for(lambda count=count: len(list(folder.glob("*.mcap"))) == count, "an event is recorded")  # type: ignore[misc]
+        wait_for(partial(after, files, before), "an event is recorded")
         rtsp_fast.level(20)
-        ended = {"label:bright"}
-        wait_for(
-            lambda count=count: (
-                len(
-                    [  # type: ignore[misc]
-                        one for one in running.sink.of("at-gate", StateRecord) if one.subject in ended
-                    ]
-                )
-                == count
-            ),
-            "it is dark again",
-        )
+        wait_for(partial(after, offs, before), "it is dark again")
     running.stop()
     (stream,) = running.service._streams
     for path in sorted(folder.glob("*.mcap")):
