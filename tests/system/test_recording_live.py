@@ -342,4 +342,5 @@ def test_recordings_of_events_are_replayed_as_the_device_decided(
     (stream,) = running.service._streams
     for path in sorted(folder.glob("*.mcap")):
         report = compare_answers(path, stream.prepared.bundle)
-        assert report.difference is None and report.compared > 3
+        assert report.difference is None, report
+        assert report.compared > 3, report

@@ -310,3 +310,45 @@ def test_two_threads_may_feed_one_tap(desk: Desk) -> None:
     tap.close()
     assert indexes(desk.only) == list(range(200))
     assert [record.end_ns for record in desk.only.all("record")] == list(range(200))
+
+
+def late(ns: int) -> GapRecord:
+    """A record of a stream that was slow, about what was then."""
+    return GapRecord(stream="hall", from_ns=ns - 1, to_ns=ns, cause="drop")
+
+
+def test_what_a_slow_stream_says_is_in_the_recording_that_it_is_about(desk: Desk) -> None:
+    tap = desk.tap(minutes=0.01)  # 0.6 s
+    for index in range(9):
+        tap.item(jpeg_frame(index))
+    tap.told([late(500_000_000), late(750_000_000)])
+    tap.missed("hall", 3, 5, 200_000_000, 500_000_000, "")
+    for index in range(60, 63):  # more than five seconds behind the first
+        tap.item(jpeg_frame(index))
+    tap.told([late(400_000_000)])
+    tap.close()
+    first, second, third = desk.disk.recordings
+    assert [indexes(one) for one in (first, second, third)] == [list(range(6)), [6, 7, 8], [60, 61, 62]]
+    assert first.all("record") == [late(500_000_000)] and len(first.all("drop")) == 1
+    assert second.all("record") == [late(750_000_000)]
+    assert third.all("record") == [late(400_000_000)], "too late: the first is closed"
+    assert all(one.closed for one in desk.disk.recordings) and tap.finished == 3
+
+
+def test_what_a_slow_stream_says_of_an_event_is_in_its_recording_and_in_no_other(desk: Desk) -> None:
+    tap = desk.tap("events", before_s=0.2, after_s=0.3)
+    for index in range(30):
+        tap.item(jpeg_frame(index))
+        if index == 10:
+            tap.told([event(NS_PER_S, NS_PER_S)])
+        if index == 20:
+            tap.told([late(1_200_000_000), late(1_900_000_000)])
+            wait_for(lambda: desk.disk.recordings and not tap.writing, "it has ended")
+            assert not desk.only.closed, "it waits for what is still to be said"
+        if index == 25:
+            tap.told([event(1_500_000_000, 2_500_000_000)])
+    tap.close()
+    first, second = desk.disk.recordings
+    assert indexes(first) == list(range(8, 14)) and indexes(second) == list(range(14, 29))
+    assert [one for one in first.all("record") if isinstance(one, GapRecord)] == [late(1_200_000_000)]
+    assert [one for one in second.all("record") if isinstance(one, GapRecord)] == [late(1_900_000_000)]

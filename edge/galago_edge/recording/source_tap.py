@@ -17,7 +17,7 @@ from galago_edge.contract.streams import AudioBlock, Item
 from galago_edge.recording.quiet_thread import STOPPED, QuietThread, fault_in_words
 from galago_edge.recording.tap_files import UNDECODABLE, UNWRITTEN, TapFiles
 from galago_edge.recording.tap_folder import TapFolder
-from galago_edge.recording.tap_plan import AroundEvents, EveryThing, TapPlan
+from galago_edge.recording.tap_plan import AroundEvents, EveryThing, Late, TapPlan
 from galago_edge.recording.tap_things import Shot, Thing, bytes_of, span_of, thing_of
 from galago_edge.recording.tap_writer import Drop, OpenTap
 
@@ -204,7 +204,9 @@ class SourceTap:
             self._held_bytes -= bytes_of(thing)
             self._held_items -= min(_items(thing), self._held_items)
         for chosen in self._plan.chosen(thing):
-            if chosen is not None:
+            if isinstance(chosen, Late):
+                self._try(chosen.thing, self._files.write_late)
+            elif chosen is not None:
                 self._write(chosen)
             else:
                 self._end()
@@ -214,8 +216,11 @@ class SourceTap:
         if not self._files.writing and self._files.waits:
             self._skip(thing, UNWRITTEN)
             return
+        self._try(thing, self._files.write)
+
+    def _try(self, thing: Thing, write: Callable[[Thing], None]) -> None:
         try:
-            self._files.write(thing)
+            write(thing)
         except Exception as error:  # noqa: BLE001 - a recording is never worth a stream
             self._failed(thing, error)
         else:
@@ -224,7 +229,7 @@ class SourceTap:
 
     def _end(self) -> None:
         try:
-            self._files.close()
+            self._files.end()
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(None, error)
 

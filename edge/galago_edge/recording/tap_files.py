@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from galago_edge.recording.tap_things import (
     bytes_of,
     end_ns_of,
     from_key_frame,
+    is_about,
     span_of,
 )
 from galago_edge.recording.tap_writer import Drop, OpenTap, TapWriter
@@ -26,9 +27,20 @@ from galago_edge.recording.tap_writer import Drop, OpenTap, TapWriter
 _AGAIN_S = 10.0
 """Pause before a recording is begun again after one that failed."""
 _NEWEST = 100
+LATE_NS = 5 * NS_PER_S
+"""So much later records may come than what they are about: a stream decides when it comes to it."""
 UNDECODABLE = "undecodable"
 """What is counted of frames whose packets lean on others that are not there."""
 UNWRITTEN = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """A recording that has ended, but for records that are still to come about what is in it."""
+
+    writer: TapWriter
+    path: Path
+    end_ns: int
 
 
 class TapFiles:
@@ -58,6 +70,9 @@ class TapFiles:
         self._writer: TapWriter | None = None
         self._path = Path()
         self._began_ns: int | None = None
+        self._end_ns = 0
+        """Stream time up to which frames or samples are in the recording."""
+        self._former: _Former | None = None
         self._bytes = self._step = 0
         self._row = _PacketRow()
         self.finished = 0
@@ -86,8 +101,30 @@ class TapFiles:
         except BaseException:  # raised again, whatever it was
             self._again_s = self._clock_s() + _AGAIN_S
             with contextlib.suppress(Exception):  # it is being given up, and the first fault is the one told
-                self._close()
+                self.close()
             raise
+
+    def write_late(self, thing: Thing) -> None:
+        """Write a record or drop about what is in the recording that has just ended, if that is still open.
+
+        Raises:
+            Exception: As :meth:`write`.
+        """
+        if self._former is not None:
+            self.write(thing)
+
+    def end(self) -> None:
+        """Let the recording end; it stays open for records about it, until the next one ends or is told to.
+
+        Raises:
+            Exception: The one before could not be made whole.
+        """
+        former, self._former = self._former, None
+        if self._writer is not None:
+            self._former = _Former(self._writer, self._path, self._end_ns)
+            self._writer = None
+        if former is not None:
+            self._shut(former.writer, former.path)
 
     def close(self) -> None:
         """Make what is written whole, if anything is.
@@ -95,14 +132,18 @@ class TapFiles:
         Raises:
             Exception: That failed.
         """
-        if self._close():
-            self.finished += 1
-            self.newest.append(self._path)
+        try:
+            self.end()
+        finally:
+            self.end()
 
     def _write(self, thing: Thing) -> None:
         if isinstance(thing, Shot | AudioBlock):
             if self._is_long(thing) and begins_here(thing):
-                self.close()
+                self.end()
+            if self._former is not None and end_ns_of(thing) > self._former.end_ns + LATE_NS:
+                former, self._former = self._former, None
+                self._shut(former.writer, former.path)
             placed = self._row.placed(thing) if self._writer is not None else _PacketRow().placed(thing)
             if placed is None or (isinstance(placed, Shot) and placed.index != getattr(thing, "index", None)):
                 self._lose(thing)
@@ -111,6 +152,11 @@ class TapFiles:
             writer = self._opened(end_ns_of(thing))
             placed = self._row.take(placed)
             _put_media(writer, placed)
+            self._end_ns = end_ns_of(thing)
+            if self._began_ns is None:
+                self._began_ns = self._end_ns
+        elif self._former is not None and is_about(thing) and end_ns_of(thing) <= self._former.end_ns:
+            _put_other(self._former.writer, thing)
         else:
             writer = self._opened(end_ns_of(thing))
             _put_other(writer, thing)
@@ -139,10 +185,8 @@ class TapFiles:
     def _is_long(self, thing: Shot | AudioBlock) -> bool:
         if self._writer is None:
             return False
-        ns = end_ns_of(thing)
-        if self._began_ns is None:
-            self._began_ns = ns
-        return ns - self._began_ns >= self._most_ns or self._bytes >= self._folder.most_of_one
+        long_ns = 0 if self._began_ns is None else end_ns_of(thing) - self._began_ns
+        return long_ns >= self._most_ns or self._bytes >= self._folder.most_of_one
 
     def _count(self, size: int) -> None:
         self._bytes += size
@@ -151,17 +195,15 @@ class TapFiles:
             self._step = 0
             self._folder.make_room()
 
-    def _close(self) -> bool:
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return False
+    def _shut(self, writer: TapWriter, path: Path) -> None:
         try:
             writer.close()
         finally:
-            self._folder.end(self._path)
+            self._folder.end(path)
             if writer.lost:
                 self._lost(UNWRITTEN, writer.lost)
-        return True
+        self.finished += 1
+        self.newest.append(path)
 
 
 class _PacketRow:

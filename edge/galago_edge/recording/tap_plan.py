@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from galago_edge.contract.records import EventRecord
 from galago_edge.contract.settings import RecordingSettings
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap
+from galago_edge.recording.tap_files import LATE_NS
 from galago_edge.recording.tap_ring import TapRing
-from galago_edge.recording.tap_things import Shot, Thing, end_ns_of
+from galago_edge.recording.tap_things import Shot, Thing, end_ns_of, is_about
 
 _LATE_NS = 10 * NS_PER_S
 """So long before its record an event may begin: a label that needs several windows, a busy device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A record or drop about what is in the recording that has just ended."""
+
+    thing: Thing
 
 
 class TapPlan(Protocol):
@@ -22,8 +30,11 @@ class TapPlan(Protocol):
     short: int
     """Events whose recording had to begin later than it should: there was no room for what came before."""
 
-    def chosen(self, thing: Thing) -> Iterator[Thing | None]:
-        """Yield what is to be written now that ``thing`` came; None: the recording ends here."""
+    def chosen(self, thing: Thing) -> Iterator[Thing | Late | None]:
+        """Yield what is to be written now that ``thing`` came; None: the recording ends here.
+
+        None again: nothing more comes that is about it.
+        """
         ...
 
 
@@ -32,7 +43,7 @@ class EveryThing:
 
     short = 0
 
-    def chosen(self, thing: Thing) -> Iterator[Thing | None]:
+    def chosen(self, thing: Thing) -> Iterator[Thing | Late | None]:
         """Yield it."""
         yield thing
 
@@ -49,17 +60,22 @@ class AroundEvents:
         self._until_ns: int | None = None
         self._written = 0
         """Number in the ring of the first thing that is in no recording yet."""
+        self._ended_ns = -1
+        """Where the last recording ended."""
+        self._awaits = False
+        """Records about it may still come."""
         self.short = 0
 
-    def chosen(self, thing: Thing) -> Iterator[Thing | None]:
+    def chosen(self, thing: Thing) -> Iterator[Thing | Late | None]:
         """Yield it while an event is being recorded, and what was before one with that event."""
-        if (
-            self._until_ns is not None
-            and isinstance(thing, Shot | AudioBlock | Gap)
-            and end_ns_of(thing) > self._until_ns
-        ):
-            self._until_ns = None
-            yield None
+        if isinstance(thing, Shot | AudioBlock | Gap):
+            now_ns = end_ns_of(thing)
+            if self._until_ns is not None and now_ns > self._until_ns:
+                self._ended_ns, self._until_ns, self._awaits = self._until_ns, None, True
+                yield None
+            elif self._until_ns is None and self._awaits and now_ns > self._ended_ns + LATE_NS:
+                self._awaits = False
+                yield None
         self._ring.push(thing)
         began = False
         if isinstance(thing, EventRecord) and self._wanted(thing):
@@ -71,8 +87,14 @@ class AroundEvents:
             yield from self._from(thing.start_ns - self._before_ns)
         elif self._until_ns is not None:
             yield thing
+        elif self._awaits and self._is_told(thing):
+            yield Late(thing)
         if self._until_ns is not None:
             self._written = self._ring.next_number
+
+    def _is_told(self, thing: Thing) -> bool:
+        """Tell whether it is about what the recording before has, which therefore has it too."""
+        return is_about(thing) and end_ns_of(thing) <= self._ended_ns
 
     def _wanted(self, event: EventRecord) -> bool:
         settings = self._settings
@@ -90,6 +112,7 @@ class AroundEvents:
             self.short += 1
         for place in places:
             if place.number >= self._written:
-                yield place.thing
+                if not self._is_told(place.thing):
+                    yield place.thing
             elif isinstance(place.thing, Shot) and place.thing.coded is not None:
                 yield replace(place.thing, index=None)

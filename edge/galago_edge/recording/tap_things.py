@@ -82,6 +82,11 @@ def end_ns_of(thing: Thing) -> int:
     return thing.to_ns if isinstance(thing, Gap | GapRecord | Drop) else thing.end_ns
 
 
+def is_about(thing: Thing) -> bool:
+    """Tell whether it is about frames or samples that came before: it may come later than they are over."""
+    return not isinstance(thing, Shot | AudioBlock | Gap | Notice)
+
+
 def span_of(thing: Shot | AudioBlock) -> tuple[int, int, int, int]:
     """Return first index, index behind the last, and the times of both."""
     if isinstance(thing, AudioBlock):
