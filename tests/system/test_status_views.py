@@ -22,6 +22,7 @@ from galago_edge.contract.status import (
     AttachmentsStatus,
     BackendStatus,
     CoverageStatus,
+    RecordingStatus,
     ScrubStatus,
     ServiceStatus,
     SetAsideStatus,
@@ -63,6 +64,7 @@ NOT_SHOWN: dict[str, dict[str, str]] = {
         "TrialStatus.bundle_id": "name and version tell two trials apart",
         "TrialStatus.fault": "text",
         "AttachmentsStatus.fault": "text",
+        "RecordingStatus.fault": "text",
         "TrialStatus.streams": "the streams say which bundle they run",
     },
     "page": {
@@ -167,6 +169,19 @@ def everything() -> ServiceStatus:
             skipped={"rate": 3},
             fault="the disk is full",
         ),
+        recording=RecordingStatus(
+            mode="events",
+            files=7,
+            bytes=3_145_728,
+            max_bytes=8_388_608,
+            sources=("yard", "door"),
+            writing=("yard",),
+            finished=4,
+            deleted=3,
+            short=1,
+            lost={"busy": 2},
+            fault="the disk is full",
+        ),
     )
 
 
@@ -218,7 +233,7 @@ def others(field: str, hint: Any, value: Any) -> list[Any]:
         attached = {**value[0], "attachment": ATTACHMENT}
         another = {**value[0], "seq": 99, "label": "three", "wall_ns": value[0]["wall_ns"] + 10**9}
         return [(another, *value), (attached, *value[1:])]
-    if field == "AttachmentsStatus.skipped":
+    if field in ("AttachmentsStatus.skipped", "RecordingStatus.lost"):
         return [value | {"disk": 2}]
     if isinstance(value, tuple):
         return [(*value, "another")]

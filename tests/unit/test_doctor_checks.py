@@ -31,6 +31,7 @@ from galago_edge.doctor import (
     configuration_checks,
     examine,
     machine_checks,
+    recording_checks,
     sink_checks,
     software_checks,
     source_checks,
@@ -447,10 +448,10 @@ def disks(device: Path, config: Path) -> dict[str, Finding]:
     return looked(Case(device, config), configuration_checks.check_config, store_checks.check_disks)
 
 
-EVERYTHING_WRITTEN = '[attachments]\n[[webhook]]\nurl = "http://localhost/"\n'
+EVERYTHING_WRITTEN = '[attachments]\n[recording]\nmode = "always"\n[[webhook]]\nurl = "http://localhost/"\n'
 
 
-@pytest.mark.parametrize("name", ["spool", "attachments", "views"])
+@pytest.mark.parametrize("name", ["spool", "attachments", "recordings", "views"])
 @pytest.mark.parametrize("what", ["link", "file", "foreign"])
 def test_a_folder_of_the_store_that_is_not_its_own_fails_as_the_service_refuses_it(
     tmp_path: Path, device: Path, name: str, what: str
@@ -893,3 +894,19 @@ def test_a_label_whose_attachments_are_asked_for_and_no_bundle_decides_on_is_a_w
         "attachments"
     ]
     assert wrong.level == "warn" and "drak" in wrong.met
+
+
+def test_recordings_need_room_and_the_library_that_writes_them(tmp_path: Path, device: Path) -> None:
+    def found(table: str) -> dict[str, Finding]:
+        checks = (*STORE, configuration_checks.check_config, recording_checks.check_recording)
+        return looked(Case(device, write(tmp_path, table)), *checks)
+
+    assert "recording" not in found("")
+    enough = found('[recording]\nmode = "always"\nmax_mb = 1\nkeep_free_mb = 0\n')["recording"]
+    assert enough.level == "ok" and str(device / "recordings") in enough.met
+    less = found('[recording]\nmode = "always"\nmax_mb = 1000000\nkeep_free_mb = 0\n')["recording"]
+    none = found('[recording]\nmode = "always"\nkeep_free_mb = 1000000\n')["recording"]
+    assert (less.level, none.level) == ("warn", "fail") and "nothing is recorded" in none.met
+    case = Case(device, write(tmp_path, '[recording]\nmode = "always"\n'))
+    list(configuration_checks.check_config(case))
+    assert software_checks._needs(case)["recording"] == f"[recording] in {case.config}"

@@ -93,8 +93,10 @@ class Camera:
         for settings in self.settings.values():
             self.connections.expect(parse_source(settings.address), settings)
 
-    def _open(self, address: Any, settings: Any, rate_hz: Any, gives: Any) -> tuple[Process, Opened]:
-        assert address.kind == "camera" and gives == ("picture", "sound")
+    def _open(
+        self, address: Any, settings: Any, rate_hz: Any, gives: Any, *, packets: bool
+    ) -> tuple[Process, Opened]:
+        assert address.kind == "camera" and gives == ("picture", "sound") and not packets
         if self.error is not None:
             raise self.error
         self.opened.append(Process())

@@ -39,6 +39,7 @@ _OWN = {
         "mark-bad": "galago_edge.commands.mark_bad:mark_bad",
         "pull": "galago_edge.commands.pull:pull",
         "receive": "galago_edge.commands.receive:receive",
+        "record": "galago_edge.commands.record:record",
         "recording": "galago_edge.commands.recording:recording",
         "replay": "galago_edge.commands.replay:replay",
         "rollback": "galago_edge.commands.rollback:rollback",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import GalagoGroup, data_line, json_option, say, write
+from galago_edge.commands.time_spans import read_span_ns
 
 if TYPE_CHECKING:
     from galago_edge.contract.records import Record
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from galago_edge.sinks.attached_events import AttachedRecord
     from galago_edge.sinks.record_history import KeptRecord, RecordHistory
 
-_NS = 1_000_000_000
-_UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(s|m|min|h|d|w)")
 _KINDS = ("event", "state", "gap", "attachment", "scores")
 
 
@@ -170,8 +167,8 @@ def moment_of(text: str, option: str, zone: TimeZone, now_ns: int) -> int:
     Raises:
         BadParameter: It is none.
     """
-    if (ago := _DURATION.fullmatch(text.strip())) is not None:
-        return now_ns - round(float(ago[1]) * _UNITS_S[ago[2]] * _NS)
+    if (ago_ns := read_span_ns(text)) is not None:
+        return now_ns - ago_ns
     try:
         return zone.read(text.strip())
     except ValueError:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import click
 
 from galago_edge.commands.cli import say, show_error
 from galago_edge.commands.options import own_opencv, records_to
+from galago_edge.commands.service_signals import signals_to
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
 from galago_edge.host.early_end import EarlyEnd
 
@@ -94,7 +94,7 @@ def run(
             sink = stack.enter_context(records_to(out, append=True))
         service = Service(settings, root, streams, out=sink, scores=scores, absent=absent, slots=slots)
         _tell_idle(settings, service.idle)
-        stack.enter_context(_signals(service.stop, service.reload, early_end))
+        stack.enter_context(signals_to(service.stop, service.reload, early_end))
         failures = service.run(_report, started=_started)
         slots.stopped()
         _tell_waiting(service.sinks)
@@ -220,30 +220,3 @@ def _loads_back(slots: Slots, early_end: EarlyEnd) -> Iterator[None]:
     finally:
         if early_end.asked:
             slots.stopped()
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[], None], reload: Callable[[], None], early_end: EarlyEnd) -> Iterator[None]:
-    """Call ``stop`` at the first SIGINT or SIGTERM, as usual at a second; ``reload`` at each SIGHUP."""
-    ends = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in (*ends, signal.SIGHUP)}
-    if early_end.taken:
-        before[signal.SIGTERM] = early_end.before
-
-    def restore(numbers: tuple[signal.Signals, ...]) -> None:
-        for number in numbers:
-            signal.signal(number, before[number])
-
-    def first(number: int, frame: object) -> None:
-        restore(ends)
-        stop()
-
-    for number in ends:
-        signal.signal(number, first)
-    signal.signal(signal.SIGHUP, lambda number, frame: reload())
-    if early_end.asked:  # and somebody's code has swallowed it
-        stop()
-    try:
-        yield
-    finally:
-        restore((*ends, signal.SIGHUP))

@@ -9,6 +9,7 @@ from galago_edge.contract.status import (
     AttachmentsStatus,
     CoverageStatus,
     LabelLevel,
+    RecordingStatus,
     ScrubStatus,
     ServiceStatus,
     SetAsideStatus,
@@ -41,6 +42,7 @@ def service_lines(status: ServiceStatus) -> dict[str, list[str]]:
         **({"scrub": [_scrub(status.scrub)]} if status.scrub else {}),
         **({"samples": [_samples(status.samples)]} if status.samples else {}),
         **({"attachments": _attachments(status.attachments)} if status.attachments else {}),
+        **({"recording": _recording(status.recording)} if status.recording else {}),
     }
 
 
@@ -216,4 +218,22 @@ def _attachments(found: AttachmentsStatus) -> list[str]:
     if found.skipped:
         told = ", ".join(f"{count} {why}" for why, count in found.skipped.items())
         facts.append(f"{_count(sum(found.skipped.values()), 'event')} without ({told})")
+    return [", ".join(facts), *([f"  {found.fault}"] if found.fault else [])]
+
+
+def _recording(found: RecordingStatus) -> list[str]:
+    idle = [source for source in found.sources if source not in found.writing]
+    facts = [
+        {"always": "everything", "events": "around events"}[found.mode],
+        f"now {', '.join(found.writing) or 'nothing'}",
+        *([f"not now {', '.join(idle)}"] if idle else []),
+        f"{found.finished} finished",
+        f"{_count(found.files, 'file')} of {found.bytes / 1e6:.1f} of {found.max_bytes / 1e6:.0f} MB",
+    ]
+    if found.deleted:
+        facts.append(f"{found.deleted} deleted")
+    if found.short:
+        facts.append(f"{found.short} began too late")
+    if found.lost:
+        facts.append("LOST " + ", ".join(f"{count} {why}" for why, count in found.lost.items()))
     return [", ".join(facts), *([f"  {found.fault}"] if found.fault else [])]

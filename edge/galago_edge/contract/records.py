@@ -96,7 +96,7 @@ class StateRecord(_Record, frozen=True, kw_only=True):
     """Empty when it is about the whole device."""
     subject: str
     """``stream``, ``source``, ``backend``, ``gate``, ``governor``, ``bundle`` or ``label:NAME``; about the
-    whole device, ``bundle``, ``store``, ``spool`` or ``log``."""
+    whole device, ``bundle``, ``store``, ``recording``, ``spool`` or ``log``."""
     state: str
     """``started``, ``converted``, ``off``, ``ended`` ..."""
     index: int

@@ -261,6 +261,48 @@ class AttachmentsSettings(Table, frozen=True, kw_only=True):
             raise ValueError("neither pictures nor sounds: leave the table out")
 
 
+class RecordingSettings(Table, frozen=True, kw_only=True):
+    """``[recording]``: what cameras and microphones give is kept, to be replayed. Nothing is without it."""
+
+    mode: Literal["always", "events"]
+    """Everything, or what is around the events of the streams."""
+    dir: str = ""
+    """Folder; ``recordings`` in the store's root when empty."""
+    sources: tuple[str, ...] = ()
+    """These alone; empty: those of all streams."""
+    streams: tuple[str, ...] = ()
+    """Around events of these streams alone; empty: of all."""
+    labels: tuple[str, ...] = ()
+    """Around events with these labels alone; empty: of all."""
+    before_s: Annotated[float, msgspec.Meta(ge=0.0, le=300.0)] = 10.0
+    """Before an event; of H.264 from the key frame before that."""
+    after_s: Annotated[float, msgspec.Meta(ge=0.0, le=300.0)] = 10.0
+    minutes: Annotated[float, msgspec.Meta(gt=0.0, le=1_440.0)] = 10.0
+    """A recording ends after so long and the next one begins, of H.264 at its next key frame."""
+    max_mb: Megabytes = 2_000
+    """All recordings together; the oldest are deleted first."""
+    max_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 0
+    """Older ones are deleted, once the clock is synchronized; 0: age does not matter."""
+    keep_free_mb: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 500
+    """Nothing is recorded that would leave less than this on the disk: store and spool need it more."""
+    memory_mb: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 32
+    """Of each source: what waits for the disk, and what was before an event."""
+    unmasked: bool = False
+    """Whether cameras with a ``mask`` are recorded too: what they send shows what it hides."""
+
+    def __post_init__(self) -> None:
+        """Refuse a choice of events where everything is recorded.
+
+        Raises:
+            ValueError: As said, in words.
+        """
+        said = [key for key in ("streams", "labels") if getattr(self, key)]
+        if said and self.mode == "always":
+            raise ValueError(
+                f'{" and ".join(said)} with mode = "always": they choose events, for mode = "events"'
+            )
+
+
 class GovernorSettings(Table, frozen=True, kw_only=True):
     """``[governor]``: what a hot or under-powered device does less of."""
 
@@ -335,6 +377,7 @@ class OwnTables(Table, frozen=True, kw_only=True):
     page: PageSettings | None = None
     samples: SamplesSettings | None = None
     attachments: AttachmentsSettings | None = None
+    recording: RecordingSettings | None = None
     governor: GovernorSettings = GovernorSettings()
     limits: LimitsSettings = LimitsSettings()
     accelerator: AcceleratorSettings = AcceleratorSettings()

@@ -215,6 +215,33 @@ class AttachmentsStatus(_Part, frozen=True, kw_only=True):
     """Why the last one could not be made; empty when it could."""
 
 
+class RecordingStatus(_Part, frozen=True, kw_only=True):
+    """Recordings of sources. The first three are of the folder, the others count since the start."""
+
+    files: int = 0
+    """Kept when that was looked at last, those that are being written included."""
+    bytes: int = 0
+    """Their size."""
+    max_bytes: int
+    mode: Literal["always", "events"]
+    sources: tuple[str, ...] = ()
+    """Those that are recorded."""
+    writing: tuple[str, ...] = ()
+    """Those of which a recording is open now."""
+    finished: int = 0
+    """Recordings that are whole."""
+    deleted: int = 0
+    """The oldest, to make room, or because of their age."""
+    short: int = 0
+    """Recordings of events that begin too late: there was no room for what came before."""
+    lost: dict[str, int]
+    """Frames or samples that are in no recording, by why: ``busy`` (the disk was too slow), ``disk`` (too
+    little left), ``failed``, ``undecodable`` (what they lean on is missing), ``stopped`` (not written when
+    the service ended); ``records`` counts records instead."""
+    fault: str = ""
+    """Why the last could not be written; empty when it could."""
+
+
 class ServiceStatus(_Part, frozen=True, kw_only=True):
     """The whole service."""
 
@@ -248,3 +275,5 @@ class ServiceStatus(_Part, frozen=True, kw_only=True):
     """What was kept for retraining, when that is switched on."""
     attachments: AttachmentsStatus | None = None
     """Pictures and sounds of events, when they are switched on."""
+    recording: RecordingStatus | None = None
+    """Recordings of sources, when they are switched on."""

@@ -16,6 +16,50 @@ LATEST_NS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
+class CodedFormat:
+    """How the packets of one connection are coded."""
+
+    codec: str
+    """By FFmpeg's name: ``h264``, ``hevc``."""
+    extradata: bytes
+    """Parameter sets that the camera told beside its packets (Annex B); empty when they are only in them."""
+    time_base: tuple[int, int]
+    """Numerator and denominator, in seconds, of ``CodedPacket.pts``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodedPacket:
+    """What a camera sent of one picture that may lean on others: one access unit, as Annex B bytes."""
+
+    data: bytes
+    number: int
+    """Position among the packets of its connection, from 0. A jump means that packets were left out."""
+    key: bool
+    """Whether a decoder may begin with it. Its parameter sets are in ``data`` then."""
+    before_ns: int
+    """So long before the ``captured_ns`` of the frame that it comes with, it had arrived."""
+    pts: int | None
+    """Presentation time stamp as the camera sent it; None when it sent none."""
+    damaged: bool
+    """Whether its container said that bytes of it are missing or wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """All packets that have come since the frame before: of this one, and of those that nobody took."""
+
+    format: CodedFormat
+    packets: tuple[CodedPacket, ...]
+    """In the order in which they came, which is that of decoding."""
+    shown: int
+    """Number of the packet that the frame was decoded from; it came with this frame or an earlier one."""
+    begins: bool
+    """Whether a new decoder took them: they count from 0 again, and nothing in them leans on earlier ones."""
+    left_out: int = 0
+    """Packets that there was no room for since the frame before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One camera image and the moment it was taken."""
 
@@ -30,6 +74,9 @@ class Frame:
 
     encoded: bytes | None = None
     """What the camera itself sent (JPEG), when it did, so that a recorder keeps it without loss."""
+
+    coded: Coded | None = None
+    """What it sent instead of pictures that stand for themselves (H.264), when that was asked for."""
 
 
 def check_pixels(pixels: npt.NDArray[Any]) -> None:

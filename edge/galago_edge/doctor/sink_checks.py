@@ -16,7 +16,7 @@ def check_sinks(case: Case) -> Iterator[DoctorCheck]:
     for name in case.settings.sinks:
         yield DoctorCheck(name, partial(_sink, name))
     if case.settings.attachments is not None and case.settings.attachments.labels:
-        yield DoctorCheck("attachments", partial(_labels, "attachments"))
+        yield DoctorCheck("attachments", partial(labels_of, "attachments"))
 
 
 def _sink(name: str, case: Case) -> Iterator[Finding]:
@@ -32,10 +32,10 @@ def _sink(name: str, case: Case) -> Iterator[Finding]:
     table = case.settings.sinks[name]
     if kind is not None and kind.check is not None and isinstance(table, kind.settings):
         yield from kind.check(table)
-    yield from _labels(name, case)
+    yield from labels_of(name, case)
 
 
-def _labels(name: str, case: Case) -> Iterator[Finding]:
+def labels_of(name: str, case: Case) -> Iterator[Finding]:
     """Find labels that a table asks for and no bundle decides: there would never be anything about them."""
     from galago_edge.service.idle_settings import event_labels, unheard_labels
 

@@ -15,6 +15,7 @@ from galago_edge.doctor.case import Case, DoctorCheck
 from galago_edge.doctor.probes import ProbeResult, run_python
 from galago_edge.host.extras import Extra, Library
 from galago_edge.host.machine import this_arch
+from galago_edge.recorded.recording_library import RECORDING_EXTRA
 
 if TYPE_CHECKING:
     pass
@@ -185,6 +186,8 @@ def _needs(case: Case) -> dict[str, str]:
     for name, address in sorted(case.addresses().items()):
         for extra in _address_extras(address):
             needs[extra.name] = f"source {name} in {case.config}"
+    if case.settings is not None and case.settings.recording is not None:
+        needs[RECORDING_EXTRA.name] = f"[recording] in {case.config}"
     if case.settings is not None:
         needs |= _sink_needs(case.settings.sinks, case.config)
         if case.settings.page is not None:

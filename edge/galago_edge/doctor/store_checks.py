@@ -173,6 +173,7 @@ def _written(case: Case) -> dict[str, tuple[Path, Path | None]]:
         found["store"] = case.root, None
     settings = case.settings
     if settings is not None:
+        from galago_edge.recording.tap_folder import TapFolder
         from galago_edge.service.kept_views import FOLDER as VIEWS_FOLDER
         from galago_edge.sinks.sink_kind import sink_files
 
@@ -183,6 +184,8 @@ def _written(case: Case) -> dict[str, tuple[Path, Path | None]]:
             found["samples"] = Path(settings.samples.dir), None
         if settings.attachments is not None:
             found["attachments"] = case.root / ATTACHMENTS_FOLDER, None
+        if settings.recording is not None:
+            found["recordings"] = TapFolder(settings.recording, case.root).path, None
         if os.path.lexists(case.root / VIEWS_FOLDER):
             found["views"] = case.root / VIEWS_FOLDER, None
     return found

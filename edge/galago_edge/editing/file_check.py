@@ -48,6 +48,8 @@ class SourceReport:
             self._gap(item.gap.cause, item.gap.to_ns - item.gap.from_ns)
         elif isinstance(item, Gap):
             self._gap(item.cause, item.to_ns - item.from_ns)
+        elif isinstance(item, StoredPicture) and item.hidden:
+            self.disorder += item.captured_ns < self.to_ns  # it is no frame: its index says nothing
         elif isinstance(item, StoredPicture | AudioBlock):
             sound = isinstance(item, AudioBlock)
             index = item.first_sample if isinstance(item, AudioBlock) else item.index

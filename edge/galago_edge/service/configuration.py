@@ -84,6 +84,9 @@ def examined(
         changes["spool"] = msgspec.structs.replace(settings.spool, dir=str(folder / settings.spool.dir))
     if settings.samples is not None:
         changes["samples"] = msgspec.structs.replace(settings.samples, dir=str(folder / settings.samples.dir))
+    if settings.recording is not None and settings.recording.dir:
+        there = str(folder / settings.recording.dir)
+        changes["recording"] = msgspec.structs.replace(settings.recording, dir=there)
     return with_named_sources(msgspec.structs.replace(settings, **changes)), faults
 
 
@@ -108,6 +111,7 @@ def _faults(
     yield from _beside(streams, named, SETTING_HINT)
     yield from _bad_filters(settings)
     yield from _bad_attachments(settings)
+    yield from _bad_recording(settings)
     yield from _bad_views(settings)
     if environment is not None:
         yield from _bad_logins(settings, environment)
@@ -277,10 +281,37 @@ def _bad_attachments(settings: Settings) -> Iterator[CallerError]:
             )
 
 
+def _bad_recording(settings: Settings) -> Iterator[CallerError]:
+    """Yield sources that are none, and cameras of which a recording would show what a mask hides."""
+    table = settings.recording
+    if table is None:
+        return
+    names = list(dict.fromkeys(stream.source for stream in settings.stream))
+    for stranger in [name for name in table.sources if name not in names]:
+        yield CallerError(
+            Reason.CONFIG_BAD,
+            f"[recording] sources names {stranger}, which no stream is on; {known_names(stranger, names)}",
+            hint=f"name the source of a [[stream]], or leave sources out: see {DOCS}",
+        )
+    for stream in settings.stream if not table.unmasked else ():
+        source = settings.source.get(stream.source)
+        masks = stream.mask  # its own word counts before that of its source
+        if masks is msgspec.UNSET and source is not None:
+            masks = source.mask
+        if masks is not msgspec.UNSET and masks and (not table.sources or stream.source in table.sources):
+            yield CallerError(
+                Reason.CONFIG_BAD,
+                f"[recording] would keep what the mask of stream {stream.name} hides: a recording holds what "
+                "the camera sends",
+                hint="name other sources with sources = [...], or say unmasked = true",
+            )
+
+
 def _bad_filters(settings: Settings) -> Iterator[CallerError]:
     """Yield tables that name a stream that there is not: they would never get anything."""
     names = [stream.name for stream in settings.stream]
-    for sink, table in {**settings.sinks, "attachments": settings.attachments}.items():
+    own = {"attachments": settings.attachments, "recording": settings.recording}
+    for sink, table in {**settings.sinks, **own}.items():
         wanted = getattr(table, "streams", ())
         strangers = [name for name in wanted if name not in names] if isinstance(wanted, tuple) else []
         if strangers:

@@ -24,7 +24,8 @@ def unheard_labels(settings: Settings, decided: Mapping[str, Collection[str]]) -
     ``decided``: the labels of each stream whose bundle is known, by the stream's name. A table is left out
     while none of its streams has one.
     """
-    for name, table in {**settings.sinks, "attachments": settings.attachments}.items():
+    own = {"attachments": settings.attachments, "recording": settings.recording}
+    for name, table in {**settings.sinks, **own}.items():
         wanted, streams = _names(table, "labels"), _names(table, "streams") or decided.keys()
         known = sorted({label for stream in streams for label in decided.get(stream, ())})
         for label in wanted if known else ():

@@ -9,12 +9,15 @@ from pathlib import Path
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.status import SourceStatus
 from galago_edge.contract.streams import Gap
+from galago_edge.recording.source_tap import SourceTap
 from galago_edge.service.kept_views import KeptView
+from galago_edge.service.live_taps import LiveTaps
 from galago_edge.service.prepared_stream import PreparedStream
 from galago_edge.service.watchdog import SourceProgress
 from galago_edge.sources.capture import open_capture
 from galago_edge.sources.capture.shared_connections import SharedConnections
 from galago_edge.sources.fanout import Fanout
+from galago_edge.sources.source_kind import Address
 from galago_edge.sources.supervised_source import Supervised
 
 
@@ -25,15 +28,17 @@ class LiveSource:
     name: str
     fanout: Fanout
     settings: SourceSettings
+    tap: SourceTap | None = None
+    """What records it."""
     thread: threading.Thread | None = None
 
 
 class LiveSources:
     """All live sources, by their name."""
 
-    def __init__(self, root: Path | None = None) -> None:
-        """``root``: of the store, where what cameras see is kept; None: nothing is."""
-        self._root = root
+    def __init__(self, root: Path | None = None, taps: LiveTaps | None = None) -> None:
+        """``root``: of the store, where what cameras see is kept; None: nothing is. ``taps`` record them."""
+        self._root, self._taps = root, taps
         self._captures: dict[str, LiveSource] = {}
         self._shared = SharedConnections()
 
@@ -47,21 +52,34 @@ class LiveSources:
         address, settings, name = prepared.address, prepared.source, prepared.source_name
         if address is None or not address.reopens:
             return None
+        rate_hz = getattr(prepared.bundle.spec, "sample_rate_hz", None)
+        return self.add(name, address, settings, rate_hz)
+
+    def add(self, name: str, address: Address, settings: SourceSettings, rate_hz: int | None) -> LiveSource:
+        """Return the live source of this name, made if it is not there; ``rate_hz`` as of ``open_capture``.
+
+        Raises:
+            As :meth:`of`.
+        """
         if name not in self._captures:
-            spec = prepared.bundle.spec
-            rate_hz = getattr(spec, "sample_rate_hz", None)
-            self._shared.expect(address, settings)
+            taps = self._taps if self._taps is not None and self._taps.wants(name) else None
+            packets = taps is not None
+            self._shared.expect(address, settings, packets=packets)
             supervised = Supervised(
                 name,
                 lambda: (
                     self._shared.open(address, settings, rate_hz)
-                    or open_capture(address, settings, rate_hz=rate_hz)
+                    or open_capture(address, settings, rate_hz=rate_hz, packets=packets)
                 ),
                 address.modality,
                 settings,
                 keeper=self._keeper(name, settings) if address.modality == "camera" else None,
             )
-            self._captures[name] = LiveSource(name, Fanout(supervised), settings)
+            fanout = Fanout(supervised)
+            tap = None if taps is None else taps.of(name, supervised)
+            if tap is not None:
+                fanout.listen(tap.item)
+            self._captures[name] = LiveSource(name, fanout, settings, tap)
         found = self._captures[name]
         if found.settings.address != settings.address:
             raise ValueError(f"two sources are called {name}")

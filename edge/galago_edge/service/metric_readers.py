@@ -212,6 +212,21 @@ def _told(status: ServiceStatus) -> Mapping[str, Any]:
     return status.samples or {}
 
 
+def recorded(status: ServiceStatus) -> Iterable[Sample]:
+    """Read of which sources a recording is open."""
+    told = status.recording
+    if told is None:
+        return []
+    known = dict.fromkeys((*told.sources, *told.writing))
+    return [({"source": source, "mode": told.mode}, float(source in told.writing)) for source in known]
+
+
+def recording_lost(status: ServiceStatus) -> Iterable[Sample]:
+    """Read what is in no recording, by why."""
+    told = status.recording
+    return [({"why": why}, count) for why, count in told.lost.items()] if told is not None else []
+
+
 def attachments_skipped(status: ServiceStatus) -> Iterable[Sample]:
     """Read how many events went without an attachment, by why."""
     told = status.attachments

@@ -266,6 +266,19 @@ _ATTACHMENTS = (
     ),
 )
 
+_RECORDING = (
+    _gauge("galago_recording", "1 while a recording of the source is open.", readers.recorded),
+    _counter("galago_recording_finished", "Recordings that are whole.", readers.one("recording.finished")),
+    _counter("galago_recording_deleted", "Deleted for room or age.", readers.one("recording.deleted")),
+    _counter("galago_recording_short", "Of events, begun too late.", readers.one("recording.short")),
+    _counter("galago_recording_lost", "Frames or samples in no recording, by why.", readers.recording_lost),
+    _gauge("galago_recording_files", "Kept now.", readers.one("recording.files")),
+    _gauge("galago_recording_folder", "Size of all that are kept.", readers.one("recording.bytes"), "bytes"),
+    _gauge(
+        "galago_recording_folder_limit", "Most that is kept.", readers.one("recording.max_bytes"), "bytes"
+    ),
+)
+
 METRICS: tuple[MetricFamily, ...] = (
     *_SERVICE,
     *_SOURCES,
@@ -274,5 +287,6 @@ METRICS: tuple[MetricFamily, ...] = (
     *_SINKS,
     *_SAMPLES,
     *_ATTACHMENTS,
+    *_RECORDING,
 )
 """In the order in which they are told."""

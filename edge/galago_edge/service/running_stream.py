@@ -145,6 +145,8 @@ class RunningStream:
             outlet.describe(self.name, build.manifest)
 
     def _walk(self, outlet: Outlet) -> GalagoError | None:
+        tap = self._capture.tap if self._capture is not None else None
+
         def emit(records: Sequence[Record]) -> None:
             self._emitting_since_ns = time.monotonic_ns()
             self._describe(outlet)
@@ -152,6 +154,8 @@ class RunningStream:
             self._emitting_since_ns = None
             if self._attacher is not None:
                 self._attacher.told(records)
+            if tap is not None:
+                tap.told(records)
 
         if self._source is None:
             try:

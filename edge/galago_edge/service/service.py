@@ -17,6 +17,8 @@ from galago_edge.contract.status import ServiceStatus, SinkStatus
 from galago_edge.host.time_zone import TimeZone
 from galago_edge.host.wall_clock import clock_synced
 from galago_edge.recording import AttachmentFolder, SampleFolder
+from galago_edge.recording.tap_opener import tap_opener
+from galago_edge.recording.tap_writer import OpenTap
 from galago_edge.service.control import Control
 from galago_edge.service.day_clock import DayClock
 from galago_edge.service.errands import Errands
@@ -26,6 +28,7 @@ from galago_edge.service.idle_settings import event_labels, idle_attachments, un
 from galago_edge.service.last_words import LastWords
 from galago_edge.service.life import Cause, Life, Phase
 from galago_edge.service.limits import cap_arenas, too_much_memory
+from galago_edge.service.live_taps import LiveTaps
 from galago_edge.service.outlet import Outlet
 from galago_edge.service.page import Page, attached_files
 from galago_edge.service.prepared_stream import PreparedStream
@@ -70,15 +73,18 @@ class Service:
         scores: bool = False,
         absent: Sequence[tuple[str, GalagoError]] = (),
         slots: Slots | None = None,
+        open_tap: OpenTap | None = None,
     ) -> None:
         """Prepare to run ``streams``, with bundles out of ``slots``.
 
         ``absent`` are streams that cannot run, and why. Those on a live source begin as soon as a bundle
         that can run is installed; until then the service stays up for them, without any stream if need be.
+        ``open_tap`` begins the recordings of ``[recording]``; None: the writer that is installed does.
 
         Raises:
             CallerError: CONFIG_BAD; the page may not listen there, or the time zone is not known.
-            DeviceError: EXTRA_MISSING; a sink, the page or a source needs a library that is not installed.
+            DeviceError: EXTRA_MISSING; a sink, the page, a source or a recording needs a library that is
+                not installed.
             LinkError: The spool cannot be opened.
         """
         cap_arenas()
@@ -104,6 +110,12 @@ class Service:
         )
         attached = settings.attachments
         self._attachments = AttachmentFolder(attached, root, self._outlet.tell) if attached else None
+        recorded = settings.recording
+        self._taps = (
+            LiveTaps(recorded, root, self.device, self._outlet.tell, open_tap or tap_opener())
+            if recorded is not None
+            else None
+        )
         self._heartbeat = Heartbeat(root)
         self._streams = StreamSet(
             settings,
@@ -114,6 +126,7 @@ class Service:
             root=root,
             samples=self._samples,
             attachments=self._attachments,
+            taps=self._taps,
             kept=read_coverage(root),
             before=self._heartbeat.gaps,
             day_clock=DayClock(zone=self._zone),
@@ -189,6 +202,7 @@ class Service:
             temperature_c=self._governor.temperature_c,
             samples=self._samples.status() if self._samples is not None else None,
             attachments=self._attachments.status() if self._attachments is not None else None,
+            recording=self._taps.status() if self._taps is not None else None,
             upkeep=self._upkeep,
             silent=self._control.fault,
         )

@@ -18,6 +18,7 @@ from galago_edge.contract.records import AttachmentRecord, EventRecord, Record, 
 from galago_edge.contract.status import (
     AttachmentsStatus,
     BackendStatus,
+    RecordingStatus,
     ServiceStatus,
     SinkStatus,
     SourceStatus,
@@ -189,6 +190,7 @@ def service_status(
     temperature_c: float | None,
     samples: dict[str, Any] | None,
     attachments: AttachmentsStatus | None,
+    recording: RecordingStatus | None,
     upkeep: Upkeep,
     silent: GalagoError | None,
 ) -> ServiceStatus:
@@ -204,6 +206,7 @@ def service_status(
         *upkeep.problems(),
         *idle,
         *((f"attachments: {attachments.fault}",) if attachments and attachments.fault else ()),
+        *((f"recording: {recording.fault}",) if recording and recording.fault else ()),
         *((f"galago status cannot ask this service: {silent.line}",) if silent else ()),
     )
     return ServiceStatus(
@@ -227,6 +230,7 @@ def service_status(
         last_events=events,
         samples=samples,
         attachments=attachments,
+        recording=recording,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from galago_edge.contract.errors import GalagoError
@@ -17,12 +18,15 @@ from galago_edge.service.coverage import Coverage
 from galago_edge.service.day_book import Days
 from galago_edge.service.day_clock import DayClock
 from galago_edge.service.handover import Untold
-from galago_edge.service.live_sources import LiveSources
+from galago_edge.service.live_sources import LiveSource, LiveSources
 from galago_edge.service.live_stream import LiveStream, untold_of
+from galago_edge.service.live_taps import LiveTaps
 from galago_edge.service.outlet import Outlet
 from galago_edge.service.prepared_stream import PreparedStream, is_live
 from galago_edge.service.running_stream import Ended, RunningStream
 from galago_edge.service.watchdog import StreamProgress
+from galago_edge.sources.fanout import Subscription
+from galago_edge.sources.view_options import stated_view
 from galago_edge.sources.viewed_source import viewed
 
 _JOIN_S = 10.0
@@ -42,6 +46,7 @@ class StreamSet:
         root: Path | None = None,
         samples: SampleFolder | None = None,
         attachments: AttachmentFolder | None = None,
+        taps: LiveTaps | None = None,
         kept: Mapping[str, Days] | None = None,
         before: Callable[[str], Sequence[Gap]] | None = None,
         day_clock: DayClock | None = None,
@@ -49,14 +54,16 @@ class StreamSet:
         """Make a stream of each that is ``prepared``; nothing is opened or started yet.
 
         ``root``: the store's folder. ``absent``: streams that cannot run, and why. ``ended`` is told of each
-        end. ``samples``, ``attachments``: where they keep those; closed with them. ``kept``: what earlier
-        processes watched, by stream; ``before``: what a stream missed since. ``day_clock``: what a day is.
+        end. ``samples``, ``attachments``: where they keep those; ``taps``: what records; closed with them.
+        ``kept``: what earlier processes watched, by stream; ``before``: what a stream missed since.
+        ``day_clock``: what a day is.
 
         Raises:
             DeviceError: EXTRA_MISSING; a source needs a library that is not installed.
             InputError: SOURCE_MISMATCH; a bundle is for the other kind of source.
         """
-        self.sources = LiveSources(root)
+        self.sources = LiveSources(root, taps)
+        self._taps = taps
         self._settings = settings
         self._samples = samples
         self._attachments = attachments
@@ -173,11 +180,12 @@ class StreamSet:
         for folder in (self._samples, self._attachments):
             if folder is not None:
                 folder.close()
+        if self._taps is not None:
+            self._taps.close()
 
     def _made(self, prepared: PreparedStream, before: Callable[[str], Sequence[Gap]] | None) -> RunningStream:
         capture = self.sources.of(prepared)
-        spec = prepared.bundle.spec
-        source = viewed(capture.fanout.subscribe(spec), prepared.view) if capture is not None else None
+        source = viewed(self._subscribed(capture, prepared), prepared.view) if capture is not None else None
         live = LiveStream(
             prepared.build,
             Coverage(self._day_clock, self._kept.get(prepared.settings.name), live=capture is not None),
@@ -188,6 +196,22 @@ class StreamSet:
         now = prepared.live or capture is not None
         attacher = self._attaching(prepared, live) if now else None
         return RunningStream(prepared, live, capture, source, attacher)
+
+    @staticmethod
+    def _subscribed(capture: LiveSource, prepared: PreparedStream) -> Subscription:
+        subscription = capture.fanout.subscribe(prepared.bundle.spec)
+        if capture.tap is not None:
+            told, views = prepared.settings, (prepared.source, prepared.settings)
+            subscription.missed = partial(capture.tap.missed, told.name)
+            capture.tap.decides(
+                told.name,
+                {
+                    "bundle": prepared.bundle.id,
+                    "overrides": told.threshold_overrides(),
+                    "view": stated_view(*views),
+                },
+            )
+        return subscription
 
     def _attaching(self, prepared: PreparedStream, live: LiveStream) -> Attacher | None:
         """Return what keeps the pictures or sounds of a stream's events; None when nothing does."""

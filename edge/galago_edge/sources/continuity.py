@@ -33,7 +33,8 @@ class Continuity:
     """What frames and samples have in common: where the stream is, and why nothing comes."""
 
     def __init__(self, settings: SourceSettings, start_ns: int) -> None:
-        self._start_ns = start_ns
+        self.start_ns = start_ns
+        """The moment of the monotonic clock at which stream time is 0."""
         self._gap_ns = settings.gap_ms * _NS_PER_MS
         self._cause: str | None = "connecting"
         self.next_index = 0
@@ -45,7 +46,7 @@ class Continuity:
 
     def stream_ns(self, clock_ns: int) -> int:
         """Return the stream time of a moment of the monotonic clock."""
-        return max(clock_ns - self._start_ns, self.end_ns)
+        return max(clock_ns - self.start_ns, self.end_ns)
 
     def connected(self) -> None:
         """Note that what comes next is from a new capture."""
@@ -201,7 +202,7 @@ class SampleContinuity(Continuity):
             self._expected = None
             self._lateness = Lateness()
             self.next_index = -(-self.end_ns * rate_hz // NS_PER_S)  # rounded up: never back in time
-        at_ns = item.captured_ns - self._start_ns
+        at_ns = item.captured_ns - self.start_ns
         placed: list[Item] = []
         missing = self._missing(item, at_ns)
         if missing or self._cause is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -31,6 +31,7 @@ class Fanout:
     def __init__(self, supervised: Supervised) -> None:
         self._supervised = supervised
         self._subscriptions: list[Subscription] = []
+        self._listeners: list[Callable[[Item], None]] = []
         self._latest: Frame | None = None
 
     def subscribe(self, spec: Preprocess) -> Subscription:
@@ -56,6 +57,13 @@ class Fanout:
         self._subscriptions.append(subscription)
         return subscription
 
+    def listen(self, take: Callable[[Item], None]) -> None:
+        """Let ``take`` have everything too, in the capturing thread: it must neither wait nor raise.
+
+        To be called before ``run``.
+        """
+        self._listeners.append(take)
+
     def run(self) -> None:
         """Hand out what the source gives until ``stop``; then every subscription ends."""
         failure: BaseException | None = None
@@ -66,6 +74,8 @@ class Fanout:
                         self._latest = item
                     for subscription in self._subscriptions:
                         subscription.put(item)
+                    for take in self._listeners:
+                        take(item)
         except BaseException as error:  # told to every stream, and raised again
             failure = error
             raise
@@ -100,6 +110,10 @@ class Subscription:
         self._supervised = supervised
         self._buffer = ItemBuffer(_KEPT_FRAMES, _KEPT_NS)
         self._taken = 0
+        self.missed: Callable[[int, int, int, int, str], None] | None = None
+        """Told, in the stream's thread, which frames or samples of the source it did not take in time: first
+        index, index behind the last, stream times between which they lie, and the cause of the Gap that
+        comes of it, if one does."""
 
     @property
     def dropped(self) -> int:
@@ -158,10 +172,17 @@ class FrameSubscription(Subscription):
         self._gap_ns = supervised.settings.gap_ms * _NS_PER_MS
 
     def _walk(self) -> Iterator[Item]:
-        seen_ns = 0
+        seen_ns = next_index = 0
         for item in self._buffer:
+            if isinstance(item, Frame) and self._buffer.dropped_before and self.missed is not None:
+                cause = "drop" if item.captured_ns - seen_ns >= self._gap_ns else ""
+                self.missed(next_index, item.index, seen_ns, item.captured_ns, cause)
+            if isinstance(item, Frame):
+                next_index = item.index + 1
             if isinstance(item, Gap):
                 if item.from_ns - seen_ns >= self._gap_ns:
+                    if self.missed is not None:  # which frames, the next one shows
+                        self.missed(next_index, next_index, seen_ns, item.from_ns, "drop")
                     yield Gap(seen_ns, item.from_ns, "drop")
                 seen_ns = item.to_ns
             elif isinstance(item, Frame):
@@ -186,8 +207,13 @@ class SampleSubscription(Subscription):
 
     def _walk(self) -> Iterator[Item]:
         conversion: PlacedConversion | None = None
-        end_ns = end_index = 0
+        end_ns = end_index = next_sample = 0
         for item in self._buffer:
+            if isinstance(item, AudioBlock):
+                if self._buffer.dropped_before and self.missed is not None:
+                    cause = "overrun" if item.captured_ns > end_ns else ""
+                    self.missed(next_sample, item.first_sample, end_ns, item.captured_ns, cause)
+                next_sample = item.first_sample + len(item.samples)
             if isinstance(item, Notice):
                 yield item
                 continue

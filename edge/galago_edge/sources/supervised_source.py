@@ -77,6 +77,12 @@ class Supervised:
         self._described: dict[str, Any] = {}
         self._secrets = Secrets(settings.address.partition(":")[2], settings.password)
 
+    @property
+    def zero_ns(self) -> int:
+        """The moment of the monotonic clock at which its stream time is 0: when it began to be walked."""
+        with self._lock:
+            return self._continuity.start_ns
+
     def description(self) -> dict[str, Any]:
         """Return the source's kind and name, and what the device said of itself when it was opened last."""
         with self._lock:

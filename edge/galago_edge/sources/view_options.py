@@ -122,6 +122,16 @@ def _changes(table: ViewTable) -> dict[str, Any]:
     return changes
 
 
+def stated_view(*tables: ViewTable) -> dict[str, Any]:
+    """Return what the tables say of the view, as they say it; what a later one says counts."""
+    return {
+        key: value
+        for table in tables
+        for key in ("rotate", "region", "mask")
+        if (value := getattr(table, key)) is not UNSET
+    }
+
+
 def view_settings(rotate: Any, region: Any, mask: Any) -> ViewSettings:
     """Return as a table what a program gives; None for what it does not say.
 

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from galago_edge.sources.source_kind import Address
 
 
-def open_capture(address: Address, settings: SourceSettings, *, rate_hz: int | None = None) -> Capture:
+def open_capture(
+    address: Address, settings: SourceSettings, *, rate_hz: int | None = None, packets: bool = False
+) -> Capture:
     """Connect to the live source that ``address`` names, in at most ``settings.open_s``.
 
     User and password of ``settings`` are read now, and put into the URL. No error shows them.
 
     ``rate_hz`` is the rate that its bundles want; a microphone that offers it and declares no other
     (``?rate=``) is opened at it, a pipe that declares none is taken to be at it.
+
+    ``packets``: frames of a stream bring along what they were decoded from (``Frame.coded``).
 
     Raises:
         LinkError: SOURCE_MISSING, SOURCE_MISMATCH; not there, or not what it should be. To be tried again.
@@ -44,6 +48,11 @@ def open_capture(address: Address, settings: SourceSettings, *, rate_hz: int | N
             f"{address.shown} is a recording or standard input, expected what can be reopened",
             hint="galago replay takes recordings",
         )
+    if packets:
+        from galago_edge.sources.capture.connection import connect, is_stream
+
+        if is_stream(address):
+            return connect(address, settings, rate_hz, packets=True)
     if address.kind in SOURCES.own():
         return capture(address, settings, rate_hz)
     address = replace(address, target=with_login(address.target, login_of(settings)))

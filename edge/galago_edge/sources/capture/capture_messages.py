@@ -42,6 +42,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
     """Whether pictures that a decoder patched up count: see ``SourceSettings.damaged``."""
     loop: bool = False
     """Whether a file begins again at its end."""
+    packets: bool = False
+    """Whether the packets of a stream are wanted beside the pictures that are decoded from them."""
     ca_file: str = ""
     fingerprint: str = ""
     """Which certificate a server may show: ``galago_edge.host.tls_trust``."""
@@ -91,6 +93,35 @@ class CaptureFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     hint: str
 
 
+class PacketsBegin(msgspec.Struct, frozen=True, kw_only=True):
+    """The packets that follow are the first ones for a new decoder."""
+
+    codec: str
+    extradata: bytes
+    time_base: tuple[int, int]
+
+
+class PacketPlace(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One packet: see ``galago_edge.contract.streams.CodedPacket``."""
+
+    size: int
+    number: int
+    key: bool
+    before_ns: int
+    pts: int | None
+    damaged: bool
+
+
+class PacketsReady(msgspec.Struct, frozen=True, kw_only=True):
+    """The packets since the frame before lie in the memory, one after the other, behind everything else."""
+
+    places: list[PacketPlace]
+    shown: int
+    """Number of the packet that the frame was decoded from."""
+    left_out: int
+    begins: PacketsBegin | None
+
+
 class FrameReady(msgspec.Struct, frozen=True, kw_only=True, tag="frame"):
     """A frame lies in the shared memory: its pixels, and behind them the bytes as the camera sent them.
 
@@ -103,6 +134,8 @@ class FrameReady(msgspec.Struct, frozen=True, kw_only=True, tag="frame"):
     """Of the pixels, uint8; None when there are none."""
     encoded: int
     """So many bytes."""
+    packets: PacketsReady | UnsetType = UNSET
+    """Unset when nobody wants them, or the camera sends pictures that stand for themselves."""
 
 
 class Sound(msgspec.Struct, frozen=True, kw_only=True, tag="sound"):

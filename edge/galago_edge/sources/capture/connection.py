@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET
 
 from galago_edge.contract.errors import LinkError, Reason
@@ -27,10 +28,16 @@ Wanted = Literal["picture", "sound"]
 
 
 def connect(
-    address: Address, settings: SourceSettings, rate_hz: int | None, *, program: Sequence[str] = PROGRAM
+    address: Address,
+    settings: SourceSettings,
+    rate_hz: int | None,
+    *,
+    packets: bool = False,
+    program: Sequence[str] = PROGRAM,
 ) -> Capture:
     """Do what ``open_capture`` promises for a camera or microphone; ``program`` is what reads the device."""
-    process, opened = opened_process(address, settings, rate_hz, (wanted_of(address),), program=program)
+    gives = (wanted_of(address),)
+    process, opened = opened_process(address, settings, rate_hz, gives, packets=packets, program=program)
     try:
         return capture_of(address, settings, process, opened)
     except BaseException:  # whatever it was, the child must be ended
@@ -54,14 +61,18 @@ def opened_process(
     rate_hz: int | None,
     gives: tuple[Wanted, ...],
     *,
+    packets: bool = False,
     program: Sequence[str] = PROGRAM,
 ) -> tuple[CaptureProcess, Opened]:
     """Return the process that captures, and what it said when it had opened its device.
 
+    ``packets``: those of a stream are wanted beside its pictures.
+
     Raises:
         GalagoError: As ``open_capture``.
     """
-    process = CaptureProcess(_order(address, settings, rate_hz, gives), program)
+    order = _order(address, settings, rate_hz, gives)
+    process = CaptureProcess(msgspec.structs.replace(order, packets=packets), program)
     try:
         return process, _opened(process, address, settings.open_s)
     except BaseException:  # whatever it was, the child must be ended

@@ -8,16 +8,18 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET
 
 from galago_edge.children.channel import Packet
 from galago_edge.contract.errors import LinkError, Reason
-from galago_edge.contract.streams import Frame, Gap
+from galago_edge.contract.streams import Coded, CodedFormat, CodedPacket, Frame, Gap
 from galago_edge.sources.capture.capture_messages import (
     CameraDescription,
     Captured,
     Damaged,
     FrameReady,
     Opened,
+    PacketsReady,
 )
 from galago_edge.sources.capture.capture_process import CaptureLink
 from galago_edge.sources.capture.frame_memory import SharedView
@@ -40,6 +42,7 @@ class FrameCapture:
         self._asked = True  # by the order: the first frame must not wait for the second
         self._damaged = 0
         self._decoding = JpegDecoding(description.name, conceal=conceal)
+        self._format: CodedFormat | None = None
 
     @property
     def pid(self) -> int:
@@ -93,7 +96,23 @@ class FrameCapture:
             if decoded is None:
                 return Gap(ready.captured_ns, ready.captured_ns, "unreadable")
             pixels = decoded
-        return Frame(pixels, ready.index + self._damaged, ready.captured_ns, encoded)
+        coded = None if ready.packets is UNSET else self._coded(ready.packets, size + ready.encoded)
+        return Frame(pixels, ready.index + self._damaged, ready.captured_ns, encoded, coded)
+
+    def _coded(self, ready: PacketsReady, start: int) -> Coded:
+        if ready.begins is not None:
+            begins = ready.begins
+            self._format = CodedFormat(begins.codec, begins.extradata, begins.time_base)
+        if self._format is None:
+            raise self._process.confused()
+        packets = []
+        for place in ready.places:
+            data = self._read(start, place.size).tobytes()
+            packets.append(
+                CodedPacket(data, place.number, place.key, place.before_ns, place.pts, place.damaged)
+            )
+            start += place.size
+        return Coded(self._format, tuple(packets), ready.shown, ready.begins is not None, ready.left_out)
 
     def _read(self, start: int, size: int) -> npt.NDArray[np.uint8]:
         """Return a copy of what the child wrote there."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from galago_edge.children.channel import Channel
 from galago_edge.contract.errors import GalagoError
@@ -23,6 +25,7 @@ from galago_edge.sources.capture.capture_messages import (
     MicrophoneDescription,
     Opened,
     Order,
+    PacketsReady,
 )
 from galago_edge.sources.capture.frame_memory import SharedMemory
 
@@ -163,8 +166,19 @@ class Turns:
         return True
 
 
-def serve(link: ParentLink, device: FrameDevice, fps: float | None) -> None:
+def _no_packets(captured_ns: int) -> PacketsReady | UnsetType:
+    return UNSET
+
+
+def serve(
+    link: ParentLink,
+    device: FrameDevice,
+    fps: float | None,
+    packets: Callable[[int], PacketsReady | UnsetType] = _no_packets,
+) -> None:
     """Hand over frames until the parent is gone.
+
+    ``packets`` is told when a frame had arrived, and says what the device wrote of its packets behind it.
 
     The index counts the frames that were to be had (at most ``fps`` a second); it jumps over those that
     nobody asked for in time, and over those that cannot be decoded, which are told as ``Damaged``.
@@ -187,6 +201,12 @@ def serve(link: ParentLink, device: FrameDevice, fps: float | None) -> None:
             link.tell(Damaged(from_ns=captured_ns, to_ns=captured_ns, pictures=0))
         else:
             shape, encoded = taken
-            ready = FrameReady(index=index, captured_ns=captured_ns, shape=shape, encoded=encoded)
+            ready = FrameReady(
+                index=index,
+                captured_ns=captured_ns,
+                shape=shape,
+                encoded=encoded,
+                packets=packets(captured_ns),
+            )
             link.answer(ready, memory.fds())
             waiting = False

@@ -13,13 +13,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from galago_edge.contract.errors import DeviceError
-from galago_edge.sources.capture.capture_messages import CameraDescription, Damaged, Order
+from galago_edge.sources.capture.capture_messages import CameraDescription, Damaged, Order, PacketsReady
 from galago_edge.sources.capture.frame_memory import SharedMemory
 from galago_edge.sources.capture.frame_server import ParentLink, serve
 from galago_edge.sources.capture.network_stream import NetworkStream
+from galago_edge.sources.capture.packet_keeper import KEPT_CODECS, PacketKeeper
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.opencv import import_cv2
 from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS
@@ -61,7 +62,7 @@ def run(link: ParentLink, order: Order) -> None:
         else:
             camera = NetworkCamera(link, stream, sound, order)
             link.opened(camera.description(), sound.description() if sound is not None else None)
-            serve(link, camera, order.fps)
+            serve(link, camera, order.fps, camera.packets)
     finally:
         stream.close()
 
@@ -145,9 +146,19 @@ class NetworkCamera:
         import numpy as np
 
         pixels = newest.pixels
-        view = np.frombuffer(memory.room(pixels.nbytes), np.uint8, pixels.nbytes).reshape(pixels.shape)
+        # at once: memory that grows is new memory
+        room = memory.room(pixels.nbytes + (self._keeper.room if self._keeper is not None else 0))
+        view = np.frombuffer(room, np.uint8, pixels.nbytes).reshape(pixels.shape)
         np.copyto(view, pixels)
+        if self._keeper is not None:
+            self._keeper.write(room, pixels.nbytes)
         return list(pixels.shape), 0
+
+    def packets(self, captured_ns: int) -> PacketsReady | UnsetType:
+        """Return what was written of the packets since the picture before, when that is wanted."""
+        if self._keeper is None or isinstance(self._newest, bytes):
+            return UNSET
+        return self._keeper.hand_over(self._newest.packet, captured_ns)
 
     def _begin(self) -> None:
         from galago_edge.sources.media.picture_decoder import Picture, PictureDecoder
@@ -162,6 +173,8 @@ class NetworkCamera:
         )
         self._whole = Picture
         self._jpeg = self._decoder.codec == "mjpeg"
+        kept = order.packets and self._decoder.codec in KEPT_CODECS
+        self._keeper = PacketKeeper(self._stream.picture) if kept else None
 
     def _take(self, packet: Any) -> None:
         sound = self._sound
@@ -176,6 +189,8 @@ class NetworkCamera:
                 self._coming.append(self._whole_jpeg(packet))
         else:
             damaged = self._is_damaged(packet)
+            if self._keeper is not None and packet.size:
+                self._keeper.take(packet, damaged=damaged, now_ns=time.monotonic_ns())
             found = self._decoder.decode(packet, damaged=damaged) if packet.size else self._decoder.flush()
             self._coming.extend(one if isinstance(one, self._whole) else None for one in found)
 

@@ -49,15 +49,18 @@ class SharedConnections:
         """Begin without any; ``open`` opens a connection."""
         self._open = open
         self._lock = threading.Lock()
-        self._expected: dict[_Key, dict[Wanted, tuple[Address, SourceSettings]]] = {}
+        self._expected: dict[_Key, dict[Wanted, tuple[Address, SourceSettings, bool]]] = {}
         self._connections: dict[_Key, _SharedConnection] = {}
 
-    def expect(self, address: Address, settings: SourceSettings) -> None:
-        """Note that ``address`` is going to be opened, so that whoever is first knows of the other."""
+    def expect(self, address: Address, settings: SourceSettings, *, packets: bool = False) -> None:
+        """Note that ``address`` is going to be opened, so that whoever is first knows of the other.
+
+        ``packets``: those of its pictures are wanted too.
+        """
         if is_stream(address):
             with self._lock:
                 of_it = self._expected.setdefault(_key(address, settings), {})
-                of_it[wanted_of(address)] = address, settings
+                of_it[wanted_of(address)] = address, settings, packets
 
     def open(self, address: Address, settings: SourceSettings, rate_hz: int | None) -> Capture | None:
         """Open what ``address`` names for both, or join the connection that there is.
@@ -82,8 +85,9 @@ class SharedConnections:
                 return None
         if first:
             # how an RTSP camera sends, and which pictures count, are said for its pictures
-            of, its_settings = expected["picture"]
-            connection.begin(lambda: self._open(of, its_settings, rate_hz, ("picture", "sound")))
+            of, its_settings, packets = expected["picture"]
+            both: tuple[Wanted, ...] = ("picture", "sound")
+            connection.begin(lambda: self._open(of, its_settings, rate_hz, both, packets=packets))
         return connection.join(address, settings)
 
 

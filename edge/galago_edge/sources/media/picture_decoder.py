@@ -68,6 +68,8 @@ class Picture:
     damaged: bool = False
     """It may show something else than what was recorded; only with ``conceal``."""
     rotation: Rotation | None = None
+    packet: int = 0
+    """Number of the packet that it was decoded from, from 0; of JPEGs nobody asks."""
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8]:
@@ -305,7 +307,8 @@ class PictureDecoder:
                 continue
             self._check_size()
             rotation = Rotation(int(frame.rotation), applied=is_quarter_turn(frame))
-            yield Picture(partial(to_bgr, frame, self._name), frame.pts, None, sent.bad, rotation)
+            converted = partial(to_bgr, frame, self._name)
+            yield Picture(converted, frame.pts, None, sent.bad, rotation, sent.number)
 
     def _judge(self, number: int) -> None:
         """Say of every picture up to this one, in the order of decoding, whether it can be relied on."""

@@ -1,0 +1,121 @@
+"""``galago record``: live sources are recorded without a service, with what a bundle decides on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from campaigns.service_rig import CUE_POLICY, levels_bundle, tones_bundle
+from galago_edge.commands.cli import main
+from galago_edge.contract.errors import LinkError, Reason
+from galago_edge.contract.records import ScoresRecord, StateRecord
+from galago_edge.recording import tap_opener
+from real_parts import MjpegServer, SoundPipe, wait_for
+from test_kit.taps import MemoryTaps
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> MemoryTaps:
+    made = MemoryTaps()
+    monkeypatch.setattr(tap_opener, "tap_opener", lambda: made)
+    return made
+
+
+def record(*arguments: str | Path, until: Callable[[], Any] | None = None) -> Result:
+    """Run the command; it is told to end when that is true."""
+
+    def end() -> None:
+        assert until is not None
+        wait_for(until, "it is recorded")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if until is not None:
+        threading.Thread(target=end, daemon=True).start()
+    return CliRunner().invoke(main, ["record", *map(str, arguments)], catch_exceptions=False)
+
+
+def count(disk: MemoryTaps, source: str, call: str) -> int:
+    found = [one for one in disk.recordings if one.about["name"] == source]
+    return len(found[0].all(call)) if found else 0
+
+
+def test_two_sources_and_what_a_bundle_decides_on_one_are_recorded_until_the_end_is_asked_for(
+    disk: MemoryTaps,
+    mjpeg_camera: MjpegServer,
+    tmp_path: Path,
+    real_part: Callable[..., SoundPipe],
+) -> None:
+    sound = real_part(SoundPipe, tmp_path / "hall").start()
+    done = record(
+        f"yard=camera:{mjpeg_camera.url}",
+        f"pipe:{sound.path}?rate=16000",
+        "--out",
+        tmp_path / "night",
+        "--bundle",
+        levels_bundle(tmp_path, CUE_POLICY),
+        "--scores",
+        "--json",
+        until=lambda: count(disk, "yard", "picture") > 10 and count(disk, "pipe", "sound") > 10,
+    )
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)
+    assert [(row["source"], row["lost"]) for row in rows] == [("yard", {}), ("pipe", {})]
+    assert all(Path(row["files"][0]).parent == tmp_path / "night" for row in rows)
+    yard = next(one for one in disk.recordings if one.about["name"] == "yard")
+    records = yard.all("record")
+    assert isinstance(records[0], StateRecord) and records[0].state == "started"
+    assert records[-1].state == "ended" and any(isinstance(one, ScoresRecord) for one in records)
+    assert rows[0]["items"] == len(yard.all("picture")) and yard.closed
+
+
+def test_it_ends_after_its_time(disk: MemoryTaps, mjpeg_camera: MjpegServer, tmp_path: Path) -> None:
+    done = record(f"camera:{mjpeg_camera.url}", "--for", "20ms", "--out", tmp_path)
+    assert done.exit_code == 2 and "no length of time" in done.stderr
+    done = record(f"camera:{mjpeg_camera.url}", "--for", "0.01s", "--out", tmp_path)
+    assert done.exit_code in (0, 3)  # whether a frame came in time is not said
+
+
+def test_a_source_that_never_gave_anything_is_a_failure(disk: MemoryTaps, tmp_path: Path) -> None:
+    done = record("camera:/dev/no-camera", "--for", "0.5s", "--out", tmp_path)
+    assert done.exit_code == 3 and "source camera gave nothing" in done.stderr
+
+
+def test_nothing_in_the_folder_is_deleted_and_a_full_disk_ends_it(
+    disk: MemoryTaps, mjpeg_camera: MjpegServer, tmp_path: Path
+) -> None:
+    before = tmp_path / "20200101T000000000Z-yard.mcap"
+    before.touch()
+    disk.fault = LinkError(Reason.NO_SPACE, "the disk is full", hint="")
+    done = record(f"camera:{mjpeg_camera.url}", "--out", tmp_path)
+    assert done.exit_code == 3 and "the disk is full" in done.stderr and before.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["a=camera:0", "a=camera:1"], "two sources are called a"),
+        (["night.mp4"], "expected a camera, a microphone or a pipe"),
+        (["pipe:-?rate=16000"], "expected a camera, a microphone or a pipe"),
+    ],
+    ids=["names", "file", "standard input"],
+)
+def test_what_cannot_be_recorded_is_said_in_one_line(
+    arguments: list[str], told: str, disk: MemoryTaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "night.mp4").touch()
+    done = record(*arguments, "--out", tmp_path)
+    assert done.exit_code == 2 and told in done.stderr and not disk.recordings
+
+
+def test_a_bundle_needs_a_source_of_its_kind(disk: MemoryTaps, tmp_path: Path) -> None:
+    done = record("camera:0", "--bundle", tones_bundle(tmp_path, CUE_POLICY), "--out", tmp_path)
+    assert done.exit_code == 2 and "bundle tones is for a microphone, and none is recorded" in done.stderr
