@@ -146,7 +146,9 @@ def baseline(
     scheduler: str | None,
     as_json: bool,
 ) -> None:
-    """Keep what a bundle said to a corpus in a small file, for galago qa diff --baseline.
+    """Keep what a bundle said to a corpus in a small file.
+
+    galago qa diff --baseline takes it in place of the old bundle.
 
     \b
     Example:

@@ -59,7 +59,7 @@ def tune(
     scheduler: str | None,
     as_json: bool,
 ) -> None:
-    """Find the policy of each label that finds most within a budget of false alarms.
+    """Find policies that miss least within a budget of false alarms.
 
     What is promised was measured on recordings that the choice has not seen.
 

@@ -54,7 +54,9 @@ def why(
     scheduler: str | None,
     as_json: bool,
 ) -> None:
-    """Say why a recording gave an event or none, and which smallest change of policy would have given it.
+    """Say why a recording gave an event, or none.
+
+    Where there was none, also which smallest changes of policy would have given it, and what they cost.
 
     \b
     Examples:
