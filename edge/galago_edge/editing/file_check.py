@@ -24,7 +24,7 @@ class SourceReport:
 
     modality: str
     formats: dict[str, int] = field(default_factory=dict)
-    """Encoding of pictures, hidden ones too, or rate of samples, and how many."""
+    """Encoding of pictures, or rate of samples, and how many."""
     from_ns: int | None = None
     to_ns: int = 0
     gaps: dict[str, int] = field(default_factory=dict)
@@ -50,7 +50,6 @@ class SourceReport:
             self._gap(item.cause, item.to_ns - item.from_ns)
         elif isinstance(item, StoredPicture) and item.hidden:
             self.disorder += item.captured_ns < self.to_ns  # it is no frame: its index says nothing
-            self.formats[item.format] = self.formats.get(item.format, 0) + 1
         elif isinstance(item, StoredPicture | AudioBlock):
             sound = isinstance(item, AudioBlock)
             index = item.first_sample if isinstance(item, AudioBlock) else item.index
