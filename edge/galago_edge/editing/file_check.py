@@ -24,7 +24,7 @@ class SourceReport:
 
     modality: str
     formats: dict[str, int] = field(default_factory=dict)
-    """Encoding of pictures, or rate of samples, and how many."""
+    """Encoding of pictures that are frames, hidden ones left out, or rate of samples; and how many."""
     from_ns: int | None = None
     to_ns: int = 0
     gaps: dict[str, int] = field(default_factory=dict)
