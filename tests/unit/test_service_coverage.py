@@ -299,6 +299,24 @@ def test_a_clock_that_is_right_only_later_dates_what_was_before() -> None:
     assert coverage.aside() == () and coverage.news() == []
 
 
+def test_a_gap_behind_a_late_item_moves_nothing_that_was_watched_before_it_into_the_next_day() -> None:
+    """A block of sound is counted when it has come, so some of what was watched is told with the gap."""
+    turned = Turned(wall=unix_ns("2026-09-04 20:00"), synced=False)
+    coverage = Coverage(turned.clock(), live=True)
+    watch(turned, coverage, S, S)
+    watch(
+        turned, coverage, 5 * HOUR, S * 60
+    )  # until 01:00:01, 60 minutes and a second of them after midnight
+    turned.pass_ns(HOUR + S // 2)
+    coverage.gap(Gap(coverage.end_ns, coverage.end_ns + HOUR, "stall"))
+    turned.synced = True
+    watch(turned, coverage, S, S)
+    assert {day: (round(watched), gaps) for day, (watched, gaps) in held(coverage).items()} == {
+        "2026-09-04": (4 * 3_600, {}),
+        "2026-09-05": (3_602, {"stall": 3_600.0}),
+    }
+
+
 @pytest.mark.parametrize(
     ("wall", "synced", "doubt"),
     [

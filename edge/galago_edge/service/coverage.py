@@ -69,7 +69,7 @@ class Coverage:
                 if passed_ns < length_ns:  # it began before what was counted last, which came late
                     length_ns = passed_ns + self._book.take_back(now, length_ns - passed_ns)
                     passed_ns = length_ns
-                self._book.enter(now, passed_ns - length_ns, None)
+                self._book.enter(now.before(length_ns), passed_ns - length_ns, None)
                 self._book.enter(now, length_ns, gap.cause)
             self._end_ns = max(self._end_ns, gap.to_ns)
 
