@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from galago_edge.contract.errors import CallerError
 from galago_workstation.qa.judged_recording import judge
@@ -14,11 +15,12 @@ from galago_workstation.qa.truth_outcomes import OutcomesOf, RecordingOutcomes, 
 def outcomes_by(rule: MatchingRule) -> OutcomesOf:
     """Return what became of truths and events by the rule of ``galago qa score``.
 
-    Cross-triggers are false alarms; what is ignored, unwatched or a repeat is none of the three.
+    Cross-triggers are false alarms; what is ignored, unwatched or a repeat is none of the three. Truths of a
+    label that the bundle does not have are left out, which the comparison says.
     """
 
     def outcomes(replayed: Replayed) -> RecordingOutcomes:
-        found = judge(replayed, rule)
+        found = judge(_known(replayed), rule)
         return RecordingOutcomes(
             tuple(
                 TruthOutcome(one.truth, one.event) for one in found.truths if one.fate in ("found", "missed")
@@ -28,6 +30,14 @@ def outcomes_by(rule: MatchingRule) -> OutcomesOf:
         )
 
     return outcomes
+
+
+def _known(replayed: Replayed) -> Replayed:
+    if replayed.truth is None:
+        return replayed
+    names = {label.name for label in replayed.labels}
+    events = tuple(one for one in replayed.truth.events if one.label in names)
+    return replace(replayed, truth=replace(replayed.truth, events=events))
 
 
 def common_rule(rule: MatchingRule, replays: Sequence[Replayed]) -> MatchingRule:
