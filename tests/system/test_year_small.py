@@ -1,4 +1,4 @@
-"""Some days of `make year`: every event decided once and delivered, every moment accounted for."""
+"""A week of `make year`: every event decided once and delivered, every moment accounted for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from campaigns.year import plans, plant, year
 from campaigns.year_accounts import Account, account
 from campaigns.year_plan import KINDS, make_plan
 
-DAYS, FAULTS = 3, 82
+DAYS, FAULTS = 7, 192
 """The share of the year's ten thousand."""
 
 
