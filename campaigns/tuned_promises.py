@@ -125,6 +125,7 @@ def _apart(one: float, interval: tuple[float, float], other: float, others: tupl
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--corpora", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0, help="of the first corpus")
     parser.add_argument("--budget", type=float, default=24.0, help="false alarms a day")
     parser.add_argument("--spread", type=float, default=0.5, help="of the background from site to site")
     given = parser.parse_args()
@@ -133,7 +134,7 @@ def main() -> None:
     within = 0
     sums = dict.fromkeys(("recall promised", "recall came", "seen", "promised", "came"), 0.0)
     start = time.perf_counter()
-    for seed in range(given.corpora):
+    for seed in range(given.seed, given.seed + given.corpora):
         corpus = made_corpus(seed, CorpusPlan(site_spread=given.spread))
         tuned = tune(JudgedCorpus(corpus[:10], LABEL, rule), goal, SMALL)
         promise, came = tuned.promise, outcome(tuned, corpus[10:], rule)
