@@ -36,8 +36,6 @@ from test_kit.listed import ListSource
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, write_recording
 from test_kit.videos import make_video
 
-pytest.importorskip("mcap")
-
 STEP_NS = 100_000_000
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
 

@@ -21,8 +21,6 @@ from galago_edge.sources.recorded_microphone import RecordedMicrophone
 from galago_edge.sources.recording_damage import DamagedError
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, write_recording
 
-pytest.importorskip("mcap")
-
 STEP_NS = 100_000_000
 gaps = st.builds(
     lambda at, length, cause: Gap(at, at + length, cause),
@@ -110,7 +108,6 @@ def both(tmp_path: Path, count: int = 24, **options: Any) -> tuple[Path, dict[st
 
 
 def test_a_public_reader_opens_it_with_all_checksums_and_decodes_by_the_schemas_in_it(tmp_path: Path) -> None:
-    pytest.importorskip("foxglove_schemas_protobuf")
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from google.protobuf.descriptor_pool import DescriptorPool
     from google.protobuf.message_factory import GetMessageClass
@@ -244,7 +241,7 @@ def test_behind_damage_the_next_whole_chunk_is_found_without_the_index(tmp_path:
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4", "none"])
 def test_files_of_other_programs_are_read_with_their_log_times(tmp_path: Path, compression: str) -> None:
-    foxglove = pytest.importorskip("foxglove_schemas_protobuf.CompressedImage_pb2")
+    from foxglove_schemas_protobuf import CompressedImage_pb2 as foxglove
     from foxglove_schemas_protobuf.RawAudio_pb2 import RawAudio
     from mcap.writer import CompressionType, Writer
 

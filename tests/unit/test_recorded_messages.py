@@ -23,8 +23,6 @@ from galago_edge.recorded.well_known import (
     schema_of,
 )
 
-pytest.importorskip("foxglove_schemas_protobuf")
-
 LARGE = (1 << 63) - 1
 messages = st.builds(
     WireMessage,

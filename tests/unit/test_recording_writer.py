@@ -26,8 +26,6 @@ from galago_edge.sources.recorded_camera import RecordedCamera
 from galago_edge.sources.recorded_microphone import RecordedMicrophone
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, put
 
-pytest.importorskip("mcap")
-
 STEP_NS = 100_000_000
 CAMERA = SourceMark(name="door", modality="camera")
 MICROPHONE = SourceMark(name="mic", modality="microphone")

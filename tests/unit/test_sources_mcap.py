@@ -33,8 +33,6 @@ from test_kit import TINY_AUDIO, TINY_IMAGE, ScriptedCapture, SteppedClock, make
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, put, write_recording
 from test_kit.videos import make_video
 
-pytest.importorskip("mcap")
-
 STEP_NS = 100_000_000
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
 
@@ -149,7 +147,8 @@ def test_what_a_stream_did_not_take_in_time_is_left_out_when_that_is_asked_for(t
 
 
 def test_h264_is_decoded_from_the_key_frame_and_hidden_pictures_are_not_seen(tmp_path: Path) -> None:
-    av = pytest.importorskip("av")
+    import av
+
     options = ("-c:v", "libx264", "-bf", "0", "-g", "5", "-pix_fmt", "yuv420p")
     video = make_video(tmp_path / "v.h264", *options, "-t", "1")
     with av.open(str(video)) as container:
@@ -175,7 +174,8 @@ def test_h264_is_decoded_from_the_key_frame_and_hidden_pictures_are_not_seen(tmp
 
 
 def test_h264_behind_a_missing_picture_is_not_shown_before_the_next_key_frame(tmp_path: Path) -> None:
-    av = pytest.importorskip("av")
+    import av
+
     options = ("-c:v", "libx264", "-bf", "0", "-g", "5", "-pix_fmt", "yuv420p")
     video = make_video(tmp_path / "v.h264", *options, "-t", "1")
     with av.open(str(video)) as container:
