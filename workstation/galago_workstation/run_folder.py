@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
+from galago_edge.bundle.weights_origin import WeightsOrigin
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.manifest import ImagePreprocess, Label, LabelName, Preprocess, Sha256
 from galago_edge.contract.modality import Modality
@@ -90,6 +91,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Hash over the samples' contents by part."""
     duplicates_left_out: int
     result: TrainResult
+    weights: WeightsOrigin | UnsetType = UNSET
+    """What training began with, unless with chance."""
 
 
 class SplitSample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -128,7 +128,12 @@ def _sections(opened: Bundle) -> dict[str, list[str]]:
         + ([info.description] if info.description else []),
         "id": [opened.id],
         "signed by": list(opened.signers),
-        "made": [f"{info.created_utc} by {info.producer}", *_origin(manifest.provenance), *_history(opened)],
+        "made": [
+            f"{info.created_utc} by {info.producer}",
+            *_origin(manifest.provenance),
+            *_began(opened),
+            *_history(opened),
+        ],
         "for": [
             f"profiles: {', '.join(compat.device_profiles) or 'none'}",
             f"machines: {', '.join(compat.arch)}; galago-edge {compat.min_runtime_version} or later",
@@ -164,6 +169,16 @@ def _origin(origin: Provenance | UnsetType) -> list[str]:
     lines += [f"build {origin.build_id}"] if origin.build_id else []
     lines += [f"config {origin.config_sha256[:16]}…, network {origin.model_sha256[:16]}…"]
     return [*lines, "with " + ", ".join(f"{name} {version}" for name, version in origin.versions.items())]
+
+
+def _began(opened: Bundle) -> list[str]:
+    from galago_edge.bundle.weights_origin import weights_origin_of_bundle
+
+    began = weights_origin_of_bundle(opened)
+    if began is None:
+        return []
+    licence = f", licence {began.licence}" if began.licence else ""
+    return [f"began with weights {began.name}: {began.source} (sha256 {began.sha256[:16]}…{licence})"]
 
 
 def _history(opened: Bundle) -> list[str]:

@@ -105,6 +105,7 @@ class Reason(enum.StrEnum):
     LABELS_REPEAT = enum.auto()
     DATA_BAD = enum.auto()
     RUN_BAD = enum.auto()
+    WEIGHTS_BAD = enum.auto()
     # model
     OP_NOT_INT8 = enum.auto()
     FLOAT_INSIDE = enum.auto()
@@ -117,6 +118,7 @@ class Reason(enum.StrEnum):
     KEY_BAD = enum.auto()
     TARGET_UNKNOWN = enum.auto()
     EXISTS = enum.auto()
+    WEIGHTS_MISSING = enum.auto()
     # the demo
     STEP_FAILED = enum.auto()
     BAR_MISSED = enum.auto()

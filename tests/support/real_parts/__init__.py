@@ -9,6 +9,7 @@ from real_parts.disk import small_disk
 from real_parts.files import FileServer
 from real_parts.missing import missing_part
 from real_parts.mjpeg import MjpegServer
+from real_parts.packaged import packaged_file
 from real_parts.processes import MissingPartError, free_port, wait_for
 from real_parts.pulse import SoundServer
 from real_parts.rtsp import RtspServer
@@ -36,6 +37,7 @@ __all__ = [
     "free_port",
     "missing_part",
     "open_browser",
+    "packaged_file",
     "silence",
     "small_disk",
     "tone",

@@ -167,15 +167,14 @@ class Witness:
 
 
 class Batches:
-    """All batches of all epochs, in order; an iterator that can be read ahead across epochs."""
+    """The batches of every epoch, in order."""
 
     def __init__(
-        self, feed: Feed, labels: Sequence[int], *, batch_size: int, epochs: int, seed: int, witness: Witness
+        self, feed: Feed, labels: Sequence[int], *, batch_size: int, seed: int, witness: Witness
     ) -> None:
         self._feed = feed
         self._labels = np.asarray(labels, np.int32)
         self._batch_size = min(batch_size, len(feed))
-        self._epochs = epochs
         self._seed = seed
         self._witness = witness
 
@@ -184,9 +183,9 @@ class Batches:
         """Batches per epoch. What does not fill a batch waits for the next epoch's order."""
         return len(self._feed) // self._batch_size
 
-    def __iter__(self) -> Iterator[tuple[Inputs, npt.NDArray[np.int32]]]:
-        """Yield inputs and labels of one batch after the other."""
-        for epoch in range(self._epochs):
+    def of(self, epochs: range) -> Iterator[tuple[Inputs, npt.NDArray[np.int32]]]:
+        """Yield inputs and labels of one batch after the other; may be read ahead across epochs."""
+        for epoch in epochs:
             order = np.random.default_rng((self._seed, epoch)).permutation(len(self._feed))
             for step in range(self.steps):
                 indices = order[step * self._batch_size : (step + 1) * self._batch_size]

@@ -32,6 +32,7 @@ from galago_devices import names, profile
 from galago_edge.bundle import file_entry
 from galago_edge.bundle.compatibility import unsupported_ops
 from galago_edge.bundle.keys import read_private_key
+from galago_edge.bundle.weights_origin import WEIGHTS_KEY
 from galago_edge.contract.errors import CallerError, DeviceError, InputError, ModelError, Reason
 from galago_edge.contract.manifest import (
     AudioPreprocess,
@@ -196,7 +197,9 @@ def build_bundle(
     cpu = Model(file=MODEL_PATH, input=conversion.input, output=conversion.output)
     contents = _Contents(model, _tables(run), choose_golden(run, model), read_accelerated(accelerated, cpu))
     manifest = _manifest(run, options, conversion, evaluation, boards, contents)
-    sealed = seal(out, manifest, contents.files(), private_keys)
+    began = run.record.weights
+    extra = {} if began is UNSET else {WEIGHTS_KEY: began}
+    sealed = seal(out, manifest, contents.files(), private_keys, extra=extra)
     return Packed(path=sealed.path, bundle=sealed.bundle, attacks=sealed.attacks, not_for=not_for)
 
 

@@ -18,8 +18,10 @@ from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inpu
 from galago_workstation.run_folder import METRICS_FILE, weights_sha256
 from galago_workstation.training.curves import Epoch, write_metrics
 from galago_workstation.training.network_kind import build_network
+from galago_workstation.training.phases import Phase, let_learn, optimizer, phases, schedule
 from galago_workstation.training.progress import TrainingProgress
-from galago_workstation.training_config import Config, ImageConfig, TrainOptions
+from galago_workstation.training.weights.start_weights import StartWeights, put_weights
+from galago_workstation.training_config import Config, ImageConfig
 
 Parts = Mapping[Part, Sequence[Sample]]
 
@@ -38,8 +40,10 @@ class Trainer:
         parts: Parts,
         folder: Path,
         progress: TrainingProgress,
+        start: StartWeights | None = None,
     ) -> None:
         self._config = config
+        self._start = start
         self._options = config.train
         self._labels = labels
         self._folder = folder
@@ -53,7 +57,6 @@ class Trainer:
             feed,
             self._numbers,
             batch_size=self._options.batch_size,
-            epochs=self._options.epochs,
             seed=self._options.seed,
             witness=self._witness,
         )
@@ -67,6 +70,8 @@ class Trainer:
         self.tf = import_tensorflow()  # seconds: only when the data has turned out well
         self._keras = self.tf.keras
         self._network = self._new_network()
+        if start is not None:
+            put_weights(self._network, start)
 
     @property
     def parameters(self) -> int:
@@ -81,18 +86,31 @@ class Trainer:
         # same seed, same machine, same weights; on CPUs this costs nothing measurable
         self.tf.config.experimental.enable_op_determinism()
         steps = self._batches.steps
-        schedule = _schedule(self._keras, self._options, steps)
+        self._progress.begin(self._options.epochs, steps)
+        keeper = self._keeper()
+        for phase in phases(self._options, warm=self._start is not None):
+            self._learn(phase, keeper)
+        assert keeper.best is not None
+        self._network.set_weights(keeper.best_weights)
+        return keeper.epochs, keeper.best
+
+    def _learn(self, phase: Phase, keeper: Any) -> None:
+        """Train for the epochs of a phase, or until the best weights stay the best for too long."""
+        steps = self._batches.steps
+        rate = schedule(self._keras, self._options, phase, steps)
+        let_learn(self._keras, self._network, phase)
         self._network.compile(
-            optimizer=_optimizer(self._keras, self._options, schedule),
+            optimizer=optimizer(self._keras, self._options, phase, self._network, rate),
             loss=_loss(self._keras, self._config.decision.activation, self._options.label_smoothing),
             metrics=[self._keras.metrics.CategoricalAccuracy(name="accuracy")],
             jit_compile=False,  # measured on x86-64: XLA's convolutions are slower than oneDNN's
         )
-        self._progress.begin(self._options.epochs, steps)
-        keeper = self._keeper(schedule)
+        first = len(keeper.epochs)
+        keeper.begin(first, rate)
         self._network.fit(
-            self._training_set(),
-            epochs=self._options.epochs,
+            self._training_set(range(first, first + phase.epochs)),
+            initial_epoch=first,
+            epochs=first + phase.epochs,
             steps_per_epoch=steps,
             validation_data=self._validation_set(),
             class_weight=self._class_weights() if self._options.class_weights else None,
@@ -100,8 +118,6 @@ class Trainer:
             shuffle=False,  # Batches already is in a new order every epoch
             verbose=0,
         )
-        self._network.set_weights(keeper.best_weights)
-        return keeper.epochs, keeper.best
 
     def save(self, path: Path) -> str:
         """Write the network without its optimizer; return the hash of its weights."""
@@ -115,14 +131,14 @@ class Trainer:
             self._config.model, self._input_shape, len(self._labels), seed=self._options.seed
         )
 
-    def _training_set(self) -> Any:
+    def _training_set(self, epochs: range) -> Any:
         tf = self.tf
         kind = tf.uint8 if isinstance(self._config, ImageConfig) else tf.int8
         signature = (
             tf.TensorSpec((None, *self._input_shape), kind),
             tf.TensorSpec((None,), tf.int32),
         )
-        batches = tf.data.Dataset.from_generator(lambda: iter(self._batches), output_signature=signature)
+        batches = tf.data.Dataset.from_generator(lambda: self._batches.of(epochs), output_signature=signature)
         return batches.map(self._as_floats).prefetch(_READ_AHEAD)
 
     def _validation_set(self) -> Any:
@@ -150,7 +166,7 @@ class Trainer:
             label: len(self._numbers) / (len(counts) * count) for label, count in enumerate(counts.tolist())
         }
 
-    def _keeper(self, schedule: Any) -> Any:
+    def _keeper(self) -> Any:
         trainer = self
 
         class Keeper(self._keras.callbacks.Callback):  # type: ignore[name-defined,misc]
@@ -162,6 +178,12 @@ class Trainer:
                 self.best: Epoch | None = None
                 self.best_weights: list[npt.NDArray[np.float32]] = []
                 self._began = 0.0
+                self._first = 0
+                self._rate: Any = None
+
+            def begin(self, first: int, rate: Any) -> None:
+                """Begin a phase with this epoch, counted from 0, and this learning rate by step."""
+                self._first, self._rate = first, rate
 
             def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
                 self._began = time.monotonic()
@@ -170,7 +192,7 @@ class Trainer:
                 trainer._progress.step()
 
             def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-                row = trainer._epoch(epoch, logs, schedule, time.monotonic() - self._began)
+                row = trainer._epoch(epoch, logs, self._rate, time.monotonic() - self._began)
                 self.epochs.append(row)
                 best = self.best is None or _goodness(row) > _goodness(self.best)
                 if best:
@@ -178,7 +200,8 @@ class Trainer:
                 write_metrics(trainer._folder / METRICS_FILE, self.epochs)
                 trainer._progress.epoch(row, best)
                 assert self.best is not None
-                self.model.stop_training = row.epoch - self.best.epoch >= trainer._options.patience
+                since = max(self.best.epoch, self._first)
+                self.model.stop_training = row.epoch - since >= trainer._options.patience
 
         return Keeper()
 
@@ -217,22 +240,6 @@ def _feed(config: Config, reader: ImageReader | AudioReader, samples: Sequence[S
 def _goodness(epoch: Epoch) -> tuple[float, float]:
     """Return what decides which weights are kept: accuracy, and loss where small sets tie."""
     return epoch.validation_accuracy, -epoch.validation_loss
-
-
-def _schedule(keras: Any, options: TrainOptions, steps: int) -> Any:
-    total = options.epochs * steps
-    warmup = min(round(options.warmup_epochs * steps), total - 1)
-    if warmup == 0:
-        return keras.optimizers.schedules.CosineDecay(options.learning_rate, total)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, total - warmup, warmup_target=options.learning_rate, warmup_steps=warmup
-    )
-
-
-def _optimizer(keras: Any, options: TrainOptions, schedule: Any) -> Any:
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=options.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    return optimizer
 
 
 def _loss(keras: Any, activation: str, label_smoothing: float) -> Any:

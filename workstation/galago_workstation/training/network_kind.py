@@ -20,6 +20,7 @@ from galago_converters.frameworks import import_tensorflow
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
 from galago_edge.host.plugins import Registry, fault_of
 from galago_workstation.training.network_layers import Layers
+from galago_workstation.training.weights.published_weights import PublishedWeights
 
 PIXEL_SCALE = 1 / 127.5
 """Pixels 0 to 255 become 0 to 2. A scale without an offset can be folded into the first kernel exactly,
@@ -36,6 +37,9 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     activation: Activation = "relu"
     dropout: Dropout = 0.0
     """Before the logits."""
+    weights: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
+    """What training begins with: published weights by their name, a run folder, or a file of weights; None:
+    chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,8 @@ class NetworkKind:
     over height and width and led to the logits."""
     inputs: tuple[Input, ...]
     """What it is good for: pictures, log-mel windows (a picture of one channel), or both."""
+    published: tuple[PublishedWeights, ...] = ()
+    """Weights that packages ship for it."""
 
     def __post_init__(self) -> None:
         """Refuse what no training configuration could name.

@@ -36,10 +36,10 @@ class Layers:
         )(x)
         return self._norm(x, activate)
 
-    def depthwise(self, x: Any, *, stride: int = 1) -> Any:
-        """Return a 3 x 3 depthwise convolution of ``x``, batch-normed, with the activation."""
+    def depthwise(self, x: Any, *, kernel: int = 3, stride: int = 1) -> Any:
+        """Return a depthwise convolution of ``x``, batch-normed, with the activation."""
         x = self.keras.layers.DepthwiseConv2D(
-            3, stride, padding="same", use_bias=False, depthwise_initializer=self._he_normal()
+            kernel, stride, padding="same", use_bias=False, depthwise_initializer=self._he_normal()
         )(x)
         return self._norm(x, activate=True)
 

@@ -8,6 +8,8 @@ import os
 import time
 from pathlib import Path
 
+from msgspec import UNSET
+
 import galago_workstation
 from galago_edge.contract.printable import printable
 from galago_edge.preprocess import fingerprint
@@ -32,8 +34,10 @@ from galago_workstation.run_folder import (
 )
 from galago_workstation.training.curves import draw_curves
 from galago_workstation.training.loop import Parts, Trainer
+from galago_workstation.training.network_kind import network_of
 from galago_workstation.training.progress import TrainingProgress, duration
-from galago_workstation.training_config import label_specs, read_config
+from galago_workstation.training.weights.start_weights import StartWeights, open_start_weights
+from galago_workstation.training_config import Config, label_specs, read_config
 
 
 def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
@@ -55,11 +59,12 @@ def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
     label_specs(config, listing.labels)
     parts = split(listing, validation_share=config.data.validation_share, test_share=config.data.test_share)
     progress.say(_data_line(listing, parts))
+    start = _start(config, root, progress)
     with new_folder(out, mark=RUN_FILE) as folder:
         content = config_path.read_bytes()
         write_bytes(folder / CONFIG_FILE, content)
         write_bytes(folder / SPLIT_FILE, encode_split(parts))
-        trainer = Trainer(config, reader, listing.labels, parts, folder, progress)
+        trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start)
         epochs, best = trainer.fit()
         weights = trainer.save(folder / MODEL_FILE)
         draw_curves(folder / CURVES_FILE, epochs, best.epoch, f"{out.name}: {len(listing.labels)} labels")
@@ -88,10 +93,21 @@ def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
             samples_sha256={part: samples_sha256(parts[part]) for part in PARTS},
             duplicates_left_out=listing.duplicates_left_out,
             result=result,
+            weights=UNSET if start is None else start.origin,
         )
         write_json(folder / RUN_FILE, record)
     progress.say(_result_line(result, len(parts["validation"])))
     return Run.open(out)
+
+
+def _start(config: Config, root: Path, progress: TrainingProgress) -> StartWeights | None:
+    """Return what ``[model] weights`` names; None where training begins with chance."""
+    if config.model.weights is None:
+        return None
+    start = open_start_weights(config.model.weights, network_of(config.model), root, progress.say)
+    licence = f", {start.origin.licence}" if start.origin.licence else ""
+    progress.say(f"begins with {start.origin.source} (sha256 {start.origin.sha256[:12]}{licence})")
+    return start
 
 
 def _data_line(listing: Listing, parts: Parts) -> str:

