@@ -200,8 +200,8 @@ class NumberFeed:
 def run_epochs(change: Any, epochs: int = 8) -> tuple[Witness, list[Any]]:
     feed = NumberFeed(100, change)
     witness = Witness(feed)
-    batches = Batches(feed, [0] * 100, batch_size=10, epochs=epochs, seed=1, witness=witness)
-    assert len(list(batches)) == epochs * batches.steps
+    batches = Batches(feed, [0] * 100, batch_size=10, seed=1, witness=witness)
+    assert len(list(batches.of(range(epochs)))) == epochs * batches.steps
     return witness, [witness.close(epoch) for epoch in range(epochs)]
 
 
@@ -239,6 +239,6 @@ def test_every_epoch_sees_every_sample_once_in_a_new_order() -> None:
 
 def test_a_set_smaller_than_a_batch_is_one_batch() -> None:
     feed = NumberFeed(3, lambda epoch, index: 0)
-    batches = Batches(feed, [0, 1, 0], batch_size=64, epochs=2, seed=1, witness=Witness(feed))
+    batches = Batches(feed, [0, 1, 0], batch_size=64, seed=1, witness=Witness(feed))
     assert batches.steps == 1
-    assert [len(inputs) for inputs, _ in batches] == [3, 3]
+    assert [len(inputs) for inputs, _ in batches.of(range(2))] == [3, 3]

@@ -18,7 +18,7 @@ from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inpu
 from galago_workstation.run_folder import METRICS_FILE, weights_sha256
 from galago_workstation.training.curves import Epoch, write_metrics
 from galago_workstation.training.network_kind import build_network
-from galago_workstation.training.phases import Phase, let_learn, optimizer, phases, schedule
+from galago_workstation.training.phases import LearningPhase, let_learn, optimizer, phases, schedule
 from galago_workstation.training.progress import TrainingProgress
 from galago_workstation.training.weights.start_weights import StartWeights, put_weights
 from galago_workstation.training_config import Config, ImageConfig
@@ -94,7 +94,7 @@ class Trainer:
         self._network.set_weights(keeper.best_weights)
         return keeper.epochs, keeper.best
 
-    def _learn(self, phase: Phase, keeper: Any) -> None:
+    def _learn(self, phase: LearningPhase, keeper: Any) -> None:
         """Train for the epochs of a phase, or until the best weights stay the best for too long."""
         steps = self._batches.steps
         rate = schedule(self._keras, self._options, phase, steps)

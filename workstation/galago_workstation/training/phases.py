@@ -10,7 +10,7 @@ from galago_workstation.training_config import TrainOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class LearningPhase:
     """Epochs in which the same layers learn, with a learning rate that rises and falls once."""
 
     epochs: int
@@ -19,20 +19,20 @@ class Phase:
     """The body began with weights of another training."""
 
 
-def phases(options: TrainOptions, *, warm: bool) -> tuple[Phase, ...]:
+def phases(options: TrainOptions, *, warm: bool) -> tuple[LearningPhase, ...]:
     """Return the phases of a training.
 
     >>> [phase.epochs for phase in phases(TrainOptions(epochs=20), warm=True)]
     [5, 15]
     """
     if not warm:
-        return (Phase(options.epochs, body_learns=True, warm=False),)
+        return (LearningPhase(options.epochs, body_learns=True, warm=False),)
     head = options.epochs if options.body_rate == 0.0 else min(options.head_epochs, options.epochs)
-    both = (Phase(head, False, True), Phase(options.epochs - head, True, True))
+    both = (LearningPhase(head, False, True), LearningPhase(options.epochs - head, True, True))
     return tuple(phase for phase in both if phase.epochs)
 
 
-def let_learn(keras: Any, network: Any, phase: Phase) -> None:
+def let_learn(keras: Any, network: Any, phase: LearningPhase) -> None:
     """Say which layers learn.
 
     Batch norm of a body that began with other weights keeps its statistics: those of a few small batches
@@ -43,7 +43,7 @@ def let_learn(keras: Any, network: Any, phase: Phase) -> None:
         layer.trainable = phase.body_learns and not (phase.warm and norm)
 
 
-def schedule(keras: Any, options: TrainOptions, phase: Phase, steps: int) -> Any:
+def schedule(keras: Any, options: TrainOptions, phase: LearningPhase, steps: int) -> Any:
     """Return the learning rate by step: linear warm-up, then a cosine down to zero.
 
     Args:
@@ -61,7 +61,7 @@ def schedule(keras: Any, options: TrainOptions, phase: Phase, steps: int) -> Any
     )
 
 
-def optimizer(keras: Any, options: TrainOptions, phase: Phase, network: Any, rate: Any) -> Any:
+def optimizer(keras: Any, options: TrainOptions, phase: LearningPhase, network: Any, rate: Any) -> Any:
     """Return AdamW, with a slower learning rate for the layers of a warm body.
 
     Args:

