@@ -36,6 +36,7 @@ filters = 8
 stages = 2
 
 [train]
+min_steps = 0
 epochs = 5
 batch_size = 8
 learning_rate = 0.01
@@ -62,6 +63,7 @@ blocks = 1
 dropout = 0.0
 
 [train]
+min_steps = 0
 epochs = 6
 batch_size = 8
 learning_rate = 0.02

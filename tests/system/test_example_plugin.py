@@ -217,6 +217,7 @@ color = "gray"
 kind = "tiny_cnn"
 filters = 4
 [train]
+min_steps = 0
 epochs = 2
 batch_size = 8
 """

@@ -40,6 +40,7 @@ gain_db = 6
 noise_snr_db = [20, 40]
 
 [train]
+min_steps = 0
 epochs = 12
 batch_size = 8
 learning_rate = 0.02

@@ -49,6 +49,7 @@ shift = 0.1
 noise = 4
 
 [train]
+min_steps = 0
 epochs = 4
 batch_size = 16
 learning_rate = 0.02

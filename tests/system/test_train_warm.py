@@ -34,6 +34,7 @@ kind = "efficientnet_lite0"
 weights = "{weights}"
 
 [train]
+min_steps = 0
 epochs = 3
 head_epochs = 2
 batch_size = 8

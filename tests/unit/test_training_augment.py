@@ -242,3 +242,27 @@ def test_a_set_smaller_than_a_batch_is_one_batch() -> None:
     batches = Batches(feed, [0, 1, 0], batch_size=64, seed=1, witness=Witness(feed))
     assert batches.steps == 1
     assert [len(inputs) for inputs, _ in batches.of(range(2))] == [3, 3]
+
+
+def test_an_epoch_goes_through_a_small_set_until_there_are_enough_steps() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def note(epoch: int, index: int) -> int:
+        seen.append((epoch, index))
+        return 1 + epoch
+
+    feed = NumberFeed(10, note)
+    witness = Witness(feed)
+    batches = Batches(feed, list(range(10)), batch_size=5, least_steps=7, seed=1, witness=witness)
+
+    rows = list(batches.of(range(1, 3)))
+
+    assert (batches.rounds, batches.steps, len(rows)) == (4, 8, 16)
+    # every time is changed in its own way, and the second epoch goes on where the first one ended
+    assert sorted(seen) == [(turn, index) for turn in range(4, 12) for index in range(10)]
+    orders = [
+        tuple(np.concatenate([labels for _, labels in rows[start : start + 2]])) for start in range(0, 16, 2)
+    ]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert len(set(orders)) == 8
+    assert [witness.close(epoch).size for epoch in (1, 2)] == [8.0, 12.0]

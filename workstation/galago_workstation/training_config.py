@@ -103,6 +103,8 @@ class TrainOptions(_Table, frozen=True, kw_only=True):
     """How the weights are found."""
 
     epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 30
+    min_steps: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 500
+    """Fewest steps (batches) of all epochs together: an epoch goes through a small set several times."""
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 64
     learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=10.0)] = 0.002
     """Peak of the schedule: linear warm-up, then cosine down to zero at the last epoch."""

@@ -167,28 +167,49 @@ class Witness:
 
 
 class Batches:
-    """The batches of every epoch, in order."""
+    """The batches of every epoch, in order.
+
+    Args:
+        feed: Training samples.
+        labels: Theirs, by position.
+        batch_size: Samples of a batch; at most all of them.
+        least_steps: An epoch has at least so many batches: it goes through a small set several times.
+        seed: Decides the order.
+        witness: Is shown the last time that an epoch goes through the set.
+    """
 
     def __init__(
-        self, feed: Feed, labels: Sequence[int], *, batch_size: int, seed: int, witness: Witness
+        self,
+        feed: Feed,
+        labels: Sequence[int],
+        *,
+        batch_size: int,
+        least_steps: int = 1,
+        seed: int,
+        witness: Witness,
     ) -> None:
         self._feed = feed
         self._labels = np.asarray(labels, np.int32)
         self._batch_size = min(batch_size, len(feed))
+        self._once = len(feed) // self._batch_size
+        self.rounds = -(-max(least_steps, 1) // self._once)
+        """How often an epoch goes through the set, each time in a new order and changed in a new way."""
         self._seed = seed
         self._witness = witness
 
     @property
     def steps(self) -> int:
-        """Batches per epoch. What does not fill a batch waits for the next epoch's order."""
-        return len(self._feed) // self._batch_size
+        """Batches per epoch. What does not fill a batch waits for the next order."""
+        return self.rounds * self._once
 
     def of(self, epochs: range) -> Iterator[tuple[Inputs, npt.NDArray[np.int32]]]:
         """Yield inputs and labels of one batch after the other; may be read ahead across epochs."""
         for epoch in epochs:
-            order = np.random.default_rng((self._seed, epoch)).permutation(len(self._feed))
-            for step in range(self.steps):
-                indices = order[step * self._batch_size : (step + 1) * self._batch_size]
-                inputs = self._feed.augmented(epoch, indices)
-                self._witness.see(epoch, indices, inputs)
-                yield inputs, self._labels[indices]
+            for turn in range(epoch * self.rounds, (epoch + 1) * self.rounds):
+                order = np.random.default_rng((self._seed, turn)).permutation(len(self._feed))
+                for step in range(self._once):
+                    indices = order[step * self._batch_size : (step + 1) * self._batch_size]
+                    inputs = self._feed.augmented(turn, indices)
+                    if turn % self.rounds == self.rounds - 1:
+                        self._witness.see(epoch, indices, inputs)
+                    yield inputs, self._labels[indices]

@@ -57,6 +57,7 @@ class Trainer:
             feed,
             self._numbers,
             batch_size=self._options.batch_size,
+            least_steps=-(-self._options.min_steps // self._options.epochs),
             seed=self._options.seed,
             witness=self._witness,
         )
@@ -86,6 +87,11 @@ class Trainer:
         # same seed, same machine, same weights; on CPUs this costs nothing measurable
         self.tf.config.experimental.enable_op_determinism()
         steps = self._batches.steps
+        if self._batches.rounds > 1:
+            self._progress.say(
+                f"each epoch goes through the training samples {self._batches.rounds} times, so that there "
+                f"are at least {self._options.min_steps} steps"
+            )
         self._progress.begin(self._options.epochs, steps)
         keeper = self._keeper()
         for phase in phases(self._options, warm=self._start is not None):
