@@ -170,10 +170,21 @@ class ConvertOptions(_Table, frozen=True, kw_only=True):
     """Largest loss of int8 against float on held-out data, in percentage points of accuracy."""
 
 
+class ModelGates(_Table, frozen=True, kw_only=True):
+    """What the int8 model must reach on the test part; below it no bundle is built without a reason."""
+
+    min_accuracy: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
+    min_recall: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
+    """Of every label that ``recall`` does not name."""
+    recall: dict[str, Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]] = {}
+    """By label."""
+
+
 class _Config(_Table, frozen=True, kw_only=True):
     train: TrainOptions = TrainOptions()
     decision: DecisionOptions = DecisionOptions()
     convert: ConvertOptions = ConvertOptions()
+    gates: ModelGates = ModelGates()
 
 
 class ImageConfig(_Config, frozen=True, kw_only=True):
@@ -266,11 +277,12 @@ def label_specs(config: Config, names: tuple[str, ...]) -> tuple[Label, ...]:
     """Return the manifest's labels in output order.
 
     Raises:
-        CallerError: CONFIG_BAD; ``[data] background`` or ``[decision.label]`` names no label.
+        CallerError: CONFIG_BAD; ``[data] background``, ``[decision.label]`` or ``[gates.recall]`` names none.
     """
     for key, named in (
         ("[data] background", config.data.background),
         ("[decision.label]", config.decision.label),
+        ("[gates.recall]", config.gates.recall),
     ):
         for name in named:
             if name not in names:

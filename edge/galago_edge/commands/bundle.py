@@ -125,6 +125,7 @@ def _sections(opened: Bundle) -> dict[str, list[str]]:
             f"{info.created_utc} by {info.producer}",
             *_origin(manifest.provenance),
             *_began(opened),
+            *_allowed(opened),
             *_history(opened),
         ],
         "for": [
@@ -172,6 +173,15 @@ def _began(opened: Bundle) -> list[str]:
         return []
     licence = f", licence {began.licence}" if began.licence else ""
     return [f"began with weights {began.name}: {began.source} (sha256 {began.sha256[:16]}…{licence})"]
+
+
+def _allowed(opened: Bundle) -> list[str]:
+    from galago_edge.bundle.allowed_doubts import allowed_of_bundle
+
+    allowed = allowed_of_bundle(opened)
+    if allowed is None:
+        return []
+    return [f"against it: {doubt}" for doubt in allowed.doubts] + [f"built because: {allowed.reason}"]
 
 
 def _history(opened: Bundle) -> list[str]:

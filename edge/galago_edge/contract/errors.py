@@ -112,6 +112,7 @@ class Reason(enum.StrEnum):
     INT8_LOSS = enum.auto()
     CALIBRATION_BAD = enum.auto()
     EXPORT_FAILED = enum.auto()
+    MODEL_DOUBTFUL = enum.auto()
     # caller
     USAGE = enum.auto()
     CONFIG_BAD = enum.auto()

@@ -23,6 +23,11 @@ from galago_workstation.commands.release_options import release_options
 @click.option("--channel", help="Channel of the release.  [default: stable]")
 @click.option("--build-id", help="What you call this build, such as a git commit or a CI run.")
 @click.option(
+    "--allow",
+    metavar="REASON",
+    help="Why it shall be built although something grave speaks against the model; stands in the bundle.",
+)
+@click.option(
     "--device",
     "devices",
     multiple=True,
@@ -45,6 +50,7 @@ def build(
     channel: str | None,
     description: str | None,
     build_id: str | None,
+    allow: str | None,
     devices: tuple[str, ...],
     accelerated: tuple[str, ...],
     out: Path | None,
@@ -70,6 +76,7 @@ def build(
         channel=channel,
         description=description,
         build_id=build_id,
+        allow=allow,
         devices=devices or None,
     )
     out = out or Path(f"{options.name}-{options.version}.galago")
@@ -90,6 +97,7 @@ def build(
             "golden": [golden.label for golden in manifest.golden],
             "backends": [model.backend for model in manifest.model],
             "attacks_refused": packed.attacks,
+            "doubts": [{"code": doubt.code, "text": doubt.text} for doubt in packed.doubts],
         }
         say_data(data)
         return
@@ -99,5 +107,7 @@ def build(
     say(f"for {', '.join(boards)}")
     if len(manifest.model) > 1:
         say(f"models for {', '.join(model.backend for model in manifest.model)}")
+    for doubt in packed.doubts:
+        say(f"{'allowed' if doubt.refuses else 'note'}: {doubt.text}")
     for board, why in packed.not_for.items():
         say(f"not for {board}: {why}")

@@ -24,6 +24,7 @@ def evaluate(run: Path, as_json: bool) -> None:
         galago evaluate runs/digits
     """
     from galago_converters.conversion_record import encode
+    from galago_workstation.evaluation.model_doubts import doubts_of
     from galago_workstation.evaluation.scorecard import table
     from galago_workstation.evaluation.scoring import evaluate_run
     from galago_workstation.progress_lines import command_report
@@ -36,3 +37,5 @@ def evaluate(run: Path, as_json: bool) -> None:
         return
     for line in table(found):
         say(line)
+    for doubt in doubts_of(opened, found):
+        say(f"{'no bundle without a reason' if doubt.refuses else 'note'}: {doubt.text}")

@@ -30,6 +30,7 @@ from galago_converters.inspection import report
 from galago_converters.quality_gate import check_loss
 from galago_devices import names, profile
 from galago_edge.bundle import file_entry
+from galago_edge.bundle.allowed_doubts import ALLOWED_KEY, Allowed
 from galago_edge.bundle.compatibility import unsupported_ops
 from galago_edge.bundle.keys import read_private_key
 from galago_edge.bundle.weights_origin import WEIGHTS_KEY
@@ -51,6 +52,7 @@ from galago_edge.contract.profile import DeviceProfile
 from galago_edge.pipeline.isolated_load import board_memory_bytes
 from galago_edge.preprocess import FrontendTables, fingerprint
 from galago_workstation.evaluation.evaluation_record import Evaluation, read_evaluation
+from galago_workstation.evaluation.model_doubts import Doubt, doubts_of, refuse_doubtful
 from galago_workstation.packing.accelerated import (
     AcceleratedFile,
     contents_of,
@@ -76,6 +78,8 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     channel: BundleName = "stable"
     description: str = ""
     build_id: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    allow: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    """Why the bundle shall be built although something grave speaks against the model; it is kept there."""
     devices: tuple[str, ...] = ()
     """Boards that must be able to take it; none named: every board of the catalogue that can."""
 
@@ -89,6 +93,7 @@ _WANTED = {
     "channel": _A_NAME,
     "description": "a text",
     "build_id": "a text of at most 200 characters",
+    "allow": "a text of at most 500 characters",
     "devices": "the names of boards",
 }
 
@@ -99,6 +104,8 @@ class Packed(Sealed):
 
     not_for: dict[str, str]
     """Boards of the catalogue that cannot take it, and everything that they lack."""
+    doubts: tuple[Doubt, ...]
+    """What speaks against the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +186,8 @@ def build_bundle(
         InputError: RUN_BAD; the run is not converted or evaluated, its files do not fit each other, or its
             configuration or network is not the one that training left.
         DeviceError: OP_UNSUPPORTED or MEMORY; a named board, or every board, lacks an operator or memory.
-        ModelError: No test sample is answered right, or the model is not what its conversion says;
+        ModelError: MODEL_DOUBTFUL; something grave speaks against the model, and nobody has said why it
+            shall be built. No test sample is answered right, or the model is not what its conversion says;
             TAMPER_MISSED, this machine would take altered copies of the bundle.
         BundleError: A device would refuse the result.
         CallerError: A key or a board that is none.
@@ -191,16 +199,23 @@ def build_bundle(
     conversion, evaluation = read_conversion(run_path), read_evaluation(run_path)
     _check_labels(run, conversion, evaluation)
     _check_origin(run, conversion, evaluation)
+    doubts = doubts_of(run, evaluation)
+    if not options.allow:
+        refuse_doubtful(run, doubts)
     model = read_file(run_path / CONVERTED_FOLDER / INT8_FILE, remedy=f"galago convert {run_path}")
     _check_model(run, conversion, model)
     boards, not_for = _boards(conversion, evaluation, options.devices)
     cpu = Model(file=MODEL_PATH, input=conversion.input, output=conversion.output)
     contents = _Contents(model, _tables(run), choose_golden(run, model), read_accelerated(accelerated, cpu))
     manifest = _manifest(run, options, conversion, evaluation, boards, contents)
-    began = run.record.weights
-    extra = {} if began is UNSET else {WEIGHTS_KEY: began}
+    extra: dict[str, object] = {} if run.record.weights is UNSET else {WEIGHTS_KEY: run.record.weights}
+    if options.allow:
+        grave = tuple(doubt.text for doubt in doubts if doubt.refuses)
+        extra[ALLOWED_KEY] = Allowed(reason=options.allow, doubts=grave)
     sealed = seal(out, manifest, contents.files(), private_keys, extra=extra)
-    return Packed(path=sealed.path, bundle=sealed.bundle, attacks=sealed.attacks, not_for=not_for)
+    return Packed(
+        path=sealed.path, bundle=sealed.bundle, attacks=sealed.attacks, not_for=not_for, doubts=doubts
+    )
 
 
 def _check_labels(run: Run, conversion: Conversion, evaluation: Evaluation) -> None:

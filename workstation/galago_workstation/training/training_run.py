@@ -6,12 +6,14 @@ import datetime
 import hashlib
 import os
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import UNSET
 
 import galago_workstation
-from galago_edge.contract.printable import printable
+from galago_edge.contract.printable import on_one_line, printable
 from galago_edge.preprocess import fingerprint
 from galago_workstation.data.listing import Listing
 from galago_workstation.data.sample import PARTS, samples_sha256
@@ -39,6 +41,10 @@ from galago_workstation.training.progress import TrainingProgress, duration
 from galago_workstation.training.weights.start_weights import StartWeights, open_start_weights
 from galago_workstation.training_config import Config, label_specs, read_config
 
+_NAMED_LABELS = 20
+_UNEQUAL = 5
+"""Times as many samples of one label as of another that are worth a note."""
+
 
 def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
     """Train what ``config_path`` says and leave the run folder ``out``.
@@ -58,7 +64,8 @@ def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
     listing = reader.listing()
     label_specs(config, listing.labels)
     parts = split(listing, validation_share=config.data.validation_share, test_share=config.data.test_share)
-    progress.say(_data_line(listing, parts))
+    for line in _data_lines(listing, parts):
+        progress.say(line)
     start = _start(config, root, progress)
     with new_folder(out, mark=RUN_FILE) as folder:
         content = config_path.read_bytes()
@@ -110,11 +117,23 @@ def _start(config: Config, root: Path, progress: TrainingProgress) -> StartWeigh
     return start
 
 
-def _data_line(listing: Listing, parts: Parts) -> str:
+def _data_lines(listing: Listing, parts: Parts) -> Iterator[str]:
     counts = ", ".join(f"{len(parts[part])} {part}" for part in PARTS)
     left_out = listing.duplicates_left_out
     copies = f"; {left_out} left out as copies of others" if left_out else ""
-    return f"{len(listing.labels)} labels; samples: {counts}{copies}"
+    yield f"{len(listing.labels)} labels; samples: {counts}{copies}"
+    of_labels = Counter(sample.label for sample in parts["train"])
+    rows = sorted(((of_labels[number], name) for number, name in enumerate(listing.labels)), reverse=True)
+    shown = [f"{on_one_line(name)} {count}" for count, name in rows]
+    if len(shown) > _NAMED_LABELS:
+        shown = [*shown[: _NAMED_LABELS // 2], "...", *shown[-_NAMED_LABELS // 2 :]]
+    yield f"to learn from: {', '.join(shown)}"
+    most, least = rows[0], rows[-1]
+    if most[0] >= _UNEQUAL * least[0]:
+        yield (
+            f"note: {on_one_line(most[1])} has {most[0] / least[0]:.0f} times as many samples as "
+            f"{on_one_line(least[1])}: [train] class_weights = true makes up for it"
+        )
 
 
 def _result_line(result: TrainResult, validation_samples: int) -> str:
