@@ -121,9 +121,15 @@ def test_a_long_clip_gives_parts_from_anywhere_in_it() -> None:
     assert max(starts) <= 30_000 - WINDOW
 
 
-def test_a_short_clip_is_followed_by_silence() -> None:
-    short = tone(0.1)
-    assert np.array_equal(clip(AudioAugment(), short), np.pad(short, (0, WINDOW - len(short))))
+def test_a_short_clip_lies_anywhere_amid_silence() -> None:
+    short = np.full(800, 7, np.int16)
+    starts = []
+    for index in range(300):
+        window = clip(AudioAugment(), short, index)
+        starts.append(int(np.argmax(window == 7)))
+        assert np.array_equal(window, np.pad(short, (starts[-1], WINDOW - 800 - starts[-1])))
+    assert min(starts) < 500
+    assert max(starts) > WINDOW - 800 - 500
 
 
 def test_shift_moves_to_both_sides_within_its_limit() -> None:

@@ -125,6 +125,12 @@ def test_a_long_clip_is_cut_at_any_of_its_places_alike(position: float, start: i
     assert cut(clip, (position, *STILL[1:]), 2) == [10 + start, 11 + start]
 
 
+@pytest.mark.parametrize(("position", "silence"), [(0.0, 0), (0.24, 0), (0.26, 1), (0.99, 3)])
+def test_a_short_clip_lies_at_any_place_of_the_window_alike(position: float, silence: int) -> None:
+    found = cut(np.array([7, 8], np.int16), (position, *STILL[1:]), 5)
+    assert found == [0] * silence + [7, 8] + [0] * (3 - silence)
+
+
 @pytest.mark.parametrize(
     ("shift", "found"),
     [(0.5, [1, 2, 3, 4]), (1.0, [0, 0, 1, 2]), (0.0, [3, 4, 0, 0]), (0.75, [0, 1, 2, 3])],
@@ -182,12 +188,13 @@ def test_the_ratio_lies_between_its_limits_and_silence_counts_as_very_quiet(
 # ---- windows
 
 
-def test_a_window_is_the_middle_of_a_clip_or_the_clip_and_silence() -> None:
+def test_a_window_is_the_middle_of_a_clip_or_the_clip_amid_silence() -> None:
     clip = np.arange(1, 8, dtype=np.int16)
     assert middle_window(clip, 3).tolist() == [3, 4, 5]
     assert middle_window(clip, 4).tolist() == [2, 3, 4, 5]
     assert middle_window(clip, 7).tolist() == clip.tolist()
-    assert middle_window(clip, 9).tolist() == [*range(1, 8), 0, 0]
+    assert middle_window(clip, 9).tolist() == [0, *range(1, 8), 0]
+    assert middle_window(clip, 10).tolist() == [0, *range(1, 8), 0, 0]
 
 
 @pytest.mark.parametrize(

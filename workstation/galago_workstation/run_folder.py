@@ -265,7 +265,7 @@ class Run:
         """Return model inputs without augmentation, through ``galago_edge.preprocess``.
 
         Pictures: ``(n, height, width, channels)`` uint8. Clips: ``(n, window_frames, mel_bands)`` int8,
-        one window each, from the middle of the clip; a shorter clip is followed by silence.
+        one window each, from the middle of the clip; a shorter clip lies in the middle of silence.
 
         Raises:
             InputError: IMAGE_UNREADABLE or AUDIO_UNREADABLE; DATA_BAD when a file has changed since.

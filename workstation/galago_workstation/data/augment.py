@@ -80,10 +80,12 @@ def augment_clip(
 ) -> Samples:
     """Return one changed window ``(window_samples,)`` of a clip ``(n,)``.
 
-    A clip that is longer than the window gives a random part of it, with or without ``options``.
+    A clip that is longer than the window gives a random part of it, with or without ``options``; a shorter one
+    lies anywhere in the window, as a stream shows it.
     """
     position, shift, gain, chance, ratio, tilt = rng.random(6)  # always six: see augment_pictures
-    start = int(position * max(0, len(clip) - window_samples + 1))
+    spare = len(clip) - window_samples
+    start = int(position * (spare + 1)) if spare > 0 else -int(position * (1 - spare))
     start -= round((shift * 2.0 - 1.0) * options.shift_ms * rate_hz / 1000.0)
     window = window_at(clip, start, window_samples)
     if options.gain_db == 0.0 and options.noise_snr_db is None:

@@ -9,12 +9,13 @@ Samples = npt.NDArray[np.int16]
 
 
 def middle_window(clip: Samples, window_samples: int) -> Samples:
-    """Return the middle of a clip; a clip shorter than the window is followed by silence.
+    """Return the middle of a clip; a clip shorter than the window lies in its middle, silence around it.
 
-    >>> middle_window(np.arange(5, dtype=np.int16), 3), middle_window(np.ones(2, np.int16), 3)
-    (array([1, 2, 3], dtype=int16), array([1, 1, 0], dtype=int16))
+    >>> middle_window(np.arange(5, dtype=np.int16), 3), middle_window(np.ones(2, np.int16), 5)
+    (array([1, 2, 3], dtype=int16), array([0, 1, 1, 0, 0], dtype=int16))
     """
-    return window_at(clip, max(0, (len(clip) - window_samples) // 2), window_samples)
+    spare = len(clip) - window_samples
+    return window_at(clip, spare // 2 if spare > 0 else -(-spare // 2), window_samples)
 
 
 def window_at(clip: Samples, start: int, window_samples: int) -> Samples:
