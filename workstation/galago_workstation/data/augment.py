@@ -80,8 +80,8 @@ def augment_clip(
 ) -> Samples:
     """Return one changed window ``(window_samples,)`` of a clip ``(n,)``.
 
-    A clip that is longer than the window gives a random part of it, with or without ``options``; a shorter one
-    lies anywhere in the window, as a stream shows it.
+    A clip that is longer than the window gives a random part of it, with or without ``options``; a shorter
+    one lies anywhere in the window, as a stream shows it.
     """
     position, shift, gain, chance, ratio, tilt = rng.random(6)  # always six: see augment_pictures
     spare = len(clip) - window_samples
