@@ -114,12 +114,25 @@ def test_what_a_bundle_cannot_call_a_label_is_refused(label: str) -> None:
     assert caught.value.reason == Reason.DATA_BAD
 
 
-def test_a_file_that_is_no_sample_is_refused_by_name(tmp_path: Path) -> None:
+def test_files_that_are_no_samples_are_left_out_and_counted(tmp_path: Path) -> None:
     make_pictures(tmp_path)
-    (tmp_path / "dog" / "notes.txt").write_text("woof")
+    whole = list_folders(ImageFolders(folder="."), tmp_path)
+    for name in ("notes.txt", "more.TXT", "Makefile"):
+        (tmp_path / "dog" / name).write_text("woof")
+
+    found = list_folders(ImageFolders(folder="."), tmp_path)
+
+    assert found.pool == whole.pool
+    assert found.strays == {".txt": 2, "": 1}
+
+
+def test_a_class_of_files_that_are_no_samples_is_empty(tmp_path: Path) -> None:
+    make_pictures(tmp_path)
+    (tmp_path / "fox").mkdir()
+    (tmp_path / "fox" / "notes.txt").write_text("ring")
     error = refusal(tmp_path)
-    assert error.reason == Reason.DATA_BAD
-    assert "notes.txt" in str(error)
+    assert error.reason == Reason.CLASS_EMPTY
+    assert "fox holds 1 files that are no samples" in str(error)
 
 
 def test_missing_folders_and_other_classes_in_the_test_folder_are_refused(tmp_path: Path) -> None:

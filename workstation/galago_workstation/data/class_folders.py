@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from galago_edge.contract.errors import InputError, Reason, disk_error
@@ -24,14 +26,14 @@ def list_folders(data: ImageFolders | AudioFolders, root: Path) -> Listing:
     """List and hash the samples of a class-per-folder data set.
 
     Names that begin with a dot are skipped, so are files beside the class folders; links to folders are
-    not followed.
+    not followed. Files that are no samples are left out and counted.
 
     Args:
         data: The configuration's ``[data]``.
         root: The folder that its paths are relative to.
 
     Raises:
-        InputError: A folder is missing or holds what is no sample (DATA_BAD), CLASS_EMPTY, CLASS_SINGLE,
+        InputError: A folder is missing (DATA_BAD), CLASS_EMPTY, CLASS_SINGLE,
             LABELS_REPEAT; a picture that claims too much, IMAGE_TOO_BIG.
         LinkError: A file cannot be read.
     """
@@ -40,9 +42,10 @@ def list_folders(data: ImageFolders | AudioFolders, root: Path) -> Listing:
     labels = _class_names(folder)
     check_labels(labels, str(folder))
     group = re.compile(data.group) if data.group is not None else None
-    pool = list(_samples(folder, labels, suffixes, group, root))
+    strays: Counter[str] = Counter()
+    pool = list(_samples(folder, labels, suffixes, group, root, strays))
     if data.test_folder is None:
-        return make_listing(labels, pool, None)
+        return replace(make_listing(labels, pool, None), strays=strays)
     test_folder = root / data.test_folder
     test_labels = _class_names(test_folder)
     if test_labels != labels:
@@ -51,7 +54,8 @@ def list_folders(data: ImageFolders | AudioFolders, root: Path) -> Listing:
             f"{test_folder} has the classes {', '.join(test_labels)}; {folder} has {', '.join(labels)}",
             hint="training and test folder need the same classes",
         )
-    return make_listing(labels, pool, list(_samples(test_folder, labels, suffixes, group, root)))
+    test = list(_samples(test_folder, labels, suffixes, group, root, strays))
+    return replace(make_listing(labels, pool, test), strays=strays)
 
 
 def _class_names(folder: Path) -> list[str]:
@@ -67,23 +71,25 @@ def _class_names(folder: Path) -> list[str]:
 
 
 def _samples(
-    folder: Path, labels: list[str], suffixes: frozenset[str], group: re.Pattern[str] | None, root: Path
+    folder: Path,
+    labels: list[str],
+    suffixes: frozenset[str],
+    group: re.Pattern[str] | None,
+    root: Path,
+    strays: Counter[str],
 ) -> Iterator[Sample]:
     for index, label in enumerate(labels):
         paths = sorted(_files(folder / label))
-        if not paths:
+        samples = [path for path in paths if path.suffix.lower() in suffixes]
+        strays.update(path.suffix.lower() for path in paths if path.suffix.lower() not in suffixes)
+        if not samples:
+            found = f"{len(paths)} files that are no samples" if paths else "no file"
             raise InputError(
                 Reason.CLASS_EMPTY,
-                f"{folder / label} holds no file",
+                f"{folder / label} holds {found}; expected {' '.join(sorted(suffixes))}",
                 hint="put samples of this class there, or remove the folder",
             )
-        for path in paths:
-            if path.suffix.lower() not in suffixes:
-                raise InputError(
-                    Reason.DATA_BAD,
-                    f"{path} is not a sample; expected {' '.join(sorted(suffixes))}",
-                    hint="move it out of the class folder",
-                )
+        for path in samples:
             sample_id = printable(Path(os.path.relpath(path, root)).as_posix())
             digest = _sha256(path, pictures=suffixes is IMAGE_SUFFIXES)
             yield Sample(sample_id, path, digest, index, _group(group, path.relative_to(folder)))

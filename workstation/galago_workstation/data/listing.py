@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.printable import hidden_character, printable
@@ -23,6 +23,8 @@ class Listing:
     """The official test set, when there is one."""
     duplicates_left_out: int
     """Files of the same content as one that is kept."""
+    strays: Mapping[str, int] = field(default_factory=dict)
+    """Files in class folders that are no samples, by suffix."""
 
 
 def check_labels(labels: Sequence[str], where: str) -> None:

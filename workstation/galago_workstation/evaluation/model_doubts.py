@@ -59,7 +59,7 @@ _MEASURED_CLIPS = 25
 """Of each label, by their hash."""
 
 
-class Doubt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ModelDoubt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One thing that speaks against a model."""
 
     code: DoubtCode
@@ -71,7 +71,7 @@ class Doubt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return self.code in REFUSING
 
 
-def doubts_of(run: Run, found: Evaluation) -> tuple[Doubt, ...]:
+def doubts_of(run: Run, found: Evaluation) -> tuple[ModelDoubt, ...]:
     """Return all that speaks against the int8 model of a run, the worst first.
 
     Raises:
@@ -87,7 +87,7 @@ def doubts_of(run: Run, found: Evaluation) -> tuple[Doubt, ...]:
     return tuple(sorted(every, key=lambda doubt: not doubt.refuses))
 
 
-def refuse_doubtful(run: Run, doubts: Sequence[Doubt]) -> None:
+def refuse_doubtful(run: Run, doubts: Sequence[ModelDoubt]) -> None:
     """Refuse a model that something grave speaks against.
 
     Raises:
@@ -104,34 +104,34 @@ def refuse_doubtful(run: Run, doubts: Sequence[Doubt]) -> None:
         )
 
 
-def _answers(found: Evaluation) -> Iterator[Doubt]:
+def _answers(found: Evaluation) -> Iterator[ModelDoubt]:
     confusion = np.array(found.tflite_int8.confusion)
     truths, answers = confusion.sum(axis=1), confusion.sum(axis=0)
     total, accuracy = int(confusion.sum()), found.tflite_int8.accuracy
     largest = int(truths.argmax())
     guessing = max(truths[largest] / total, 1 / len(found.labels))
     if accuracy <= guessing:
-        yield Doubt(
+        yield ModelDoubt(
             code="below_guessing",
             text=f"accuracy is {_percent(accuracy)}; always answering {found.labels[largest]!r} would have "
             f"{_percent(truths[largest] / total)}, guessing {_percent(1 / len(found.labels))}",
         )
     usual = int(answers.argmax())
     if answers[usual] >= ONE_ANSWER_SHARE * total and truths[usual] < USUAL_SHARE * total:
-        yield Doubt(
+        yield ModelDoubt(
             code="one_answer",
             text=f"{answers[usual]} of {total} answers are {found.labels[usual]!r}, which "
             f"{truths[usual]} samples are",
         )
     for label, name in enumerate(found.labels):
         if truths[label] and not confusion[label, label]:
-            yield Doubt(code="label_not_found", text=f"{name!r} is never found: 0 of {truths[label]}")
+            yield ModelDoubt(code="label_not_found", text=f"{name!r} is never found: 0 of {truths[label]}")
 
 
-def _below_gates(run: Run, found: Evaluation) -> Iterator[Doubt]:
+def _below_gates(run: Run, found: Evaluation) -> Iterator[ModelDoubt]:
     gates, measured = run.config.gates, found.tflite_int8
     if measured.accuracy < gates.min_accuracy:
-        yield Doubt(
+        yield ModelDoubt(
             code="gate_accuracy",
             text=f"accuracy is {_percent(measured.accuracy)}; [gates] min_accuracy is "
             f"{_percent(gates.min_accuracy)}",
@@ -139,13 +139,13 @@ def _below_gates(run: Run, found: Evaluation) -> Iterator[Doubt]:
     for name, recall in measured.recall.items():
         least = gates.recall.get(name, gates.min_recall)
         if recall < least:
-            yield Doubt(
+            yield ModelDoubt(
                 code="gate_recall",
                 text=f"recall of {name!r} is {_percent(recall)}, [gates] asks for {_percent(least)}",
             )
 
 
-def _policies(run: Run) -> Iterator[Doubt]:
+def _policies(run: Run) -> Iterator[ModelDoubt]:
     """Yield the labels whose clips are too short for their policy, though a model would know each window."""
     spec, reader = run.preprocess, run.reader
     if not isinstance(spec, AudioPreprocess) or not isinstance(reader, AudioReader):
@@ -160,7 +160,7 @@ def _policies(run: Run) -> Iterator[Doubt]:
         lengths = [len(reader.clip(sample)) for sample in samples]
         silent = [length for length in lengths if not could_fire(label, length, spec)]
         if len(silent) * 2 > len(lengths):
-            yield Doubt(
+            yield ModelDoubt(
                 code="policy_cannot_fire",
                 text=f"the policy of {label.name!r} cannot fire for clips as short as these, whatever the "
                 f"model says: {len(silent)} of {len(lengths)}, median {np.median(lengths) / rate:.2f} s; "
@@ -202,13 +202,13 @@ def _suggested(label: Label, length: int, spec: AudioPreprocess) -> str:
     return "the window is too long for them"
 
 
-def _few_samples(run: Run, found: Evaluation) -> Iterator[Doubt]:
+def _few_samples(run: Run, found: Evaluation) -> Iterator[ModelDoubt]:
     rows = zip(found.labels, found.tflite_int8.confusion, strict=True)
     few = [f"{name!r} {sum(row)}" for name, row in rows if sum(row) < FEW_OF_A_LABEL]
     if few:
         right = round(found.tflite_int8.accuracy * found.test_samples)
         low, high = share_interval(right, found.test_samples)
-        yield Doubt(
+        yield ModelDoubt(
             code="few_test_samples",
             text=f"fewer than {FEW_OF_A_LABEL} test samples: {', '.join(few)}; accuracy over all "
             f"{found.test_samples} lies between {_percent(low)} and {_percent(high)}",
@@ -216,16 +216,16 @@ def _few_samples(run: Run, found: Evaluation) -> Iterator[Doubt]:
     count = len(run.samples("validation"))
     seldom = Counter(sample.label for sample in run.samples("validation"))
     if count < FEW_FOR_A_CHOICE:
-        yield Doubt(
+        yield ModelDoubt(
             code="few_validation_samples",
             text=f"only {count} validation samples chose the epoch, of one label "
             f"{min(seldom.values(), default=0)}",
         )
 
 
-def _background(labels: Sequence[Label]) -> Iterator[Doubt]:
+def _background(labels: Sequence[Label]) -> Iterator[ModelDoubt]:
     if not any(label.background for label in labels):
-        yield Doubt(
+        yield ModelDoubt(
             code="no_background",
             text="no label is background: on a stream the model must call everything one of "
             f"{', '.join(label.name for label in labels[:5])}{' ...' * (len(labels) > 5)}; add a folder of "

@@ -52,7 +52,7 @@ from galago_edge.contract.profile import DeviceProfile
 from galago_edge.pipeline.isolated_load import board_memory_bytes
 from galago_edge.preprocess import FrontendTables, fingerprint
 from galago_workstation.evaluation.evaluation_record import Evaluation, read_evaluation
-from galago_workstation.evaluation.model_doubts import Doubt, doubts_of, refuse_doubtful
+from galago_workstation.evaluation.model_doubts import ModelDoubt, doubts_of, refuse_doubtful
 from galago_workstation.packing.accelerated import (
     AcceleratedFile,
     contents_of,
@@ -104,7 +104,7 @@ class Packed(Sealed):
 
     not_for: dict[str, str]
     """Boards of the catalogue that cannot take it, and everything that they lack."""
-    doubts: tuple[Doubt, ...]
+    doubts: tuple[ModelDoubt, ...]
     """What speaks against the model."""
 
 

@@ -122,13 +122,18 @@ def _data_lines(listing: Listing, parts: Parts) -> Iterator[str]:
     left_out = listing.duplicates_left_out
     copies = f"; {left_out} left out as copies of others" if left_out else ""
     yield f"{len(listing.labels)} labels; samples: {counts}{copies}"
+    if listing.strays:
+        kinds = ", ".join(
+            f"{suffix or 'no suffix'} {count}" for suffix, count in sorted(listing.strays.items())
+        )
+        yield f"left out, no samples: {sum(listing.strays.values())} files ({kinds})"
     of_labels = Counter(sample.label for sample in parts["train"])
-    rows = sorted(((of_labels[number], name) for number, name in enumerate(listing.labels)), reverse=True)
-    shown = [f"{on_one_line(name)} {count}" for count, name in rows]
+    labels = sorted(((of_labels[number], name) for number, name in enumerate(listing.labels)), reverse=True)
+    shown = [f"{on_one_line(name)} {count}" for count, name in labels]
     if len(shown) > _NAMED_LABELS:
         shown = [*shown[: _NAMED_LABELS // 2], "...", *shown[-_NAMED_LABELS // 2 :]]
     yield f"to learn from: {', '.join(shown)}"
-    most, least = rows[0], rows[-1]
+    most, least = labels[0], labels[-1]
     if most[0] >= _UNEQUAL * least[0]:
         yield (
             f"note: {on_one_line(most[1])} has {most[0] / least[0]:.0f} times as many samples as "

@@ -1,0 +1,175 @@
+"""A commented configuration for a folder of somebody's own data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from galago_edge.contract.manifest import AudioPreprocess, Label, LabelPolicy
+from galago_edge.contract.printable import on_one_line
+from galago_workstation.data.folder_survey import FolderSurvey
+from galago_workstation.evaluation.model_doubts import could_fire
+
+FEW_PICTURES = 20_000
+"""Below so many, published weights are worth more than what the pictures teach by themselves."""
+_SMALL_SIDE = 48
+_SHORTEST_WINDOW_S, _LONGEST_WINDOW_S = 0.5, 4.0
+_SLOWEST_HOP_FRAMES = 25
+_SMALLEST_WARM, _LARGEST_WARM = 96, 160
+"""Pixels. Published weights know things of such sizes; more costs time and brings little."""
+
+
+def proposed_config(found: FolderSurvey, config: Path) -> str:
+    """Return the TOML for a folder, whose paths are relative to the file ``config``."""
+    parts = [_data(found, config)]
+    parts += [_pictures(found)] if found.kind == "images" else [_sounds(found)]
+    return "\n".join(parts)
+
+
+def _data(found: FolderSurvey, config: Path) -> str:
+    kind = "pictures" if found.kind == "images" else "sounds"
+    counts = ", ".join(f"{on_one_line(name)} {count}" for name, count in found.classes.items())
+    lines = [
+        f"# {found.samples} {kind} in {len(found.classes)} classes: {counts}",
+        "# Every key: docs/training.md",
+        "",
+        "[data]",
+        f'kind = "{found.kind}"',
+        f"folder = {_quoted(os.path.relpath(found.folder, config.parent))}",
+    ]
+    if found.test_folder is not None:
+        lines.append(f"test_folder = {_quoted(os.path.relpath(found.test_folder, config.parent))}")
+    if found.background:
+        names = ", ".join(map(_quoted, found.background))
+        lines.append(_row(f"background = [{names}]", "never becomes an event"))
+    else:
+        lines += [
+            _row('# background = ["..."]', "no class looks like one, and on a stream something is seen"),
+            _row("#", "or heard all the time: add a class of it, and name it here"),
+        ]
+    lines += [
+        _row("# group = '^[^/]+/([^_]+)_'", "what is before the first _: files of one speaker, place or day"),
+        _row("#", "stay on one side of the split, else the test is too easy"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _pictures(found: FolderSurvey) -> str:
+    sizes = np.array([(one.width, one.height) for one in found.pictures] or [(224, 224)])
+    width, height = (int(side) for side in np.median(sizes, axis=0))
+    small = max(width, height) <= _SMALL_SIDE
+    warm = not small and found.samples < FEW_PICTURES
+    fitting = int(np.clip(min(width, height) // 32 * 32, _SMALLEST_WARM, _LARGEST_WARM))
+    sides = (max(width, 8), max(height, 8)) if small else (fitting, fitting) if warm else (96, 96)
+    ratio = max(width, height) / max(min(width, height), 1)
+    lines = [
+        _row("[preprocess]", f"pictures are {width}x{height} in the median"),
+        'kind = "image"',
+        f"width = {sides[0]}",
+        f"height = {sides[1]}",
+    ]
+    if ratio > 1.5 and not small:
+        lines.append(
+            'resize = "letterbox"              # keeps the shape; "stretch" or "crop" are the others'
+        )
+    lines += ["", "[model]"]
+    if warm:
+        lines += [
+            'kind = "efficientnet_lite0"',
+            _row('weights = "imagenet"', "begins with what a million pictures taught; 17 MB, once"),
+        ]
+    elif small:
+        lines += ['kind = "resnet"']
+    else:
+        lines += ['kind = "mobilenet_v1"', "width = 0.25"]
+    lines += [
+        "",
+        "[augment]",
+        _row("# flip = true", "if left and right mean the same"),
+        "shift = 0.1",
+        "brightness = 0.2",
+        "noise = 4",
+        "",
+        *_training(found, epochs=20 if warm else 30),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _sounds(found: FolderSurvey) -> str:
+    rates = [clip.rate_hz for clip in found.clips] or [16_000]
+    seconds = np.array([clip.seconds for clip in found.clips] or [1.0])
+    rate = 16_000 if min(rates) >= 16_000 else 8_000
+    long = float(np.clip(np.quantile(seconds, 0.9), _SHORTEST_WINDOW_S, _LONGEST_WINDOW_S))
+    hop = rate // 100
+    frames = max(1, round((long * rate - 3 * hop) / hop) + 1)
+    spec = AudioPreprocess(
+        sample_rate_hz=rate,
+        frame_samples=3 * hop,
+        frame_hop_samples=hop,
+        fmax_hz=rate * 0.475,
+        window_frames=frames,
+        hop_frames=max(1, min(frames // 4, _SLOWEST_HOP_FRAMES)),
+    )
+    lines = [
+        _row(
+            "[preprocess]",
+            f"clips last {np.median(seconds):.1f} s in the median, {seconds.min():.1f} to {seconds.max():.1f}",
+        ),
+        'kind = "logmel"',
+        f"sample_rate_hz = {rate}",
+        _row(f"frame_samples = {spec.frame_samples}", "30 ms"),
+        _row(f"frame_hop_samples = {hop}", "10 ms"),
+        f"fmax_hz = {spec.fmax_hz:.1f}",
+        _row(f"window_frames = {frames}", f"{spec.window_samples / rate:.2f} s, heard at once"),
+        _row(f"hop_frames = {spec.hop_frames}", f"a decision every {spec.hop_frames / 100:.2f} s"),
+        "",
+        "[model]",
+        'kind = "ds_cnn"',
+        "",
+        "[augment]",
+        _row("gain_db = 9", "farther and nearer"),
+        "noise_snr_db = [5, 30]",
+        "",
+        *_training(found, epochs=30),
+    ]
+    policy = _policy(spec, int(np.median(seconds) * rate))
+    if policy != LabelPolicy():
+        lines += [
+            "",
+            _row("[decision.default]", "so that clips as short as these can become an event"),
+            f"smoothing_windows = {policy.smoothing_windows}",
+            f"min_count = {policy.min_count}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _policy(spec: AudioPreprocess, length: int) -> LabelPolicy:
+    """Return the usual policy, with as much smoothing as a sound of ``length`` samples leaves room for."""
+    usual = LabelPolicy()
+    for smoothing in range(usual.smoothing_windows, 0, -1):
+        for count in range(usual.min_count, 0, -1):
+            policy = msgspec.structs.replace(usual, smoothing_windows=smoothing, min_count=count)
+            if could_fire(Label(name="it", policy=policy), length, spec):
+                return policy
+    return usual
+
+
+def _training(found: FolderSurvey, *, epochs: int) -> Sequence[str]:
+    counts = [count for count in found.classes.values() if count]
+    lines = ["[train]", f"epochs = {epochs}"]
+    if max(counts) >= 3 * min(counts):
+        lines.append(_row("class_weights = true", "the classes are of unequal size"))
+    return lines
+
+
+def _row(text: str, comment: str) -> str:
+    return f"{text:<33} # {comment}"
+
+
+def _quoted(text: str) -> str:
+    """Return a TOML string."""
+    return msgspec.json.encode(text).decode()
