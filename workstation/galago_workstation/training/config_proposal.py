@@ -117,7 +117,8 @@ def _sounds(found: FolderSurvey) -> str:
     lines = [
         _row(
             "[preprocess]",
-            f"clips last {np.median(seconds):.1f} s in the median, {seconds.min():.1f} to {seconds.max():.1f}",
+            f"clips last {np.median(seconds):.1f} s in the median, at least {seconds.min():.1f}, "
+            f"at most {seconds.max():.1f}",
         ),
         'kind = "logmel"',
         f"sample_rate_hz = {rate}",
