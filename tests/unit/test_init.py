@@ -106,7 +106,7 @@ def test_train_and_test_folders_are_parts_and_no_labels(tmp_path: Path) -> None:
 
 def test_what_is_left_out_is_counted_and_said(tmp_path: Path) -> None:
     folder = tmp_path / "odd"
-    pictures(folder, {"a": 3, "b": 2, "empty": 0})
+    pictures(folder, {"a": 3, "b": 2, "ghost": 0})
     (folder / "a" / "notes.txt").touch()
     (folder / "a" / "Thumbs.db").touch()
     (folder / "a" / ".hidden").touch()
@@ -120,7 +120,7 @@ def test_what_is_left_out_is_counted_and_said(tmp_path: Path) -> None:
     assert "left out, beside the class folders: 1 files" in done.output
     assert "links to folders, not followed: b/more" in done.output
     assert "unreadable: a/broken.png" in done.output
-    assert "empty: 0 (an empty class cannot be learned)" in done.output
+    assert "ghost: 0 (an empty class cannot be learned)" in done.output
     assert "no class looks like background" in done.output
 
 
