@@ -47,7 +47,7 @@ class Replaying:
                 raise CallerError(
                     Reason.USAGE, text, hint="give --bundle BUNDLE, or a folder of galago replay --out"
                 )
-            return self._replayed(self._corpus(place), self._opened(bundle))
+            return self.replayed(self.corpus(place), bundle)
         if bundle is not None:
             text = f"{place} is a run, which has its bundle, and --bundle is given too"
             raise CallerError(Reason.USAGE, text, hint="leave --bundle out, or give the corpus")
@@ -63,29 +63,47 @@ class Replaying:
         Raises:
             GalagoError: It cannot be replayed.
         """
-        from galago_workstation.progress_lines import command_report
-        from galago_workstation.qa.corpus import corpus_of
-
-        corpus = corpus_of([recording], report=command_report(self._note, as_json=self.as_json))
-        found = self._replay(corpus, self._opened(bundle))
+        found = self._replay(self.single(recording), self._opened(bundle))
         (only,) = found.replays
         if only.stored is None and only.error is not None:
             raise only.error
         return self._judged(found)[0]
+
+    def single(self, recording: str) -> Corpus:
+        """Return the corpus of one recording, which is read once, for its hash.
+
+        Raises:
+            GalagoError: See ``corpus_of``.
+        """
+        from galago_workstation.progress_lines import command_report
+        from galago_workstation.qa.corpus import corpus_of
+
+        return corpus_of([recording], report=command_report(self._note, as_json=self.as_json))
 
     def _opened(self, bundle: Path) -> Bundle:
         from galago_edge.commands.options import opened_bundle
 
         return opened_bundle(bundle, self.trusted)
 
-    def _corpus(self, place: Path) -> Corpus:
+    def corpus(self, place: Path) -> Corpus:
+        """Read a corpus; every recording is read once, for its hash.
+
+        Raises:
+            GalagoError: See ``read_corpus``.
+        """
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import read_corpus
 
         return read_corpus(place, report=command_report(self._note, as_json=self.as_json))
 
-    def _replayed(self, corpus: Corpus, bundle: Bundle) -> list[Replayed]:
-        return self._judged(self._replay(corpus.of_modality(bundle.modality), bundle))
+    def replayed(self, corpus: Corpus, bundle: Path) -> list[Replayed]:
+        """Return the replays of the recordings that are of the bundle's kind.
+
+        Raises:
+            GalagoError: See ``replay_corpus``.
+        """
+        opened = self._opened(bundle)
+        return self._judged(self._replay(corpus.of_modality(opened.modality), opened))
 
     def _replay(self, corpus: Corpus, bundle: Bundle) -> CorpusReplay:
         from galago_workstation.progress_lines import command_report
