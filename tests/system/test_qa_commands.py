@@ -165,6 +165,28 @@ def test_what_a_bundle_proposes_is_no_label_until_a_person_confirms_it(
     assert (total["found"]["count"], total["found"]["of"], total["false_alarms"]) == (1, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (f"# recording sha256 {'ab' * 32}\nstart_ns\tend_ns\tlabel\n", "is about the recording with sha256"),
+        ("start_ns\tend_ns\tlabel\n1\t5\tlow\n3\t9\tlow\n", "overlaps the one of line 2"),
+        ("start_ns\tend_ns\tlabel\n1.5\t2\tlow\n", "expected whole nanoseconds"),
+    ],
+    ids=["other recording", "overlap", "seconds"],
+)
+def test_labels_that_nothing_can_be_judged_by_are_refused_before_anything_is_replayed(
+    old: Path, tmp_path: Path, lines: str, said: str
+) -> None:
+    top, results = tmp_path / "nights", tmp_path / "results"
+    write_night(top / "a.wav", seconds=4)
+    (top / "a.wav.labels.tsv").write_text(lines)
+    tune = ("tune", "--false-per-day", "1", "--out", tmp_path / "p.toml")
+    for call in (("score",), tune, ("baseline", "--out", tmp_path / "b.json")):
+        asked = ("qa", call[0], top, "--bundle", old, *call[1:], "--results", results)
+        assert said in galago(*asked, code=1).output
+    assert [path.name for path in tmp_path.iterdir()] == ["nights"]
+
+
 def test_proposals_go_where_they_are_asked_for_and_near_misses_are_counted(
     corpus: Path, new: Path, results: tuple[object, ...], tmp_path: Path
 ) -> None:

@@ -100,10 +100,14 @@ class Replaying:
         """Return the replays of the recordings that are of the bundle's kind.
 
         Raises:
-            GalagoError: See ``replay_corpus``.
+            GalagoError: See ``replay_corpus``; a file of labels cannot be used.
         """
         opened = self._opened(bundle)
-        return self._judged(self._replay(corpus.of_modality(opened.modality), opened))
+        fitting = corpus.of_modality(opened.modality)
+        for one in fitting.recordings:  # before hours of replaying; where it ends nobody knows yet
+            if one.labels is not None:
+                _check_labels(one.labels, one.sha256)
+        return self._judged(self._replay(fitting, opened))
 
     def _replay(self, corpus: Corpus, bundle: Bundle) -> CorpusReplay:
         from galago_workstation.progress_lines import command_report
@@ -135,6 +139,17 @@ class Replaying:
         if note not in self._told:
             self._told.add(note)
             say(note, err=True)
+
+
+def _check_labels(path: Path, sha256: str) -> None:
+    """Refuse a file of labels that nothing can be judged by.
+
+    Raises:
+        GalagoError: See ``read_labels``.
+    """
+    from galago_workstation.qa.label_file import read_labels
+
+    read_labels(path, sha256=sha256)
 
 
 def read_truth(path: Path, sha256: str, duration_ns: int) -> TruthList:

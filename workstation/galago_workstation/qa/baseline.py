@@ -19,6 +19,7 @@ from galago_edge.contract.manifest import Label, Natural, Sha256
 from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord
 from galago_workstation.files import refuse_existing, write_bytes
+from galago_workstation.qa.label_rows import refuse_unknown
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed
 from galago_workstation.qa.truth_outcomes import outcomes
@@ -79,7 +80,8 @@ def make_baseline(replays: Sequence[Replayed], rule: MatchingRule | None = None)
 
     Raises:
         InputError: SOURCE_MISMATCH; there is no replay, two are of one recording, or of several bundles.
-        CallerError: USAGE; nobody knows how late an event may come.
+        CallerError: USAGE; nobody knows how late an event may come. LABELS_MISMATCH; a truth has a label that
+            the bundle does not have.
     """
     bundles = {each.bundle for each in replays}
     policies = {each.labels for each in replays}
@@ -94,6 +96,9 @@ def make_baseline(replays: Sequence[Replayed], rule: MatchingRule | None = None)
             f"a baseline is of one bundle and different recordings, and these are of {met}",
             hint="replay the corpus with one bundle",
         )
+    for each in replays:
+        if each.truth is not None:
+            refuse_unknown(each.truth, each.labels, name=f"labels of {each.recording}")
     judged = [outcomes(each, rule or MatchingRule()) for each in replays if each.truth is not None]
     figures = [
         BaselineFigure(
