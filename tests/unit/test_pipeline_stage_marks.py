@@ -79,7 +79,9 @@ def test_the_place_holds_the_first_difference_at_any_thinning(
     assert end is not None and begin <= units[at][0] < end
 
 
-@pytest.mark.parametrize("text", ["", "0", "3", "1 5", "1 5:abc", "1 5:abcdef01 4:abcdef01", "1  5:abcdef01", "x"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "3", "1 5", "1 5:abc", "1 5:abcdef01 4:abcdef01", "1  5:abcdef01", "x"]
+)
 def test_what_are_no_marks_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         StageMarks.parsed(text)

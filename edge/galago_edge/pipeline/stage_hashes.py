@@ -76,7 +76,7 @@ class StageHashes:
         return {stage: one.hexdigest() for stage, one in found.items()}
 
     def marks(self) -> dict[str, StageMarks]:
-        """Return what says where each stage differs from that of another replay, in the order of the stages."""
+        """Return what says where a stage and that of another replay part, in the order of the stages."""
         return {stage: one.marks() for stage, one in self._hashes.items()}
 
     def item(self, item: Item) -> None:

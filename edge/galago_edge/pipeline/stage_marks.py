@@ -100,7 +100,7 @@ class MarkedHash:
         self._open = False
 
     def update(self, data: Any, at_ns: int) -> None:
-        """Take what comes next, anything that has bytes. What is older than the last counts as of its time."""
+        """Take what comes next, anything of bytes. What is older than the last counts as of its time."""
         cell = at_ns // MARK_NS
         if cell > self._cell:
             self._close()
