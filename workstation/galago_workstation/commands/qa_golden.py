@@ -55,29 +55,23 @@ def _replay_options(command: F) -> F:
     return command
 
 
-def _why_options(*, required: bool) -> Callable[[F], F]:
-    """Add who and why, which the file keeps."""
-    default = None if required else "first recorded"
+def _why_options(why: str | None = None) -> Callable[[F], F]:
+    """Add who and why, which the file keeps; without a default ``why`` somebody must say it."""
+    asked: dict[str, Any] = {"required": True} if why is None else {"default": why, "show_default": True}
 
     def add(command: F) -> F:
         command = click.option(
             "--by", metavar="NAME", help="Who records it.  [default: the user who runs this]"
         )(command)
-        return click.option(
-            "--why",
-            required=required,
-            default=default,
-            show_default=not required,
-            metavar="TEXT",
-            callback=_said,
-            help="Why, kept in the file.",
-        )(command)
+        return click.option("--why", **asked, metavar="TEXT", callback=_said, help="Why, kept in the file.")(
+            command
+        )
 
     return add
 
 
-def _said(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not value.strip():
+def _said(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not value.strip():
         raise click.BadParameter("it is empty; say why in some words", ctx, parameter)
     return value
 
@@ -131,7 +125,7 @@ def _note(line: str) -> None:
 @golden.command()
 @click.argument("place", metavar="CORPUS", type=_PATH)
 @click.option("--out", type=_PATH, required=True, metavar="FILE", help="File to write, to be committed.")
-@_why_options(required=False)
+@_why_options("first recorded")
 @_replay_options
 @json_option
 def record(place: Path, out: Path, why: str, by: str | None, as_json: bool, **options: Any) -> None:
@@ -151,7 +145,7 @@ def record(place: Path, out: Path, why: str, by: str | None, as_json: bool, **op
 @golden.command()
 @click.argument("file", metavar="FILE", type=_PATH)
 @click.argument("place", metavar="CORPUS", type=_PATH)
-@_why_options(required=True)
+@_why_options()
 @_replay_options
 @json_option
 def rerecord(file: Path, place: Path, why: str, by: str | None, as_json: bool, **options: Any) -> None:
