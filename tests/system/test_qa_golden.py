@@ -21,7 +21,7 @@ from galago_edge.decision import Activation, Decider
 from galago_edge.pipeline.failover import FailoverEngine
 from galago_edge.preprocess import LogMelFrontend
 from galago_workstation.qa import replay_runner
-from galago_workstation.qa.golden_file import Golden, encode_golden, read_golden
+from galago_workstation.qa.golden_file import GoldenFile, encode_golden, read_golden
 from galago_workstation.qa.replay_work import ReplayOrder, ReplayOutcome, fulfil
 from test_kit import make_bundle
 from test_kit.corpora import camera_bundle, microphone_bundle, policy_labels, write_night
@@ -71,7 +71,7 @@ def verify(golden: Path, corpus: Path, bundle: Path, *more: object, code: int = 
     return answer("qa", "golden", "verify", golden, corpus, "--bundle", bundle, "--jobs", 1, *more, code=code)
 
 
-def edited(path: Path, **changes: Any) -> Golden:
+def edited(path: Path, **changes: Any) -> GoldenFile:
     """Write the golden with something else in it."""
     found = msgspec.structs.replace(read_golden(path), **changes)
     path.write_bytes(encode_golden(found))

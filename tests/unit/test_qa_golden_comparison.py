@@ -24,7 +24,7 @@ from galago_workstation.qa.golden_comparison import (
     compare_golden,
     compare_recording,
 )
-from galago_workstation.qa.golden_file import Golden, GoldenRecording
+from galago_workstation.qa.golden_file import GoldenFile, GoldenRecording
 from galago_workstation.qa.golden_replay import FreshReplay
 from galago_workstation.qa.golden_report import difference_text, finding_lines, golden_junit
 from galago_workstation.qa.release_verdict import Stance
@@ -104,7 +104,7 @@ def test_the_first_event_that_differs_is_told_on_both_sides() -> None:
     first = found(quiet).first
     assert first is not None
     assert difference_text(first) == (
-        "events, 0:00:00.600 to 0:00:00.600, window 5: expected horn 1.000 at 0.600 s, found no event"
+        "events, at 0:00:00.600, window 5: expected horn 1.000 at 0.600 s, found no event"
     )
 
 
@@ -208,7 +208,7 @@ def test_a_corpus_that_is_not_the_goldens_is_refused_with_what_is_wrong(
 
 
 def test_labels_in_another_order_are_refused() -> None:
-    golden: Golden = golden_of([EXPECTED])
+    golden: GoldenFile = golden_of([EXPECTED])
     check_labels(golden, "g.json", policy_labels("quiet", "horn"))
     with pytest.raises(InputError, match="the bundle has horn, quiet"):
         check_labels(golden, "g.json", policy_labels("horn", "quiet"))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.errors import CallerError, GalagoError, InputError, LinkError, Reason
 from galago_workstation.qa.golden_file import (
-    Golden,
+    GoldenFile,
     check_new,
     encode_golden,
     read_golden,
@@ -34,7 +34,7 @@ GOLDEN = golden_of([FRESH.said])
 AT = datetime.datetime(2026, 5, 2, 8, 30, tzinfo=datetime.UTC)
 
 
-def written(folder: Path, golden: Golden = GOLDEN) -> Path:
+def written(folder: Path, golden: GoldenFile = GOLDEN) -> Path:
     path = folder / "a.golden.json"
     write_golden(path, golden)
     return path
@@ -63,7 +63,7 @@ def test_rows_of_outputs_are_the_outputs(runs: int, labels: int) -> None:
     assert all(row and len(row) % labels == 0 for row in rows)
 
 
-def changed(**changes: Any) -> Golden:
+def changed(**changes: Any) -> GoldenFile:
     """The golden with something else in its recording."""
     return msgspec.structs.replace(GOLDEN, recordings=(msgspec.structs.replace(FRESH.said, **changes),))
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from galago_edge.pipeline.stage_hashes import STAGES
 from galago_workstation.qa.baseline import BaselineEvent
 from galago_workstation.qa.golden_file import (
-    Golden,
     GoldenEntry,
+    GoldenFile,
     GoldenRecording,
     events_sha256,
     rows_of,
@@ -53,7 +53,7 @@ def fresh_replay(
     return FreshReplay(msgspec.structs.replace(said, **changes), replayed)
 
 
-def golden_of(recordings: Sequence[GoldenRecording], labels: Sequence[str] = ("quiet", "horn")) -> Golden:
+def golden_of(recordings: Sequence[GoldenRecording], labels: Sequence[str] = ("quiet", "horn")) -> GoldenFile:
     """Return a golden of these recordings, recorded here."""
     here = environment_here()
     entry = GoldenEntry(
@@ -64,7 +64,7 @@ def golden_of(recordings: Sequence[GoldenRecording], labels: Sequence[str] = ("q
         bundle=BUNDLE,
         environment=here.fingerprint,
     )
-    return Golden(
+    return GoldenFile(
         bundle=BUNDLE,
         bundle_name="alarms 1.0.0",
         labels=tuple(labels),

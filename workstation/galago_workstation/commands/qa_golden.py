@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
     from galago_workstation.qa.corpus import Corpus
     from galago_workstation.qa.exactness_tiers import TierChoice
-    from galago_workstation.qa.golden_file import Golden
+    from galago_workstation.qa.golden_file import GoldenFile
     from galago_workstation.qa.golden_replay import FreshReplay
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -163,7 +163,7 @@ def rerecord(file: Path, place: Path, why: str, by: str | None, as_json: bool, *
     _recorded(file, asked, why, by, read_golden(file))
 
 
-def _recorded(out: Path, asked: _Asked, why: str, by: str | None, before: Golden | None) -> None:
+def _recorded(out: Path, asked: _Asked, why: str, by: str | None, before: GoldenFile | None) -> None:
     from galago_workstation.qa.golden_file import check_new, write_golden
     from galago_workstation.qa.golden_record import is_same, make_golden, who
     from galago_workstation.qa.replay_environment import environment_here
@@ -188,7 +188,7 @@ def _recorded(out: Path, asked: _Asked, why: str, by: str | None, before: Golden
     elif same:
         say(f"{out}: nothing is different, and it stays as it is")
     else:
-        say(f"{out}: {last.what}, of {made.bundle_name}")
+        say(f"{out}: {last.what} ({made.bundle_name})")
 
 
 @golden.command()
@@ -255,7 +255,7 @@ def verify(
     ctx.exit(found.stance.exit_code)
 
 
-def _choice(kept: Golden, bundle: Bundle, tier: str | None) -> TierChoice:
+def _choice(kept: GoldenFile, bundle: Bundle, tier: str | None) -> TierChoice:
     """Return at which tier is compared."""
     from dataclasses import replace
 

@@ -30,7 +30,7 @@ from galago_workstation.qa.golden_difference import (
     event_text,
     first_stage,
 )
-from galago_workstation.qa.golden_file import Golden, GoldenRecording
+from galago_workstation.qa.golden_file import GoldenFile, GoldenRecording
 from galago_workstation.qa.golden_replay import FreshReplay
 from galago_workstation.qa.release_verdict import Stance
 from galago_workstation.qa.replay_job import ordered_query
@@ -98,7 +98,7 @@ class GoldenFinding:
         return Stance.FAIL if wrong else Stance.PASS
 
 
-def check_corpus(golden: Golden, name: str, corpus: Corpus) -> None:
+def check_corpus(golden: GoldenFile, name: str, corpus: Corpus) -> None:
     """Refuse a corpus that does not hold the golden's recordings, each of them and no other.
 
     Raises:
@@ -124,7 +124,7 @@ def check_corpus(golden: Golden, name: str, corpus: Corpus) -> None:
         )
 
 
-def check_labels(golden: Golden, name: str, labels: Sequence[Label]) -> None:
+def check_labels(golden: GoldenFile, name: str, labels: Sequence[Label]) -> None:
     """Refuse a bundle whose outputs are not those of the golden's labels.
 
     Raises:
@@ -140,7 +140,7 @@ def check_labels(golden: Golden, name: str, labels: Sequence[Label]) -> None:
 
 
 def compare_golden(
-    golden: Golden, name: str, fresh: Sequence[FreshReplay], choice: TierChoice, steps: OutputSteps
+    golden: GoldenFile, name: str, fresh: Sequence[FreshReplay], choice: TierChoice, steps: OutputSteps
 ) -> GoldenFinding:
     """Compare what was replayed with the golden; :func:`check_corpus` has passed.
 

@@ -90,7 +90,7 @@ class GoldenRecording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return np.flatnonzero(ran)
 
 
-class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GoldenFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
     schema: Literal["galago.golden/1"] = SCHEMA
@@ -111,7 +111,7 @@ def rows_of(outputs: npt.NDArray[np.int8]) -> tuple[bytes, ...]:
     return tuple(outputs[begin : begin + at_once].tobytes() for begin in range(0, runs, at_once))
 
 
-def encode_golden(golden: Golden) -> bytes:
+def encode_golden(golden: GoldenFile) -> bytes:
     """Return the file's bytes; the same golden gives the same."""
     return _laid_out(msgspec.to_builtins(golden), _DEPTH, "").encode() + b"\n"
 
@@ -129,7 +129,7 @@ def _laid_out(value: Any, depth: int, indent: str) -> str:
     return f"{first}\n" + ",\n".join(inner + text for text in texts) + f"\n{indent}{last}"
 
 
-def write_golden(path: Path, golden: Golden) -> None:
+def write_golden(path: Path, golden: GoldenFile) -> None:
     """Write the file, whole or not at all, in place of one that is there.
 
     Raises:
@@ -160,7 +160,7 @@ def check_new(path: Path) -> None:
         )
 
 
-def read_golden(path: Path) -> Golden:
+def read_golden(path: Path) -> GoldenFile:
     """Read a golden.
 
     Raises:
@@ -173,7 +173,7 @@ def read_golden(path: Path) -> Golden:
         raise disk_error(error, f"read {path}") from error
     try:
         _check_version(path, from_json(content, type=_AnyVersion).schema)
-        found = from_json(content, type=Golden)
+        found = from_json(content, type=GoldenFile)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _bad(f"{path} is no golden, or damaged: {error}") from None
     if fault := _fault(found):
@@ -201,7 +201,7 @@ def _bad(text: str) -> InputError:
     )
 
 
-def _fault(golden: Golden) -> str:
+def _fault(golden: GoldenFile) -> str:
     """Return what contradicts itself in a golden; empty when nothing does."""
     twice = [key for key, count in Counter(one.key for one in golden.recordings).items() if count > 1]
     if twice:

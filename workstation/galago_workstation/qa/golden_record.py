@@ -14,7 +14,7 @@ from galago_edge.contract.printable import on_one_line
 from galago_edge.pipeline.stage_hashes import first_difference
 from galago_edge.pipeline.stage_marks import StageMarks
 from galago_workstation.qa.golden_difference import ENDING
-from galago_workstation.qa.golden_file import MARKS, Golden, GoldenEntry, GoldenRecording
+from galago_workstation.qa.golden_file import MARKS, GoldenEntry, GoldenFile, GoldenRecording
 from galago_workstation.qa.golden_replay import FreshReplay
 from galago_workstation.qa.replay_environment import ReplayEnvironment
 
@@ -27,8 +27,8 @@ def make_golden(
     at: datetime,
     by: str,
     why: str,
-    before: Golden | None = None,
-) -> Golden:
+    before: GoldenFile | None = None,
+) -> GoldenFile:
     """Return the golden of what was replayed; with ``before``, which keeps its history, the next one."""
     recordings = tuple(_kept(one.said) for one in fresh)
     what = f"recorded: {_count(len(recordings))}"
@@ -42,7 +42,7 @@ def make_golden(
         bundle=bundle.id,
         environment=environment.fingerprint,
     )
-    return Golden(
+    return GoldenFile(
         bundle=bundle.id,
         bundle_name=on_one_line(str(bundle)),
         labels=tuple(label.name for label in bundle.manifest.labels),
@@ -52,13 +52,13 @@ def make_golden(
     )
 
 
-def is_same(one: Golden, other: Golden) -> bool:
+def is_same(one: GoldenFile, other: GoldenFile) -> bool:
     """Tell whether two goldens ask for the same, whatever their histories."""
     return msgspec.structs.replace(one, history=()) == msgspec.structs.replace(other, history=())
 
 
 def changes_text(
-    before: Golden, bundle: str, environment: ReplayEnvironment, recordings: Sequence[GoldenRecording]
+    before: GoldenFile, bundle: str, environment: ReplayEnvironment, recordings: Sequence[GoldenRecording]
 ) -> str:
     """Return in words what is different from an older golden."""
     old = {one.key: one for one in before.recordings}

@@ -48,7 +48,8 @@ def verdict_text(found: GoldenFinding) -> str:
         return "nothing compares: at T3 only statistics do, with galago qa diff"
     wrong = sum(bool(one.broken) for one in found.recordings)
     equal = sum(one.first is None for one in found.recordings)
-    parts = [f"{len(found.recordings)} recordings", f"{equal} equal to the byte"]
+    count = len(found.recordings)
+    parts = [f"{count} recording{'s' * (count != 1)}", f"{equal} equal to the byte"]
     if wrong:
         parts.append(f"{wrong} not as {found.choice.tier} asks for")
     parts += found.broken
@@ -70,6 +71,8 @@ def difference_text(first: StageDifference) -> str:
     """Return stage, place, and what is there, in one line."""
     if first.to_ns is None:
         place = f"behind {stream_time(first.from_ns)}"
+    elif first.to_ns - first.from_ns == 1:
+        place = f"at {stream_time(first.from_ns)}"
     else:
         place = f"{stream_time(first.from_ns)} to {stream_time(first.to_ns)}"
     if first.windows is not None:
