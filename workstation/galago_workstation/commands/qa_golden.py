@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from galago_edge.commands.cli import GalagoGroup, json_option, say, say_data
+from galago_edge.commands.options import PATH, bundle_options, opened_bundle
+from galago_workstation.commands.qa_options import jobs_option
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from galago_workstation.qa.golden_replay import FreshReplay
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_PATH = click.Path(path_type=Path, readable=False)
 
 
 @click.group(cls=GalagoGroup, prefix="qa.golden.")
@@ -34,25 +34,10 @@ def golden() -> None:
 
 def _replay_options(command: F) -> F:
     """Add the options of what is replayed now; :class:`_Asked` takes them."""
-    for option in (
-        click.option(
-            "--keep", type=_PATH, metavar="FOLDER", help="Keep the results of the replays here, a new folder."
-        ),
-        click.option(
-            "--jobs", type=click.IntRange(1, 4_096), help="Processes at a time.  [default: one a core]"
-        ),
-        click.option(
-            "--trust",
-            "trusted",
-            multiple=True,
-            type=_PATH,
-            metavar="PUB",
-            help="Take a bundle only if this public key signed it; may be given several times.",
-        ),
-        click.option("--bundle", type=_PATH, metavar="BUNDLE", required=True, help="What is replayed with."),
-    ):
-        command = option(command)
-    return command
+    keep = click.option(
+        "--keep", type=PATH, metavar="FOLDER", help="Keep the results of the replays here, a new folder."
+    )
+    return bundle_options(jobs_option(keep(command)))
 
 
 def _why_options(why: str | None = None) -> Callable[[F], F]:
@@ -93,7 +78,6 @@ class _Asked:
         Raises:
             GalagoError: See ``opened_bundle`` and ``read_corpus``.
         """
-        from galago_edge.commands.options import opened_bundle
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import read_corpus
 
@@ -123,8 +107,8 @@ def _note(line: str) -> None:
 
 
 @golden.command()
-@click.argument("place", metavar="CORPUS", type=_PATH)
-@click.option("--out", type=_PATH, required=True, metavar="FILE", help="File to write, to be committed.")
+@click.argument("place", metavar="CORPUS", type=PATH)
+@click.option("--out", type=PATH, required=True, metavar="FILE", help="File to write, to be committed.")
 @_why_options("first recorded")
 @_replay_options
 @json_option
@@ -143,8 +127,8 @@ def record(place: Path, out: Path, why: str, by: str | None, as_json: bool, **op
 
 
 @golden.command()
-@click.argument("file", metavar="FILE", type=_PATH)
-@click.argument("place", metavar="CORPUS", type=_PATH)
+@click.argument("file", metavar="FILE", type=PATH)
+@click.argument("place", metavar="CORPUS", type=PATH)
 @_why_options()
 @_replay_options
 @json_option
@@ -192,15 +176,15 @@ def _recorded(out: Path, asked: _Asked, why: str, by: str | None, before: Golden
 
 
 @golden.command()
-@click.argument("file", metavar="FILE", type=_PATH)
-@click.argument("place", metavar="CORPUS", type=_PATH)
+@click.argument("file", metavar="FILE", type=PATH)
+@click.argument("place", metavar="CORPUS", type=PATH)
 @click.option(
     "--tier",
     type=click.Choice(["T0", "T1", "T2"]),
     help="Compare at this tier, whatever follows from the environments and the bundle.",
 )
 @click.option(
-    "--junit", type=_PATH, metavar="FILE", help="Write a test case for each recording, as JUnit XML."
+    "--junit", type=PATH, metavar="FILE", help="Write a test case for each recording, as JUnit XML."
 )
 @_replay_options
 @json_option
