@@ -48,18 +48,18 @@ def test_equal_events_are_neither_lost_nor_fragile() -> None:
 
 def test_a_clear_event_that_is_missing_is_broken() -> None:
     broken, fragile = compared([SILENT] * 5 + [LOUD] * 5 + [SILENT] * 5, [SILENT] * 15)
-    assert broken == ["lost: horn 0.998 at 0.700 s"] and fragile == []
+    assert broken == ["lost: horn 0.997528, 0.6 s to 0.7 s"] and fragile == []
 
 
 def test_a_clear_event_that_is_new_is_broken() -> None:
     broken, _ = compared([SILENT] * 15, [SILENT] * 5 + [LOUD] * 5 + [SILENT] * 5)
-    assert broken == ["gained: horn 0.998 at 0.700 s"]
+    assert broken == ["gained: horn 0.997528, 0.6 s to 0.7 s"]
 
 
 def test_an_event_just_above_its_threshold_may_go_and_is_named() -> None:
     here = [SILENT] * 5 + [NEARLY - 2] * 5 + [SILENT] * 5
     broken, fragile = compared([SILENT] * 5 + [NEARLY] * 5 + [SILENT] * 5, here)
-    assert broken == [] and fragile == ["lost: horn 0.711 at 0.700 s"]
+    assert broken == [] and fragile == ["lost: horn 0.710953, 0.6 s to 0.7 s"]
 
 
 def test_an_event_may_come_one_window_later_and_no_more() -> None:
@@ -75,7 +75,7 @@ def test_an_event_of_the_same_moment_with_a_score_that_no_step_explains_is_broke
     golden = [SILENT] * 5 + [0] * 3 + [SILENT] * 5
     assert compared(golden, [SILENT] * 5 + [4] * 3 + [SILENT] * 5, label) == ([], [])
     broken, _ = compared(golden, [SILENT] * 5 + [40] * 3 + [SILENT] * 5, label)
-    assert broken == ["rescored: horn 0.500 at 0.600 s, now 0.982"]
+    assert broken == ["rescored: horn 0.5, 0.5 s to 0.6 s, now 0.98201"]
 
 
 def test_an_event_that_hung_on_the_label_turning_off_is_fragile() -> None:

@@ -104,7 +104,7 @@ def test_the_first_event_that_differs_is_told_on_both_sides() -> None:
     first = found(quiet).first
     assert first is not None
     assert difference_text(first) == (
-        "events, at 0:00:00.600, window 5: expected horn 1.000 at 0.600 s, found no event"
+        "events, at 0:00:00.600, window 5: expected horn 1, 0.5 s to 0.6 s, found no event"
     )
 
 

@@ -118,14 +118,14 @@ class StageHashes:
 
     def _ran(self, given: npt.NDArray[Any], logits: npt.NDArray[np.int8]) -> None:
         self._runs.append((given, logits))
-        if self._take_logits is not None:
-            self._take_logits(logits)
 
     def _window(self, seen: WindowSeen) -> None:
         span = seen.span
         for given, logits in self._runs:
             self._hashes["tensors"].update(given.data, span.end_ns)
             self._hashes["logits"].update(logits.data, span.end_ns)
+            if self._take_logits is not None:
+                self._take_logits(logits)
         self._runs.clear()
         places = (span.start_index, span.end_index, span.start_ns, span.end_ns, int(seen.skipped))
         self._line("scores", span.end_ns, *places, *seen.scores.tolist())

@@ -240,5 +240,5 @@ def compare_events(
         for row, column in pairs:
             old, new = olds[row], news[column]
             if old.end_ns == new.end_ns and not margin.allows(old.end_ns, old.score):
-                broken.append((old.end_ns, f"rescored: {event_text(old)}, now {new.score:.3f}"))
+                broken.append((old.end_ns, f"rescored: {event_text(old)}, now {new.score:g}"))
     return [text for _, text in sorted(broken)], [text for _, text in sorted(fragile)]

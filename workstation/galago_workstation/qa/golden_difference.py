@@ -103,4 +103,5 @@ def _first_event(expected: GoldenRecording, fresh: FreshReplay) -> StageDifferen
 
 def event_text(event: BaselineEvent) -> str:
     """Return an event in words."""
-    return f"{event.label} {event.score:.3f} at {event.end_ns / NS_PER_S:.3f} s"
+    start_s, end_s = event.start_ns / NS_PER_S, event.end_ns / NS_PER_S
+    return f"{event.label} {event.score:g}, {start_s:.9g} s to {end_s:.9g} s"
