@@ -3,13 +3,14 @@
 The tier follows from what lies outside Galago: processor, threads, runtime, decoders. Galago's own version
 and code are what a golden tests, and lower no tier; Python computes nothing of an answer.
 
-What a tier allows was measured with the demo's two int8 models (DS-CNN on log-mel, a convolutional network on
-pictures) and 1,500 of its samples each, on x86-64 with ai-edge-litert 2.3.0:
+What a tier allows was measured with the demo's two int8 models (sound and pictures), on x86-64 with
+ai-edge-litert 2.3.0:
 
-* XNNPACK against the built-in and the reference kernels, on equal inputs: outputs apart by 3 steps at most,
-  0.05 % of them by more than 2 (by more than 1: 2.8 %). :data:`T1_STEPS` is the tolerance of the golden
-  samples in bundles, which was measured on other models.
-* XNNPACK on inputs whose every element was moved by -1, 0 or 1: 7 steps at most.
+* XNNPACK against the built-in and the reference kernels, on equal inputs, in the demo's two recordings:
+  outputs apart by 4 steps at most, 0.1 % of them by more than 2; in 1,500 samples of each: by 3, and 0.05 %.
+* XNNPACK on those samples with every element of the input moved by -1, 0 or 1: by 7 steps at most.
+
+A wrong model is off by tens of steps.
 """
 
 from __future__ import annotations
@@ -23,15 +24,14 @@ import numpy.typing as npt
 
 from galago_edge.contract.manifest import Manifest
 from galago_edge.decision import ONE
-from galago_workstation.packing.golden_choice import ATOL_STEPS
 from galago_workstation.qa.replay_environment import ReplayEnvironment
 
-T1_STEPS = ATOL_STEPS
+T1_STEPS = 6
 """At T1 no int8 output may be further from the golden one, in quantization steps."""
 T1_FEW_STEPS = 2
-T1_BEYOND = 0.001
+T1_BEYOND = 0.005
 """At T1 at most this share of all outputs, or one, may be more than ``T1_FEW_STEPS`` apart."""
-T2_STEPS = 8
+T2_STEPS = 10
 """At T2 an event whose score is closer to a threshold than so many steps of the output is fragile."""
 
 

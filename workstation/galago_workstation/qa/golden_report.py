@@ -71,7 +71,7 @@ def difference_text(first: StageDifference) -> str:
     """Return stage, place, and what is there, in one line."""
     if first.to_ns is None:
         place = f"behind {stream_time(first.from_ns)}"
-    elif first.to_ns - first.from_ns == 1:
+    elif first.to_ns - first.from_ns <= 1:
         place = f"at {stream_time(first.from_ns)}"
     else:
         place = f"{stream_time(first.from_ns)} to {stream_time(first.to_ns)}"
