@@ -129,7 +129,7 @@ class OutputSteps:
 
         >>> low, high = OutputSteps(0.125, 2).bounds(np.array([0, 32768, 65536], np.int32), 4)
         >>> low.tolist(), high.tolist()
-        ([0, 17625, 65535], [2, 47911, 65536])
+        ([0, 17624, 65534], [2, 47912, 65536])
         """
         factor = math.exp(self.sides * self.step * steps)
         low = (q16 - 0.5).clip(0, ONE)
