@@ -10,7 +10,7 @@ KILLS ?= 200
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts media year parts fuzz flash-twelve first-device format clean
+.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts fuzz flash-twelve first-device format clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -95,6 +95,10 @@ blind: $(DEV_STAMP)
 # Pairs of bundles with known truth: how often a verdict is wrong when it is asked for after every hour.
 verdicts: $(DEV_STAMP)
 	$(BIN)/python -m campaigns.verdicts
+
+# One corpus replayed in twenty ways, over processes, cluster, blocks, names and settings: one SHA-256.
+determinism: $(DEV_STAMP) parts
+	$(BIN)/python -m campaigns.determinism
 
 # Recordings as the field brings them: every codec and container, late, with holes, damaged, cut, misnamed.
 media: $(DEV_STAMP) parts

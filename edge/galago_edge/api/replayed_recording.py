@@ -19,7 +19,7 @@ from galago_edge.contract.records import Record, dated
 from galago_edge.contract.settings import ViewSettings
 from galago_edge.contract.streams import WindowSeen
 from galago_edge.pipeline import Batches, DecidingStream, ThresholdOverrides, batches, hand_on, load
-from galago_edge.pipeline.stage_hashes import StageHashes
+from galago_edge.pipeline.stage_hashes import StageHashes, TakeLogits
 from galago_edge.sources import open_source, parse_source
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.recording_part import RecordingPart
@@ -115,10 +115,13 @@ class Replay:
         with self._use():
             self._stream.observe = observe
 
-    def hash_stages(self) -> StageHashes:
-        """Return what hashes every stage, which costs time; before the walk, behind :meth:`observe`."""
+    def hash_stages(self, take_logits: TakeLogits | None = None) -> StageHashes:
+        """Return what hashes every stage, which costs time; before the walk, behind :meth:`observe`.
+
+        ``take_logits`` is given the model's int8 output, run by run.
+        """
         with self._use():
-            self._hashes = StageHashes()
+            self._hashes = StageHashes(take_logits)
             return self._hashes
 
     @property

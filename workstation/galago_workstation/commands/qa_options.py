@@ -25,6 +25,9 @@ replace_option = click.option("--replace", is_flag=True, help="Write over a file
 markdown_option = click.option(
     "--markdown", type=PATH, metavar="FILE", help="Write the tables as Markdown, too."
 )
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(1, 4_096), help="Processes at a time.  [default: one a core]"
+)
 
 
 def replaying_options(command: F) -> F:
@@ -56,9 +59,7 @@ def replaying_options(command: F) -> F:
             metavar="FOLDER",
             help="Keep what was replayed here, and replay nothing twice.  [default: galago-results]",
         ),
-        click.option(
-            "--jobs", type=click.IntRange(1, 4_096), help="Processes at a time.  [default: one a core]"
-        ),
+        jobs_option,
         click.option("--scheduler", metavar="ADDRESS", help="Replay on the Dask cluster of this scheduler."),
     )
     return added

@@ -37,6 +37,11 @@ class BaselineEvent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
     start_index: Natural
     end_index: Natural
 
+    @classmethod
+    def of(cls, one: EventRecord) -> BaselineEvent:
+        """Return what is kept of an event."""
+        return cls(one.label, one.score, one.start_ns, one.end_ns, one.start_index, one.end_index)
+
 
 class BaselineRecording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What OLD said to one recording."""
@@ -132,10 +137,7 @@ def _recording(each: Replayed) -> BaselineRecording:
         receptive_ns=each.receptive_ns,
         gaps=tuple((gap.from_ns, gap.to_ns, gap.cause) for gap in each.gaps),
         tags=dict(sorted(each.tags.items())),
-        events=tuple(
-            BaselineEvent(one.label, one.score, one.start_ns, one.end_ns, one.start_index, one.end_index)
-            for one in each.events
-        ),
+        events=tuple(BaselineEvent.of(one) for one in each.events),
     )
 
 

@@ -8,6 +8,7 @@ made), so that no CI is green by mistake; who wants it yellow asks for ``skipped
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 from xml.etree import ElementTree
@@ -28,31 +29,42 @@ def junit_xml(
     suite: str = "galago qa diff",
 ) -> bytes:
     """Return the file's bytes. ``at``: when the verdict was made, with its zone."""
-    elements = [_case(gate, inconclusive) for gate in verdict.gates]
-    kinds = [child.tag for element in elements for child in element if child.tag != "system-out"]
-    counts = {"tests": str(len(elements)), "failures": str(kinds.count("failure")),
-              "errors": str(kinds.count("error"))}  # fmt: skip
+    properties = {
+        "verdict": verdict.stance.value,
+        "wrong_pass": f"{verdict.wrong_pass:g}",
+        "wrong_fail": f"{verdict.wrong_fail:g}",
+    }
+    cases = [_case(gate, inconclusive) for gate in verdict.gates]
+    return suite_xml(suite, cases, properties, at=at, said=f"{verdict.stance.value}: {verdict.why}")
+
+
+def suite_xml(
+    name: str, cases: Sequence[ElementTree.Element], properties: Mapping[str, str], *, at: datetime, said: str
+) -> bytes:
+    """Return the bytes of a file with one suite of test cases; ``said``: what it said on the whole."""
+    kinds = [child.tag for case in cases for child in case if child.tag != "system-out"]
     root = ElementTree.Element("testsuites")  # Ant allows no attribute here
     own = ElementTree.SubElement(
         root,
         "testsuite",
         {
-            "name": suite,
+            "name": name,
             "package": "galago.qa",
             "id": "0",
-            **counts,
+            "tests": str(len(cases)),
+            "failures": str(kinds.count("failure")),
+            "errors": str(kinds.count("error")),
             "skipped": str(kinds.count("skipped")),
             "time": "0",
             "timestamp": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
             "hostname": "localhost",
         },
     )
-    properties = ElementTree.SubElement(own, "properties")
-    for name, value in (("verdict", verdict.stance.value), ("wrong_pass", f"{verdict.wrong_pass:g}"),
-                        ("wrong_fail", f"{verdict.wrong_fail:g}")):  # fmt: skip
-        ElementTree.SubElement(properties, "property", {"name": name, "value": value})
-    own.extend(elements)
-    ElementTree.SubElement(own, "system-out").text = _fit(f"{verdict.stance.value}: {verdict.why}")
+    told = ElementTree.SubElement(own, "properties")
+    for key, value in properties.items():
+        ElementTree.SubElement(told, "property", {"name": key, "value": fit_for_xml(value)})
+    own.extend(cases)
+    ElementTree.SubElement(own, "system-out").text = fit_for_xml(said)
     ElementTree.SubElement(own, "system-err")
     ElementTree.indent(root)
     content: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
@@ -61,22 +73,22 @@ def junit_xml(
 
 def _case(gate: GateVerdict, inconclusive: Inconclusive) -> ElementTree.Element:
     rule = gate.evidence.gate.rule
-    name = _fit(gate.evidence.gate.name)
+    name = fit_for_xml(gate.evidence.gate.name)
     found = ElementTree.Element(
         "testcase", {"name": name, "classname": f"galago.qa.{rule.measure}", "time": "0"}
     )
-    told = {"message": _fit(gate.why), "type": gate.stance.value}
-    text = _fit(gate_text(gate))
+    told = {"message": fit_for_xml(gate.why), "type": gate.stance.value}
+    text = fit_for_xml(gate_text(gate))
     if gate.stance is Stance.FAIL:
         ElementTree.SubElement(found, "failure", told).text = text
     elif gate.stance is Stance.INCONCLUSIVE and inconclusive == "skipped":
-        ElementTree.SubElement(found, "skipped", {"message": _fit(f"inconclusive: {gate.why}")})
+        ElementTree.SubElement(found, "skipped", {"message": fit_for_xml(f"inconclusive: {gate.why}")})
     elif gate.stance is Stance.INCONCLUSIVE:
         ElementTree.SubElement(found, inconclusive, told).text = text
     return found
 
 
-def _fit(text: str) -> str:
+def fit_for_xml(text: str) -> str:
     """Return the text without what XML cannot say."""
     return _NO_XML.sub("\ufffd", text)
 

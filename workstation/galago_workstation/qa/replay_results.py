@@ -1,7 +1,8 @@
 """Results of replays on a disk: each in a folder whose name is the digest of its job.
 
-``FOLDER/<aa>/<digest>/`` holds ``records.jsonl``, ``scores.npz`` and ``job.json``. A result is whole or
-absent: it is made beside its place and moved there. ``job.json`` has the hashes of the other two, so that
+``FOLDER/<aa>/<digest>/`` holds ``records.jsonl``, ``scores.npz`` and ``job.json``; where the stages were
+hashed, ``logits.i8`` too: the model's int8 output, run by run. A result is whole or
+absent: it is made beside its place and moved there. ``job.json`` has the hashes of the others, so that
 what was damaged, or put there by somebody else, is found when it is read, and is computed again.
 """
 
@@ -35,7 +36,7 @@ from galago_edge.contract.manifest import Label
 from galago_workstation.qa.replay_environment import ReplayEnvironment
 from galago_workstation.qa.replay_job import ReplayJob
 
-RECORDS, SCORES, JOB = "records.jsonl", "scores.npz", "job.json"
+RECORDS, SCORES, LOGITS, JOB = "records.jsonl", "scores.npz", "logits.i8", "job.json"
 _JOB_LIMIT_BYTES = 1 << 22
 _ATTEMPTS = 4
 _CLASSES: tuple[type[GalagoError], ...] = (
@@ -86,6 +87,8 @@ class StoredReplay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     stages: dict[str, str] | None
     """SHA-256 of each stage, ``recording`` and then ``galago_edge.pipeline.stage_hashes``; None when nobody
     asked."""
+    marks: dict[str, str] | None = None
+    """Where each stage differs from that of another replay: ``galago_edge.pipeline.stage_marks``."""
     files: dict[str, str]
     """SHA-256 of each other file."""
     environment: ReplayEnvironment
@@ -132,10 +135,10 @@ class ReplayResults:
         stored, fault = _stored(content, digest)
         if stored is None:
             return None, fault
-        for name in (RECORDS, SCORES):
+        for name in (RECORDS, SCORES, *([LOGITS] if stored.marks is not None else [])):
             if fault := _file_fault(place / name, stored.files.get(name)):
                 return None, fault
-        return (None, "") if stages and stored.stages is None else (stored, "")
+        return (None, "") if stages and stored.marks is None else (stored, "")
 
     @contextlib.contextmanager
     def writing(self, digest: str, *, stages: bool = False) -> Iterator[Path]:
