@@ -14,6 +14,7 @@ from galago_edge.contract.errors import CallerError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
+    from galago_workstation.qa.content_hashes import ContentHashes
     from galago_workstation.qa.corpus import Corpus
     from galago_workstation.qa.corpus_replay import CorpusReplay
     from galago_workstation.qa.replayed import Replayed, TruthList
@@ -70,9 +71,13 @@ class Replaying:
     jobs: int | None
     scheduler: str | None
     as_json: bool
+    rehash: bool = False
+    """Whether recordings are read that are as when they were hashed."""
     exit_code: int = 0
     """Not 0 when a recording has no result."""
     _told: set[str] = field(default_factory=set)
+    _corpora: dict[Path, Corpus] = field(default_factory=dict)
+    """Two bundles meet the same corpus, which is read once."""
 
     def of(self, place: Path, bundle: Path | None) -> list[Replayed]:
         """Return the replays of a run, or of a corpus with a bundle.
@@ -108,7 +113,8 @@ class Replaying:
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import corpus_of
 
-        corpus = corpus_of([recording], report=command_report(self._note, as_json=self.as_json))
+        report = command_report(self._note, as_json=self.as_json)
+        corpus = corpus_of([recording], report=report, hashes=self._hashes())
         found = self._replay(corpus, self._opened(bundle))
         (only,) = found.replays
         if only.stored is None and only.error is not None:
@@ -124,7 +130,15 @@ class Replaying:
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import read_corpus
 
-        return read_corpus(place, report=command_report(self._note, as_json=self.as_json))
+        if place not in self._corpora:
+            report = command_report(self._note, as_json=self.as_json)
+            self._corpora[place] = read_corpus(place, report=report, hashes=self._hashes())
+        return self._corpora[place]
+
+    def _hashes(self) -> ContentHashes:
+        from galago_workstation.qa.content_hashes import ContentHashes
+
+        return ContentHashes(self.results, reread=self.rehash)
 
     def _replayed(self, corpus: Corpus, bundle: Bundle) -> list[Replayed]:
         return self._judged(self._replay(corpus.of_modality(bundle.modality), bundle))
