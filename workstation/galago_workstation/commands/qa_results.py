@@ -29,7 +29,7 @@ def results() -> None:
 @click.argument("folder", metavar="[FOLDER|RUN]", type=_PATH, default=RESULTS)
 @json_option
 def list_results(folder: Path, as_json: bool) -> None:
-    """Show how many results there are of each bundle, and how much room they take.
+    """Show what stored results there are, and what room they take.
 
     FOLDER is one of --results (galago-results unless it is given), or a run, which has its own.
 
@@ -86,7 +86,7 @@ def clean_results(
     really: bool,
     as_json: bool,
 ) -> None:
-    """Remove results that nobody needs any more; first say which.
+    """Say which results nobody needs any more, and remove them.
 
     Everything goes that is not kept by an option, and only with --remove. What is asked for again later is
     computed again; a run that lists a result that is gone cannot be judged until then.
