@@ -290,7 +290,7 @@ def measure_scores(turns: int) -> dict[str, Any]:
     """Decide 100 hours of stored scores again."""
     from campaigns.tuned_promises import LABEL, CorpusPlan, made_corpus
     from galago_workstation.qa.det_curve import det_curve
-    from galago_workstation.qa.judged_corpus import JudgedCorpus, MatchRule
+    from galago_workstation.qa.judged_corpus import JudgedCorpus
     from galago_workstation.qa.matching import MatchingRule
     from galago_workstation.qa.tuning import TuneGoal, tune
 
@@ -301,7 +301,7 @@ def measure_scores(turns: int) -> dict[str, Any]:
         curve = det_curve(corpus, LABEL, MatchingRule())
         taken["det"].append(time.perf_counter() - start)
         start = time.perf_counter()
-        tuned = tune(JudgedCorpus(corpus, LABEL, MatchRule()), TuneGoal(false_per_day=24.0))
+        tuned = tune(JudgedCorpus(corpus, LABEL, MatchingRule()), TuneGoal(false_per_day=24.0))
         taken["tune"].append(time.perf_counter() - start)
         print(f"scores: {taken['det'][-1]:.2f} s, {taken['tune'][-1]:.2f} s", file=sys.stderr)
     return {

@@ -3,9 +3,9 @@
 Part of ``python -m campaigns.tuned_promises --sounds``. The bundle is the demo's, trained by the demo's own
 commands unless ``--demo FOLDER`` has one. Each of twenty recordings is half an hour of the demo's home. In
 five minutes of it there are six alarms, from 6 dB over the home to 18 dB below it, where nobody could hear
-some of them, and five things that are nearly alarms: an alarm's own sounder with another rhythm, or a pattern that
-breaks off. They are replayed as any corpus is; ten are tuned on, the ten others are looked at, and then the
-other way round.
+some of them, and five things that are nearly alarms: an alarm's own sounder with another rhythm, or a pattern
+that breaks off. They are replayed as any corpus is; ten are tuned on, the ten others are looked at, and then
+the other way round.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from galago_workstation.demo.sounds import (
     square_520,
 )
 from galago_workstation.demo.steps import STREAMS, plan, run_step, this_profile
-from galago_workstation.qa.judged_corpus import MatchRule
+from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
 from galago_workstation.qa.tune_report import tune_labels
 from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal
@@ -138,7 +138,7 @@ class HalfOutcome:
     """What the demo's own policy does on the ten others."""
 
 
-def halves(replays: list[Replayed], goal: TuneGoal, rule: MatchRule) -> list[HalfOutcome]:
+def halves(replays: list[Replayed], goal: TuneGoal, rule: MatchingRule) -> list[HalfOutcome]:
     """Tune every label on either half, and look at the other."""
     first, second = replays[: RECORDINGS // 2], replays[RECORDINGS // 2 :]
     found = []
@@ -184,7 +184,7 @@ def _rate(promise: Promise) -> str:
     return f"{promise.false_per_day:.0f} ({low:.0f} to {high:.0f})"
 
 
-def tune_sounds(demo: Path | None, seed: int, goal: TuneGoal, rule: MatchRule) -> None:
+def tune_sounds(demo: Path | None, seed: int, goal: TuneGoal, rule: MatchingRule) -> None:
     """Make the recordings, replay them, tune and print; in ``campaigns/out/tuned_sounds``."""
     bundle = trained_bundle(demo or FOLDER / "demo")
     corpus = FOLDER / f"corpus-{seed}"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_runs import RESULTS
 
 if TYPE_CHECKING:
     from galago_workstation.qa.kept_results import KeptResult, Removal, Wanted
 
-_PATH = click.Path(path_type=Path, readable=False)
 _NS_PER_S = 1_000_000_000
 
 
@@ -26,7 +26,7 @@ def results() -> None:
 
 
 @results.command("list")
-@click.argument("folder", metavar="[FOLDER|RUN]", type=_PATH, default=RESULTS)
+@click.argument("folder", metavar="[FOLDER|RUN]", type=PATH, default=RESULTS)
 @json_option
 def list_results(folder: Path, as_json: bool) -> None:
     """Show what stored results there are, and what room they take.
@@ -52,12 +52,12 @@ def list_results(folder: Path, as_json: bool) -> None:
 
 
 @results.command("clean")
-@click.argument("folder", metavar="[FOLDER|RUN]", type=_PATH, default=RESULTS)
+@click.argument("folder", metavar="[FOLDER|RUN]", type=PATH, default=RESULTS)
 @click.option(
     "--keep",
     "places",
     multiple=True,
-    type=_PATH,
+    type=PATH,
     metavar="RUN|CORPUS",
     help="Keep what this run lists, or what was said to this corpus; may be given several times.",
 )
@@ -65,7 +65,7 @@ def list_results(folder: Path, as_json: bool) -> None:
     "--keep-bundle",
     "bundles",
     multiple=True,
-    type=_PATH,
+    type=PATH,
     metavar="BUNDLE",
     help="Keep what this bundle said; beside a corpus, to that corpus. May be given several times.",
 )
