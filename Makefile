@@ -10,7 +10,7 @@ KILLS ?= 200
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts fuzz flash-twelve first-device format clean
+.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts fuzz flash-twelve first-device format clean replay-speed
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -80,6 +80,10 @@ install-cost: $(DEV_STAMP)
 
 fallback: $(DEV_STAMP)
 	$(BIN)/python -m campaigns.fallback
+
+# What replaying a corpus costs, against decode and inference in a bare loop: about twenty minutes.
+replay-speed: $(DEV_STAMP)
+	$(BIN)/python -m benchmarks.qa_replay
 
 figures: $(DEV_STAMP) parts
 	$(BIN)/python -m benchmarks.service_figures

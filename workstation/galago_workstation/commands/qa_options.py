@@ -43,10 +43,11 @@ def replaying_options(command: F) -> F:
         results: Path,
         jobs: int | None,
         scheduler: str | None,
+        rehash: bool,
         as_json: bool,
         **options: Any,
     ) -> Any:
-        replaying = Replaying(trusted, results, jobs, scheduler, as_json)
+        replaying = Replaying(trusted, results, jobs, scheduler, as_json, rehash)
         return command(*args, replaying=replaying, as_json=as_json, **options)
 
     added: F = _with(
@@ -61,6 +62,11 @@ def replaying_options(command: F) -> F:
         ),
         jobs_option,
         click.option("--scheduler", metavar="ADDRESS", help="Replay on the Dask cluster of this scheduler."),
+        click.option(
+            "--rehash",
+            is_flag=True,
+            help="Read every recording, also those that are as when they were hashed.",
+        ),
     )
     return added
 

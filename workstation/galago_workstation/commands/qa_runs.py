@@ -11,6 +11,7 @@ from galago_edge.contract.errors import CallerError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
+    from galago_workstation.qa.content_hashes import ContentHashes
     from galago_workstation.qa.corpus import Corpus
     from galago_workstation.qa.corpus_replay import CorpusReplay
     from galago_workstation.qa.replayed import Replayed, TruthList
@@ -28,9 +29,13 @@ class Replaying:
     jobs: int | None
     scheduler: str | None
     as_json: bool
+    rehash: bool = False
+    """Whether recordings are read that are as when they were hashed."""
     exit_code: int = 0
     """Not 0 when a recording has no result."""
     _told: set[str] = field(default_factory=set)
+    _corpora: dict[Path, Corpus] = field(default_factory=dict)
+    """Two bundles meet the same corpus, which is read once."""
 
     def of(self, place: Path, bundle: Path | None) -> list[Replayed]:
         """Return the replays of a run, or of a corpus with a bundle.
@@ -78,7 +83,8 @@ class Replaying:
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import corpus_of
 
-        return corpus_of([recording], report=command_report(self._note, as_json=self.as_json))
+        report = command_report(self._note, as_json=self.as_json)
+        return corpus_of([recording], report=report, hashes=self._hashes())
 
     def _opened(self, bundle: Path) -> Bundle:
         from galago_edge.commands.options import opened_bundle
@@ -94,7 +100,15 @@ class Replaying:
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import read_corpus
 
-        return read_corpus(place, report=command_report(self._note, as_json=self.as_json))
+        if place not in self._corpora:
+            report = command_report(self._note, as_json=self.as_json)
+            self._corpora[place] = read_corpus(place, report=report, hashes=self._hashes())
+        return self._corpora[place]
+
+    def _hashes(self) -> ContentHashes:
+        from galago_workstation.qa.content_hashes import ContentHashes
+
+        return ContentHashes(self.results, reread=self.rehash)
 
     def replayed(self, corpus: Corpus, bundle: Path) -> list[Replayed]:
         """Return the replays of the recordings that are of the bundle's kind.

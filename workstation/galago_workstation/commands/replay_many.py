@@ -17,6 +17,7 @@ from galago_edge.contract.errors import CallerError, GalagoError, Reason
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
     from galago_workstation.progress_lines import Report
+    from galago_workstation.qa.content_hashes import ContentHashes
     from galago_workstation.qa.corpus import Corpus
     from galago_workstation.qa.corpus_replay import CorpusReplay, RecordingReplay
 
@@ -42,6 +43,7 @@ def _run(
     jobs: int | None,
     scheduler: str | None,
     hashes: bool,
+    rehash: bool,
     as_json: bool,
     scores: bool,
     block_samples: int | None,
@@ -49,6 +51,7 @@ def _run(
     **changes: Any,
 ) -> None:
     from galago_workstation.progress_lines import command_report
+    from galago_workstation.qa.content_hashes import ContentHashes
     from galago_workstation.qa.corpus_replay import ReplayPlan, replay_corpus
     from galago_workstation.qa.replay_run import RESULTS, check_run_place, write_run
 
@@ -57,8 +60,9 @@ def _run(
     report = command_report(say, as_json=as_json)
     plan = ReplayPlan(name, _changes(**changes), hashes, jobs, scheduler, block_samples)
     check_run_place(out, bundle.id, plan.stream, plan.changes)
-    corpus = _corpus(sources, report).of_modality(bundle.modality)
-    found = replay_corpus(corpus, bundle, results or out / RESULTS, plan, report=report)
+    kept = results or out / RESULTS
+    corpus = _corpus(sources, report, ContentHashes(kept, reread=rehash)).of_modality(bundle.modality)
+    found = replay_corpus(corpus, bundle, kept, plan, report=report)
     write_run(out, found)
     _tell(found, bundle, out, as_json=as_json, hashes=hashes)
     click.get_current_context().exit(found.exit_code)
@@ -114,13 +118,13 @@ def _changes(
     return ReplayChanges.of(thresholds, view=view_settings(rotate, region, mask), **more)
 
 
-def _corpus(sources: tuple[str, ...], report: Report) -> Corpus:
+def _corpus(sources: tuple[str, ...], report: Report, hashes: ContentHashes) -> Corpus:
     from galago_workstation.qa.corpus import corpus_of, is_corpus, read_corpus
 
     path = Path(sources[0])
     if len(sources) == 1 and is_corpus(path):
-        return read_corpus(path, report=report)
-    return corpus_of(sources, report=report)
+        return read_corpus(path, report=report, hashes=hashes)
+    return corpus_of(sources, report=report, hashes=hashes)
 
 
 def _tell(found: CorpusReplay, bundle: Bundle, out: Path, *, as_json: bool, hashes: bool) -> None:
@@ -189,6 +193,9 @@ def _row(one: RecordingReplay) -> dict[str, Any]:
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Many: replay on the Dask cluster of this scheduler.")
 @click.option("--hashes", is_flag=True, help="Many: hash every stage, from the recording to its events.")
+@click.option(
+    "--rehash", is_flag=True, help="Many: read every recording, also those that are as when they were hashed."
+)
 @json_option
 def _options() -> None:
     """Hold the options."""

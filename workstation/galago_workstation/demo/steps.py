@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -99,14 +99,14 @@ def this_profile() -> str:
     return PROFILES[arch]
 
 
-def plan(out: Path, profile: str, seed: int) -> list[DemoStep]:
+def plan(out: Path, profile: str, seed: int, streams: Sequence[DemoStream] = STREAMS) -> list[DemoStep]:
     """Return every command of the demo in order; all of them work below ``out``."""
     key, device = out / "keys" / "demo.pem", out / "device"
     lines: list[tuple[object, ...]] = [
-        ("demo-data", stream.data, "--out", stream.folder(out), "--seed", seed) for stream in STREAMS
+        ("demo-data", stream.data, "--out", stream.folder(out), "--seed", seed) for stream in streams
     ]
     lines.append(("keys", "new", key))
-    for stream in STREAMS:
+    for stream in streams:
         run = stream.run(out)
         lines += [
             ("train", stream.folder(out) / f"{stream.data}.toml", "--out", run),
@@ -122,10 +122,10 @@ def plan(out: Path, profile: str, seed: int) -> list[DemoStep]:
     lines += [
         ("devices", "show", profile, "-o", device / "profile.toml"),
         ("keys", "trust", f"{key}.pub", "--root", device),
-        *(("install", stream.bundle(out), "--root", device) for stream in STREAMS),
+        *(("install", stream.bundle(out), "--root", device) for stream in streams),
         ("status", "--root", device),
     ]
-    for stream in STREAMS:
+    for stream in streams:
         recording = stream.folder(out) / stream.recording
         line = ("replay", recording, "--bundle", stream.bundle(out), "--stream", stream.name, "--scores")
         lines.append((*line, "--out", stream.events(out)))

@@ -124,6 +124,21 @@ class ReplayResults:
             LinkError: The disk fails.
         """
         place = self.place(digest)
+        stored, fault = self.described(digest)
+        if stored is None:
+            return None, fault
+        for name in (RECORDS, SCORES, *([LOGITS] if stored.marks is not None else [])):
+            if fault := _file_fault(place / name, stored.files.get(name)):
+                return None, fault
+        return (None, "") if stages and stored.marks is None else (stored, "")
+
+    def described(self, digest: str) -> tuple[StoredReplay | None, str]:
+        """Return what a result says of itself; its other files are not looked at.
+
+        Raises:
+            LinkError: The disk fails.
+        """
+        place = self.place(digest)
         try:
             content = (place / JOB).read_bytes() if place.is_dir() else b""
         except FileNotFoundError:
@@ -132,13 +147,7 @@ class ReplayResults:
             raise disk_error(error, f"read {place / JOB}") from error
         if not content and not place.exists():
             return None, ""
-        stored, fault = _stored(content, digest)
-        if stored is None:
-            return None, fault
-        for name in (RECORDS, SCORES, *([LOGITS] if stored.marks is not None else [])):
-            if fault := _file_fault(place / name, stored.files.get(name)):
-                return None, fault
-        return (None, "") if stages and stored.marks is None else (stored, "")
+        return _stored(content, digest)
 
     @contextlib.contextmanager
     def writing(self, digest: str, *, stages: bool = False) -> Iterator[Path]:
@@ -150,8 +159,7 @@ class ReplayResults:
             LinkError: The disk fails.
         """
         place = self.place(digest)
-        host, pid = _here()
-        part = place.with_name(f".{digest}.{host}.{pid}.{secrets.token_hex(4)}.part")
+        part = self._aside(digest)
         self.clear(digest)
         try:
             part.mkdir(parents=True)
@@ -165,11 +173,35 @@ class ReplayResults:
 
     def clear(self, digest: str) -> None:
         """Remove what processes of this host that are gone left half-written of a result."""
+        for part in self.abandoned(self.place(digest).parent, digest):
+            shutil.rmtree(part, ignore_errors=True)
+
+    @staticmethod
+    def abandoned(shelf: Path, digest: str = "*") -> list[Path]:
+        """Return what processes of this host that are gone left half-written beside results."""
         here, _ = _here()
-        for part in self.place(digest).parent.glob(f".{digest}.*"):
-            _, _, host, pid, *_ = part.name.split(".")
+        found = []
+        for part in sorted(shelf.glob(f".{digest}.*")):
+            _, _, host, pid, *_ = (*part.name.split("."), "", "")
             if host == here and pid.isdigit() and not Path(f"/proc/{pid}").exists():
-                shutil.rmtree(part, ignore_errors=True)
+                found.append(part)
+        return found
+
+    def remove(self, digest: str) -> None:
+        """Remove a result; whoever looks meanwhile finds all of it or nothing.
+
+        Raises:
+            OSError: The disk refuses.
+        """
+        place, part = self.place(digest), self._aside(digest)
+        place.rename(part)
+        shutil.rmtree(part)
+        with contextlib.suppress(OSError):  # others lie beside it
+            place.parent.rmdir()
+
+    def _aside(self, digest: str) -> Path:
+        host, pid = _here()
+        return self.place(digest).with_name(f".{digest}.{host}.{pid}.{secrets.token_hex(4)}.part")
 
     def _move(self, part: Path, digest: str, stages: bool) -> None:
         place = self.place(digest)
