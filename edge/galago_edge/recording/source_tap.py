@@ -85,7 +85,9 @@ class SourceTap:
         self._streams: dict[str, Any] = {}
         self._fault = ""
         self._broken = False
-        self._thread = QuietThread(f"recording {source}", self._work, most=_MOST_THINGS, begin=lambda: None)
+        self._thread = QuietThread(
+            f"recording {source}", self._work, most=_MOST_THINGS, begin=lambda: None, rest=self._rest
+        )
 
     # from other threads
 
@@ -211,6 +213,14 @@ class SourceTap:
             else:
                 self._end()
         self._say()
+
+    def _rest(self) -> float | None:
+        """Write what is due although nothing comes: the source may be away for long."""
+        try:
+            return self._files.tick()
+        except Exception as error:  # noqa: BLE001 - a recording is never worth a stream
+            self._failed(None, error)
+            return None
 
     def _write(self, thing: Thing) -> None:
         if not self._files.writing and self._files.waits:
