@@ -126,6 +126,28 @@ def test_recover_makes_a_whole_recording_of_a_part_and_of_a_damaged_one(tmp_path
     assert whole.exit_code == 0
 
 
+def test_a_recording_that_cannot_say_any_more_what_it_is_of_is_damaged_and_so_is_its_copy(
+    tmp_path: Path,
+) -> None:
+    stream = RecordedStream(name="porch", source="door", bundle="ab" * 32)
+    path = night(tmp_path, about=AboutRecording(device="barn", streams=(stream,)), lines={"porch": [b"{}\n"]})
+    path.with_name("night.mcap.sha256").unlink()
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"barn", b"born"))
+    said = galago("info", path)
+    assert said.exit_code == 0 and "wrong       what it says of itself" in said.stdout
+    assert galago("check", path).exit_code == 1
+    recovered = galago("recover", path, tmp_path / "copy.mcap")
+    assert recovered.exit_code == 1 and "streams" in recovered.stdout
+    data = json.loads(galago("info", tmp_path / "copy.mcap", "--json").stdout)
+    assert data["about"]["origin"] == "device" and data["about"]["clock"] == "monotonic"
+    assert data["faults"] == [] and data["records"] == {"porch": 1}
+    path.write_bytes(whole[:8] + bytes((whole[8] ^ 2,)) + whole[9:])  # the record before it
+    assert galago("recover", path, tmp_path / "again.mcap").exit_code == 1
+    data = json.loads(galago("info", tmp_path / "again.mcap", "--json").stdout)
+    assert data["about"]["device"] == "barn"
+
+
 def test_nothing_is_written_over_and_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
     path = night(tmp_path)
     before = path.read_bytes()

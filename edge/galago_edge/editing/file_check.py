@@ -14,7 +14,7 @@ from galago_edge.contract.streams import AudioBlock, Gap
 from galago_edge.editing.new_recording import stored_begin_ns, stored_end_ns
 from galago_edge.recorded.about import DROPS, OUT, AboutRecording
 from galago_edge.recorded.record_walk import DamagedBytes, RecordWalk, StoredMessage, not_mcap
-from galago_edge.recorded.recorded_items import ItemCourse, RecordedSource, recorded_sources
+from galago_edge.recorded.recorded_items import ItemCourse, RecordedSource, about_is_lost, recorded_sources
 from galago_edge.recorded.stored_items import Missing, Stored, StoredPicture, UnrecordedGap
 
 
@@ -75,6 +75,8 @@ class FileReport:
     path: Path
     bytes: int
     about: AboutRecording | None
+    about_lost: bool = False
+    """Galago wrote it, and what it says of itself cannot be read."""
     whole: bool = False
     indexed: bool = False
     chunks: int = 0
@@ -94,6 +96,8 @@ class FileReport:
     def faults(self) -> list[str]:
         """Return what is wrong, one line each; empty for a file that is as it was written."""
         found = [f"bytes {one.at} to {one.end}: {one.why}" for one in self.damaged]
+        if self.about_lost:
+            found.append("what it says of itself cannot be read: device, streams and wall time")
         if not self.whole:
             found.append("it ends early: its recorder was ended, or it was cut off")
         if self.whole and not self.indexed:
@@ -149,6 +153,7 @@ def check_file(path: Path, *, thorough: bool = True) -> FileReport:
     with RecordWalk(path) as walk:
         sources = recorded_sources(walk)
         report = FileReport(path, walk.size, walk.about, indexed=walk.summary is not None)
+        report.about_lost = about_is_lost(walk, sources)
         courses = {name: ItemCourse(source) for name, source in sources.items()}
         report.sources = {name: SourceReport(source.modality) for name, source in sources.items()}
         of_topic = topics_of(courses)
