@@ -150,7 +150,9 @@ def test_what_came_before_a_source_fell_silent_is_in_the_file_although_nothing_m
     tmp_path: Path,
 ) -> None:
     settings = RecordingSettings(mode="always", dir=str(tmp_path), keep_free_mb=0)
-    tap = SourceTap("yard", settings, TapFolder(settings, tmp_path), McapTap, about=lambda: about("microphone"))
+    tap = SourceTap(
+        "yard", settings, TapFolder(settings, tmp_path), McapTap, about=lambda: about("microphone")
+    )
     try:
         for number in range(3):
             tap.item(sound_block(number * 1_600))

@@ -28,6 +28,7 @@ from galago_edge.pipeline import DecidingStream, batches, load
 from galago_edge.recorded.about import AboutRecording, RecordedStream, SourceMark
 from galago_edge.recorded.stored_items import StoredPicture
 from galago_edge.recording.recording_writer import RecordingWriter
+from galago_edge.recording.writer_account import WriterLimits
 from galago_edge.sources.image_folder import ImageFolder
 from galago_edge.sources.recorded_camera import RecordedCamera
 from galago_edge.sources.recorded_microphone import RecordedMicrophone
@@ -189,6 +190,25 @@ def test_cut_takes_the_key_frame_along_and_hides_it(tmp_path: Path) -> None:
     data = json.loads(galago("check", tmp_path / "c.mcap", "--json").stdout)
     assert data["ok"] and data["sources"]["door"]["formats"] == {"h264": 9}  # 8 to 10 are hidden
     assert data["sources"]["door"]["from_ns"] == 8 * STEP_NS
+
+
+def test_recover_counts_pictures_that_lean_on_a_key_frame_which_is_not_there_as_missing(
+    tmp_path: Path,
+) -> None:
+    limits = WriterLimits(chunk_bytes=700, chunk_s=1e9)
+    writer = RecordingWriter(tmp_path, "v", AboutRecording(), limits=limits, single=True)
+    writer.source(SourceMark(name="door", modality="camera"))
+    for index in range(20):
+        writer.picture("door", StoredPicture(index, index * STEP_NS, "h264", bytes(300), key=index % 8 == 0))
+    writer.close()
+    damaged = bytearray((tmp_path / "v.mcap").read_bytes())
+    damaged[damaged.index(bytes(300)) + 10] ^= 1  # in the first chunk
+    (tmp_path / "v.mcap").write_bytes(damaged)
+    said = galago("recover", tmp_path / "v.mcap", tmp_path / "r.mcap", "--json")
+    data, copy = json.loads(said.stdout), json.loads(galago("check", tmp_path / "r.mcap", "--json").stdout)
+    assert said.exit_code == 1 and copy["sources"]["door"]["formats"] == {"h264": 12}
+    pictures = 12
+    assert data["missing"] == 20 - pictures and data["items"]["door"] <= pictures + 2  # and what tells of it
 
 
 def test_an_exported_folder_is_a_source_with_the_same_frames_and_times(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class CopyReport:
     """By source."""
     records: int = 0
     missing: int = 0
-    """Recorded items that could not be read."""
+    """Recorded items that could not be read, or lean on some that could not."""
     damaged_bytes: int = 0
     ended_early: bool = False
     about_lost: bool = False
@@ -113,8 +113,9 @@ def _copied(
                 copy.take(copy.course.rest(walk))
                 if not walk.whole:
                     copy.end_early()
-            report.items = {name: copy.items for name, copy in copies.items()}
-            report.missing = sum(copy.course.unreadable for copy in copies.values())
+            left_out = writer.account.lost  # what leans on a key frame that is not there
+            report.items = {name: copy.items - left_out[name] for name, copy in copies.items()}
+            report.missing = left_out.total() + sum(copy.course.unreadable for copy in copies.values())
             report.ended_early = not walk.whole
     return report
 
