@@ -4,9 +4,10 @@
 
 Real parts: a camera that sends MJPEG over HTTP, an RTSP camera that sends H.264, a microphone of PulseAudio
 through PortAudio. ``galago run`` records them (``[recording]``) and decides on them; each source is away
-twice: it is switched off or unplugged, and it falls silent. Then each recording is replayed by ``galago replay``,
-and what that says is compared with what the device wrote to its own log, by this program; ``galago recording
-check --replay`` compares with what stands in the recording. Bars; the exit code is 1 when one is missed:
+twice: it is switched off or unplugged, and it falls silent. Then each recording is replayed by ``galago
+replay``, and what that says is compared with what the device wrote to its own log, by this program; ``galago
+recording check --replay`` compares with what stands in the recording. Bars; the exit code is 1 when one is
+missed:
 
   records      those of the log are those in the recording, but for wall times
   replay       every event, score and gap of the device, in its order, and no other

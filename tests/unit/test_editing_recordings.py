@@ -269,7 +269,9 @@ def end_ns(record: Record) -> int:
     return record.ns if isinstance(record, StateRecord) else record.end_ns
 
 
-def device_recording(tmp_path: Path, bundle: Path, *, first: int = 0) -> Path:
+def device_recording(
+    tmp_path: Path, bundle: Path, *, first: int = 0, before: tuple[Record, ...] = ()
+) -> Path:
     """Record what a device saw and decided: with an outage, thresholds of its own, and wall times."""
     items: list[Item] = [Gap(0, 5, "connecting"), Notice("healthy", 0, 5, {"source": {"kind": "camera"}})]
     for index in range(60):
@@ -284,6 +286,7 @@ def device_recording(tmp_path: Path, bundle: Path, *, first: int = 0) -> Path:
         records = [record for batch in batches(ListSource(items), deciding) for record in batch]
         loaded.close()
     assert sum(isinstance(record, EventRecord) for record in records) >= 3
+    records[1:1] = before
     lines = [encode_record(record) for record in stamped(records, 1_700_000_000_000_000_000, True)]
     if first:  # recorded from an event on: neither what was seen before, nor what was said
         items = items[first:]
@@ -303,6 +306,19 @@ def test_a_replay_of_what_a_device_recorded_says_what_the_device_said(tmp_path: 
     data = json.loads(galago("check", path, "--replay", "--bundle", bundle, "--json").stdout)
     assert data["replay"]["first_difference"] is None
     assert data["replay"]["compared"] > 60 and data["replay"]["not_compared"] == 2  # started, ended
+
+
+def test_what_a_process_tells_of_the_one_before_it_was_not_recorded_and_is_not_compared(
+    tmp_path: Path, bundle: Path
+) -> None:
+    """A service that was killed while its camera was away: both gaps end before the stream's time begins."""
+    away = GapRecord(stream="porch", from_ns=-9 * STEP_NS, to_ns=-4 * STEP_NS, cause="disconnect")
+    gone = GapRecord(stream="porch", from_ns=-4 * STEP_NS, to_ns=0, cause="restart")
+    path = device_recording(tmp_path, bundle, before=(away, gone))
+    said = galago("check", path, "--replay", "--bundle", bundle, "--json")
+    data = json.loads(said.stdout)
+    assert said.exit_code == 0 and data["replay"]["first_difference"] is None, data["replay"]
+    assert data["replay"]["not_compared"] == 4  # started, ended, and these
 
 
 @pytest.mark.parametrize("first", [10, 25, 47])
