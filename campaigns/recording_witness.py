@@ -1,6 +1,6 @@
 """Runs the ``galago`` command and notes what recordings were given, and what of that the kernel has taken.
 
-    python -m campaigns.recording_witness JOURNAL python -m galago_edge run ...
+    .venv/bin/python -m campaigns.recording_witness JOURNAL .venv/bin/python -m galago_edge run ...
 
 Every message that comes to a recording file is noted before it waits for its chunk, and every chunk behind
 the write that gave it to the kernel, each in one write of its own: the journal survives SIGKILL as the chunks

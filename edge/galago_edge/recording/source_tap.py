@@ -59,7 +59,7 @@ class SourceTap:
         begins.
         """
         self.source = source
-        self._tell, self._about = tell, about
+        self._tell = tell
         self._clock_s = clock_s
         self._most_bytes = settings.memory_mb * _MEGABYTE
         self._plan: TapPlan = EveryThing()
@@ -70,7 +70,7 @@ class SourceTap:
             source,
             folder,
             open_tap,
-            self._known,
+            lambda: {**about(), "streams": dict(self._streams)},
             self._unwritten,
             minutes=settings.minutes,
             clock_s=clock_s,
@@ -283,9 +283,6 @@ class SourceTap:
         )
         with contextlib.suppress(Exception):  # whoever takes records tells its own faults
             self._tell([record])
-
-    def _known(self) -> Mapping[str, Any]:
-        return {**self._about(), "streams": dict(self._streams)}
 
 
 def _items(thing: Thing) -> int:
