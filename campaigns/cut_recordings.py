@@ -1,13 +1,13 @@
 """Cuts recordings off and flips their bytes, and looks whether anything is invented, or lost in silence.
 
-    .venv/bin/python -m campaigns.cut_recordings [--cuts 1000] [--flips 1000] [--seed 0] [--jobs 2]
+    .venv/bin/python -m campaigns.cut_recordings [--cuts 1000] [--flips 1000] [--heads 1000] [--jobs 2]
 
 Three small recordings of a device (JPEG, H.264, sound; recording_subjects.py), without the ``.sha256`` that
 would notice everything. Each is cut behind every record, those within chunks too, and at so many random
-places; so many random bytes are changed, and every bit of the heads of records, which no checksum of a chunk
-protects. Each mutant goes through ``galago recording info``, ``check`` and ``recover``, a replay (of each
-tenth the model is asked, too) and the scan of a corpus; a sample goes through real processes, and through
-``galago replay`` of a corpus of them. Bars; the exit code is 1 when one is missed:
+places; so many random bytes are changed, and so many bits of the heads of records, which no checksum of a
+chunk protects. Each mutant goes through ``galago recording info``, ``check`` and ``recover``, a replay (of
+each tenth the model is asked, too) and the scan of a corpus; a sample goes through real processes, and
+through ``galago replay`` of a corpus of them. Bars; the exit code is 1 when one is missed:
 
   traceback    none, and no other reason or exit code than docs/recordings.md says
   invented     nothing: every message, frame and sample that is read is one that was written, bit by bit, and
@@ -121,7 +121,7 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         subject = make_subject(kind, folder, options.steps)
         rng = random.Random(f"{options.seed}:{kind}")
         chosen = list(mutants(subject.data, options.cuts, options.flips, rng, options.every))
-        heads = list(head_flips(subject.data, options.every))
+        heads = head_flips(subject.data, options.heads, rng)
         verdict = judge_all(subject, [*chosen, *heads], options.jobs)
         sample = rng.sample(chosen, min(options.commands, len(chosen)))
         calls, wrong = by_command(subject, sample, folder)
@@ -177,7 +177,8 @@ def main() -> int:
     )
     parser.add_argument("--cuts", type=int, default=1_000, help="at random places, of each recording")
     parser.add_argument("--flips", type=int, default=1_000, help="of random bytes, of each recording")
-    parser.add_argument("--every", type=int, default=1, help="of boundaries and heads take each so-manieth")
+    parser.add_argument("--heads", type=int, default=1_000, help="bits of the heads of records")
+    parser.add_argument("--every", type=int, default=1, help="cut behind each so-manieth record only")
     parser.add_argument("--steps", type=int, default=40, help="frames, or blocks of 100 ms")
     parser.add_argument("--commands", type=int, default=6, help="mutants of each that go through processes")
     parser.add_argument("--seed", type=int, default=0)

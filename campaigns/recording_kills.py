@@ -61,6 +61,8 @@ class Account:
     lost: int = 0
     tails_s: list[float] = field(default_factory=list)
     """Of each file: how long before the kill the oldest lost message was handed over; 0 where none was."""
+    newest_s: list[float] = field(default_factory=list)
+    """Of each file: how long before the kill the newest frame or block in it was taken."""
     recovered: int = 0
     compared: int = 0
     """Records of the device that a replay of the recovered files has said again."""
@@ -72,8 +74,10 @@ class Account:
             self.wrong.append(otherwise)
 
 
-def judge(account: Account, file: WitnessedFile, killed_ns: int, kind: str, bundle: Bundle) -> None:
-    """Look at one ``.part`` that a kill has left."""
+def judge(
+    account: Account, file: WitnessedFile, killed_ns: int, kind: str, bundle: Bundle, *, silent: bool = False
+) -> None:
+    """Look at one ``.part`` that a kill has left; ``silent``: its source gave nothing any more before."""
     account.files += 1
     messages = messages_of(file.path)
     found = [(topic, number, log_ns, digest(data)) for topic, number, log_ns, data in messages]
@@ -92,6 +96,9 @@ def judge(account: Account, file: WitnessedFile, killed_ns: int, kind: str, bund
     tail_s = (killed_ns - rest_ns[0]) / rig.NS if rest_ns else 0.0
     account.tails_s.append(tail_s)
     account.expect(tail_s <= PROMISED_S, f"{name}: what came {tail_s:.2f} s before the kill is lost")
+    taken_ns = [log_ns for topic, _, log_ns, _ in messages if topic.startswith(("/cam/", "/mic/"))]
+    if taken_ns and not silent:
+        account.newest_s.append((killed_ns - max(taken_ns)) / rig.NS)
     if any(topic.startswith(("/cam/", "/mic/", "/gaps/")) for topic, _, _, _ in messages):
         _judge_copy(account, file.path, messages, kind, bundle)
 
@@ -160,7 +167,8 @@ def loop(folder: Path, kills: int, seed: int, stack: ExitStack) -> dict[str, Any
         for file in read_journal(journal):
             source = next(name for name in SOURCES if file.path.name.endswith(f"-{name}.mcap.part"))
             kind = {"yard": "jpeg", "gate": "h264", "hall": "sound"}[source]
-            judge(accounts[source], file, killed_ns, kind, bundles[source])
+            quiet = silent is not None and silent.source == source
+            judge(accounts[source], file, killed_ns, kind, bundles[source], silent=quiet)
         print(f"\r{number + 1} kills", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     restarts = [
@@ -182,6 +190,8 @@ def loop(folder: Path, kills: int, seed: int, stack: ExitStack) -> dict[str, Any
                 "lost": account.lost,
                 "longest_tail_s": max(account.tails_s, default=0.0),
                 "median_tail_s": median(account.tails_s or [0.0]),
+                "longest_newest_s": max(account.newest_s, default=0.0),
+                "median_newest_s": median(account.newest_s or [0.0]),
                 "recovered": account.recovered,
                 "compared": account.compared,
                 "wrong": account.wrong,
@@ -204,16 +214,17 @@ def report(figures: dict[str, Any]) -> list[str]:
     rows = [
         [
             *("source", "files", "handed over", "written", "read", "lost", "lost tail s: median", "longest"),
-            *("recovered", "records compared", "wrong"),
+            *("newest taken s before: median", "longest", "recovered", "records compared", "wrong"),
         ]
     ]
     for source, found in figures["sources"].items():
         counts = (str(found[key]) for key in ("files", "handed", "written", "read", "lost"))
-        tails = (f"{found[key]:.2f}" for key in ("median_tail_s", "longest_tail_s"))
+        keys = ("median_tail_s", "longest_tail_s", "median_newest_s", "longest_newest_s")
+        tails = (f"{found[key]:.2f}" for key in keys)
         ends = (str(found["recovered"]), str(found["compared"]), str(len(found["wrong"])))
         rows.append([source, *counts, *tails, *ends])
     print(f"{figures['kills']} kills; the log tells {figures['restarts_told']} gaps of restarts")
-    print(rig.table(rows, right=range(1, 11)))
+    print(rig.table(rows, right=range(1, 13)))
     wrong = [one for found in figures["sources"].values() for one in found["wrong"]]
     expected = figures["kills"]
     wrong += [

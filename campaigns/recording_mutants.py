@@ -118,12 +118,18 @@ def mutants(data: bytes, cuts: int, flips: int, rng: random.Random, every: int =
         yield Mutant("flip", rng.randrange(len(data)), rng.randrange(1, 256), asked=number % 10 == 0)
 
 
-def head_flips(data: bytes, every: int = 1) -> Iterator[Mutant]:
-    """Yield each bit of the kind and length of each record: no checksum of a chunk protects these."""
-    places = [at + byte for at, _, _ in record_places(data) for byte in range(_HEAD_BYTES)]
-    for place in places[::every]:
-        for bit in range(8):
-            yield Mutant("flip", place, 1 << bit)
+def head_flips(data: bytes, flips: int, rng: random.Random) -> list[Mutant]:
+    """Return flips of single bits in kinds and lengths of records: no checksum of a chunk protects these.
+
+    Each bit is taken once at most.
+    """
+    bits = [
+        Mutant("flip", at + byte, 1 << bit)
+        for at, _, _ in record_places(data)
+        for byte in range(_HEAD_BYTES)
+        for bit in range(8)
+    ]
+    return rng.sample(bits, min(flips, len(bits)))
 
 
 class Judge:
