@@ -72,7 +72,8 @@ class Given:
 
 
 NO_SAMPLE = -(1 << 20)
-_MOST_SAMPLES = 1 << 17
+_SAMPLES = 1 << 17
+"""Room for so many, and for more where there are more."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def read(path: Path, kind: str, bundle: Bundle | None) -> Given:
         GalagoError: It cannot be opened, or something else than the recording is at fault.
     """
     frames: dict[int, tuple[int, bytes]] = {}
-    samples = np.full(_MOST_SAMPLES, NO_SAMPLE, np.int32)
+    samples = np.full(_SAMPLES, NO_SAMPLE, np.int32)
     logits: dict[tuple[int, int], tuple[int, ...]] = {}
     error, gaps = "", 0
     source = RecordedMicrophone(path, RATE_HZ) if kind == "sound" else RecordedCamera(path, None)
@@ -137,6 +138,8 @@ def read(path: Path, kind: str, bundle: Bundle | None) -> Given:
                 frames[item.index] = item.captured_ns, _digest(item)
             elif isinstance(item, AudioBlock):
                 place = slice(item.first_sample, item.first_sample + len(item.samples))
+                while place.stop > len(samples):
+                    samples = np.concatenate([samples, np.full_like(samples, NO_SAMPLE)])
                 assert (samples[place] == NO_SAMPLE).all(), "samples are given twice"
                 samples[place] = item.samples
             gaps += isinstance(item, Gap)

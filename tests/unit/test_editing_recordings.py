@@ -192,6 +192,22 @@ def test_cut_takes_the_key_frame_along_and_hides_it(tmp_path: Path) -> None:
     assert data["sources"]["door"]["from_ns"] == 8 * STEP_NS
 
 
+def test_hidden_pictures_may_be_older_than_the_end_of_a_gap_and_not_than_the_picture_before(
+    tmp_path: Path,
+) -> None:
+    """A camera comes back: its first packets are of the gap's last moment, and no stream saw their pictures."""
+    for hidden_ns, wrong in ((4 * STEP_NS, 0), (STEP_NS // 2, 1)):
+        writer = RecordingWriter(tmp_path, f"v{wrong}", AboutRecording(), single=True)
+        writer.source(SourceMark(name="door", modality="camera"))
+        writer.picture("door", StoredPicture(0, STEP_NS, "h264", b"x"))
+        writer.mark("door", Gap(STEP_NS, 5 * STEP_NS, "stall"))
+        writer.picture("door", StoredPicture(0, hidden_ns, "h264", b"x", hidden=True))
+        writer.picture("door", StoredPicture(1, 5 * STEP_NS, "h264", b"x", key=False))
+        writer.close()
+        said = galago("check", tmp_path / f"v{wrong}.mcap", "--json")
+        assert said.exit_code == wrong and json.loads(said.stdout)["sources"]["door"]["disorder"] == wrong
+
+
 def test_recover_counts_pictures_that_lean_on_a_key_frame_which_is_not_there_as_missing(
     tmp_path: Path,
 ) -> None:

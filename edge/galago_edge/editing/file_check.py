@@ -37,6 +37,8 @@ class SourceReport:
     disorder: int = 0
     """Items whose index or time goes back."""
     _last: int = -1
+    _picture_ns: int = 0
+    """When the last picture was taken."""
 
     def take(self, item: Stored) -> None:
         """Count an item."""
@@ -49,7 +51,8 @@ class SourceReport:
         elif isinstance(item, Gap):
             self._gap(item.cause, item.to_ns - item.from_ns)
         elif isinstance(item, StoredPicture) and item.hidden:
-            self.disorder += item.captured_ns < self.to_ns  # it is no frame: its index says nothing
+            # it is no frame: its index says nothing, and it may have been taken while a gap went on
+            self.disorder += item.captured_ns < self._picture_ns
         elif isinstance(item, StoredPicture | AudioBlock):
             sound = isinstance(item, AudioBlock)
             index = item.first_sample if isinstance(item, AudioBlock) else item.index
@@ -59,6 +62,8 @@ class SourceReport:
             key = f"{item.rate_hz} Hz" if isinstance(item, AudioBlock) else item.format
             count = len(item.samples) if isinstance(item, AudioBlock) else 1
             self.formats[key] = self.formats.get(key, 0) + count
+        if isinstance(item, StoredPicture):
+            self._picture_ns = item.captured_ns
         if self.from_ns is None and not isinstance(item, Missing):
             self.from_ns = stored_begin_ns(item)
         self.to_ns = max(self.to_ns, stored_end_ns(item))
