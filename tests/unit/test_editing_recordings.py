@@ -195,7 +195,7 @@ def test_cut_takes_the_key_frame_along_and_hides_it(tmp_path: Path) -> None:
 def test_hidden_pictures_may_be_older_than_the_end_of_a_gap_and_not_than_the_picture_before(
     tmp_path: Path,
 ) -> None:
-    """A camera comes back: its first packets are of the gap's last moment, and no stream saw their pictures."""
+    """A camera comes back: its first packets are of the gap's last moment, and no stream saw them."""
     for hidden_ns, wrong in ((4 * STEP_NS, 0), (STEP_NS // 2, 1)):
         writer = RecordingWriter(tmp_path, f"v{wrong}", AboutRecording(), single=True)
         writer.source(SourceMark(name="door", modality="camera"))
