@@ -7,10 +7,12 @@ CONFIGS := setup.cfg pyproject.toml constraints.txt edge/setup.cfg edge/pyprojec
 JOBS ?= 2
 MINUTES ?= 10
 KILLS ?= 200
+SECONDS ?= 120
+RECORDING_KILLS ?= 40
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts fuzz flash-twelve first-device format clean replay-speed
+.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts fuzz flash-twelve first-device format clean replay-speed recording cut-recordings
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -107,6 +109,15 @@ determinism: $(DEV_STAMP) parts
 # Recordings as the field brings them: every codec and container, late, with holes, damaged, cut, misnamed.
 media: $(DEV_STAMP) parts
 	$(BIN)/python -m campaigns.media
+
+# Two cameras and a microphone, recorded by the running service: its replay, then kills while it records.
+recording: $(DEV_STAMP) parts
+	$(BIN)/python -m campaigns.recording_round_trip --seconds $(SECONDS)
+	$(BIN)/python -m campaigns.recording_kills --kills $(RECORDING_KILLS)
+
+# Recordings, cut off and with flipped bytes: nothing is invented, and nothing is lost in silence.
+cut-recordings: $(DEV_STAMP)
+	$(BIN)/python -m campaigns.cut_recordings --jobs $(JOBS)
 
 # A year of a device on a simulated clock, with ten thousand faults, and its account: about an hour.
 year: $(DEV_STAMP) parts
