@@ -11,10 +11,15 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.contract.errors import CallerError, Reason
+from galago_workstation.commands.qa_page import WantedPage, page_options
 from galago_workstation.commands.qa_runs import Replaying, bundle_option, replaying_options
 from galago_workstation.commands.qa_score import matching_rule, rule_options
 
 if TYPE_CHECKING:
+    from galago_workstation.qa.matching import MatchingRule
+    from galago_workstation.qa.page.page_events import PageWish
+    from galago_workstation.qa.page.page_making import MadePage
+    from galago_workstation.qa.replay_comparison import BundleComparison
     from galago_workstation.qa.replayed import Replayed
 
 _PATH = click.Path(path_type=Path, readable=False)
@@ -37,6 +42,7 @@ _NS_PER_S = 1_000_000_000
 @rule_options
 @click.option("--junit", type=_PATH, metavar="FILE", help="Write a test case for each gate, as JUnit XML.")
 @click.option("--markdown", type=_PATH, metavar="FILE", help="Write the tables as Markdown, too.")
+@page_options
 @click.option(
     "--inconclusive",
     type=click.Choice(["error", "failure", "skipped"]),
@@ -58,6 +64,8 @@ def diff(
     post: float | None,
     junit: Path | None,
     markdown: Path | None,
+    html: Path | None,
+    page_events: int | None,
     inconclusive: Literal["error", "failure", "skipped"],
     trusted: tuple[Path, ...],
     results: Path,
@@ -74,6 +82,7 @@ def diff(
     Examples:
       galago qa diff alarms-1.0.0.galago alarms-1.1.0.galago corpus --gates gates.toml --junit qa.xml
       galago qa diff --baseline alarms.baseline.json alarms-1.1.0.galago corpus --gates gates.toml
+      galago qa diff alarms-1.0.0.galago alarms-1.1.0.galago corpus --html diff.html
     """
     from galago_workstation.qa.baseline import read_baseline
     from galago_workstation.qa.comparison_report import show_comparison, write_reports
@@ -82,6 +91,8 @@ def diff(
     from galago_workstation.qa.replay_comparison import compare_bundles
 
     rules = None if gates is None else load_gates(gates)  # before hours of replaying
+    page = WantedPage(html, page_events)
+    page.check()
     kept = None if baseline is None else read_baseline(baseline)
     replaying = Replaying(trusted, results, jobs, scheduler, as_json)
     sides = _sides(what, replaying, wanted=2 if kept is None else 1)
@@ -98,7 +109,15 @@ def diff(
     )
     now = datetime.datetime.now(datetime.UTC)
     write_reports(found, at=now, junit=junit, markdown_file=markdown, inconclusive=inconclusive)
-    ctx.exit(show_comparison(found, as_json=as_json) or replaying.exit_code)
+    exit_code = show_comparison(found, as_json=as_json)
+    page.write(lambda wish: _page(found, rule, wish), replaying)
+    ctx.exit(exit_code or replaying.exit_code)
+
+
+def _page(found: BundleComparison, rule: MatchingRule, wish: PageWish) -> MadePage:
+    from galago_workstation.qa.page.page_making import comparison_page
+
+    return comparison_page(found, rule, wish)
 
 
 def _sides(what: Sequence[Path], replaying: Replaying, *, wanted: int) -> list[list[Replayed]]:

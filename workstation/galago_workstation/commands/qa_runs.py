@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
     from galago_workstation.qa.corpus import Corpus
     from galago_workstation.qa.corpus_replay import CorpusReplay
+    from galago_workstation.qa.recording_place import RecordingPlace
     from galago_workstation.qa.replayed import Replayed, TruthList
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,6 +73,8 @@ class Replaying:
     as_json: bool
     exit_code: int = 0
     """Not 0 when a recording has no result."""
+    places: dict[str, RecordingPlace] = field(default_factory=dict)
+    """Where the recordings lie that were asked about, by their SHA-256."""
     _told: set[str] = field(default_factory=set)
 
     def of(self, place: Path, bundle: Path | None) -> list[Replayed]:
@@ -93,7 +96,10 @@ class Replaying:
         if bundle is not None:
             text = f"{place} is a run, which has its bundle, and --bundle is given too"
             raise CallerError(Reason.USAGE, text, hint="leave --bundle out, or give the corpus")
+        from galago_workstation.qa.recording_place import places_of_run
+
         found, missing = read_run(place, read_truth)
+        self.places |= places_of_run(place)
         for name in missing:
             self._tell(f"{place}: {name} has no result and is not judged")
             self.exit_code = 1
@@ -108,7 +114,7 @@ class Replaying:
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import corpus_of
 
-        corpus = corpus_of([recording], report=command_report(self._note, as_json=self.as_json))
+        corpus = corpus_of([recording], report=command_report(self.note, as_json=self.as_json))
         found = self._replay(corpus, self._opened(bundle))
         (only,) = found.replays
         if only.stored is None and only.error is not None:
@@ -124,7 +130,7 @@ class Replaying:
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import read_corpus
 
-        return read_corpus(place, report=command_report(self._note, as_json=self.as_json))
+        return read_corpus(place, report=command_report(self.note, as_json=self.as_json))
 
     def _replayed(self, corpus: Corpus, bundle: Bundle) -> list[Replayed]:
         return self._judged(self._replay(corpus.of_modality(bundle.modality), bundle))
@@ -134,12 +140,14 @@ class Replaying:
         from galago_workstation.qa.corpus_replay import ReplayPlan, replay_corpus
 
         plan = ReplayPlan(jobs=self.jobs, scheduler=self.scheduler)
-        report = command_report(self._note, as_json=self.as_json)
+        report = command_report(self.note, as_json=self.as_json)
         return replay_corpus(corpus, bundle, self.results, plan, report=report)
 
     def _judged(self, found: CorpusReplay) -> list[Replayed]:
+        from galago_workstation.qa.recording_place import places_of
         from galago_workstation.qa.replay_run import run_of
 
+        self.places |= places_of(found)
         for one in found.replays:
             if one.error is not None:
                 show_error(one.error, f"{one.recording.name}: ")
@@ -150,8 +158,8 @@ class Replaying:
         return run_of(found, read_truth)
 
     @staticmethod
-    def _note(line: str) -> None:
-        """Progress is not the answer, which may be read by a program."""
+    def note(line: str) -> None:
+        """Say what is not the answer, which may be read by a program."""
         say(line, err=True)
 
     def _tell(self, note: str) -> None:

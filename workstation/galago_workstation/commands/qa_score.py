@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from galago_edge.commands.cli import json_option, say, say_json
+from galago_workstation.commands.qa_page import WantedPage, page_options
 from galago_workstation.commands.qa_runs import Replaying, bundle_option, replaying_options
 
 if TYPE_CHECKING:
+    from galago_workstation.qa.corpus_score import CorpusScore
     from galago_workstation.qa.matching import MatchingRule
+    from galago_workstation.qa.page.page_events import PageWish
+    from galago_workstation.qa.page.page_making import MadePage
     from galago_workstation.qa.replayed import Replayed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,8 +86,8 @@ def show_score(
     det: bool,
     markdown: Path | None,
     as_json: bool,
-) -> None:
-    """Score what a bundle said to a corpus, and print it.
+) -> CorpusScore:
+    """Score what a bundle said to a corpus, print it, and return it.
 
     Raises:
         GalagoError: See ``galago_workstation.qa.corpus_score.score``; the file cannot be written.
@@ -101,15 +105,23 @@ def show_score(
         write_bytes(markdown, score_report.markdown(found).encode())
     if as_json:
         say_json(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
-        return
+        return found
     for line in score_report.terminal_lines(found, max(100, shutil.get_terminal_size((160, 24)).columns)):
         say(line)
+    return found
+
+
+def _page(replays: Sequence[Replayed], found: CorpusScore, rule: MatchingRule, wish: PageWish) -> MadePage:
+    from galago_workstation.qa.page.page_making import score_page
+
+    return score_page(replays, found, rule, wish)
 
 
 @click.command()
 @click.argument("place", metavar="RUN|CORPUS", type=click.Path(path_type=Path, readable=False))
 @bundle_option
 @replaying_options
+@page_options
 @score_options
 @click.pass_context
 def score(
@@ -121,6 +133,8 @@ def score(
     results: Path,
     jobs: int | None,
     scheduler: str | None,
+    html: Path | None,
+    page_events: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -134,7 +148,13 @@ def score(
     Examples:
       galago qa score corpus --bundle alarms-1.1.0.galago --claim 0.5
       galago qa score runs/alarms-1.1.0 --json
+      galago qa score runs/alarms-1.1.0 --html score.html
     """
+    page = WantedPage(html, page_events)
+    page.check()
     replaying = Replaying(trusted, results, jobs, scheduler, as_json)
-    show_score(replaying.of(place, bundle), as_json=as_json, **options)
+    replays = replaying.of(place, bundle)
+    found = show_score(replays, as_json=as_json, **options)
+    rule = matching_rule(options["pre"], options["post"])
+    page.write(lambda wish: _page(replays, found, rule, wish), replaying)
     ctx.exit(replaying.exit_code)

@@ -20,7 +20,7 @@ def outcomes_by(rule: MatchingRule) -> OutcomesOf:
     """
 
     def outcomes(replayed: Replayed) -> RecordingOutcomes:
-        found = judge(_known(replayed), rule)
+        found = judge(known_truth(replayed), rule)
         return RecordingOutcomes(
             tuple(
                 TruthOutcome(one.truth, one.event) for one in found.truths if one.fate in ("found", "missed")
@@ -32,7 +32,8 @@ def outcomes_by(rule: MatchingRule) -> OutcomesOf:
     return outcomes
 
 
-def _known(replayed: Replayed) -> Replayed:
+def known_truth(replayed: Replayed) -> Replayed:
+    """Return the replay without truths of labels that its bundle does not have."""
     if replayed.truth is None:
         return replayed
     names = {label.name for label in replayed.labels}

@@ -1,0 +1,184 @@
+"""From a comparison or a score to a page: what it holds, and the sounds and pictures beside it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from galago_edge.contract.printable import on_one_line
+from galago_edge.contract.records import GapRecord
+from galago_workstation.qa.comparison_report import (
+    GATES,
+    RIGHT,
+    gate_rows,
+    right_rows,
+    summary_lines,
+    verdict_line,
+)
+from galago_workstation.qa.corpus_score import CorpusScore
+from galago_workstation.qa.judged_outcomes import known_truth
+from galago_workstation.qa.judged_recording import JudgedRecording, deciding, judge
+from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.page.page_content import (
+    NS_PER_MS,
+    PageBundle,
+    PageContent,
+    PageGap,
+    PageHead,
+    PagePolicy,
+    PageRecording,
+    PageTable,
+)
+from galago_workstation.qa.page.page_curves import page_curves
+from galago_workstation.qa.page.page_events import PageWish, event_list
+from galago_workstation.qa.page.shown_event import ShownEvent, compared_events, scored_events
+from galago_workstation.qa.replay_comparison import BundleComparison
+from galago_workstation.qa.replayed import Replayed
+from galago_workstation.qa.score_report import statements, tables
+from galago_workstation.qa.valid_time import NS_PER_HOUR, WatchedTime, watched_time
+
+MOST_GAPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class MadePage:
+    """What is to be written."""
+
+    content: PageContent
+    media: dict[str, bytes]
+    """Content of the files that ``content`` names."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What one bundle said to all recordings."""
+
+    name: str
+    replays: Sequence[Replayed]
+    judged: Sequence[JudgedRecording]
+    """Those that are labelled."""
+
+    @classmethod
+    def of(cls, name: str, replays: Sequence[Replayed], rule: MatchingRule) -> _Side:
+        judged = [judge(known_truth(one), rule) for one in replays if one.truth is not None]
+        return cls(name, replays, judged)
+
+
+def comparison_page(found: BundleComparison, rule: MatchingRule, wish: PageWish) -> MadePage:
+    """Return the page of two bundles on the same recordings.
+
+    ``rule``: by which they were judged; its ``post_ns`` is known, as ``common_rule`` gives it.
+
+    Raises:
+        GalagoError: As ``det_curve``. A recording that cannot be opened is said on the page.
+    """
+    verdict = found.verdict
+    shown = [_table("Gates", GATES, gate_rows(verdict))] if verdict else []
+    shown += [_table("What was there", RIGHT, right_rows(found))] if found.right else []
+    head = PageHead(
+        title=f"{found.old[:12]} and {found.new[:12]}",
+        verdict=verdict.stance.value if verdict else "",
+        verdict_text=on_one_line(verdict_line(found)),
+        facts=tuple(map(on_one_line, summary_lines(found))),
+        tables=tuple(shown),
+    )
+    sides = (
+        _Side.of("OLD", [one.pair.old for one in found.judged], rule),
+        _Side.of("NEW", [one.pair.new for one in found.judged], rule),
+    )
+    return _made(head, sides, compared_events(found, rule), found.labels, rule, wish)
+
+
+def score_page(
+    replays: Sequence[Replayed], found: CorpusScore, rule: MatchingRule, wish: PageWish
+) -> MadePage:
+    """Return the page of one bundle on labelled recordings.
+
+    Raises:
+        GalagoError: As ``det_curve``.
+    """
+    head = PageHead(
+        title=f"bundle {found.bundle[:12]}",
+        verdict="",
+        verdict_text="",
+        facts=tuple(map(on_one_line, statements(found))),
+        tables=tuple(_table(title, heads, rows) for title, heads, rows in tables(found)),
+    )
+    side = _Side.of("BUNDLE", replays, rule)
+    labels = [one.name for one in deciding(replays[0].labels)]
+    return _made(head, (side,), scored_events(side.judged), labels, rule, wish)
+
+
+def _made(
+    head: PageHead,
+    sides: Sequence[_Side],
+    shown: Sequence[ShownEvent],
+    labels: Sequence[str],
+    rule: MatchingRule,
+    wish: PageWish,
+) -> MadePage:
+    newest = sides[-1].replays
+    numbers = {one.recording: number for number, one in enumerate(newest)}
+    listed = event_list(shown, numbers, wish)
+    gaps = [_gap(number, gap) for number, one in enumerate(newest) for gap in one.gaps]
+    content = PageContent(
+        head=head,
+        made=wish.at.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%MZ"),
+        bundles=tuple(map(_bundle, sides)),
+        recordings=tuple(map(_recording, newest)),
+        gaps=tuple(gaps[:MOST_GAPS]),
+        more_gaps=max(0, len(gaps) - MOST_GAPS),
+        curves=page_curves(labels, [side.judged for side in sides], rule),
+        events=listed.events,
+        more_events=listed.more,
+        media_text=listed.media_text,
+    )
+    return MadePage(content, listed.media)
+
+
+def _recording(one: Replayed) -> PageRecording:
+    return PageRecording(
+        name=on_one_line(one.recording),
+        tags={on_one_line(key): on_one_line(value) for key, value in one.tags.items()},
+        labelled=one.truth is not None,
+    )
+
+
+def _gap(number: int, gap: GapRecord) -> PageGap:
+    return PageGap(
+        recording=number, from_ms=gap.from_ns // NS_PER_MS, to_ms=gap.to_ns // NS_PER_MS, cause=gap.cause
+    )
+
+
+def _bundle(side: _Side) -> PageBundle:
+    labels = side.replays[0].labels
+    least = min((label.policy.smoothing_windows for label in deciding(labels)), default=1)
+    unlabelled = (watched_time(one, least, ()) for one in side.replays if one.truth is None)
+    watched = sum((*(one.watched for one in side.judged), *unlabelled), start=WatchedTime())
+    return PageBundle(
+        name=side.name,
+        id=side.replays[0].bundle,
+        policies={
+            label.name: PagePolicy(
+                on=label.policy.on,
+                off=label.policy.off,
+                smoothing=label.policy.smoothing_windows,
+                count=label.policy.min_count,
+                refractory_ms=label.policy.refractory_ms,
+            )
+            for label in labels
+        },
+        hours={
+            part.removesuffix("_ns"): round(getattr(watched, part) / NS_PER_HOUR, 6)
+            for part in WatchedTime.__struct_fields__
+        },
+    )
+
+
+def _table(title: str, heads: Iterable[str], rows: Iterable[Sequence[str]]) -> PageTable:
+    return PageTable(
+        title=on_one_line(title),
+        heads=tuple(map(on_one_line, heads)),
+        rows=tuple(tuple(map(on_one_line, row)) for row in rows),
+    )
