@@ -24,8 +24,8 @@ PICTURES = 6
 """Frames of one event."""
 PICTURE_WIDTH = 320
 """Pixels; a wider frame is made smaller."""
-_SLOWEST_SOUND_HZ = 4_000
-"""The lowest rate that a bundle may have; no camera gives so many frames in a second."""
+SOUND_RATES_HZ = range(4_000, 192_001)
+"""That a bundle may have; no camera gives so many frames in a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +58,40 @@ def cut_media(
 
     What cannot be had is said in the results: a recording that is gone, changed or damaged is no error.
     """
+    if place is None:
+        return _without(wanted, "nobody says where the recording lies")
+    if fault := _missing(replayed, place):
+        return _without(wanted, fault)
     rate = unit_rate(replayed)
-    spec: Preprocess = ImagePreprocess(width=1, height=1)  # only what it is of, and its rate, are asked for
-    if rate >= _SLOWEST_SOUND_HZ:
+    spec: Preprocess  # only what it is of, and its rate, are asked for
+    cuts: list[_SoundCut | _PictureCut]
+    if rate in SOUND_RATES_HZ:
         spec = AudioPreprocess(sample_rate_hz=rate)
-    cuts: list[_SoundCut | _PictureCut] = [
-        _SoundCut(name, stretch, rate) if rate >= _SLOWEST_SOUND_HZ else _PictureCut(name, stretch)
-        for name, stretch in wanted
-    ]
-    fault = _missing(replayed, place)
-    if place is not None and not fault:
-        try:
-            _read(place, spec, cuts)
-        except GalagoError as error:
-            fault = f"the recording cannot be read there ({error.reason})"
+        cuts = [_SoundCut(name, stretch, rate) for name, stretch in wanted]
+    elif rate < SOUND_RATES_HZ.start:
+        spec = ImagePreprocess(width=1, height=1)
+        cuts = [_PictureCut(name, stretch) for name, stretch in wanted]
+    else:
+        return _without(wanted, f"the stored replay has {rate} samples a second, which no sound has")
+    try:
+        _read(place, spec, cuts)
+    except GalagoError as error:
+        fault = f"the recording cannot be read there ({error.reason})"
     return [cut.result(fault) for cut in cuts]
 
 
-def _missing(replayed: Replayed, place: RecordingPlace | None) -> str:
+def _without(wanted: Sequence[tuple[str, Stretch]], why: str) -> list[CutMedia]:
+    return [CutMedia(None, {}, why) for _ in wanted]
+
+
+def _missing(replayed: Replayed, place: RecordingPlace) -> str:
     """Return why the recording is not the one that was replayed; empty when it is."""
-    if place is None:
-        return "nobody says where the recording lies"
     try:
         sha256 = recording_sha256(Path(parse_source(place.address).target))
     except GalagoError as error:
-        gone = error.reason == Reason.SOURCE_MISSING
-        return (
-            "the recording is not there any more"
-            if gone
-            else f"the recording cannot be read ({error.reason})"
-        )
+        if error.reason == Reason.SOURCE_MISSING:
+            return "the recording is not there any more"
+        return f"the recording cannot be read ({error.reason})"
     return "" if sha256 == replayed.sha256 else "the recording was changed since it was replayed"
 
 

@@ -45,7 +45,7 @@ def check_page_path(path: Path) -> None:
         if not path.exists():
             return
         if is_file_path(path):
-            former = path.is_file() and _GENERATOR.encode() in path.open("rb").read(_HEAD_BYTES)
+            former = path.is_file() and _is_page(path)
         else:
             former = path.is_dir() and (not any(path.iterdir()) or (path / MARK).is_file())
     except OSError as error:
@@ -56,6 +56,11 @@ def check_page_path(path: Path) -> None:
             f"{path} exists and is no page of galago qa",
             hint="choose another path with --html, or move this one away",
         )
+
+
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _GENERATOR.encode() in file.read(_HEAD_BYTES)
 
 
 def write_page(path: Path, page: MadePage) -> PageContent:

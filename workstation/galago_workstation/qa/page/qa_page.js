@@ -255,6 +255,7 @@ function key(event) {
   const sample = (cls, text) => {
     const icon = document.createElementNS(SVG, "svg");
     icon.setAttribute("viewBox", "0 0 24 10");
+    icon.setAttribute("aria-hidden", "true");
     if (cls === "dot") for (const x of [3, 9, 15, 21]) draw(icon, "circle", { cx: x, cy: 5, r: 1.6, class: "fill dot new" });
     else if (cls === "decided") draw(icon, "path", { d: "M7 1h10l-5 8z", class: "fill new" });
     else if (cls === "there") draw(icon, "rect", { x: 0, y: 0, width: 24, height: 10, class: "there" });
@@ -299,10 +300,10 @@ function timeline(holder, event, audio) {
       free = Number(said.getAttribute("x")) + Math.min(wide, inner) + 8;
     }
   }
-  const step = nice(span, inner / 74);
+  const step = nice(span, inner / 64), long = event.to_ms >= 3600000;
   for (let ms = Math.ceil(event.from_ms / step) * step; ms <= event.to_ms; ms += step) {
     draw(svg, "path", { d: `M${x(ms)} ${TOP}V${floor + 4}`, class: "grid" });
-    if (x(ms) > LEFT + 14 && x(ms) < width - 24) draw(svg, "text", { x: x(ms), y: height - 5, "text-anchor": "middle" }, time(ms, step < 1000 ? 1 : 0));
+    if (x(ms) > LEFT + 14 && x(ms) < width - 24) draw(svg, "text", { x: x(ms), y: height - 5, "text-anchor": "middle" }, time(ms, step < 1000 ? 1 : 0).slice(long ? 0 : 2));
   }
   event.sides.forEach((said, number) => lane(svg, event, said, number, TOP + number * (LANE + BETWEEN), x, width));
   if (event.media && event.media.kind === "pictures") for (const one of event.media.pictures) draw(svg, "path", { d: `M${x(one.at_ms)} ${floor}v7`, class: "seen" });
