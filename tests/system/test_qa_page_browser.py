@@ -145,6 +145,7 @@ def test_a_lost_event_shows_its_scores_thresholds_and_reasons_and_its_sound_play
     sounds: Path, browser: Any
 ) -> None:
     show(browser, sounds / "page.html")
+    assert text_of(browser, "#title") == "tiny 1.0.0 → tiny 2.0.0"
     assert text_of(browser, "#said") == "no gates, so no verdict"
     assert texts(browser, ".row .kind") == ["lost", "missed"]
     click(browser, ".row")

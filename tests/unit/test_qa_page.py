@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import cv2
 import msgspec
 import numpy as np
@@ -24,6 +25,8 @@ from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.settings import ViewSettings
 from galago_edge.sources.recording_digest import recording_sha256
+from galago_workstation.commands.qa_diff import diff
+from galago_workstation.commands.qa_score import score as score_command
 from galago_workstation.progress_lines import PlainReport
 from galago_workstation.qa.corpus_score import score
 from galago_workstation.qa.judged_outcomes import common_rule, outcomes_by
@@ -32,8 +35,16 @@ from galago_workstation.qa.page import page_file
 from galago_workstation.qa.page.cut_media import PICTURES, cut_media
 from galago_workstation.qa.page.event_reasons import score_trace
 from galago_workstation.qa.page.page_content import PageContent, PageMedia
-from galago_workstation.qa.page.page_events import PageWish, heard_ns
-from galago_workstation.qa.page.page_file import INDEX, MARK, MEDIA, check_page_path, render, write_page
+from galago_workstation.qa.page.page_events import PAGE_EVENTS, PageWish, heard_ns
+from galago_workstation.qa.page.page_file import (
+    INDEX,
+    MARK,
+    MEDIA,
+    MOST_MEDIA_BYTES,
+    check_page_path,
+    render,
+    write_page,
+)
 from galago_workstation.qa.page.page_making import MadePage, comparison_page, score_page
 from galago_workstation.qa.page.shown_event import ShownEvent, chosen
 from galago_workstation.qa.recording_place import RecordingPlace
@@ -382,6 +393,13 @@ def test_what_has_no_room_in_one_file_is_left_out_and_said(
         "for 1 there was no room in one file: give --html a folder, a path without .html"
     )
     assert b"media-2.wav" not in (tmp_path / "page.html").read_bytes()
+
+
+@pytest.mark.parametrize("command", [diff, score_command], ids=["diff", "score"])
+def test_the_help_says_what_the_limits_are(command: click.Command) -> None:
+    said = {one.name: one.help for one in command.params if isinstance(one, click.Option)}
+    assert f"[default: {PAGE_EVENTS}]" in (said["page_events"] or "")
+    assert f"up to {MOST_MEDIA_BYTES >> 20} MiB" in (said["html"] or "")
 
 
 def test_only_a_former_page_is_written_over(tmp_path: Path) -> None:

@@ -39,15 +39,15 @@ class CutMedia:
     """Why there is nothing."""
 
 
-def unit_rate(replayed: Replayed) -> int:
-    """Return how many samples or frames a second has by the first window or event; 0 where there is none."""
+def unit_rate(replayed: Replayed) -> int | None:
+    """Return how many samples or frames a second has, by the first window or event; None without any."""
     if replayed.scores is not None and len(replayed.scores.span):
         first, behind, start_ns, end_ns = replayed.scores.span[0].tolist()
     elif replayed.events:
         one = replayed.events[0]
         first, behind, start_ns, end_ns = one.start_index, one.end_index, one.start_ns, one.end_ns
     else:
-        return 0
+        return None
     return round((behind - first) * NS_PER_S / (end_ns - start_ns)) if end_ns > start_ns else 0
 
 
@@ -62,7 +62,8 @@ def cut_media(
         return _without(wanted, "nobody says where the recording lies")
     if fault := _missing(replayed, place):
         return _without(wanted, fault)
-    rate = unit_rate(replayed)
+    if (rate := unit_rate(replayed)) is None:
+        return _without(wanted, "no window of this recording was decided")
     spec: Preprocess  # only what it is of, and its rate, are asked for
     cuts: list[_SoundCut | _PictureCut]
     if rate in SOUND_RATES_HZ:

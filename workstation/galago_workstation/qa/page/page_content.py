@@ -40,6 +40,8 @@ class PageBundle(_Held, frozen=True, kw_only=True):
     name: str
     """``OLD``, ``NEW``; of a score ``BUNDLE``."""
     id: str
+    release: str
+    """Its name and version; empty where the replays do not tell them, as of a baseline."""
     policies: dict[str, PagePolicy]
     """By label."""
     hours: dict[str, float]
@@ -187,7 +189,6 @@ class PageCurves(_Held, frozen=True, kw_only=True):
 class PageHead(_Held, frozen=True, kw_only=True, omit_defaults=False):
     """What is said of the whole."""
 
-    title: str
     verdict: str
     """``pass``, ``fail``, ``inconclusive``, or empty without gates."""
     verdict_text: str

@@ -77,7 +77,6 @@ def comparison_page(found: BundleComparison, rule: MatchingRule, wish: PageWish)
     shown = [_table("Gates", GATES, gate_rows(verdict))] if verdict else []
     shown += [_table("What was there", RIGHT, right_rows(found))] if found.right else []
     head = PageHead(
-        title=f"{found.old[:12]} and {found.new[:12]}",
         verdict=verdict.stance.value if verdict else "",
         verdict_text=on_one_line(verdict_line(found)),
         facts=tuple(map(on_one_line, summary_lines(found))),
@@ -99,7 +98,6 @@ def score_page(
         GalagoError: As ``det_curve``.
     """
     head = PageHead(
-        title=f"bundle {found.bundle[:12]}",
         verdict="",
         verdict_text="",
         facts=tuple(map(on_one_line, statements(found))),
@@ -159,6 +157,7 @@ def _bundle(side: _Side) -> PageBundle:
     return PageBundle(
         name=side.name,
         id=side.replays[0].bundle,
+        release=_release(side.replays[0]),
         policies={
             label.name: PagePolicy(
                 on=label.policy.on,
@@ -174,6 +173,15 @@ def _bundle(side: _Side) -> PageBundle:
             for part in WatchedTime.__struct_fields__
         },
     )
+
+
+def _release(replayed: Replayed) -> str:
+    """Return name and version of the bundle, as the replay's first record has them."""
+    for state in replayed.states:
+        if (state.subject, state.state) == ("stream", "started"):
+            told = [state.detail.get(key) for key in ("name", "version")]
+            return on_one_line(" ".join(one for one in told if isinstance(one, str)))
+    return ""
 
 
 def _table(title: str, heads: Iterable[str], rows: Iterable[Sequence[str]]) -> PageTable:

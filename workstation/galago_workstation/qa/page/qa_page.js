@@ -44,9 +44,10 @@ function source(name) {  // what the page holds itself, or a file beside it
 
 function top_() {
   const [first, last] = [page.bundles[0], page.bundles[page.bundles.length - 1]];
-  $("title").textContent = page.bundles.length > 1 ? "OLD " + first.id.slice(0, 12) + " \u2192 NEW " + last.id.slice(0, 12) : "Bundle " + last.id.slice(0, 12);
-  document.title = (page.head.verdict ? page.head.verdict + ": " : "") + page.head.title + " \u00b7 Galago QA";
-  $("made").textContent = count(page.recordings.length, "recording") + ", made " + page.made;
+  const called = (bundle) => bundle.release || bundle.id.slice(0, 12);
+  $("title").textContent = page.bundles.length > 1 ? called(first) + " \u2192 " + called(last) : called(last);
+  document.title = (page.head.verdict ? page.head.verdict + ": " : "") + $("title").textContent + " \u00b7 Galago QA";
+  $("made").textContent = (page.bundles.length > 1 ? "two bundles on " : "") + count(page.recordings.length, "recording") + ", made " + page.made;
   if (page.head.verdict) {
     $("verdict").hidden = false;
     $("verdict").classList.add(VERDICT[page.head.verdict] || "warn");
@@ -55,7 +56,7 @@ function top_() {
   $("said").textContent = page.head.verdict_text;
   $("facts").append(...page.head.facts.map((line) => make("li", "", line)));
   $("hours").append(...page.bundles.map(watched));
-  $("ids").textContent = page.bundles.map((one) => one.name + " " + one.id).join(" \u00b7 ");
+  $("ids").textContent = page.bundles.map((one) => one.name + " " + (one.release ? one.release + ", " : "") + one.id).join(" \u00b7 ");
   $("media-text").textContent = page.media_text + (page.more_events ? "; " + count(page.more_events, "event") + " not listed" : "");
   if (page.gaps.length) {
     $("gaps").hidden = false;
