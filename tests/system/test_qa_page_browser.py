@@ -344,7 +344,7 @@ def test_a_score_has_its_page_too(sounds: Path, tmp_path: Path, browser: Any) ->
     assert texts(browser, ".row .kind") == ["found", "missed", "missed"]
     click(browser, ".row", 1)
     wait_for(lambda: drawn(browser, ".line path.smooth") == 1, "the scores of the only bundle")
-    assert "Labels" in texts(browser, "#tables h2")
+    assert texts(browser, "#first h2") == ["Labels"] and "Time" in texts(browser, "#tables h2")
 
 
 @pytest.mark.parametrize(

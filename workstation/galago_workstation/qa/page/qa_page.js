@@ -1,6 +1,6 @@
 "use strict";
 const page = JSON.parse(document.getElementById("data").textContent);
-const STEP = 200;  // events drawn at a time
+const STEP = 50;  // events drawn at a time
 const CHIP = { lost: "bad", missed: "bad", "false alarm": "warn", gained: "old", "cross-trigger": "warn", found: "good" };
 const VERDICT = { pass: "good", fail: "bad", inconclusive: "warn" };
 const HOURS = { valid: "judged", gap: "gaps", truncated: "truncated", warm_up: "warm-up", undecided: "undecided", ignored: "to be ignored" };
@@ -79,14 +79,14 @@ function watched(bundle) {
   return make("div", "watched", make("p", "sub", bundle.name + ": " + hours(bundle.hours.duration) + " recorded"), bar, list);
 }
 function tables() {
-  for (const table of page.head.tables) {
+  for (const [place, table] of page.head.tables.entries()) {
     const head = make("tr", "", ...table.heads.map((text) => make("th", "", text)));
-    const rows = table.rows.map((row) => make("tr", "", ...row.map((text) => make("td", VERDICT[text] ? "word " + text : "", text))));
+    const rows = table.rows.map((row) => make("tr", "", ...row.map((text) => make("td", Object.hasOwn(VERDICT, text) ? "word " + text : "", text))));
     const scroll = make("div", "card scroll", make("table", "", make("thead", "", head), make("tbody", "", ...rows)));
     scroll.tabIndex = 0;
     scroll.setAttribute("role", "region");
     scroll.setAttribute("aria-label", table.title);
-    $("tables").append(make("div", "", make("div", "head", make("h2", "", table.title)), scroll));
+    $(place ? "tables" : "first").append(make("div", "", make("div", "head", make("h2", "", table.title)), scroll));
   }
 }
 
