@@ -29,7 +29,6 @@ from galago_workstation.commands.qa_diff import diff
 from galago_workstation.commands.qa_score import score as score_command
 from galago_workstation.progress_lines import PlainReport
 from galago_workstation.qa.corpus_score import score
-from galago_workstation.qa.judged_outcomes import common_rule, outcomes_by
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.page import page_file
 from galago_workstation.qa.page.cut_media import PICTURES, cut_media
@@ -66,8 +65,8 @@ def wish(**fields: Any) -> PageWish:
 
 
 def compared(old: Sequence[Replayed], new: Sequence[Replayed], **fields: Any) -> PageContent:
-    found = compare_bundles(old, new, outcomes_of=outcomes_by(RULE))
-    return comparison_page(found, common_rule(RULE, [*old, *new]), wish(**fields)).content
+    found = compare_bundles(old, new, rule=RULE)
+    return comparison_page(found, RULE, wish(**fields)).content
 
 
 def by_new(one: Replayed) -> Replayed:
@@ -178,6 +177,13 @@ def test_a_score_lists_every_fate() -> None:
     ]
     assert [one.name for one in content.bundles] == ["BUNDLE"]
     assert "Labels" in [table.title for table in content.head.tables]
+
+
+def test_what_is_decided_behind_the_bound_on_delays_is_listed_as_late_and_as_missed() -> None:
+    rule = MatchingRule(post_ns=S, most_delay_ns=S)
+    one = written([("a", 11.5)], truths((10, 12, "a")), duration_s=100)
+    content = score_page([one], score([one], rule), rule, wish()).content
+    assert rows(content) == [("missed", "a", 10_000, "missed"), ("late", "a", 11_500, "late")]
 
 
 def shown(kind: str, name: str, at_s: float) -> ShownEvent:
@@ -329,7 +335,7 @@ def hostile_page(text: str, media: dict[str, bytes] | None = None) -> MadePage:
     old = written([("a", 10.5)], truths((10, 12, "a"), (20, 21, text)), duration_s=60, labels=labels)
     old = replace(old, recording=text, tags={text: text})
     new = by_new(replace(old, events=()))
-    found = compare_bundles([old], [new], outcomes_of=outcomes_by(RULE))
+    found = compare_bundles([old], [new], rule=RULE)
     made = comparison_page(found, RULE, wish())
     return MadePage(made.content, media or {})
 

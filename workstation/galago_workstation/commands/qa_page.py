@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from galago_edge.commands.cli import say
+from galago_edge.commands.options import PATH
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_runs import Replaying
 
@@ -19,24 +21,6 @@ if TYPE_CHECKING:
     from galago_workstation.qa.page.page_making import MadePage
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def page_options(command: F) -> F:
-    """Add the options of a page; :class:`WantedPage` takes them."""
-    events = click.option(
-        "--page-events",
-        type=click.IntRange(0, 10_000),
-        metavar="N",
-        help="So many events of the page have their sound or pictures.  [default: 40]",
-    )
-    html = click.option(
-        "--html",
-        type=click.Path(path_type=Path, readable=False),
-        metavar="PATH",
-        help="Write a page to look at and listen to what differs, which needs no network. PATH.html is one"
-        " file, with up to 24 MiB of sounds and pictures; any other PATH is a folder, index.html in it.",
-    )
-    return html(events(command))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +68,26 @@ class WantedPage:
         place = self.path if is_file_path(self.path) else self.path / INDEX
         more = f"; {content.more_events} events are not listed" if content.more_events else ""
         say(f"page: {place} ({content.media_text}{more})", err=True)
+
+
+def page_options(command: F) -> F:
+    """Add the options of a page; the command gets what is wanted as ``page``."""
+
+    @functools.wraps(command)
+    def with_page(*args: Any, html: Path | None, page_events: int | None, **options: Any) -> Any:
+        return command(*args, page=WantedPage(html, page_events), **options)
+
+    events = click.option(
+        "--page-events",
+        type=click.IntRange(0, 10_000),
+        metavar="N",
+        help="So many events of the page have their sound or pictures.  [default: 40]",
+    )
+    html = click.option(
+        "--html",
+        type=PATH,
+        metavar="PATH",
+        help="Write a page to look at and listen to what differs, which needs no network. PATH.html is one"
+        " file, with up to 24 MiB of sounds and pictures; any other PATH is a folder, index.html in it.",
+    )
+    return cast("F", html(events(with_page)))

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from galago_edge.commands.cli import json_option, say, say_json
+from galago_workstation.commands.qa_options import (
+    markdown_option,
+    place_argument,
+    replaying_options,
+    rule_options,
+    run_bundle_option,
+)
 from galago_workstation.commands.qa_page import WantedPage, page_options
-from galago_workstation.commands.qa_runs import Replaying, bundle_option, replaying_options
+from galago_workstation.commands.qa_runs import Replaying
 
 if TYPE_CHECKING:
     from galago_workstation.qa.corpus_score import CorpusScore
@@ -20,26 +27,6 @@ if TYPE_CHECKING:
     from galago_workstation.qa.replayed import Replayed
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_NS_PER_S = 1_000_000_000
-
-
-def rule_options(command: F) -> F:
-    """Add the options of the matching rule; :func:`matching_rule` takes them."""
-    post = click.option(
-        "--post",
-        type=click.FloatRange(0, 3600),
-        metavar="SECONDS",
-        help="An event may be decided so long behind the end.  [default: receptive field and one hop]",
-    )
-    pre = click.option(
-        "--pre",
-        type=click.FloatRange(0, 3600),
-        default=0.0,
-        metavar="SECONDS",
-        help="An event may be decided so long before the onset.  [default: 0]",
-    )
-    return pre(post(command))
 
 
 def score_options(command: F) -> F:
@@ -55,12 +42,7 @@ def score_options(command: F) -> F:
         click.option(
             "--det", is_flag=True, help="Add the curve of each label over all thresholds, to --json."
         ),
-        click.option(
-            "--markdown",
-            type=click.Path(path_type=Path, readable=False),
-            metavar="FILE",
-            help="Write the tables as Markdown, too.",
-        ),
+        markdown_option,
         json_option,
     )
     for option in reversed(options):
@@ -68,20 +50,10 @@ def score_options(command: F) -> F:
     return command
 
 
-def matching_rule(pre: float, post: float | None) -> MatchingRule:
-    """Return the rule of ``--pre`` and ``--post``, which are in seconds."""
-    from galago_workstation.qa.matching import MatchingRule
-
-    return MatchingRule(
-        pre_ns=round(pre * _NS_PER_S), post_ns=None if post is None else round(post * _NS_PER_S)
-    )
-
-
 def show_score(
     replays: Sequence[Replayed],
     *,
-    pre: float,
-    post: float | None,
+    rule: MatchingRule,
     claim: float | None,
     det: bool,
     markdown: Path | None,
@@ -100,7 +72,7 @@ def show_score(
     from galago_workstation.qa import score_report
     from galago_workstation.qa.corpus_score import score
 
-    found = score(replays, matching_rule(pre, post), claim_per_hour=claim, det=None if det else ())
+    found = score(replays, rule, claim_per_hour=claim, det=None if det else ())
     if markdown is not None:
         write_bytes(markdown, score_report.markdown(found).encode())
     if as_json:
@@ -118,8 +90,8 @@ def _page(replays: Sequence[Replayed], found: CorpusScore, rule: MatchingRule, w
 
 
 @click.command()
-@click.argument("place", metavar="RUN|CORPUS", type=click.Path(path_type=Path, readable=False))
-@bundle_option
+@place_argument
+@run_bundle_option
 @replaying_options
 @page_options
 @score_options
@@ -129,13 +101,9 @@ def score(
     /,
     place: Path,
     bundle: Path | None,
-    trusted: tuple[Path, ...],
-    results: Path,
-    jobs: int | None,
-    scheduler: str | None,
-    html: Path | None,
-    page_events: int | None,
-    as_json: bool,
+    replaying: Replaying,
+    page: WantedPage,
+    rule: MatchingRule,
     **options: Any,
 ) -> None:
     """Judge what a bundle said to labelled recordings.
@@ -150,11 +118,8 @@ def score(
       galago qa score runs/alarms-1.1.0 --json
       galago qa score runs/alarms-1.1.0 --html score.html
     """
-    page = WantedPage(html, page_events)
     page.check()
-    replaying = Replaying(trusted, results, jobs, scheduler, as_json)
     replays = replaying.of(place, bundle)
-    found = show_score(replays, as_json=as_json, **options)
-    rule = matching_rule(options["pre"], options["post"])
+    found = show_score(replays, rule=rule, **options)
     page.write(lambda wish: _page(replays, found, rule, wish), replaying)
     ctx.exit(replaying.exit_code)

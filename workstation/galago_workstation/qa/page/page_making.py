@@ -17,13 +17,13 @@ from galago_workstation.qa.comparison_report import (
     verdict_line,
 )
 from galago_workstation.qa.corpus_score import CorpusScore
-from galago_workstation.qa.judged_outcomes import known_truth
 from galago_workstation.qa.judged_recording import JudgedRecording, deciding, judge
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.page.page_content import (
     NS_PER_MS,
     PageBundle,
     PageContent,
+    PageCurves,
     PageGap,
     PageHead,
     PagePolicy,
@@ -36,6 +36,7 @@ from galago_workstation.qa.page.shown_event import ShownEvent, compared_events, 
 from galago_workstation.qa.replay_comparison import BundleComparison
 from galago_workstation.qa.replayed import Replayed
 from galago_workstation.qa.score_report import statements, tables
+from galago_workstation.qa.truth_outcomes import common_rule, known_truth
 from galago_workstation.qa.valid_time import NS_PER_HOUR, WatchedTime, watched_time
 
 MOST_GAPS = 100
@@ -59,16 +60,12 @@ class _Side:
     judged: Sequence[JudgedRecording]
     """Those that are labelled."""
 
-    @classmethod
-    def of(cls, name: str, replays: Sequence[Replayed], rule: MatchingRule) -> _Side:
-        judged = [judge(known_truth(one), rule) for one in replays if one.truth is not None]
-        return cls(name, replays, judged)
-
 
 def comparison_page(found: BundleComparison, rule: MatchingRule, wish: PageWish) -> MadePage:
     """Return the page of two bundles on the same recordings.
 
-    ``rule``: by which they were judged; its ``post_ns`` is known, as ``common_rule`` gives it.
+    ``rule``: by which they were judged. The curves over all thresholds have one ``post_ns`` for all
+    recordings: the longest.
 
     Raises:
         GalagoError: As ``det_curve``. A recording that cannot be opened is said on the page.
@@ -82,11 +79,24 @@ def comparison_page(found: BundleComparison, rule: MatchingRule, wish: PageWish)
         facts=tuple(map(on_one_line, summary_lines(found))),
         tables=tuple(shown),
     )
+    pairs = [
+        (one.pair, common_rule(rule, (one.pair.old, one.pair.new))) for one in found.judged if one.labelled
+    ]
     sides = (
-        _Side.of("OLD", [one.pair.old for one in found.judged], rule),
-        _Side.of("NEW", [one.pair.new for one in found.judged], rule),
+        _Side(
+            "OLD",
+            [one.pair.old for one in found.judged],
+            [judge(known_truth(pair.old), common) for pair, common in pairs],
+        ),
+        _Side(
+            "NEW",
+            [one.pair.new for one in found.judged],
+            [judge(known_truth(pair.new), common) for pair, common in pairs],
+        ),
     )
-    return _made(head, sides, compared_events(found, rule), found.labels, rule, wish)
+    labelled = [one for pair, _ in pairs for one in (pair.old, pair.new)]
+    curves = page_curves(found.labels, [side.judged for side in sides], common_rule(rule, labelled))
+    return _made(head, sides, compared_events(found, rule), curves, wish)
 
 
 def score_page(
@@ -103,17 +113,16 @@ def score_page(
         facts=tuple(map(on_one_line, statements(found))),
         tables=tuple(_table(title, heads, rows) for title, heads, rows in tables(found)),
     )
-    side = _Side.of("BUNDLE", replays, rule)
-    labels = [one.name for one in deciding(replays[0].labels)]
-    return _made(head, (side,), scored_events(side.judged), labels, rule, wish)
+    judged = [judge(one, rule) for one in replays if one.truth is not None]
+    curves = page_curves([one.name for one in deciding(replays[0].labels)], [judged], rule)
+    return _made(head, (_Side("BUNDLE", replays, judged),), scored_events(judged), curves, wish)
 
 
 def _made(
     head: PageHead,
     sides: Sequence[_Side],
     shown: Sequence[ShownEvent],
-    labels: Sequence[str],
-    rule: MatchingRule,
+    curves: tuple[PageCurves, ...],
     wish: PageWish,
 ) -> MadePage:
     newest = sides[-1].replays
@@ -127,7 +136,7 @@ def _made(
         recordings=tuple(map(_recording, newest)),
         gaps=tuple(gaps[:MOST_GAPS]),
         more_gaps=max(0, len(gaps) - MOST_GAPS),
-        curves=page_curves(labels, [side.judged for side in sides], rule),
+        curves=curves,
         events=listed.events,
         more_events=listed.more,
         media_text=listed.media_text,

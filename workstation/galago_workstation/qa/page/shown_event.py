@@ -14,6 +14,7 @@ from galago_workstation.qa.judged_recording import JudgedRecording
 from galago_workstation.qa.matching import AppliedRule, MatchingRule
 from galago_workstation.qa.replay_comparison import BundleComparison
 from galago_workstation.qa.replayed import Replayed, Stretch, Truth
+from galago_workstation.qa.truth_outcomes import common_rule
 
 T = TypeVar("T")
 MISSED, FALSE = "missed", "false alarm"
@@ -30,7 +31,7 @@ KINDS = (
     "found",
 )
 """The most interesting first."""
-_FATES = {"found": "found", "repeat": "repeat", "cross": "cross-trigger", "false": FALSE}
+_FATES = {"found": "found", "late": "late", "repeat": "repeat", "cross": "cross-trigger", "false": FALSE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class ShownEvent:
 def compared_events(found: BundleComparison, rule: MatchingRule) -> list[ShownEvent]:
     """Return what differs between two bundles, and what NEW misses or says wrongly as OLD did.
 
-    By recording and time. ``rule``: by which ``found`` was judged, with its ``post_ns``.
+    By recording and time. ``rule``: by which ``found`` was judged.
     """
     changes: dict[str, list[EventChange]] = {}
     for change in found.diff.changes:
@@ -121,7 +122,7 @@ def _of_pair(
     for old, new in judged.truths:
         if new.found or (old.event is not None and event_identity(old.event) not in missing):
             continue
-        window = rule.applied(judged.pair.new).window(new.truth)
+        window = common_rule(rule, replays).applied(judged.pair.new).window(new.truth)
         what = "both bundles missed it" if old.event is None else "OLD found it"
         yield ShownEvent(
             *(MISSED, replays, new.truth.label, (old.event, None), (window, window), what, MISSED, new.truth)
