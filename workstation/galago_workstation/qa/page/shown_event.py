@@ -26,6 +26,7 @@ KINDS = (
     "cross-trigger",
     "moved",
     "rescored",
+    "late",
     "repeat",
     "unwatched",
     "found",
