@@ -1,7 +1,7 @@
 """The page of QA in Chromium: opened from a disk, clicked, heard, and used with a keyboard and on a phone.
 
 With ``GALAGO_SCREENSHOTS=docs`` in the environment the pictures in docs/ are made again, of the page that
-``GALAGO_PAGE`` names: that of the demo.
+``GALAGO_PAGE`` names with an event: ``demo/alarms-diff.html#e7``.
 """
 
 from __future__ import annotations
@@ -377,7 +377,8 @@ def test_a_screenshot_for_the_documents(
     if scheme == "dark":
         dark(browser)
     resize_browser(browser, size)
-    show(browser, Path(os.environ.get("GALAGO_PAGE", sounds / "page.html")).absolute(), "#e0")
+    page, _, event = os.environ.get("GALAGO_PAGE", f"{sounds / 'page.html'}#e0").partition("#")
+    show(browser, Path(page).absolute(), f"#{event}")
     wait_for(lambda: drawn(browser, ".line path.smooth"), "the scores")
     height = browser.execute_script("return document.documentElement.scrollHeight")
     resize_browser(browser, (size[0], height))

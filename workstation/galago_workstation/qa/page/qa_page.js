@@ -338,8 +338,7 @@ function lane(svg, event, said, number, top, x, width) {
   } else {
     draw(svg, "text", { x: LEFT + 10, y: top + LANE / 2 }, "no scores are stored");
   }
-  const name = draw(svg, "text", { x: LEFT + 6, y: top + 13, class: cls }, page.bundles[number].name);
-  name.setAttribute("paint-order", "stroke");
+  draw(svg, "text", { x: LEFT + 6, y: top + 13, class: cls }, page.bundles[number].name);
   if (said.at_ms !== undefined) {
     const at = x(said.at_ms);
     draw(svg, "path", { d: `M${x(said.since_ms)} ${bottom - 2}H${at}`, class: "support " + cls });
@@ -405,11 +404,18 @@ function det(curve) {
   curve.det.forEach((one, number) => {
     const name = page.bundles[number].name;
     if (!one || !one.truths || !one.hours) { said.push(name + ": " + (one ? "nothing to be found" : "no scores are stored")); return; }
-    const at = (point) => x(point[1] / one.hours).toFixed(1) + " " + y(point[0] / one.truths).toFixed(1);
-    draw(svg, "path", { d: "M" + one.points.map(at).join("L"), class: "smooth " + side(number) });
-    const [cx, cy] = at(one.policy).split(" ");
-    draw(svg, "circle", { cx, cy, r: 5, class: "fill " + side(number) });
-    said.push(name + " as it is (dot): " + one.policy[0] + " of " + one.truths + " missed, " + one.policy[1] + " false in " + hours(one.hours) + (one.gated ? "; inexact behind an activity gate" : ""));
+    const at = (point) => ({ cx: x(point[1] / one.hours).toFixed(1), cy: y(point[0] / one.truths).toFixed(1) });
+    for (const point of one.points) draw(svg, "circle", { ...at(point), r: 2, class: "fill dot " + side(number) });
+    let path = "", missed = Infinity;  // a lower threshold may miss more: what is on all the time is one event
+    for (const point of [...one.points].sort((a, b) => a[1] - b[1] || a[0] - b[0])) {
+      if (point[0] >= missed) continue;
+      const { cx, cy } = at(point);
+      path += path ? `H${cx}V${cy}` : `M${cx} ${box.top}V${cy}`;
+      missed = point[0];
+    }
+    draw(svg, "path", { d: path + `H${box.right}`, class: "smooth " + side(number) });
+    draw(svg, "circle", { ...at(one.policy), r: 5.5, class: "fill as-is " + side(number) });
+    said.push(name + " as it is (large dot): " + one.policy[0] + " of " + one.truths + " missed, " + one.policy[1] + " false in " + hours(one.hours) + (one.gated ? "; inexact behind an activity gate" : ""));
   });
   $("det-text").textContent = said.join(" \u00b7 ");
 }
