@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from galago_workstation.qa.content_hashes import ContentHashes
     from galago_workstation.qa.corpus import Corpus
     from galago_workstation.qa.corpus_replay import CorpusReplay
+    from galago_workstation.qa.recording_place import RecordingPlace
     from galago_workstation.qa.replayed import Replayed, TruthList
 
 RESULTS = Path("galago-results")
@@ -33,6 +34,8 @@ class Replaying:
     """Whether recordings are read that are as when they were hashed."""
     exit_code: int = 0
     """Not 0 when a recording has no result."""
+    places: dict[str, RecordingPlace] = field(default_factory=dict)
+    """Where the recordings lie that were asked about, by their SHA-256."""
     _told: set[str] = field(default_factory=set)
     _corpora: dict[Path, Corpus] = field(default_factory=dict)
     """Two bundles meet the same corpus, which is read once."""
@@ -56,7 +59,10 @@ class Replaying:
         if bundle is not None:
             text = f"{place} is a run, which has its bundle, and --bundle is given too"
             raise CallerError(Reason.USAGE, text, hint="leave --bundle out, or give the corpus")
+        from galago_workstation.qa.recording_place import places_of_run
+
         found, missing = read_run(place, read_truth)
+        self.places |= places_of_run(place)
         for name in missing:
             self._tell(f"{place}: {name} has no result and is not judged")
             self.exit_code = 1
@@ -83,7 +89,7 @@ class Replaying:
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import corpus_of
 
-        report = command_report(self._note, as_json=self.as_json)
+        report = command_report(self.note, as_json=self.as_json)
         return corpus_of([recording], report=report, hashes=self._hashes())
 
     def _opened(self, bundle: Path) -> Bundle:
@@ -101,7 +107,7 @@ class Replaying:
         from galago_workstation.qa.corpus import read_corpus
 
         if place not in self._corpora:
-            report = command_report(self._note, as_json=self.as_json)
+            report = command_report(self.note, as_json=self.as_json)
             self._corpora[place] = read_corpus(place, report=report, hashes=self._hashes())
         return self._corpora[place]
 
@@ -128,12 +134,14 @@ class Replaying:
         from galago_workstation.qa.corpus_replay import ReplayPlan, replay_corpus
 
         plan = ReplayPlan(jobs=self.jobs, scheduler=self.scheduler)
-        report = command_report(self._note, as_json=self.as_json)
+        report = command_report(self.note, as_json=self.as_json)
         return replay_corpus(corpus, bundle, self.results, plan, report=report)
 
     def _judged(self, found: CorpusReplay) -> list[Replayed]:
+        from galago_workstation.qa.recording_place import places_of
         from galago_workstation.qa.replay_run import run_of
 
+        self.places |= places_of(found)
         for one in found.replays:
             if one.error is not None:
                 show_error(one.error, f"{one.recording.name}: ")
@@ -144,8 +152,8 @@ class Replaying:
         return run_of(found, read_truth)
 
     @staticmethod
-    def _note(line: str) -> None:
-        """Progress is not the answer, which may be read by a program."""
+    def note(line: str) -> None:
+        """Say what is not the answer, which may be read by a program."""
         say(line, err=True)
 
     def _tell(self, note: str) -> None:

@@ -26,7 +26,7 @@ from galago_workstation.demo.sounds import (
     square_520,
     to_int16,
 )
-from galago_workstation.demo.truth import TRUTH_FILE, DemoTruth, TrueEvent, write_config, write_truth
+from galago_workstation.demo.truth import TRUTH_FILE, DemoTruth, TrueEvent, write_configs, write_truth
 from galago_workstation.files import new_folder
 
 LABELS = ("background", "co", "siren", "smoke")
@@ -49,7 +49,7 @@ _SCHEDULE = {"smoke": 5, "co": 4, "siren": 2}
 
 
 def make_alarms(out: Path, *, seed: int = 0) -> DemoTruth:
-    """Write ``out/train/LABEL/*.wav``, ``out/recording.wav`` and ``out/truth.json``.
+    """Write ``out/train/LABEL/*.wav``, ``out/recording.wav`` and ``out/truth.json``, and what QA needs.
 
     File names begin with the sounder or the scene they were made from, for ``group`` in the training
     configuration. The recording has sounders, rooms and noises of its own.
@@ -70,7 +70,7 @@ def make_alarms(out: Path, *, seed: int = 0) -> DemoTruth:
             duration_ns=SECONDS * NS_PER_S,
             events=tuple(sorted(events, key=lambda event: event.onset_ns)),
         )
-        write_config("alarms.toml", folder)
+        write_configs("alarms", truth, folder)
         write_truth(truth, folder)
     return truth
 
