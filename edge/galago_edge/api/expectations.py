@@ -17,8 +17,9 @@ from galago_edge.sources.faults.faulted_source import FORGIVEN_NS
 
 SOURCE_STATES = (
     *get_args(Liveness),
-    *("implausible", "plausible", "view_learning", "view_learned", "view_unsaved"),
-    *("view_unjudged", "view_judged", "converted", "truncated", "unreadable", "too_short"),
+    *("implausible", "plausible", "view_learning", "view_learned", "view_unjudged", "view_judged"),
+    *("view_unsaved", "converted", "truncated", "unreadable", "unfinished", "unclaimed", "odd_byte"),
+    *("offset", "rate", "stamps", "rotation", "stray_files", "not_numbered", "too_short", "ahead"),
 )
 """What records of subject ``source`` can say (docs/events.md); another word would never be met."""
 _LABEL = "label:"
@@ -54,7 +55,7 @@ class Expectations:
         """Expect all of it of a bundle with these labels.
 
         Raises:
-            CallerError: CONFIG_BAD; a label or state does not exist, so that it would never be met, or always.
+            CallerError: CONFIG_BAD; a label or state does not exist: it would be met never, or always.
         """
         for number, one in enumerate(expected, 1):
             _check_names(number, one, [label.name for label in labels])
@@ -123,6 +124,7 @@ class _Judge:
             return f"{record.label} at {_seconds(record.end_ns)}" if fits else None
         if isinstance(record, StateRecord) and table.kind == "state":
             fits = (table.subject or "source", table.state) == (record.subject, record.state)
+            fits = fits and table.what in (None, record.detail.get("what"))
             return f"at {_seconds(record.ns)}" if fits and _between(record.ns, from_ns, to_ns) else None
         if not isinstance(record, GapRecord) or table.kind != "gap":
             return None
@@ -162,11 +164,11 @@ def _in_words(table: ExpectedTable) -> str:
     what = {
         "event": f"event {table.label or 'of any label'}",
         "gap": f"gap {table.cause or 'of any cause'}",
-        "state": f"state {table.subject or 'source'} {table.state}",
+        "state": f"state {table.subject or 'source'} {table.state}{f' ({table.what})' if table.what else ''}",
         "watched": "watched",
     }[table.kind]
-    bounds = [f"at least {table.min_s:g} s"] * (table.min_s is not None)
-    bounds += [f"at most {table.max_s:g} s"] * (table.max_s is not None)
+    given = (("at least", table.min_s), ("at most", table.max_s))
+    bounds = [f"{which} {seconds:g} s" for which, seconds in given if seconds is not None]
     end = "the end" if to_ns is None else _seconds(to_ns)
     return f"{number}{what}{' '.join(['', *bounds])} between {_seconds(from_ns)} and {end}"
 

@@ -22,8 +22,8 @@ from galago_edge.pipeline import Batches, DecidingStream, ThresholdOverrides, ba
 from galago_edge.pipeline.stage_hashes import StageHashes
 from galago_edge.sources import Source, open_source, parse_source
 from galago_edge.sources.faults.fault_file import FaultPlan
-from galago_edge.sources.faults.faulted_source import FaultedSource
 from galago_edge.sources.faults.faulted_clock import FaultedClock
+from galago_edge.sources.faults.faulted_source import FaultedSource
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.recording_part import RecordingPart
 from galago_edge.sources.view_options import AS_IT_IS, view_settings

@@ -88,7 +88,7 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             if fault.kind in CLOCKS and not dated:
                 raise CallerError(
                     Reason.CONFIG_BAD,
-                    f"fault {number}, {fault}, is of the wall clock, and nobody says when the recording began",
+                    f"fault {number}, {fault}, is of the wall clock, and nobody says what it showed",
                     hint="give --start-time; of a corpus, write start_time in its list",
                 )
 
@@ -128,7 +128,8 @@ def read_faults(path: Path, stream: str) -> StreamFaults:
         )
     found = tuple(one for one in tables.fault if one.stream in (None, stream))
     expected = tuple(one for one in tables.expected if one.stream in (None, stream))
-    named = {one.stream for one in (*tables.fault, *tables.expected) if one.stream is not None}
+    streams = [one.stream for one in tables.fault] + [one.stream for one in tables.expected]
+    named = {one for one in streams if one is not None}
     if not found and not expected:
         raise CallerError(
             Reason.TARGET_UNKNOWN,
@@ -150,19 +151,19 @@ def _fault(table: FaultTable) -> Fault:
 
 def _problem(faults: Sequence[Fault], numbers: Sequence[int]) -> str:
     """Return what is wrong with faults side by side; empty for nothing. ``numbers``: in the file, from 1."""
-    last: dict[bool, tuple[int, Fault]] = {}
-    before: tuple[int, Fault] | None = None
-    for number, fault in zip(numbers, faults, strict=True):
-        if before is not None and fault.from_ns < before[1].from_ns:
+    named = [f"{number}, {fault}," for number, fault in zip(numbers, faults, strict=True)]
+    lasting: dict[bool, int] = {}
+    for place, fault in enumerate(faults):
+        if place and fault.from_ns < faults[place - 1].from_ns:
             return (
-                f"[[fault]] {number}, {fault}, stands behind {before[0]}, {before[1]}: sort them by from"
+                f"[[fault]] {named[place]} stands behind {named[place - 1]} which is later: sort them by from"
             )
-        before = number, fault
         if fault.kind == "clock_step":
             continue
         of_clock = fault.kind in CLOCKS
-        if of_clock in last and (last[of_clock][1].to_ns is None or fault.from_ns < last[of_clock][1].to_ns):
-            other, one = last[of_clock]
-            return f"[[fault]] {number}, {fault}, overlaps {other}, {one}: only one can be at a time"
-        last[of_clock] = number, fault
+        if (other := lasting.get(of_clock)) is not None:
+            to_ns = faults[other].to_ns
+            if to_ns is None or fault.from_ns < to_ns:
+                return f"[[fault]] {named[place]} overlaps {named[other]} and only one can be at a time"
+        lasting[of_clock] = place
     return ""

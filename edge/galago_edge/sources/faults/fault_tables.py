@@ -24,6 +24,7 @@ import msgspec
 
 from galago_edge.contract.settings import Name, Table
 from galago_edge.contract.streams import GAP_CAUSES, LATEST_NS, NS_PER_S
+from galago_edge.sources.doubt import What
 from galago_edge.sources.stream_position import read_position
 
 FaultKind = Literal["stall", "disconnect", "overrun", "drop", "damaged", "clock_step", "clock_unsure"]
@@ -45,7 +46,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {"damaged": ("how",), "clock_step": ("by_
 _MAY: Mapping[str, tuple[str, ...]] = {
     "event": ("label", "count"),
     "gap": ("cause", "count", "min_s", "max_s"),
-    "state": ("state", "subject", "count"),
+    "state": ("state", "subject", "what", "count"),
     "watched": ("min_s", "max_s"),
 }
 """What each kind of expectation can have beside its times."""
@@ -99,6 +100,8 @@ class ExpectedTable(Table, frozen=True, kw_only=True):
     subject: _Label | None = None
     """Of states; None: ``source``."""
     state: _Label | None = None
+    what: What | None = None
+    """Of ``implausible`` and ``plausible``; None: any."""
     count: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
     """So many, exactly; 0: none at all; None: at least one."""
     min_s: _Seconds | None = None
@@ -113,7 +116,7 @@ class ExpectedTable(Table, frozen=True, kw_only=True):
             ValueError: As said, in words.
         """
         _span_ns(self.from_, self.to)
-        keys = ("label", "cause", "subject", "state", "count", "min_s", "max_s")
+        keys = ("label", "cause", "subject", "state", "what", "count", "min_s", "max_s")
         wrong = [key for key in keys if getattr(self, key) is not None and key not in _MAY[self.kind]]
         if wrong:
             raise ValueError(f"{self.kind} has no {wrong[0]}; it can have {', '.join(_MAY[self.kind])}")

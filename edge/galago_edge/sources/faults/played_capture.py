@@ -1,4 +1,4 @@
-"""One connection to a recording that plays a live source: what a capture hands over when something is wrong."""
+"""One connection to a recording that plays a live source: what a capture hands over of it."""
 
 from __future__ import annotations
 
@@ -46,8 +46,16 @@ class PlayedCapture:
 
         Raises:
             LinkError: SOURCE_LOST; a disconnect. SOURCE_MISMATCH, when no picture is whole.
-            InputError: SOURCE_MISMATCH; a picture has no bytes that could be damaged.
         """
+        try:
+            return self._read(timeout_s)
+        except LinkError:
+            raise
+        except Exception as error:  # noqa: BLE001 no device meets it, so no supervision may try again
+            self._played.fail(error)
+            return None
+
+    def _read(self, timeout_s: float) -> Frame | AudioBlock | Gap | None:
         self._decoding.check()
         played = self._played
         deadline_ns = played.now_ns + round(timeout_s * NS_PER_S)

@@ -48,7 +48,7 @@ class PlayedRecording:
         self.failure: Exception | None = None
         """What was wrong with the recording."""
         self.given = self.disturbed = self.over = False
-        """Whether a frame or sample was captured; whether a fault had an effect; whether nothing more comes."""
+        """Whether anything was captured; whether a fault had an effect; whether nothing more comes."""
         self._ended = ended
         self._walk: Generator[Item, None, None] = iter(source)
         self._pieces = self._played()
@@ -59,8 +59,7 @@ class PlayedRecording:
         if self._next is None and not self.over:
             self._next = next(self._pieces, None)
             if self._next is None:
-                self.over, self.now_ns = True, self.end_ns
-                self._ended()
+                self._end()
         return self._next
 
     def take(self) -> None:
@@ -92,16 +91,27 @@ class PlayedRecording:
     def lasting(self, item: Frame | AudioBlock | Gap) -> LivedFault | None:
         """Return the fault in which an item begins; what the recording itself misses is in none."""
         at_ns = begin_of(item)
-        return None if isinstance(item, Gap) else next((one for one in self.faults if one.covers(at_ns)), None)
+        return (
+            None if isinstance(item, Gap) else next((one for one in self.faults if one.covers(at_ns)), None)
+        )
 
     def hit(self, lived: LivedFault, item: Frame | AudioBlock | Gap) -> None:
         """Count what a fault took or damaged."""
         lived.hits += len(item.samples) if isinstance(item, AudioBlock) else 1
         self.disturbed = True
 
+    def fail(self, error: Exception) -> None:
+        """End here: a fault cannot be played on this recording."""
+        self.failure, self._next = error, None
+        self._end()
+
     def close(self) -> None:
         """Let go of the recording."""
         self._walk.close()
+
+    def _end(self) -> None:
+        self.over, self.now_ns = True, self.end_ns
+        self._ended()
 
     def _disconnects(self) -> Iterator[LivedFault]:
         return (one for one in self.faults if one.fault.kind == "disconnect")

@@ -28,7 +28,9 @@ class SoundPieces:
         end, size = first + len(block.samples), max(1, rate_hz // _BLOCKS_A_SECOND)
         shift_ns = block.captured_ns - samples_to_ns(first, rate_hz)
         cuts = {-(-(at_ns - shift_ns) * rate_hz // NS_PER_S) for at_ns in self._edges_ns}
-        cuts = {cut for cut in cuts if first < cut <= end} | set(range(first - first % size + size, end + 1, size))
+        cuts = {cut for cut in cuts if first < cut <= end} | set(
+            range(first - first % size + size, end + 1, size)
+        )
         for stop in (*sorted(cuts), end):
             if first < stop:
                 samples = block.samples[first - block.first_sample : stop - block.first_sample]
