@@ -77,7 +77,8 @@ def make_baseline(replays: Sequence[Replayed], outcomes_of: OutcomesOf = plain_o
     """Return the baseline of what one bundle said.
 
     Raises:
-        InputError: SOURCE_MISMATCH; there is no replay, two are of one recording, or of several bundles.
+        InputError: SOURCE_MISMATCH; there is no replay, two are of one recording, or of several bundles, or
+            one has faults.
     """
     bundles = {each.bundle for each in replays}
     policies = {each.labels for each in replays}
@@ -86,6 +87,8 @@ def make_baseline(replays: Sequence[Replayed], outcomes_of: OutcomesOf = plain_o
         met = f"{len(bundles)} bundles with {len(policies)} policies"
     elif len({each.sha256 for each in replays}) != len(replays):
         met = "one recording twice"
+    elif any(each.faults for each in replays):
+        met = "recordings with faults (galago replay --faults)"
     if met:
         raise InputError(
             Reason.SOURCE_MISMATCH,

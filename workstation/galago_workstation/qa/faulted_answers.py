@@ -10,7 +10,6 @@ from galago_edge.contract.manifest import Label
 from galago_edge.sources.faults.fault_tables import ExpectedTable
 from galago_workstation.qa.corpus_replay import CorpusReplay
 from galago_workstation.qa.replay_results import RECORDS, ReplayResults
-from galago_workstation.qa.replayed import Replayed
 
 
 def judged_answers(
@@ -32,10 +31,3 @@ def judged_answers(
             judged[one.recording.name] = expectations.judged()
     return judged
 
-
-def faults_of(replayed: Replayed) -> str:
-    """Return what tells the faults apart with which a recording was replayed; empty for none."""
-    for state in replayed.states:
-        if (state.subject, state.state) == ("stream", "started"):
-            return str(state.detail.get("source", {}).get("faults", ""))
-    return ""
