@@ -131,6 +131,11 @@ class McapTap:
         self._writer.out(record.stream, encode_record(record).rstrip(b"\n"), log_ns)
         self._check()
 
+    def tick(self) -> None:
+        """End the chunk when it is time: a source may have fallen silent."""
+        self._writer.tick()
+        self._check()
+
     def close(self) -> None:
         """Make the file whole.
 

@@ -15,6 +15,7 @@ from galago_edge.contract.errors import GalagoError, disk_error
 
 _LOG = logging.getLogger(__name__)
 _NICE = 10
+_IDLE_S = 1.0
 
 STOPPED = "stopped"
 """What is counted of things that were complete, and not on the disk when the service had to end."""
@@ -26,13 +27,20 @@ class QuietThread(Generic[Thing]):
     """Takes things from any thread without waiting, and works on them in one of its own."""
 
     def __init__(
-        self, name: str, work: Callable[[Thing], None], *, most: int, begin: Callable[[], None]
+        self,
+        name: str,
+        work: Callable[[Thing], None],
+        *,
+        most: int,
+        begin: Callable[[], None],
+        idle: Callable[[], None] | None = None,
     ) -> None:
         """Start with ``begin``, then call ``work``. At most ``most`` things may wait.
 
-        Both say themselves what has failed; a fault that they do not know goes to the log, and the thread on.
+        ``idle`` is called about every second while nothing comes. All say themselves what has failed; a fault
+        that they do not know goes to the log, and the thread on.
         """
-        self._work, self._begin = work, begin
+        self._work, self._begin, self._idle = work, begin, idle
         self._waiting: queue.Queue[Thing | None] = queue.Queue(most)
         self._closed = self._given_up = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -82,9 +90,13 @@ class QuietThread(Generic[Thing]):
             _LOG.exception("the thread %s met a fault", threading.current_thread().name)
 
     def _next(self) -> Thing | None:
-        if self._closed and self._waiting.empty():
-            return None
-        return self._waiting.get()
+        while not (self._closed and self._waiting.empty()):
+            try:
+                return self._waiting.get(timeout=None if self._idle is None else _IDLE_S)
+            except queue.Empty:
+                if self._idle is not None:
+                    self._guarded(self._idle)
+        return None
 
 
 def fault_in_words(error: Exception, doing: str) -> str:

@@ -85,7 +85,9 @@ class SourceTap:
         self._streams: dict[str, Any] = {}
         self._fault = ""
         self._broken = False
-        self._thread = QuietThread(f"recording {source}", self._work, most=_MOST_THINGS, begin=lambda: None)
+        self._thread = QuietThread(
+            f"recording {source}", self._work, most=_MOST_THINGS, begin=lambda: None, idle=self._tick
+        )
 
     # from other threads
 
@@ -228,8 +230,15 @@ class SourceTap:
                 self._broken, self._fault = False, ""
 
     def _end(self) -> None:
+        self._attempt(self._files.end)
+
+    def _tick(self) -> None:
+        self._attempt(self._files.tick)
+        self._say()
+
+    def _attempt(self, act: Callable[[], None]) -> None:
         try:
-            self._files.end()
+            act()
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(None, error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -96,13 +96,19 @@ class TapFiles:
         Raises:
             Exception: It cannot be written, whatever the reason; nothing is open then.
         """
-        try:
+        with self._given_up_when_it_fails():
             self._write(thing)
-        except BaseException:  # raised again, whatever it was
-            self._again_s = self._clock_s() + _AGAIN_S
-            with contextlib.suppress(Exception):  # it is being given up, and the first fault is the one told
-                self.close()
-            raise
+
+    def tick(self) -> None:
+        """Let the disk have what came before a source fell silent.
+
+        Raises:
+            Exception: As :meth:`write`.
+        """
+        with self._given_up_when_it_fails():
+            for writer in (self._writer, self._former and self._former.writer):
+                if writer is not None:
+                    writer.tick()
 
     def write_late(self, thing: Thing) -> None:
         """Write a record or drop about what is in the recording that has just ended, if that is still open.
@@ -136,6 +142,16 @@ class TapFiles:
             self.end()
         finally:
             self.end()
+
+    @contextlib.contextmanager
+    def _given_up_when_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:  # raised again, whatever it was
+            self._again_s = self._clock_s() + _AGAIN_S
+            with contextlib.suppress(Exception):  # it is being given up, and the first fault is the one told
+                self.close()
+            raise
 
     def _write(self, thing: Thing) -> None:
         if isinstance(thing, Shot | AudioBlock):

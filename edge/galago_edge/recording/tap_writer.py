@@ -68,6 +68,9 @@ class TapWriter(Protocol):
     def record(self, record: Record) -> None:
         """Write what a stream on this source decided."""
 
+    def tick(self) -> None:
+        """Write what has waited long enough; called about every second while nothing comes."""
+
     def close(self) -> None:
         """Make the recording whole. Called once, after a failure too: then it stays as far as it came."""
 
