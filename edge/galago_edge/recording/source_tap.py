@@ -86,7 +86,11 @@ class SourceTap:
         self._fault = ""
         self._broken = False
         self._thread = QuietThread(
-            f"recording {source}", self._work, most=_MOST_THINGS, begin=lambda: None, idle=self._tick
+            f"recording {source}",
+            self._work,
+            most=_MOST_THINGS,
+            begin=lambda: None,
+            idle=lambda: self._attempt(self._files.tick),
         )
 
     # from other threads
@@ -211,7 +215,7 @@ class SourceTap:
             elif chosen is not None:
                 self._write(chosen)
             else:
-                self._end()
+                self._attempt(self._files.end)
         self._say()
 
     def _write(self, thing: Thing) -> None:
@@ -229,18 +233,12 @@ class SourceTap:
             if self._broken:
                 self._broken, self._fault = False, ""
 
-    def _end(self) -> None:
-        self._attempt(self._files.end)
-
-    def _tick(self) -> None:
-        self._attempt(self._files.tick)
-        self._say()
-
     def _attempt(self, act: Callable[[], None]) -> None:
         try:
             act()
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(None, error)
+        self._say()
 
     def _failed(self, thing: Thing | None, error: Exception) -> None:
         full = isinstance(error, GalagoError) and error.reason is Reason.NO_SPACE

@@ -106,7 +106,7 @@ class TapFiles:
             Exception: As :meth:`write`.
         """
         with self._given_up_when_it_fails():
-            for writer in (self._writer, self._former and self._former.writer):
+            for writer in (self._writer, None if self._former is None else self._former.writer):
                 if writer is not None:
                     writer.tick()
 

@@ -32,7 +32,7 @@ _SUPERVISING = (
 """Settings of a source by which it is supervised; no other is kept: passwords may be among them."""
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PlannedFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One fault, in nanoseconds of stream time."""
 
     kind: FaultKind
@@ -54,7 +54,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What goes wrong with one stream's source, and how the source is supervised."""
 
-    faults: tuple[Fault, ...]
+    faults: tuple[PlannedFault, ...]
     settings: SourceSettings
 
     @property
@@ -62,13 +62,13 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """SHA-256 of all that it says, in hexadecimal: what faulted replays are told apart by."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
-    def of_source(self) -> tuple[tuple[int, Fault], ...]:
+    def of_source(self) -> tuple[tuple[int, PlannedFault], ...]:
         """Return the faults of the source, each with its number in the stream's faults, from 1."""
         return tuple(
             (number, fault) for number, fault in enumerate(self.faults, 1) if fault.kind not in CLOCKS
         )
 
-    def of_clock(self) -> tuple[Fault, ...]:
+    def of_clock(self) -> tuple[PlannedFault, ...]:
         """Return the faults of the wall clock."""
         return tuple(fault for fault in self.faults if fault.kind in CLOCKS)
 
@@ -97,7 +97,7 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class StreamFaults:
     """What a file says about one stream."""
 
-    faults: tuple[Fault, ...]
+    faults: tuple[PlannedFault, ...]
     expected: tuple[ExpectedTable, ...]
     others: tuple[str, ...]
     """Streams of which the file says more."""
@@ -143,13 +143,13 @@ def read_faults(path: Path, stream: str) -> StreamFaults:
     return StreamFaults(faults, expected, tuple(sorted(named - {stream})))
 
 
-def _fault(table: FaultTable) -> Fault:
+def _fault(table: FaultTable) -> PlannedFault:
     from_ns, to_ns = table.span_ns
     step_ns = 0 if table.by_s is None else round(table.by_s * NS_PER_S)
-    return Fault(kind=table.kind, from_ns=from_ns, to_ns=to_ns, how=table.how, step_ns=step_ns)
+    return PlannedFault(kind=table.kind, from_ns=from_ns, to_ns=to_ns, how=table.how, step_ns=step_ns)
 
 
-def _problem(faults: Sequence[Fault], numbers: Sequence[int]) -> str:
+def _problem(faults: Sequence[PlannedFault], numbers: Sequence[int]) -> str:
     """Return what is wrong with faults side by side; empty for nothing. ``numbers``: in the file, from 1."""
     named = [f"{number}, {fault}," for number, fault in zip(numbers, faults, strict=True)]
     lasting: dict[bool, int] = {}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from galago_edge.contract.records import Record, stamped, told_ns
-from galago_edge.sources.faults.fault_file import Fault
+from galago_edge.sources.faults.fault_file import PlannedFault
 
 
 class FaultedClock:
     """What the wall clock says at a stream time, and whether it is known to be right."""
 
-    def __init__(self, started_ns: int, faults: Sequence[Fault]) -> None:
+    def __init__(self, started_ns: int, faults: Sequence[PlannedFault]) -> None:
         """``started_ns`` is the Unix time at stream time 0; ``faults`` are those of the clock."""
         self._started_ns, self._faults = started_ns, faults
 

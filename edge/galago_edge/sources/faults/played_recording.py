@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
-from galago_edge.sources.faults.fault_file import Fault, FaultPlan
+from galago_edge.sources.faults.fault_file import PlannedFault, FaultPlan
 from galago_edge.sources.faults.sound_pieces import SoundPieces
 from galago_edge.sources.source import Source
 
@@ -21,7 +21,7 @@ class LivedFault:
 
     number: int
     """Among the faults of the stream, from 1."""
-    fault: Fault
+    fault: PlannedFault
     hits: int = 0
     """Frames or samples that it took or damaged."""
 
