@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from galago_edge.api.expectations import SOURCE_STATES
+from galago_edge.api.expectations import SOURCE_STATES, Expectations
 from galago_edge.commands.cli import main
 from galago_edge.contract.records import (
     EventRecord,
@@ -23,8 +23,9 @@ from galago_edge.contract.records import (
     decode_record,
 )
 from galago_edge.contract.streams import NS_PER_S, Item
+from galago_edge.sources.faults.fault_file import read_faults
 from test_kit import wav_bytes
-from test_kit.corpora import RATE_HZ, camera_bundle, microphone_bundle
+from test_kit.corpora import RATE_HZ, camera_bundle, microphone_bundle, policy_labels
 from test_kit.recorded import jpeg_frame, write_recording
 
 FAULTS = """
@@ -312,3 +313,32 @@ def test_the_states_that_can_be_expected_are_those_of_the_documents() -> None:
     table = (Path(__file__).parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
     rows = [line.split("|") for line in table.splitlines() if line.startswith("| `source` |")]
     assert {word.strip("` ") for row in rows for word in row[2].split()} == set(SOURCE_STATES)
+
+
+def test_a_device_configuration_says_how_the_source_is_supervised(
+    night: Path, microphone: Path, faults: Path, tmp_path: Path
+) -> None:
+    faults.write_text(
+        '[[fault]]\nkind = "stall"\nfrom = 3\nto = 15\n[[expected]]\nkind = "state"\nstate = "alarmed"\n'
+    )
+    call = ("replay", night, "--bundle", microphone, "--faults", faults, "--out", tmp_path / "out.jsonl")
+    assert galago(*call).exit_code == 0  # silent for longer than 5 s, or 10 s at first
+    config = tmp_path / "galago.toml"
+    config.write_text(
+        f'[source.hall]\naddress = "{night}"\nstall_s = 60\n'
+        '[[stream]]\nname = "hall"\nsource = "hall"\nbundle = "tiny"\n'
+    )
+    patient = galago(*call, "--config", config)
+    assert patient.exit_code == 1
+    assert "NOT met: state source alarmed between 0 s and the end; found none" in patient.stdout
+
+
+def test_the_example_of_the_documents_is_read_as_written(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "replay-faults.md").read_text(encoding="utf-8")
+    path = tmp_path / "storm.toml"
+    path.write_text(page.split("```toml\n")[1].split("```")[0])
+    found = read_faults(path, "replay")
+    assert [one.kind for one in found.faults] == ["disconnect", "overrun"]
+    told = [line for line in page.splitlines() if line.startswith(("met:", "NOT met:"))]
+    judged = Expectations(found.expected, policy_labels("quiet", "glass")).judged()
+    assert [line.partition(": ")[2].partition(";")[0] for line in told] == [one.expected for one in judged]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
-from galago_edge.sources.faults.fault_file import PlannedFault, FaultPlan
+from galago_edge.sources.faults.fault_file import FaultPlan, PlannedFault
 from galago_edge.sources.faults.sound_pieces import SoundPieces
 from galago_edge.sources.source import Source
 
@@ -123,36 +123,33 @@ class PlayedRecording:
             self.take()
 
     def _played(self) -> Iterator[Frame | AudioBlock | Gap]:
+        """Yield what the recording gives; what is wrong with it is kept until the end."""
         edges = [one.fault.from_ns for one in self.faults]
         edges += [one.fault.to_ns for one in self.faults if one.fault.to_ns is not None]
         pieces = SoundPieces(edges)
-        for item in self._items():
-            if isinstance(item, AudioBlock):
-                for piece in pieces.take(item):
-                    yield self._passed(piece)
-                continue
-            for piece in pieces.rest():
-                yield self._passed(piece)
-            if isinstance(item, Notice):
-                if item.state not in _OF_SUPERVISION:
-                    self.told.append(item)
-            elif isinstance(item, Gap) and not self.given:  # nobody could capture before the first item
+        try:
+            for item in self._walk:
+                yield from self._given_by(item, pieces)
+        except Exception as error:  # noqa: BLE001 a supervision would try again for ever: raised by who walks
+            self.failure = error
+        yield from map(self._passed, pieces.rest())
+
+    def _given_by(self, item: Item, pieces: SoundPieces) -> Iterator[Frame | AudioBlock | Gap]:
+        if isinstance(item, AudioBlock):
+            yield from map(self._passed, pieces.take(item))
+            return
+        yield from map(self._passed, pieces.rest())
+        if isinstance(item, Notice):
+            if item.state not in _OF_SUPERVISION:
                 self.told.append(item)
-            else:
-                yield self._passed(item)
-        for piece in pieces.rest():
-            yield self._passed(piece)
+        elif isinstance(item, Gap) and not self.given:  # nobody could capture before the first item
+            self.told.append(item)
+        else:
+            yield self._passed(item)
 
     def _passed(self, item: Frame | AudioBlock | Gap) -> Frame | AudioBlock | Gap:
         self.end_ns = max(self.end_ns, item.to_ns if isinstance(item, Gap) else arrival_of(item))
         return item
-
-    def _items(self) -> Iterator[Item]:
-        """Yield what the recording gives; what is wrong with it is kept until the end."""
-        try:
-            yield from self._walk
-        except Exception as error:  # noqa: BLE001 a supervision would try again for ever: raised by who walks
-            self.failure = error
 
 
 def begin_of(item: Frame | AudioBlock | Gap) -> int:
