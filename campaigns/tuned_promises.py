@@ -18,9 +18,10 @@ import numpy as np
 
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.decision import ONE
-from galago_workstation.qa.judged_corpus import JudgedCorpus, MatchRule
+from galago_workstation.qa.judged_corpus import JudgedCorpus
+from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList, WindowScores
-from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, TuneSpace, promise_of, tune
+from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, TuneSpace, promise_under, tune
 
 HOP_NS = 100_000_000
 RECEPTIVE_NS = 1_000_000_000
@@ -96,11 +97,9 @@ def _recording(rng: np.random.Generator, plan: CorpusPlan, number: int) -> Repla
     )
 
 
-def outcome(tuned: TunedLabel, others: list[Replayed], rule: MatchRule) -> Promise:
+def outcome(tuned: TunedLabel, others: list[Replayed], rule: MatchingRule) -> Promise:
     """Return what the tuned policy does on other recordings."""
-    corpus = JudgedCorpus(others, tuned.label, rule)
-    counts = corpus.judge(corpus.track.on_periods(tuned.policy).events())
-    return promise_of(counts.found, counts.false, corpus.truths, corpus.days)
+    return promise_under(JudgedCorpus(others, tuned.label, rule), tuned.policy)
 
 
 def differs(promise: Promise, came: Promise) -> tuple[bool, bool]:
@@ -129,7 +128,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=24.0, help="false alarms a day")
     parser.add_argument("--spread", type=float, default=0.5, help="of the background from site to site")
     given = parser.parse_args()
-    rule, goal = MatchRule(), TuneGoal(false_per_day=given.budget)
+    rule, goal = MatchingRule(), TuneGoal(false_per_day=given.budget)
     other = {"recall": 0, "false alarms": 0}
     within = 0
     sums = dict.fromkeys(("recall promised", "recall came", "seen", "promised", "came"), 0.0)

@@ -32,6 +32,7 @@ import numpy.typing as npt
 
 from campaigns import OUT, ROOT
 from galago_workstation.qa.e_process import Tally, log_wealth
+from galago_workstation.qa.exact_intervals import share_interval
 from galago_workstation.qa.hours_needed import hours_ahead
 
 Floats = npt.NDArray[np.float64]
@@ -213,14 +214,6 @@ def _ever(evidence: Floats) -> float:
     return float((evidence >= -np.log(WRONG)).any(axis=1).mean())
 
 
-def interval(count: int, size: int) -> tuple[float, float]:
-    """Exact 95 % interval of a share (Clopper and Pearson)."""
-    from scipy.stats import binomtest
-
-    found = binomtest(count, size).proportion_ci(method="exact")
-    return float(found.low), float(found.high)
-
-
 def wrong_rows(courses: list[Course]) -> list[dict[str, Any]]:
     """Return every way to be wrong: each gate and all, passed or failed, where the truth is another."""
     rows = []
@@ -234,7 +227,7 @@ def wrong_rows(courses: list[Course]) -> list[dict[str, Any]]:
                 count = int(counts[name][-1])
                 told = {"truth": course.truth.name, "gate": name, "wrong": kind}
                 share = {"count": count, "share": count / course.pairs}
-                rows.append({**told, **share, "interval": interval(count, course.pairs)})
+                rows.append({**told, **share, "interval": share_interval(count, course.pairs)})
     return rows
 
 

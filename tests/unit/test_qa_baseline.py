@@ -20,10 +20,12 @@ from galago_workstation.qa.baseline import (
     read_baseline,
     write_baseline,
 )
+from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replay_comparison import compare_bundles
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
 
 S = 1_000_000_000
+RULE = MatchingRule(post_ns=2 * S)  # these replays have no scores that tell the hop
 HASHES = {name: f"{number:064x}" for number, name in enumerate(("a.wav", "b.wav", "night/c.mcap"), 1)}
 
 
@@ -49,20 +51,20 @@ RUN = [replayed("b.wav", event(11), event(30, 0.25)), replayed("a.wav"), replaye
 
 def test_nothing_differs_from_its_own_baseline(tmp_path: Path) -> None:
     file = tmp_path / "baseline.json"
-    write_baseline(file, make_baseline(RUN))
-    found = compare_bundles(read_baseline(file), RUN)
+    write_baseline(file, make_baseline(RUN, RULE))
+    found = compare_bundles(read_baseline(file), RUN, rule=RULE)
     assert found.diff.changes == () and found.diff.same == 3
     assert found.windows.without_scores == 3
     assert found.right[0].both == 2 and found.right[0].neither == 4
 
 
 def test_a_baseline_is_one_line_for_each_recording_by_name_and_the_same_bytes_every_time() -> None:
-    content = encode_baseline(make_baseline(RUN))
-    assert content == encode_baseline(make_baseline(RUN[::-1]))
+    content = encode_baseline(make_baseline(RUN, RULE))
+    assert content == encode_baseline(make_baseline(RUN[::-1], RULE))
     lines = content.decode().splitlines()
     assert [line.split('"')[3] for line in lines if '"sha256"' in line] == sorted(HASHES)
     decoded = from_json(content, type=Baseline)
-    assert decoded == make_baseline(RUN)
+    assert decoded == make_baseline(RUN, RULE)
     (figure,) = decoded.figures
     assert (figure.events, figure.there, figure.found, figure.false_alarms) == (3, 6, 2, 1)
     assert decoded.hours == 3.0
@@ -70,18 +72,18 @@ def test_a_baseline_is_one_line_for_each_recording_by_name_and_the_same_bytes_ev
 
 @given(st.lists(st.tuples(st.integers(0, 3_000), st.floats(0, 1)), max_size=5))
 def test_every_event_comes_back_as_it_was(events: list[tuple[int, float]]) -> None:
-    baseline = make_baseline([replayed("a.wav", *(event(*each) for each in events))])
+    baseline = make_baseline([replayed("a.wav", *(event(*each) for each in events))], RULE)
     assert from_json(encode_baseline(baseline), type=Baseline) == baseline
 
 
 def test_a_baseline_is_written_over_only_when_asked(tmp_path: Path) -> None:
     file = tmp_path / "baseline.json"
-    write_baseline(file, make_baseline(RUN))
+    write_baseline(file, make_baseline(RUN, RULE))
     before = file.read_bytes()
     with pytest.raises(CallerError, match=r"baseline\.json exists") as refused:
-        write_baseline(file, make_baseline(RUN[:1]))
+        write_baseline(file, make_baseline(RUN[:1], RULE))
     assert refused.value.reason == "EXISTS" and file.read_bytes() == before
-    write_baseline(file, make_baseline(RUN[:1]), replace=True)
+    write_baseline(file, make_baseline(RUN[:1], RULE), replace=True)
     assert len(read_baseline(file)) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["baseline.json"]
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 
-from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import GapRecord
 from galago_edge.decision import ONE
 from galago_workstation.qa.exact_intervals import poisson_interval, share_interval
-from galago_workstation.qa.judged_corpus import JudgedCorpus, MatchRule, check_one_bundle, watched_ns
+from galago_workstation.qa.judged_corpus import JudgedCorpus
+from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed, Stretch, Truth, TruthList, WindowScores
 
 MS, S = 1_000_000, 1_000_000_000
@@ -52,13 +52,15 @@ def recording(
     )  # fmt: skip
 
 
-RULE = MatchRule(after_ns=0)
+RULE = MatchingRule(post_ns=0)
 
 
-def judged(*recordings: Replayed, rule: MatchRule = RULE) -> tuple[list[int], list[int], list[float]]:
+def judged(*recordings: Replayed, rule: MatchingRule = RULE) -> tuple[list[int], list[int], list[float]]:
     corpus = JudgedCorpus(recordings, "dog", rule)
-    found = corpus.judge(corpus.track.on_periods(POLICY).events())
-    return found.found.tolist(), found.false.tolist(), (found.delays_ns / 1e9).round(3).tolist()
+    events = corpus.track.on_periods(POLICY).events()
+    found = corpus.judge(events)
+    delays = sorted((corpus.delays_ns(events) / 1e9).round(3).tolist())
+    return found.found.tolist(), found.false.tolist(), delays
 
 
 def test_found_missed_false_and_repeats_by_hand() -> None:
@@ -73,15 +75,15 @@ def test_the_decision_counts_and_not_the_start_and_both_ends_belong_to_the_inter
     assert judged(recording([8], [(10, 15)])) == ([0], [1], [])
     assert judged(recording([14], [(10, 15)]))[0] == [1]
     assert judged(recording([15], [(10, 15)])) == ([0], [1], [])
-    assert judged(recording([15], [(10, 15)]), rule=MatchRule(after_ns=100 * MS))[0] == [1]
-    assert judged(recording([8], [(10, 15)]), rule=MatchRule(before_ns=100 * MS, after_ns=0))[2] == [-0.1]
+    assert judged(recording([15], [(10, 15)]), rule=MatchingRule(post_ns=100 * MS))[0] == [1]
+    assert judged(recording([8], [(10, 15)]), rule=MatchingRule(pre_ns=100 * MS, post_ns=0))[2] == [-0.1]
     # the usual tolerance: one window and one hop
-    assert judged(recording([16], [(10, 15)]), rule=MatchRule())[0] == [1]
-    assert judged(recording([17], [(10, 15)]), rule=MatchRule())[0] == [0]
+    assert judged(recording([16], [(10, 15)]), rule=MatchingRule())[0] == [1]
+    assert judged(recording([17], [(10, 15)]), rule=MatchingRule())[0] == [0]
 
 
 def test_a_late_event_is_neither_found_nor_false() -> None:
-    rule = MatchRule(after_ns=0, most_delay_ns=300 * MS)
+    rule = MatchingRule(post_ns=0, most_delay_ns=300 * MS)
     assert judged(recording([14], [(10, 20)]), rule=rule) == ([0], [0], [])
     assert judged(recording([12], [(10, 20)]), rule=rule) == ([1], [0], [0.3])
 
@@ -89,14 +91,16 @@ def test_a_late_event_is_neither_found_nor_false() -> None:
 def test_nothing_is_judged_in_ignored_stretches_and_they_are_no_time() -> None:
     one = recording([10, 30, 50], [(30, 35)], ignored=((8, 32),), gaps=((60, 70), (65, 80)))
     assert judged(one) == ([0], [1], [])
-    assert watched_ns(one) == 10 * S - 2_400 * MS - 2_000 * MS
+    corpus = JudgedCorpus((one,), "dog", RULE)
+    assert corpus.watched(1).valid_ns.tolist() == [10 * S - 100 * MS - 2_400 * MS - 2_000 * MS]
+    assert corpus.watched(8).valid_ns.tolist() == [10 * S - 800 * MS - 2_400 * MS - 2_000 * MS]
 
 
 def test_recordings_are_counted_each_on_its_own_and_unlabelled_ones_not_at_all() -> None:
     first = recording([10], [(10, 15)])
     second = recording([10, 40], [(80, 85)], name="b.wav")
     corpus = JudgedCorpus((first, recording([5], None, name="c.wav"), second), "dog", RULE)
-    assert corpus.unlabelled == 1 and corpus.truths.tolist() == [1, 1]
+    assert corpus.unlabelled == 1 and corpus.watched(1).truths.tolist() == [1, 1]
     found = corpus.judge(corpus.track.on_periods(POLICY).events())
     assert (found.found.tolist(), found.false.tolist()) == ([1, 0], [0, 2])
 
@@ -120,7 +124,11 @@ def test_as_many_are_found_as_any_assignment_could(
 ) -> None:
     spread = sorted(event for event in events if event - 1 not in events)  # neighbours are one on-period
     pairs = [(start, start + length) for start, length in truths]
-    rule = MatchRule(before * 100 * MS, after * 100 * MS, None if delay is None else delay * 100 * MS)
+    rule = MatchingRule(
+        pre_ns=before * 100 * MS,
+        post_ns=after * 100 * MS,
+        most_delay_ns=None if delay is None else delay * 100 * MS,
+    )
     found, false, delays = judged(recording(sorted(events), pairs), rule=rule)
     moments = [event + 1 for event in spread]
     fits = np.array(
@@ -132,18 +140,6 @@ def test_as_many_are_found_as_any_assignment_could(
     rows, columns = linear_sum_assignment(-fits.astype(int))
     assert found == [int(fits[rows, columns].sum())] == [len(delays)]
     assert false == [sum(all(not a - before <= t <= b + after for a, b in pairs) for t in moments)]
-
-
-def test_replays_of_two_bundles_are_refused() -> None:
-    one = recording([1], [])
-    import dataclasses
-
-    other = dataclasses.replace(one, bundle="c" * 64, recording="b.wav")
-    with pytest.raises(GalagoError, match="was replayed with the bundle cccccccccccc") as caught:
-        check_one_bundle([one, other])
-    assert caught.value.reason == "LABELS_MISMATCH"
-    with pytest.raises(GalagoError, match="there is no stored replay"):
-        check_one_bundle([])
 
 
 @given(found=st.integers(0, 40), more=st.integers(0, 40))

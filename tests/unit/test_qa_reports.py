@@ -22,10 +22,12 @@ from galago_workstation.qa.comparison_report import (
 )
 from galago_workstation.qa.gate_rules import GateRules, load_gates
 from galago_workstation.qa.junit_report import Inconclusive, junit_xml
+from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replay_comparison import BundleComparison, compare_bundles
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
 
 S = 1_000_000_000
+RULE = MatchingRule(post_ns=2 * S)  # these replays have no scores that tell the hop
 AT = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 STARTS = [20 * step for step in range(1, 101)]
 GATES = """
@@ -72,7 +74,7 @@ def rules(tmp_path: Path) -> GateRules:
 def found(rules: GateRules) -> BundleComparison:
     old = [event(at + 1) for at in STARTS]
     new = [event(at + 1) for at in STARTS[2:]] + [event(23.5, 0.5)]
-    return compare_bundles([run("old", old)], [run("new", new)], gates=rules)
+    return compare_bundles([run("old", old)], [run("new", new)], gates=rules, rule=RULE)
 
 
 ALLOWED = {  # what both schemas in use allow: Jenkins' junit-10.xsd and that of Ant
@@ -118,7 +120,7 @@ def test_junit_has_a_test_case_for_each_gate(found: BundleComparison, inconclusi
 def test_junit_can_be_parsed_whatever_a_recording_is_called(rules: GateRules) -> None:
     old = [event(at + 1) for at in STARTS]
     found = compare_bundles(
-        [run("old", old, "\x00\udce9]]>")], [run("new", [], "\x00\udce9]]>")], gates=rules
+        [run("old", old, "\x00\udce9]]>")], [run("new", [], "\x00\udce9]]>")], gates=rules, rule=RULE
     )
     assert found.verdict is not None
     root = ElementTree.fromstring(junit_xml(found.verdict, at=AT))
@@ -150,7 +152,7 @@ def test_tables_say_everything_and_nothing_happens_to_a_terminal(found: BundleCo
 
 def test_long_lists_are_cut_in_tables_and_whole_in_json() -> None:
     old, new = run("old", [event(each) for each in range(200)]), run("new", [])
-    found = compare_bundles([old], [new])
+    found = compare_bundles([old], [new], rule=RULE)
     assert "and 150 more, all in JSON" in table_lines(found)
     assert len(as_data(found)["changes"]) == 200
     told = [each.truth for each in found.diff.changes]

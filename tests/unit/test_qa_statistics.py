@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, poisson
 
 from galago_workstation.qa.detection_delay import delay_estimate
-from galago_workstation.qa.rate_statistics import (
+from galago_workstation.qa.exact_intervals import (
     hours_needed,
     rate_claim,
     rate_estimate,

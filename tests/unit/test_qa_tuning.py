@@ -14,13 +14,14 @@ from campaigns.tuned_promises import LABEL, SMALL, CorpusPlan, differs, made_cor
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import StateRecord
 from galago_workstation.packing.policy_file import read_policies, with_policies
-from galago_workstation.qa.judged_corpus import JudgedCorpus, MatchRule
+from galago_workstation.qa.judged_corpus import JudgedCorpus
+from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import TruthList
 from galago_workstation.qa.tune_report import tune_labels
 from galago_workstation.qa.tuning import Promise, TuneGoal, TuneSpace, folds_of, promise_of, tune
 from galago_workstation.qa.tuning_words import policy_toml, tune_data, tune_lines
 
-RULE = MatchRule()
+RULE = MatchingRule()
 TINY = TuneSpace(
     on=(0.3, 0.5, 0.7, 0.9), off_shares=(1.0,), smoothing=(1, 5), counts=(1, 3), refractory_ms=(1_000,)
 )
@@ -36,14 +37,15 @@ def test_the_policy_is_the_best_of_the_grid_within_its_share_of_the_budget(corpu
     """By hand: every policy of the grid, one at a time."""
     goal = TuneGoal(false_per_day=200)
     tuned = tune(corpus, goal, TINY)
-    days, best = float(corpus.days.sum()), -1
+    best = -1
     for group in TINY.groups():
         for policy in group:
             counts = corpus.judge(corpus.track.on_periods(policy).events())
+            days = float(corpus.watched(policy.smoothing_windows).days.sum())
             if counts.false.sum() <= 200 * tuned.margin * days:
                 best = max(best, int(counts.found.sum()))
     assert tuned.seen.found == best and tuned.within_budget
-    assert tuned.seen.false <= 200 * tuned.margin * days
+    assert tuned.seen.false <= 200 * tuned.margin * tuned.seen.days
     assert tuned.policy in [policy for group in TINY.groups() for policy in group]
     assert len(tuned.delays_ns) == best and (np.diff(tuned.delays_ns) >= 0).all()
 
@@ -59,7 +61,7 @@ def test_a_larger_budget_never_finds_less_on_what_was_seen(corpus: JudgedCorpus)
 
 def test_a_bound_on_the_delay_leaves_out_what_comes_later() -> None:
     replays = made_corpus(3, SHORT)
-    bounded = MatchRule(most_delay_ns=400_000_000)
+    bounded = MatchingRule(most_delay_ns=400_000_000)
     quick = tune(JudgedCorpus(replays, LABEL, bounded), TuneGoal(false_per_day=300), TINY)
     slow = tune(JudgedCorpus(replays, LABEL, RULE), TuneGoal(false_per_day=300), TINY)
     assert quick.delays_ns.max() <= 400_000_000 < slow.delays_ns.max()

@@ -11,14 +11,15 @@ import pytest
 
 from galago_edge.contract.errors import CallerError, InputError
 from galago_edge.contract.manifest import Label
-from galago_edge.contract.records import EventRecord, GapRecord
+from galago_edge.contract.records import EventRecord
 from galago_workstation.qa.gate_rules import GateRules, bind_gates, load_gates
+from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.release_verdict import Stance
 from galago_workstation.qa.replay_comparison import BundleComparison, WhoWasRight, compare_bundles
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
-from galago_workstation.qa.truth_outcomes import plain_outcomes
 
 S = 1_000_000_000
+RULE = MatchingRule(post_ns=2 * S)  # these replays have no scores that tell the hop
 HOUR_S = 3_600
 
 
@@ -60,7 +61,7 @@ def rules(tmp_path: Path, text: str) -> GateRules:
 def compared(
     tmp_path: Path, gates: str, old: Sequence[Replayed], new: Sequence[Replayed], **more: bool
 ) -> BundleComparison:
-    return compare_bundles(old, new, gates=rules(tmp_path, gates), gates_file="gates.toml", **more)
+    return compare_bundles(old, new, gates=rules(tmp_path, gates), gates_file="gates.toml", rule=RULE, **more)
 
 
 GREAT = [20.0 * step for step in range(1, 101)]
@@ -288,7 +289,7 @@ def test_whole_recordings_can_be_the_units(tmp_path: Path) -> None:
 
 def test_who_was_right_counts_each_thing_that_was_there() -> None:
     old, new = corpus(missed=3), [recording("a", [event(at + 2) for at in GREAT[1:-1]], GREAT)]
-    found = compare_bundles(old, new).right[0]
+    found = compare_bundles(old, new, rule=RULE).right[0]
     assert found == WhoWasRight("", both=96, only_old=1, only_new=2, neither=1)
     assert (found.negative_flips, found.positive_flips) == (0.01, 0.02)
     assert found.chance == pytest.approx(1.0)
@@ -296,7 +297,7 @@ def test_who_was_right_counts_each_thing_that_was_there() -> None:
 
 
 def test_without_gates_there_is_no_verdict_and_the_exit_code_is_0() -> None:
-    found = compare_bundles(corpus(), corpus(missed=90))
+    found = compare_bundles(corpus(), corpus(missed=90), rule=RULE)
     assert found.verdict is None and found.exit_code == 0
 
 
@@ -309,28 +310,5 @@ def test_replays_of_several_bundles_are_no_one_bundle() -> None:
 def test_labels_and_truth_that_are_not_compared_are_said() -> None:
     odd = TruthList((Truth(S * 5, S * 6, "thunder"),))
     there = [replace(each, truth=odd) for each in corpus()]
-    found = compare_bundles(there, there)
+    found = compare_bundles(there, there, rule=RULE)
     assert found.left_out == ("left out: label thunder of what was there, which is not compared",)
-
-
-def test_the_plain_rule_finds_as_many_as_can_be_found_and_counts_repeats_as_none() -> None:
-    """Two overlapping ones: the first event finds the one that ends first."""
-    truth = TruthList(
-        (Truth(10 * S, 30 * S, "smoke"), Truth(12 * S, 14 * S, "smoke"), Truth(50 * S, 51 * S, "smoke")),
-        ignored=((60 * S, 70 * S),),
-    )
-    said = [event(13), event(20), event(25), event(40), event(52), event(65), event(51, "door")]
-    judged = plain_outcomes(
-        replace(
-            recording("a", said), truth=truth, duration_ns=100 * S,
-            gaps=(GapRecord(stream="mic", from_ns=65 * S, to_ns=80 * S, cause="lost"),),
-        )
-    )  # fmt: skip
-    assert [each.delay_ns for each in judged.outcomes] == [10 * S, S, 2 * S]
-    assert [(each.end_ns // S, each.label) for each in judged.false_alarms] == [(40, "smoke"), (51, "door")]
-    assert judged.valid_ns == (100 - 20 - 1) * S
-
-
-def test_recordings_without_truth_cannot_be_judged() -> None:
-    with pytest.raises(InputError, match="has no labels"):
-        plain_outcomes(recording("a", [], None))

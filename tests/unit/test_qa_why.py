@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 
 import msgspec
@@ -13,7 +14,7 @@ from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import GapRecord, StateRecord
 from galago_edge.decision import ONE
-from galago_workstation.qa.judged_corpus import MatchRule
+from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList, WindowScores
 from galago_workstation.qa.why import why_data, why_lines, why_replayed
 
@@ -30,8 +31,8 @@ def recording(scores: dict[int, float], *truths: int, name: str = "night.wav") -
     index = np.arange(100, dtype=np.int64)
     span = np.stack([index, index + 1, index * 100 * MS, (index + 1) * 100 * MS], axis=1)
     return Replayed(
-        recording=name, sha256="a" * 64, bundle="b" * 64, labels=LABELS, receptive_ns=100 * MS,
-        duration_ns=10 * S, events=(), states=(), gaps=(),
+        recording=name, sha256=hashlib.sha256(name.encode()).hexdigest(), bundle="b" * 64, labels=LABELS,
+        receptive_ns=100 * MS, duration_ns=10 * S, events=(), states=(), gaps=(),
         scores=WindowScores(span, q16, np.zeros(100, np.bool_), index == 0),
         truth=TruthList(tuple(Truth(at * 100 * MS, (at + 10) * 100 * MS, "dog") for at in truths)),
     )  # fmt: skip
@@ -42,7 +43,7 @@ def test_the_smallest_change_and_its_price_on_the_corpus() -> None:
     missed = recording({30: 0.58, 31: 0.5}, 30)
     quiet = recording({10: 0.59, 11: 0.5, 70: 0.59, 71: 0.5}, name="quiet.wav")
     told = why_replayed(
-        missed, "dog", 3_000 * MS, within_ns=500 * MS, corpus=[missed, quiet], rule=MatchRule()
+        missed, "dog", 3_000 * MS, within_ns=500 * MS, corpus=[missed, quiet], rule=MatchingRule()
     )
     lines = why_lines(told)
     assert lines[0] == "night.wav, dog, 3 s: threshold"
@@ -52,13 +53,29 @@ def test_the_smallest_change_and_its_price_on_the_corpus() -> None:
     )
     assert lines[2] == (
         "smallest change: on 0.58 instead of 0.6: an event at 3.2 s; on 2 labelled recordings "
-        "+2 false alarms (+8640.00 a day), +1 of 1 found"
+        "+2 false alarms (+8727.27 a day), +1 of 1 found"
     )
     cost = told.costs[0]
     assert cost is not None and (cost.recordings, cost.truths, cost.false_more, cost.doubtful) == (2, 1, 2, 0)
+    assert (cost.found, cost.false) == (0, 0)
     data = json.loads(json.dumps(why_data(told)))
     assert data["cause"] == "threshold" and data["changes"][0]["cost"]["false_more"] == 2
     assert data["changes"][0]["field"] == "on" and data["changes"][0]["new"] == pytest.approx(0.58)
+
+
+def test_a_corpus_of_another_bundle_or_with_a_recording_twice_names_no_price() -> None:
+    missed = recording({30: 0.7}, 30)
+    other = dataclasses.replace(missed, bundle="c" * 64, recording="b.wav")
+    for corpus, said in (
+        ([other], "b.wav of the corpus was decided by the bundle cccccccccccc, night.wav by bbbbbbbbbbbb"),
+        ([missed, other], "b.wav was decided by another bundle than night.wav"),
+        (
+            [missed, dataclasses.replace(missed, recording="b.wav")],
+            "is the same recording as night.wav",
+        ),
+    ):
+        with pytest.raises(GalagoError, match=said):
+            why_replayed(missed, "dog", 3_000 * MS, corpus=corpus)
 
 
 def test_without_a_labelled_corpus_no_price_is_named() -> None:

@@ -30,6 +30,17 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise disk_error(error, f"write {path}") from error
 
 
+def refuse_existing(path: Path, *, replace: bool) -> None:
+    """Refuse to write over what somebody has made.
+
+    Raises:
+        CallerError: EXISTS.
+    """
+    if not replace and path.exists():
+        hint = "choose another with --out, or add --replace"
+        raise CallerError(Reason.EXISTS, f"{path} exists, expected a new file", hint=hint)
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a msgspec struct or plain data as indented JSON; same value, same bytes."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import json_option
-from galago_edge.commands.store_options import change_slot, name_argument, root_option
+from galago_edge.commands.store_options import change_slot, name_argument, root_option, wish_options
 
 if TYPE_CHECKING:
     from galago_edge.store import Store, Transition
@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 @name_argument
 @root_option
 @click.option("--id", "given", metavar="ID|VERSION", help="Only if this bundle is the staged one.")
-@click.option("--commit", is_flag=True, help="Commit it at once, without a trial.")
-@click.option("--allow-downgrade", is_flag=True, help="Take an older release than the active one.")
-@click.option(
-    "--trial-s",
-    type=click.IntRange(1, 86_400),
-    help="Length of its trial in seconds, instead of the manifest's.",
-)
+@wish_options
 @json_option
 def activate(
     name: str | None,

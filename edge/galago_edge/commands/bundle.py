@@ -10,7 +10,7 @@ import click
 
 import galago_edge
 from galago_edge.commands.cli import GalagoGroup, json_option, say, say_data
-from galago_edge.commands.options import opened_bundle
+from galago_edge.commands.options import PATH, opened_bundle, trust_option
 
 if TYPE_CHECKING:
     from msgspec import UnsetType
@@ -33,7 +33,7 @@ def bundle() -> None:
 
 
 @click.command()
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path, readable=False))
+@click.argument("path", metavar="BUNDLE", type=PATH)
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
     """Show what BUNDLE holds.
@@ -57,15 +57,8 @@ def inspect(path: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path, readable=False))
-@click.option(
-    "--trust",
-    "trusted",
-    multiple=True,
-    type=click.Path(path_type=Path, readable=False),
-    metavar="PUB",
-    help="Accept only if this public key signed it; may be given several times.",
-)
+@click.argument("path", metavar="BUNDLE", type=PATH)
+@trust_option
 @click.option(
     "--threshold",
     type=click.IntRange(1, 16),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import opened_bundle
+from galago_edge.commands.options import PATH, opened_bundle
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
@@ -34,8 +34,8 @@ _DIGITS = 16  # of a hash or key id
 
 
 @click.command()
-@click.argument("old", type=click.Path(path_type=Path, readable=False))
-@click.argument("new", type=click.Path(path_type=Path, readable=False))
+@click.argument("old", type=PATH)
+@click.argument("new", type=PATH)
 @json_option
 def diff(old: Path, new: Path, as_json: bool) -> None:
     """Show every difference between the bundles OLD and NEW.

@@ -7,18 +7,12 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH, key_option
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, readable=False))
-@click.option(
-    "--key",
-    "keys",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path, readable=False),
-    help="Private key to sign the list with; several sign together.",
-)
+@click.argument("folder", type=PATH)
+@key_option
 @click.option(
     "--sequence",
     type=click.IntRange(min=0),

@@ -8,31 +8,17 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import opened_bundle
+from galago_edge.commands.options import PATH, key_option, opened_bundle, trust_option
 
 
 @click.command()
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path, readable=False))
-@click.option(
-    "--key",
-    "keys",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path, readable=False),
-    help="Private key to sign with; may be given several times.",
-)
-@click.option(
-    "--trust",
-    "trusted",
-    multiple=True,
-    type=click.Path(path_type=Path, readable=False),
-    metavar="PUB",
-    help="Sign only what this public key has signed before; may be given several times.",
-)
+@click.argument("path", metavar="BUNDLE", type=PATH)
+@key_option
+@trust_option
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="File to write.  [default: BUNDLE itself]",
 )
 @json_option

@@ -9,7 +9,7 @@ import click
 
 import galago_edge
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import bundle_options, opened_bundle, own_opencv
+from galago_edge.commands.options import PATH, bundle_options, opened_bundle, own_opencv
 from galago_edge.contract.errors import InputError, LinkError
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ _NS_PER_S = 1e9
 
 
 @click.command()
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="FILES..."
-)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILES...")
 @bundle_options
 @json_option
 @click.pass_context

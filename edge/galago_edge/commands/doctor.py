@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH
+from galago_edge.commands.store_options import root_option
 
 if TYPE_CHECKING:
     from galago_edge.doctor import Finding
 
 
 @click.command()
-@click.option(
-    "--root",
-    required=True,
-    type=click.Path(path_type=Path, readable=False),
-    help="Folder of the device's store.",
-)
+@root_option
 @click.option(
     "--config",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="Also check what this galago.toml names.",
 )
 @json_option

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import GalagoGroup, data_line, json_option, say, write
+from galago_edge.commands.options import PATH
 from galago_edge.commands.time_spans import read_span_ns
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ _KINDS = ("event", "state", "gap", "attachment", "scores")
 @click.group(cls=GalagoGroup, prefix="events.", invoke_without_command=True)
 @click.option(
     "--root",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="Folder of the device's store, for its spool.",
 )
 @click.option(
     "--config",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="The galago.toml that says where the log is.",
 )
 @click.option("--since", metavar="TIME", help="From this time on: 90s, 15m, 2h, 3d ago, or a date or time.")

@@ -11,6 +11,7 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.events import device_history, moment_of
+from galago_edge.commands.options import PATH, bundle_option
 from galago_edge.contract.errors import CallerError, InputError, Reason
 
 if TYPE_CHECKING:
@@ -24,20 +25,16 @@ _NS = 1_000_000_000
 @click.command()
 @click.option(
     "--root",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="Folder of the device's store, for its bundles and its spool.",
 )
 @click.option(
     "--config",
     required=True,
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="The galago.toml that says where the log is.",
 )
-@click.option(
-    "--bundle",
-    type=click.Path(path_type=Path, readable=False),
-    help="The bundle that decided, where it is not in --root any more.",
-)
+@bundle_option("The bundle that decided, where it is not in --root any more.")
 @click.option("--stream", metavar="NAME", help="Stream.  [default: the only one with scores]")
 @click.option("--label", required=True, metavar="LABEL", help="Label that gave an event, or should have.")
 @click.option("--at", required=True, metavar="TIME", help="When: 90s, 15m, 2h, 3d ago, or a date and time.")

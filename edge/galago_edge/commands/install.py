@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH
 from galago_edge.commands.store_options import (
     await_verdict,
     notify_service,
     root_option,
     slot_data,
     telling_what_is_active,
+    wish_options,
 )
 
 if TYPE_CHECKING:
@@ -22,18 +24,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path, readable=False))
+@click.argument("bundle", type=PATH)
 @root_option
 @click.option("--stage-only", is_flag=True, help="Only stage it beside the active one; see galago activate.")
-@click.option("--commit", is_flag=True, help="Commit it at once, without a trial.")
-@click.option("--allow-downgrade", is_flag=True, help="Take an older release than the active one.")
+@wish_options
 @click.option("--allow-bad", is_flag=True, help="Take a bundle that failed on this device before.")
 @click.option("--ignore-compatible", is_flag=True, help="Take a bundle that was built for other boards.")
-@click.option(
-    "--trial-s",
-    type=click.IntRange(1, 86_400),
-    help="Length of its trial in seconds, instead of the manifest's.",
-)
 @click.option(
     "--wait",
     "wait_s",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH
+from galago_edge.commands.store_options import root_option
 from galago_edge.contract.errors import CallerError, Reason
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ def keys() -> None:
 
 
 @keys.command()
-@click.argument("path", type=click.Path(path_type=Path, readable=False))
+@click.argument("path", type=PATH)
 @click.option("--comment", default="", help="What the key is for, such as 'Porch alarms 2026'.")
 @json_option
 def new(path: Path, comment: str, as_json: bool) -> None:
@@ -46,7 +48,7 @@ def new(path: Path, comment: str, as_json: bool) -> None:
 
 
 @keys.command()
-@click.argument("path", type=click.Path(path_type=Path, readable=False))
+@click.argument("path", type=PATH)
 @json_option
 def show(path: Path, as_json: bool) -> None:
     """Show the id of the key at PATH, private or public.
@@ -69,12 +71,6 @@ def show(path: Path, as_json: bool) -> None:
     say(public_line(keyid, comment).rstrip("\n"))
 
 
-_root_option = click.option(
-    "--root",
-    required=True,
-    type=click.Path(path_type=Path, readable=False),
-    help="Folder of the device's store.",
-)
 _in_use_option = click.option(
     "--allow-in-use",
     is_flag=True,
@@ -83,8 +79,8 @@ _in_use_option = click.option(
 
 
 @keys.command()
-@click.argument("public_key", metavar="PUB", type=click.Path(path_type=Path, readable=False))
-@_root_option
+@click.argument("public_key", metavar="PUB", type=PATH)
+@root_option
 @json_option
 def trust(public_key: Path, root: Path, as_json: bool) -> None:
     """Let the device at ROOT take bundles that the key PUB signed.
@@ -107,7 +103,7 @@ def trust(public_key: Path, root: Path, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("key", metavar="PUB|ID")
-@_root_option
+@root_option
 @click.option("--why", default="", help="One line that says why, such as 'laptop stolen in May'.")
 @_in_use_option
 @json_option
@@ -139,7 +135,7 @@ def revoke(key: str, root: Path, why: str, allow_in_use: bool, as_json: bool) ->
 
 @keys.command()
 @click.argument("count", type=click.IntRange(1, 16))
-@_root_option
+@root_option
 @_in_use_option
 @json_option
 def threshold(count: int, root: Path, allow_in_use: bool, as_json: bool) -> None:
@@ -163,7 +159,7 @@ def threshold(count: int, root: Path, allow_in_use: bool, as_json: bool) -> None
 @keys.command()
 @click.argument("name", required=False)
 @click.option("--any", "any_channel", is_flag=True, help="Take bundles of every channel again.")
-@_root_option
+@root_option
 @_in_use_option
 @json_option
 def channel(name: str | None, any_channel: bool, root: Path, allow_in_use: bool, as_json: bool) -> None:
@@ -187,7 +183,7 @@ def channel(name: str | None, any_channel: bool, root: Path, allow_in_use: bool,
 
 
 @keys.command("list")
-@_root_option
+@root_option
 @json_option
 def list_keys(root: Path, as_json: bool) -> None:
     """List the trusted and the revoked keys of a device.

@@ -20,24 +20,43 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def bundle_options(command: F) -> F:
-    """Add ``--bundle`` and ``--trust``; :func:`opened_bundle` takes them."""
-    trust = click.option(
+PATH = click.Path(path_type=Path, readable=False)
+"""A file or a folder, there or not: who opens it says what is wrong with it, and what to do."""
+
+
+def trust_option(command: F) -> F:
+    """Add ``--trust``, as ``trusted``; :func:`opened_bundle` takes it."""
+    return click.option(
         "--trust",
         "trusted",
         multiple=True,
-        type=click.Path(path_type=Path, readable=False),
+        type=PATH,
         metavar="PUB",
-        help="Take the bundle only if this public key signed it; may be given several times.",
-    )
-    bundle = click.option(
-        "--bundle",
+        help="Take a bundle only if this public key signed it; may be given several times.",
+    )(command)
+
+
+def key_option(command: F) -> F:
+    """Add ``--key``, as ``keys``: what signs."""
+    return click.option(
+        "--key",
+        "keys",
+        multiple=True,
         required=True,
-        type=click.Path(path_type=Path, readable=False),
-        metavar="BUNDLE",
-        help="A .galago file, or the folder of an installed bundle.",
-    )
-    return bundle(trust(command))
+        type=PATH,
+        help="Private key to sign with; several sign together.",
+    )(command)
+
+
+def bundle_option(text: str, *, required: bool = False) -> Callable[[F], F]:
+    """Add ``--bundle``; ``text`` says what it is for."""
+    return click.option("--bundle", required=required, type=PATH, metavar="BUNDLE", help=text)
+
+
+def bundle_options(command: F) -> F:
+    """Add ``--bundle``, without which nothing decides, and ``--trust``; :func:`opened_bundle` takes them."""
+    bundle = bundle_option("A .galago file, or the folder of an installed bundle.", required=True)
+    return bundle(trust_option(command))
 
 
 def opened_bundle(path: Path, trusted: tuple[Path, ...]) -> Bundle:

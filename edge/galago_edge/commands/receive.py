@@ -7,16 +7,13 @@ from pathlib import Path
 
 import click
 
+from galago_edge.commands.store_options import root_option
+
 _INTERRUPTED = 130
 
 
 @click.command()
-@click.option(
-    "--root",
-    required=True,
-    type=click.Path(path_type=Path, readable=False),  # who may not read it is told by the session
-    help="Folder of the device's store.",
-)
+@root_option
 @click.option("--stdio", is_flag=True, required=True, help="Speak over standard input and output.")
 @click.option("--mounted", is_flag=True, help="The store belongs to another machine and is mounted here.")
 @click.option("--provision", is_flag=True, help="Take profile and trusted keys instead of a bundle.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import opened_bundle, own_opencv
+from galago_edge.commands.options import PATH, opened_bundle, own_opencv, trust_option
 from galago_edge.commands.service_signals import signals_to
 from galago_edge.commands.time_spans import read_span_ns
 from galago_edge.contract.errors import CallerError, LinkError, Reason
@@ -39,13 +39,13 @@ def _span(ctx: click.Context, param: click.Parameter, text: str | None) -> float
 @click.argument("sources", nargs=-1, metavar="[[NAME=]SOURCE...]")
 @click.option(
     "--config",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     metavar="FILE",
     help="Record sources of this galago.toml with its settings: those named, or all of its streams.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     default=Path(),
     show_default="this folder",
     help="Folder for the recordings, one for each source; nothing in it is deleted.",
@@ -55,18 +55,11 @@ def _span(ctx: click.Context, param: click.Parameter, text: str | None) -> float
     "--bundle",
     "bundles",
     multiple=True,
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     metavar="BUNDLE",
     help="Record too what it decides on the sources of its kind; one for cameras, one for microphones.",
 )
-@click.option(
-    "--trust",
-    "trusted",
-    multiple=True,
-    type=click.Path(path_type=Path, readable=False),
-    metavar="PUB",
-    help="Take bundles only if this public key signed them; may be given several times.",
-)
+@trust_option
 @click.option("--scores", is_flag=True, help="With a bundle, record the scores of every window too.")
 @json_option
 @click.pass_context

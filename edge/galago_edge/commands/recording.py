@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import GalagoGroup, json_option, say, say_data
+from galago_edge.commands.options import PATH
 
 if TYPE_CHECKING:
     from galago_edge.editing.file_check import FileReport, SourceReport
@@ -23,7 +24,7 @@ def recording() -> None:
 
 
 @click.command()
-@click.argument("path", metavar="RECORDING", type=click.Path(path_type=Path, readable=False))
+@click.argument("path", metavar="RECORDING", type=PATH)
 @json_option
 def info(path: Path, as_json: bool) -> None:
     """Show what RECORDING holds.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import opened_bundle, own_opencv
+from galago_edge.commands.options import PATH, bundle_option, opened_bundle, own_opencv, trust_option
 from galago_edge.commands.recording import report_lines
 from galago_edge.contract.errors import CallerError, Reason
 
@@ -17,23 +17,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", metavar="RECORDING", type=click.Path(path_type=Path, readable=False))
+@click.argument("path", metavar="RECORDING", type=PATH)
 @click.option("--replay", "replayed", is_flag=True, help="Replay it, too, and compare with what it says.")
-@click.option(
-    "--bundle",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="BUNDLE",
-    help="With --replay: the bundle that the device had.",
-)
+@bundle_option("With --replay: the bundle that the device had.")
 @click.option("--stream", help="With --replay: the stream to compare.  [default: the only one]")
-@click.option(
-    "--trust",
-    "trusted",
-    multiple=True,
-    type=click.Path(path_type=Path, readable=False),
-    metavar="PUB",
-    help="Take the bundle only if this public key signed it; may be given several times.",
-)
+@trust_option
 @json_option
 @click.pass_context
 def check(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH
 from galago_edge.commands.replay import read_by
 from galago_edge.contract.errors import CallerError, Reason
 
@@ -22,8 +23,8 @@ def _position(text: str) -> int:
 
 
 @click.command()
-@click.argument("path", metavar="RECORDING", type=click.Path(path_type=Path, readable=False))
-@click.argument("target", metavar="NEW", type=click.Path(path_type=Path, readable=False))
+@click.argument("path", metavar="RECORDING", type=PATH)
+@click.argument("target", metavar="NEW", type=PATH)
 @click.option(
     "--from",
     "from_ns",
@@ -54,8 +55,8 @@ def cut(path: Path, target: Path, from_ns: int, to_ns: int | None, source: str |
 
 
 @click.command()
-@click.argument("path", metavar="RECORDING", type=click.Path(path_type=Path, readable=False))
-@click.argument("target", metavar="NEW", type=click.Path(path_type=Path, readable=False))
+@click.argument("path", metavar="RECORDING", type=PATH)
+@click.argument("target", metavar="NEW", type=PATH)
 @json_option
 @click.pass_context
 def recover(ctx: click.Context, path: Path, target: Path, as_json: bool) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH
 
 
 @click.command()
-@click.argument("path", metavar="RECORDING", type=click.Path(path_type=Path, readable=False))
-@click.argument("target", type=click.Path(path_type=Path, readable=False))
+@click.argument("path", metavar="RECORDING", type=PATH)
+@click.argument("target", type=PATH)
 @click.option("--source", help="Which source.  [default: the only one]")
 @json_option
 def export(path: Path, target: Path, source: str | None, as_json: bool) -> None:

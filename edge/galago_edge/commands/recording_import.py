@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH
 from galago_edge.contract.errors import CallerError, Reason
 
 
 @click.command("import")
 @click.argument("source")
-@click.argument("target", metavar="RECORDING", type=click.Path(path_type=Path, readable=False))
+@click.argument("target", metavar="RECORDING", type=PATH)
 @click.option("--name", help="What its source is called.  [default: cam, mic]")
 @json_option
 def import_(source: str, target: Path, name: str | None, as_json: bool) -> None:

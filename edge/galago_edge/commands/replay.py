@@ -13,7 +13,7 @@ import click
 import galago_edge
 from galago_edge.commands.cli import say
 from galago_edge.commands.extension import ExtendedCommand, asked_for, extension_of
-from galago_edge.commands.options import bundle_options, opened_bundle, own_opencv, records_to
+from galago_edge.commands.options import PATH, bundle_options, opened_bundle, own_opencv, records_to
 from galago_edge.commands.replay_faults import check_verdict, planned, tell_verdict, unmet, write_verdict
 from galago_edge.contract.errors import CallerError, DeviceError, Reason
 
@@ -64,7 +64,7 @@ def _moment(text: str) -> datetime.datetime:
 @bundle_options
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="Write the records here, not to standard output; of several recordings, a folder.",
 )
 @click.option("--scores", is_flag=True, help="Add a record for every window.")
@@ -90,7 +90,7 @@ def _moment(text: str) -> datetime.datetime:
 )
 @click.option(
     "--config",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="Take thresholds, view and frame rate from a stream of this galago.toml.",
 )
 @click.option(
@@ -103,13 +103,13 @@ def _moment(text: str) -> datetime.datetime:
 @click.option(
     "--faults",
     "fault_file",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     metavar="FILE",
     help="Let go wrong what this file says, and check what it expects.",
 )
 @click.option(
     "--verdict",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     metavar="FILE",
     help="With --faults: write what was expected and found here too, as .json or .xml (JUnit).",
 )

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import say, show_error
-from galago_edge.commands.options import own_opencv, records_to
+from galago_edge.commands.options import PATH, own_opencv, records_to
 from galago_edge.commands.service_signals import signals_to
+from galago_edge.commands.store_options import root_option
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
 from galago_edge.host.early_end import EarlyEnd
 
@@ -24,12 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path, readable=False),
-    required=True,
-    help="Folder of the device's store.",
-)
+@root_option
 @click.option(
     "--stream",
     "options",
@@ -37,12 +33,10 @@ if TYPE_CHECKING:
     metavar="NAME[:BUNDLE]=SOURCE",
     help="One stream; may be given several times. BUNDLE is the name of an installed bundle.",
 )
-@click.option(
-    "--config", type=click.Path(path_type=Path, readable=False), help="Take everything from this galago.toml."
-)
+@click.option("--config", type=PATH, help="Take everything from this galago.toml.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="Append the records here.  [default: standard output, unless the configuration has a log]",
 )
 @click.option("--scores", is_flag=True, help="Add a record for every window.")

@@ -10,7 +10,7 @@ import msgspec
 
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.service_lines import service_lines
-from galago_edge.commands.store_options import PENDING_EXIT, slot_data
+from galago_edge.commands.store_options import PENDING_EXIT, root_option, slot_data
 from galago_edge.contract.errors import DeviceError, GalagoError, LinkError
 from galago_edge.contract.status import ServiceStatus
 
@@ -23,12 +23,7 @@ _HEADING = 9
 
 
 @click.command()
-@click.option(
-    "--root",
-    required=True,
-    type=click.Path(path_type=Path, readable=False),
-    help="Folder of the device's store.",
-)
+@root_option
 @json_option
 @click.pass_context
 def status(ctx: click.Context, root: Path, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from galago_edge.commands.cli import say, say_data
+from galago_edge.commands.options import PATH
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
 
 if TYPE_CHECKING:
@@ -25,13 +26,28 @@ PENDING_EXIT = 4
 ROLLED_BACK_EXIT = 6
 _POLL_S = 0.2
 
+name_argument = click.argument("name", required=False)
 root_option = click.option(
     "--root",
     required=True,
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="Folder of the device's store.",
 )
-name_argument = click.argument("name", required=False)
+
+
+def wish_options(command: F) -> F:
+    """Add ``--commit``, ``--allow-downgrade`` and ``--trial-s``, which :class:`Wishes` takes."""
+    for option in (
+        click.option(
+            "--trial-s",
+            type=click.IntRange(1, 86_400),
+            help="Length of its trial in seconds, instead of the manifest's.",
+        ),
+        click.option("--allow-downgrade", is_flag=True, help="Take an older release than the active one."),
+        click.option("--commit", is_flag=True, help="Commit it at once, without a trial."),
+    ):
+        command = option(command)
+    return command
 
 
 @contextlib.contextmanager

@@ -7,27 +7,20 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH, key_option
+from galago_workstation.commands.release_options import release_options
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path, readable=False))
-@click.option(
-    "--key",
-    "keys",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path, readable=False),
-    help="Private key to sign with; several sign together.",
-)
+@click.argument("run", type=PATH)
+@key_option
 @click.option("--name", help="Name of the bundle.  [default: the run folder's name]")
-@click.option("--version", help="Version, three numbers.  [default: 1.0.0]")
-@click.option(
-    "--release-counter",
-    type=click.IntRange(min=0),
-    help="Must grow with every release; devices never go back.  [default: 1004012 for version 1.4.12]",
+@release_options(
+    version="1.0.0",
+    counter="Must grow with every release; devices never go back.  [default: 1004012 for version 1.4.12]",
+    description="none",
 )
 @click.option("--channel", help="Channel of the release.  [default: stable]")
-@click.option("--description", help="One line for people.")
 @click.option("--build-id", help="What you call this build, such as a git commit or a CI run.")
 @click.option(
     "--device",
@@ -41,12 +34,6 @@ from galago_edge.commands.cli import json_option, say, say_data
     multiple=True,
     metavar="NAME[=FILE]",
     help="Model for an accelerator, compiled from this run's int8 model; without FILE it takes that one.",
-)
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path, readable=False),
-    help="File to write.  [default: NAME-VERSION.galago]",
 )
 @json_option
 def build(

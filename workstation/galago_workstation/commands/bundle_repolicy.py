@@ -7,40 +7,19 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import opened_bundle
+from galago_edge.commands.options import PATH, key_option, opened_bundle, trust_option
+from galago_workstation.commands.release_options import release_options
 
 
 @click.command()
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path, readable=False))
-@click.argument("policy", metavar="POLICY.toml", type=click.Path(path_type=Path, readable=False))
-@click.option(
-    "--key",
-    "keys",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path, readable=False),
-    help="Private key to sign with; several sign together.",
-)
-@click.option(
-    "--trust",
-    "trusted",
-    multiple=True,
-    type=click.Path(path_type=Path, readable=False),
-    metavar="PUB",
-    help="Take only a BUNDLE that this public key has signed; may be given several times.",
-)
-@click.option("--version", help="Version, three numbers.  [default: the last number one higher]")
-@click.option(
-    "--release-counter",
-    type=click.IntRange(min=0),
-    help="Must be higher than that of BUNDLE.  [default: one higher]",
-)
-@click.option("--description", help="One line for people.  [default: that of BUNDLE]")
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path, readable=False),
-    help="File to write.  [default: NAME-VERSION.galago]",
+@click.argument("path", metavar="BUNDLE", type=PATH)
+@click.argument("policy", metavar="POLICY.toml", type=PATH)
+@key_option
+@trust_option
+@release_options(
+    version="the last number one higher",
+    counter="Must be higher than that of BUNDLE.  [default: one higher]",
+    description="that of BUNDLE",
 )
 @json_option
 def repolicy(

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option, say, say_json
+from galago_edge.commands.options import PATH
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path, readable=False))
+@click.argument("run", type=PATH)
 @click.option(
     "--calibration-samples",
     type=click.IntRange(1, 100_000),

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import say
+from galago_edge.commands.options import PATH
 
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Same seed, same data."
@@ -17,7 +18,7 @@ seed_option = click.option(
 @click.argument("kind", type=click.Choice(["digits", "alarms"]))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     required=True,
     help="Folder to fill; older demo data is replaced.",
 )
@@ -54,7 +55,7 @@ def demo_data(kind: str, out: Path, seed: int) -> None:
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     default=Path("demo"),
     show_default=True,
     help="Folder for everything; an older demo there is removed first.",

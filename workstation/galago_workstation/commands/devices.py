@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data, show_error
+from galago_edge.commands.options import PATH
 from galago_edge.contract.errors import DeviceError
 
 
@@ -39,9 +40,7 @@ def list_(as_json: bool) -> None:
 
 @devices.command()
 @click.argument("name")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path, readable=False), help="Write the profile to this file."
-)
+@click.option("-o", "--out", type=PATH, help="Write the profile to this file.")
 def show(name: str, out: Path | None) -> None:
     """Print the profile of the board NAME, as a device keeps it.
 

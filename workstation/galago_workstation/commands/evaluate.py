@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option, say, say_json
+from galago_edge.commands.options import PATH
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path, readable=False))
+@click.argument("run", type=PATH)
 @json_option
 def evaluate(run: Path, as_json: bool) -> None:
     """Compare RUN's Keras, float and int8 models on its test part.

@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import json_option, say, say_json
+from galago_edge.commands.options import PATH
+from galago_workstation.commands.target_options import target_options
 
 if TYPE_CHECKING:
     from galago_workstation.flashing.results import FlashReport
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path, readable=False))
+@click.argument("bundle", type=PATH)
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@click.option(
-    "--fleet",
-    type=click.Path(path_type=Path, readable=False),
-    help="Fleet file that @names are looked up in.  [default: fleet.toml]",
-)
 @click.option(
     "--dry-run", is_flag=True, help="Only let every device check manifest, board, release and space."
 )
@@ -46,27 +43,20 @@ if TYPE_CHECKING:
 @click.option("--allow-bad", is_flag=True, help="Take it even where it failed before.")
 @click.option("--ignore-compatible", is_flag=True, help="Take it even on boards that it was not built for.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=16, show_default=True, help="Devices at a time.")
-@click.option("--root", help="Folder of the store on devices.  [default: /var/lib/galago]")
-@click.option("--galago", help="The galago command on devices.  [default: galago]")
-@click.option("--user", help="The store's owner on devices, if somebody else logs in: sudo -n -u USER.")
-@click.option(
-    "--ssh-config",
-    type=click.Path(path_type=Path, readable=False),
-    help="Use this file instead of ~/.ssh/config (ssh -F).",
-)
+@target_options
 @click.option(
     "--results",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="Write the results to this file, as JSON.",
 )
 @click.option(
     "--logs",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     help="Write a log for each device into this folder.",
 )
 @click.option(
     "--retry-failed",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     metavar="RESULTS",
     help="Flash again those devices that did not get it in the run that wrote RESULTS.",
 )

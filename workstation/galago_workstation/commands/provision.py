@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH
+from galago_workstation.commands.target_options import target_options
 
 
 @click.command()
@@ -16,23 +18,13 @@ from galago_edge.commands.cli import json_option, say, say_data
     "--trust",
     "keys",
     multiple=True,
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     metavar="PUB",
     help="Public key whose bundles it takes; may be given several times.",
 )
 @click.option("--replace-profile", is_flag=True, help="Write the profile even if it holds another one.")
 @click.option("--unit/--no-unit", default=True, help="Write the service's unit file too.  [default: unit]")
-@click.option(
-    "--fleet", type=click.Path(path_type=Path, readable=False), help="Fleet file.  [default: fleet.toml]"
-)
-@click.option("--root", help="Folder of the store on the device.  [default: /var/lib/galago]")
-@click.option("--galago", help="The galago command on the device.  [default: galago]")
-@click.option("--user", help="The store's owner on the device, if somebody else logs in: sudo -n -u USER.")
-@click.option(
-    "--ssh-config",
-    type=click.Path(path_type=Path, readable=False),
-    help="Use this file instead of ~/.ssh/config (ssh -F).",
-)
+@target_options
 @json_option
 def provision(
     target: str,

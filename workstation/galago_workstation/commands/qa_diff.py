@@ -10,23 +10,29 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH
 from galago_edge.contract.errors import CallerError, Reason
-from galago_workstation.commands.qa_runs import Replaying, bundle_option, replaying_options
-from galago_workstation.commands.qa_score import matching_rule, rule_options
+from galago_workstation.commands.qa_options import (
+    markdown_option,
+    place_argument,
+    replace_option,
+    replaying_options,
+    rule_options,
+    run_bundle_option,
+)
+from galago_workstation.commands.qa_runs import Replaying
 
 if TYPE_CHECKING:
+    from galago_workstation.qa.matching import MatchingRule
     from galago_workstation.qa.replayed import Replayed
 
-_PATH = click.Path(path_type=Path, readable=False)
 _NS_PER_S = 1_000_000_000
 
 
 @click.command()
-@click.argument("what", metavar="[OLD] NEW [CORPUS]", nargs=-1, type=_PATH)
-@click.option("--baseline", type=_PATH, metavar="FILE", help="What OLD said, written by galago qa baseline.")
-@click.option(
-    "--gates", type=_PATH, metavar="FILE", help="What NEW must not break, in TOML: docs/qa-diff.md."
-)
+@click.argument("what", metavar="[OLD] NEW [CORPUS]", nargs=-1, type=PATH)
+@click.option("--baseline", type=PATH, metavar="FILE", help="What OLD said, written by galago qa baseline.")
+@click.option("--gates", type=PATH, metavar="FILE", help="What NEW must not break, in TOML: docs/qa-diff.md.")
 @click.option("--common", is_flag=True, help="Compare the recordings and labels that both have.")
 @click.option(
     "--tolerance",
@@ -35,8 +41,8 @@ _NS_PER_S = 1_000_000_000
     help="How far an event may move and is the same.  [default: one window, at least 1]",
 )
 @rule_options
-@click.option("--junit", type=_PATH, metavar="FILE", help="Write a test case for each gate, as JUnit XML.")
-@click.option("--markdown", type=_PATH, metavar="FILE", help="Write the tables as Markdown, too.")
+@click.option("--junit", type=PATH, metavar="FILE", help="Write a test case for each gate, as JUnit XML.")
+@markdown_option
 @click.option(
     "--inconclusive",
     type=click.Choice(["error", "failure", "skipped"]),
@@ -54,15 +60,11 @@ def diff(
     gates: Path | None,
     common: bool,
     tolerance: float | None,
-    pre: float,
-    post: float | None,
+    rule: MatchingRule,
     junit: Path | None,
     markdown: Path | None,
     inconclusive: Literal["error", "failure", "skipped"],
-    trusted: tuple[Path, ...],
-    results: Path,
-    jobs: int | None,
-    scheduler: str | None,
+    replaying: Replaying,
     as_json: bool,
 ) -> None:
     """Compare two bundles on the same recordings.
@@ -78,15 +80,12 @@ def diff(
     from galago_workstation.qa.baseline import read_baseline
     from galago_workstation.qa.comparison_report import show_comparison, write_reports
     from galago_workstation.qa.gate_rules import load_gates
-    from galago_workstation.qa.judged_outcomes import common_rule, outcomes_by
     from galago_workstation.qa.replay_comparison import compare_bundles
 
     rules = None if gates is None else load_gates(gates)  # before hours of replaying
     kept = None if baseline is None else read_baseline(baseline)
-    replaying = Replaying(trusted, results, jobs, scheduler, as_json)
     sides = _sides(what, replaying, wanted=2 if kept is None else 1)
     old, new = (kept, sides[0]) if kept is not None else (sides[0], sides[1])
-    rule = common_rule(matching_rule(pre, post), [*old, *new])
     found = compare_bundles(
         old,
         new,
@@ -94,7 +93,7 @@ def diff(
         gates_file=gates or "gates",
         common=common,
         tolerance_ns=None if tolerance is None else round(tolerance * _NS_PER_S),
-        outcomes_of=outcomes_by(rule),
+        rule=rule,
     )
     now = datetime.datetime.now(datetime.UTC)
     write_reports(found, at=now, junit=junit, markdown_file=markdown, inconclusive=inconclusive)
@@ -124,10 +123,10 @@ def _sides(what: Sequence[Path], replaying: Replaying, *, wanted: int) -> list[l
 
 
 @click.command()
-@click.argument("place", metavar="RUN|CORPUS", type=_PATH)
-@bundle_option
-@click.option("--out", type=_PATH, required=True, metavar="FILE", help="File to write, to be committed.")
-@click.option("--replace", is_flag=True, help="Write over a file that exists.")
+@place_argument
+@run_bundle_option
+@click.option("--out", type=PATH, required=True, metavar="FILE", help="File to write, to be committed.")
+@replace_option
 @rule_options
 @replaying_options
 @json_option
@@ -138,12 +137,8 @@ def baseline(
     bundle: Path | None,
     out: Path,
     replace: bool,
-    pre: float,
-    post: float | None,
-    trusted: tuple[Path, ...],
-    results: Path,
-    jobs: int | None,
-    scheduler: str | None,
+    rule: MatchingRule,
+    replaying: Replaying,
     as_json: bool,
 ) -> None:
     """Keep what a bundle said to a corpus in a small file.
@@ -154,16 +149,12 @@ def baseline(
     Example:
       galago qa baseline corpus --bundle alarms-1.0.0.galago --out alarms.baseline.json
     """
+    from galago_workstation.files import refuse_existing
     from galago_workstation.qa.baseline import make_baseline, write_baseline
-    from galago_workstation.qa.judged_outcomes import common_rule, outcomes_by
 
-    if out.exists() and not replace:  # before hours of replaying
-        hint = "write it over with --replace, or choose another name"
-        raise CallerError(Reason.EXISTS, f"{out} exists", hint=hint)
-    replaying = Replaying(trusted, results, jobs, scheduler, as_json)
+    refuse_existing(out, replace=replace)  # before hours of replaying
     replays = replaying.of(place, bundle)
-    rule = common_rule(matching_rule(pre, post), replays)
-    made = make_baseline(replays, outcomes_by(rule))
+    made = make_baseline(replays, rule)
     write_baseline(out, made, replace=replace)
     events = sum(len(one.events) for one in replays)
     if as_json:

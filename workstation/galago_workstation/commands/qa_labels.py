@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH
 from galago_edge.contract.errors import CallerError, Reason
+from galago_workstation.commands.qa_options import replace_option
 
 if TYPE_CHECKING:
     from galago_workstation.qa.frame_times import FrameTimes
@@ -19,7 +21,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _FORMATS = ("audacity", "cvat", "label-studio", "raven", "sed")
 _IN_FRAMES = ("cvat", "label-studio")
-_PATH = click.Path(path_type=Path, readable=False)
 
 
 @click.group()
@@ -38,17 +39,16 @@ def _shared(command: F) -> F:
     )
     recording = click.option(
         "--recording",
-        type=_PATH,
+        type=PATH,
         metavar="RECORDING",
         help="What the labels are about; tells its hash, its name, and when each frame was taken.",
     )
-    replace = click.option("--replace", is_flag=True, help="Write over a file that exists.")
-    return kind(recording(replace(json_option(command))))
+    return kind(recording(replace_option(json_option(command))))
 
 
 @labels.command("import")
-@click.argument("file", type=_PATH)
-@click.option("--out", type=_PATH, help="File to write.  [default: RECORDING.labels.tsv]")
+@click.argument("file", type=PATH)
+@click.option("--out", type=PATH, help="File to write.  [default: RECORDING.labels.tsv]")
 @click.option("--label-column", metavar="NAME", help="Column of a table that has the labels.")
 @_shared
 def import_(
@@ -70,8 +70,9 @@ def import_(
       galago qa labels import porch.txt --format audacity --recording porch.wav
       galago qa labels import task.xml --format cvat --recording hall.mkv
     """
+    from galago_workstation.files import refuse_existing
     from galago_workstation.qa.label_exchange import import_labels
-    from galago_workstation.qa.label_file import labels_path, refuse_existing, write_labels
+    from galago_workstation.qa.label_file import labels_path, write_labels
     from galago_workstation.qa.label_formats.subject import LabelSubject
 
     if out is None:
@@ -93,8 +94,8 @@ def import_(
 
 
 @labels.command("export")
-@click.argument("file", type=_PATH)
-@click.option("--out", type=_PATH, required=True, help="File to write.")
+@click.argument("file", type=PATH)
+@click.option("--out", type=PATH, required=True, help="File to write.")
 @_shared
 def export(file: Path, out: Path, kind: str, recording: Path | None, replace: bool, as_json: bool) -> None:
     """Write the labels of a .labels.tsv FILE for another program.
@@ -105,8 +106,9 @@ def export(file: Path, out: Path, kind: str, recording: Path | None, replace: bo
     Example:
       galago qa labels export porch.wav.labels.tsv --format audacity --out porch.txt
     """
+    from galago_workstation.files import refuse_existing
     from galago_workstation.qa.label_exchange import export_labels
-    from galago_workstation.qa.label_file import read_labels, refuse_existing
+    from galago_workstation.qa.label_file import read_labels
     from galago_workstation.qa.label_formats.subject import LabelSubject
 
     refuse_existing(out, replace=replace)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import click
+from typing import TYPE_CHECKING
 
 from galago_edge.commands.cli import say, show_error
 from galago_edge.contract.errors import CallerError, Reason
@@ -18,47 +15,8 @@ if TYPE_CHECKING:
     from galago_workstation.qa.corpus_replay import CorpusReplay
     from galago_workstation.qa.replayed import Replayed, TruthList
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 RESULTS = Path("galago-results")
 """Where results of replays are kept, unless somebody says otherwise."""
-
-
-def replaying_options(command: F) -> F:
-    """Add the options of a corpus that may have to be replayed; :class:`Replaying` takes them."""
-    for option in (
-        click.option("--scheduler", metavar="ADDRESS", help="Replay on the Dask cluster of this scheduler."),
-        click.option(
-            "--jobs", type=click.IntRange(1, 4_096), help="Processes at a time.  [default: one a core]"
-        ),
-        click.option(
-            "--results",
-            type=click.Path(path_type=Path, readable=False),
-            default=RESULTS,
-            metavar="FOLDER",
-            help="Keep what was replayed here, and replay nothing twice.  [default: galago-results]",
-        ),
-        click.option(
-            "--trust",
-            "trusted",
-            multiple=True,
-            type=click.Path(path_type=Path, readable=False),
-            metavar="PUB",
-            help="Take a bundle only if this public key signed it; may be given several times.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def bundle_option(command: F) -> F:
-    """Add ``--bundle``, which a corpus needs and a run has."""
-    return click.option(
-        "--bundle",
-        type=click.Path(path_type=Path, readable=False),
-        metavar="BUNDLE",
-        help="What a corpus is replayed with; a run has its own.",
-    )(command)
 
 
 @dataclass(slots=True)

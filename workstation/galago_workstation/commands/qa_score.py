@@ -9,33 +9,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from galago_edge.commands.cli import json_option, say, say_json
-from galago_workstation.commands.qa_runs import Replaying, bundle_option, replaying_options
+from galago_workstation.commands.qa_options import (
+    markdown_option,
+    place_argument,
+    replaying_options,
+    rule_options,
+    run_bundle_option,
+)
+from galago_workstation.commands.qa_runs import Replaying
 
 if TYPE_CHECKING:
     from galago_workstation.qa.matching import MatchingRule
     from galago_workstation.qa.replayed import Replayed
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_NS_PER_S = 1_000_000_000
-
-
-def rule_options(command: F) -> F:
-    """Add the options of the matching rule; :func:`matching_rule` takes them."""
-    post = click.option(
-        "--post",
-        type=click.FloatRange(0, 3600),
-        metavar="SECONDS",
-        help="An event may be decided so long behind the end.  [default: receptive field and one hop]",
-    )
-    pre = click.option(
-        "--pre",
-        type=click.FloatRange(0, 3600),
-        default=0.0,
-        metavar="SECONDS",
-        help="An event may be decided so long before the onset.  [default: 0]",
-    )
-    return pre(post(command))
 
 
 def score_options(command: F) -> F:
@@ -51,12 +38,7 @@ def score_options(command: F) -> F:
         click.option(
             "--det", is_flag=True, help="Add the curve of each label over all thresholds, to --json."
         ),
-        click.option(
-            "--markdown",
-            type=click.Path(path_type=Path, readable=False),
-            metavar="FILE",
-            help="Write the tables as Markdown, too.",
-        ),
+        markdown_option,
         json_option,
     )
     for option in reversed(options):
@@ -64,20 +46,10 @@ def score_options(command: F) -> F:
     return command
 
 
-def matching_rule(pre: float, post: float | None) -> MatchingRule:
-    """Return the rule of ``--pre`` and ``--post``, which are in seconds."""
-    from galago_workstation.qa.matching import MatchingRule
-
-    return MatchingRule(
-        pre_ns=round(pre * _NS_PER_S), post_ns=None if post is None else round(post * _NS_PER_S)
-    )
-
-
 def show_score(
     replays: Sequence[Replayed],
     *,
-    pre: float,
-    post: float | None,
+    rule: MatchingRule,
     claim: float | None,
     det: bool,
     markdown: Path | None,
@@ -96,7 +68,7 @@ def show_score(
     from galago_workstation.qa import score_report
     from galago_workstation.qa.corpus_score import score
 
-    found = score(replays, matching_rule(pre, post), claim_per_hour=claim, det=None if det else ())
+    found = score(replays, rule, claim_per_hour=claim, det=None if det else ())
     if markdown is not None:
         write_bytes(markdown, score_report.markdown(found).encode())
     if as_json:
@@ -107,22 +79,13 @@ def show_score(
 
 
 @click.command()
-@click.argument("place", metavar="RUN|CORPUS", type=click.Path(path_type=Path, readable=False))
-@bundle_option
+@place_argument
+@run_bundle_option
 @replaying_options
 @score_options
 @click.pass_context
 def score(
-    ctx: click.Context,
-    /,
-    place: Path,
-    bundle: Path | None,
-    trusted: tuple[Path, ...],
-    results: Path,
-    jobs: int | None,
-    scheduler: str | None,
-    as_json: bool,
-    **options: Any,
+    ctx: click.Context, /, place: Path, bundle: Path | None, replaying: Replaying, **options: Any
 ) -> None:
     """Judge what a bundle said to labelled recordings.
 
@@ -135,6 +98,5 @@ def score(
       galago qa score corpus --bundle alarms-1.1.0.galago --claim 0.5
       galago qa score runs/alarms-1.1.0 --json
     """
-    replaying = Replaying(trusted, results, jobs, scheduler, as_json)
-    show_score(replaying.of(place, bundle), as_json=as_json, **options)
+    show_score(replaying.of(place, bundle), **options)
     ctx.exit(replaying.exit_code)

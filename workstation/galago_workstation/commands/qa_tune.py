@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.contract.errors import CallerError, Reason
-from galago_workstation.commands.qa_runs import Replaying, bundle_option, replaying_options
+from galago_edge.commands.options import PATH
+from galago_workstation.commands.qa_options import (
+    place_argument,
+    replace_option,
+    replaying_options,
+    rule_options,
+    run_bundle_option,
+)
+from galago_workstation.commands.qa_runs import Replaying
 
-_PATH = click.Path(path_type=Path, readable=False)
-_NS_PER_S = 1_000_000_000
+if TYPE_CHECKING:
+    from galago_workstation.qa.matching import MatchingRule
 
 
 @click.command()
-@click.argument("place", metavar="RUN|CORPUS", type=_PATH)
-@bundle_option
+@place_argument
+@run_bundle_option
 @click.option(
     "--false-per-day",
     type=click.FloatRange(0),
@@ -25,20 +33,15 @@ _NS_PER_S = 1_000_000_000
     help="Budget of false alarms of each label in a watched day.",
 )
 @click.option(
-    "--max-delay",
-    type=click.FloatRange(0, min_open=True),
-    metavar="SECONDS",
-    help="A decision that comes later after the onset counts as missed.",
-)
-@click.option(
     "--label", "labels", multiple=True, metavar="LABEL", help="Tune this label; repeatable.  [default: all]"
 )
 @click.option(
     "--folds", type=click.IntRange(2, 100), default=5, show_default=True, help="Parts for cross-validation."
 )
 @click.option("--group-by", metavar="TAG", help="Recordings with the same value of this tag stay together.")
-@click.option("--out", type=_PATH, metavar="FILE", help="Write the policy, for galago bundle repolicy.")
-@click.option("--replace", is_flag=True, help="Write over a file that exists.")
+@click.option("--out", type=PATH, metavar="FILE", help="Write the policy, for galago bundle repolicy.")
+@replace_option
+@rule_options
 @replaying_options
 @json_option
 @click.pass_context
@@ -47,16 +50,13 @@ def tune(
     place: Path,
     bundle: Path | None,
     false_per_day: float,
-    max_delay: float | None,
     labels: tuple[str, ...],
     folds: int,
     group_by: str | None,
     out: Path | None,
     replace: bool,
-    trusted: tuple[Path, ...],
-    results: Path,
-    jobs: int | None,
-    scheduler: str | None,
+    rule: MatchingRule,
+    replaying: Replaying,
     as_json: bool,
 ) -> None:
     """Find policies that miss least within a budget of false alarms.
@@ -68,18 +68,14 @@ def tune(
       galago qa tune runs/alarms-1.1.0 --false-per-day 0.5 --out policy.toml
       galago bundle repolicy alarms-1.1.0.galago policy.toml --key release.key
     """
-    from galago_workstation.files import write_bytes
-    from galago_workstation.qa.judged_corpus import MatchRule
+    from galago_workstation.files import refuse_existing, write_bytes
     from galago_workstation.qa.tune_report import tune_labels
     from galago_workstation.qa.tuning import TuneGoal
     from galago_workstation.qa.tuning_words import policy_toml, tune_data, tune_lines
 
-    if out is not None and out.exists() and not replace:  # before hours of replaying
-        hint = "write it over with --replace, or choose another name"
-        raise CallerError(Reason.EXISTS, f"{out} exists", hint=hint)
-    replaying = Replaying(trusted, results, jobs, scheduler, as_json)
+    if out is not None:
+        refuse_existing(out, replace=replace)  # before hours of replaying
     replays = replaying.of(place, bundle)
-    rule = MatchRule(most_delay_ns=None if max_delay is None else round(max_delay * _NS_PER_S))
     found = tune_labels(replays, labels, TuneGoal(false_per_day, folds, group_by=group_by), rule=rule)
     if out is not None:
         write_bytes(out, policy_toml(found))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.options import PATH, bundle_option
 from galago_edge.contract.errors import CallerError, Reason
-from galago_workstation.commands.qa_runs import Replaying, replaying_options
+from galago_workstation.commands.qa_options import replaying_options, rule_options
+from galago_workstation.commands.qa_runs import Replaying
 
-_PATH = click.Path(path_type=Path, readable=False)
+if TYPE_CHECKING:
+    from galago_workstation.qa.matching import MatchingRule
+
 _NS_PER_S = 1_000_000_000
 
 
@@ -28,14 +33,15 @@ _NS_PER_S = 1_000_000_000
     metavar="SECONDS",
     help="How long before and after an event would have been right.",
 )
-@click.option("--bundle", type=_PATH, metavar="BUNDLE", help="What decided; with a recording.")
-@click.option("--run", "run_folder", type=_PATH, metavar="RUN", help="RECORDING is a name in this run.")
+@bundle_option("What decided; with a recording.")
+@click.option("--run", "run_folder", type=PATH, metavar="RUN", help="RECORDING is a name in this run.")
 @click.option(
     "--corpus",
-    type=_PATH,
+    type=PATH,
     metavar="RUN|CORPUS",
     help="Labelled recordings on which each change is tried.  [default: the run]",
 )
+@rule_options
 @replaying_options
 @json_option
 @click.pass_context
@@ -48,10 +54,8 @@ def why(
     bundle: Path | None,
     run_folder: Path | None,
     corpus: Path | None,
-    trusted: tuple[Path, ...],
-    results: Path,
-    jobs: int | None,
-    scheduler: str | None,
+    rule: MatchingRule,
+    replaying: Replaying,
     as_json: bool,
 ) -> None:
     """Say why a recording gave an event, or none.
@@ -71,7 +75,6 @@ def why(
         at_ns = read_position(at)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param_hint="--at") from None
-    replaying = Replaying(trusted, results, jobs, scheduler, as_json)
     if (bundle is None) is (run_folder is None):
         text = "RECORDING needs --bundle, or --run where it has been replayed; one of them"
         raise CallerError(Reason.USAGE, text, hint="galago qa why --help")
@@ -88,7 +91,7 @@ def why(
         asked, others = replaying.one(recording, bundle), []
     if corpus is not None:
         others = replaying.of(corpus, None if (corpus / RUN).is_file() else bundle)
-    told = why_replayed(asked, label, at_ns, within_ns=round(within * _NS_PER_S), corpus=others)
+    told = why_replayed(asked, label, at_ns, within_ns=round(within * _NS_PER_S), corpus=others, rule=rule)
     if as_json:
         say_data(why_data(told))
     else:

@@ -11,6 +11,7 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_data, show_error
 from galago_edge.commands.extension import CommandExtension
+from galago_edge.commands.options import PATH
 from galago_edge.commands.replay_faults import tell_verdict, unmet, write_verdict
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
 
@@ -209,7 +210,7 @@ def _row(one: RecordingReplay, judged: Mapping[str, Sequence[Judgement]]) -> dic
 @click.command()
 @click.option(
     "--results",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     metavar="FOLDER",
     help="Many: keep the results here, where several runs share them.  [default: OUT/results]",
 )

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import say
+from galago_edge.commands.options import PATH
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path, readable=False))
+@click.argument("config", type=PATH)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, readable=False),
+    type=PATH,
     metavar="RUN",
     help="Run folder; default: runs/NAME for NAME.toml. An existing run is replaced at the end.",
 )

@@ -14,13 +14,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from galago_edge.contract.decoding import from_json
-from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
+from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.manifest import Label, Natural, Sha256
 from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord
-from galago_workstation.files import write_bytes
+from galago_workstation.files import refuse_existing, write_bytes
+from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed
-from galago_workstation.qa.truth_outcomes import OutcomesOf, plain_outcomes
+from galago_workstation.qa.truth_outcomes import outcomes
 
 SCHEMA: Literal["galago.baseline/1"] = "galago.baseline/1"
 
@@ -73,12 +74,13 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     recordings: tuple[BaselineRecording, ...]
 
 
-def make_baseline(replays: Sequence[Replayed], outcomes_of: OutcomesOf = plain_outcomes) -> Baseline:
-    """Return the baseline of what one bundle said.
+def make_baseline(replays: Sequence[Replayed], rule: MatchingRule | None = None) -> Baseline:
+    """Return the baseline of what one bundle said. ``rule``: for its figures; None: as in a score.
 
     Raises:
         InputError: SOURCE_MISMATCH; there is no replay, two are of one recording, or of several bundles, or
             one has faults.
+        CallerError: USAGE; nobody knows how late an event may come.
     """
     bundles = {each.bundle for each in replays}
     policies = {each.labels for each in replays}
@@ -95,7 +97,7 @@ def make_baseline(replays: Sequence[Replayed], outcomes_of: OutcomesOf = plain_o
             f"a baseline is of one bundle and different recordings, and these are of {met}",
             hint="replay the corpus with one bundle",
         )
-    judged = [outcomes_of(each) for each in replays if each.truth is not None]
+    judged = [outcomes(each, rule or MatchingRule()) for each in replays if each.truth is not None]
     figures = [
         BaselineFigure(
             label=label.name,
@@ -153,10 +155,7 @@ def write_baseline(path: Path, baseline: Baseline, *, replace: bool = False) -> 
         CallerError: EXISTS; there is one, and ``replace`` is not asked for.
         LinkError: The disk refuses.
     """
-    if not replace and path.exists():
-        raise CallerError(
-            Reason.EXISTS, f"{path} exists", hint="write it over with --replace, or choose another name"
-        )
+    refuse_existing(path, replace=replace)
     write_bytes(path, encode_baseline(baseline))
 
 

@@ -15,7 +15,7 @@ from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.known_names import known_names
 from galago_edge.contract.manifest import Label
 from galago_workstation.qa.det_curve import DetCurve, det_curve
-from galago_workstation.qa.judged_recording import JudgedRecording, deciding, judge
+from galago_workstation.qa.judged_recording import JudgedRecording, deciding, judge, refuse_mixed
 from galago_workstation.qa.label_score import ALL, LabelScore, label_score, watched_by
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed
@@ -36,6 +36,8 @@ class StatedRule(msgspec.Struct, frozen=True, kw_only=True):
     post_ns_least: int
     post_ns_most: int
     """Over the recordings; both are the same when ``post`` was given, or all have one hop."""
+    most_delay_ns: int | None = None
+    """Bound on the delay; None: none but ``post``."""
     refractory_ms: dict[str, int]
     """By label: for so long after an event it gives no other. It decides how many false alarms there are."""
 
@@ -155,23 +157,8 @@ def _labels(replays: Sequence[Replayed]) -> list[Label]:
     if not any(replayed.truth is not None for replayed in replays):
         text = f"none of {len(replays)} recordings has labels, expected one at least"
         raise CallerError(Reason.USAGE, text, hint="put a .labels.tsv beside a recording: galago qa labels")
-    first = replays[0]
-    seen: dict[str, str] = {}
-    for replayed in replays:
-        if replayed.bundle != first.bundle or replayed.labels != first.labels:
-            what = "another bundle" if replayed.bundle != first.bundle else "other overrides of the policy"
-            raise CallerError(
-                Reason.USAGE,
-                f"{replayed.recording} was decided by {what} than {first.recording}, expected one for all",
-                hint="score each bundle by itself; galago qa diff compares two",
-            )
-        if replayed.sha256 in seen:
-            text = (
-                f"{replayed.recording} is the same recording as {seen[replayed.sha256]}, expected each once"
-            )
-            raise InputError(Reason.DATA_BAD, text, hint="leave one of them out")
-        seen[replayed.sha256] = replayed.recording
-    return deciding(first.labels)
+    refuse_mixed(replays)
+    return deciding(replays[0].labels)
 
 
 def _group(
@@ -202,12 +189,13 @@ def _by_tag(judged: Sequence[JudgedRecording], tag: str) -> dict[str, list[Judge
 def _stated(rule: MatchingRule, judged: Sequence[JudgedRecording], labels: Sequence[Label]) -> StatedRule:
     posts = [one.grounds.rule.post_ns for one in judged]
     post = "receptive field and one hop" if rule.post_ns is None else f"{rule.post_ns / 1e9:g} s"
+    span = f"from {rule.pre_ns / 1e9:g} s before the onset to {post} behind the end"
+    if rule.most_delay_ns is not None:
+        span += f", {rule.most_delay_ns / 1e9:g} s behind the onset at most"
     return StatedRule(
-        text=(
-            f"same label, decided from {rule.pre_ns / 1e9:g} s before the onset to {post} behind the end;"
-            " one to one, as many as can be, and of these the soonest"
-        ),
+        text=(f"same label, decided {span}; one to one, as many as can be, and of these the soonest"),
         pre_ns=rule.pre_ns,
+        most_delay_ns=rule.most_delay_ns,
         post_ns_least=min(posts),
         post_ns_most=max(posts),
         refractory_ms={label.name: label.policy.refractory_ms for label in labels},

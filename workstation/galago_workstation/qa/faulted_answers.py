@@ -30,4 +30,3 @@ def judged_answers(
             expectations.take(read_records(results.place(one.digest) / RECORDS))
             judged[one.recording.name] = expectations.judged()
     return judged
-

@@ -13,8 +13,10 @@ from galago_edge.contract.streams import NS_PER_S
 from galago_workstation.qa.e_process import Tally
 from galago_workstation.qa.event_diff import ReplayPair, matched, tolerance_of
 from galago_workstation.qa.gate_rules import BoundGate
+from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Truth
-from galago_workstation.qa.truth_outcomes import OutcomesOf, TruthOutcome, merged
+from galago_workstation.qa.stretches import clipped, length_ns
+from galago_workstation.qa.truth_outcomes import TruthOutcome, common_rule, outcomes
 
 NS_PER_HOUR = 3_600 * NS_PER_S
 CLOSE_S = 60.0
@@ -35,7 +37,13 @@ class JudgedPair:
     """Events of the old bundle, and whether the new one has lost them."""
     hours: float
     """Judged with both bundles; of a recording without labels: watched."""
+    hours_by_label: Mapping[str, float]
+    """Judged for each label: smoothing takes its part. Empty without labels."""
     labelled: bool
+
+    def hours_of(self, label: str) -> float:
+        """Return the hours of a label, or for an empty name those of any."""
+        return self.hours_by_label.get(label, self.hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class GateEvidence:
 
 def judge(
     pairs: Sequence[ReplayPair],
-    outcomes_of: OutcomesOf,
+    rule: MatchingRule,
     *,
     tolerance_ns: int | None = None,
     burst_s: float = 0.0,
@@ -73,14 +81,14 @@ def judge(
     """Judge every recording with both bundles.
 
     ``labels``: of what is compared; None: all. ``burst_s`` as in the file of gates. The hours of a recording
-    are the smaller of the two, which differ by a window at most.
+    are the smaller of the two, which differ by warm-up at most.
     """  # fmt: skip
     keep = None if labels is None else set(labels)
-    return [_judge(pair, outcomes_of, tolerance_of(pair, tolerance_ns), burst_s, keep) for pair in pairs]
+    return [_judge(pair, rule, tolerance_of(pair, tolerance_ns), burst_s, keep) for pair in pairs]
 
 
 def _judge(
-    pair: ReplayPair, outcomes_of: OutcomesOf, tolerance_ns: int, burst_s: float, keep: set[str] | None
+    pair: ReplayPair, rule: MatchingRule, tolerance_ns: int, burst_s: float, keep: set[str] | None
 ) -> JudgedPair:
     def kept(events: Iterable[EventRecord]) -> list[EventRecord]:
         return [each for each in events if keep is None or each.label in keep]
@@ -88,10 +96,11 @@ def _judge(
     both = matched(kept(pair.old.events), kept(pair.new.events), tolerance_ns)
     old_events = tuple((old, new is None) for old, new in both if old is not None)
     if pair.new.truth is None:
-        gaps = merged([(gap.from_ns, gap.to_ns) for gap in pair.new.gaps], pair.new.duration_ns)
-        watched = pair.new.duration_ns - sum(end - start for start, end in gaps)
-        return JudgedPair(pair, (), (), old_events, watched / NS_PER_HOUR, labelled=False)
-    old, new = outcomes_of(pair.old), outcomes_of(pair.new)
+        gaps = clipped(((gap.from_ns, gap.to_ns) for gap in pair.new.gaps), pair.new.duration_ns)
+        watched = pair.new.duration_ns - length_ns(gaps)
+        return JudgedPair(pair, (), (), old_events, watched / NS_PER_HOUR, {}, labelled=False)
+    rule = common_rule(rule, (pair.old, pair.new))
+    old, new = outcomes(pair.old, rule), outcomes(pair.new, rule)
     of_old: dict[Truth, list[TruthOutcome]] = {}
     for each in old.outcomes:
         of_old.setdefault(each.truth, []).append(each)
@@ -102,9 +111,13 @@ def _judge(
     )
     before, after = (_bursts(kept(side.false_alarms), burst_s) for side in (old, new))
     hours = min(old.valid_ns, new.valid_ns) / NS_PER_HOUR
-    return JudgedPair(
-        pair, truths, tuple(matched(before, after, tolerance_ns)), old_events, hours, labelled=True
-    )
+    by_label = {
+        label: min(old.valid_ns_by_label[label], valid_ns) / NS_PER_HOUR
+        for label, valid_ns in new.valid_ns_by_label.items()
+        if label in old.valid_ns_by_label
+    }
+    alarms = tuple(matched(before, after, tolerance_ns))
+    return JudgedPair(pair, truths, alarms, old_events, hours, by_label, labelled=True)
 
 
 def _bursts(alarms: Sequence[EventRecord], burst_s: float) -> list[EventRecord]:
@@ -188,7 +201,7 @@ def _of_units(
     flat = np.array([unit for row in rows for unit in row], np.float64).reshape(-1, 3)
     paired = gate.rule.measure == "missed" and gate.rule.bound[0] == "above_old_at_most"
     values = np.array([-1.0, 0.0, 1.0] if paired else [0.0, 1.0])
-    hours = np.array(sum(each.hours for each in chosen))
+    hours = np.array(sum(each.hours_of(gate.label) for each in chosen))
     tally = Tally("unit", values, np.array([np.sum(flat[:, 2] == value) for value in values], np.float64),
                   hours, -1.0 if paired else 0.0)  # fmt: skip
     if gate.rule.unit == "recording":
@@ -226,7 +239,7 @@ def _false_alarms(gate: BoundGate, chosen: Sequence[JudgedPair], notes: list[str
     common = sum(old is not None and new is not None for old, new in flat)
     only_new = sum(old is None for old, _ in flat)
     only_old = len(flat) - common - only_new
-    hours = sum(each.hours for each in chosen)
+    hours = sum(each.hours_of(gate.label) for each in chosen)
     kind, bound = gate.rule.bound
     marks, counts = {
         "above_old_at_most": ([1.0, -1.0], [only_new, only_old]),

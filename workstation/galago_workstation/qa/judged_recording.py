@@ -5,6 +5,7 @@ found     a truth that has an event of its own, and that event
 missed    a truth without one
 unwatched a truth during whose whole time nothing could be decided: a gap, warm-up. Neither found nor missed
 repeat    a further event of the label within the time of a truth that was found; no false alarm
+late      an event within the time of a truth that nothing found, behind the bound on delays; no false alarm
 cross     a cross-trigger: an event within the time of a truth of another label
 false     a false alarm: any other event
 ignored   a truth that touches a stretch to be ignored, and an event that belongs to it or is decided within
@@ -23,7 +24,7 @@ from typing import Literal
 
 import numpy as np
 
-from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord
 from galago_workstation.qa.label_rows import refuse_unknown
@@ -32,7 +33,7 @@ from galago_workstation.qa.replayed import Replayed, Stretch, Truth
 from galago_workstation.qa.stretches import united
 from galago_workstation.qa.valid_time import WatchedTime, decidable, watched_time
 
-EventFate = Literal["found", "repeat", "cross", "false", "ignored"]
+EventFate = Literal["found", "repeat", "late", "cross", "false", "ignored"]
 TruthFate = Literal["found", "missed", "unwatched", "ignored"]
 
 
@@ -58,7 +59,7 @@ class JudgedEvent:
     event: EventRecord
     fate: EventFate
     truth: Truth | None = None
-    """What it found, repeated, or was triggered by."""
+    """What it found, repeated, came late for, or was triggered by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,18 @@ class Grounds:
     ignored: tuple[Stretch, ...]
     """As far as decisions see them, united."""
 
-    def judged(self, label: str) -> list[Truth]:
-        """Return the truths of a label that can be found or missed."""
-        return [one.truth for one in self.truths if one.fate == "missed" and one.truth.label == label]
+    def judged(self, label: str) -> list[int]:
+        """Return the places in ``truths`` of those of a label that can be found or missed."""
+        return [
+            place
+            for place, one in enumerate(self.truths)
+            if one.fate == "missed" and one.truth.label == label
+        ]
+
+    def not_ignored(self, label: str) -> list[Truth]:
+        """Return the truths of a label that can be found or missed, if they were watched."""
+        fates: tuple[TruthFate, ...] = ("missed", "unwatched")
+        return [one.truth for one in self.truths if one.fate in fates and one.truth.label == label]
 
     def is_ignored(self, at_ns: int) -> bool:
         """Tell whether a decision at this moment is not judged."""
@@ -128,6 +138,33 @@ def deciding(labels: Sequence[Label]) -> list[Label]:
     return [label for label in labels if not label.background]
 
 
+def refuse_mixed(replays: Sequence[Replayed]) -> None:
+    """Refuse replays that cannot be judged together.
+
+    Raises:
+        CallerError: USAGE; there is none, or they are of several bundles, or of several overrides.
+        InputError: DATA_BAD; a recording is there twice.
+    """
+    if not replays:
+        raise CallerError(Reason.USAGE, "there is no stored replay", hint="replay a corpus first")
+    first = replays[0]
+    seen: dict[str, str] = {}
+    for replayed in replays:
+        if replayed.bundle != first.bundle or replayed.labels != first.labels:
+            what = "another bundle" if replayed.bundle != first.bundle else "other overrides of the policy"
+            raise CallerError(
+                Reason.USAGE,
+                f"{replayed.recording} was decided by {what} than {first.recording}, expected one for all",
+                hint="judge each bundle by itself; galago qa diff compares two",
+            )
+        if replayed.sha256 in seen:
+            text = (
+                f"{replayed.recording} is the same recording as {seen[replayed.sha256]}, expected each once"
+            )
+            raise InputError(Reason.DATA_BAD, text, hint="leave one of them out")
+        seen[replayed.sha256] = replayed.recording
+
+
 def judge(replayed: Replayed, rule: MatchingRule) -> JudgedRecording:
     """Match the events of a recording to its truths.
 
@@ -135,53 +172,59 @@ def judge(replayed: Replayed, rule: MatchingRule) -> JudgedRecording:
         CallerError: See :func:`grounds_of`.
     """
     grounds = grounds_of(replayed, rule)
-    finder: dict[Truth, EventRecord] = {}
+    finder: dict[int, int] = {}
     for label in deciding(replayed.labels):
-        truths = grounds.judged(label.name)
-        events = [event for event in replayed.events if event.label == label.name]
+        places = grounds.judged(label.name)
+        truths = [grounds.truths[place].truth for place in places]
+        events = [place for place, event in enumerate(replayed.events) if event.label == label.name]
         pairs = matched(
             [grounds.rule.window(truth) for truth in truths],
             [truth.start_ns for truth in truths],
-            [event.end_ns for event in events],
+            [replayed.events[event].end_ns for event in events],
         )
-        finder |= {truths[truth]: events[event] for truth, event in pairs.items()}
-    found = {event.seq: truth for truth, event in finder.items()}
+        finder |= {places[truth]: events[event] for truth, event in pairs.items()}
     times = {
         label.name: watched_time(replayed, label.policy.smoothing_windows, grounds.ignored)
         for label in deciding(replayed.labels)
     }
+    judged = tuple(
+        JudgedTruth(one.truth, "found", replayed.events[finder[place]]) if place in finder else one
+        for place, one in enumerate(grounds.truths)
+    )
+    found = {event: judged[truth].truth for truth, event in finder.items()}
     return JudgedRecording(
         replayed,
         grounds,
-        tuple(
-            JudgedTruth(one.truth, "found", finder[one.truth])
-            if one.fate == "missed" and one.truth in finder
-            else one
-            for one in grounds.truths
-        ),
-        tuple(_fates(replayed.events, found, grounds)),
+        judged,
+        tuple(_fates(replayed.events, found, judged, grounds)),
         max(times.values(), key=lambda time: time.valid_ns + time.ignored_ns, default=WatchedTime()),
         times,
     )
 
 
 def _fates(
-    events: Sequence[EventRecord], found: Mapping[int, Truth], grounds: Grounds
+    events: Sequence[EventRecord],
+    found: Mapping[int, Truth],
+    truths: Sequence[JudgedTruth],
+    grounds: Grounds,
 ) -> Iterator[JudgedEvent]:
-    windows = np.array([grounds.rule.window(one.truth) for one in grounds.truths], np.int64).reshape(-1, 2)
-    for event in events:
-        if (truth := found.get(event.seq)) is not None:
-            yield JudgedEvent(event, "found", truth)
+    """Yield what became of each event; ``found``: what an event found, by the event's place."""
+    reach = np.array([grounds.rule.reach(one.truth) for one in truths], np.int64).reshape(-1, 2)
+    for place, event in enumerate(events):
+        if place in found:
+            yield JudgedEvent(event, "found", found[place])
             continue
-        holding = (windows[:, 0] <= event.end_ns) & (event.end_ns <= windows[:, 1])
-        yield _fate(event, [grounds.truths[number] for number in np.flatnonzero(holding)], grounds)
+        holding = (reach[:, 0] <= event.end_ns) & (event.end_ns <= reach[:, 1])
+        yield _fate(event, [truths[number] for number in np.flatnonzero(holding).tolist()], grounds)
 
 
 def _fate(event: EventRecord, inside: Sequence[JudgedTruth], grounds: Grounds) -> JudgedEvent:
     """Return what became of an event that found nothing, decided in the time of the truths ``inside``."""
     own = [one for one in inside if one.truth.label == event.label]
-    if repeated := next((one.truth for one in own if one.fate == "missed"), None):
-        return JudgedEvent(event, "repeat", repeated)
+    fates: tuple[tuple[TruthFate, EventFate], ...] = (("found", "repeat"), ("missed", "late"))
+    for of_truth, fate in fates:
+        if one := next((one for one in own if one.fate == of_truth), None):
+            return JudgedEvent(event, fate, one.truth)
     if grounds.is_ignored(event.end_ns) or own:
         return JudgedEvent(event, "ignored", own[0].truth if own else None)
     if inside:

@@ -9,8 +9,8 @@ from typing import Any
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.known_names import known_names
-from galago_workstation.files import write_bytes
-from galago_workstation.qa.label_file import read_bounded, refuse_existing
+from galago_workstation.files import refuse_existing, write_bytes
+from galago_workstation.qa.label_file import read_bounded
 from galago_workstation.qa.label_formats.subject import LabelSubject
 from galago_workstation.qa.label_rows import truth_list
 from galago_workstation.qa.replayed import TruthList

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
-from galago_workstation.files import write_bytes
+from galago_workstation.files import refuse_existing, write_bytes
 from galago_workstation.qa.label_rows import HINT, LabelRow, refusal, truth_list
 from galago_workstation.qa.replayed import IGNORED, TruthList
 
@@ -171,17 +171,6 @@ def write_labels(path: Path, truth: TruthList, *, sha256: str | None = None, rep
     content = format_labels(truth, sha256=sha256)
     refuse_existing(path, replace=replace)
     write_bytes(path, content)
-
-
-def refuse_existing(path: Path, *, replace: bool) -> None:
-    """Refuse to write over what somebody has made.
-
-    Raises:
-        CallerError: EXISTS.
-    """
-    if not replace and path.exists():
-        hint = "choose another with --out, or add --replace"
-        raise CallerError(Reason.EXISTS, f"{path} exists, expected a new file", hint=hint)
 
 
 def _remark(line: str, name: str, where: str, sha256: str | None) -> str | None:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from galago_workstation.qa.detection_delay import DelayEstimate, delay_estimate
-from galago_workstation.qa.judged_recording import JudgedRecording
-from galago_workstation.qa.rate_statistics import (
+from galago_workstation.qa.exact_intervals import (
     RateClaim,
     RateEstimate,
     ShareEstimate,
@@ -17,6 +16,7 @@ from galago_workstation.qa.rate_statistics import (
     rate_estimate,
     share_estimate,
 )
+from galago_workstation.qa.judged_recording import JudgedRecording
 from galago_workstation.qa.valid_time import WatchedTime
 
 ALL = "(all)"
@@ -34,6 +34,8 @@ class LabelScore(msgspec.Struct, frozen=True, kw_only=True):
     """Truths during which nothing could be decided."""
     ignored_truths: int
     repeats: int
+    late: int
+    """Events behind the bound on the delay of a truth that nothing found."""
     cross_triggers: int
     false_alarms: int
     ignored_events: int
@@ -60,6 +62,7 @@ def label_score(
         unwatched=truth_fates["unwatched"],
         ignored_truths=truth_fates["ignored"],
         repeats=fates["repeat"],
+        late=fates["late"],
         cross_triggers=fates["cross"],
         false_alarms=fates["false"],
         ignored_events=fates["ignored"],

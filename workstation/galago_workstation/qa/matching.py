@@ -3,7 +3,8 @@
 An event is admissible for a truth when it has its label and its decision time lies in ``[onset - pre,
 offset + post]``, both ends included. The decision time is the event's ``end_ns``, when its last input had
 arrived, never the start of a clip. ``post`` is applied once; by default it is the receptive field and one
-hop, which is how late the first window can come that has seen the end.
+hop, which is how late the first window can come that has seen the end. With a bound on the delay only events
+up to ``onset + most_delay`` find; those behind it, in the time of a truth that nothing found, are late.
 
 Among all matchings the largest counts, and among these the one with the least sum of delays. That sum is
 the decision times of the events that are matched less the onsets of the truths that are: so only the order
@@ -31,6 +32,8 @@ class MatchingRule(msgspec.Struct, frozen=True, kw_only=True):
     """How early its decision may be."""
     post_ns: int | None = None
     """How long behind the end; None: each recording's receptive field and hop."""
+    most_delay_ns: int | None = None
+    """How long behind the onset an event may find at all; None: there is no bound but ``post_ns``."""
 
     def applied(self, replayed: Replayed) -> AppliedRule:
         """Return the rule with the numbers of a recording.
@@ -39,7 +42,7 @@ class MatchingRule(msgspec.Struct, frozen=True, kw_only=True):
             CallerError: USAGE; ``post_ns`` is None and nobody knows the hop.
         """
         post_ns = replayed.receptive_ns + hop_ns(replayed) if self.post_ns is None else self.post_ns
-        return AppliedRule(pre_ns=self.pre_ns, post_ns=post_ns)
+        return AppliedRule(pre_ns=self.pre_ns, post_ns=post_ns, most_delay_ns=self.most_delay_ns)
 
 
 class AppliedRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +50,15 @@ class AppliedRule(msgspec.Struct, frozen=True, kw_only=True):
 
     pre_ns: int
     post_ns: int
+    most_delay_ns: int | None = None
 
     def window(self, truth: Truth) -> tuple[int, int]:
-        """Return the first and the last decision time that counts for a truth."""
+        """Return the first and the last decision time at which a truth is found."""
+        first, last = self.reach(truth)
+        return first, last if self.most_delay_ns is None else min(last, truth.start_ns + self.most_delay_ns)
+
+    def reach(self, truth: Truth) -> tuple[int, int]:
+        """Return the first and the last decision time that belongs to a truth, found or late."""
         return truth.start_ns - self.pre_ns, truth.end_ns + self.post_ns
 
 

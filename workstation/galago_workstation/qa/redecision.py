@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
-from galago_edge.contract.manifest import Label
+from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord
 from galago_edge.decision import ONE
 from galago_edge.decision.label_track import LabelTrack, OnPeriods
@@ -79,6 +79,13 @@ def index_of(replayed: Replayed, label: str) -> int:
             hint=f"its labels: {', '.join(names[:20])}",
         )
     return names.index(label)
+
+
+def with_policy(labels: Sequence[Label], name: str, policy: LabelPolicy) -> tuple[Label, ...]:
+    """Return the labels with another policy for one of them."""
+    return tuple(
+        msgspec.structs.replace(label, policy=policy) if label.name == name else label for label in labels
+    )
 
 
 def track_of(replayed: Replayed, label: str) -> LabelTrack:

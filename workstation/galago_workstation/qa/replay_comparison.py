@@ -16,9 +16,9 @@ from galago_workstation.qa.event_diff import (
 )
 from galago_workstation.qa.gate_evidence import JudgedPair, gather, judge
 from galago_workstation.qa.gate_rules import GateRules, bind_gates
+from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.release_verdict import ReleaseVerdict, decide
 from galago_workstation.qa.replayed import Replayed
-from galago_workstation.qa.truth_outcomes import OutcomesOf, plain_outcomes
 from galago_workstation.qa.window_agreement import WindowAgreement, window_agreement
 
 
@@ -94,7 +94,7 @@ def compare_bundles(
     gates_file: Path | str = "gates",
     common: bool = False,
     tolerance_ns: int | None = None,
-    outcomes_of: OutcomesOf = plain_outcomes,
+    rule: MatchingRule | None = None,
 ) -> BundleComparison:
     """Compare what two bundles said to the same recordings.
 
@@ -105,11 +105,12 @@ def compare_bundles(
         gates_file: For messages.
         common: Compare the recordings and labels that both have, and say what that leaves out.
         tolerance_ns: How far an event may move and is still the same; None: one window, at least 1 s.
-        outcomes_of: The rule by which events are matched to what was there.
+        rule: When an event counts for what was there; None: as in a score. See :func:`common_rule`.
 
     Raises:
         InputError: SOURCE_MISMATCH, LABELS_MISMATCH; see :func:`pair_recordings`, :func:`differing_labels`.
-        CallerError: CONFIG_BAD; a gate names a label or tag that there is not. USAGE; a negative tolerance.
+        CallerError: CONFIG_BAD; a gate names a label or tag that there is not. USAGE; a negative tolerance,
+            or nobody knows how late an event may come.
     """  # fmt: skip
     for name, replays in (("OLD", old), ("NEW", new)):
         if len(bundles := {each.bundle for each in replays}) > 1:
@@ -127,7 +128,7 @@ def compare_bundles(
     )
     left_out += [f"left out: label {name} of what was there, which is not compared" for name in unknown]
     burst_s = 0.0 if gates is None else gates.burst_s
-    judged = judge(pairs, outcomes_of, tolerance_ns=tolerance_ns, burst_s=burst_s, labels=labels)
+    judged = judge(pairs, rule or MatchingRule(), tolerance_ns=tolerance_ns, burst_s=burst_s, labels=labels)
     verdict = None
     if gates is not None:
         bound = bind_gates(gates, labels, [pair.new.tags for pair in pairs], file=str(gates_file))

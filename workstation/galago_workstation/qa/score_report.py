@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from galago_edge.contract.printable import on_one_line
 from galago_workstation.qa.corpus_score import CorpusScore, GroupScore
+from galago_workstation.qa.exact_intervals import RateClaim, RateEstimate, ShareEstimate
 from galago_workstation.qa.label_score import LabelScore
-from galago_workstation.qa.rate_statistics import RateClaim, RateEstimate, ShareEstimate
 from galago_workstation.qa.valid_time import NS_PER_HOUR, WatchedTime
 
 _HEAD = (
@@ -62,6 +62,9 @@ def statements(score: CorpusScore) -> list[str]:
     if score.unlabelled:
         shown = ", ".join(score.unlabelled[:5]) + (" ..." if len(score.unlabelled) > 5 else "")
         said.append(f"Not labelled and not counted: {len(score.unlabelled)} recordings ({shown}).")
+    if rule.most_delay_ns is not None:
+        late = overall.total.late
+        said.append(f"Late: {late} events, no false alarms, in the time of truths that count as missed.")
     unwatched = overall.total.unwatched
     if unwatched:
         said.append(f"Neither found nor missed: {unwatched} truths during which nothing could be decided.")

@@ -1,21 +1,20 @@
-"""What became of each thing that was really there, and what was said though nothing was: the plain rule.
+"""What became of each thing that was really there, and of what was said besides: as a comparison asks.
 
-The one place where a verdict asks for it: anything of the type :data:`OutcomesOf` can take the place of
-:func:`plain_outcomes`.
+By the rule of ``galago qa score``: :mod:`galago_workstation.qa.judged_recording` judges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from galago_edge.contract.errors import InputError, Reason
+import msgspec
+
+from galago_edge.contract.errors import CallerError
 from galago_edge.contract.records import EventRecord
-from galago_edge.contract.streams import NS_PER_S
-from galago_workstation.qa.replayed import Replayed, Stretch, Truth
-
-POST_NS = NS_PER_S
-"""How long after the end of what was there, and one window, it may still be found."""
+from galago_workstation.qa.judged_recording import judge
+from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.replayed import Replayed, Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,67 +44,55 @@ class RecordingOutcomes:
     false_alarms: tuple[EventRecord, ...]
     """Events of nothing that was there, cross-triggers included, repeats not. By time."""
     valid_ns: int
-    """Stream time that was watched and is judged."""
+    """Stream time that was watched and is judged, of the label that is decided soonest."""
+    valid_ns_by_label: Mapping[str, int]
 
 
-OutcomesOf = Callable[[Replayed], RecordingOutcomes]
+def outcomes(replayed: Replayed, rule: MatchingRule) -> RecordingOutcomes:
+    """Return what became of truths and events.
 
-
-def plain_outcomes(replayed: Replayed) -> RecordingOutcomes:
-    """Match events to truth: one to one, same label, decided between start and end + window + ``POST_NS``.
-
-    Each event in order of time takes what can be found by it and ends first: that finds as many as can be
-    found. Another event of the same label in that span is a repeat and no false alarm. Nothing is judged in
-    ignored stretches, in gaps and before the first whole window.
+    Cross-triggers are false alarms; what is ignored, unwatched, late or a repeat is none of the three. Truths
+    of a label that the bundle does not have are left out, which the comparison says.
 
     Raises:
-        InputError: DATA_BAD; nobody has labelled the recording.
+        CallerError: USAGE; nobody has labelled the recording, or nobody knows the hop.
     """
-    if replayed.truth is None:
-        raise InputError(
-            Reason.DATA_BAD, f"{replayed.recording} has no labels",
-            hint="label it, or leave it out of gates that need labels",
-        )  # fmt: skip
-    out = merged([*replayed.truth.ignored, *((gap.from_ns, gap.to_ns) for gap in replayed.gaps),
-                  (0, replayed.receptive_ns)], replayed.duration_ns)  # fmt: skip
-    judged = [each for each in replayed.truth.events if not _inside(each.start_ns, out)]
-    late_ns = replayed.receptive_ns + POST_NS
-    found: dict[int, EventRecord] = {}
-    false: list[EventRecord] = []
-    for event in sorted(replayed.events, key=lambda each: (each.end_ns, each.label)):
-        reach = [
-            (each.end_ns, index)
-            for index, each in enumerate(judged)
-            if each.label == event.label and each.start_ns <= event.end_ns <= each.end_ns + late_ns
-        ]
-        free = [each for each in reach if each[1] not in found]
-        if free:
-            found[min(free)[1]] = event
-        elif not reach and not _inside(event.end_ns, out):
-            false.append(event)
+    found = judge(_known(replayed), rule)
     return RecordingOutcomes(
-        tuple(TruthOutcome(each, found.get(index)) for index, each in enumerate(judged)),
-        tuple(false),
-        replayed.duration_ns - sum(end - start for start, end in out),
+        tuple(TruthOutcome(one.truth, one.event) for one in found.truths if one.fate in ("found", "missed")),
+        tuple(one.event for one in found.events if one.fate in ("cross", "false")),
+        found.watched.valid_ns,
+        {label: watched.valid_ns for label, watched in found.watched_by_label.items()},
     )
 
 
-def merged(stretches: Sequence[Stretch], end_ns: int) -> list[Stretch]:
-    """Return the stretches within ``[0, end_ns)``, by start, joined where they touch or overlap.
+def _known(replayed: Replayed) -> Replayed:
+    if replayed.truth is None:
+        return replayed
+    names = {label.name for label in replayed.labels}
+    events = tuple(one for one in replayed.truth.events if one.label in names)
+    return replace(replayed, truth=replace(replayed.truth, events=events))
 
-    >>> merged([(5, 9), (0, 2), (1, 3)], 8)
-    [(0, 3), (5, 8)]
+
+def common_rule(rule: MatchingRule, replays: Sequence[Replayed]) -> MatchingRule:
+    """Return the rule with one ``post`` for all replays of a recording: the longest that one asks for.
+
+    A bundle must not be better because its window is longer, and a baseline does not tell its hop.
+
+    Raises:
+        CallerError: USAGE; nobody knows the hop.
     """
-    found: list[Stretch] = []
-    for start, end in sorted((max(0, start), min(end, end_ns)) for start, end in stretches):
-        if start >= end:
+    if rule.post_ns is not None:
+        return rule
+    longest: int | None = None
+    fault: CallerError | None = None
+    for one in replays:
+        try:
+            post_ns = rule.applied(one).post_ns
+        except CallerError as error:
+            fault = error
             continue
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        else:
-            found.append((start, end))
-    return found
-
-
-def _inside(moment: int, stretches: Sequence[Stretch]) -> bool:
-    return any(start <= moment < end for start, end in stretches)
+        longest = post_ns if longest is None else max(longest, post_ns)
+    if longest is None and fault is not None:
+        raise fault
+    return msgspec.structs.replace(rule, post_ns=longest)

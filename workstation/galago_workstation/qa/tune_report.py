@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from galago_edge.contract.errors import InputError
 from galago_workstation.qa.exact_intervals import poisson_interval, share_interval
-from galago_workstation.qa.judged_corpus import JudgedCorpus, MatchRule, check_one_bundle
-from galago_workstation.qa.redecision import GateDoubt, gate_doubt
+from galago_workstation.qa.judged_corpus import JudgedCorpus
+from galago_workstation.qa.judged_recording import deciding, refuse_mixed
+from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.redecision import GateDoubt, gate_doubt, with_policy
 from galago_workstation.qa.replayed import Replayed
 from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, TuneSpace, tune
-from galago_workstation.qa.why import with_policy
 
 MOST_DOUBTFUL = 0.01
 """Share of windows whose scores a gate may have hidden; with more nothing is promised."""
@@ -43,21 +44,22 @@ def tune_labels(
     labels: Sequence[str],
     goal: TuneGoal,
     *,
-    rule: MatchRule | None = None,
+    rule: MatchingRule | None = None,
     space: TuneSpace | None = None,
 ) -> TuneReport:
     """Tune several labels, each on its own; without names every label that can become an event.
 
     Raises:
-        InputError: LABELS_MISMATCH, the replays are of several bundles, or it has no such label; DATA_BAD,
-            no scores, or with names given nothing to learn from.
+        InputError: LABELS_MISMATCH, there is no such label; DATA_BAD, no scores, a recording that is there
+            twice, or with names given nothing to learn from.
+        CallerError: USAGE, the replays are of several bundles; LABELS_MISMATCH, so is a truth.
     """
-    check_one_bundle(recordings)
-    names = list(labels) or [label.name for label in recordings[0].labels if not label.background]
+    refuse_mixed(recordings)
+    names = list(labels) or [label.name for label in deciding(recordings[0].labels)]
     tuned, doubts, lacking, skipped = [], [], [], []
     unlabelled = 0
     for name in names:
-        corpus = JudgedCorpus(recordings, name, rule or MatchRule())
+        corpus = JudgedCorpus(recordings, name, rule or MatchingRule())
         unlabelled = corpus.unlabelled
         try:
             found = tune(corpus, goal, space)

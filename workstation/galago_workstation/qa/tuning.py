@@ -145,10 +145,11 @@ class _Judged:
     """Counts of every policy on every recording, and by fold."""
 
     def __init__(self, corpus: JudgedCorpus, space: TuneSpace, goal: TuneGoal) -> None:
+        self._corpus = corpus
         self.policies: list[LabelPolicy] = []
         found: list[Integers] = []
         false: list[Integers] = []
-        hopeless = _HOPELESS * (goal.false_per_day * float(corpus.days.sum()) + 1)
+        hopeless = _HOPELESS * (goal.false_per_day * float(corpus.watched(1).days.sum()) + 1)
 
         def worth_trying() -> Iterator[LabelPolicy]:
             for group in space.groups():
@@ -164,23 +165,26 @@ class _Judged:
             false.append(counts.false)
         self._found = np.array(found, np.int64)
         self._false = np.array(false, np.int64)
-        self._days, self._truths = corpus.days, corpus.truths
         self.folds = folds_of(corpus, goal)
         self._fold_found, self._fold_false = (
             np.stack([counts[:, fold].sum(axis=1) for fold in self.folds], axis=1)
             for counts in (self._found, self._false)
         )
-        self._fold_days = np.array([corpus.days[fold].sum() for fold in self.folds])
+        lengths, number = np.unique([one.smoothing_windows for one in self.policies], return_inverse=True)
+        days = np.array([corpus.watched(length).days for length in lengths.tolist()])
+        fold_days = np.stack([days[:, fold].sum(axis=1) for fold in self.folds], axis=1)
+        self._fold_days = fold_days[number]  # of each policy, for smoothing takes its part
         self._sureness = goal.sureness
 
     def choose(self, folds: Sequence[int], budget: float) -> int:
-        """Return the policy with the best recall within a budget a day on some folds.
+        """Return the policy that finds most within a budget a day on some folds.
 
-        Of equal ones that with the fewest false alarms, then the first. Where none keeps the budget, the
+        A truth that longer smoothing is not ready for is not found by it, though it is not missed either. Of
+        equal ones that with the fewest false alarms, then the first. Where none keeps the budget, the
         one with the fewest false alarms.
         """
         false, found = self._fold_false[:, folds].sum(axis=1), self._fold_found[:, folds].sum(axis=1)
-        within = false <= budget * float(self._fold_days[folds].sum()) + 1e-9
+        within = false <= budget * self._fold_days[:, folds].sum(axis=1) + 1e-9
         if within.any():
             best = np.flatnonzero(within & (found == found[within].max()))
             return int(best[np.argmin(false[best])])
@@ -190,12 +194,12 @@ class _Judged:
     def promise(self, choices: Sequence[tuple[int, Sequence[int]]]) -> Promise:
         """Return the counts of policies, each on the folds given with it, added up."""
         parts = [(policy, self.folds[fold]) for policy, folds in choices for fold in folds]
-        recordings = np.concatenate([part for _, part in parts])
+        watched = [self._corpus.watched(self.policies[policy].smoothing_windows) for policy, _ in parts]
         return promise_of(
             np.concatenate([self._found[policy, part] for policy, part in parts]),
             np.concatenate([self._false[policy, part] for policy, part in parts]),
-            self._truths[recordings],
-            self._days[recordings],
+            np.concatenate([one.truths[part] for one, (_, part) in zip(watched, parts, strict=True)]),
+            np.concatenate([one.days[part] for one, (_, part) in zip(watched, parts, strict=True)]),
         )
 
     def out_of_fold(self, folds: Sequence[int], budget: float, margin: float | None = None) -> Promise:
@@ -237,8 +241,7 @@ def tune(corpus: JudgedCorpus, goal: TuneGoal, space: TuneSpace | None = None) -
     chosen = judged.choose(folds, goal.false_per_day * margin)
     seen = judged.promise([(chosen, folds)])
     now = next(one.policy for one in corpus.recordings[0].labels if one.name == corpus.label)
-    after = corpus.judge(corpus.track.on_periods(judged.policies[chosen]).events())
-    before = corpus.judge(corpus.track.on_periods(now).events())
+    after = corpus.track.on_periods(judged.policies[chosen]).events()
     several = len(folds) > 1
     curve = [
         CurvePoint(budget, judged.out_of_fold(folds, budget))
@@ -252,12 +255,21 @@ def tune(corpus: JudgedCorpus, goal: TuneGoal, space: TuneSpace | None = None) -
         within_budget=seen.false <= goal.false_per_day * seen.days + 1e-9,
         seen=seen,
         promise=judged.out_of_fold(folds, goal.false_per_day) if several else None,
-        before=promise_of(before.found, before.false, corpus.truths, corpus.days),
-        delays_ns=np.sort(after.delays_ns),
+        before=promise_under(corpus, now),
+        delays_ns=np.sort(corpus.delays_ns(after)),
         curve=tuple(curve),
         tried=len(judged.policies),
         groups=len(_groups(corpus, goal.group_by)),
     )
+
+
+def promise_under(corpus: JudgedCorpus, policy: LabelPolicy) -> Promise:
+    """Return what one policy does on a whole corpus."""
+    counts, watched = (
+        corpus.judge(corpus.track.on_periods(policy).events()),
+        corpus.watched(policy.smoothing_windows),
+    )
+    return promise_of(counts.found, counts.false, watched.truths, watched.days)
 
 
 def promise_of(found: Integers, false: Integers, truths: Integers, days: npt.NDArray[np.float64]) -> Promise:
@@ -289,14 +301,14 @@ def folds_of(corpus: JudgedCorpus, goal: TuneGoal) -> list[Integers]:
 
     The longest group first, each to the fold with the least time; the same corpus gives the same folds.
     """
-    groups = _groups(corpus, goal.group_by)
+    groups, days = _groups(corpus, goal.group_by), corpus.watched(1).days
     count = min(goal.folds, len(groups))
     folds: list[list[int]] = [[] for _ in range(count)]
     times: npt.NDArray[np.float64] = np.zeros(count)
-    for _, members in sorted(groups.items(), key=lambda one: (-corpus.days[one[1]].sum(), one[0])):
+    for _, members in sorted(groups.items(), key=lambda one: (-days[one[1]].sum(), one[0])):
         shortest = int(np.argmin(times))
         folds[shortest] += members
-        times[shortest] += corpus.days[members].sum()
+        times[shortest] += days[members].sum()
     return [np.array(sorted(fold), np.int64) for fold in folds if fold]
 
 
@@ -316,13 +328,14 @@ def _check(corpus: JudgedCorpus) -> None:
             f"none of {corpus.unlabelled} recordings is labelled",
             hint="put labels beside the recordings",
         )
-    if not corpus.days.sum() > 0:
+    watched = corpus.watched(1)
+    if not watched.valid_ns.sum():
         raise InputError(
             Reason.DATA_BAD,
             f"{len(corpus.recordings)} labelled recordings have no time that was watched and is judged",
             hint="add recordings, or ignore less of them",
         )
-    if not corpus.truths.sum():
+    if not watched.truths.sum():
         raise InputError(
             Reason.DATA_BAD,
             f"no labelled recording has a true {corpus.label!r}",

@@ -12,13 +12,16 @@ from typing import Any
 
 import msgspec
 
+from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.streams import Gap
 from galago_edge.decision.explanation import Explanation, LabelHeard, explain
 from galago_edge.decision.explanation_words import explanation_data, proposal_words, reason_words
 from galago_edge.decision.policy_proposals import PolicyProposal, proposals
-from galago_workstation.qa.judged_corpus import JudgedCorpus, MatchRule
-from galago_workstation.qa.redecision import gate_doubt, index_of, scores_of, track_of
+from galago_workstation.qa.judged_corpus import JudgedCorpus, WatchedTruths
+from galago_workstation.qa.judged_recording import refuse_mixed
+from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.redecision import gate_doubt, index_of, scores_of, track_of, with_policy
 from galago_workstation.qa.replayed import Replayed
 
 
@@ -28,6 +31,10 @@ class CorpusCost:
 
     recordings: int
     truths: int
+    """That the new policy could find: with more smoothing it may not be ready for all of them."""
+    found: int
+    false: int
+    """Both by the policy as it is."""
     found_more: int
     """Negative: fewer."""
     false_more: int
@@ -56,7 +63,7 @@ def why_replayed(
     *,
     within_ns: int = 2_000_000_000,
     corpus: Sequence[Replayed] = (),
-    rule: MatchRule | None = None,
+    rule: MatchingRule | None = None,
 ) -> ReplayedWhy:
     """Return why there was an event within ``within_ns`` of ``at_ns``, or none.
 
@@ -64,15 +71,28 @@ def why_replayed(
 
     Raises:
         InputError: DATA_BAD, no scores are stored; LABELS_MISMATCH, no such label.
+        CallerError: The corpus cannot be judged, see :class:`JudgedCorpus`; USAGE, it is of another bundle.
     """
     heard = heard_of(replayed, label)
     found = explain(heard, at_ns - within_ns, at_ns + within_ns)
     changes = proposals(heard, found)
     costs: tuple[CorpusCost | None, ...] = (None,) * len(changes)
     if changes and any(one.truth is not None for one in corpus):
-        judged = JudgedCorpus(corpus, label, rule or MatchRule())
+        refuse_mixed(corpus)
+        _refuse_other_bundle(replayed, corpus[0])
+        judged = JudgedCorpus(corpus, label, rule or MatchingRule())
         costs = tuple(cost_of(judged, heard.label.policy, one.policy) for one in changes)
     return ReplayedWhy(replayed.recording, at_ns, found, changes, costs)
+
+
+def _refuse_other_bundle(replayed: Replayed, one: Replayed) -> None:
+    if replayed.bundle != one.bundle:
+        raise CallerError(
+            Reason.USAGE,
+            f"{one.recording} of the corpus was decided by the bundle {one.bundle[:12]}, "
+            f"{replayed.recording} by {replayed.bundle[:12]}, expected one for all",
+            hint="replay the corpus with the bundle of the recording",
+        )
 
 
 def heard_of(replayed: Replayed, label: str) -> LabelHeard:
@@ -102,25 +122,27 @@ def manifest_policy(replayed: Replayed, label: Label) -> LabelPolicy | None:
 def cost_of(judged: JudgedCorpus, old: LabelPolicy, new: LabelPolicy) -> CorpusCost:
     """Return what another policy of the corpus' label does to it."""
     before, after = (judged.judge(judged.track.on_periods(one).events()) for one in (old, new))
-    more = int(after.false.sum() - before.false.sum())
-    days = float(judged.days.sum())
+    watched = judged.watched(new.smoothing_windows)
+    found, false = int(before.found.sum()), int(before.false.sum())
+    false_after = int(after.false.sum())
+    per_day = _per_day(false_after, watched) - _per_day(false, judged.watched(old.smoothing_windows))
     return CorpusCost(
         recordings=len(judged.recordings),
-        truths=int(judged.truths.sum()),
-        found_more=int(after.found.sum() - before.found.sum()),
-        false_more=more,
-        false_more_per_day=more / days if days else 0.0,
+        truths=int(watched.truths.sum()),
+        found=found,
+        false=false,
+        found_more=int(after.found.sum()) - found,
+        false_more=false_after - false,
+        false_more_per_day=per_day,
         doubtful=sum(
             gate_doubt(one, with_policy(one.labels, judged.label, new)).doubtful for one in judged.recordings
         ),
     )
 
 
-def with_policy(labels: Sequence[Label], name: str, policy: LabelPolicy) -> tuple[Label, ...]:
-    """Return the labels with another policy for one of them."""
-    return tuple(
-        msgspec.structs.replace(label, policy=policy) if label.name == name else label for label in labels
-    )
+def _per_day(count: int, watched: WatchedTruths) -> float:
+    days = float(watched.days.sum())
+    return count / days if days else 0.0
 
 
 def why_lines(told: ReplayedWhy) -> list[str]:
