@@ -264,6 +264,8 @@ def test_a_corpus_with_faults_is_judged_recording_by_recording_and_stored_apart(
     assert (other.exit_code, "holds a run of other settings" in other.stderr) == (2, True)
     compared = galago("qa", "diff", tmp_path / "plain", tmp_path / "run")
     assert "were replayed with other faults" in compared.stderr
+    scored = galago("qa", "score", tmp_path / "run")
+    assert "run: replayed with faults (" in scored.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galago_edge.contract.errors import CallerError, GalagoError, InputError, Reason
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice
-from galago_edge.sources.faults.fault_file import FaultPlan, read_faults
+from galago_edge.sources.faults.fault_file import FaultPlan, PlannedFault, read_faults, supervising
 from galago_edge.sources.faults.faulted_clock import FaultedClock
 from galago_edge.sources.faults.faulted_source import FaultedSource
 from galago_edge.sources.faults.sound_pieces import SoundPieces
@@ -100,8 +100,8 @@ def test_a_stall_longer_than_stall_s_is_told_and_reopened_as_on_a_device(tmp_pat
 def test_the_settings_of_the_source_say_when_it_counts_as_lost(tmp_path: Path) -> None:
     path = tmp_path / "faults.toml"
     path.write_text('[[fault]]\nkind = "stall"\nfrom = 5\nto = 17\n')
-    settings = SourceSettings(address="camera:x", stall_s=60.0, open_s=60.0, password="secret", user="me")
-    plan = read_faults(path, "replay").plan(settings)
+    patient = SourceSettings(address="camera:x", stall_s=60.0, open_s=60.0, password="secret", user="me")
+    plan = read_faults(path, "replay").plan(patient)
     assert plan.settings.password == plan.settings.user == ""
     given, _ = lived(frames(30), plan)
     assert states(given) == [("healthy", 0.0)]
@@ -343,3 +343,44 @@ def test_the_wall_clock_is_put_forward_and_back_and_is_unsure(tmp_path: Path) ->
         1_029.5,
     ]
     assert [clock.synced(second * NS_PER_S) for second in (14, 15, 19, 20)] == [True, False, False, True]
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> FaultPlan:
+    """Some faults of a camera, one after the other, within 40 s."""
+    bounds = sorted(draw(st.lists(st.integers(0, 400), min_size=2, max_size=8, unique=True)))
+    kinds = st.sampled_from(["stall", "disconnect", "drop", "damaged"])
+    found = [
+        PlannedFault(
+            kind=(kind := draw(kinds)),
+            from_ns=begin * NS_PER_S // 10,
+            to_ns=end * NS_PER_S // 10,
+            how=draw(st.sampled_from(["refused", "cut", "flipped", "garbage"]))
+            if kind == "damaged"
+            else None,
+        )
+        for begin, end in zip(bounds[::2], bounds[1::2], strict=False)
+    ]
+    return FaultPlan(faults=tuple(found), settings=supervising(None))
+
+
+@settings(max_examples=25, deadline=None)
+@given(plans())
+def test_whatever_goes_wrong_what_is_missing_is_said_and_nothing_is_invented(plan: FaultPlan) -> None:
+    recorded = [one for one in frames(45) if isinstance(one, Frame)]
+    given, source = lived(recorded, plan)
+    end_ns, known, garbled = 0, {one.captured_ns: one for one in recorded}, 0
+    for item in given:
+        if isinstance(item, Gap):
+            assert item.from_ns == end_ns < item.to_ns
+            end_ns = item.to_ns
+        elif isinstance(item, Frame):
+            # where more than a second and three usual intervals lie between two frames, there is a gap
+            assert 0 <= item.captured_ns - end_ns <= 1.5 * NS_PER_S
+            end_ns = item.captured_ns
+            garbled += not np.array_equal(item.pixels, known[item.captured_ns].pixels)
+    assert end_ns == recorded[-1].captured_ns
+    damaged = [one.hits for one in source._played.faults if one.fault.kind == "damaged"]
+    assert garbled <= sum(damaged)
+    again, _ = lived(recorded, plan)
+    assert [repr(one) for one in again] == [repr(one) for one in given]
