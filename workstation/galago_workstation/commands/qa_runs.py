@@ -66,6 +66,8 @@ class Replaying:
         for name in missing:
             self._tell(f"{place}: {name} has no result and is not judged")
             self.exit_code = 1
+        for faults in sorted({one.faults for one in found if one.faults}):
+            self._tell(f"{place}: replayed with faults ({faults[:12]}), which its figures are of")
         return found
 
     def one(self, recording: str, bundle: Path) -> Replayed:

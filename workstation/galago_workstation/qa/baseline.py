@@ -84,7 +84,8 @@ def make_baseline(replays: Sequence[Replayed], rule: MatchingRule | None = None)
     """Return the baseline of what one bundle said. ``rule``: for its figures; None: as in a score.
 
     Raises:
-        InputError: SOURCE_MISMATCH; there is no replay, two are of one recording, or of several bundles.
+        InputError: SOURCE_MISMATCH; there is no replay, two are of one recording, or of several bundles, or
+            one has faults.
         CallerError: USAGE; nobody knows how late an event may come. LABELS_MISMATCH; a truth has a label that
             the bundle does not have.
     """
@@ -95,6 +96,8 @@ def make_baseline(replays: Sequence[Replayed], rule: MatchingRule | None = None)
         met = f"{len(bundles)} bundles with {len(policies)} policies"
     elif len({each.sha256 for each in replays}) != len(replays):
         met = "one recording twice"
+    elif any(each.faults for each in replays):
+        met = "recordings with faults (galago replay --faults)"
     if met:
         raise InputError(
             Reason.SOURCE_MISMATCH,

@@ -195,6 +195,7 @@ def _opened(order: ReplayOrder, bundle: Bundle) -> Replay:
         part=ReplayedPart(changes.from_ns, changes.to_ns, job.started_ns, changes.max_fps),
         view=changes.view,
         thresholds=changes.thresholds,
+        faults=changes.faults,
     )
 
 
