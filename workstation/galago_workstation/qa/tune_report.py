@@ -115,6 +115,12 @@ def _lacking(found: TunedLabel, goal: TuneGoal, doubt: GateDoubt) -> Iterator[st
             f"no policy keeps {goal.false_per_day:g} false alarms a day on these recordings: this one has "
             f"{found.seen.false_per_day:.2f}, with the fewest"
         )
+    promised = found.promise
+    if found.within_budget and promised is not None and promised.false_per_day > goal.false_per_day:
+        yield (
+            f"the budget of {goal.false_per_day:g} false alarms a day is kept on these recordings, but on "
+            f"others {promised.false_per_day:.2f} are to be expected: record more hours and places"
+        )
     shown = poisson_interval(0)[1] / goal.false_per_day if goal.false_per_day > 0 else float("inf")
     if found.seen.days < shown:
         yield (
