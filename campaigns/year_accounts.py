@@ -103,7 +103,6 @@ class Books:
             if record["stream"] in STREAMS:
                 yield record | {"begin_ns": begin_ns[run, record["stream"]]}
 
-
     def _place_the_device(self, placed: list[Record]) -> None:
         """Give what the device itself said, which has no stream time, that of the record before it."""
         at_ns = {identity(record): _at(record) for record in placed}
