@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
-from xml.etree import ElementTree
 
+from galago_edge.host.junit_document import JunitCase, junit_document
 from galago_workstation.qa.comparison_report import stream_time
 from galago_workstation.qa.exactness_tiers import T1_FEW_STEPS, Tier, TierChoice
 from galago_workstation.qa.golden_comparison import GoldenFinding, RecordingFinding
 from galago_workstation.qa.golden_difference import StageDifference
-from galago_workstation.qa.junit_report import fit_for_xml, suite_xml
 from galago_workstation.qa.release_verdict import Stance
 
-_SUITE = "galago qa golden verify"
+_SUITE, _GROUP = "galago qa golden verify", "golden"
 
 
 def finding_lines(found: GoldenFinding) -> Iterator[str]:
@@ -122,22 +121,17 @@ def golden_junit(found: GoldenFinding, *, at: datetime) -> bytes:
 
     A golden that does not compare is one case that is an ``error``, so that no CI is green by mistake.
     """
-    cases = [_case(one.recording, one.broken, _summary(one)) for one in found.recordings]
+    said = verdict_text(found)
     if found.stance is Stance.INCONCLUSIVE:
-        case = _case(found.golden, (), "")
-        ElementTree.SubElement(case, "error", {"message": fit_for_xml(verdict_text(found)), "type": "T3"})
-        cases.append(case)
+        cases = [JunitCase(found.golden, _GROUP, "error", found.choice.tier, said)]
     else:
-        cases.append(_case("all outputs together", found.broken, verdict_text(found)))
+        cases = [_case(one.recording, one.broken, _summary(one)) for one in found.recordings]
+        cases.append(_case("all outputs together", found.broken, said))
     properties = {"tier": found.choice.tier.value, "verdict": found.stance.value}
-    return suite_xml(_SUITE, cases, properties, at=at, said="\n".join(finding_lines(found)))
+    return junit_document(_SUITE, cases, at=at, properties=properties, out="\n".join(finding_lines(found)))
 
 
-def _case(name: str, broken: tuple[str, ...], text: str) -> ElementTree.Element:
-    case = ElementTree.Element(
-        "testcase", {"name": fit_for_xml(name), "classname": "galago.qa.golden", "time": "0"}
-    )
-    if broken:
-        told = {"message": fit_for_xml(broken[0]), "type": "differs"}
-        ElementTree.SubElement(case, "failure", told).text = fit_for_xml("\n".join([text, *broken]))
-    return case
+def _case(name: str, broken: tuple[str, ...], text: str) -> JunitCase:
+    if not broken:
+        return JunitCase(name, _GROUP)
+    return JunitCase(name, _GROUP, "failure", "differs", broken[0], "\n".join([text, *broken]))
