@@ -196,7 +196,7 @@ def test_proposals_go_where_they_are_asked_for_and_near_misses_are_counted(
     assert (row["labels"], row["near_misses"]) == ({"high": 1}, 1)  # its count held it back
     assert row["paths"] == [str(out / "b.wav.proposed.tsv")]
     assert "all 3 recordings" in galago("qa", "label", corpus, "--bundle", new, *results, code=2).output
-    for wrong, code in ((("--label", "siren"), 2), (("--near", "2"), 2)):
+    for wrong, code in ((("--label", "siren"), 2), (("--near", "2"), 2), (("--format", "cvat"), 2)):
         galago(*call[: -len(results)], *results, "--out", tmp_path / "other", *wrong, code=code)
     assert not (tmp_path / "other").exists()
 

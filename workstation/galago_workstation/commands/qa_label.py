@@ -71,6 +71,9 @@ def label(
     corpus = replaying.single(str(place)) if is_one else replaying.corpus(place)
     if not labelled and not is_one:
         corpus = _unlabelled(corpus)
+    if kind == "cvat" and not any(one.parsed().modality == "camera" for one in corpus.recordings):
+        text = f"{place} has no pictures, whose numbers cvat needs"
+        raise CallerError(Reason.SOURCE_MISMATCH, text, hint="choose another --format for sound")
     _refuse_existing(corpus, out, kind)
     replays = replaying.replayed(corpus, bundle)
     _refuse_unknown(labels, replays)
