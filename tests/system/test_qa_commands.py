@@ -138,7 +138,9 @@ def test_what_a_bundle_proposes_is_no_label_until_a_person_confirms_it(
         write_night(top / f"{name}.wav", tone_hz, seconds=4)
     write_labels(top / "c.wav.labels.tsv", TruthList(()))
     call = ("qa", "label", top, "--bundle", old, "--format", "audacity", *results)
-    told = answer(*call)
+    first = galago(*call, "--json")
+    told = json.loads(first.stdout)
+    assert "1 recordings that have labels were left out" in first.stderr
     assert [(row["recording"], row["labels"]) for row in told] == [
         ("a.wav", {"low": 1}),
         ("b.wav", {"high": 1}),
