@@ -233,7 +233,12 @@ def measure(kind: str, minutes: float, rounds: int) -> dict[str, Any]:
             shuffle(order)
             for name in order:
                 taken[name].append(turns[name]())
-                print(f"{kind}, round {number + 1}: {name} {taken[name][-1].cpu_s:.2f} s", file=sys.stderr)
+                cost = taken[name][-1]
+                print(
+                    f"{kind}, round {number + 1}: {name} {cost.wall_s:.2f} s, {cost.cpu_s:.2f} s of a core, "
+                    f"{cost.peak_mb:.1f} MB",
+                    file=sys.stderr,
+                )
     for name in ("short", "long", "two"):
         if {cost.windows for who in ("galago", "bare") for cost in taken[f"{who} {name}"]} != {
             taken[f"bare {name}"][0].windows

@@ -132,12 +132,13 @@ def main() -> None:
     parser.add_argument("--spread", type=float, default=0.5, help="of the background from site to site")
     parser.add_argument("--sounds", action="store_true", help="recordings of the demo's sounds instead")
     parser.add_argument("--demo", type=Path, help="folder of a demo whose bundle is taken, with --sounds")
+    parser.add_argument("--parts", type=int, default=6, help="five minutes in each recording, with --sounds")
     given = parser.parse_args()
     rule, goal = MatchingRule(), TuneGoal(false_per_day=given.budget)
     if given.sounds:
         from campaigns.tuned_sounds import tune_sounds
 
-        tune_sounds(given.demo, given.seed, goal, rule)
+        tune_sounds(given.demo, given.seed, given.parts, goal, rule)
         return
     other = {"recall": 0, "false alarms": 0}
     within = 0

@@ -1,11 +1,11 @@
 """Promise against outcome of tuning on sounds: recordings made of the demo's, through the demo's bundle.
 
 Part of ``python -m campaigns.tuned_promises --sounds``. The bundle is the demo's, trained by the demo's own
-commands unless ``--demo FOLDER`` has one. Each of twenty recordings is half an hour of the demo's home. In
-five minutes of it there are six alarms, from 6 dB over the home to 18 dB below it, where nobody could hear
-some of them, and five things that are nearly alarms: an alarm's own sounder with another rhythm, or a pattern
-that breaks off. They are replayed as any corpus is; ten are tuned on, the ten others are looked at, and then
-the other way round.
+commands unless ``--demo FOLDER`` has one. Each of twenty recordings is ``--parts`` times five minutes of the
+demo's home. In five minutes there are six alarms, from 6 dB over the home to 18 dB below it, where
+nobody could hear some of them, and five things that are nearly alarms: an alarm's own sounder with another
+rhythm, or a pattern that breaks off. They are replayed as any corpus is; ten are tuned on, the ten others are
+looked at, and then the other way round.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ from galago_workstation.qa.replayed import Replayed, Truth, TruthList
 from galago_workstation.qa.tune_report import tune_labels
 from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal
 
-RECORDINGS, PARTS = 20, 6
-"""So many recordings, of so many times five minutes."""
+RECORDINGS = 20
 ALARMS, DECOYS = 6, 5
 """In five minutes."""
 SNR_DB = (-18.0, 6.0)
@@ -76,29 +75,30 @@ def trained_bundle(folder: Path) -> Path:
     return bundle
 
 
-def make_corpus(folder: Path, seed: int) -> list[Path]:
-    """Write the recordings with their labels, each from a seed of its own."""
+def make_corpus(folder: Path, seed: int, parts: int) -> list[Path]:
+    """Write recordings of so many times five minutes with their labels, each from a seed of its own."""
     folder.mkdir(parents=True)
     paths = [folder / f"home-{number:02d}.wav" for number in range(RECORDINGS)]
     with ProcessPoolExecutor() as pool:
-        list(pool.map(_make_recording, paths, [seed] * RECORDINGS, range(RECORDINGS)))
+        numbers = range(RECORDINGS)
+        list(pool.map(_make_recording, paths, [seed] * RECORDINGS, numbers, [parts] * RECORDINGS))
     return paths
 
 
-def _make_recording(path: Path, seed: int, number: int) -> None:
+def _make_recording(path: Path, seed: int, number: int, parts: int) -> None:
     from galago_workstation.qa.label_file import labels_path, write_labels
 
     rng = np.random.default_rng([seed, number])
-    parts, truths = [], []
-    for part in range(PARTS):
+    sounds, truths = [], []
+    for part in range(parts):
         sound, placed = _five_minutes(rng)
         shift = part * SECONDS * RATE_HZ
         for one in placed:
             if one.label is not None:
                 start, end = (samples_to_ns(shift + at, RATE_HZ) for at in (one.start, one.end))
                 truths.append(Truth(start, end, one.label))
-        parts.append(sound)
-    write_wav(path, np.concatenate(parts))
+        sounds.append(sound)
+    write_wav(path, np.concatenate(sounds))
     write_labels(labels_path(path), TruthList(tuple(truths)))
 
 
@@ -184,12 +184,12 @@ def _rate(promise: Promise) -> str:
     return f"{promise.false_per_day:.0f} ({low:.0f} to {high:.0f})"
 
 
-def tune_sounds(demo: Path | None, seed: int, goal: TuneGoal, rule: MatchingRule) -> None:
+def tune_sounds(demo: Path | None, seed: int, parts: int, goal: TuneGoal, rule: MatchingRule) -> None:
     """Make the recordings, replay them, tune and print; in ``campaigns/out/tuned_sounds``."""
     bundle = trained_bundle(demo or FOLDER / "demo")
     corpus = FOLDER / f"corpus-{seed}"
     shutil.rmtree(corpus, ignore_errors=True)
-    make_corpus(corpus, seed)
+    make_corpus(corpus, seed, parts)
     replays = replayed_corpus(corpus, bundle)
     hours = sum(one.duration_ns for one in replays) / 3.6e12
     truths = sum(len(one.truth.events) for one in replays if one.truth is not None)

@@ -138,7 +138,9 @@ def test_what_a_bundle_proposes_is_no_label_until_a_person_confirms_it(
         write_night(top / f"{name}.wav", tone_hz, seconds=4)
     write_labels(top / "c.wav.labels.tsv", TruthList(()))
     call = ("qa", "label", top, "--bundle", old, "--format", "audacity", *results)
-    told = answer(*call)
+    first = galago(*call, "--json")
+    told = json.loads(first.stdout)
+    assert "1 recordings that have labels were left out" in first.stderr
     assert [(row["recording"], row["labels"]) for row in told] == [
         ("a.wav", {"low": 1}),
         ("b.wav", {"high": 1}),
@@ -196,7 +198,7 @@ def test_proposals_go_where_they_are_asked_for_and_near_misses_are_counted(
     assert (row["labels"], row["near_misses"]) == ({"high": 1}, 1)  # its count held it back
     assert row["paths"] == [str(out / "b.wav.proposed.tsv")]
     assert "all 3 recordings" in galago("qa", "label", corpus, "--bundle", new, *results, code=2).output
-    for wrong, code in ((("--label", "siren"), 2), (("--near", "2"), 2)):
+    for wrong, code in ((("--label", "siren"), 2), (("--near", "2"), 2), (("--format", "cvat"), 2)):
         galago(*call[: -len(results)], *results, "--out", tmp_path / "other", *wrong, code=code)
     assert not (tmp_path / "other").exists()
 

@@ -208,6 +208,17 @@ def test_hidden_pictures_may_be_older_than_the_end_of_a_gap_and_not_than_the_pic
         assert said.exit_code == wrong and json.loads(said.stdout)["sources"]["door"]["disorder"] == wrong
 
 
+def test_a_record_of_what_was_before_the_stream_began_is_in_the_copy_too(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path, "v", AboutRecording(), single=True)
+    writer.source(SourceMark(name="door", modality="camera", start_ns=50 * STEP_NS))
+    writer.item("door", jpeg_frame(0, STEP_NS))
+    writer.out("porch", b'{"v":1}', 40 * STEP_NS)  # a gap that the process before could not tell
+    writer.close()
+    assert galago("recover", tmp_path / "v.mcap", tmp_path / "copy.mcap").exit_code == 0
+    data = json.loads(galago("check", tmp_path / "copy.mcap", "--json").stdout)
+    assert data["ok"] and data["records"] == {"porch": 1}
+
+
 def test_recover_counts_pictures_that_lean_on_a_key_frame_which_is_not_there_as_missing(
     tmp_path: Path,
 ) -> None:

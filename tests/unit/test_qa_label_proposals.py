@@ -82,6 +82,13 @@ def test_a_file_of_proposals_is_no_file_of_labels_until_each_line_is_confirmed()
         parse_labels("\n".join(half).encode(), name="x")
 
 
+def test_that_a_bundle_proposed_nothing_does_not_say_that_nothing_is_there() -> None:
+    content = format_proposals([], sha256="ab" * 32, bundle="cd" * 32)
+    with pytest.raises(InputError, match="nobody has confirmed that nothing is there"):
+        parse_labels(content, name="x")
+    assert parse_labels(content, name="x", confirmed=True).truth.events == ()
+
+
 @pytest.mark.parametrize("told", ["yes", "2", "0.12345678", "nan", "-0.5"])
 def test_a_last_column_that_is_no_score_is_refused(told: str) -> None:
     text = f"start_ns\tend_ns\tlabel\tproposed\n1\t2\ta\t{told}\n"

@@ -144,8 +144,8 @@ class _Copy:
         writer.source(self.mark)
 
     def within_log(self, log_ns: int) -> bool:
-        """Tell whether a log time lies in the part."""
-        at_ns = log_ns - self.mark.start_ns
+        """Tell whether a log time lies in the part; what is told of the time before 0 does in the first."""
+        at_ns = max(0, log_ns - self.mark.start_ns)
         return at_ns >= self.from_ns and (self.to_ns is None or at_ns < self.to_ns)
 
     def take(self, items: list[Stored]) -> None:

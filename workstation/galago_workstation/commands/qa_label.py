@@ -13,6 +13,7 @@ import click
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH, bundle_option
 from galago_edge.contract.errors import CallerError, Reason, disk_error
+from galago_workstation.commands.qa_labels import FORMATS, frames_of
 from galago_workstation.commands.qa_options import replaying_options
 from galago_workstation.commands.qa_runs import Replaying
 
@@ -20,14 +21,11 @@ if TYPE_CHECKING:
     from galago_workstation.qa.corpus import Corpus, CorpusRecording
     from galago_workstation.qa.replayed import Replayed
 
-_FORMATS = ("audacity", "cvat", "label-studio", "raven", "sed")
-_IN_FRAMES = ("cvat", "label-studio")
-
 
 @click.command()
 @click.argument("place", metavar="RECORDING|CORPUS", type=PATH)
 @bundle_option("What proposes.", required=True)
-@click.option("--format", "kind", type=click.Choice(_FORMATS), help="Write a file for this program, too.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="Write a file for this program, too.")
 @click.option(
     "--near",
     type=click.FloatRange(0, 1),
@@ -71,6 +69,9 @@ def label(
     corpus = replaying.single(str(place)) if is_one else replaying.corpus(place)
     if not labelled and not is_one:
         corpus = _unlabelled(corpus)
+    if kind == "cvat" and not any(one.parsed().modality == "camera" for one in corpus.recordings):
+        text = f"{place} has no pictures, whose numbers cvat needs"
+        raise CallerError(Reason.SOURCE_MISMATCH, text, hint="choose another --format for sound")
     _refuse_existing(corpus, out, kind)
     replays = replaying.replayed(corpus, bundle)
     _refuse_unknown(labels, replays)
@@ -82,8 +83,6 @@ def label(
         counts = ", ".join(f"{count} {name}" for name, count in sorted(row["labels"].items()))
         near_misses = f", {row['near_misses']} of them near misses" if near is not None else ""
         say(f"{row['paths'][0]}: {row['proposals']} proposals{f' ({counts})' if counts else ''}{near_misses}")
-    for note in corpus.notes:
-        say(note, err=True)
     ctx.exit(replaying.exit_code)
 
 
@@ -98,8 +97,8 @@ def _unlabelled(corpus: Corpus) -> Corpus:
     if not open_ones:
         text = f"all {count} recordings of {corpus.name} have labels"
         raise CallerError(Reason.USAGE, text, hint="to propose labels for them, too: --labelled")
-    notes = (f"{count} recordings that have labels were left out",) if count else ()
-    return replace(corpus, recordings=open_ones, notes=notes)
+    note = (f"{count} recordings that have labels were left out",) if count else ()
+    return replace(corpus, recordings=open_ones, notes=(*corpus.notes, *note))
 
 
 def _refuse_existing(corpus: Corpus, out: Path | None, kind: str | None) -> None:
@@ -141,7 +140,6 @@ def _propose(
 ) -> dict[str, Any]:
     """Write the files of one recording; return what is told of it."""
     from galago_workstation.files import write_bytes
-    from galago_workstation.qa.frame_times import read_frame_times
     from galago_workstation.qa.label_exchange import export_labels
     from galago_workstation.qa.label_file import format_proposals
     from galago_workstation.qa.label_formats.subject import LabelSubject
@@ -154,8 +152,7 @@ def _propose(
     except OSError as error:
         raise disk_error(error, f"create {paths[0].parent}") from error
     if kind is not None:
-        is_camera = recording.parsed().modality == "camera"
-        frames = read_frame_times(Path(recording.address)) if is_camera and kind in _IN_FRAMES else None
+        frames = frames_of(kind, Path(recording.address))
         export_labels(found.rows, paths[1], kind, LabelSubject(str(paths[1]), recording.path.name, frames))
     write_bytes(paths[0], format_proposals(found.rows, sha256=replayed.sha256, bundle=replayed.bundle))
     return {

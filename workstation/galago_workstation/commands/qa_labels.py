@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_FORMATS = ("audacity", "cvat", "label-studio", "raven", "sed")
+FORMATS = ("audacity", "cvat", "label-studio", "raven", "sed")
 _IN_FRAMES = ("cvat", "label-studio")
 
 
@@ -41,7 +41,7 @@ def _shared(command: F) -> F:
     kind = click.option(
         "--format",
         "kind",
-        type=click.Choice(_FORMATS),
+        type=click.Choice(FORMATS),
         required=True,
         help="What the other program's file is.",
     )
@@ -85,7 +85,7 @@ def import_(
             raise CallerError(Reason.USAGE, text, hint="give --out FILE or --recording RECORDING")
         out = labels_path(recording)
     refuse_existing(out, replace=replace)  # before a long recording is read
-    frames = _frames(kind, recording)
+    frames = frames_of(kind, recording)
     subject = LabelSubject(
         str(file),
         recording=recording.name if recording is not None else None,
@@ -156,7 +156,7 @@ def export(file: Path, out: Path, kind: str, recording: Path | None, replace: bo
     subject = LabelSubject(
         str(file),
         recording=recording.name if recording is not None else None,
-        frames=_frames(kind, recording),
+        frames=frames_of(kind, recording),
     )
     export_labels(rows_of(read.truth), out, kind, subject, replace=replace)
     _tell(out, read.truth, {}, as_json=as_json)
@@ -180,7 +180,7 @@ def _sha256(recording: Path | None) -> str | None:
     return recording_sha256(recording)
 
 
-def _frames(kind: str, recording: Path | None) -> FrameTimes | None:
+def frames_of(kind: str, recording: Path | None) -> FrameTimes | None:
     """Return the time table where the format has frame numbers and the recording frames."""
     from galago_edge.sources import parse_source
     from galago_workstation.qa.frame_times import read_frame_times

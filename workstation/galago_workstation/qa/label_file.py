@@ -132,6 +132,9 @@ def parse_labels(
             rows.append(_perhaps_proposed(line, name, where))
     if not columns:
         raise refusal(name, "", "has no line with the names of the columns: start_ns, end_ns, label")
+    if columns == _PROPOSED_COLUMNS and not rows and not confirmed:
+        what = "is of a bundle that proposed nothing, and nobody has confirmed that nothing is there"
+        raise refusal(name, "", what, hint="galago qa labels confirm, when it is so: docs/qa-labels.md")
     unsorted = sum(after.start_ns < before.start_ns for before, after in itertools.pairwise(rows))
     truth = truth_list(rows, name=name, duration_ns=duration_ns, confirmed=confirmed)
     return LabelFile(truth, sha256, unsorted)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from galago_edge.contract.manifest import LabelPolicy
 from galago_edge.decision import ONE
@@ -60,14 +61,14 @@ def proposals_of(
     """
     rows: list[LabelRow] = []
     near_misses = 0
-    ends = scores_of(replayed).span
+    span = scores_of(replayed).span
     for label in deciding(replayed.labels):
         if labels and label.name not in labels:
             continue
         track = track_of(replayed, label.name)
-        found = [*_proposed(track, ends, label.name, label.policy)]
+        found = [*_proposed(track, span, label.name, label.policy)]
         if near is not None:
-            missed = [*_proposed(track, ends, label.name, _near(label.policy, near))]
+            missed = [*_proposed(track, span, label.name, _near(label.policy, near))]
             missed = [row for row in missed if not any(_touch(row, other) for other in found)]
             near_misses += len(missed)
             found += missed
@@ -83,17 +84,14 @@ def _near(policy: LabelPolicy, near: float) -> LabelPolicy:
 
 
 def _proposed(
-    track: LabelTrack, span: np.ndarray[tuple[int, ...], np.dtype[np.int64]], label: str, policy: LabelPolicy
+    track: LabelTrack, span: npt.NDArray[np.int64], label: str, policy: LabelPolicy
 ) -> Iterator[LabelRow]:
     """Yield the on-periods that become events, those that touch as one."""
     periods, length = track.on_periods(policy), policy.smoothing_windows
-    fired = periods.fired >= 0
-    windows = list(zip(periods.start[fired].tolist(), periods.stop[fired].tolist(), strict=True))
-    sums = track.sums(length) if windows else None
+    fired, sums = periods.fired >= 0, track.sums(length)
     scored = [
         (int(span[start, 2]), int(span[stop - 1, 3]), int(sums[start:stop].max()))
-        for start, stop in windows
-        if sums is not None
+        for start, stop in zip(periods.start[fired].tolist(), periods.stop[fired].tolist(), strict=True)
     ]
     for begin, end in united((begin, end) for begin, end, _ in scored):
         best = max(score for start, _, score in scored if begin <= start < end)
