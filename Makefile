@@ -7,10 +7,12 @@ CONFIGS := setup.cfg pyproject.toml constraints.txt edge/setup.cfg edge/pyprojec
 JOBS ?= 2
 MINUTES ?= 10
 KILLS ?= 200
+SECONDS ?= 120
+RECORDING_KILLS ?= 40
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts media year parts fuzz flash-twelve first-device format clean
+.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts fuzz flash-twelve first-device format clean replay-speed recording cut-recordings
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -81,6 +83,10 @@ install-cost: $(DEV_STAMP)
 fallback: $(DEV_STAMP)
 	$(BIN)/python -m campaigns.fallback
 
+# What replaying a corpus costs, against decode and inference in a bare loop: about twenty minutes.
+replay-speed: $(DEV_STAMP)
+	$(BIN)/python -m benchmarks.qa_replay
+
 figures: $(DEV_STAMP) parts
 	$(BIN)/python -m benchmarks.service_figures
 
@@ -96,9 +102,22 @@ blind: $(DEV_STAMP)
 verdicts: $(DEV_STAMP)
 	$(BIN)/python -m campaigns.verdicts
 
+# One corpus replayed in twenty ways, over processes, cluster, blocks, names and settings: one SHA-256.
+determinism: $(DEV_STAMP) parts
+	$(BIN)/python -m campaigns.determinism
+
 # Recordings as the field brings them: every codec and container, late, with holes, damaged, cut, misnamed.
 media: $(DEV_STAMP) parts
 	$(BIN)/python -m campaigns.media
+
+# Two cameras and a microphone, recorded by the running service: its replay, then kills while it records.
+recording: $(DEV_STAMP) parts
+	$(BIN)/python -m campaigns.recording_round_trip --seconds $(SECONDS)
+	$(BIN)/python -m campaigns.recording_kills --kills $(RECORDING_KILLS)
+
+# Recordings, cut off and with flipped bytes: nothing is invented, and nothing is lost in silence.
+cut-recordings: $(DEV_STAMP)
+	$(BIN)/python -m campaigns.cut_recordings --jobs $(JOBS)
 
 # A year of a device on a simulated clock, with ten thousand faults, and its account: about an hour.
 year: $(DEV_STAMP) parts

@@ -1,11 +1,13 @@
 """Does what ``galago qa tune`` promises hold on recordings that it has not seen?
 
     .venv/bin/python -m campaigns.tuned_promises [--corpora 40] [--budget 24]
+    .venv/bin/python -m campaigns.tuned_promises --sounds [--demo FOLDER] --budget 96
 
 A corpus is 20 recordings of two hours with scores from a known generator: a background that wanders, other
 from one recording to the next, sounds that are nearly the thing, and the things themselves, some weak.
 The policy is tuned on half of them; promise and outcome on the other half are compared. Each corpus is
 independent, so the share of promises whose interval holds the outcome's rate is a measure of the method.
+With ``--sounds``, one corpus of real recordings (:mod:`campaigns.tuned_sounds`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -127,8 +130,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first corpus")
     parser.add_argument("--budget", type=float, default=24.0, help="false alarms a day")
     parser.add_argument("--spread", type=float, default=0.5, help="of the background from site to site")
+    parser.add_argument("--sounds", action="store_true", help="recordings of the demo's sounds instead")
+    parser.add_argument("--demo", type=Path, help="folder of a demo whose bundle is taken, with --sounds")
+    parser.add_argument("--parts", type=int, default=6, help="five minutes in each recording, with --sounds")
     given = parser.parse_args()
     rule, goal = MatchingRule(), TuneGoal(false_per_day=given.budget)
+    if given.sounds:
+        from campaigns.tuned_sounds import tune_sounds
+
+        tune_sounds(given.demo, given.seed, given.parts, goal, rule)
+        return
     other = {"recall": 0, "false alarms": 0}
     within = 0
     sums = dict.fromkeys(("recall promised", "recall came", "seen", "promised", "came"), 0.0)

@@ -69,6 +69,7 @@ class Books:
         unlogged = list(self._unlogged())
         placed = [record for record in self.log if "begin_ns" in record] + unlogged
         self.unlogged = {identity(record): _at(record) for record in unlogged}
+        self._place_the_device(placed)
         self.events = [record for record in placed if record["kind"] == "event"]
         self.gaps = [record for record in placed if record["kind"] == "gap"]
 
@@ -101,6 +102,18 @@ class Books:
         for run, record in others.values():
             if record["stream"] in STREAMS:
                 yield record | {"begin_ns": begin_ns[run, record["stream"]]}
+
+    def _place_the_device(self, placed: list[Record]) -> None:
+        """Give what the device itself said, which has no stream time, that of the record before it."""
+        at_ns = {identity(record): _at(record) for record in placed}
+        for lines in self.arrived.values():
+            last: dict[str, int | None] = {}
+            for line in sorted(lines, key=lambda line: int(line["key"].rpartition(":")[2])):
+                run, one = line["key"].rpartition(":")[0], identity(line["record"])
+                if one in at_ns:
+                    last[run] = at_ns[one]
+                else:
+                    self.unlogged.setdefault(one, last.get(run))
 
 
 def account(folder: Path) -> Account:

@@ -47,7 +47,7 @@ from galago_edge.contract.status import (
 from galago_edge.host.time_zone import TimeZone
 from galago_edge.service.page import Page, attached_files
 from galago_workstation.demo.scenes import Light, Pose, Room, digit_card
-from real_parts.browser import open_browser, resize_browser
+from real_parts.browser import CONTRASTS, open_browser, resize_browser, text_of, texts, visible
 from real_parts.missing import missing_part
 from real_parts.mjpeg import MjpegServer
 from real_parts.processes import DEADLINE_S, Child, MissingPartError, wait_for
@@ -57,32 +57,6 @@ DESK, PHONE = (1280, 860), (390, 844)
 TOKEN = "correct-horse-battery"
 
 IDENTITY = ("stream", "seq", "label", "start_index", "end_index", "start_ns", "end_ns")
-
-CONTRASTS = """
-const channel = (v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
-const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-const numbers = (text) => {
-  const found = text.match(/[\\d.]+/g).map(Number);
-  return found.length < 4 ? [...found, 1] : found;
-};
-const ground = (element) => {
-  for (let at = element; at; at = at.parentElement) {
-    const colour = numbers(getComputedStyle(at).backgroundColor);
-    if (colour[3] === 1) return colour;
-  }
-  return [255, 255, 255];
-};
-const worst = {};
-const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walk.nextNode()) {
-  const element = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
-  if (!text || !element.getClientRects().length || element.closest("script, style, .unseen")) continue;
-  const [a, b] = [light(numbers(getComputedStyle(element).color)), light(ground(element))];
-  worst[text] = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-}
-return worst;
-"""
-"""Contrast of every visible text against what lies behind it, as WCAG defines it."""
 
 
 @dataclass
@@ -200,27 +174,6 @@ def with_attachment(
 def all_of(browser: Any, css: str) -> list[Any]:
     found: list[Any] = browser.execute_script("return [...document.querySelectorAll(arguments[0])]", css)
     return found
-
-
-def texts(browser: Any, css: str) -> list[str]:
-    """What is shown of each match, all at one moment: an element may be gone a moment later."""
-    found: list[str] = browser.execute_script(
-        """return [...document.querySelectorAll(arguments[0])].map(
-          (one) => one.innerText.replace(/\\s+/g, " ").trim())""",
-        css,
-    )
-    return found
-
-
-def text_of(browser: Any, css: str) -> str:
-    return next(iter(texts(browser, css)), "")
-
-
-def visible(browser: Any, css: str) -> bool:
-    script = (
-        "return [...document.querySelectorAll(arguments[0])].some((one) => one.getClientRects().length > 0)"
-    )
-    return bool(browser.execute_script(script, css))
 
 
 def shows(browser: Any, css: str, pattern: str) -> None:

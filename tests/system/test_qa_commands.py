@@ -130,6 +130,79 @@ def test_a_tuned_policy_makes_a_bundle_that_finds_what_was_missed(
     assert total["found"]["count"] == 2
 
 
+def test_what_a_bundle_proposes_is_no_label_until_a_person_confirms_it(
+    old: Path, results: tuple[object, ...], tmp_path: Path
+) -> None:
+    top = tmp_path / "nights"
+    for name, tone_hz in (("a", 300), ("b", 3_100), ("c", 0)):
+        write_night(top / f"{name}.wav", tone_hz, seconds=4)
+    write_labels(top / "c.wav.labels.tsv", TruthList(()))
+    call = ("qa", "label", top, "--bundle", old, "--format", "audacity", *results)
+    first = galago(*call, "--json")
+    told = json.loads(first.stdout)
+    assert "1 recordings that have labels were left out" in first.stderr
+    assert [(row["recording"], row["labels"]) for row in told] == [
+        ("a.wav", {"low": 1}),
+        ("b.wav", {"high": 1}),
+    ]
+    proposals, track = map(Path, told[0]["paths"])
+    assert (proposals.name, track.name) == ("a.wav.proposed.tsv", "a.wav.proposed.txt")
+    assert "low (proposed " in track.read_text()
+    before = proposals.read_bytes()
+    assert "exists, one of 4 such files" in galago(*call, code=2).output  # nothing is written over
+    assert proposals.read_bytes() == before
+    # neither is a label: not beside the recording, not under the name of one, not by import
+    score = ("qa", "score", top, "--bundle", old, *results)
+    assert answer(*score)["unlabelled"] == ["a.wav", "b.wav"]
+    labels = top / "a.wav.labels.tsv"
+    labels.write_bytes(before)
+    assert "is a proposal that nobody has confirmed" in galago(*score, code=1).output
+    labels.unlink()
+    again = ("qa", "labels", "import", track, "--format", "audacity", "--recording", top / "a.wav")
+    assert "is a proposal that nobody has confirmed" in galago(*again, code=1).output
+    assert not labels.exists()
+    galago("qa", "labels", "confirm", proposals, "--recording", top / "a.wav")
+    galago(*again[:-2], "--recording", top / "b.wav", "--confirmed", "--out", tmp_path / "b.tsv")
+    total = answer(*score)["overall"]["total"]
+    assert (total["found"]["count"], total["found"]["of"], total["false_alarms"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (f"# recording sha256 {'ab' * 32}\nstart_ns\tend_ns\tlabel\n", "is about the recording with sha256"),
+        ("start_ns\tend_ns\tlabel\n1\t5\tlow\n3\t9\tlow\n", "overlaps the one of line 2"),
+        ("start_ns\tend_ns\tlabel\n1.5\t2\tlow\n", "expected whole nanoseconds"),
+    ],
+    ids=["other recording", "overlap", "seconds"],
+)
+def test_labels_that_nothing_can_be_judged_by_are_refused_before_anything_is_replayed(
+    old: Path, tmp_path: Path, lines: str, said: str
+) -> None:
+    top, results = tmp_path / "nights", tmp_path / "results"
+    write_night(top / "a.wav", seconds=4)
+    (top / "a.wav.labels.tsv").write_text(lines)
+    tune = ("tune", "--false-per-day", "1", "--out", tmp_path / "p.toml")
+    for call in (("score",), tune, ("baseline", "--out", tmp_path / "b.json")):
+        asked = ("qa", call[0], top, "--bundle", old, *call[1:], "--results", results)
+        assert said in galago(*asked, code=1).output
+    assert [path.name for path in tmp_path.iterdir()] == ["nights"]
+
+
+def test_proposals_go_where_they_are_asked_for_and_near_misses_are_counted(
+    corpus: Path, new: Path, results: tuple[object, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    call = ("qa", "label", corpus / "b.wav", "--bundle", new, "--out", out, *results)
+    (row,) = answer(*call, "--near", "0.5")
+    assert (row["labels"], row["near_misses"]) == ({"high": 1}, 1)  # its count held it back
+    assert row["paths"] == [str(out / "b.wav.proposed.tsv")]
+    assert "all 3 recordings" in galago("qa", "label", corpus, "--bundle", new, *results, code=2).output
+    for wrong, code in ((("--label", "siren"), 2), (("--near", "2"), 2), (("--format", "cvat"), 2)):
+        galago(*call[: -len(results)], *results, "--out", tmp_path / "other", *wrong, code=code)
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

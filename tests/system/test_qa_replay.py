@@ -343,7 +343,7 @@ def test_every_stage_is_hashed_on_demand_and_a_result_without_hashes_is_complete
     before = {path.name: (path / RECORDS).read_bytes() for path in result_folders(run / "results")}
     shown = galago("replay", corpus, "--bundle", microphone, "--out", run, "--hashes")
     rows = [line.split() for line in shown.stdout.splitlines() if line.startswith("barn/a.wav: ")][1:]
-    stages = ["recording", "items", "decoded", "tensors", "logits", "smoothed", "events"]
+    stages = ["recording", "items", "decoded", "tensors", "logits", "scores", "smoothed", "events"]
     assert [row[1] for row in rows] == stages
     after = {path.name: (path / RECORDS).read_bytes() for path in result_folders(run / "results")}
     assert after == before

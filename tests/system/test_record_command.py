@@ -119,3 +119,50 @@ def test_what_cannot_be_recorded_is_said_in_one_line(
 def test_a_bundle_needs_a_source_of_its_kind(disk: MemoryTaps, tmp_path: Path) -> None:
     done = record("camera:0", "--bundle", tones_bundle(tmp_path, CUE_POLICY), "--out", tmp_path)
     assert done.exit_code == 2 and "bundle tones is for a microphone, and none is recorded" in done.stderr
+
+
+def device(folder: Path, address: str, more: str = "") -> Path:
+    """A device's galago.toml with a camera, a recording that is no live source, and streams on both."""
+    (folder / "old.wav").write_bytes(b"")
+    path = folder / "galago.toml"
+    path.write_text(
+        f'[source.yard]\naddress = "{address}"\ngap_ms = 700\n'
+        f'[[stream]]\nname = "porch"\nsource = "yard"\n{more}'
+        '[[stream]]\nname = "past"\nsource = "old.wav"\n'
+    )
+    return path
+
+
+def test_sources_of_a_device_are_recorded_under_their_names_with_its_settings(
+    disk: MemoryTaps, mjpeg_camera: MjpegServer, tmp_path: Path
+) -> None:
+    config = device(tmp_path, f"camera:{mjpeg_camera.url}")
+    done = record(
+        "--config", config, "--out", tmp_path / "night", until=lambda: count(disk, "yard", "picture") > 3
+    )
+    assert done.exit_code == 0, done.output
+    assert "no live sources, left out:" in done.stderr and "old.wav" in done.stderr
+    assert [one.about["name"] for one in disk.recordings] == ["yard"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "said"),
+    [
+        (["yart"], "", "has no source yart; did you mean yard?"),
+        ([], "mask = [[0.0, 0.0, 0.5, 0.5]]\n", "a recording of yard would keep what a mask hides"),
+    ],
+)
+def test_what_a_device_does_not_have_or_hides_is_not_recorded(
+    arguments: list[str], more: str, said: str, disk: MemoryTaps, tmp_path: Path
+) -> None:
+    config = device(tmp_path, "camera:/dev/video7", more)
+    done = CliRunner().invoke(main, ["record", "--config", str(config), *arguments])
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert not disk.recordings
+
+
+def test_without_a_source_and_a_configuration_there_is_nothing_to_record() -> None:
+    done = CliRunner().invoke(main, ["record"])
+    assert done.exit_code == 2
+    assert "no source is given, expected at least one, or --config FILE" in done.stderr

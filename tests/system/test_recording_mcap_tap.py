@@ -22,6 +22,7 @@ from galago_edge.recording.tap_writer import Drop
 from galago_edge.sources import open_capture, parse_source
 from galago_edge.sources.recorded_camera import RecordedCamera
 from galago_edge.sources.recorded_microphone import RecordedMicrophone
+from real_parts import wait_for
 from test_kit.taps import RATE_HZ, coded_frame, sound_block
 from test_kit.videos import H264, REORDERED, make_video
 
@@ -143,3 +144,26 @@ def test_packets_that_later_frames_lean_on_are_no_frames(tmp_path: Path) -> None
     writer.close()
     report = check_file(tmp_path / "a.mcap")
     assert not report.faults() and report.sources["yard"].formats == {"h264": 2}
+
+
+def test_what_came_before_a_source_fell_silent_is_in_the_file_although_nothing_more_comes(
+    tmp_path: Path,
+) -> None:
+    settings = RecordingSettings(mode="always", dir=str(tmp_path), keep_free_mb=0)
+    tap = SourceTap(
+        "yard", settings, TapFolder(settings, tmp_path), McapTap, about=lambda: about("microphone")
+    )
+    try:
+        for number in range(3):
+            tap.item(sound_block(number * 1_600))
+
+        def written() -> int:
+            """Of the three blocks, those that a kill would leave."""
+            (path,) = tmp_path.glob("*.part")
+            with RecordWalk(path) as walk:
+                return sum(isinstance(message, StoredMessage) for message in walk.messages())
+
+        wait_for(lambda: list(tmp_path.glob("*.part")), "a recording is open")
+        wait_for(lambda: written() == 3, "the last chunk is written")
+    finally:
+        tap.close()

@@ -30,7 +30,11 @@ from galago_workstation.demo.sounds import (
     square_520,
     to_int16,
 )
-from galago_workstation.demo.truth import read_truth
+from galago_workstation.demo.truth import CORPUS, GATES, WORSE, read_truth
+from galago_workstation.packing.policy_file import read_policies
+from galago_workstation.qa.corpus import read_corpus
+from galago_workstation.qa.gate_rules import load_gates
+from galago_workstation.qa.label_file import read_labels
 
 
 def pulses(sound: Sound) -> list[tuple[float, float]]:
@@ -294,6 +298,12 @@ def test_the_command_makes_what_it_is_asked_for(
     assert done.exit_code == 0
     assert read_truth(out).modality == modality
     assert (out / f"{kind}.toml").is_file()
+    (recording,) = read_corpus(out / CORPUS).recordings
+    assert recording.labels is not None
+    there = read_labels(recording.labels).truth.events
+    assert [one.label for one in there] == [one.label for one in read_truth(out).events]
+    assert {one.label for one in there} <= set(read_policies(out / WORSE).label)
+    assert len(load_gates(out / GATES).gate) == 3
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

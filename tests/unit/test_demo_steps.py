@@ -62,6 +62,19 @@ def test_a_killed_command_gives_what_a_shell_gives(monkeypatch: pytest.MonkeyPat
     assert result.exit_code == 137
 
 
+def test_a_step_that_must_fail_is_fine_when_it_does_and_ends_the_demo_when_it_does_not() -> None:
+    log = io.StringIO()
+    assert isinstance(run_step(DemoStep(("no-such-command",), exit_code=2), log, str), FinishedStep)
+    with pytest.raises(StepError, match="ended with exit code 0, expected 1") as caught:
+        run_step(DemoStep(("--version",), exit_code=1), log, str)
+    assert caught.value.exit_code == 1
+
+
+def test_the_comparison_with_the_worse_bundle_must_fail_and_nothing_else() -> None:
+    steps = plan(Path("demo"), "generic-x86-64", 0)
+    assert {step.arguments[:2] for step in steps if step.exit_code} == {("qa", "diff")}
+
+
 def test_a_shown_command_can_be_pasted_into_a_shell() -> None:
     step = DemoStep(("train", "my data/x.toml"))
     assert shlex.split(str(step)) == ["galago", "train", "my data/x.toml"]
@@ -77,9 +90,10 @@ def test_every_step_is_a_public_command() -> None:
 
 
 def test_the_whole_way_is_gone_for_both_streams() -> None:
-    verbs = [step.arguments[0] for step in plan(Path("demo"), "generic-x86-64", 0)]
-    for verb in ("demo-data", "train", "convert", "evaluate", "bundle", "install", "replay"):
-        assert verbs.count(verb) == len(STREAMS), verb
+    steps = [" ".join(step.arguments) for step in plan(Path("demo"), "generic-x86-64", 0)]
+    verbs = ("demo-data", "train", "convert", "evaluate", "bundle build", "install", "replay")
+    for verb in (*verbs, "bundle repolicy", "qa diff"):
+        assert sum(step.startswith(f"{verb} ") for step in steps) == len(STREAMS), verb
 
 
 def test_everything_stays_below_the_folder() -> None:

@@ -28,6 +28,7 @@ from galago_edge.pipeline import DecidingStream, batches, load
 from galago_edge.recorded.about import AboutRecording, RecordedStream, SourceMark
 from galago_edge.recorded.stored_items import StoredPicture
 from galago_edge.recording.recording_writer import RecordingWriter
+from galago_edge.recording.writer_account import WriterLimits
 from galago_edge.sources.image_folder import ImageFolder
 from galago_edge.sources.recorded_camera import RecordedCamera
 from galago_edge.sources.recorded_microphone import RecordedMicrophone
@@ -126,6 +127,28 @@ def test_recover_makes_a_whole_recording_of_a_part_and_of_a_damaged_one(tmp_path
     assert whole.exit_code == 0
 
 
+def test_a_recording_that_cannot_say_any_more_what_it_is_of_is_damaged_and_so_is_its_copy(
+    tmp_path: Path,
+) -> None:
+    stream = RecordedStream(name="porch", source="door", bundle="ab" * 32)
+    path = night(tmp_path, about=AboutRecording(device="barn", streams=(stream,)), lines={"porch": [b"{}\n"]})
+    path.with_name("night.mcap.sha256").unlink()
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"barn", b"born"))
+    said = galago("info", path)
+    assert said.exit_code == 0 and "wrong       what it says of itself" in said.stdout
+    assert galago("check", path).exit_code == 1
+    recovered = galago("recover", path, tmp_path / "copy.mcap")
+    assert recovered.exit_code == 1 and "streams" in recovered.stdout
+    data = json.loads(galago("info", tmp_path / "copy.mcap", "--json").stdout)
+    assert data["about"]["origin"] == "device" and data["about"]["clock"] == "monotonic"
+    assert data["faults"] == [] and data["records"] == {"porch": 1}
+    path.write_bytes(whole[:8] + bytes((whole[8] ^ 2,)) + whole[9:])  # the record before it
+    assert galago("recover", path, tmp_path / "again.mcap").exit_code == 1
+    data = json.loads(galago("info", tmp_path / "again.mcap", "--json").stdout)
+    assert data["about"]["device"] == "barn"
+
+
 def test_nothing_is_written_over_and_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
     path = night(tmp_path)
     before = path.read_bytes()
@@ -167,6 +190,52 @@ def test_cut_takes_the_key_frame_along_and_hides_it(tmp_path: Path) -> None:
     data = json.loads(galago("check", tmp_path / "c.mcap", "--json").stdout)
     assert data["ok"] and data["sources"]["door"]["formats"] == {"h264": 9}  # 8 to 10 are hidden
     assert data["sources"]["door"]["from_ns"] == 8 * STEP_NS
+
+
+def test_hidden_pictures_may_be_older_than_the_end_of_a_gap_and_not_than_the_picture_before(
+    tmp_path: Path,
+) -> None:
+    """A camera comes back: its first packets are of the gap's last moment, and no stream saw them."""
+    for hidden_ns, wrong in ((4 * STEP_NS, 0), (STEP_NS // 2, 1)):
+        writer = RecordingWriter(tmp_path, f"v{wrong}", AboutRecording(), single=True)
+        writer.source(SourceMark(name="door", modality="camera"))
+        writer.picture("door", StoredPicture(0, STEP_NS, "h264", b"x"))
+        writer.mark("door", Gap(STEP_NS, 5 * STEP_NS, "stall"))
+        writer.picture("door", StoredPicture(0, hidden_ns, "h264", b"x", hidden=True))
+        writer.picture("door", StoredPicture(1, 5 * STEP_NS, "h264", b"x", key=False))
+        writer.close()
+        said = galago("check", tmp_path / f"v{wrong}.mcap", "--json")
+        assert said.exit_code == wrong and json.loads(said.stdout)["sources"]["door"]["disorder"] == wrong
+
+
+def test_a_record_of_what_was_before_the_stream_began_is_in_the_copy_too(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path, "v", AboutRecording(), single=True)
+    writer.source(SourceMark(name="door", modality="camera", start_ns=50 * STEP_NS))
+    writer.item("door", jpeg_frame(0, STEP_NS))
+    writer.out("porch", b'{"v":1}', 40 * STEP_NS)  # a gap that the process before could not tell
+    writer.close()
+    assert galago("recover", tmp_path / "v.mcap", tmp_path / "copy.mcap").exit_code == 0
+    data = json.loads(galago("check", tmp_path / "copy.mcap", "--json").stdout)
+    assert data["ok"] and data["records"] == {"porch": 1}
+
+
+def test_recover_counts_pictures_that_lean_on_a_key_frame_which_is_not_there_as_missing(
+    tmp_path: Path,
+) -> None:
+    limits = WriterLimits(chunk_bytes=700, chunk_s=1e9)
+    writer = RecordingWriter(tmp_path, "v", AboutRecording(), limits=limits, single=True)
+    writer.source(SourceMark(name="door", modality="camera"))
+    for index in range(20):
+        writer.picture("door", StoredPicture(index, index * STEP_NS, "h264", bytes(300), key=index % 8 == 0))
+    writer.close()
+    damaged = bytearray((tmp_path / "v.mcap").read_bytes())
+    damaged[damaged.index(bytes(300)) + 10] ^= 1  # in the first chunk
+    (tmp_path / "v.mcap").write_bytes(damaged)
+    said = galago("recover", tmp_path / "v.mcap", tmp_path / "r.mcap", "--json")
+    data, copy = json.loads(said.stdout), json.loads(galago("check", tmp_path / "r.mcap", "--json").stdout)
+    assert said.exit_code == 1 and copy["sources"]["door"]["formats"] == {"h264": 12}
+    pictures = 12
+    assert data["missing"] == 20 - pictures and data["items"]["door"] <= pictures + 2  # and what tells of it
 
 
 def test_an_exported_folder_is_a_source_with_the_same_frames_and_times(tmp_path: Path) -> None:
@@ -227,7 +296,9 @@ def end_ns(record: Record) -> int:
     return record.ns if isinstance(record, StateRecord) else record.end_ns
 
 
-def device_recording(tmp_path: Path, bundle: Path, *, first: int = 0) -> Path:
+def device_recording(
+    tmp_path: Path, bundle: Path, *, first: int = 0, before: tuple[Record, ...] = ()
+) -> Path:
     """Record what a device saw and decided: with an outage, thresholds of its own, and wall times."""
     items: list[Item] = [Gap(0, 5, "connecting"), Notice("healthy", 0, 5, {"source": {"kind": "camera"}})]
     for index in range(60):
@@ -242,6 +313,7 @@ def device_recording(tmp_path: Path, bundle: Path, *, first: int = 0) -> Path:
         records = [record for batch in batches(ListSource(items), deciding) for record in batch]
         loaded.close()
     assert sum(isinstance(record, EventRecord) for record in records) >= 3
+    records[1:1] = before
     lines = [encode_record(record) for record in stamped(records, 1_700_000_000_000_000_000, True)]
     if first:  # recorded from an event on: neither what was seen before, nor what was said
         items = items[first:]
@@ -261,6 +333,19 @@ def test_a_replay_of_what_a_device_recorded_says_what_the_device_said(tmp_path: 
     data = json.loads(galago("check", path, "--replay", "--bundle", bundle, "--json").stdout)
     assert data["replay"]["first_difference"] is None
     assert data["replay"]["compared"] > 60 and data["replay"]["not_compared"] == 2  # started, ended
+
+
+def test_what_a_process_tells_of_the_one_before_it_was_not_recorded_and_is_not_compared(
+    tmp_path: Path, bundle: Path
+) -> None:
+    """A service that was killed while its camera was away: both gaps end before the stream's time begins."""
+    away = GapRecord(stream="porch", from_ns=-9 * STEP_NS, to_ns=-4 * STEP_NS, cause="disconnect")
+    gone = GapRecord(stream="porch", from_ns=-4 * STEP_NS, to_ns=0, cause="restart")
+    path = device_recording(tmp_path, bundle, before=(away, gone))
+    said = galago("check", path, "--replay", "--bundle", bundle, "--json")
+    data = json.loads(said.stdout)
+    assert said.exit_code == 0 and data["replay"]["first_difference"] is None, data["replay"]
+    assert data["replay"]["not_compared"] == 4  # started, ended, and these
 
 
 @pytest.mark.parametrize("first", [10, 25, 47])

@@ -56,6 +56,16 @@ def test_what_is_no_tflite_file_is_called_that(data: bytes, found: str) -> None:
     assert f"the model is not a TFLite file: {found}" in refusal(data)
 
 
+def test_what_was_checked_is_known_by_its_content_and_what_differs_is_checked(
+    tiny_image_model: bytes,
+) -> None:
+    check_model_file(tiny_image_model)
+    check_model_file(bytes(bytearray(tiny_image_model)))
+    refusal(tiny_image_model[:-1_000])
+    refusal(tiny_image_model[:-1_000])  # what was refused is not taken the next time
+    check_model_file(tiny_image_model)
+
+
 def test_every_truncation_is_noticed(tiny_image_model: bytes) -> None:
     """Offsets point forward to what was written before them, so every cut loses something."""
     for length in range(8, len(tiny_image_model) - 3):  # the last bytes are padding

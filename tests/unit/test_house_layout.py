@@ -81,6 +81,10 @@ def test_each_wheel_holds_its_own_packages_and_nothing_else(
         assert b"from_private_bytes" not in zipfile.ZipFile(wheel).read(name), name
     if folder == ".":
         assert any(name.startswith("galago_devices/profiles/") for name in names)
+        parts = {
+            Path(name).suffix for name in names if name.startswith("galago_workstation/qa/page/qa_page.")
+        }
+        assert parts == {".html", ".css", ".js"}
 
 
 MANY = {"__init__.py", "__main__.py"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,8 @@ import pytest
 
 import galago_edge
 from galago_edge.contract.streams import WindowSeen
-from galago_edge.pipeline.stage_hashes import STAGES, first_difference
+from galago_edge.pipeline.stage_hashes import STAGES, StageHashes, first_difference
+from galago_edge.pipeline.stage_marks import first_difference_ns
 from test_kit import wav_bytes
 from test_kit.corpora import RATE_HZ, camera_bundle, microphone_bundle, night_samples
 
@@ -25,12 +27,16 @@ def camera(tmp_path_factory: pytest.TempPathFactory, tiny_image_model: bytes) ->
     return camera_bundle(tmp_path_factory.mktemp("cam") / "cam.galago", tiny_image_model)
 
 
-def hashes(recording: Path | str, bundle: Path, **changes: object) -> dict[str, str]:
+def hashed(recording: Path | str, bundle: Path, **changes: object) -> StageHashes:
     opened = galago_edge.open_bundle(bundle, unverified=True)
     with galago_edge.replay(str(recording), opened, **changes) as replay:  # type: ignore[arg-type]
         found = replay.hash_stages()
         replay.write(lambda records: None)
-    return found.hexdigests()
+    return found
+
+
+def hashes(recording: Path | str, bundle: Path, **changes: object) -> dict[str, str]:
+    return hashed(recording, bundle, **changes).hexdigests()
 
 
 def test_no_stage_of_sound_depends_on_how_it_is_cut_into_blocks(tmp_path: Path, microphone: Path) -> None:
@@ -54,6 +60,37 @@ def test_other_samples_differ_from_the_decoded_stage_on(tmp_path: Path, micropho
         (tmp_path / name).write_bytes(wav_bytes(samples, RATE_HZ))
     one, other = (hashes(tmp_path / name, microphone) for name in ("a.wav", "b.wav"))
     assert first_difference(one, other) == "decoded"
+
+
+def test_marks_say_in_which_second_two_sounds_part_however_they_are_cut(
+    tmp_path: Path, microphone: Path
+) -> None:
+    samples = night_samples(seconds=5)
+    other = samples.copy()
+    other[round(3.5 * RATE_HZ)] += 9_000
+    for name, sound in (("a.wav", samples), ("b.wav", other)):
+        (tmp_path / name).write_bytes(wav_bytes(sound, RATE_HZ))
+    one, again, clicked = (
+        hashed(tmp_path / name, microphone, block_samples=size).marks()
+        for name, size in (("a.wav", 7), ("a.wav", 4_096), ("b.wav", 160))
+    )
+    assert one == again and tuple(one) == STAGES
+    places = {stage: first_difference_ns(one[stage], clicked[stage]) for stage in ("decoded", "tensors")}
+    assert places == dict.fromkeys(places, (3_000_000_000, 4_000_000_000))
+    assert one["items"] == clicked["items"]
+
+
+def test_whoever_asks_is_given_the_output_of_every_run_that_is_hashed(
+    tmp_path: Path, microphone: Path
+) -> None:
+    path = tmp_path / "night.wav"
+    path.write_bytes(wav_bytes(night_samples(), RATE_HZ))
+    taken: list[bytes] = []
+    with galago_edge.replay(path, galago_edge.open_bundle(microphone, unverified=True)) as replay:
+        found = replay.hash_stages(lambda logits: taken.append(logits.tobytes()))
+        replay.write(lambda records: None)
+        assert len(taken) == replay.windows
+    assert hashlib.sha256(b"".join(taken)).hexdigest() == found.hexdigests()["logits"]
 
 
 def test_other_times_differ_from_the_items_on_and_not_in_the_pixels(tmp_path: Path, camera: Path) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import CallerError, InputError
 from galago_edge.contract.manifest import Label
-from galago_edge.contract.records import EventRecord
+from galago_edge.contract.records import EventRecord, StateRecord
+from galago_workstation.qa.baseline import make_baseline
 from galago_workstation.qa.event_diff import EventDiff, diff_events, pair_recordings
 from galago_workstation.qa.event_matching import match_moments
 from galago_workstation.qa.replayed import Replayed, WindowScores
@@ -217,3 +218,16 @@ def test_columns_are_compared_by_the_names_of_their_labels() -> None:
     old = replace(replayed("a", labels="smoke door"), scores=scores((0.9, 0.1, 0)))
     new = replace(replayed("a", labels="door smoke"), scores=scores((0.1, 0.9, 0)))
     assert window_agreement(pair_recordings([old], [new])[0]).largest == 0.0
+
+
+def test_a_replay_with_faults_is_never_compared_with_one_without() -> None:
+    started = StateRecord(
+        stream="mic", subject="stream", state="started", index=0, ns=0, detail={"source": {"faults": "6f26"}}
+    )
+    faulted = replace(replayed("a"), states=(started,))
+    assert (faulted.faults, replayed("a").faults) == ("6f26", "")
+    pair_recordings([faulted], [faulted])
+    with pytest.raises(InputError, match="were replayed with other faults: a"):
+        pair_recordings([replayed("a")], [faulted])
+    with pytest.raises(InputError, match="these are of recordings with faults"):
+        make_baseline([faulted])

@@ -14,6 +14,7 @@ from galago_edge.contract.errors import CallerError, GalagoError, InputError
 from galago_workstation.qa.frame_times import FrameTimes
 from galago_workstation.qa.label_exchange import FORMATS, ImportedLabels, export_labels, import_labels
 from galago_workstation.qa.label_formats.subject import LabelSubject
+from galago_workstation.qa.label_rows import LabelRow, rows_of
 from galago_workstation.qa.replayed import Truth, TruthList
 
 S, MS = 1_000_000_000, 1_000_000
@@ -54,7 +55,7 @@ def test_what_rounding_moved_behind_the_end_is_cut_off_and_nothing_more(tmp_path
     found = read(tmp_path, "audacity", "0.5\t1.250000\tsmoke\n", duration_ns=end_ns)
     assert found.truth.events == (Truth(500 * MS, end_ns, "smoke"),)
     with pytest.raises(InputError, match="line 1: smoke ends at 1250000000 ns, behind the recording's end"):
-        read(tmp_path, "audacity", "0.5\t1.250000\tsmoke\n", duration_ns=end_ns - 1000)
+        read(tmp_path, "audacity", "0.5\t1.250000\tsmoke\n", duration_ns=end_ns - 1_000_000)
 
 
 def test_raven_counts_a_selection_once_whatever_its_views(tmp_path: Path) -> None:
@@ -252,14 +253,14 @@ def test_an_unknown_format_is_told_with_those_there_are(tmp_path: Path) -> None:
 
 def test_frame_numbers_cannot_be_written_without_a_time_table(tmp_path: Path) -> None:
     with pytest.raises(CallerError, match="this format has frame numbers"):
-        export_labels(TruthList(()), tmp_path / "x", "cvat", LabelSubject("x"))
+        export_labels([], tmp_path / "x", "cvat", LabelSubject("x"))
 
 
 def test_an_export_writes_nothing_over_unless_asked(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text("mine")
     with pytest.raises(CallerError, match="exists"):
-        export_labels(TruthList(()), path, "sed", LabelSubject("x"))
+        export_labels([], path, "sed", LabelSubject("x"))
     assert path.read_text() == "mine"
 
 
@@ -284,7 +285,7 @@ def test_what_is_written_in_seconds_is_read_again_to_the_nanosecond(
     tmp_path_factory: pytest.TempPathFactory, kind: str, truth: TruthList
 ) -> None:
     path = tmp_path_factory.mktemp("round") / "labels"
-    export_labels(truth, path, kind, LabelSubject("x", "a.wav"))
+    export_labels(rows_of(truth), path, kind, LabelSubject("x", "a.wav"))
     if kind != "raven" or truth.events or truth.ignored:
         assert import_labels(path, kind, LabelSubject("x", "a.wav")).truth == truth
 
@@ -306,7 +307,7 @@ def test_what_is_written_in_frames_is_read_again(
     )
     path = tmp_path_factory.mktemp("round") / "labels"
     subject = LabelSubject("x", "a.mkv", UNEVEN)
-    export_labels(truth, path, kind, subject)
+    export_labels(rows_of(truth), path, kind, subject)
     assert import_labels(path, kind, subject).truth == truth
 
 
@@ -332,3 +333,68 @@ def test_no_bytes_end_in_a_traceback(
         import_labels(path, kind, LabelSubject("x", None, UNEVEN))
     except GalagoError as error:
         assert "\n" not in str(error)
+
+
+PROPOSALS = (
+    LabelRow("", 100 * MS, 300 * MS, "smoke", proposed=True, score=0.834),
+    LabelRow("", 500 * MS, 900 * MS, "door"),
+)
+"""One proposed, one confirmed."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind != "label-studio"])
+def test_a_proposal_is_no_label_until_a_person_says_so(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "labels"
+    subject = LabelSubject("labels", "a.wav", UNEVEN if kind in IN_FRAMES else None)
+    export_labels(PROPOSALS, path, kind, subject)
+    with pytest.raises(InputError, match=r"smoke at .* is a proposal that nobody has confirmed, one of 1"):
+        import_labels(path, kind, subject)
+    found = import_labels(path, kind, subject, confirmed=True)
+    assert [event.label for event in found.truth.events] == ["smoke", "door"]
+
+
+@pytest.mark.parametrize("kind", ["audacity", "raven", "sed"])
+def test_a_person_confirms_one_by_taking_the_mark_off_its_text(tmp_path: Path, kind: str) -> None:
+    path, subject = tmp_path / "labels", LabelSubject("labels", "a.wav")
+    export_labels(PROPOSALS, path, kind, subject)
+    assert "smoke (proposed 0.83)" in path.read_text()
+    path.write_text(path.read_text().replace(" (proposed 0.83)", ""))
+    assert [event.label for event in import_labels(path, kind, subject).truth.events] == ["smoke", "door"]
+
+
+def test_cvat_calls_the_source_of_a_proposal_auto_and_what_a_person_changed_otherwise(tmp_path: Path) -> None:
+    path, subject = tmp_path / "labels", LabelSubject("labels", None, UNEVEN)
+    export_labels(PROPOSALS, path, "cvat", subject)
+    text = path.read_text()
+    assert '<tag label="smoke" source="auto">' in text and '<tag label="door" source="manual">' in text
+    path.write_text(text.replace('source="auto"', 'source="semi-auto"'))
+    assert len(import_labels(path, "cvat", subject).truth.events) == 2
+
+
+@pytest.mark.parametrize("frames", [None, UNEVEN])
+def test_label_studio_gets_predictions_which_are_never_taken_over(
+    tmp_path: Path, frames: FrameTimes | None
+) -> None:
+    path, subject = tmp_path / "labels", LabelSubject("labels", "a.wav", frames)
+    export_labels(PROPOSALS[:1], path, "label-studio", subject)
+    (task,) = json.loads(path.read_text())
+    assert "annotations" not in task
+    (region,) = task["predictions"][0]["result"]
+    assert region["score"] == 0.834 and region["id"]
+    for confirmed in (False, True):  # a person confirms by submitting: then it is an annotation
+        found = import_labels(path, "label-studio", subject, confirmed=confirmed)
+        assert found.truth.events == () and found.left_out == {"prediction": 1}
+    submitted = task | {"annotations": task.pop("predictions")}
+    path.write_text(json.dumps([submitted]))
+    assert [event.label for event in import_labels(path, "label-studio", subject).truth.events] == ["smoke"]
+
+
+def test_what_is_written_is_in_the_form_that_the_readers_of_others_take(tmp_path: Path) -> None:
+    """sed_eval reads three columns without names, DCASE's four with them; Datumaro asks for the labels."""
+    path, there = tmp_path / "labels", [LabelRow("", 500 * MS, 900 * MS, "door & <gate>")]
+    export_labels(there, path, "sed", LabelSubject("labels"))
+    assert path.read_text() == "0.500\t0.900\tdoor & <gate>\n"
+    export_labels(there, path, "sed", LabelSubject("labels", "a.wav"), replace=True)
+    assert path.read_text().splitlines()[0] == "filename\tonset\toffset\tevent_label"
+    export_labels(there, path, "cvat", LabelSubject("labels", None, UNEVEN), replace=True)
+    assert "<meta>" in path.read_text() and "<name>door &amp; &lt;gate&gt;</name>" in path.read_text()

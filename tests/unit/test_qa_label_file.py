@@ -95,10 +95,15 @@ def test_no_utf8_is_told_with_its_line() -> None:
         parse_labels(HEAD.encode() + b"1\t2\t\xff\n", name="x")
 
 
-def test_a_time_behind_the_end_of_the_recording_is_refused() -> None:
+def test_a_time_behind_the_end_of_the_recording_is_refused_and_a_sample_is_cut_off() -> None:
+    """A bundle that hears at 8 kHz knows a recording's end to 125 us."""
     assert parsed(f"{HEAD}5\t100\ta\n", duration_ns=100).truth.events == (Truth(5, 100, "a"),)
-    with pytest.raises(InputError, match="line 3: a ends at 101 ns, behind the recording's end at 100 ns"):
-        parsed(f"{HEAD}5\t101\ta\n", duration_ns=100)
+    assert parsed(f"{HEAD}5\t1000100\ta\n", duration_ns=100).truth.events == (Truth(5, 100, "a"),)
+    for line, end in (("5\t1000101", 1_000_101), ("101\t102", 102)):
+        with pytest.raises(
+            InputError, match=f"line 3: a ends at {end} ns, behind the recording's end at 100"
+        ):
+            parsed(f"{HEAD}{line}\ta\n", duration_ns=100)
 
 
 def test_labels_of_another_recording_are_refused(tmp_path: Path) -> None:

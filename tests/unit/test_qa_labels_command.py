@@ -14,6 +14,7 @@ from galago_edge.commands.cli import main
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_workstation.qa.label_file import read_labels
 from galago_workstation.qa.replayed import Truth
+from test_kit.corpora import write_night
 
 S, MS = 1_000_000_000, 1_000_000
 
@@ -23,9 +24,7 @@ def run(*args: object) -> Result:
 
 
 def sound(folder: Path) -> Path:
-    path = folder / "porch.wav"
-    path.write_bytes(b"any bytes: a hash is all that is asked of sound")
-    return path
+    return write_night(folder / "porch.wav", seconds=4)
 
 
 def pictures(folder: Path) -> Path:
@@ -113,3 +112,39 @@ def test_it_must_be_known_where_to_write_and_what_is_named_must_be_there(tmp_pat
     assert run("import", tmp_path / "x", "--format", "sed").exit_code == 2
     result = run("import", tmp_path / "x", "--format", "sed", "--recording", tmp_path / "none.wav")
     assert result.exit_code == 3
+
+
+def test_what_lies_behind_the_end_of_a_sound_is_refused_and_its_rounding_cut_off(tmp_path: Path) -> None:
+    recording, track = sound(tmp_path), tmp_path / "porch.txt"
+    track.write_text("1.000000\t4.250000\tsmoke\n")
+    asked = ("--format", "audacity", "--recording", recording)
+    result = run("import", track, *asked)
+    assert result.exit_code == 1 and not (tmp_path / "porch.wav.labels.tsv").exists()
+    assert "line 1: smoke ends at 4250000000 ns, behind the recording's end at 4000000000 ns" in result.output
+    track.write_text("1.000000\t4.000100\tsmoke\n")
+    assert run("import", track, *asked).exit_code == 0
+    assert read_labels(tmp_path / "porch.wav.labels.tsv").truth.events == (Truth(S, 4 * S, "smoke"),)
+
+
+def test_proposals_become_labels_when_a_person_says_that_they_are_right(tmp_path: Path) -> None:
+    recording, proposals = sound(tmp_path), tmp_path / "porch.wav.proposed.tsv"
+    rows = "1000000000\t2000000000\tsmoke\t0.8300\n3000000000\t3500000000\tdoor\t\n"
+    head = f"# recording sha256 {recording_sha256(recording)}\nstart_ns\tend_ns\tlabel\tproposed\n"
+    proposals.write_text(head + rows)
+    out = tmp_path / "porch.wav.labels.tsv"
+    for options in ((), ("--recording", recording)):
+        out.unlink(missing_ok=True)
+        result = run("confirm", proposals, *options)
+        assert result.exit_code == 0, result.output
+        assert result.output.splitlines() == [f"{out}: 2 events (1 door, 1 smoke)"]
+        found = read_labels(out)
+        assert found.truth.events == (Truth(S, 2 * S, "smoke"), Truth(3 * S, 3500 * MS, "door"))
+        assert found.sha256 == recording_sha256(recording)
+    mine = out.read_bytes()
+    assert run("confirm", proposals).exit_code == 2 and out.read_bytes() == mine
+    other = write_night(tmp_path / "other.wav", tone_hz=500, seconds=4)
+    result = run("confirm", proposals, "--recording", other)
+    assert result.exit_code == 1 and "is about the recording with sha256" in result.output
+    odd = tmp_path / "odd.tsv"
+    odd.write_bytes(proposals.read_bytes())
+    assert "is not called RECORDING.proposed.tsv" in run("confirm", odd).output

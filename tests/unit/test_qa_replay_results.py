@@ -54,8 +54,8 @@ JOB_A = ReplayJob(
 def test_the_digest_of_a_job_is_that_of_its_canonical_json() -> None:
     """Written by hand; a change here makes every stored result unknown."""
     canonical = (
-        '{"bundle":"' + "b" * 64 + '","changes":{"from_ns":0,"max_fps":null,"thresholds":{},"to_ns":null,'
-        '"view":{}},"computing":{"code":"c","decoders":{"av":"1","soxr":"2"},"galago_edge":"1",'
+        '{"bundle":"' + "b" * 64 + '","changes":{"drops":"none","faults":null,"from_ns":0,'
+        '"max_fps":null,"thresholds":{},"to_ns":null,"view":{}},"computing":{"code":"c","decoders":{"av":"1","soxr":"2"},"galago_edge":"1",'
         '"runtime":"r 1"},"form":".wav","query":"","recording":"' + "a" * 64 + '","started_ns":null,'
         '"stream":"replay","v":1}'
     )

@@ -310,5 +310,15 @@ def test_replays_of_several_bundles_are_no_one_bundle() -> None:
 def test_labels_and_truth_that_are_not_compared_are_said() -> None:
     odd = TruthList((Truth(S * 5, S * 6, "thunder"),))
     there = [replace(each, truth=odd) for each in corpus()]
-    found = compare_bundles(there, there, rule=RULE)
+    with pytest.raises(CallerError, match="labels of a: label 'thunder' at 5000000000 ns is none") as refused:
+        compare_bundles(there, there, rule=RULE)
+    assert refused.value.reason == "LABELS_MISMATCH"
+    found = compare_bundles(there, there, rule=RULE, common=True)
     assert found.left_out == ("left out: label thunder of what was there, which is not compared",)
+
+
+def test_a_comparison_without_a_valid_moment_says_so() -> None:
+    whole = TruthList((), ((0, HOUR_S * S),))
+    ignored = [replace(each, truth=whole) for each in corpus()]
+    found = compare_bundles(ignored, ignored, rule=RULE)
+    assert found.left_out == ("left out: what was there, for no moment of the labelled recordings is valid",)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice
+from galago_edge.editing.file_check import check_file
 from galago_edge.recorded.record_walk import DamagedBytes, RecordWalk, StoredMessage
 from galago_edge.sources.recorded_camera import RecordedCamera
 from galago_edge.sources.recorded_microphone import RecordedMicrophone
@@ -290,3 +291,32 @@ def test_messages_are_given_of_the_channels_that_are_wanted(tmp_path: Path) -> N
         found = list(walk.messages(lambda channel: channel.topic.startswith("/mic/")))
     assert {one.channel.topic for one in found if isinstance(one, StoredMessage)} == {"/mic/mic"}
     assert len(found) == 24
+
+
+def messages_of(path: Path) -> list[tuple[str, int, int, bytes]]:
+    with RecordWalk(path) as walk:
+        return [
+            (one.channel.topic, one.sequence, one.log_ns, one.data)
+            for one in walk.messages()
+            if isinstance(one, StoredMessage)
+        ]
+
+
+def test_a_record_whose_kind_has_flipped_becomes_no_message_and_hides_none(tmp_path: Path) -> None:
+    """Indexes and the heads of records are protected by no checksum of a chunk."""
+    lines = {"porch": [b'{"v":%d}\n' % number for number in range(9)]}
+    path, _ = both(tmp_path, count=3, lines=lines)
+    path.with_name("r.mcap.sha256").unlink()
+    whole, written = path.read_bytes(), messages_of(path)
+    flipped = tmp_path / "flipped.mcap"
+    for at in record_ends(path)[:-1]:
+        for bit in range(8):
+            changed = bytearray(whole)
+            changed[at] ^= 1 << bit
+            flipped.write_bytes(changed)
+            found = messages_of(flipped)
+            assert [one for one in written if one in found] == found, (at, bit, "nothing is invented")
+            if found != written:
+                told = check_file(flipped, thorough=False).damaged
+                assert told, (at, bit, "what is not given is told without the checksum of the whole")
+            assert check_file(flipped).faults(), (at, bit)

@@ -17,6 +17,7 @@ from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord, Record, StateRecord, decode_record
 from galago_edge.contract.settings import PlausibilitySettings, SourceSettings
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, Notice
+from galago_edge.editing.file_check import check_file
 from galago_edge.editing.source_import import import_recording
 from galago_edge.recorded.about import AboutRecording, SourceMark
 from galago_edge.recorded.stored_items import DropMessage, StoredPicture, is_key_unit
@@ -29,9 +30,10 @@ from galago_edge.sources.recorded_microphone import RecordedMicrophone
 from galago_edge.sources.recordings import open_source
 from galago_edge.sources.supervised_source import Supervised
 from galago_edge.sources.video_file import VideoFile
+from real_parts.media import ffmpeg
 from test_kit import TINY_AUDIO, TINY_IMAGE, ScriptedCapture, SteppedClock, make_bundle
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, put, write_recording
-from test_kit.videos import make_video
+from test_kit.videos import H264, HEVC, REORDERED, damage, make_video
 
 STEP_NS = 100_000_000
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
@@ -224,6 +226,52 @@ def test_replay_of_an_imported_video_equals_replay_of_the_video(tmp_path: Path, 
     video = make_video(tmp_path / "v.mkv", "-c:v", "libx264", "-t", "2")
     import_recording(str(video), tmp_path / "r.mcap")
     assert replayed(tmp_path / "r.mcap", camera_bundle) == replayed(video, camera_bundle)
+
+
+OWN = ("-bf", "0")
+
+
+@pytest.mark.parametrize("name", ["v.mkv", "v.mp4", "v.ts", "v.h264"])
+def test_pictures_of_h264_are_imported_as_the_packets_that_the_file_holds(
+    name: str, tmp_path: Path, camera_bundle: Path
+) -> None:
+    video = make_video(tmp_path / name, *H264, *OWN, "-t", "3")
+    source = f"{video}?fps=10" if name.endswith("h264") else str(video)
+    report = import_recording(source, tmp_path / "r.mcap")
+    frames = report.sources["cam"]["frames"]
+    assert report.sources["cam"]["own_packets"] == frames > 20
+    assert (tmp_path / "r.mcap").stat().st_size < 2 * video.stat().st_size + 20_000  # nothing is encoded
+    assert check_file(tmp_path / "r.mcap").faults() == []
+    assert replayed(tmp_path / "r.mcap", camera_bundle) == replayed(source, camera_bundle)
+    plain = [one.pixels for one in VideoFile(video, Fraction(10)) if isinstance(one, Frame)]
+    again = [one.pixels for one in RecordedCamera(tmp_path / "r.mcap", None) if isinstance(one, Frame)]
+    assert all(np.array_equal(one, other) for one, other in zip(plain, again, strict=True))
+
+
+def test_pictures_of_hevc_are_imported_as_packets_too(tmp_path: Path, camera_bundle: Path) -> None:
+    video = make_video(tmp_path / "v.mp4", *HEVC, "-x265-params", "bframes=0:log-level=none", "-t", "2")
+    report = import_recording(str(video), tmp_path / "r.mcap")
+    assert report.sources["cam"]["own_packets"] == report.sources["cam"]["frames"] > 10
+    assert replayed(tmp_path / "r.mcap", camera_bundle) == replayed(video, camera_bundle)
+
+
+@pytest.mark.parametrize("why", ["reordered", "turned", "damaged"])
+def test_where_packets_do_not_say_all_that_the_file_does_pictures_become_png(
+    why: str, tmp_path: Path, camera_bundle: Path
+) -> None:
+    video = make_video(tmp_path / "v.mp4", *(REORDERED if why == "reordered" else (*H264, *OWN)), "-t", "3")
+    if why == "turned":
+        turned = tmp_path / "turned.mp4"
+        ffmpeg("-i", video, "-c", "copy", "-metadata:s:v", "rotate=90", turned)
+        video = turned
+    if why == "damaged":
+        video = damage(video, 3)
+    report = import_recording(str(video), tmp_path / "r.mcap")
+    assert report.sources["cam"]["own_packets"] in (0, report.sources["cam"]["frames"])
+    if why != "damaged":
+        assert report.sources["cam"]["own_packets"] == 0
+    assert replayed(tmp_path / "r.mcap", camera_bundle) == replayed(video, camera_bundle)
+    assert [path.name for path in tmp_path.glob(".*")] == []  # nothing is left of the first attempt
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])

@@ -19,8 +19,11 @@ from galago_edge.contract.records import Record, dated
 from galago_edge.contract.settings import ViewSettings
 from galago_edge.contract.streams import WindowSeen
 from galago_edge.pipeline import Batches, DecidingStream, ThresholdOverrides, batches, hand_on, load
-from galago_edge.pipeline.stage_hashes import StageHashes
-from galago_edge.sources import open_source, parse_source
+from galago_edge.pipeline.stage_hashes import StageHashes, TakeLogits
+from galago_edge.sources import Source, open_source, parse_source
+from galago_edge.sources.faults.fault_file import FaultPlan
+from galago_edge.sources.faults.faulted_clock import FaultedClock
+from galago_edge.sources.faults.faulted_source import FaultedSource
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.recording_part import RecordingPart
 from galago_edge.sources.view_options import AS_IT_IS, view_settings
@@ -45,13 +48,19 @@ class Replay:
         part: ReplayedPart = WHOLE,
         view: ViewSettings = AS_IT_IS,
         thresholds: ThresholdOverrides | None = None,
+        faults: FaultPlan | None = None,
     ) -> None:
         """Open the recording and load the bundle; see :func:`replay`."""
         checked_bundle(bundle)
+        if faults is not None:
+            faults.check(bundle.modality, dated=part.started_ns is not None)
         checked_name(name)
         text = os.fspath(recording)
         address = parse_source(text)
-        source = open_source(text, bundle.spec, block_samples=block_samples, view=(view,))
+        self._faults = faults
+        self._faulted: FaultedSource | None = None
+        played = None if faults is None else self._with_faults
+        source = open_source(text, bundle.spec, block_samples=block_samples, view=(view,), played=played)
         self._source = RecordingPart(
             source,
             from_ns=part.from_ns,
@@ -115,10 +124,13 @@ class Replay:
         with self._use():
             self._stream.observe = observe
 
-    def hash_stages(self) -> StageHashes:
-        """Return what hashes every stage, which costs time; before the walk, behind :meth:`observe`."""
+    def hash_stages(self, take_logits: TakeLogits | None = None) -> StageHashes:
+        """Return what hashes every stage, which costs time; before the walk, behind :meth:`observe`.
+
+        ``take_logits`` is given the model's int8 output, run by run.
+        """
         with self._use():
-            self._hashes = StageHashes()
+            self._hashes = StageHashes(take_logits)
             return self._hashes
 
     @property
@@ -152,17 +164,33 @@ class Replay:
                 raise ValueError("this replay was walked through already; make a new one with replay(...)")
             hashes = self._hashes
             stream = self._stream if hashes is None else hashes.watch(self._stream, self._loaded.engine)
-            self._walk = self._dated(batches(self._source, stream))
+            walk = self._dated(batches(self._source, stream))
+            self._walk = walk if self._faulted is None else _reached(walk, self._faulted)
             return self._walk
+
+    def _with_faults(self, source: Source) -> Source:
+        assert self._faults is not None
+        self._faulted = FaultedSource(source, self._faults)
+        return self._faulted
 
     def _dated(self, walk: Batches) -> Batches:
         """Yield the same with wall time, if it is known."""
         if self._started_ns is None:
             return walk
-        return _with_wall_time(walk, self._started_ns)
+        started_ns = self._started_ns
+        if self._faults is not None and (of_clock := self._faults.of_clock()):
+            return _with_wall_time(walk, FaultedClock(started_ns, of_clock).dated)
+        return _with_wall_time(walk, lambda records: dated(records, started_ns))
 
 
-def _with_wall_time(walk: Batches, started_ns: int) -> Batches:
+def _reached(walk: Batches, faulted: FaultedSource) -> Batches:
+    """Yield the same; fail behind it, if nothing else did, where a fault was never met."""
+    with closing(walk):
+        failure: GalagoError | None = yield from walk
+    return failure or faulted.unreached()
+
+
+def _with_wall_time(walk: Batches, date: Callable[[Sequence[Record]], list[Record]]) -> Batches:
     with closing(walk):
         while True:
             try:
@@ -170,7 +198,7 @@ def _with_wall_time(walk: Batches, started_ns: int) -> Batches:
             except StopIteration as end:
                 failure: GalagoError | None = end.value
                 return failure
-            yield dated(records, started_ns)
+            yield date(records)
 
 
 def replay(
@@ -188,6 +216,7 @@ def replay(
     rotate: int | None = None,
     region: Sequence[float] | None = None,
     mask: Sequence[Sequence[float]] | None = None,
+    faults: FaultPlan | None = None,
 ) -> Replay:
     """Decide on a recording as a device would; iterate over the result for the records.
 
@@ -209,10 +238,13 @@ def replay(
         region: What is kept of each picture: fractions of width and height, left, top, right, bottom, or
             x and y of each corner of a polygon.
         mask: What is blacked out: any number of such shapes.
+        faults: What goes wrong with the source, as ``galago_edge.sources.faults.fault_file.read_faults``
+            reads it (docs/replay-faults.md).
 
     Raises:
         CallerError: CONFIG_BAD; the recording is of no known form, or is live; ``thresholds`` names no label
-            of the bundle, or crosses on and off.
+            of the bundle, or crosses on and off; the source cannot have such faults. At the end: a fault was
+            never met.
         InputError: SOURCE_MISMATCH, or the recording cannot be read.
         LinkError: SOURCE_MISSING, or the disk fails.
         BundleError: PREPROCESS_MISMATCH, TENSOR_MISMATCH or MODEL_BAD; the bundle cannot be run here.
@@ -235,4 +267,5 @@ def replay(
         part=replayed_part(from_ns, to_ns, start_time, max_fps),
         view=view_settings(rotate, region, mask),
         thresholds=checked_thresholds(thresholds),
+        faults=faults,
     )

@@ -14,7 +14,7 @@ from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH, opened_bundle, own_opencv, trust_option
 from galago_edge.commands.service_signals import signals_to
 from galago_edge.commands.time_spans import read_span_ns
-from galago_edge.contract.errors import LinkError, Reason
+from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.host.early_end import EarlyEnd
 
 if TYPE_CHECKING:
@@ -36,7 +36,13 @@ def _span(ctx: click.Context, param: click.Parameter, text: str | None) -> float
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, metavar="[NAME=]SOURCE...")
+@click.argument("sources", nargs=-1, metavar="[[NAME=]SOURCE...]")
+@click.option(
+    "--config",
+    type=PATH,
+    metavar="FILE",
+    help="Record sources of this galago.toml with its settings: those named, or all of its streams.",
+)
 @click.option(
     "--out",
     type=PATH,
@@ -60,6 +66,7 @@ def _span(ctx: click.Context, param: click.Parameter, text: str | None) -> float
 def record(
     ctx: click.Context,
     sources: tuple[str, ...],
+    config: Path | None,
     out: Path,
     seconds: float | None,
     bundles: tuple[Path, ...],
@@ -78,14 +85,16 @@ def record(
     Examples:
       galago record camera:/dev/video0 --for 2m
       galago record yard=camera:rtsp://10.0.0.7/live hall=microphone:default --out night
+      galago record --config /etc/galago/galago.toml yard --for 2h
     """
     from galago_edge.recording.tap_opener import tap_opener
     from galago_edge.service.tap_session import TapSession
 
+    named = _named(sources) if config is None else _of_config(config, sources)
     opened = [opened_bundle(path, trusted) for path in bundles]
     own_opencv(bundle.modality for bundle in opened)
     session = TapSession(
-        _named(sources),
+        named,
         out.absolute(),
         tap_opener(),
         device=socket.gethostname() or "galago",
@@ -108,11 +117,33 @@ def record(
         )
 
 
+def _of_config(config: Path, names: tuple[str, ...]) -> dict[str, SourceSettings]:
+    """Return sources of a device by their names.
+
+    Raises:
+        CallerError: CONFIG_BAD; the file is not right, or a mask hides what a recording would show.
+            TARGET_UNKNOWN; there is no such source, or none that is live.
+    """
+    from galago_edge.service.configuration import read_config
+    from galago_edge.service.recorded_sources import sources_to_record
+
+    found, left_out = sources_to_record(read_config(config), names, str(config))
+    if left_out:
+        say(f"no live sources, left out: {', '.join(left_out)}", err=True)
+    return found
+
+
 def _named(sources: tuple[str, ...]) -> dict[str, SourceSettings]:
-    """Return the sources by their names; those without one are called as their kind, with a number."""
-    from galago_edge.contract.errors import CallerError
+    """Return the sources by their names; those without one are called as their kind, with a number.
+
+    Raises:
+        CallerError: USAGE; there is none. CONFIG_BAD; two have one name.
+    """
     from galago_edge.contract.settings import SourceSettings
 
+    if not sources:
+        text = "no source is given, expected at least one, or --config FILE"
+        raise CallerError(Reason.USAGE, text, hint="galago record camera:/dev/video0")
     found: dict[str, SourceSettings] = {}
     kinds: Counter[str] = Counter()
     for text in sources:

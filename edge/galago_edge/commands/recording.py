@@ -52,7 +52,9 @@ def report_lines(report: FileReport) -> list[str]:
     """Return what a recording holds, for people."""
     state = "whole" if report.whole else "ends early"
     lines = [f"{'file':<12}{report.path.name}: {report.bytes} bytes, {report.chunks} chunks, {state}"]
-    if report.about is None:
+    if report.about_lost:
+        lines.append(f"{'made by':<12}not known any more")
+    elif report.about is None:
         lines.append(f"{'made by':<12}another program")
     else:
         lines += _about_lines(report.about)

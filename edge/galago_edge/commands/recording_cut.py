@@ -85,6 +85,7 @@ def _tell(report: CopyReport, target: Path, as_json: bool) -> None:
         "missing": report.missing,
         "damaged_bytes": report.damaged_bytes,
         "ended_early": report.ended_early,
+        "about_lost": report.about_lost,
     }
     if as_json:
         say_data(data)
@@ -95,5 +96,7 @@ def _tell(report: CopyReport, target: Path, as_json: bool) -> None:
         say(f"{report.records} records of what was decided")
     if report.missing or report.damaged_bytes:
         say(f"missing: {report.missing} recorded items; {report.damaged_bytes} bytes cannot be read")
+    if report.about_lost:
+        say("what it says of itself cannot be read: device, streams and wall time are missing")
     if report.ended_early:
         say("it ended early: whatever was recorded last is missing")

@@ -20,7 +20,8 @@ def import_(source: str, target: Path, name: str | None, as_json: bool) -> None:
     """Make RECORDING of any file or folder that replay takes.
 
     Times, gaps and notices are those of SOURCE, so a replay says the same. JPEG pictures keep their bytes,
-    other pictures become PNG, sound stays at its rate. What is damaged is told, and what is whole is taken.
+    H.264 and HEVC their packets where these say it all, other pictures become PNG, sound stays at its rate.
+    What is damaged is told, and what is whole is taken.
 
     \b
     Examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,13 @@ import galago_edge
 from galago_edge.commands.cli import say
 from galago_edge.commands.extension import ExtendedCommand, asked_for, extension_of
 from galago_edge.commands.options import PATH, bundle_options, opened_bundle, own_opencv, records_to
+from galago_edge.commands.replay_faults import check_verdict, planned, tell_verdict, unmet, write_verdict
 from galago_edge.contract.errors import CallerError, DeviceError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
+    from galago_edge.contract.records import Record
+    from galago_edge.sources.faults.fault_file import StreamFaults
 
 
 def read_by(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
@@ -91,6 +94,26 @@ def _moment(text: str) -> datetime.datetime:
     help="Take thresholds, view and frame rate from a stream of this galago.toml.",
 )
 @click.option(
+    "--drops",
+    type=click.Choice(["none", "recorded"]),
+    default="none",
+    show_default=True,
+    help="Leave out what the device did not take in time when it was recorded.",
+)
+@click.option(
+    "--faults",
+    "fault_file",
+    type=PATH,
+    metavar="FILE",
+    help="Let go wrong what this file says, and check what it expects.",
+)
+@click.option(
+    "--verdict",
+    type=PATH,
+    metavar="FILE",
+    help="With --faults: write what was expected and found here too, as .json or .xml (JUnit).",
+)
+@click.option(
     "--stream",
     "name",
     callback=read_by(_name),
@@ -107,6 +130,9 @@ def replay(
     to_ns: int | None,
     start_time: datetime.datetime | None,
     config: Path | None,
+    drops: str,
+    fault_file: Path | None,
+    verdict: Path | None,
     name: str | None,
     **more: Any,
 ) -> None:
@@ -120,6 +146,10 @@ def replay(
     or CSV. They are replayed by one process for each core, or on a Dask cluster, and --out is a folder that
     keeps the results: what is in it already is not computed again.
 
+    With --faults the recording plays the camera or microphone of a device: stalls, lost connections, drops,
+    overruns, damaged pictures and a wrong clock, at times of the stream. What the file expects of events,
+    gaps and states is told, met or not; ends with 1 if anything is not.
+
     \b
     Examples:
       galago replay night.wav --bundle alarms-1.0.0.galago
@@ -127,6 +157,7 @@ def replay(
       galago replay door.mkv --bundle digits-1.0.0.galago --from 1:30:00 --to 1:35:00
       galago replay door.mkv --bundle digits-1.0.0.galago --config galago.toml --stream door
       galago replay corpus/ --bundle alarms-1.0.0.galago --out runs/alarms-1.0.0
+      galago replay door.mkv --bundle digits-1.0.0.galago --faults storm.toml --out events.jsonl
       ffmpeg -i night.ogg -f s16le -ac 1 -ar 16000 - | galago replay pipe:- --bundle alarms-1.0.0.galago
     """
     many = _many(sources, more)
@@ -135,9 +166,12 @@ def replay(
     if to_ns is not None and to_ns <= from_ns:
         text = f"--to, {to_ns / 1e9:g} s, is not later than --from, {from_ns / 1e9:g} s"
         raise CallerError(Reason.CONFIG_BAD, text, hint="choose a later end")
+    check_verdict(verdict, fault_file)
     overrides: dict[str, Any] = {"name": name or "replay"}
     if config is not None:
         overrides = _overrides(config, name)
+    supervised = overrides.pop("supervised", None)
+    faults = None if fault_file is None else _faults(fault_file, overrides["name"])
     opened = opened_bundle(bundle, trusted)
     if config is not None:
         _check_thresholds(config, opened, overrides)
@@ -147,20 +181,62 @@ def replay(
         "from_ns": from_ns,
         "to_ns": to_ns,
         "start_time": start_time,
+        "faults": None if faults is None else planned(faults, supervised),
         **overrides,
     }
     if many is not None:
-        many(sources, opened, out, **what, **more)
+        many(sources, opened, out, expected=faults, verdict=verdict, drops=drops, **what, **more)
         return
-    own_opencv([opened.modality])
-    recording = galago_edge.replay(sources[0], opened, **what)
+    _one(_without_drops(sources[0], drops, opened, overrides["name"]), opened, out, faults, verdict, what)
+
+
+def _one(
+    source: str,
+    bundle: Bundle,
+    out: Path | None,
+    faults: StreamFaults | None,
+    verdict: Path | None,
+    what: dict[str, Any],
+) -> None:
+    """Replay one recording; tell what was expected of it, if anything was."""
+    from galago_edge.api.expectations import Expectations
+
+    expectations = Expectations(() if faults is None else faults.expected, bundle.manifest.labels)
+    own_opencv([bundle.modality])
+    recording = galago_edge.replay(source, bundle, **what)
     with records_to(out) as sink:
-        failure = recording.write(sink.emit)
+
+        def emit(records: Sequence[Record]) -> None:
+            sink.emit(records)
+            expectations.take(records)
+
+        failure = recording.write(emit)
     if out is not None:
         told = f"{recording.windows} windows, {recording.events} events, {recording.gaps} gaps"
-        say(f"{opened}: {told} -> {out}")
+        say(f"{bundle}: {told} -> {out}")
+    judged = {"": expectations.judged()}
+    if faults is not None:
+        tell_verdict(judged, faults.others, err=out is None)
+    if verdict is not None:
+        write_verdict(verdict, judged, {} if failure is None else {"": failure}, what["faults"])
     if failure is not None:
         raise failure
+    if unmet(judged):
+        click.get_current_context().exit(1)
+
+
+def _without_drops(source: str, drops: str, bundle: Bundle, stream: str) -> str:
+    if drops == "none":
+        return source
+    from galago_edge.sources.recorded_drops import with_recorded_drops
+
+    return with_recorded_drops(source, bundle.modality, stream)
+
+
+def _faults(path: Path, stream: str) -> StreamFaults:
+    from galago_edge.sources.faults.fault_file import read_faults
+
+    return read_faults(path, stream)
 
 
 def _many(sources: tuple[str, ...], more: dict[str, Any]) -> Callable[..., None] | None:
@@ -227,4 +303,5 @@ def _overrides(config: Path, name: str | None) -> dict[str, Any]:
         for key in ("rotate", "region", "mask")
     }
     max_fps = None if source.fps is UNSET else source.fps
-    return {"name": chosen, "thresholds": stream.threshold_overrides(), "max_fps": max_fps} | view
+    changes = {"thresholds": stream.threshold_overrides(), "max_fps": max_fps, "supervised": source}
+    return {"name": chosen} | changes | view

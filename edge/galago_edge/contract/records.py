@@ -164,7 +164,7 @@ def dated(records: Sequence[Record], started_ns: int) -> list[Record]:
 
     ``clock_synced`` is not said: who knows the time of a recording has not said by which clock.
     """
-    return [msgspec.structs.replace(record, wall_ns=started_ns + _end_ns(record)) for record in records]
+    return [msgspec.structs.replace(record, wall_ns=started_ns + told_ns(record)) for record in records]
 
 
 def event_identity(record: EventRecord | AttachmentRecord) -> tuple[str | int, ...]:
@@ -173,7 +173,8 @@ def event_identity(record: EventRecord | AttachmentRecord) -> tuple[str | int, .
     return (record.stream, record.seq, record.label, *span)
 
 
-def _end_ns(record: Record) -> int:
+def told_ns(record: Record) -> int:
+    """Return the stream time up to which a record tells something."""
     if isinstance(record, GapRecord):
         return record.to_ns
     return record.ns if isinstance(record, StateRecord) else record.end_ns

@@ -9,6 +9,7 @@ are Q16: 65536 stands for 1.0.
 from __future__ import annotations
 
 import decimal
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -77,23 +78,31 @@ class Activation:
         return powers
 
 
+@lru_cache(maxsize=4)  # 256 exact exponentials take longer than replaying a short recording
 def _softmax_table(step: decimal.Decimal) -> npt.NDArray[np.int64]:
-    """Return ``exp(-step * distance)`` for the 256 distances to the largest code, times 2**32.
+    """Return ``exp(-step * distance)`` for the 256 distances to the largest code, times 2**32; read only.
 
     The entries are shifted left by a further 16 bits: divided by the sum they are Q16.
     """
     entries = (_scaled(_EXACT.exp(_EXACT.multiply(-step, distance)), _EXP_BITS) for distance in range(256))
-    return np.array([entry << 16 for entry in entries], np.int64)
+    return _read_only([entry << 16 for entry in entries])
 
 
+@lru_cache(maxsize=4)
 def _sigmoid_table(step: decimal.Decimal, zero_point: int) -> npt.NDArray[np.int64]:
-    """Return ``1 / (1 + exp(-logit))`` in Q16 for each code, in the order of its uint8 bit pattern."""
+    """Return ``1 / (1 + exp(-logit))`` in Q16 for each code, ordered by its uint8 bit pattern; read only."""
     codes = [*range(128), *range(-128, 0)]
     entries = []
     for code in codes:
         power = _EXACT.exp(_EXACT.multiply(-step, code - zero_point))
         entries.append(_scaled(_EXACT.divide(decimal.Decimal(1), _EXACT.add(power, 1)), 16))
-    return np.array(entries, np.int64)
+    return _read_only(entries)
+
+
+def _read_only(entries: list[int]) -> npt.NDArray[np.int64]:
+    table = np.array(entries, np.int64)
+    table.flags.writeable = False  # everybody who asks gets the same one
+    return table
 
 
 def _scaled(value: decimal.Decimal, bits: int) -> int:

@@ -14,7 +14,7 @@ from galago_edge.contract.streams import AudioBlock, Gap
 from galago_edge.editing.new_recording import stored_begin_ns, stored_end_ns
 from galago_edge.recorded.about import DROPS, OUT, AboutRecording
 from galago_edge.recorded.record_walk import DamagedBytes, RecordWalk, StoredMessage, not_mcap
-from galago_edge.recorded.recorded_items import ItemCourse, RecordedSource, recorded_sources
+from galago_edge.recorded.recorded_items import ItemCourse, RecordedSource, about_is_lost, recorded_sources
 from galago_edge.recorded.stored_items import Missing, Stored, StoredPicture, UnrecordedGap
 
 
@@ -37,6 +37,8 @@ class SourceReport:
     disorder: int = 0
     """Items whose index or time goes back."""
     _last: int = -1
+    _picture_ns: int = 0
+    """When the last picture was taken."""
 
     def take(self, item: Stored) -> None:
         """Count an item."""
@@ -49,7 +51,8 @@ class SourceReport:
         elif isinstance(item, Gap):
             self._gap(item.cause, item.to_ns - item.from_ns)
         elif isinstance(item, StoredPicture) and item.hidden:
-            self.disorder += item.captured_ns < self.to_ns  # it is no frame: its index says nothing
+            # it is no frame: its index says nothing, and it may have been taken while a gap went on
+            self.disorder += item.captured_ns < self._picture_ns
         elif isinstance(item, StoredPicture | AudioBlock):
             sound = isinstance(item, AudioBlock)
             index = item.first_sample if isinstance(item, AudioBlock) else item.index
@@ -59,6 +62,8 @@ class SourceReport:
             key = f"{item.rate_hz} Hz" if isinstance(item, AudioBlock) else item.format
             count = len(item.samples) if isinstance(item, AudioBlock) else 1
             self.formats[key] = self.formats.get(key, 0) + count
+        if isinstance(item, StoredPicture):
+            self._picture_ns = item.captured_ns
         if self.from_ns is None and not isinstance(item, Missing):
             self.from_ns = stored_begin_ns(item)
         self.to_ns = max(self.to_ns, stored_end_ns(item))
@@ -75,6 +80,8 @@ class FileReport:
     path: Path
     bytes: int
     about: AboutRecording | None
+    about_lost: bool = False
+    """Galago wrote it, and what it says of itself cannot be read."""
     whole: bool = False
     indexed: bool = False
     chunks: int = 0
@@ -94,6 +101,8 @@ class FileReport:
     def faults(self) -> list[str]:
         """Return what is wrong, one line each; empty for a file that is as it was written."""
         found = [f"bytes {one.at} to {one.end}: {one.why}" for one in self.damaged]
+        if self.about_lost:
+            found.append("what it says of itself cannot be read: device, streams and wall time")
         if not self.whole:
             found.append("it ends early: its recorder was ended, or it was cut off")
         if self.whole and not self.indexed:
@@ -149,6 +158,7 @@ def check_file(path: Path, *, thorough: bool = True) -> FileReport:
     with RecordWalk(path) as walk:
         sources = recorded_sources(walk)
         report = FileReport(path, walk.size, walk.about, indexed=walk.summary is not None)
+        report.about_lost = about_is_lost(walk, sources)
         courses = {name: ItemCourse(source) for name, source in sources.items()}
         report.sources = {name: SourceReport(source.modality) for name, source in sources.items()}
         of_topic = topics_of(courses)

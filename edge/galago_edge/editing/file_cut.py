@@ -15,7 +15,7 @@ from galago_edge.editing.file_check import topics_of
 from galago_edge.editing.new_recording import new_recording, put_stored, stored_begin_ns, stored_end_ns
 from galago_edge.recorded.about import DROPS, OUT, AboutRecording, SourceMark
 from galago_edge.recorded.record_walk import DamagedBytes, RecordWalk, StoredMessage, not_mcap
-from galago_edge.recorded.recorded_items import ItemCourse, RecordedSource, recorded_sources
+from galago_edge.recorded.recorded_items import ItemCourse, RecordedSource, about_is_lost, recorded_sources
 from galago_edge.recorded.stored_items import DropMessage, Missing, Stored, StoredPicture
 from galago_edge.recording.recording_writer import RecordingWriter
 
@@ -28,14 +28,16 @@ class CopyReport:
     """By source."""
     records: int = 0
     missing: int = 0
-    """Recorded items that could not be read."""
+    """Recorded items that could not be read, or lean on some that could not."""
     damaged_bytes: int = 0
     ended_early: bool = False
+    about_lost: bool = False
+    """What the recording said of itself (device, streams, wall time) could not be read."""
 
     @property
     def lossy(self) -> bool:
         """Whether something that was recorded is not in the copy, or may not be."""
-        return bool(self.missing or self.damaged_bytes or self.ended_early)
+        return bool(self.missing or self.damaged_bytes or self.ended_early or self.about_lost)
 
 
 def recover_file(path: Path, target: Path) -> CopyReport:
@@ -93,8 +95,8 @@ def _copied(
         if not sources:
             raise not_mcap(path, "holds no pictures and no sound that can be read")
         parts = part_of(sources)
-        report = CopyReport(dict.fromkeys(sources, 0))
-        about = walk.about or AboutRecording(origin="import", clock="stream")
+        report = CopyReport(dict.fromkeys(sources, 0), about_lost=about_is_lost(walk, sources))
+        about = walk.about or _about_of(sources)
         with new_recording(target, about) as writer:
             copies = {name: _Copy(source, parts[name], writer) for name, source in sources.items()}
             of_topic = topics_of({name: copy.course for name, copy in copies.items()})
@@ -111,10 +113,19 @@ def _copied(
                 copy.take(copy.course.rest(walk))
                 if not walk.whole:
                     copy.end_early()
-            report.items = {name: copy.items for name, copy in copies.items()}
-            report.missing = sum(copy.course.unreadable for copy in copies.values())
+            left_out = writer.account.lost  # what leans on a key frame that is not there
+            report.items = {name: copy.items - left_out[name] for name, copy in copies.items()}
+            report.missing = left_out.total() + sum(copy.course.unreadable for copy in copies.values())
             report.ended_early = not walk.whole
     return report
+
+
+def _about_of(sources: dict[str, RecordedSource]) -> AboutRecording:
+    """Return what is known of a recording that says nothing, or nothing any more, of itself."""
+    origins = {source.mark.origin for source in sources.values() if source.mark is not None}
+    if origins == {"device"}:
+        return AboutRecording()
+    return AboutRecording(origin="import", clock="stream")
 
 
 class _Copy:
@@ -133,8 +144,8 @@ class _Copy:
         writer.source(self.mark)
 
     def within_log(self, log_ns: int) -> bool:
-        """Tell whether a log time lies in the part."""
-        at_ns = log_ns - self.mark.start_ns
+        """Tell whether a log time lies in the part; what is told of the time before 0 does in the first."""
+        at_ns = max(0, log_ns - self.mark.start_ns)
         return at_ns >= self.from_ns and (self.to_ns is None or at_ns < self.to_ns)
 
     def take(self, items: list[Stored]) -> None:

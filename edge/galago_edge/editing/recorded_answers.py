@@ -52,7 +52,8 @@ class AnswersReport:
     compared: int
     """Records of the device that were compared: events, scores, gaps, states of source, gate and labels."""
     left_out: int
-    """Records of the device about itself: its start and end, backends, attachments, the governor."""
+    """Records of the device about itself: its start and end, backends, attachments, the governor, and gaps
+    that it told of the process before."""
     difference: tuple[str, str] | None
     """The first record of the device that differs, and what the replay says there; either may be empty."""
     place: int = 0
@@ -144,6 +145,8 @@ def _shifted(ours: Record, theirs: Record, shifts: dict[str, int]) -> Record:
 
 def _plain(record: Record) -> Record | None:
     """Return what of a record must be the same in every replay; None for what a device says of itself."""
+    if isinstance(record, GapRecord) and record.from_ns < 0:
+        return None  # of the process before: it ends where this one's stream begins
     if isinstance(record, EventRecord | GapRecord):
         return msgspec.structs.replace(record, **_LIVE_ONLY)
     if isinstance(record, ScoresRecord):

@@ -12,6 +12,7 @@ from galago_edge.contract.errors import CallerError, GalagoError, InputError, Re
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Notice
 from galago_edge.editing.new_recording import new_recording, put_stored
+from galago_edge.editing.unit_check import NotAlikeError, UnitCheck
 from galago_edge.recorded.about import AboutRecording, SourceMark, described_json
 from galago_edge.recorded.stored_items import StoredPicture
 from galago_edge.recording.recording_writer import RecordingWriter
@@ -32,7 +33,8 @@ class ImportReport:
     """What was taken over."""
 
     sources: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Name to counts: frames or samples, gaps, notices; and how many pictures are the file's own bytes."""
+    """Name to counts: frames or samples, gaps, notices; and how many pictures are the file's own bytes, JPEG
+    or packets."""
     damage: tuple[GalagoError, ...] = ()
     """What was wrong with the file; all that could be read was taken over."""
 
@@ -40,8 +42,10 @@ class ImportReport:
 def import_recording(text: str, target: Path, name: str | None = None) -> ImportReport:
     """Write ``target`` from the recording that ``text`` names; ``name``: what its source is called.
 
-    JPEG pictures are the file's own bytes, others become PNG, which loses nothing; samples stay at their
-    rate, 16 bits, as the mean of all channels or the one that the address names.
+    JPEG pictures are the file's own bytes. So are packets of H.264 and HEVC, where a decoder that has nothing
+    but them makes the same pixels of every picture: each is compared. All others become PNG, which loses
+    nothing. Samples stay at their rate, 16 bits, as the mean of all channels or the one that the address
+    names.
 
     Raises:
         CallerError: CONFIG_BAD; live, a recording file already, or with options of a view. EXISTS.
@@ -71,21 +75,36 @@ def import_recording(text: str, target: Path, name: str | None = None) -> Import
         )
     sha256 = recording_sha256(Path(address.target)) or ""
     about = AboutRecording(origin="import", clock="stream", environment={"imported_sha256": sha256})
-    report = ImportReport()
+    try:
+        copies = _copied(address, target, about, name, packets=True)
+    except NotAlikeError:
+        copies = _copied(address, target, about, name, packets=False)
+    return ImportReport(
+        {copy.name: copy.counts for copy in copies},
+        tuple(copy.failure for copy in copies if copy.failure is not None),
+    )
+
+
+def _copied(
+    address: Address, target: Path, about: AboutRecording, name: str | None, *, packets: bool
+) -> list[_Copy]:
+    """Write the file; ``packets``: with the pictures' own packets, where they are all that it takes.
+
+    Raises:
+        NotAlikeError: They are not: nothing is left of the attempt.
+    """
     with new_recording(target, about) as writer, contextlib.ExitStack() as opened:
         copies = []
         for modality in _given(address):
-            source = _opened(address.seen_as(modality) or address)
+            source = _opened(address.seen_as(modality) or address, packets=packets)
             opened.callback(source.stop)
-            copies.append(_Copy(source, writer, name or _NAMES[modality]))
+            copies.append(_Copy(source, writer, name or _NAMES[modality], str(address.shown)))
         # by turns, so that whatever becomes of the file, what is left of pictures and sound belongs together
         going = list(copies)
         while going:
             if not (earliest := min(going, key=lambda copy: copy.at_ns)).step():
                 going.remove(earliest)
-    report.sources = {copy.name: copy.counts for copy in copies}
-    report.damage = tuple(copy.failure for copy in copies if copy.failure is not None)
-    return report
+        return copies
 
 
 def _given(address: Address) -> list[Modality]:
@@ -93,12 +112,12 @@ def _given(address: Address) -> list[Modality]:
     return [one for one in ("camera", "microphone") if address.gives(one)] or [address.modality]
 
 
-def _opened(address: Address) -> Source:
+def _opened(address: Address, *, packets: bool) -> Source:
     options = {key: value for key, value in address.options.items() if key in address.described.options}
     address = dataclasses.replace(address, options=options)
     assert address.described.open is not None
     if address.modality == "camera":
-        return address.described.open(address, Opening(None))
+        return address.described.open(address, Opening(None, packets=packets))
     rate_hz = options.get("rate") or _native_rate(Path(address.target))
     blocks = max(1, rate_hz // _BLOCKS_A_SECOND)
     return address.described.open(address, Opening(rate_hz, block_samples=blocks))
@@ -115,7 +134,7 @@ def _native_rate(path: Path) -> int:
 class _Copy:
     """One source on its way into the file."""
 
-    def __init__(self, source: Source, writer: RecordingWriter, name: str) -> None:
+    def __init__(self, source: Source, writer: RecordingWriter, name: str, shown: str) -> None:
         self.name = name
         self.at_ns = 0
         """How far it has come in stream time."""
@@ -124,7 +143,7 @@ class _Copy:
         self._unit = "frames" if source.modality == "camera" else "samples"
         self.counts = {self._unit: 0, "gaps": 0, "notices": 0}
         if self._unit == "frames":
-            self.counts["own_jpeg"] = 0
+            self.counts |= {"own_jpeg": 0, "own_packets": 0}
         self._writer, self._items = writer, iter(source)
         described = described_json(source.description())
         if (conversion := source.conversion()) is not None:
@@ -134,12 +153,14 @@ class _Copy:
             name=name, modality=source.modality, origin="import", conceal=conceal, described=described
         )
         writer.source(mark)
+        self._units = UnitCheck(shown, conceal=conceal)
 
     def step(self) -> bool:
         """Copy the next item; False: there is none.
 
         Raises:
             InputError: Nothing of it can be read.
+            NotAlikeError: The file's own packets do not say all that it does.
             GalagoError: As the source says.
         """
         try:
@@ -148,15 +169,21 @@ class _Copy:
             if not isinstance(error, DamagedError) and not self.counts[self._unit]:
                 raise
             self.failure = error
+            self._units.end()
             return False
         if item is None:
+            self._units.end()
             return False
         counts = self.counts
         if isinstance(item, Frame):
-            picture = stored_picture(item)
-            counts["own_jpeg"] += picture.format == "jpeg"
-            self._writer.picture(self.name, picture)
+            pictures = self._units.units_of(item) or [stored_picture(item)]
+            counts["own_jpeg"] += pictures[-1].format == "jpeg"
+            counts["own_packets"] += item.coded is not None
+            for picture in pictures:
+                self._writer.picture(self.name, picture)
         else:
+            if isinstance(item, Gap | Notice):
+                self._units.between(item)
             put_stored(self._writer, self.name, item, 0)
         counts[self._unit] += len(item.samples) if isinstance(item, AudioBlock) else isinstance(item, Frame)
         counts["gaps"] += isinstance(item, Gap)

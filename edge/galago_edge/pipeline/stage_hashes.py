@@ -17,15 +17,18 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.records import EventRecord, GapRecord, Record
-from galago_edge.contract.streams import AudioBlock, Frame, Item, Notice, WindowSeen
+from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Item, Notice, WindowSeen
 from galago_edge.pipeline.driver import Decides
 from galago_edge.pipeline.failover import FailoverEngine
+from galago_edge.pipeline.stage_marks import MarkedHash, StageMarks
 from galago_edge.pipeline.stream import DecidingStream, TooShort
 from galago_edge.sources import Source
 
 _Observe = Callable[[WindowSeen], None]
+TakeLogits = Callable[[npt.NDArray[np.int8]], None]
+"""Called with the logits of each run, shape ``(labels,)``, in order."""
 
-STAGES = ("items", "decoded", "tensors", "logits", "smoothed", "events")
+STAGES = ("items", "decoded", "tensors", "logits", "scores", "smoothed", "events")
 """In the order in which a stream goes through them:
 
 * ``items``: index, time and size of every frame, and the camera's own bytes where the source has them; rate,
@@ -33,7 +36,8 @@ STAGES = ("items", "decoded", "tensors", "logits", "smoothed", "events")
 * ``decoded``: the pixels of every frame as the stream sees them, or the samples at the bundle's rate;
 * ``tensors``: the model's input, run by run;
 * ``logits``: its int8 output;
-* ``smoothed``: span, gate and smoothed Q16 scores of every window;
+* ``scores``: span, gate and Q16 scores of every window;
+* ``smoothed``: the same after smoothing;
 * ``events``: label, score and span of every event.
 """
 
@@ -50,9 +54,13 @@ def first_difference(one: Mapping[str, str], other: Mapping[str, str]) -> str | 
 class StageHashes:
     """SHA-256 of each of :data:`STAGES`, computed beside one stream; for one thread."""
 
-    def __init__(self) -> None:
-        self._hashes = {stage: hashlib.sha256() for stage in STAGES}
+    def __init__(self, take_logits: TakeLogits | None = None) -> None:
+        """Begin; ``take_logits`` is given what each run of the model gives."""
+        self._hashes = {stage: MarkedHash() for stage in STAGES}
         self._next_sample: int | None = None
+        self._take_logits = take_logits
+        self._runs: list[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]] = []
+        """Of the window that is being decided: its time is known with it."""
 
     def watch(self, stream: DecidingStream, engine: FailoverEngine) -> Decides:
         """Return what is to be driven in place of ``stream``, whose model is in ``engine``."""
@@ -62,48 +70,69 @@ class StageHashes:
 
     def hexdigests(self) -> dict[str, str]:
         """Return what the hashes are by now, in hexadecimal, in the order of the stages."""
-        items = self._hashes["items"].copy()
+        found = {stage: one.copy_hash() for stage, one in self._hashes.items()}
         if self._next_sample is not None:
-            items.update(f"end {self._next_sample}\n".encode())
-        return {stage: one.hexdigest() for stage, one in (self._hashes | {"items": items}).items()}
+            found["items"].update(f"end {self._next_sample}\n".encode())
+        return {stage: one.hexdigest() for stage, one in found.items()}
+
+    def marks(self) -> dict[str, StageMarks]:
+        """Return what says where a stage and that of another replay part, in the order of the stages."""
+        return {stage: one.marks() for stage, one in self._hashes.items()}
 
     def item(self, item: Item) -> None:
         """Take what the source gave."""
         if isinstance(item, Frame):
+            at_ns = item.captured_ns
             height, width = item.pixels.shape[:2]
-            self._line("items", "frame", item.index, item.captured_ns, height, width)
+            self._line("items", at_ns, "frame", item.index, item.captured_ns, height, width)
             if item.encoded is not None:
-                self._line("items", "encoded", hashlib.sha256(item.encoded).hexdigest())
-            self._hashes["decoded"].update(np.ascontiguousarray(item.pixels).data)
+                self._line("items", at_ns, "encoded", hashlib.sha256(item.encoded).hexdigest())
+            self._hashes["decoded"].update(np.ascontiguousarray(item.pixels).data, at_ns)
         elif isinstance(item, AudioBlock):
             if item.first_sample != self._next_sample:
-                self._line("items", "sound", item.rate_hz, item.first_sample, item.captured_ns)
+                words = ("sound", item.rate_hz, item.first_sample, item.captured_ns)
+                self._line("items", item.captured_ns, *words)
             self._next_sample = item.first_sample + len(item.samples)
-            self._hashes["decoded"].update(np.ascontiguousarray(item.samples, "<i2").data)
+            self._samples(item)
         elif isinstance(item, Notice):
             detail = msgspec.json.encode(item.detail, order="sorted").decode()
-            self._line("items", "notice", item.state, item.index, item.ns, detail)
+            self._line("items", item.ns, "notice", item.state, item.index, item.ns, detail)
 
     def records(self, records: Sequence[Record]) -> None:
         """Take what the stream said: gaps are told here, those between two blocks too."""
         for record in records:
             if isinstance(record, GapRecord):
-                self._line("items", "gap", record.from_ns, record.to_ns, record.cause)
+                self._line("items", record.from_ns, "gap", record.from_ns, record.to_ns, record.cause)
             elif isinstance(record, EventRecord):
                 span = (record.start_index, record.end_index, record.start_ns, record.end_ns)
-                self._line("events", record.label, record.score, *span)
+                self._line("events", record.end_ns, record.label, record.score, *span)
+
+    def _samples(self, block: AudioBlock) -> None:
+        """Take samples second by second, by their position: blocks may be cut anywhere."""
+        samples, at = np.ascontiguousarray(block.samples, "<i2"), block.first_sample
+        while len(samples):
+            second, into = divmod(at, block.rate_hz)
+            part, samples = samples[: block.rate_hz - into], samples[block.rate_hz - into :]
+            self._hashes["decoded"].update(part.data, second * NS_PER_S)
+            at += len(part)
 
     def _ran(self, given: npt.NDArray[Any], logits: npt.NDArray[np.int8]) -> None:
-        self._hashes["tensors"].update(given.data)
-        self._hashes["logits"].update(logits.data)
+        self._runs.append((given, logits))
 
     def _window(self, seen: WindowSeen) -> None:
         span = seen.span
-        places = (span.start_index, span.end_index, span.start_ns, span.end_ns)
-        self._line("smoothed", *places, int(seen.skipped), *seen.smoothed.tolist())
+        for given, logits in self._runs:
+            self._hashes["tensors"].update(given.data, span.end_ns)
+            self._hashes["logits"].update(logits.data, span.end_ns)
+            if self._take_logits is not None:
+                self._take_logits(logits)
+        self._runs.clear()
+        places = (span.start_index, span.end_index, span.start_ns, span.end_ns, int(seen.skipped))
+        self._line("scores", span.end_ns, *places, *seen.scores.tolist())
+        self._line("smoothed", span.end_ns, *places, *seen.smoothed.tolist())
 
-    def _line(self, stage: str, *words: object) -> None:
-        self._hashes[stage].update((" ".join(map(str, words)) + "\n").encode())
+    def _line(self, stage: str, at_ns: int, *words: object) -> None:
+        self._hashes[stage].update((" ".join(map(str, words)) + "\n").encode(), at_ns)
 
 
 class _Watched:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 LARGEST_RECORD = 256 << 20
 """Bytes of one record, or of what a chunk unpacks to: a larger one is passed over."""
@@ -25,9 +26,23 @@ def why_no_record(opcode: int, body: bytes) -> str:
             return str(error)
     elif opcode == 0x07 and (len(body) < 6 or int.from_bytes(body[2:6], "little") != len(body) - 6):
         return "an index that contradicts itself"
+    elif opcode == 0x09 and (stated := body[-4:]) != bytes(4) and _crc(body[:-4]) != stated:
+        return "an attachment whose checksum does not match"
+    elif opcode == 0x0C and not _is_metadata(body):
+        return "metadata that contradict themselves"
     elif (opcode == DATA_END and len(body) != 4) or (opcode == 0x02 and len(body) != 20):
         return "an end that contradicts itself"
     return ""
+
+
+def _crc(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(4, "little")
+
+
+def _is_metadata(body: bytes) -> bool:
+    """Tell whether a name and a map, each behind its length, are all that is there."""
+    map_at = 4 + int.from_bytes(body[:4], "little")
+    return map_at + 4 + int.from_bytes(body[map_at : map_at + 4], "little") == len(body)
 
 
 def chunk_parts(body: bytes) -> tuple[str, bytes]:

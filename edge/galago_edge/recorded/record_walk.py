@@ -35,12 +35,17 @@ from galago_edge.recorded.recording_library import mcap_records
 
 _HEAD_BYTES = 9
 _SCHEMA, _CHANNEL, _MESSAGE, _METADATA = 0x03, 0x04, 0x05, 0x0C
+_HEADER = 0x01
 _KNOWN, _PRIVATE = range(0x01, 0x10), range(0x80, 0x100)
+_IN_DATA = {_SCHEMA, _CHANNEL, _MESSAGE, CHUNK, 0x07, 0x09, _METADATA, DATA_END}
+"""What may stand before the end of the data; 0x07: index of a chunk, 0x09: attachment."""
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
 _FOOTER_BYTES = _HEAD_BYTES + 20
 _PLACE = re.compile(rb"\x06.{5}\x00\x00\x00|\x0f\x04\x00{7}", re.DOTALL)
 """Where a chunk, or the end of the data, may begin."""
 _LOOK_BYTES = 1 << 20
+_HEAD_RECORDS = 16
+"""Before the first chunk: so many are looked at for what the file says of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,8 @@ class RecordWalk:
                 if opcode == CHUNK and body is not None:
                     yield from self._chunk(body, wanted)
                     self.chunks += 1
+                elif self._is_out_of_place(opcode):
+                    raise DamagedRecordError(f"a record of kind {opcode} outside the chunks")
                 elif body is not None:
                     yield from self._outside(opcode, body, wanted)
             except DamagedRecordError as error:
@@ -186,6 +193,8 @@ class RecordWalk:
         opcode, length = head[0], int.from_bytes(head[1:], "little")
         if opcode not in _KNOWN and opcode not in _PRIVATE:
             return f"a record of the unknown kind {opcode}"
+        if opcode in _KNOWN and opcode not in _IN_DATA and (opcode, at) != (_HEADER, len(MAGIC)):
+            return f"a record of kind {opcode}, which has no place there"
         if at + _HEAD_BYTES + length > self.size:
             return "it ends within a record, or a length is wrong"
         if opcode in _PRIVATE:
@@ -213,6 +222,12 @@ class RecordWalk:
                 raise DamagedRecordError("a chunk that contradicts itself")
             yield from self._outside(head[0], data[at + _HEAD_BYTES : end], wanted)
             at = end
+
+    def _is_out_of_place(self, opcode: int) -> bool:
+        """Tell whether this file has such records in its chunks alone, protected by a checksum, or none."""
+        if self.about is not None:  # Galago wrote it
+            return opcode in (_SCHEMA, _CHANNEL, _MESSAGE) or opcode in _PRIVATE
+        return opcode == _MESSAGE and self.chunks > 0
 
     def _outside(
         self, opcode: int, body: bytes, wanted: Callable[[StoredChannel], bool]
@@ -286,11 +301,11 @@ class RecordWalk:
             return False
 
     def _read_head(self) -> None:
-        """Learn what stands before the first chunk."""
+        """Learn what stands before the first chunk, also behind a header that is damaged."""
         at = len(MAGIC)
-        while self._read(at, 1) in (b"\x01", b"\x0c"):
+        for _ in range(_HEAD_RECORDS):
             found = self._record(at)
-            if isinstance(found, str) or found[1] is None:
+            if isinstance(found, str) or found[1] is None or found[0] == CHUNK:
                 return
             if found[0] == _METADATA:
                 with contextlib.suppress(DamagedRecordError):  # whoever walks is told

@@ -74,6 +74,11 @@ def recorded_sources(walk: RecordWalk) -> dict[str, RecordedSource]:
     return dict(sorted(found.items()))
 
 
+def about_is_lost(walk: RecordWalk, sources: Mapping[str, RecordedSource]) -> bool:
+    """Tell whether Galago wrote the file, and what it says of itself cannot be read any more."""
+    return walk.about is None and any(source.mark is not None for source in sources.values())
+
+
 def choose_source(
     sources: Mapping[str, RecordedSource], path: Path, modality: Modality, wanted: str | None
 ) -> RecordedSource:

@@ -42,6 +42,8 @@ IMAGE = WellKnown("foxglove.CompressedImage", data=2, format=3, frame_id=4)
 VIDEO = WellKnown("foxglove.CompressedVideo", data=3, format=4, frame_id=2)
 AUDIO = WellKnown("foxglove.RawAudio", data=2, format=3, rate=4, channels=5)
 KINDS = {kind.name: kind for kind in (IMAGE, VIDEO, AUDIO)}
+VIDEO_FORMATS = {"h264": "h264", "hevc": "h265"}
+"""What is recorded as packets: FFmpeg's names of codecs, and those of ``foxglove.CompressedVideo``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,15 @@ from galago_edge.contract.records import Record, encode_record
 from galago_edge.contract.streams import AudioBlock, Coded, Gap, Notice
 from galago_edge.recorded.about import SUFFIX, AboutRecording, RecordedStream, SourceMark, described_json
 from galago_edge.recorded.stored_items import DropMessage, StoredPicture
+from galago_edge.recorded.well_known import VIDEO_FORMATS
 from galago_edge.recording.recording_writer import RecordingWriter
 from galago_edge.recording.tap_things import end_ns_of
 from galago_edge.recording.tap_writer import Drop, PictureForm
 from galago_edge.recording.writer_account import WriterLimits
 
-_FORMATS = {"h264": "h264", "hevc": "h265"}
-"""FFmpeg's names, and those of ``foxglove.CompressedVideo``."""
-_ONE_FILE = WriterLimits(file_bytes=1 << 62, file_s=1e12)
-"""When a recording ends is the tap's business."""
+_ONE_FILE = WriterLimits(chunk_s=0.8, file_bytes=1 << 62, file_s=1e12)
+"""When a recording ends is the tap's business. What a source gave a second ago survives a kill: that leaves
+a fifth of it for the queue and the disk."""
 
 
 class McapTap:
@@ -85,7 +85,7 @@ class McapTap:
                 StoredPicture(
                     index or 0,
                     self._end_ns,
-                    _FORMATS[coded.format.codec],
+                    VIDEO_FORMATS[coded.format.codec],
                     packet.data,
                     hidden=not shown,
                     key=packet.key,
@@ -130,6 +130,12 @@ class McapTap:
         log_ns = self._start_ns + end_ns_of(record)
         self._writer.out(record.stream, encode_record(record).rstrip(b"\n"), log_ns)
         self._check()
+
+    def tick(self) -> float | None:
+        """Write the chunk that is due, as :meth:`RecordingWriter.tick`."""
+        again_s = self._writer.tick()
+        self._check()
+        return again_s
 
     def close(self) -> None:
         """Make the file whole.

@@ -26,13 +26,21 @@ class QuietThread(Generic[Thing]):
     """Takes things from any thread without waiting, and works on them in one of its own."""
 
     def __init__(
-        self, name: str, work: Callable[[Thing], None], *, most: int, begin: Callable[[], None]
+        self,
+        name: str,
+        work: Callable[[Thing], None],
+        *,
+        most: int,
+        begin: Callable[[], None],
+        rest: Callable[[], float | None] = lambda: None,
     ) -> None:
         """Start with ``begin``, then call ``work``. At most ``most`` things may wait.
 
-        Both say themselves what has failed; a fault that they do not know goes to the log, and the thread on.
+        ``rest`` is called between two things, and returns in how many seconds again if nothing comes until
+        then; None: not before something comes. All say themselves what has failed; a fault that they do not
+        know goes to the log, and the thread on.
         """
-        self._work, self._begin = work, begin
+        self._work, self._begin, self._rest = work, begin, rest
         self._waiting: queue.Queue[Thing | None] = queue.Queue(most)
         self._closed = self._given_up = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -75,16 +83,19 @@ class QuietThread(Generic[Thing]):
         while (thing := self._next()) is not None and not self._given_up:
             self._guarded(functools.partial(self._work, thing))
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, step: Callable[[], float | None]) -> float | None:
         try:
-            step()
+            return step()
         except Exception:  # noqa: BLE001 a thread that is gone would be missed by nobody
             _LOG.exception("the thread %s met a fault", threading.current_thread().name)
+            return None
 
     def _next(self) -> Thing | None:
-        if self._closed and self._waiting.empty():
-            return None
-        return self._waiting.get()
+        while not (self._closed and self._waiting.empty()):
+            again_s = self._guarded(self._rest)
+            with contextlib.suppress(queue.Empty):
+                return self._waiting.get(timeout=again_s)
+        return None
 
 
 def fault_in_words(error: Exception, doing: str) -> str:

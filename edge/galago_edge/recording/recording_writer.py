@@ -7,8 +7,8 @@ of its own and calls :meth:`RecordingWriter.lost` for what the queue did not tak
 What is promised:
 
 * A chunk is written at the latest ``chunk_s`` after its first message (when :meth:`RecordingWriter.tick` is
-  called as often), or at ``chunk_bytes``: then it survives SIGKILL. It is on the disk after ``sync_s``, and
-  survives a power cut.
+  called when it says so), or at ``chunk_bytes``: then it survives SIGKILL. It is on the disk after
+  ``sync_s``, and survives a power cut.
 * A file is called ``NAME.mcap.part`` until it is whole; then it is ``NAME.mcap``, with ``NAME.mcap.sha256``.
 * A disk that is full, or fails, loses whole chunks. Their messages are counted, and as soon as the disk takes
   chunks again every source has a gap ``missing`` where it lost some.
@@ -106,6 +106,8 @@ class RecordingWriter:
         """When another file may be tried: the disk refused the last one."""
         self._file = self._begin(self._part)
         self._began_s = self._chunk_s = self._synced_s = clock()
+        self._synced_bytes = 0
+        """Of the file, when the disk was waited for last."""
 
     @property
     def part(self) -> Path:
@@ -215,14 +217,18 @@ class RecordingWriter:
         track.number = (track.number + items) % _NUMBERS
         self.account.lost[source] += items
 
-    def tick(self) -> None:
-        """End chunk and file when it is time; to be called every second or so, if nothing comes, too."""
+    def tick(self) -> float | None:
+        """End chunk and file when it is time; to be called every second or so, if nothing comes, too.
+
+        Returns:
+            In how many seconds a chunk is due, or the disk; None when nothing waits for either.
+        """
         now_s = self._clock()
         limits = self._limits
         if self._file.waiting_bytes and now_s - self._chunk_s >= limits.chunk_s:
             self.flush()
         if now_s - self._synced_s >= limits.sync_s:
-            self._synced_s = now_s
+            self._synced_s, self._synced_bytes = now_s, self._file.size
             self._try(self._file.sync)
         over_s = now_s - self._began_s - limits.file_s
         if (self._file.size >= limits.file_bytes or over_s >= 0) and not self._single:
@@ -230,6 +236,12 @@ class RecordingWriter:
             leaning = any(track.leaning for track in self._tracks.values())
             if not leaning or over_s >= _KEY_PATIENCE_S or self._file.size >= 2 * limits.file_bytes:
                 self._roll()
+        waits = []
+        if self._file.waiting_bytes:
+            waits.append(self._chunk_s + limits.chunk_s)
+        if self._file.size > self._synced_bytes:
+            waits.append(self._synced_s + limits.sync_s)
+        return max(0.0, min(waits) - now_s) if waits else None
 
     def flush(self) -> None:
         """Write the chunk now; what the disk refuses is lost, and counted."""
@@ -336,6 +348,7 @@ class RecordingWriter:
         with contextlib.suppress(LinkError):  # counted; it stays .part, whole up to its last chunk
             self._finish()
         self._part, self._file, self._not_before_s = number, following, 0.0
+        self._synced_bytes = 0
         self._began_s = self._chunk_s = self._clock()
         for track in self._tracks.values():
             track.keyed, track.number = False, track.lost_items

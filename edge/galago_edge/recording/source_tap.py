@@ -59,7 +59,7 @@ class SourceTap:
         begins.
         """
         self.source = source
-        self._tell, self._about = tell, about
+        self._tell = tell
         self._clock_s = clock_s
         self._most_bytes = settings.memory_mb * _MEGABYTE
         self._plan: TapPlan = EveryThing()
@@ -70,7 +70,7 @@ class SourceTap:
             source,
             folder,
             open_tap,
-            self._known,
+            lambda: {**about(), "streams": dict(self._streams)},
             self._unwritten,
             minutes=settings.minutes,
             clock_s=clock_s,
@@ -85,7 +85,9 @@ class SourceTap:
         self._streams: dict[str, Any] = {}
         self._fault = ""
         self._broken = False
-        self._thread = QuietThread(f"recording {source}", self._work, most=_MOST_THINGS, begin=lambda: None)
+        self._thread = QuietThread(
+            f"recording {source}", self._work, most=_MOST_THINGS, begin=lambda: None, rest=self._rest
+        )
 
     # from other threads
 
@@ -212,6 +214,14 @@ class SourceTap:
                 self._end()
         self._say()
 
+    def _rest(self) -> float | None:
+        """Write what is due although nothing comes: the source may be away for long."""
+        try:
+            return self._files.tick()
+        except Exception as error:  # noqa: BLE001 - a recording is never worth a stream
+            self._failed(None, error)
+            return None
+
     def _write(self, thing: Thing) -> None:
         if not self._files.writing and self._files.waits:
             self._skip(thing, UNWRITTEN)
@@ -273,9 +283,6 @@ class SourceTap:
         )
         with contextlib.suppress(Exception):  # whoever takes records tells its own faults
             self._tell([record])
-
-    def _known(self) -> Mapping[str, Any]:
-        return {**self._about(), "streams": dict(self._streams)}
 
 
 def _items(thing: Thing) -> int:

@@ -99,9 +99,7 @@ class TapFiles:
         try:
             self._write(thing)
         except BaseException:  # raised again, whatever it was
-            self._again_s = self._clock_s() + _AGAIN_S
-            with contextlib.suppress(Exception):  # it is being given up, and the first fault is the one told
-                self.close()
+            self._give_up()
             raise
 
     def write_late(self, thing: Thing) -> None:
@@ -112,6 +110,20 @@ class TapFiles:
         """
         if self._former is not None:
             self.write(thing)
+
+    def tick(self) -> float | None:
+        """Let the disk have what has waited long enough; return in how many seconds again, None: never.
+
+        Raises:
+            Exception: As :meth:`write`.
+        """
+        open_ones = [self._writer, None if self._former is None else self._former.writer]
+        try:
+            due_s = [writer.tick() for writer in open_ones if writer is not None]
+        except BaseException:  # raised again, as in write
+            self._give_up()
+            raise
+        return min((due for due in due_s if due is not None), default=None)
 
     def end(self) -> None:
         """Let the recording end; it stays open for records about it, until the next one ends or is told to.
@@ -136,6 +148,12 @@ class TapFiles:
             self.end()
         finally:
             self.end()
+
+    def _give_up(self) -> None:
+        """Close what cannot be written any more, and let some time pass before the next one."""
+        self._again_s = self._clock_s() + _AGAIN_S
+        with contextlib.suppress(Exception):  # the first fault is the one told
+            self.close()
 
     def _write(self, thing: Thing) -> None:
         if isinstance(thing, Shot | AudioBlock):

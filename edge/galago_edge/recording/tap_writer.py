@@ -68,6 +68,10 @@ class TapWriter(Protocol):
     def record(self, record: Record) -> None:
         """Write what a stream on this source decided."""
 
+    def tick(self) -> float | None:
+        """Write what has waited long enough; return in how many seconds again, None: nothing waits."""
+        ...
+
     def close(self) -> None:
         """Make the recording whole. Called once, after a failure too: then it stays as far as it came."""
 

@@ -29,15 +29,26 @@ def recording_sha256(path: Path) -> str | None:
         raise disk_error(error, f"read {path}") from error
 
 
-def _folder_sha256(folder: Path) -> str:
+def recording_files(path: Path) -> list[Path]:
+    """Return the files whose content the hash of a recording is of, in its order; a file is its own.
+
+    Raises:
+        OSError: The disk fails.
+    """
+    if not path.is_dir():
+        return [path]
     names = sorted(
         os.fsencode(entry.name)
-        for entry in os.scandir(folder)
+        for entry in os.scandir(path)
         if (Path(entry.name).suffix.lower() in IMAGE_SUFFIXES or entry.name == TIMES_NAME) and entry.is_file()
     )
+    return [path / os.fsdecode(name) for name in names]
+
+
+def _folder_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
-    for name in names:
-        digest.update(_file_sha256(folder / os.fsdecode(name)).encode() + b"  " + name + b"\n")
+    for file in recording_files(folder):
+        digest.update(_file_sha256(file).encode() + b"  " + os.fsencode(file.name) + b"\n")
     return digest.hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, InputError, Reason
@@ -27,13 +27,15 @@ def open_source(
     block_samples: int | None = None,
     channel: int | None = None,
     view: Sequence[ViewTable] = (),
+    played: Callable[[Source], Source] | None = None,
 ) -> Source:
     """Open the source that ``text`` names, for a bundle whose ``preprocess`` is given.
 
     ``live`` says that standard input may be fed by a recorder, which cannot wait, if it is live at all.
     ``block_samples`` is the length of audio blocks; it changes no answer. ``channel`` is the one of a sound
     that is taken, from 1; when not given, what the address says. ``view``: what is done to pictures, each
-    table counting before those before it and before the options of the address.
+    table counting before those before it and before the options of the address. ``played`` puts something
+    between the recording and the view, as faults that it has.
 
     Raises:
         CallerError: CONFIG_BAD; the text names no known form, or an option that it does not have.
@@ -77,4 +79,5 @@ def open_source(
         source = described.open(address, Opening(rate_hz, live, block_samples, channel))
         if address.kind not in SOURCES.own():
             source = ForeignSource(address.kind, source)
+    source = source if played is None else played(source)
     return viewed(source, view_of(address.options, *view))

@@ -128,6 +128,8 @@ class Opening:
     """Length of audio blocks, which changes no answer; any when not given."""
     channel: int | None = None
     """The channel that the settings of a source name, from 1; it counts before the address's."""
+    packets: bool = False
+    """Whether frames bring along what they were decoded from, where the source can (``Frame.coded``)."""
 
 
 class ProbeAnswer(Protocol):

@@ -43,8 +43,12 @@ class VideoFile:
     modality: Modality = "camera"
     live = False
 
-    def __init__(self, path: Path, rate: Fraction | None = None, *, conceal: bool = False) -> None:
+    def __init__(
+        self, path: Path, rate: Fraction | None = None, *, conceal: bool = False, packets: bool = False
+    ) -> None:
         """Open ``path``; with ``rate``, times are ``index / rate``. With ``conceal``, damaged pictures count.
+
+        With ``packets``, frames of H.264 and HEVC bring along what they were decoded from (``Frame.coded``).
 
         Raises:
             InputError: VIDEO_UNREADABLE; not a video, no picture in it, or neither stamps nor a rate.
@@ -56,7 +60,7 @@ class VideoFile:
         self._path = path
         self._conceal = conceal
         self._given = rate
-        self._reader = reader = PictureReader(path, conceal=conceal)
+        self._reader = reader = PictureReader(path, conceal=conceal, packets=packets)
         self._counted = rate or (None if reader.stamped else reader.stated)
         """Times are ``index`` by this rate; None when they are those of the stamps."""
         if self._counted is None and not reader.stamped:
@@ -159,7 +163,7 @@ class VideoFile:
         if isinstance(outcome, Picture):
             yield from self._turned(outcome, index, placed.ns)
             self._decoded += 1
-            yield Frame(outcome.pixels, index, placed.ns, outcome.encoded)
+            yield Frame(outcome.pixels, index, placed.ns, outcome.encoded, shown.coded)
 
     def _turned(self, picture: Picture, index: int, ns: int) -> Iterator[Notice]:
         """Say how the recording states that its pictures are turned, where that is not as before."""

@@ -66,6 +66,9 @@ class MemoryTap:
     def record(self, record: Record) -> None:
         self._add("record", record)
 
+    def tick(self) -> float | None:
+        return None
+
     def close(self) -> None:
         self.taps.wait()
         self.closed = True

@@ -20,10 +20,14 @@ from galago_workstation.commands.qa_options import (
     rule_options,
     run_bundle_option,
 )
+from galago_workstation.commands.qa_page import WantedPage, page_options
 from galago_workstation.commands.qa_runs import Replaying
 
 if TYPE_CHECKING:
     from galago_workstation.qa.matching import MatchingRule
+    from galago_workstation.qa.page.page_events import PageWish
+    from galago_workstation.qa.page.page_making import MadePage
+    from galago_workstation.qa.replay_comparison import BundleComparison
     from galago_workstation.qa.replayed import Replayed
 
 _NS_PER_S = 1_000_000_000
@@ -43,6 +47,7 @@ _NS_PER_S = 1_000_000_000
 @rule_options
 @click.option("--junit", type=PATH, metavar="FILE", help="Write a test case for each gate, as JUnit XML.")
 @markdown_option
+@page_options
 @click.option(
     "--inconclusive",
     type=click.Choice(["error", "failure", "skipped"]),
@@ -63,6 +68,7 @@ def diff(
     rule: MatchingRule,
     junit: Path | None,
     markdown: Path | None,
+    page: WantedPage,
     inconclusive: Literal["error", "failure", "skipped"],
     replaying: Replaying,
     as_json: bool,
@@ -76,6 +82,7 @@ def diff(
     Examples:
       galago qa diff alarms-1.0.0.galago alarms-1.1.0.galago corpus --gates gates.toml --junit qa.xml
       galago qa diff --baseline alarms.baseline.json alarms-1.1.0.galago corpus --gates gates.toml
+      galago qa diff alarms-1.0.0.galago alarms-1.1.0.galago corpus --html diff.html
     """
     from galago_workstation.qa.baseline import read_baseline
     from galago_workstation.qa.comparison_report import show_comparison, write_reports
@@ -83,6 +90,7 @@ def diff(
     from galago_workstation.qa.replay_comparison import compare_bundles
 
     rules = None if gates is None else load_gates(gates)  # before hours of replaying
+    page.check()
     kept = None if baseline is None else read_baseline(baseline)
     sides = _sides(what, replaying, wanted=2 if kept is None else 1)
     old, new = (kept, sides[0]) if kept is not None else (sides[0], sides[1])
@@ -97,7 +105,15 @@ def diff(
     )
     now = datetime.datetime.now(datetime.UTC)
     write_reports(found, at=now, junit=junit, markdown_file=markdown, inconclusive=inconclusive)
-    ctx.exit(show_comparison(found, as_json=as_json) or replaying.exit_code)
+    exit_code = show_comparison(found, as_json=as_json)
+    page.write(lambda wish: _page(found, rule, wish), replaying)
+    ctx.exit(exit_code or replaying.exit_code)
+
+
+def _page(found: BundleComparison, rule: MatchingRule, wish: PageWish) -> MadePage:
+    from galago_workstation.qa.page.page_making import comparison_page
+
+    return comparison_page(found, rule, wish)
 
 
 def _sides(what: Sequence[Path], replaying: Replaying, *, wanted: int) -> list[list[Replayed]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_FORMATS = ("audacity", "cvat", "label-studio", "raven", "sed")
+FORMATS = ("audacity", "cvat", "label-studio", "raven", "sed")
 _IN_FRAMES = ("cvat", "label-studio")
 
 
@@ -28,33 +28,37 @@ def labels() -> None:
     """Bring labels from other programs and back."""
 
 
+recording_option = click.option(
+    "--recording",
+    type=PATH,
+    metavar="RECORDING",
+    help="What the labels are about; tells its hash, its name, its end, and when each frame was taken.",
+)
+
+
 def _shared(command: F) -> F:
     """Add what both directions take."""
     kind = click.option(
         "--format",
         "kind",
-        type=click.Choice(_FORMATS),
+        type=click.Choice(FORMATS),
         required=True,
         help="What the other program's file is.",
     )
-    recording = click.option(
-        "--recording",
-        type=PATH,
-        metavar="RECORDING",
-        help="What the labels are about; tells its hash, its name, and when each frame was taken.",
-    )
-    return kind(recording(replace_option(json_option(command))))
+    return kind(recording_option(replace_option(json_option(command))))
 
 
 @labels.command("import")
 @click.argument("file", type=PATH)
 @click.option("--out", type=PATH, help="File to write.  [default: RECORDING.labels.tsv]")
 @click.option("--label-column", metavar="NAME", help="Column of a table that has the labels.")
+@click.option("--confirmed", is_flag=True, help="You have checked all proposals: take those that are left.")
 @_shared
 def import_(
     file: Path,
     out: Path | None,
     label_column: str | None,
+    confirmed: bool,
     kind: str,
     recording: Path | None,
     replace: bool,
@@ -62,8 +66,8 @@ def import_(
 ) -> None:
     """Read another program's FILE and write a .labels.tsv.
 
-    Frame numbers become times by the time table of RECORDING, which is read to its end for that. CVAT counts
-    frames from 0, Label Studio from 1. What is not taken over is counted and said.
+    RECORDING is read to its end, so that nothing lies behind it, and frame numbers become times by its time
+    table. CVAT counts frames from 0, Label Studio from 1. What is not taken over is counted and said.
 
     \b
     Examples:
@@ -81,16 +85,51 @@ def import_(
             raise CallerError(Reason.USAGE, text, hint="give --out FILE or --recording RECORDING")
         out = labels_path(recording)
     refuse_existing(out, replace=replace)  # before a long recording is read
-    frames = _frames(kind, recording)
+    frames = frames_of(kind, recording)
     subject = LabelSubject(
         str(file),
         recording=recording.name if recording is not None else None,
         frames=frames,
         column=label_column,
     )
-    found = import_labels(file, kind, subject, duration_ns=frames.end_ns if frames is not None else None)
+    end_ns = _end_ns(recording, frames)
+    found = import_labels(file, kind, subject, duration_ns=end_ns, confirmed=confirmed)
     write_labels(out, found.truth, sha256=_sha256(recording), replace=replace)
     _tell(out, found.truth, found.left_out, as_json=as_json)
+
+
+@labels.command()
+@click.argument("file", metavar="PROPOSALS", type=PATH)
+@click.option("--out", type=PATH, help="File to write.  [default: RECORDING.labels.tsv]")
+@recording_option
+@replace_option
+@json_option
+def confirm(file: Path, out: Path | None, recording: Path | None, replace: bool, as_json: bool) -> None:
+    """Take what is left in PROPOSALS as labels.
+
+    PROPOSALS is a file of galago qa label in which you have corrected what was nearly right and removed what
+    was wrong. With RECORDING it is checked that they are of it and lie within it.
+
+    \b
+    Example:
+      galago qa labels confirm porch.wav.proposed.tsv
+    """
+    from galago_workstation.files import refuse_existing
+    from galago_workstation.qa.label_file import LABELS_SUFFIX, labels_path, read_labels, write_labels
+    from galago_workstation.qa.label_proposals import PROPOSED_SUFFIX
+
+    if out is None and recording is not None:
+        out = labels_path(recording)
+    elif out is None:
+        if not file.name.endswith(PROPOSED_SUFFIX):
+            text = f"{file} is not called RECORDING{PROPOSED_SUFFIX}, and nobody says where to write"
+            raise CallerError(Reason.USAGE, text, hint="give --out FILE or --recording RECORDING")
+        out = file.with_name(file.name.removesuffix(PROPOSED_SUFFIX) + LABELS_SUFFIX)
+    refuse_existing(out, replace=replace)
+    sha256 = _sha256(recording)
+    read = read_labels(file, sha256=sha256, duration_ns=_end_ns(recording, None), confirmed=True)
+    write_labels(out, read.truth, sha256=sha256 or read.sha256, replace=replace)
+    _tell(out, read.truth, {}, as_json=as_json)
 
 
 @labels.command("export")
@@ -110,15 +149,16 @@ def export(file: Path, out: Path, kind: str, recording: Path | None, replace: bo
     from galago_workstation.qa.label_exchange import export_labels
     from galago_workstation.qa.label_file import read_labels
     from galago_workstation.qa.label_formats.subject import LabelSubject
+    from galago_workstation.qa.label_rows import rows_of
 
     refuse_existing(out, replace=replace)
     read = read_labels(file, sha256=_sha256(recording))
     subject = LabelSubject(
         str(file),
         recording=recording.name if recording is not None else None,
-        frames=_frames(kind, recording),
+        frames=frames_of(kind, recording),
     )
-    export_labels(read.truth, out, kind, subject, replace=replace)
+    export_labels(rows_of(read.truth), out, kind, subject, replace=replace)
     _tell(out, read.truth, {}, as_json=as_json)
     if read.unsorted and not as_json:
         say(f"{file}: {read.unsorted} lines begin before the line above them; they are sorted")
@@ -140,7 +180,7 @@ def _sha256(recording: Path | None) -> str | None:
     return recording_sha256(recording)
 
 
-def _frames(kind: str, recording: Path | None) -> FrameTimes | None:
+def frames_of(kind: str, recording: Path | None) -> FrameTimes | None:
     """Return the time table where the format has frame numbers and the recording frames."""
     from galago_edge.sources import parse_source
     from galago_workstation.qa.frame_times import read_frame_times
@@ -149,6 +189,15 @@ def _frames(kind: str, recording: Path | None) -> FrameTimes | None:
         return None
     is_camera = parse_source(str(recording)).modality == "camera"
     return read_frame_times(recording) if is_camera else None
+
+
+def _end_ns(recording: Path | None, frames: FrameTimes | None) -> int | None:
+    """Return where the recording ends; None where nobody says which it is."""
+    from galago_workstation.qa.frame_times import recording_end_ns
+
+    if frames is not None or recording is None:
+        return None if frames is None else frames.end_ns
+    return recording_end_ns(recording)
 
 
 def _tell(out: Path, truth: TruthList, left_out: dict[str, int], *, as_json: bool) -> None:

@@ -25,6 +25,9 @@ replace_option = click.option("--replace", is_flag=True, help="Write over a file
 markdown_option = click.option(
     "--markdown", type=PATH, metavar="FILE", help="Write the tables as Markdown, too."
 )
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(1, 4_096), help="Processes at a time.  [default: one a core]"
+)
 
 
 def replaying_options(command: F) -> F:
@@ -40,10 +43,11 @@ def replaying_options(command: F) -> F:
         results: Path,
         jobs: int | None,
         scheduler: str | None,
+        rehash: bool,
         as_json: bool,
         **options: Any,
     ) -> Any:
-        replaying = Replaying(trusted, results, jobs, scheduler, as_json)
+        replaying = Replaying(trusted, results, jobs, scheduler, as_json, rehash)
         return command(*args, replaying=replaying, as_json=as_json, **options)
 
     added: F = _with(
@@ -56,10 +60,13 @@ def replaying_options(command: F) -> F:
             metavar="FOLDER",
             help="Keep what was replayed here, and replay nothing twice.  [default: galago-results]",
         ),
-        click.option(
-            "--jobs", type=click.IntRange(1, 4_096), help="Processes at a time.  [default: one a core]"
-        ),
+        jobs_option,
         click.option("--scheduler", metavar="ADDRESS", help="Replay on the Dask cluster of this scheduler."),
+        click.option(
+            "--rehash",
+            is_flag=True,
+            help="Read every recording, also those that are as when they were hashed.",
+        ),
     )
     return added
 

@@ -11,8 +11,10 @@ from galago_edge.contract.errors import CallerError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
+    from galago_workstation.qa.content_hashes import ContentHashes
     from galago_workstation.qa.corpus import Corpus
     from galago_workstation.qa.corpus_replay import CorpusReplay
+    from galago_workstation.qa.recording_place import RecordingPlace
     from galago_workstation.qa.replayed import Replayed, TruthList
 
 RESULTS = Path("galago-results")
@@ -28,9 +30,15 @@ class Replaying:
     jobs: int | None
     scheduler: str | None
     as_json: bool
+    rehash: bool = False
+    """Whether recordings are read that are as when they were hashed."""
     exit_code: int = 0
     """Not 0 when a recording has no result."""
+    places: dict[str, RecordingPlace] = field(default_factory=dict)
+    """Where the recordings lie that were asked about, by their SHA-256."""
     _told: set[str] = field(default_factory=set)
+    _corpora: dict[Path, Corpus] = field(default_factory=dict)
+    """Two bundles meet the same corpus, which is read once."""
 
     def of(self, place: Path, bundle: Path | None) -> list[Replayed]:
         """Return the replays of a run, or of a corpus with a bundle.
@@ -47,14 +55,19 @@ class Replaying:
                 raise CallerError(
                     Reason.USAGE, text, hint="give --bundle BUNDLE, or a folder of galago replay --out"
                 )
-            return self._replayed(self._corpus(place), self._opened(bundle))
+            return self.replayed(self.corpus(place), bundle)
         if bundle is not None:
             text = f"{place} is a run, which has its bundle, and --bundle is given too"
             raise CallerError(Reason.USAGE, text, hint="leave --bundle out, or give the corpus")
+        from galago_workstation.qa.recording_place import places_of_run
+
         found, missing = read_run(place, read_truth)
+        self.places |= places_of_run(place)
         for name in missing:
             self._tell(f"{place}: {name} has no result and is not judged")
             self.exit_code = 1
+        for faults in sorted({one.faults for one in found if one.faults}):
+            self._tell(f"{place}: replayed with faults ({faults[:12]}), which its figures are of")
         return found
 
     def one(self, recording: str, bundle: Path) -> Replayed:
@@ -63,41 +76,74 @@ class Replaying:
         Raises:
             GalagoError: It cannot be replayed.
         """
-        from galago_workstation.progress_lines import command_report
-        from galago_workstation.qa.corpus import corpus_of
-
-        corpus = corpus_of([recording], report=command_report(self._note, as_json=self.as_json))
-        found = self._replay(corpus, self._opened(bundle))
+        found = self._replay(self.single(recording), self._opened(bundle))
         (only,) = found.replays
         if only.stored is None and only.error is not None:
             raise only.error
         return self._judged(found)[0]
+
+    def single(self, recording: str) -> Corpus:
+        """Return the corpus of one recording, which is read once, for its hash.
+
+        Raises:
+            GalagoError: See ``corpus_of``.
+        """
+        from galago_workstation.progress_lines import command_report
+        from galago_workstation.qa.corpus import corpus_of
+
+        report = command_report(self.note, as_json=self.as_json)
+        return corpus_of([recording], report=report, hashes=self._hashes())
 
     def _opened(self, bundle: Path) -> Bundle:
         from galago_edge.commands.options import opened_bundle
 
         return opened_bundle(bundle, self.trusted)
 
-    def _corpus(self, place: Path) -> Corpus:
+    def corpus(self, place: Path) -> Corpus:
+        """Read a corpus; every recording is read once, for its hash.
+
+        Raises:
+            GalagoError: See ``read_corpus``.
+        """
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import read_corpus
 
-        return read_corpus(place, report=command_report(self._note, as_json=self.as_json))
+        if place not in self._corpora:
+            report = command_report(self.note, as_json=self.as_json)
+            self._corpora[place] = read_corpus(place, report=report, hashes=self._hashes())
+        return self._corpora[place]
 
-    def _replayed(self, corpus: Corpus, bundle: Bundle) -> list[Replayed]:
-        return self._judged(self._replay(corpus.of_modality(bundle.modality), bundle))
+    def _hashes(self) -> ContentHashes:
+        from galago_workstation.qa.content_hashes import ContentHashes
+
+        return ContentHashes(self.results, reread=self.rehash)
+
+    def replayed(self, corpus: Corpus, bundle: Path) -> list[Replayed]:
+        """Return the replays of the recordings that are of the bundle's kind.
+
+        Raises:
+            GalagoError: See ``replay_corpus``; a file of labels cannot be used.
+        """
+        opened = self._opened(bundle)
+        fitting = corpus.of_modality(opened.modality)
+        for one in fitting.recordings:  # before hours of replaying; where it ends nobody knows yet
+            if one.labels is not None:
+                _check_labels(one.labels, one.sha256)
+        return self._judged(self._replay(fitting, opened))
 
     def _replay(self, corpus: Corpus, bundle: Bundle) -> CorpusReplay:
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus_replay import ReplayPlan, replay_corpus
 
         plan = ReplayPlan(jobs=self.jobs, scheduler=self.scheduler)
-        report = command_report(self._note, as_json=self.as_json)
+        report = command_report(self.note, as_json=self.as_json)
         return replay_corpus(corpus, bundle, self.results, plan, report=report)
 
     def _judged(self, found: CorpusReplay) -> list[Replayed]:
+        from galago_workstation.qa.recording_place import places_of
         from galago_workstation.qa.replay_run import run_of
 
+        self.places |= places_of(found)
         for one in found.replays:
             if one.error is not None:
                 show_error(one.error, f"{one.recording.name}: ")
@@ -108,8 +154,8 @@ class Replaying:
         return run_of(found, read_truth)
 
     @staticmethod
-    def _note(line: str) -> None:
-        """Progress is not the answer, which may be read by a program."""
+    def note(line: str) -> None:
+        """Say what is not the answer, which may be read by a program."""
         say(line, err=True)
 
     def _tell(self, note: str) -> None:
@@ -117,6 +163,17 @@ class Replaying:
         if note not in self._told:
             self._told.add(note)
             say(note, err=True)
+
+
+def _check_labels(path: Path, sha256: str) -> None:
+    """Refuse a file of labels that nothing can be judged by.
+
+    Raises:
+        GalagoError: See ``read_labels``.
+    """
+    from galago_workstation.qa.label_file import read_labels
+
+    read_labels(path, sha256=sha256)
 
 
 def read_truth(path: Path, sha256: str, duration_ns: int) -> TruthList:

@@ -16,10 +16,14 @@ from galago_workstation.commands.qa_options import (
     rule_options,
     run_bundle_option,
 )
+from galago_workstation.commands.qa_page import WantedPage, page_options
 from galago_workstation.commands.qa_runs import Replaying
 
 if TYPE_CHECKING:
+    from galago_workstation.qa.corpus_score import CorpusScore
     from galago_workstation.qa.matching import MatchingRule
+    from galago_workstation.qa.page.page_events import PageWish
+    from galago_workstation.qa.page.page_making import MadePage
     from galago_workstation.qa.replayed import Replayed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,8 +58,8 @@ def show_score(
     det: bool,
     markdown: Path | None,
     as_json: bool,
-) -> None:
-    """Score what a bundle said to a corpus, and print it.
+) -> CorpusScore:
+    """Score what a bundle said to a corpus, print it, and return it.
 
     Raises:
         GalagoError: See ``galago_workstation.qa.corpus_score.score``; the file cannot be written.
@@ -73,19 +77,34 @@ def show_score(
         write_bytes(markdown, score_report.markdown(found).encode())
     if as_json:
         say_json(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
-        return
+        return found
     for line in score_report.terminal_lines(found, max(100, shutil.get_terminal_size((160, 24)).columns)):
         say(line)
+    return found
+
+
+def _page(replays: Sequence[Replayed], found: CorpusScore, rule: MatchingRule, wish: PageWish) -> MadePage:
+    from galago_workstation.qa.page.page_making import score_page
+
+    return score_page(replays, found, rule, wish)
 
 
 @click.command()
 @place_argument
 @run_bundle_option
 @replaying_options
+@page_options
 @score_options
 @click.pass_context
 def score(
-    ctx: click.Context, /, place: Path, bundle: Path | None, replaying: Replaying, **options: Any
+    ctx: click.Context,
+    /,
+    place: Path,
+    bundle: Path | None,
+    replaying: Replaying,
+    page: WantedPage,
+    rule: MatchingRule,
+    **options: Any,
 ) -> None:
     """Judge what a bundle said to labelled recordings.
 
@@ -97,6 +116,10 @@ def score(
     Examples:
       galago qa score corpus --bundle alarms-1.1.0.galago --claim 0.5
       galago qa score runs/alarms-1.1.0 --json
+      galago qa score runs/alarms-1.1.0 --html score.html
     """
-    show_score(replaying.of(place, bundle), **options)
+    page.check()
+    replays = replaying.of(place, bundle)
+    found = show_score(replays, rule=rule, **options)
+    page.write(lambda wish: _page(replays, found, rule, wish), replaying)
     ctx.exit(replaying.exit_code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,15 @@ import click
 from galago_edge.commands.cli import json_option, say, say_data, show_error
 from galago_edge.commands.extension import CommandExtension
 from galago_edge.commands.options import PATH
+from galago_edge.commands.replay_faults import tell_verdict, unmet, write_verdict
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
 
 if TYPE_CHECKING:
+    from galago_edge.api.expectations import Judgement
     from galago_edge.bundle import Bundle
+    from galago_edge.sources.faults.fault_file import StreamFaults
     from galago_workstation.progress_lines import Report
+    from galago_workstation.qa.content_hashes import ContentHashes
     from galago_workstation.qa.corpus import Corpus
     from galago_workstation.qa.corpus_replay import CorpusReplay, RecordingReplay
 
@@ -42,26 +46,43 @@ def _run(
     jobs: int | None,
     scheduler: str | None,
     hashes: bool,
+    rehash: bool,
     as_json: bool,
     scores: bool,
     block_samples: int | None,
     start_time: datetime.datetime | None,
+    expected: StreamFaults | None = None,
+    verdict: Path | None = None,
     **changes: Any,
 ) -> None:
+    from galago_edge.api.expectations import Expectations
     from galago_workstation.progress_lines import command_report
+    from galago_workstation.qa.content_hashes import ContentHashes
     from galago_workstation.qa.corpus_replay import ReplayPlan, replay_corpus
+    from galago_workstation.qa.faulted_answers import judged_answers
     from galago_workstation.qa.replay_run import RESULTS, check_run_place, write_run
 
     _check_call(out, scores=scores, start_time=start_time, jobs=jobs, scheduler=scheduler)
     assert out is not None
     report = command_report(say, as_json=as_json)
     plan = ReplayPlan(name, _changes(**changes), hashes, jobs, scheduler, block_samples)
+    tables = () if expected is None else expected.expected
+    Expectations(tables, bundle.manifest.labels)  # what it refuses is refused before hours of replaying
+    if plan.changes.faults is not None:
+        plan.changes.faults.check(bundle.modality, dated=True)
     check_run_place(out, bundle.id, plan.stream, plan.changes)
-    corpus = _corpus(sources, report).of_modality(bundle.modality)
-    found = replay_corpus(corpus, bundle, results or out / RESULTS, plan, report=report)
+    kept = results or out / RESULTS
+    corpus = _corpus(sources, report, ContentHashes(kept, reread=rehash)).of_modality(bundle.modality)
+    found = replay_corpus(corpus, bundle, kept, plan, report=report)
     write_run(out, found)
-    _tell(found, bundle, out, as_json=as_json, hashes=hashes)
-    click.get_current_context().exit(found.exit_code)
+    judged = {} if expected is None else judged_answers(found, tables, bundle.manifest.labels)
+    _tell(found, bundle, out, as_json=as_json, hashes=hashes, judged=judged)
+    if expected is not None:
+        tell_verdict(judged, expected.others, err=as_json)
+    if verdict is not None:
+        failures = {one.recording.name: one.error for one in found.replays if one.error is not None}
+        write_verdict(verdict, judged, failures, plan.changes.faults)
+    click.get_current_context().exit(max(found.exit_code, int(unmet(judged))))
 
 
 def _check_call(
@@ -114,16 +135,24 @@ def _changes(
     return ReplayChanges.of(thresholds, view=view_settings(rotate, region, mask), **more)
 
 
-def _corpus(sources: tuple[str, ...], report: Report) -> Corpus:
+def _corpus(sources: tuple[str, ...], report: Report, hashes: ContentHashes) -> Corpus:
     from galago_workstation.qa.corpus import corpus_of, is_corpus, read_corpus
 
     path = Path(sources[0])
     if len(sources) == 1 and is_corpus(path):
-        return read_corpus(path, report=report)
-    return corpus_of(sources, report=report)
+        return read_corpus(path, report=report, hashes=hashes)
+    return corpus_of(sources, report=report, hashes=hashes)
 
 
-def _tell(found: CorpusReplay, bundle: Bundle, out: Path, *, as_json: bool, hashes: bool) -> None:
+def _tell(
+    found: CorpusReplay,
+    bundle: Bundle,
+    out: Path,
+    *,
+    as_json: bool,
+    hashes: bool,
+    judged: Mapping[str, Sequence[Judgement]],
+) -> None:
     for one in found.replays:
         if one.error is not None:
             show_error(one.error, f"{one.recording.name}: ")
@@ -134,7 +163,7 @@ def _tell(found: CorpusReplay, bundle: Bundle, out: Path, *, as_json: bool, hash
         said = "; ".join(f"{count} on {environment}" for environment, count in environments)
         say(f"Warning: the results come from {len(environments)} environments: {said}", err=True)
     if as_json:
-        say_data(_data(found))
+        say_data(_data(found, judged))
         return
     if hashes:
         for one in found.replays:
@@ -143,19 +172,22 @@ def _tell(found: CorpusReplay, bundle: Bundle, out: Path, *, as_json: bool, hash
     say(f"{bundle}: {found.summary()} -> {out}")
 
 
-def _data(found: CorpusReplay) -> dict[str, Any]:
+def _data(found: CorpusReplay, judged: Mapping[str, Sequence[Judgement]]) -> dict[str, Any]:
+    faults = found.changes.faults
     return {
         "bundle": found.bundle,
         "stream": found.stream,
         "results": str(found.results),
-        "recordings": [_row(one) for one in found.replays],
+        "drops": found.changes.drops,
+        "faults": None if faults is None else faults.digest,
+        "recordings": [_row(one, judged) for one in found.replays],
         "notes": list(found.notes),
         "environments": [environment.fingerprint for environment, _ in found.environments()],
-        "exit": found.exit_code,
+        "exit": max(found.exit_code, int(unmet(judged))),
     }
 
 
-def _row(one: RecordingReplay) -> dict[str, Any]:
+def _row(one: RecordingReplay, judged: Mapping[str, Sequence[Judgement]]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "recording": one.recording.name,
         "sha256": one.recording.sha256,
@@ -174,6 +206,8 @@ def _row(one: RecordingReplay) -> dict[str, Any]:
             row["stages"] = stored.stages
     if one.error is not None:
         row["error"] = one.error.as_data(with_exit=True)
+    if one.recording.name in judged:
+        row["expected"] = [judgement.data() for judgement in judged[one.recording.name]]
     return row
 
 
@@ -189,6 +223,9 @@ def _row(one: RecordingReplay) -> dict[str, Any]:
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Many: replay on the Dask cluster of this scheduler.")
 @click.option("--hashes", is_flag=True, help="Many: hash every stage, from the recording to its events.")
+@click.option(
+    "--rehash", is_flag=True, help="Many: read every recording, also those that are as when they were hashed."
+)
 @json_option
 def _options() -> None:
     """Hold the options."""

@@ -26,7 +26,7 @@ from galago_workstation.demo.sounds import (
     square_520,
     to_int16,
 )
-from galago_workstation.demo.truth import TRUTH_FILE, DemoTruth, TrueEvent, write_config, write_truth
+from galago_workstation.demo.truth import TRUTH_FILE, DemoTruth, TrueEvent, write_configs, write_truth
 from galago_workstation.files import new_folder
 
 LABELS = ("background", "co", "siren", "smoke")
@@ -49,7 +49,7 @@ _SCHEDULE = {"smoke": 5, "co": 4, "siren": 2}
 
 
 def make_alarms(out: Path, *, seed: int = 0) -> DemoTruth:
-    """Write ``out/train/LABEL/*.wav``, ``out/recording.wav`` and ``out/truth.json``.
+    """Write ``out/train/LABEL/*.wav``, ``out/recording.wav`` and ``out/truth.json``, and what QA needs.
 
     File names begin with the sounder or the scene they were made from, for ``group`` in the training
     configuration. The recording has sounders, rooms and noises of its own.
@@ -70,7 +70,7 @@ def make_alarms(out: Path, *, seed: int = 0) -> DemoTruth:
             duration_ns=SECONDS * NS_PER_S,
             events=tuple(sorted(events, key=lambda event: event.onset_ns)),
         )
-        write_config("alarms.toml", folder)
+        write_configs("alarms", truth, folder)
         write_truth(truth, folder)
     return truth
 
@@ -150,12 +150,12 @@ def _put(signal: Sound, at_s: float) -> Sound:
 
 
 def _stream(rng: np.random.Generator) -> tuple[Sound, list[TrueEvent]]:
-    sound = _home(rng)
+    sound = quiet_home(rng)
     order = _order(rng)
     slot_s = SECONDS / len(order)
     events = []
     for number, label in enumerate(order):
-        signal, complete_s, about = _episode(label, rng)
+        signal, complete_s, about = episode(label, rng)
         free_s = slot_s - signal.size / RATE_HZ
         at = round((number * slot_s + rng.uniform(0.25, 0.75) * free_s) * RATE_HZ)
         snr_db = _STREAM_SNR_DB[number % len(_STREAM_SNR_DB)]
@@ -175,8 +175,8 @@ def _stream(rng: np.random.Generator) -> tuple[Sound, list[TrueEvent]]:
     return sound, events
 
 
-def _home(rng: np.random.Generator) -> Sound:
-    """Return five minutes without an alarm: scenes of 20 s that fade into each other, beeps and knocks."""
+def quiet_home(rng: np.random.Generator) -> Sound:
+    """Return ``SECONDS`` without an alarm: scenes of 20 s that fade into each other, beeps and knocks."""
     size, fade, length = SECONDS * RATE_HZ, RATE_HZ, 20 * RATE_HZ
     sound = np.zeros(size + fade, np.float32)
     ramp = np.sqrt(np.linspace(0.0, 1.0, fade, dtype=np.float32))
@@ -200,8 +200,8 @@ def _order(rng: np.random.Generator) -> list[str]:
             return order
 
 
-def _episode(label: str, rng: np.random.Generator) -> tuple[Sound, float, str]:
-    """Return the signal, the seconds until its pattern is complete, and what it is."""
+def episode(label: str, rng: np.random.Generator) -> tuple[Sound, float, str]:
+    """Return an alarm of 10 to 12 s, the seconds until its pattern is complete, and what it is."""
     if label == "siren":
         return siren(rng, 12.0), SIREN_KNOWN_S, "siren"
     if label == "co":

@@ -44,6 +44,8 @@ def run_demo(out: Path, *, seed: int, echo: Echo) -> None:
     _write(out, results, done)
     for line in _table(results):
         echo(line)
+    pages = ", ".join(str(stream.page(out)) for stream in STREAMS)
+    echo(f"what a bundle that was made worse on purpose loses: {pages}")
     echo(f"report: {out / REPORT_FILE}; {time.perf_counter() - began:.0f} s")
     missed = [f"{result.name}: {bar.text}" for result in results for bar in result.bars if not bar.holds]
     if missed:
@@ -84,6 +86,7 @@ def _result(stream: DemoStream, out: Path) -> StreamResult:
         records=records,
         score=scored,
         bars=bars(truth.modality, scored),
+        page=stream.page(out).name,
     )
 
 

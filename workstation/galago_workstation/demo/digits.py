@@ -32,7 +32,7 @@ from galago_workstation.demo.truth import (
     DemoTruth,
     TrueEvent,
     require_written,
-    write_config,
+    write_configs,
     write_truth,
 )
 from galago_workstation.files import new_folder
@@ -94,7 +94,7 @@ class Show:
 
 
 def make_digits(out: Path, *, seed: int = 0) -> DemoTruth:
-    """Write ``out/train/LABEL/*.png``, ``out/recording.avi`` and ``out/truth.json``.
+    """Write ``out/train/LABEL/*.png``, ``out/recording.avi`` and ``out/truth.json``, and what QA needs.
 
     File names begin with the scan or the room they show, for ``group`` in the training configuration.
 
@@ -119,7 +119,7 @@ def make_digits(out: Path, *, seed: int = 0) -> DemoTruth:
             duration_ns=SECONDS * NS_PER_S,
             events=tuple(_truth_of(show) for show in shows if show.label is not None),
         )
-        write_config("digits.toml", folder)
+        write_configs("digits", truth, folder)
         write_truth(truth, folder)
     return truth
 

@@ -41,6 +41,8 @@ class StreamResult:
     records: list[Record]
     score: Score
     bars: tuple[Bar, ...]
+    page: str
+    """Name of the page that compares its bundle with a worse one; it lies beside the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Section:
     name: str
     score: Score
     bars: tuple[Bar, ...]
+    page: str
     rows: tuple[tuple[str, ...], ...]
     """label, about, onset, completion, decision, delay, score: one true event each."""
     false: tuple[tuple[str, ...], ...]
@@ -85,6 +88,7 @@ def _section(result: StreamResult) -> Section:
         name=result.name,
         score=result.score,
         bars=result.bars,
+        page=result.page,
         rows=tuple(_row(outcome.true, outcome.event) for outcome in result.score.outcomes),
         false=tuple((e.label, _s(e.end_ns), f"{e.score:.3f}") for e in result.score.false),
         pictures=tuple(pictures),

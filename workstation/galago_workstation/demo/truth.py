@@ -1,4 +1,4 @@
-"""What a recording holds: ``truth.json``; and the files that lie beside it."""
+"""What a recording holds, ``truth.json`` and the labels of QA; and the files that lie beside it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ import msgspec
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.modality import Modality
+from galago_workstation.qa.label_file import labels_path, write_labels
+from galago_workstation.qa.replayed import Truth, TruthList
 
 TRUTH_FILE = "truth.json"
+CORPUS, GATES, WORSE = "corpus.toml", "gates.toml", "worse.toml"
+"""The recording as a corpus of QA, what a new bundle must not break, and policies that break it."""
 
 
 class TrueEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,10 +71,22 @@ def read_truth(folder: Path) -> DemoTruth:
         ) from None
 
 
-def write_config(name: str, folder: Path) -> None:
-    """Put the training configuration ``name`` beside the data."""
-    source = resources.files("galago_workstation.demo") / "configs" / name
-    (folder / name).write_bytes(source.read_bytes())
+def write_configs(name: str, truth: DemoTruth, folder: Path) -> None:
+    """Put the training configuration ``NAME.toml`` beside the data, and what QA needs.
+
+    Raises:
+        LinkError: The disk is full or read-only.
+    """
+    configs = resources.files("galago_workstation.demo") / "configs"
+    for source, target in (
+        (f"{name}.toml", f"{name}.toml"),
+        (f"{name}-worse.toml", WORSE),
+        ("gates.toml", GATES),
+    ):
+        (folder / target).write_bytes((configs / source).read_bytes())
+    (folder / CORPUS).write_text(f'[[recording]]\npath = "{truth.recording}"\n', encoding="utf-8")
+    there = tuple(Truth(one.onset_ns, one.offset_ns, one.label) for one in truth.events)
+    write_labels(labels_path(folder / truth.recording), TruthList(there))
 
 
 def require_written(path: Path, complete: bool) -> None:

@@ -19,6 +19,7 @@ from galago_edge.contract.manifest import Label, Natural, Sha256
 from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord
 from galago_workstation.files import refuse_existing, write_bytes
+from galago_workstation.qa.label_rows import refuse_unknown
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed
 from galago_workstation.qa.truth_outcomes import outcomes
@@ -35,6 +36,11 @@ class BaselineEvent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
     end_ns: Natural
     start_index: Natural
     end_index: Natural
+
+    @classmethod
+    def of(cls, one: EventRecord) -> BaselineEvent:
+        """Return what is kept of an event."""
+        return cls(one.label, one.score, one.start_ns, one.end_ns, one.start_index, one.end_index)
 
 
 class BaselineRecording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,8 +84,10 @@ def make_baseline(replays: Sequence[Replayed], rule: MatchingRule | None = None)
     """Return the baseline of what one bundle said. ``rule``: for its figures; None: as in a score.
 
     Raises:
-        InputError: SOURCE_MISMATCH; there is no replay, two are of one recording, or of several bundles.
-        CallerError: USAGE; nobody knows how late an event may come.
+        InputError: SOURCE_MISMATCH; there is no replay, two are of one recording, or of several bundles, or
+            one has faults.
+        CallerError: USAGE; nobody knows how late an event may come. LABELS_MISMATCH; a truth has a label that
+            the bundle does not have.
     """
     bundles = {each.bundle for each in replays}
     policies = {each.labels for each in replays}
@@ -88,12 +96,17 @@ def make_baseline(replays: Sequence[Replayed], rule: MatchingRule | None = None)
         met = f"{len(bundles)} bundles with {len(policies)} policies"
     elif len({each.sha256 for each in replays}) != len(replays):
         met = "one recording twice"
+    elif any(each.faults for each in replays):
+        met = "recordings with faults (galago replay --faults)"
     if met:
         raise InputError(
             Reason.SOURCE_MISMATCH,
             f"a baseline is of one bundle and different recordings, and these are of {met}",
             hint="replay the corpus with one bundle",
         )
+    for each in replays:
+        if each.truth is not None:
+            refuse_unknown(each.truth, each.labels, name=f"labels of {each.recording}")
     judged = [outcomes(each, rule or MatchingRule()) for each in replays if each.truth is not None]
     figures = [
         BaselineFigure(
@@ -127,10 +140,7 @@ def _recording(each: Replayed) -> BaselineRecording:
         receptive_ns=each.receptive_ns,
         gaps=tuple((gap.from_ns, gap.to_ns, gap.cause) for gap in each.gaps),
         tags=dict(sorted(each.tags.items())),
-        events=tuple(
-            BaselineEvent(one.label, one.score, one.start_ns, one.end_ns, one.start_index, one.end_index)
-            for one in each.events
-        ),
+        events=tuple(BaselineEvent.of(one) for one in each.events),
     )
 
 

@@ -22,8 +22,8 @@ from galago_workstation.qa.replay_comparison import BundleComparison
 SHOWN = 50
 """Changes that a table shows; JSON has all."""
 _CHANGES = ("change", "recording", "at", "label", "truth", "what")
-_GATES = ("gate", "verdict", "OLD", "NEW", "between", "judged", "hours", "why")
-_RIGHT = (
+GATES = ("gate", "verdict", "OLD", "NEW", "between", "judged", "hours", "why")
+RIGHT = (
     "label",
     "there",
     "both found",
@@ -159,9 +159,9 @@ def _tables(found: BundleComparison) -> list[tuple[str, Sequence[str], Rows, int
     changes = change_rows(found)
     more = max(0, len(changes) - SHOWN)
     tables: list[tuple[str, Sequence[str], Rows, int]] = [("Events", _CHANGES, changes[:SHOWN], more)]
-    tables.append(("What was there", _RIGHT, right_rows(found), 0))
+    tables.append(("What was there", RIGHT, right_rows(found), 0))
     if found.verdict is not None:
-        tables.append(("Gates", _GATES, gate_rows(found.verdict), 0))
+        tables.append(("Gates", GATES, gate_rows(found.verdict), 0))
     return [table for table in tables if table[2]]
 
 

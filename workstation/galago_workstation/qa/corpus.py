@@ -12,9 +12,9 @@ from galago_edge.api.replayed_part import unix_ns
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.sources.address import parse_source
-from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.source_kind import Address, split_query
 from galago_workstation.progress_lines import PlainReport, Report
+from galago_workstation.qa.content_hashes import ContentHashes
 from galago_workstation.qa.corpus_manifest import ListedRecording, is_manifest, read_corpus_manifest
 from galago_workstation.qa.corpus_scan import Scan, holds_pictures, scan_folder
 from galago_workstation.qa.label_file import labels_path
@@ -98,10 +98,10 @@ def is_corpus(path: Path) -> bool:
     return is_manifest(path) and path.is_file()
 
 
-def read_corpus(path: Path, *, report: Report | None = None) -> Corpus:
+def read_corpus(path: Path, *, report: Report | None = None, hashes: ContentHashes | None = None) -> Corpus:
     """Read the corpus that a folder or a manifest is; every recording is read once, for its hash.
 
-    ``report`` shows how far that is.
+    ``report`` shows how far that is; ``hashes`` may know recordings that need not be read again.
 
     Raises:
         InputError: DATA_BAD; it is empty, or a recording is there twice or is not the one that is listed.
@@ -109,8 +109,9 @@ def read_corpus(path: Path, *, report: Report | None = None) -> Corpus:
         LinkError: SOURCE_MISSING; there is no such folder or file, or a listed recording or label file is
             missing. Something cannot be read.
     """
+    hashes = hashes or ContentHashes()
     if path.is_dir():
-        return _of_folder(path, report)
+        return _of_folder(path, report, hashes)
     if not path.exists():
         hint = "give a folder of recordings, or a list of them in TOML or CSV: docs/qa-replay.md"
         raise LinkError(Reason.SOURCE_MISSING, f"the corpus {path} does not exist", hint=hint)
@@ -120,11 +121,15 @@ def read_corpus(path: Path, *, report: Report | None = None) -> Corpus:
             f"{path} is no corpus, expected a folder, or a list of recordings called .toml or .csv",
             hint="to replay one recording: galago replay",
         )
-    return _of_manifest(path, report)
+    return _of_manifest(path, report, hashes)
 
 
-def corpus_of(sources: Sequence[str], *, report: Report | None = None) -> Corpus:
+def corpus_of(
+    sources: Sequence[str], *, report: Report | None = None, hashes: ContentHashes | None = None
+) -> Corpus:
     """Return the corpus of recordings that are named one by one, as on the command line.
+
+    ``report`` and ``hashes`` as for :func:`read_corpus`.
 
     Raises:
         GalagoError: As :func:`read_corpus`, and as ``parse_source`` for what is no recording.
@@ -148,20 +153,20 @@ def corpus_of(sources: Sequence[str], *, report: Report | None = None) -> Corpus
         found.append((_without_dots(path), path, text[len(address.target) + 1 :]))
     common = Path(os.path.commonpath([shown.parent for shown, _, _ in found]))
     listed = [(shown.relative_to(common).as_posix(), path, query, None) for shown, path, query in found]
-    return Corpus("the recordings", tuple(_hashed(listed, "the call", report)))
+    return _hashed("the recordings", listed, report, hashes or ContentHashes(), where="the call")
 
 
-def _of_folder(folder: Path, report: Report | None) -> Corpus:
+def _of_folder(folder: Path, report: Report | None, hashes: ContentHashes) -> Corpus:
     top = folder.absolute()
     scan = scan_folder(top)
     listed = [(_below(top, path), path, "", None) for path in scan.recordings]
     listed.sort(key=lambda row: os.fsencode(row[0]))
     if not listed:
         raise _empty(str(folder), scan)
-    return Corpus(str(folder), tuple(_hashed(listed, str(folder), report)), tuple(_notes(top, scan)))
+    return _hashed(str(folder), listed, report, hashes, notes=_notes(top, scan))
 
 
-def _of_manifest(path: Path, report: Report | None) -> Corpus:
+def _of_manifest(path: Path, report: Report | None, hashes: ContentHashes) -> Corpus:
     folder = path.absolute().parent
     listed = []
     for one in read_corpus_manifest(path):
@@ -173,14 +178,31 @@ def _of_manifest(path: Path, report: Report | None) -> Corpus:
     inside = _without_dots(folder)
     outside = [name for name, where, _, _ in listed if not _without_dots(where).is_relative_to(inside)]
     notes = [f"outside the folder of {path.name}: {_named(outside)}"] if outside else []
-    return Corpus(str(path), tuple(_hashed(listed, str(path), report)), tuple(notes))
+    return _hashed(str(path), listed, report, hashes, notes=notes)
 
 
 _Row = tuple[str, Path, str, ListedRecording | None]
 """Name, place, options, and what a manifest says of it."""
 
 
-def _hashed(listed: Sequence[_Row], where: str, report: Report | None) -> list[CorpusRecording]:
+def _hashed(
+    name: str,
+    listed: Sequence[_Row],
+    report: Report | None,
+    hashes: ContentHashes,
+    *,
+    where: str | None = None,
+    notes: Iterable[str] = (),
+) -> Corpus:
+    """Return the corpus ``name`` of these rows; errors call it ``where``, if not by its name."""
+    with hashes.kept():
+        found = _rows(listed, where or name, report, hashes)
+    return Corpus(name, tuple(found), (*notes, *hashes.notes()))
+
+
+def _rows(
+    listed: Sequence[_Row], where: str, report: Report | None, hashes: ContentHashes
+) -> list[CorpusRecording]:
     names: set[str] = set()
     for name, _, _, _ in listed:
         if name in names:
@@ -194,7 +216,7 @@ def _hashed(listed: Sequence[_Row], where: str, report: Report | None) -> list[C
     contents: dict[tuple[str, str], str] = {}
     with (report or PlainReport()).track("reading", len(listed)) as advance:
         for number, (name, path, query, said) in enumerate(listed, 1):
-            sha256 = _sha256(name, path, where)
+            sha256 = _sha256(name, path, where, hashes)
             _check_content(name, sha256, said, where)
             if (other := contents.setdefault((sha256, query), name)) != name:
                 raise InputError(
@@ -245,14 +267,14 @@ def _started_ns(name: str, said: ListedRecording | None, where: str) -> int | No
         ) from None
 
 
-def _sha256(name: str, path: Path, where: str) -> str:
+def _sha256(name: str, path: Path, where: str, hashes: ContentHashes) -> str:
     if not path.exists():
         raise LinkError(
             Reason.SOURCE_MISSING,
             f"{where}: the recording {name} does not exist",
             hint="bring it back, or take it off the list",
         )
-    sha256 = recording_sha256(path)
+    sha256 = hashes.of(path)
     if sha256 is None:
         raise InputError(
             Reason.SOURCE_MISMATCH,

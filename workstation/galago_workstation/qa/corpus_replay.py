@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from galago_edge.bundle import Bundle
 from galago_edge.contract.errors import GalagoError, LinkError, Reason
 from galago_edge.decision import Decider
 from galago_edge.pipeline.threshold_overrides import override_thresholds
+from galago_edge.sources.recorded_drops import with_recorded_drops
 from galago_workstation.progress_lines import Advance, PlainReport, Report
 from galago_workstation.qa.corpus import Corpus, CorpusRecording
 from galago_workstation.qa.replay_environment import ReplayEnvironment
@@ -128,7 +129,10 @@ def replay_corpus(
     Decider(labels)  # what it refuses, every replay would
     folder = ReplayResults(results.absolute())
     folder.make()
-    asked = [(one, _job(one, bundle, plan)) for one in corpus.recordings]
+    asked = [
+        (one, _job(one, bundle, plan))
+        for one in (_as_dropped(one, bundle, plan) for one in corpus.recordings)
+    ]
     notes = list(corpus.notes)
     found: dict[str, StoredReplay] = {}
     orders: dict[str, ReplayOrder] = {}
@@ -164,6 +168,14 @@ def _outcomes(orders: Sequence[ReplayOrder], plan: ReplayPlan) -> Generator[Repl
         from galago_workstation.qa.replay_runner import cores, replay_here
 
         yield from replay_here(orders, plan.jobs or cores())
+
+
+def _as_dropped(one: CorpusRecording, bundle: Bundle, plan: ReplayPlan) -> CorpusRecording:
+    """Return the recording with the option that leaves out what the device dropped, if that is asked for."""
+    if plan.changes.drops == "none":
+        return one
+    address = with_recorded_drops(one.address, bundle.modality, plan.stream)
+    return one if address == one.address else replace(one, query=address[len(str(one.path)) + 1 :])
 
 
 def _job(one: CorpusRecording, bundle: Bundle, plan: ReplayPlan) -> ReplayJob:

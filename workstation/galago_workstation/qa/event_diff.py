@@ -120,6 +120,12 @@ def pair_recordings(
             Reason.SOURCE_MISMATCH, "no recording was heard or seen by both",
             hint="replay one corpus with both bundles",
         )  # fmt: skip
+    if unlike := [pair.name for pair in pairs if pair.old.faults != pair.new.faults]:
+        raise InputError(
+            Reason.SOURCE_MISMATCH,
+            f"OLD and NEW were replayed with other faults: {_some(unlike)}",
+            hint="replay the corpus with both bundles and the same --faults, or with none",
+        )
     return sorted(pairs, key=lambda pair: pair.name), [f"left out: {each}" for each in said]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from galago_edge.contract.known_names import known_names
 from galago_workstation.files import refuse_existing, write_bytes
 from galago_workstation.qa.label_file import read_bounded
 from galago_workstation.qa.label_formats.subject import LabelSubject
-from galago_workstation.qa.label_rows import truth_list
+from galago_workstation.qa.label_rows import LabelRow, truth_list
 from galago_workstation.qa.replayed import TruthList
 
 FORMATS = {
@@ -35,9 +36,14 @@ class ImportedLabels:
 
 
 def import_labels(
-    path: Path, kind: str, subject: LabelSubject, *, duration_ns: int | None = None
+    path: Path,
+    kind: str,
+    subject: LabelSubject,
+    *,
+    duration_ns: int | None = None,
+    confirmed: bool = False,
 ) -> ImportedLabels:
-    """Read another program's file of labels.
+    """Read another program's file of labels. ``duration_ns`` and ``confirmed``: see :func:`truth_list`.
 
     Raises:
         CallerError: USAGE; there is no such format.
@@ -45,20 +51,21 @@ def import_labels(
         LinkError: The file cannot be read.
     """
     found = _module(kind).read(read_bounded(path), subject)
-    return ImportedLabels(truth_list(found.rows, name=subject.name, duration_ns=duration_ns), found.left_out)
+    truth = truth_list(found.rows, name=subject.name, duration_ns=duration_ns, confirmed=confirmed)
+    return ImportedLabels(truth, found.left_out)
 
 
 def export_labels(
-    truth: TruthList, path: Path, kind: str, subject: LabelSubject, *, replace: bool = False
+    rows: Sequence[LabelRow], path: Path, kind: str, subject: LabelSubject, *, replace: bool = False
 ) -> None:
-    """Write labels for another program, in one step.
+    """Write labels for another program, by start, in one step.
 
     Raises:
         CallerError: EXISTS; the file is there and ``replace`` is false. USAGE; there is no such format, or
             it has frame numbers and nobody knows the time table.
         LinkError: NO_SPACE, READ_ONLY or IO; what was there before is untouched.
     """
-    content: bytes = _module(kind).write(truth, subject)
+    content: bytes = _module(kind).write(rows, subject)
     refuse_existing(path, replace=replace)
     write_bytes(path, content)
 

@@ -10,14 +10,17 @@
 
 Lines that begin with ``#`` are remarks, but for these two. Both may be missing in a file made by hand; the
 line with the names of the columns may not, for it says the unit.
+
+A fourth column, ``proposed``, holds the score of what a bundle proposes: such a line is no truth until a
+person has emptied the column.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
@@ -32,6 +35,8 @@ MOST_BYTES = 1 << 26
 """64 MiB: more than a million labels. What is larger is another kind of file."""
 
 _COLUMNS = "start_ns\tend_ns\tlabel"
+_PROPOSED_COLUMNS = f"{_COLUMNS}\tproposed"
+_SCORE = re.compile(r"[01]\.[0-9]{1,6}\Z")
 _RECORDING = re.compile(r"#\s*recording\s+sha256\s+(\S+)\s*\Z")
 _SCHEMA = re.compile(r"#\s*(galago\.labels/\S*)\s*\Z")
 _WHOLE = re.compile(r"-?[0-9]{1,19}\Z")
@@ -74,20 +79,24 @@ def read_bounded(path: Path) -> bytes:
     return data
 
 
-def read_labels(path: Path, *, sha256: str | None = None, duration_ns: int | None = None) -> LabelFile:
+def read_labels(
+    path: Path, *, sha256: str | None = None, duration_ns: int | None = None, confirmed: bool = False
+) -> LabelFile:
     """Read a file of labels.
 
     Args:
         path: The file.
         sha256: Of the recording that it should be about; None: not checked.
         duration_ns: Where that recording ends; None: not checked.
+        confirmed: A person has gone through all proposals in it: those that are left are true.
 
     Raises:
         InputError: DATA_BAD; it is about another recording, or a line is not as it must be: see
             :func:`parse_labels`.
         LinkError: The file cannot be read.
     """
-    found = parse_labels(read_bounded(path), name=str(path), duration_ns=duration_ns)
+    data = read_bounded(path)
+    found = parse_labels(data, name=str(path), duration_ns=duration_ns, confirmed=confirmed)
     if sha256 is not None and found.sha256 is not None and found.sha256 != sha256:
         raise InputError(
             Reason.DATA_BAD,
@@ -97,30 +106,38 @@ def read_labels(path: Path, *, sha256: str | None = None, duration_ns: int | Non
     return found
 
 
-def parse_labels(data: bytes, *, name: str, duration_ns: int | None = None) -> LabelFile:
-    """Return what the bytes of a file of labels say. ``name`` and ``duration_ns``: see :func:`truth_list`.
+def parse_labels(
+    data: bytes, *, name: str, duration_ns: int | None = None, confirmed: bool = False
+) -> LabelFile:
+    """Return what the bytes of a file of labels say. For the other arguments see :func:`truth_list`.
 
     Raises:
         InputError: DATA_BAD; no UTF-8, another version, no line with the columns, a line that is none, or
             what :func:`truth_list` refuses.
     """
-    sha256, rows, columns = None, [], False
+    sha256, rows, columns = None, [], ""
     for number, line in text_lines(data, name=name):
         where = f"line {number}"
         if line.startswith("#"):
             sha256 = _remark(line, name, where, sha256)
         elif not columns:
-            if line != _COLUMNS:
+            if line not in (_COLUMNS, _PROPOSED_COLUMNS):
                 met = f"{line[:60]!r} stands where the names of the columns should: start_ns, end_ns, label"
                 hint = "files of other programs are read by galago qa labels import"
                 raise refusal(name, where, f"{met}, with tabs between them", hint=hint)
-            columns = True
-        else:
+            columns = line
+        elif columns == _COLUMNS:
             rows.append(_row(line, name, where))
+        else:
+            rows.append(_perhaps_proposed(line, name, where))
     if not columns:
         raise refusal(name, "", "has no line with the names of the columns: start_ns, end_ns, label")
+    if columns == _PROPOSED_COLUMNS and not rows and not confirmed:
+        what = "is of a bundle that proposed nothing, and nobody has confirmed that nothing is there"
+        raise refusal(name, "", what, hint="galago qa labels confirm, when it is so: docs/qa-labels.md")
     unsorted = sum(after.start_ns < before.start_ns for before, after in itertools.pairwise(rows))
-    return LabelFile(truth_list(rows, name=name, duration_ns=duration_ns), sha256, unsorted)
+    truth = truth_list(rows, name=name, duration_ns=duration_ns, confirmed=confirmed)
+    return LabelFile(truth, sha256, unsorted)
 
 
 def text_lines(data: bytes, *, name: str) -> Iterator[tuple[int, str]]:
@@ -160,6 +177,18 @@ def format_labels(truth: TruthList, *, sha256: str | None = None) -> bytes:
     return "\n".join([*head, *lines, ""]).encode()
 
 
+def format_proposals(rows: Sequence[LabelRow], *, sha256: str, bundle: str) -> bytes:
+    """Return the file with what a bundle proposes, by start; no line of it is a truth yet."""
+    head = [
+        f"# {SCHEMA}",
+        f"# recording sha256 {sha256}",
+        f"# proposed by bundle {bundle}: empty the last column of what is right, correct or remove the rest",
+        _PROPOSED_COLUMNS,
+    ]
+    lines = (f"{row.start_ns}\t{row.end_ns}\t{row.label}\t{row.score:.4f}" for row in rows)
+    return "\n".join([*head, *lines, ""]).encode()
+
+
 def write_labels(path: Path, truth: TruthList, *, sha256: str | None = None, replace: bool = False) -> None:
     """Write a file of labels in one step.
 
@@ -186,6 +215,17 @@ def _remark(line: str, name: str, where: str, sha256: str | None) -> str | None:
     if sha256 is not None and found != sha256:
         raise refusal(name, where, "names a second recording, expected one")
     return found
+
+
+def _perhaps_proposed(line: str, name: str, where: str) -> LabelRow:
+    """Return the row of a line with the fourth column, which is empty for what a person has confirmed."""
+    if line.count("\t") < 3:  # an editor takes blanks off the ends of lines
+        return _row(line, name, where)
+    rest, _, told = line.rpartition("\t")
+    row, told = _row(rest, name, where), told.strip()
+    if told and not _SCORE.match(told):
+        raise refusal(name, where, f"proposed is {told[:40]!r}, expected a score from 0.0 to 1.0, or nothing")
+    return replace(row, proposed=bool(told), score=float(told or 1))
 
 
 def _row(line: str, name: str, where: str) -> LabelRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.known_names import known_names
@@ -15,9 +15,12 @@ from galago_workstation.qa.stretches import united
 
 LATEST_NS = 2**53 - 1
 """104 days. Every time below it is the same number in every program that keeps times as 64-bit floats."""
+END_SLACK_NS = 1_000_000
+"""At another rate a recording may end a sample earlier: what lies so little behind its end is cut off."""
 
 _LABEL = re.compile(r"\S([^\n]*\S)?\Z")
 _LONGEST_LABEL = 64
+_MARK = re.compile(r" \(proposed ([01]\.[0-9]{1,6})\)\Z")
 HINT = "correct the line and try again; docs/qa-labels.md has the rules"
 
 
@@ -33,6 +36,10 @@ class LabelRow:
     label: str
     slack_ns: int = 0
     """By how much rounding in its file may have moved ``end_ns``; such a bit behind the end is cut off."""
+    proposed: bool = False
+    """A bundle says so, and no person has confirmed it: no truth."""
+    score: float = 1.0
+    """Of a proposal, as far as the file says."""
 
 
 def refusal(name: str, where: str, what: str, *, hint: str = HINT) -> InputError:
@@ -41,18 +48,47 @@ def refusal(name: str, where: str, what: str, *, hint: str = HINT) -> InputError
     return InputError(Reason.DATA_BAD, f"{place}: {what}", hint=hint)
 
 
-def truth_list(rows: Iterable[LabelRow], *, name: str, duration_ns: int | None = None) -> TruthList:
+def rows_of(truth: TruthList) -> list[LabelRow]:
+    """Return the truth as rows by start, stretches to be ignored among them."""
+    rows = [LabelRow("", event.start_ns, event.end_ns, event.label) for event in truth.events]
+    rows += [LabelRow("", start, end, IGNORED) for start, end in truth.ignored]
+    return sorted(rows, key=lambda row: (row.start_ns, row.end_ns, row.label))
+
+
+def marked(row: LabelRow) -> str:
+    """Return the label for a program that shows a text and no more: a proposal says so itself.
+
+    >>> marked(LabelRow("", 0, 1, "smoke", proposed=True, score=0.834))
+    'smoke (proposed 0.83)'
+    """
+    return f"{row.label} (proposed {row.score:.2f})" if row.proposed else row.label
+
+
+def unmarked(row: LabelRow) -> LabelRow:
+    """Return the row of such a text: the reverse of :func:`marked`."""
+    if (found := _MARK.search(row.label)) is None:
+        return row
+    return replace(row, label=row.label[: found.start()], proposed=True, score=float(found[1]))
+
+
+def truth_list(
+    rows: Iterable[LabelRow], *, name: str, duration_ns: int | None = None, confirmed: bool = False
+) -> TruthList:
     """Return what the rows say, sorted; stretches to be ignored may overlap and are united.
 
     Args:
         rows: In any order.
         name: The file's, for messages.
         duration_ns: Where the recording ends; None: nobody knows, and nothing is behind it.
+        confirmed: A person has gone through all proposals: those that are left are true.
 
     Raises:
         InputError: DATA_BAD; a label or a time that cannot be, an end before its start or behind the
-            recording's, or two events of one label that overlap.
+            recording's, two events of one label that overlap, or a proposal that nobody has confirmed.
     """
+    rows = list(rows)
+    if not confirmed:
+        _refuse_proposals(rows, name)
     checked = sorted(
         (_checked(row, name, duration_ns) for row in rows), key=lambda row: (row.start_ns, row.end_ns)
     )
@@ -82,6 +118,15 @@ def refuse_unknown(truth: TruthList, labels: Sequence[Label], *, name: str) -> N
             )
 
 
+def _refuse_proposals(rows: Sequence[LabelRow], name: str) -> None:
+    proposed = [row for row in rows if row.proposed]
+    if proposed:
+        first, count = proposed[0], len(proposed)
+        met = f"{first.label} at {first.start_ns} ns is a proposal that nobody has confirmed, one of {count}"
+        hint = "galago qa labels confirm, or import --confirmed, when they are right: docs/qa-labels.md"
+        raise refusal(name, first.where, met, hint=hint)
+
+
 def _checked(row: LabelRow, name: str, duration_ns: int | None) -> LabelRow:
     start, end = row.start_ns, row.end_ns
     if not _LABEL.match(row.label) or len(row.label) > _LONGEST_LABEL:
@@ -100,8 +145,8 @@ def _checked(row: LabelRow, name: str, duration_ns: int | None) -> LabelRow:
         )
     if duration_ns is None or end <= duration_ns:
         return row
-    if end - row.slack_ns <= duration_ns and start <= duration_ns:
-        return LabelRow(row.where, start, duration_ns, row.label)
+    if end - max(row.slack_ns, END_SLACK_NS) <= duration_ns and start <= duration_ns:
+        return replace(row, end_ns=duration_ns)
     raise refusal(
         name,
         row.where,

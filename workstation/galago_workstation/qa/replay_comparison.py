@@ -10,12 +10,14 @@ from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.records import event_identity
 from galago_workstation.qa.event_diff import (
     EventDiff,
+    ReplayPair,
     diff_events,
     labels_of,
     pair_recordings,
 )
 from galago_workstation.qa.gate_evidence import JudgedPair, gather, judge
 from galago_workstation.qa.gate_rules import GateRules, bind_gates
+from galago_workstation.qa.label_rows import refuse_unknown
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.release_verdict import ReleaseVerdict, decide
 from galago_workstation.qa.replayed import Replayed
@@ -109,7 +111,8 @@ def compare_bundles(
 
     Raises:
         InputError: SOURCE_MISMATCH, LABELS_MISMATCH; see :func:`pair_recordings`, :func:`differing_labels`.
-        CallerError: CONFIG_BAD; a gate names a label or tag that there is not. USAGE; a negative tolerance,
+        CallerError: CONFIG_BAD; a gate names a label or tag that there is not. LABELS_MISMATCH; a truth has a
+            label that neither bundle has, and ``common`` is not asked for. USAGE; a negative tolerance,
             or nobody knows how late an event may come.
     """  # fmt: skip
     for name, replays in (("OLD", old), ("NEW", new)):
@@ -127,8 +130,12 @@ def compare_bundles(
         {each.label for pair in pairs if pair.new.truth for each in pair.new.truth.events} - {*labels}
     )
     left_out += [f"left out: label {name} of what was there, which is not compared" for name in unknown]
+    if not common:
+        _refuse_unknown_to_both(pairs)
     burst_s = 0.0 if gates is None else gates.burst_s
     judged = judge(pairs, rule or MatchingRule(), tolerance_ns=tolerance_ns, burst_s=burst_s, labels=labels)
+    if any(each.labelled for each in judged) and not any(each.hours for each in judged if each.labelled):
+        left_out.append("left out: what was there, for no moment of the labelled recordings is valid")
     verdict = None
     if gates is not None:
         bound = bind_gates(gates, labels, [pair.new.tags for pair in pairs], file=str(gates_file))
@@ -138,6 +145,14 @@ def compare_bundles(
         pairs[0].old.bundle, pairs[0].new.bundle, len(pairs), hours, labels, _told(diff, judged),
         window_agreement(pairs), _who_was_right(judged, labels), tuple(judged), verdict, tuple(left_out),
     )  # fmt: skip
+
+
+def _refuse_unknown_to_both(pairs: Sequence[ReplayPair]) -> None:
+    """Refuse a truth that no bundle could find: its label is misspelt, or of another corpus."""
+    for pair in pairs:
+        if pair.new.truth is not None:
+            known = (*pair.old.labels, *pair.new.labels)
+            refuse_unknown(pair.new.truth, known, name=f"labels of {pair.name}")
 
 
 def _told(diff: EventDiff, judged: Sequence[JudgedPair]) -> EventDiff:

@@ -14,11 +14,13 @@ import galago_edge
 from galago_edge.contract.settings import ViewSettings
 from galago_edge.engine.runtime import runtime
 from galago_edge.pipeline import ThresholdOverrides
+from galago_edge.sources.faults.fault_file import FaultPlan
+from galago_edge.sources.recorded_drops import Drops
 
 _DECODERS = ("opencv-python-headless", "opencv-python", "av", "soxr")
 """They turn a recording into pixels and samples; another version may give others."""
 _ROOMS = (
-    *("contract", "host", "preprocess", "decision", "bundle"),
+    *("contract", "host", "preprocess", "decision", "bundle", "recorded"),
     *("sources", "engine", "pipeline", "api"),
 )
 """Of galago_edge: where an answer is decided."""
@@ -51,6 +53,10 @@ class ReplayChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_fps: float | None = None
     from_ns: int = 0
     to_ns: int | None = None
+    drops: Drops = "none"
+    """``recorded``: without what the device did not take in time; ``query`` says of which stream."""
+    faults: FaultPlan | None = None
+    """What goes wrong with the source."""
 
     @classmethod
     def of(cls, thresholds: ThresholdOverrides | None = None, **more: Any) -> ReplayChanges:

@@ -1,7 +1,8 @@
 """Results of replays on a disk: each in a folder whose name is the digest of its job.
 
-``FOLDER/<aa>/<digest>/`` holds ``records.jsonl``, ``scores.npz`` and ``job.json``. A result is whole or
-absent: it is made beside its place and moved there. ``job.json`` has the hashes of the other two, so that
+``FOLDER/<aa>/<digest>/`` holds ``records.jsonl``, ``scores.npz`` and ``job.json``; where the stages were
+hashed, ``logits.i8`` too: the model's int8 output, run by run. A result is whole or
+absent: it is made beside its place and moved there. ``job.json`` has the hashes of the others, so that
 what was damaged, or put there by somebody else, is found when it is read, and is computed again.
 """
 
@@ -35,7 +36,7 @@ from galago_edge.contract.manifest import Label
 from galago_workstation.qa.replay_environment import ReplayEnvironment
 from galago_workstation.qa.replay_job import ReplayJob
 
-RECORDS, SCORES, JOB = "records.jsonl", "scores.npz", "job.json"
+RECORDS, SCORES, LOGITS, JOB = "records.jsonl", "scores.npz", "logits.i8", "job.json"
 _JOB_LIMIT_BYTES = 1 << 22
 _ATTEMPTS = 4
 _CLASSES: tuple[type[GalagoError], ...] = (
@@ -86,6 +87,8 @@ class StoredReplay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     stages: dict[str, str] | None
     """SHA-256 of each stage, ``recording`` and then ``galago_edge.pipeline.stage_hashes``; None when nobody
     asked."""
+    marks: dict[str, str] | None = None
+    """Where each stage differs from that of another replay: ``galago_edge.pipeline.stage_marks``."""
     files: dict[str, str]
     """SHA-256 of each other file."""
     environment: ReplayEnvironment
@@ -121,6 +124,21 @@ class ReplayResults:
             LinkError: The disk fails.
         """
         place = self.place(digest)
+        stored, fault = self.described(digest)
+        if stored is None:
+            return None, fault
+        for name in (RECORDS, SCORES, *([LOGITS] if stored.marks is not None else [])):
+            if fault := _file_fault(place / name, stored.files.get(name)):
+                return None, fault
+        return (None, "") if stages and stored.marks is None else (stored, "")
+
+    def described(self, digest: str) -> tuple[StoredReplay | None, str]:
+        """Return what a result says of itself; its other files are not looked at.
+
+        Raises:
+            LinkError: The disk fails.
+        """
+        place = self.place(digest)
         try:
             content = (place / JOB).read_bytes() if place.is_dir() else b""
         except FileNotFoundError:
@@ -129,13 +147,7 @@ class ReplayResults:
             raise disk_error(error, f"read {place / JOB}") from error
         if not content and not place.exists():
             return None, ""
-        stored, fault = _stored(content, digest)
-        if stored is None:
-            return None, fault
-        for name in (RECORDS, SCORES):
-            if fault := _file_fault(place / name, stored.files.get(name)):
-                return None, fault
-        return (None, "") if stages and stored.stages is None else (stored, "")
+        return _stored(content, digest)
 
     @contextlib.contextmanager
     def writing(self, digest: str, *, stages: bool = False) -> Iterator[Path]:
@@ -147,8 +159,7 @@ class ReplayResults:
             LinkError: The disk fails.
         """
         place = self.place(digest)
-        host, pid = _here()
-        part = place.with_name(f".{digest}.{host}.{pid}.{secrets.token_hex(4)}.part")
+        part = self._aside(digest)
         self.clear(digest)
         try:
             part.mkdir(parents=True)
@@ -162,11 +173,35 @@ class ReplayResults:
 
     def clear(self, digest: str) -> None:
         """Remove what processes of this host that are gone left half-written of a result."""
+        for part in self.abandoned(self.place(digest).parent, digest):
+            shutil.rmtree(part, ignore_errors=True)
+
+    @staticmethod
+    def abandoned(shelf: Path, digest: str = "*") -> list[Path]:
+        """Return what processes of this host that are gone left half-written beside results."""
         here, _ = _here()
-        for part in self.place(digest).parent.glob(f".{digest}.*"):
-            _, _, host, pid, *_ = part.name.split(".")
+        found = []
+        for part in sorted(shelf.glob(f".{digest}.*")):
+            _, _, host, pid, *_ = (*part.name.split("."), "", "")
             if host == here and pid.isdigit() and not Path(f"/proc/{pid}").exists():
-                shutil.rmtree(part, ignore_errors=True)
+                found.append(part)
+        return found
+
+    def remove(self, digest: str) -> None:
+        """Remove a result; whoever looks meanwhile finds all of it or nothing.
+
+        Raises:
+            OSError: The disk refuses.
+        """
+        place, part = self.place(digest), self._aside(digest)
+        place.rename(part)
+        shutil.rmtree(part)
+        with contextlib.suppress(OSError):  # others lie beside it
+            place.parent.rmdir()
+
+    def _aside(self, digest: str) -> Path:
+        host, pid = _here()
+        return self.place(digest).with_name(f".{digest}.{host}.{pid}.{secrets.token_hex(4)}.part")
 
     def _move(self, part: Path, digest: str, stages: bool) -> None:
         place = self.place(digest)

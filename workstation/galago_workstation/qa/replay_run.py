@@ -122,6 +122,24 @@ def write_run(folder: Path, replayed: CorpusReplay) -> None:
     )
 
 
+def results_of_run(folder: Path) -> Path:
+    """Return the folder in which the results of a run are.
+
+    Raises:
+        InputError: RUN_BAD; ``run.json`` is damaged.
+    """
+    return folder / read_json(folder / RUN, ReplayRun, hint=_AGAIN).results
+
+
+def digests_of_run(folder: Path) -> list[str]:
+    """Return the digests of the results that a run lists.
+
+    Raises:
+        InputError: RUN_BAD; ``run.json`` is damaged.
+    """
+    return [one.digest for one in read_json(folder / RUN, ReplayRun, hint=_AGAIN).recordings]
+
+
 def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Replayed], list[str]]:
     """Return every replay of a run in its order, and the names of those recordings that have no result.
 

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 import galago_edge
 from galago_edge.api.replayed_part import ReplayedPart
@@ -16,6 +18,7 @@ from galago_edge.contract.errors import DeviceError, GalagoError, InputError, Re
 from galago_edge.contract.manifest import AudioPreprocess, Label, Preprocess
 from galago_edge.contract.records import GapRecord, Record, StateRecord
 from galago_edge.contract.streams import samples_to_ns
+from galago_edge.pipeline.stage_hashes import StageHashes, TakeLogits
 from galago_edge.pipeline.threshold_overrides import override_thresholds
 from galago_edge.preprocess.image import use_one_thread
 from galago_edge.sinks import JsonlSink
@@ -24,6 +27,7 @@ from galago_edge.sources.recording_digest import recording_sha256
 from galago_workstation.qa.replay_environment import environment_here
 from galago_workstation.qa.replay_job import ReplayJob, computing_here
 from galago_workstation.qa.replay_results import (
+    LOGITS,
     RECORDS,
     SCORES,
     ReplayResults,
@@ -107,11 +111,12 @@ def _replay(order: ReplayOrder, digest: str) -> None:
 def _store(order: ReplayOrder, bundle: Bundle, labels: tuple[Label, ...], folder: Path) -> None:
     job, walked = order.job, _Walked()
     failure: GalagoError | None = None
-    counts, stages = (0, 0, 0), {"recording": job.recording}
+    counts, hashes = (0, 0, 0), StageHashes()
     with ExitStack() as stack:
         file = stack.enter_context((folder / RECORDS).open("wb", buffering=0))
         sink = JsonlSink(file, str(folder / RECORDS), batch_bytes=_BATCH_BYTES)
         scores = stack.enter_context(ScoreCollector(folder, len(labels)))
+        take_logits = _logits_keeper(stack, folder) if order.stages else None
 
         def emit(records: Sequence[Record]) -> None:
             sink.emit(records)
@@ -124,10 +129,10 @@ def _store(order: ReplayOrder, bundle: Bundle, labels: tuple[Label, ...], folder
             walked.recording = recording_sha256(Path(parse_source(order.address).target))
         else:
             replay.observe(scores.take)
-            hashes = replay.hash_stages() if order.stages else None
+            if take_logits is not None:
+                hashes = replay.hash_stages(take_logits)
             failure = replay.write(emit)
             counts = (replay.windows, replay.events, replay.gaps)
-            stages |= {} if hashes is None else hashes.hexdigests()
         sink.flush()
         scores.save(folder / SCORES)
     _check_walked(walked, failure, order)
@@ -141,11 +146,26 @@ def _store(order: ReplayOrder, bundle: Bundle, labels: tuple[Label, ...], folder
         events=counts[1],
         gaps=counts[2],
         failure=None if failure is None else StoredFailure.of(failure),
-        stages=stages if order.stages else None,
-        files={name: file_sha256(folder / name) for name in (RECORDS, SCORES)},
+        stages={"recording": job.recording} | hashes.hexdigests() if order.stages else None,
+        marks={stage: str(one) for stage, one in hashes.marks().items()} if order.stages else None,
+        files={
+            name: file_sha256(folder / name)
+            for name in (RECORDS, SCORES, LOGITS)
+            if order.stages or name != LOGITS
+        },
         environment=environment_here(),
     )
     write_stored(folder, stored)
+
+
+def _logits_keeper(stack: ExitStack, folder: Path) -> TakeLogits:
+    """Return what writes the model's output down, run by run."""
+    file = stack.enter_context((folder / LOGITS).open("wb"))
+
+    def take(logits: npt.NDArray[np.int8]) -> None:
+        file.write(logits.tobytes())
+
+    return take
 
 
 def _check_walked(walked: _Walked, failure: GalagoError | None, order: ReplayOrder) -> None:
@@ -175,6 +195,7 @@ def _opened(order: ReplayOrder, bundle: Bundle) -> Replay:
         part=ReplayedPart(changes.from_ns, changes.to_ns, job.started_ns, changes.max_fps),
         view=changes.view,
         thresholds=changes.thresholds,
+        faults=changes.faults,
     )
 
 

@@ -75,3 +75,10 @@ class Replayed:
     """None: nobody has labelled it."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Such as ``site``, ``speaker``, ``night``."""
+
+    @property
+    def faults(self) -> str:
+        """What tells the faults apart with which it was replayed (``FaultPlan.digest``); empty for none."""
+        started = (one for one in self.states if (one.subject, one.state) == ("stream", "started"))
+        detail = next((one.detail for one in started), {})
+        return str(detail.get("source", {}).get("faults", ""))

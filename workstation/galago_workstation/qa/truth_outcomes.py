@@ -57,7 +57,7 @@ def outcomes(replayed: Replayed, rule: MatchingRule) -> RecordingOutcomes:
     Raises:
         CallerError: USAGE; nobody has labelled the recording, or nobody knows the hop.
     """
-    found = judge(_known(replayed), rule)
+    found = judge(known_truth(replayed), rule)
     return RecordingOutcomes(
         tuple(TruthOutcome(one.truth, one.event) for one in found.truths if one.fate in ("found", "missed")),
         tuple(one.event for one in found.events if one.fate in ("cross", "false")),
@@ -66,7 +66,8 @@ def outcomes(replayed: Replayed, rule: MatchingRule) -> RecordingOutcomes:
     )
 
 
-def _known(replayed: Replayed) -> Replayed:
+def known_truth(replayed: Replayed) -> Replayed:
+    """Return the replay without truths of labels that its bundle does not have."""
     if replayed.truth is None:
         return replayed
     names = {label.name for label in replayed.labels}

@@ -51,13 +51,14 @@ def tune_labels(
 
     Raises:
         InputError: LABELS_MISMATCH, there is no such label; DATA_BAD, no scores, a recording that is there
-            twice, or with names given nothing to learn from.
+            twice, or nothing to learn from: for a label that is named, or for any.
         CallerError: USAGE, the replays are of several bundles; LABELS_MISMATCH, so is a truth.
     """
     refuse_mixed(recordings)
     names = list(labels) or [label.name for label in deciding(recordings[0].labels)]
     tuned, doubts, lacking, skipped = [], [], [], []
     unlabelled = 0
+    fault: InputError | None = None
     for name in names:
         corpus = JudgedCorpus(recordings, name, rule or MatchingRule())
         unlabelled = corpus.unlabelled
@@ -67,6 +68,7 @@ def tune_labels(
             if labels:
                 raise
             skipped.append(f"{name}: {error}")
+            fault = error
             continue
         doubt = _doubt(corpus, found)
         if doubt.doubtful > MOST_DOUBTFUL * max(doubt.windows, 1):
@@ -74,6 +76,8 @@ def tune_labels(
         tuned.append(found)
         doubts.append(doubt)
         lacking.append(tuple(_lacking(found, goal, doubt)))
+    if not tuned and fault is not None:
+        raise fault
     return TuneReport(
         bundle=recordings[0].bundle,
         goal=goal,
@@ -110,6 +114,12 @@ def _lacking(found: TunedLabel, goal: TuneGoal, doubt: GateDoubt) -> Iterator[st
         yield (
             f"no policy keeps {goal.false_per_day:g} false alarms a day on these recordings: this one has "
             f"{found.seen.false_per_day:.2f}, with the fewest"
+        )
+    promised = found.promise
+    if found.within_budget and promised is not None and promised.false_per_day > goal.false_per_day:
+        yield (
+            f"the budget of {goal.false_per_day:g} false alarms a day is kept on these recordings, but on "
+            f"others {promised.false_per_day:.2f} are to be expected: record more hours and places"
         )
     shown = poisson_interval(0)[1] / goal.false_per_day if goal.false_per_day > 0 else float("inf")
     if found.seen.days < shown:

@@ -25,6 +25,7 @@ from galago_edge.contract.manifest import LabelPolicy
 from galago_edge.decision.label_track import Integers
 from galago_workstation.qa.exact_intervals import Interval, poisson_interval, share_interval
 from galago_workstation.qa.judged_corpus import JudgedCorpus
+from galago_workstation.qa.plateau import Plateaus
 
 MARGINS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.15)
 """Shares of the budget within which policies may be chosen."""
@@ -175,21 +176,24 @@ class _Judged:
         fold_days = np.stack([days[:, fold].sum(axis=1) for fold in self.folds], axis=1)
         self._fold_days = fold_days[number]  # of each policy, for smoothing takes its part
         self._sureness = goal.sureness
+        self._plateaus = Plateaus(self.policies, sorted(space.on), space.off_shares)
 
     def choose(self, folds: Sequence[int], budget: float) -> int:
         """Return the policy that finds most within a budget a day on some folds.
 
         A truth that longer smoothing is not ready for is not found by it, though it is not missed either. Of
-        equal ones that with the fewest false alarms, then the first. Where none keeps the budget, the
-        one with the fewest false alarms.
+        equal ones that with the fewest false alarms, then the one in the middle of those that are as good.
+        Where none keeps the budget, one with the fewest false alarms.
         """
         false, found = self._fold_false[:, folds].sum(axis=1), self._fold_found[:, folds].sum(axis=1)
         within = false <= budget * self._fold_days[:, folds].sum(axis=1) + 1e-9
         if within.any():
             best = np.flatnonzero(within & (found == found[within].max()))
-            return int(best[np.argmin(false[best])])
-        best = np.flatnonzero(false == false.min())
-        return int(best[np.argmax(found[best])])
+            best = best[false[best] == false[best].min()]
+        else:
+            best = np.flatnonzero(false == false.min())
+            best = best[found[best] == found[best].max()]
+        return self._plateaus.middle(best)
 
     def promise(self, choices: Sequence[tuple[int, Sequence[int]]]) -> Promise:
         """Return the counts of policies, each on the folds given with it, added up."""

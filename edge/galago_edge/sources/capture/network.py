@@ -20,7 +20,7 @@ from galago_edge.sources.capture.capture_messages import CameraDescription, Dama
 from galago_edge.sources.capture.frame_memory import SharedMemory
 from galago_edge.sources.capture.frame_server import ParentLink, serve
 from galago_edge.sources.capture.network_stream import NetworkStream
-from galago_edge.sources.capture.packet_keeper import KEPT_CODECS, PacketKeeper
+from galago_edge.sources.capture.packet_keeper import PacketKeeper
 from galago_edge.sources.media.library import import_av
 from galago_edge.sources.opencv import import_cv2
 from galago_edge.sources.picture_header import LARGEST_CAMERA_PIXELS
@@ -161,6 +161,7 @@ class NetworkCamera:
         return self._keeper.hand_over(self._newest.packet, captured_ns)
 
     def _begin(self) -> None:
+        from galago_edge.sources.media.access_units import KEPT_CODECS
         from galago_edge.sources.media.picture_decoder import Picture, PictureDecoder
 
         order = self._order

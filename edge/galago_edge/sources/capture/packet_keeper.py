@@ -13,20 +13,12 @@ from typing import Any
 
 from galago_edge.sources.capture.capture_messages import PacketPlace, PacketsBegin, PacketsReady
 
-KEPT_CODECS = ("h264", "hevc")
-"""Of other codecs a recorder gets the pictures."""
-
 MOST_BYTES = 8 * 1024 * 1024
 """Waiting at once: more than ten seconds of the video of a usual camera."""
 _MOST_PACKETS = 1_500
 """A minute of a usual camera; their places go into one message."""
 _STEP_BYTES = 256 * 1024
 """Room is asked for in such steps, so that the memory rarely has to grow."""
-_LENGTHS = b"\x01"
-"""How extradata begins whose packets have lengths in place of start codes (ISO/IEC 14496-15, 5.3.3.1)."""
-_START_CODE = b"\x00\x00\x01"
-_PARAMETERS = {"h264": (7,), "hevc": (32, 33)}
-"""Types of the NAL units without which no key frame is decoded (ITU-T H.264, table 7-1; H.265, table 7-1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +35,13 @@ class PacketKeeper:
     """Keeps what one decoder is given, from the first key frame on, in at most ``most_bytes``."""
 
     def __init__(self, track: Any, most_bytes: int = MOST_BYTES) -> None:
-        """Keep the packets of ``track``, an ``av.VideoStream`` of one of :data:`KEPT_CODECS`."""
-        context = track.codec_context
-        self._codec = str(context.codec.canonical_name)
-        extradata = bytes(context.extradata or b"")
-        self._filter = _annex_b(track, self._codec) if extradata.startswith(_LENGTHS) else None
-        self._parameters = b"" if self._filter is not None else extradata
-        base = track.time_base
+        """Keep the packets of ``track``, an ``av.VideoStream`` of one of ``KEPT_CODECS``."""
+        from galago_edge.sources.media.access_units import AccessUnits  # not before a camera is open
+
+        self._units = AccessUnits(track)
+        form = self._units.format
         self._begins: PacketsBegin | None = PacketsBegin(
-            codec=self._codec,
-            extradata=self._parameters,
-            time_base=(int(base.numerator), int(base.denominator)) if base else (0, 1),
+            codec=form.codec, extradata=form.extradata, time_base=form.time_base
         )
         self._most_bytes = most_bytes
         self._kept: deque[_Kept] = deque()
@@ -74,7 +62,7 @@ class PacketKeeper:
             self._left_out += 1
             return
         self._waits = False
-        kept = _Kept(self._bytes_of(packet, key), number, key, now_ns, packet.pts, damaged)
+        kept = _Kept(self._units.bytes_of(packet), number, key, now_ns, packet.pts, damaged)
         self._kept.append(kept)
         self._bytes += len(kept.data)
         if self._bytes > self._most_bytes or len(self._kept) > _MOST_PACKETS:
@@ -112,31 +100,3 @@ class PacketKeeper:
         for _ in range(newest or len(self._kept)):
             self._bytes -= len(self._kept.popleft().data)
             self._left_out += 1
-
-    def _bytes_of(self, packet: Any, key: bool) -> bytes:
-        data = bytes(packet)
-        if self._filter is not None:
-            import av
-
-            copy = av.Packet(data)  # a filter takes its packet away, and the decoder wants it too
-            copy.pts, copy.dts, copy.is_keyframe = packet.pts, packet.dts, packet.is_keyframe
-            return b"".join(bytes(done) for done in self._filter.filter(copy))
-        return self._parameters + data if key and not self._names_parameters(data) else data
-
-    def _names_parameters(self, data: bytes) -> bool:
-        """Tell whether parameter sets stand before the picture, as most cameras send them."""
-        at, types = 0, _PARAMETERS[self._codec]
-        while (at := data.find(_START_CODE, at)) >= 0 and at + len(_START_CODE) < len(data):
-            at += len(_START_CODE)
-            kind = data[at] & 0x1F if self._codec == "h264" else data[at] >> 1 & 0x3F
-            if kind in types:
-                return True
-            if kind in (1, 5) if self._codec == "h264" else kind < types[0]:
-                return False
-        return False
-
-
-def _annex_b(track: Any, codec: str) -> Any:
-    from av.bitstream import BitStreamFilterContext
-
-    return BitStreamFilterContext(f"{codec}_mp4toannexb", track)

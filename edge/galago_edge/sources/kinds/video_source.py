@@ -20,7 +20,8 @@ def _open(address: Address, opening: Opening) -> Source:
     from galago_edge.sources.video_file import VideoFile
 
     conceal = address.options.get("damaged") == "conceal"
-    return VideoFile(Path(address.target), address.options.get("fps"), conceal=conceal)
+    rate = address.options.get("fps")
+    return VideoFile(Path(address.target), rate, conceal=conceal, packets=opening.packets)
 
 
 SOURCE = SourceKind(

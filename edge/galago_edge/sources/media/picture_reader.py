@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from galago_edge.contract.errors import InputError, Reason, disk_error
-from galago_edge.contract.streams import NS_PER_S
+from galago_edge.contract.streams import NS_PER_S, Coded
+from galago_edge.sources.media.access_units import KEPT_CODECS, PictureUnits
 from galago_edge.sources.media.container_end import is_cut_off
 from galago_edge.sources.media.container_rest import ContainerRest, rest_behind
 from galago_edge.sources.media.ogg_pages import ogg_damage, ogg_links
@@ -52,13 +53,15 @@ class Shown:
     """Bytes before it could not be read as packets, so pictures may be missing."""
     begins: bool = False
     """It is the first one of another recording, behind the one before."""
+    coded: Coded | None = None
+    """What it was decoded from, when that is kept."""
 
 
 class PictureReader:
     """One recording, read once from beginning to end."""
 
-    def __init__(self, path: Path, *, conceal: bool) -> None:
-        """Open ``path``.
+    def __init__(self, path: Path, *, conceal: bool, packets: bool = False) -> None:
+        """Open ``path``; with ``packets``, pictures of H.264 and HEVC bring along what they are made of.
 
         Raises:
             InputError: VIDEO_UNREADABLE.
@@ -76,6 +79,8 @@ class PictureReader:
             self._decoder = PictureDecoder(
                 self._stream, str(path), largest_pixels=LARGEST_PIXELS, conceal=conceal
             )
+            kept = packets and self._decoder.codec in KEPT_CODECS
+            self._units = PictureUnits(self._stream) if kept else None
             self.cut = is_cut_off(path)
             self._rest = rest_behind(path)
             if self._container.format == "mpegts":
@@ -147,7 +152,10 @@ class PictureReader:
         def shown(outcomes: Iterator[Picture | Damage]) -> Iterator[Shown]:
             nonlocal hole, begins
             for outcome in outcomes:
-                yield Shown(outcome, queue.popleft() if queue else outcome.pts, hole, begins)
+                coded = None
+                if self._units is not None and isinstance(outcome, Picture):
+                    coded = self._units.of(outcome.packet)
+                yield Shown(outcome, queue.popleft() if queue else outcome.pts, hole, begins, coded)
                 hole = begins = False
 
         for packet in self._container.packets():
@@ -166,6 +174,8 @@ class PictureReader:
             if self._avi:  # it states when a picture is decoded; the n-th that is shown has the n-th time
                 queue.append(known.get(packet.pos, packet.dts))
                 packet.pts = None  # it is guessed
+            if self._units is not None:
+                self._units.take(packet)
             yield from shown(self._decoder.decode(packet, damaged=damaged))
         yield from shown(self._decoder.flush())
 

@@ -6,11 +6,12 @@ has its start as its end. Source: Audacity's manual, "Importing and Exporting La
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from galago_workstation.qa.label_file import text_lines
 from galago_workstation.qa.label_formats.decimal_seconds import seconds_of
 from galago_workstation.qa.label_formats.subject import ForeignLabels, LabelSubject
-from galago_workstation.qa.label_rows import LabelRow
-from galago_workstation.qa.replayed import IGNORED, TruthList
+from galago_workstation.qa.label_rows import LabelRow, marked, unmarked
 
 
 def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
@@ -31,19 +32,12 @@ def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
         if len(parts) != 3:
             what = f"has {len(parts)} columns, expected start, end and label with tabs between them"
             raise subject.refused(where, what)
-        found.rows.append(subject.timed(where, *parts))
+        found.rows.append(unmarked(subject.timed(where, *parts)))
     return found
 
 
-def write(truth: TruthList, subject: LabelSubject) -> bytes:
+def write(rows: Sequence[LabelRow], subject: LabelSubject) -> bytes:
     """Return a label track. Times that are no whole microseconds have more than 6 decimals."""
     return "".join(
-        f"{seconds_of(row.start_ns)}\t{seconds_of(row.end_ns)}\t{row.label}\n" for row in in_order(truth)
+        f"{seconds_of(row.start_ns)}\t{seconds_of(row.end_ns)}\t{marked(row)}\n" for row in rows
     ).encode()
-
-
-def in_order(truth: TruthList) -> list[LabelRow]:
-    """Return the truth as rows by start, stretches to be ignored among them."""
-    rows = [LabelRow("", event.start_ns, event.end_ns, event.label) for event in truth.events]
-    rows += [LabelRow("", start, end, IGNORED) for start, end in truth.ignored]
-    return sorted(rows, key=lambda row: (row.start_ns, row.end_ns, row.label))

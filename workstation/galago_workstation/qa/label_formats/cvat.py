@@ -6,21 +6,24 @@ format", version 1.1.
 
 The file comes from outside: the parser knows no document types, so it expands no entities and opens no
 other file.
+
+A tag or track of the source ``auto`` is a proposal: a model has made it, and no person has changed it since.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.qa.label_formats.subject import NO_TABLE, ForeignLabels, LabelSubject
 from galago_workstation.qa.label_rows import LabelRow
-from galago_workstation.qa.replayed import IGNORED, TruthList
 
 _DEEPEST = 64
+_PROPOSED = "auto"
+"""What CVAT calls the source of what a model has marked; what a person has changed is ``semi-auto``."""
 _SHAPES = {"box", "polygon", "polyline", "points", "cuboid", "mask", "skeleton", "ellipse", "tag"}
 
 
@@ -30,6 +33,7 @@ class _Track:
     label: str
     frames: dict[int, bool] = field(default_factory=dict)
     """Whether it is to be seen, for each frame that is listed."""
+    proposed: bool = False
 
 
 class _Reading:
@@ -38,8 +42,8 @@ class _Reading:
     def __init__(self, subject: LabelSubject) -> None:
         self.subject = subject
         self.tracks: list[_Track] = []
-        self.images: dict[str, dict[int, str]] = {}
-        """By label: the numbers of its pictures, and where they stand."""
+        self.images: dict[tuple[str, bool], dict[int, str]] = {}
+        """By label, and whether it is proposed: the numbers of its pictures, and where they stand."""
         self.path: list[str] = []
         self.line = 1
         self._text: list[str] = []
@@ -56,15 +60,16 @@ class _Reading:
         if len(self.path) == 1 and name != "annotations":
             raise self.subject.refused(self.where(), f"begins with <{name[:40]}>, expected <annotations>")
         if name == "track" and len(self.path) == 2:
-            self.tracks.append(_Track(self.where(), self._given(attributes, "label")))
+            proposed = attributes.get("source") == _PROPOSED
+            self.tracks.append(_Track(self.where(), self._given(attributes, "label"), proposed=proposed))
         elif name == "image" and len(self.path) == 2:
             self._image = self._number(attributes, "id")
         elif name in _SHAPES and len(self.path) == 3 and self.path[1] == "track":
             seen = attributes.get("outside", "0") == "0"
             self.tracks[-1].frames[self._number(attributes, "frame")] = seen
         elif name in _SHAPES and len(self.path) == 3 and self.path[1] == "image":
-            label = self._given(attributes, "label")
-            self.images.setdefault(label, {}).setdefault(self._image, self.where())
+            key = self._given(attributes, "label"), attributes.get("source") == _PROPOSED
+            self.images.setdefault(key, {}).setdefault(self._image, self.where())
 
     def text(self, text: str) -> None:
         self._text.append(text)
@@ -105,36 +110,48 @@ def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
     found = ForeignLabels()
     for track in reading.tracks:
         for first, last in _seen(track.frames):
-            found.rows.append(_row(subject, track.where, first, last, track.label))
-    for label, pictures in reading.images.items():
+            row = _row(subject, track.where, first, last, track.label)
+            found.rows.append(replace(row, proposed=track.proposed))
+    for (label, proposed), pictures in reading.images.items():
         for first, last in runs(pictures):
-            found.rows.append(_row(subject, pictures[first], first, last, label))
+            row = _row(subject, pictures[first], first, last, label)
+            found.rows.append(replace(row, proposed=proposed))
     return found
 
 
-def write(truth: TruthList, subject: LabelSubject) -> bytes:
+def write(rows: Sequence[LabelRow], subject: LabelSubject) -> bytes:
     """Return the XML for images: a tag for each label of each frame that has any.
 
     Raises:
         CallerError: USAGE; there is no time table.
     """
-    tagged: dict[int, list[str]] = {}
-    for first, last, label in framed_truth(truth, subject):
+    tagged: dict[int, dict[str, bool]] = {}
+    for first, last, row in framed(rows, subject):
         for frame in range(first, last + 1):
-            tagged.setdefault(frame, []).append(label)
+            labels = tagged.setdefault(frame, {})
+            labels[row.label] = labels.get(row.label, True) and row.proposed
     lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>"]
+    lines += _meta(sorted({row.label for row in rows}))
     for frame in sorted(tagged):
         lines.append(f'  <image id="{frame}" name="frame_{frame:06d}">')
         lines += [
-            f'    <tag label={quoteattr(label)} source="manual"></tag>'
-            for label in dict.fromkeys(tagged[frame])
+            f'    <tag label={quoteattr(label)} source="{_PROPOSED if proposed else "manual"}"></tag>'
+            for label, proposed in tagged[frame].items()
         ]
         lines.append("  </image>")
     return ("\n".join([*lines, "</annotations>"]) + "\n").encode()
 
 
-def framed_truth(truth: TruthList, subject: LabelSubject) -> list[tuple[int, int, str]]:
-    """Return first and last frame, from 0 and both included, and label of everything that is there.
+def _meta(labels: Sequence[str]) -> list[str]:
+    """Return what readers of a whole data set want to be told: which labels there are."""
+    named = (
+        f"        <label><name>{escape(label)}</name><attributes></attributes></label>" for label in labels
+    )
+    return ["  <meta>", "    <task>", "      <labels>", *named, "      </labels>", "    </task>", "  </meta>"]
+
+
+def framed(rows: Sequence[LabelRow], subject: LabelSubject) -> list[tuple[int, int, LabelRow]]:
+    """Return first and last frame, from 0 and both included, of everything that is there.
 
     Raises:
         CallerError: USAGE; there is no time table.
@@ -143,12 +160,10 @@ def framed_truth(truth: TruthList, subject: LabelSubject) -> list[tuple[int, int
         raise CallerError(
             Reason.USAGE, "this format has frame numbers, and no recording is given", hint=NO_TABLE
         )
-    rows = [(event.start_ns, event.end_ns, event.label) for event in truth.events]
-    rows += [(start, end, IGNORED) for start, end in truth.ignored]
     return [
-        (*frames, label)
-        for start, end, label in sorted(rows)
-        if (frames := subject.frames.frames(start, end)) is not None
+        (*frames, row)
+        for row in rows
+        if (frames := subject.frames.frames(row.start_ns, row.end_ns)) is not None
     ]
 
 

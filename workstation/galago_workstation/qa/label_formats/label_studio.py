@@ -9,19 +9,17 @@ its export formats and tags.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from galago_edge.contract.decoding import from_json
-from galago_workstation.qa.label_formats.audacity import in_order
-from galago_workstation.qa.label_formats.cvat import framed_truth
+from galago_workstation.qa.label_formats.cvat import framed
 from galago_workstation.qa.label_formats.decimal_seconds import seconds_of
 from galago_workstation.qa.label_formats.sed import same_file
 from galago_workstation.qa.label_formats.subject import ForeignLabels, LabelSubject
 from galago_workstation.qa.label_rows import LabelRow
-from galago_workstation.qa.replayed import TruthList
 
 _TIMED = ("labels", "timeserieslabels")
 
@@ -89,16 +87,29 @@ def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
     return found
 
 
-def write(truth: TruthList, subject: LabelSubject) -> bytes:
-    """Return one task with an annotation: in frames when there is a time table, else in seconds."""
+def write(rows: Sequence[LabelRow], subject: LabelSubject) -> bytes:
+    """Return one task: in frames when there is a time table, else in seconds.
+
+    What is there is an annotation; what is proposed is a prediction, which becomes one when a person
+    submits it.
+    """
     video = subject.frames is not None
-    regions = _framed_regions(truth, subject) if video else _timed_regions(truth)
-    data = {"video" if video else "audio": subject.recording or ""}
-    tasks = [{"data": data, "annotations": [{"result": regions}]}]
-    return (json.dumps(tasks, indent=1, ensure_ascii=False) + "\n").encode()
+    task: dict[str, Any] = {"data": {"video" if video else "audio": subject.recording or ""}}
+    there, proposed = ([row for row in rows if row.proposed is which] for which in (False, True))
+    regions = _framed_regions if video else _timed_regions
+    if there or not proposed:
+        task["annotations"] = [{"result": regions(there, subject)}]
+    if proposed:
+        scored = [
+            region | {"id": f"proposal-{number}", "score": round(row.score, 6)}
+            for number, (region, row) in enumerate(zip(regions(proposed, subject), proposed, strict=True), 1)
+        ]
+        score = min(row.score for row in proposed)
+        task["predictions"] = [{"model_version": "galago qa label", "score": score, "result": scored}]
+    return (json.dumps([task], indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _timed_regions(truth: TruthList) -> list[dict[str, Any]]:
+def _timed_regions(rows: Sequence[LabelRow], _: LabelSubject) -> list[dict[str, Any]]:
     return [
         {
             "type": "labels",
@@ -110,19 +121,19 @@ def _timed_regions(truth: TruthList) -> list[dict[str, Any]]:
                 "labels": [row.label],
             },
         }
-        for row in in_order(truth)
+        for row in rows
     ]
 
 
-def _framed_regions(truth: TruthList, subject: LabelSubject) -> list[dict[str, Any]]:
+def _framed_regions(rows: Sequence[LabelRow], subject: LabelSubject) -> list[dict[str, Any]]:
     return [
         {
             "type": "timelinelabels",
             "from_name": "videoLabels",
             "to_name": "video",
-            "value": {"ranges": [{"start": first + 1, "end": last + 1}], "timelinelabels": [label]},
+            "value": {"ranges": [{"start": first + 1, "end": last + 1}], "timelinelabels": [row.label]},
         }
-        for first, last, label in framed_truth(truth, subject)
+        for first, last, row in framed(rows, subject)
     ]
 
 

@@ -6,12 +6,13 @@ once. Source: Raven Pro's user manual, "Selection tables".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from galago_workstation.qa.label_file import text_lines
-from galago_workstation.qa.label_formats.audacity import in_order
 from galago_workstation.qa.label_formats.decimal_seconds import seconds_of
 from galago_workstation.qa.label_formats.sed import same_file
 from galago_workstation.qa.label_formats.subject import ForeignLabels, LabelSubject
-from galago_workstation.qa.replayed import TruthList
+from galago_workstation.qa.label_rows import LabelRow, marked, unmarked
 
 _START, _END, _NUMBER = "begin time (s)", "end time (s)", "selection"
 _FILE = "begin file"
@@ -48,17 +49,17 @@ def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
             found.leave_out("second view of a selection")
             continue
         seen.add(key)
-        found.rows.append(subject.timed(where, cells[_START], cells[_END], cells[label]))
+        found.rows.append(unmarked(subject.timed(where, cells[_START], cells[_END], cells[label])))
     if len(files) > 1:
         what = f"is about {len(files)} recordings, whose times go on one behind the other; expected one"
         raise subject.refused("", what, hint="open one recording in Raven and save its table")
     return found
 
 
-def write(truth: TruthList, subject: LabelSubject) -> bytes:
+def write(rows: Sequence[LabelRow], subject: LabelSubject) -> bytes:
     """Return a selection table, all in the view of the waveform."""
     lines = ["Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tAnnotation"]
-    for number, row in enumerate(in_order(truth), 1):
+    for number, row in enumerate(rows, 1):
         times = f"{seconds_of(row.start_ns, decimals=9)}\t{seconds_of(row.end_ns, decimals=9)}"
-        lines.append(f"{number}\tWaveform 1\t1\t{times}\t{row.label}")
+        lines.append(f"{number}\tWaveform 1\t1\t{times}\t{marked(row)}")
     return ("\n".join(lines) + "\n").encode()

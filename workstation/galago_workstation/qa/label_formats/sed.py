@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from galago_workstation.qa.label_file import text_lines
-from galago_workstation.qa.label_formats.audacity import in_order
 from galago_workstation.qa.label_formats.decimal_seconds import ns_of, seconds_of
 from galago_workstation.qa.label_formats.subject import ForeignLabels, LabelSubject
-from galago_workstation.qa.replayed import TruthList
+from galago_workstation.qa.label_rows import LabelRow, marked, unmarked
 
 _NAMES = {
     "filename": ("filename", "file", "audio_filename"),
@@ -50,18 +49,22 @@ def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
         if subject.recording is not None and file and not same_file(file, subject.recording):
             found.leave_out("event of another recording")
             continue
-        found.rows.append(subject.timed(where, *(cells[columns[name]] for name in _TIMED)))
+        row = subject.timed(where, *(cells[columns[name]] for name in _TIMED))
+        found.rows.append(unmarked(row))
     _refuse_others(files, subject)
     return found
 
 
-def write(truth: TruthList, subject: LabelSubject) -> bytes:
-    """Return a table with names of columns; with ``filename`` when the recording's name is known."""
+def write(rows: Sequence[LabelRow], subject: LabelSubject) -> bytes:
+    """Return a table: DCASE's with names of columns when the recording's name is known, else sed_eval's.
+
+    sed_eval takes names of columns for data where there are three alone.
+    """
     file = [subject.recording] if subject.recording is not None else []
-    lines = [[*(["filename"] if file else []), "onset", "offset", "event_label"]]
-    for row in in_order(truth):
+    lines = [["filename", "onset", "offset", "event_label"]] if file else []
+    for row in rows:
         times = [seconds_of(ns, decimals=3) for ns in (row.start_ns, row.end_ns)]
-        lines.append([*file, *times, row.label])
+        lines.append([*file, *times, marked(row)])
     return "".join("\t".join(line) + "\n" for line in lines).encode()
 
 

@@ -1,0 +1,115 @@
+"""A recording with faults: it plays the camera or microphone of a device, whose own code supervises it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import Any
+
+from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.modality import Modality
+from galago_edge.contract.streams import NS_PER_S, Gap, Item, Notice
+from galago_edge.sources.faults.fault_file import FaultPlan
+from galago_edge.sources.faults.played_capture import open_played
+from galago_edge.sources.faults.played_recording import PlayedRecording
+from galago_edge.sources.source import Source
+from galago_edge.sources.supervised_source import Supervised
+
+FORGIVEN_NS = NS_PER_S
+"""So much earlier than people read it off a recording may end: its last frame does not last."""
+_NO_CHANCE = 0.5
+"""Instead of chance: a replay draws the same pauses every time."""
+
+
+class FaultedSource:
+    """What a device's supervision gives of a camera or microphone that does as a recording does, with faults.
+
+    Where no fault lasts and none has effects, frames, samples and gaps are those of the recording. Nobody
+    waits: time is the recording's.
+    """
+
+    live = False
+
+    def __init__(self, source: Source, plan: FaultPlan) -> None:
+        """Play ``source``, which ``plan.check`` has found to have such faults."""
+        self.modality: Modality = source.modality
+        self._source, self._plan = source, plan
+        said = source.description()
+        self._name = str(said.get("name", said.get("kind", "the recording")))
+        self._played = played = PlayedRecording(source, plan, lambda: self._supervised.stop())
+        self._supervised = Supervised(
+            self._name,
+            lambda: open_played(played, self._name, conceal=plan.settings.damaged == "conceal"),
+            self.modality,
+            plan.settings,
+            clock_ns=lambda: played.now_ns,
+            random=lambda: _NO_CHANCE,
+            wait=played.wait,
+        )
+
+    def description(self) -> dict[str, Any]:
+        """Return what is known of the recording, and what tells these faults from others."""
+        return self._source.description() | {"faults": self._plan.digest}
+
+    def conversion(self) -> dict[str, Any] | None:
+        """Return what the source says."""
+        return self._source.conversion()
+
+    def __iter__(self) -> Generator[Item, None, None]:
+        """Yield what the supervision gives, and what the recording says of itself in between; once.
+
+        Raises:
+            GalagoError: As the recording says, at its end.
+        """
+        played = self._played
+        try:
+            with closing(iter(self._supervised)) as items:
+                for item in items:
+                    yield from self._of_recording()
+                    if not self._is_beginning(item):
+                        yield item
+            yield from self._of_recording()
+        finally:
+            played.close()
+        if played.failure is not None:
+            raise played.failure
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the source says, what the supervision counted, and what each fault took or damaged."""
+        hits = {str(one.number): one.hits for one in self._played.faults}
+        return self._source.summary() | {"capture": self._supervised.summary(), "faults": hits}
+
+    def stop(self) -> None:
+        """End soon."""
+        self._source.stop()
+        self._supervised.stop()
+
+    def unreached(self) -> CallerError | None:
+        """Return which fault had no effect, or lies behind the end; to be asked at the end."""
+        unit = "frame" if self.modality == "camera" else "sample"
+        end_ns = self._played.end_ns
+        for one in self._played.faults:
+            fault, last_ns = one.fault, max(one.fault.from_ns, (one.fault.to_ns or 0) - FORGIVEN_NS)
+            if last_ns >= end_ns:
+                found = f"lies behind the end of what was replayed, {end_ns / NS_PER_S:g} s"
+            elif not one.hits and fault.kind != "disconnect":
+                found = f"met no {unit}"
+            else:
+                continue
+            return CallerError(
+                Reason.CONFIG_BAD, f"fault {one.number}, {fault}, {found}", hint="correct its times"
+            )
+        return None
+
+    def _of_recording(self) -> Iterator[Notice | Gap]:
+        told = self._played.told
+        while told:
+            item = told.popleft()
+            if isinstance(item, Notice) or not self._played.disturbed:
+                yield item
+
+    def _is_beginning(self, item: Item) -> bool:
+        """Tell whether it is the Gap before the first item that no fault has made: a recording is open."""
+        if not isinstance(item, Gap) or item.cause != "connecting":
+            return False
+        return not self._played.disturbed or item.from_ns == item.to_ns
