@@ -185,3 +185,9 @@ def test_a_truth_without_a_decision_in_its_time_is_in_nobodys_count() -> None:
     old = replayed.labels[0].policy
     cost = cost_of(corpus, old, msgspec.structs.replace(old, smoothing_windows=20))
     assert cost.truths == 0 and np.isfinite(cost.false_more_per_day)
+
+
+def test_a_moment_at_the_very_start_of_an_ignored_stretch_is_ignored() -> None:
+    moment = TruthList((Truth(2 * S, 2 * S, "a"),), ((2 * S, 3 * S),))
+    (truth,) = judge(decided([(0,)] * 60, [plain_label("a")], truth=moment), MatchingRule()).truths
+    assert truth.fate == "ignored"
