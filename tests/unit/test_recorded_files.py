@@ -320,3 +320,12 @@ def test_a_record_whose_kind_has_flipped_becomes_no_message_and_hides_none(tmp_p
                 told = check_file(flipped, thorough=False).damaged
                 assert told, (at, bit, "what is not given is told without the checksum of the whole")
             assert check_file(flipped).faults(), (at, bit)
+
+
+def test_a_header_whose_length_has_flipped_swallows_no_chunk(tmp_path: Path) -> None:
+    path, _ = both(tmp_path)
+    written = messages_of(path)
+    changed = bytearray(path.read_bytes())
+    changed[10] ^= 0x20  # 8192 bytes more: several chunks
+    path.write_bytes(changed)
+    assert messages_of(path) == written and check_file(path).faults()

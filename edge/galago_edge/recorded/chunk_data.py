@@ -28,8 +28,8 @@ def why_no_record(opcode: int, body: bytes) -> str:
         return "an index that contradicts itself"
     elif opcode == 0x09 and (stated := body[-4:]) != bytes(4) and _crc(body[:-4]) != stated:
         return "an attachment whose checksum does not match"
-    elif opcode == 0x0C and not _is_metadata(body):
-        return "metadata that contradict themselves"
+    elif opcode in (0x01, 0x0C) and not _is_two_fields(body):
+        return "a header, or metadata, that contradict themselves"
     elif (opcode == DATA_END and len(body) != 4) or (opcode == 0x02 and len(body) != 20):
         return "an end that contradicts itself"
     return ""
@@ -39,10 +39,13 @@ def _crc(data: bytes) -> bytes:
     return zlib.crc32(data).to_bytes(4, "little")
 
 
-def _is_metadata(body: bytes) -> bool:
-    """Tell whether a name and a map, each behind its length, are all that is there."""
-    map_at = 4 + int.from_bytes(body[:4], "little")
-    return map_at + 4 + int.from_bytes(body[map_at : map_at + 4], "little") == len(body)
+def _is_two_fields(body: bytes) -> bool:
+    """Tell whether two fields (profile and library, name and map), each behind its length, are all there is.
+
+    Else a length that has flipped would swallow the chunks behind the record.
+    """
+    second_at = 4 + int.from_bytes(body[:4], "little")
+    return second_at + 4 + int.from_bytes(body[second_at : second_at + 4], "little") == len(body)
 
 
 def chunk_parts(body: bytes) -> tuple[str, bytes]:
