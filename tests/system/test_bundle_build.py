@@ -167,6 +167,8 @@ def write_conversion(run: Path, tiny: bytes, spec: Preprocess, labels: tuple[str
 
 def write_evaluation(run: Path, labels: tuple[str, ...], samples: int) -> None:
     model = (run / "converted" / "int8.tflite").read_bytes()
+    right = 9 * samples // (10 * len(labels))  # of each label
+    confusion = np.full((len(labels), len(labels)), 1) + np.eye(len(labels), dtype=int) * (right + 3)
     variant = Variant(
         accuracy=0.75,
         recall=dict.fromkeys(labels, 0.5),
@@ -174,7 +176,7 @@ def write_evaluation(run: Path, labels: tuple[str, ...], samples: int) -> None:
         bytes=len(model),
         p50_us=40,
         p99_us=60,
-        confusion=(),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
     )
     evaluation = Evaluation(
         labels=labels,

@@ -108,10 +108,11 @@ def test_progress_is_plain_lines_and_nothing_else(
     lines = done.stdout.splitlines()
     assert done.stderr == ""
     assert lines[0].startswith("3 labels; samples: ")
-    assert [line.partition(":")[0] for line in lines[1:5]] == [f"epoch {number}/4" for number in (1, 2, 3, 4)]
-    assert "left at most" in lines[1]
-    assert lines[5].startswith("kept epoch ")
-    assert lines[6:] == [f"run folder: {run.path}"]
+    assert lines[1].startswith("to learn from: ")
+    assert [line.partition(":")[0] for line in lines[2:6]] == [f"epoch {number}/4" for number in (1, 2, 3, 4)]
+    assert "left at most" in lines[2]
+    assert lines[6].startswith("kept epoch ")
+    assert lines[7:] == [f"run folder: {run.path}"]
 
 
 @pytest.mark.slow

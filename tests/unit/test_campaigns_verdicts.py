@@ -7,6 +7,7 @@ import pytest
 
 from campaigns import verdicts
 from galago_workstation.qa.e_process import Tally
+from galago_workstation.qa.exact_intervals import share_interval
 from galago_workstation.qa.gate_evidence import GateEvidence
 from galago_workstation.qa.gate_rules import BoundGate, GateRule
 from galago_workstation.qa.release_verdict import decide
@@ -64,5 +65,5 @@ def test_few_verdicts_are_wrong_whoever_looks_after_every_hour() -> None:
 
 
 def test_the_interval_is_that_of_clopper_and_pearson() -> None:
-    low, high = verdicts.interval(0, 100)
+    low, high = share_interval(0, 100)
     assert low == 0.0 and high == pytest.approx(1 - 0.025 ** (1 / 100))

@@ -331,7 +331,7 @@ def read_page(content: bytes) -> _Reading:
 
 
 def hostile_page(text: str, media: dict[str, bytes] | None = None) -> MadePage:
-    labels = (Label(name="a"), Label(name="b"))
+    labels = (Label(name="a"), Label(name=text))
     old = written([("a", 10.5)], truths((10, 12, "a"), (20, 21, text)), duration_s=60, labels=labels)
     old = replace(old, recording=text, tags={text: text})
     new = by_new(replace(old, events=()))
