@@ -244,7 +244,7 @@ def test_recording_again_needs_a_reason_and_keeps_all_reasons(
     assert second.history[0] == first.history[0]
     told = second.history[1]
     assert (told.by, told.why) == ("bob", "a third night")
-    assert told.what == "2 of 2 recordings equal to the byte, 1 new"
+    assert told.what == "2 of 2 recordings equal to the byte, new: c.wav"
     assert verify(golden, more, bundle)["verdict"] == "pass"
 
 

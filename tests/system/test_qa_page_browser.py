@@ -263,7 +263,7 @@ def test_curves_of_both_bundles_are_drawn_for_the_label_that_is_chosen(sounds: P
     assert "OLD: 1 of 2 found" in text_of(browser, "#delay-text")
     choose(browser, "#plotted", "1")
     assert text_of(browser, "#delay-text").startswith(
-        "OLD: 1 of 1 found, 0.22 s in the middle · NEW: 0 of 1 found"
+        "OLD: 1 of 1 found, half of all within 0.22 s · NEW: 0 of 1 found"
     )
 
 

@@ -150,7 +150,7 @@ def test_recording_again_keeps_the_history_and_says_what_is_different(bundle: Pa
     assert second.history[0] == first.history[0]
     told = second.history[1]
     assert (told.at, told.by, told.why) == ("2026-05-03T08:30:00Z", "bob\\n", "new kernel")
-    assert told.what == "0 of 1 recording equal to the byte, 1 first in logits, 1 new"
+    assert told.what == "0 of 1 recording equal to the byte, 1 first in logits, new: new.wav"
     third = make_golden(
         opened,
         [new],
@@ -160,7 +160,11 @@ def test_recording_again_keeps_the_history_and_says_what_is_different(bundle: Pa
         why="new host",
         before=second,
     )
-    assert third.history[2].what == "1 of 1 recording equal to the byte, 1 gone, another environment"
+    name = FRESH.replayed.recording
+    assert third.history[2].what == f"1 of 2 recordings equal to the byte, gone: {name}, another environment"
+    changed = fresh_replay(FRESH.replayed, recording="new.wav", sha256="e" * 64)
+    fourth = make_golden(opened, [changed], here, at=later, by="bob", why="mended", before=third)
+    assert fourth.history[3].what.startswith("0 of 1 recording equal to the byte, changed: new.wav")
     assert third.history[2].environment != third.history[1].environment
 
 

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.contract.manifest import Label
+from galago_edge.contract.printable import printable
 from galago_edge.contract.settings import ViewSettings
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_workstation.commands.qa_diff import diff
@@ -148,9 +149,9 @@ def test_hours_gaps_and_the_curves_of_both_bundles_are_held() -> None:
         assert bundle.hours["gap"] == pytest.approx(10 / 3600, abs=2e-6)
     assert [(one.from_ms, one.to_ms, one.cause) for one in content.gaps] == [(50_000, 60_000, "drop")]
     (curve,) = content.curves  # nothing of b is there
-    assert [(one.found, one.truths, one.quantiles_ms) for one in curve.delay] == [
-        (2, 2, (500, 1000)),
-        (1, 2, (500,)),
+    assert [(one.found, one.truths, one.quantiles_ms, one.half_ms) for one in curve.delay] == [
+        (2, 2, (500, 1000), 500),
+        (1, 2, (500,), 500),
     ]
     assert all(one is not None and one.truths == 2 for one in curve.det)
 
@@ -161,6 +162,20 @@ def test_recordings_without_labels_are_compared_without_a_word_about_right_and_w
     assert rows(content) == [("lost", "a", 10_500, "")]
     assert content.curves == () and not content.recordings[0].labelled
     assert content.bundles[1].hours["valid"] > 0
+
+
+def test_half_of_all_counts_what_is_missed_as_later_than_any() -> None:
+    truth = truths(*((start, start + 2, "a") for start in (10, 20, 30, 40, 50)))
+    found = written([("a", 10.1), ("a", 20.2), ("a", 30.3)], truth, duration_s=100)
+    few = by_new(written([("a", 10.1), ("a", 20.2)], truth, duration_s=100))
+    (curve,) = compared([found], [few]).curves
+    assert [one.half_ms for one in curve.delay] == [300, None]
+
+
+def test_what_nobody_could_find_is_not_listed_as_missed() -> None:
+    one = written([], truths((10, 12, "a"), (52, 55, "a")), duration_s=100, gaps=[(50, 60, "drop")])
+    content = score_page([one], score([one], RULE), RULE, wish()).content
+    assert [one.marks for one in content.events] == [("missed",), ("unwatched",)]
 
 
 def test_a_score_lists_every_fate() -> None:
@@ -331,8 +346,9 @@ def read_page(content: bytes) -> _Reading:
 
 
 def hostile_page(text: str, media: dict[str, bytes] | None = None) -> MadePage:
-    labels = (Label(name="a"), Label(name=text))
-    old = written([("a", 10.5)], truths((10, 12, "a"), (20, 21, text)), duration_s=60, labels=labels)
+    label = printable(text)  # a manifest is UTF-8; names of files need not be
+    labels = (Label(name="a"), Label(name=label))
+    old = written([("a", 10.5)], truths((10, 12, "a"), (20, 21, label)), duration_s=60, labels=labels)
     old = replace(old, recording=text, tags={text: text})
     new = by_new(replace(old, events=()))
     found = compare_bundles([old], [new], rule=RULE)

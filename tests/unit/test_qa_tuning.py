@@ -130,8 +130,18 @@ def test_what_is_too_little_is_said_with_what_would_be_needed() -> None:
     one = tune_labels(few[:1], [LABEL], TuneGoal(false_per_day=1), space=TINY)
     assert one.labels[0].promise is None
     assert "all recordings are one group, 2 are needed and 5 are better" in "\n".join(tune_lines(one))
-    same = tune_labels(few, [LABEL], TuneGoal(false_per_day=1, group_by="home"), space=TINY)
-    assert same.labels[0].groups == 2  # without the tag each recording is on its own
+
+
+def test_a_tag_to_group_by_that_no_recording_has_is_refused_and_one_that_some_lack_is_said() -> None:
+    replays = [dataclasses.replace(one, tags={"site": "barn"}) for one in made_corpus(3, SHORT)]
+    with pytest.raises(GalagoError, match=r"no recording has the tag 'sit'; did you mean site\?"):
+        tune_labels(replays, [], TuneGoal(false_per_day=200, group_by="sit"), space=TINY)
+
+    replays[0] = dataclasses.replace(replays[0], tags={})
+    report = tune_labels(replays, [LABEL], TuneGoal(false_per_day=200, group_by="site"), space=TINY)
+
+    assert "1 of 8 recordings have no tag 'site': each is a group of its own" in report.lacking[0]
+    assert report.labels[0].groups == 2
 
 
 def test_nothing_to_learn_from_is_one_line() -> None:

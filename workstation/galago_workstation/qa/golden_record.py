@@ -18,6 +18,9 @@ from galago_workstation.qa.golden_file import MARKS, GoldenEntry, GoldenFile, Go
 from galago_workstation.qa.golden_replay import FreshReplay
 from galago_workstation.qa.replay_environment import ReplayEnvironment
 
+_NAMED = 5
+"""Recordings that are named of those that changed, came or went."""
+
 
 def make_golden(
     bundle: Bundle,
@@ -67,16 +70,23 @@ def changes_text(
         stage for key, one in new.items() if key in old and (stage := _first(old[key], one)) is not None
     )
     kept = sum(key in old for key in new)
-    parts = [f"{kept - stages.total()} of {_count(kept)} equal to the byte"]
+    come = {new[key].recording for key in new.keys() - old}
+    gone = {old[key].recording for key in old.keys() - new}
+    parts = [f"{kept - stages.total()} of {_count(len(old))} equal to the byte"]
     parts += [f"{count} first in {stage}" for stage, count in sorted(stages.items())]
     parts += [
-        f"{len(keys)} {word}"
-        for keys, word in ((new.keys() - old, "new"), (old.keys() - new, "gone"))
-        if keys
+        f"{word}: {_few(names)}"
+        for names, word in ((come & gone, "changed"), (come - gone, "new"), (gone - come, "gone"))
+        if names
     ]
     parts += ["another bundle"] * (before.bundle != bundle)
     parts += ["another environment"] * (before.environment != environment)
     return ", ".join(parts)
+
+
+def _few(names: set[str]) -> str:
+    shown = sorted(names)[:_NAMED]
+    return ", ".join(shown) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _first(old: GoldenRecording, new: GoldenRecording) -> str | None:

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from galago_edge.contract.errors import InputError
+from galago_edge.contract.errors import CallerError, InputError, Reason
+from galago_edge.contract.known_names import known_names
 from galago_workstation.qa.exact_intervals import poisson_interval, share_interval
 from galago_workstation.qa.judged_corpus import JudgedCorpus
 from galago_workstation.qa.judged_recording import deciding, refuse_mixed
@@ -52,9 +53,11 @@ def tune_labels(
     Raises:
         InputError: LABELS_MISMATCH, there is no such label; DATA_BAD, no scores, a recording that is there
             twice, or nothing to learn from: for a label that is named, or for any.
-        CallerError: USAGE, the replays are of several bundles; LABELS_MISMATCH, so is a truth.
+        CallerError: USAGE, the replays are of several bundles; LABELS_MISMATCH, so is a truth. CONFIG_BAD; no
+            recording has the tag to group by.
     """
     refuse_mixed(recordings)
+    untagged = _untagged(recordings, goal.group_by)
     names = list(labels) or [label.name for label in deciding(recordings[0].labels)]
     tuned, doubts, lacking, skipped = [], [], [], []
     unlabelled = 0
@@ -75,7 +78,7 @@ def tune_labels(
             found = dataclasses.replace(found, promise=None, curve=())
         tuned.append(found)
         doubts.append(doubt)
-        lacking.append(tuple(_lacking(found, goal, doubt)))
+        lacking.append((*untagged, *_lacking(found, goal, doubt)))
     if not tuned and fault is not None:
         raise fault
     return TuneReport(
@@ -87,6 +90,22 @@ def tune_labels(
         skipped=tuple(skipped),
         unlabelled=unlabelled,
     )
+
+
+def _untagged(recordings: Sequence[Replayed], tag: str | None) -> tuple[str, ...]:
+    """Return what is to be said of recordings that have no value of the tag to group by.
+
+    Raises:
+        CallerError: CONFIG_BAD; none has one.
+    """
+    without = 0 if tag is None else sum(tag not in one.tags for one in recordings)
+    if tag is None or not without:
+        return ()
+    if without == len(recordings):
+        known = known_names(tag, {name for one in recordings for name in one.tags})
+        hint = "correct --group-by, or leave it out; tags stand in the list of the corpus"
+        raise CallerError(Reason.CONFIG_BAD, f"no recording has the tag {tag!r}; {known}", hint=hint)
+    return (f"{without} of {len(recordings)} recordings have no tag {tag!r}: each is a group of its own",)
 
 
 def _doubt(corpus: JudgedCorpus, found: TunedLabel) -> GateDoubt:

@@ -175,6 +175,8 @@ class PageDelay(_Held, frozen=True, kw_only=True):
     found: int
     quantiles_ms: tuple[int, ...] = ()
     """Delays of those that are found, ascending; of many, so many evenly spread ones."""
+    half_ms: int | None = None
+    """The least delay within which half of all is found, as a score's p50; None: fewer were found."""
 
 
 class PageCurves(_Held, frozen=True, kw_only=True):

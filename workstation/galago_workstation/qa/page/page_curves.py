@@ -64,8 +64,11 @@ def _delay(label: str, side: Sequence[JudgedRecording]) -> PageDelay:
     fates = [one for judged in side for one in judged.truths if one.truth.label == label]
     delays = sorted(one.delay_ns // NS_PER_MS for one in fates if one.delay_ns is not None)
     places = np.linspace(0, len(delays) - 1, min(len(delays), MOST_DELAYS)).round().astype(np.int64)
+    truths = sum(one.fate in ("found", "missed") for one in fates)
+    half = -(-truths // 2)
     return PageDelay(
-        truths=sum(one.fate in ("found", "missed") for one in fates),
+        truths=truths,
         found=len(delays),
+        half_ms=delays[half - 1] if 0 < half <= len(delays) else None,
         quantiles_ms=tuple(delays[place] for place in places.tolist()),
     )

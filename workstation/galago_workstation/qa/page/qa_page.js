@@ -435,8 +435,8 @@ function delay(curve) {
     let path = `M${box.left} ${y(0)}`;
     delays.forEach((ms, place) => { path += `H${x(ms).toFixed(1)}V${y(share * (place + 1) / delays.length).toFixed(1)}`; });
     draw(svg, "path", { d: path + `H${box.right}`, class: "smooth " + side(number) });
-    const half = delays.length ? (delays[Math.ceil(delays.length / 2) - 1] / 1000).toFixed(2) + " s in the middle" : "";
-    return name + ": " + one.found + " of " + one.truths + " found" + (half ? ", " + half : "");
+    const half = one.half_ms === null ? "" : ", half of all within " + (one.half_ms / 1000).toFixed(2) + " s";
+    return name + ": " + one.found + " of " + one.truths + " found" + half;
   });
   $("delay-text").textContent = said.join(" \u00b7 ");
 }

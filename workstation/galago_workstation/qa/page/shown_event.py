@@ -17,7 +17,7 @@ from galago_workstation.qa.replayed import Replayed, Stretch, Truth
 from galago_workstation.qa.truth_outcomes import common_rule
 
 T = TypeVar("T")
-MISSED, FALSE = "missed", "false alarm"
+MISSED, FALSE, UNWATCHED = "missed", "false alarm", "unwatched"
 KINDS = (
     "lost",
     MISSED,
@@ -28,7 +28,7 @@ KINDS = (
     "rescored",
     "late",
     "repeat",
-    "unwatched",
+    UNWATCHED,
     "found",
 )
 """The most interesting first."""
@@ -68,7 +68,8 @@ class ShownEvent:
     def marks(self) -> tuple[str, ...]:
         """Return what it is found under."""
         false = self.truth == FALSE and self.events[-1] is not None
-        marks = [self.kind, *[MISSED] * (self.missing is not None), *[FALSE] * false]
+        missed = self.missing is not None and self.kind != UNWATCHED  # nobody could have found that
+        marks = [self.kind, *[MISSED] * missed, *[FALSE] * false]
         return tuple(dict.fromkeys(marks))
 
     @property
