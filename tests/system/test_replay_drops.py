@@ -132,3 +132,12 @@ def test_it_must_be_said_whose_drops_where_several_streams_decided(bundle: Path,
     assert "it is not said whose drops are meant" in result.stderr
     assert "--stream: one of porch, shadow" in result.stderr
     assert len([*answers(galago(*call, "--stream", "porch", "--scores").stdout_bytes)]) < 60
+
+
+def test_a_stream_whose_name_is_mistyped_is_refused_and_never_taken_for_no_drops(
+    bundle: Path, tmp_path: Path
+) -> None:
+    path = device_recording(tmp_path, bundle, "porch")
+    result = galago("replay", f"{path}?drops=prch", "--bundle", bundle)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no stream 'prch' decided on 'door'; did you mean porch?" in result.stderr

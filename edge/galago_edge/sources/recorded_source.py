@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from galago_edge.contract.errors import Reason
+from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.known_names import known_names
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import AudioBlock, Gap, Item, Notice
 from galago_edge.recorded.record_walk import RecordWalk, not_mcap
@@ -17,7 +18,7 @@ from galago_edge.recorded.recorded_items import (
     drops_of,
     recorded_sources,
 )
-from galago_edge.recorded.stored_items import Missing, Stored, StoredPicture
+from galago_edge.recorded.stored_items import DropMessage, Missing, Stored, StoredPicture
 from galago_edge.sources.file_content import check_plain
 from galago_edge.sources.recording_damage import DamagedError
 from galago_edge.sources.taken_items import from_ns_of
@@ -37,7 +38,8 @@ class OpenedRecording:
 
         Raises:
             InputError: RECORDING_UNREADABLE; SOURCE_MISMATCH; nothing of this modality is in it.
-            CallerError: CONFIG_BAD; there are several sources, or none of that name.
+            CallerError: CONFIG_BAD; there are several sources, or none of that name. TARGET_UNKNOWN; no
+                stream of this name decided on the source.
             LinkError: SOURCE_MISSING, or the disk fails.
             DeviceError: EXTRA_MISSING.
         """
@@ -49,7 +51,7 @@ class OpenedRecording:
             if not sources:
                 raise not_mcap(path, "holds no pictures and no sound that can be read")
             self._source: RecordedSource = choose_source(sources, path, self.modality, name)
-            self._drops = [] if stream is None else drops_of(path, self._source, stream)
+            self._drops = [] if stream is None else self._drops_of(stream)
         except BaseException:  # whatever it was, the file must not stay open
             self._walk.close()
             raise
@@ -63,6 +65,19 @@ class OpenedRecording:
         self._cut_ns: int | None = None
         self._told_damage: tuple[Reason, int] | None = None
         """What was wrong with the file that this one was imported from: the reason, and where."""
+
+    def _drops_of(self, stream: str) -> list[DropMessage]:
+        drops, about = drops_of(self._path, self._source), self._walk.about
+        known = {drop.stream for drop in drops}
+        known |= {one.name for one in (about.streams if about else ()) if one.source == self._source.name}
+        if stream not in known:
+            raise CallerError(
+                Reason.TARGET_UNKNOWN,
+                f"{self._path}: no stream {stream!r} decided on {self._source.name!r}; "
+                f"{known_names(stream, known)}",
+                hint="correct drops=STREAM, or leave it out to replay every frame",
+            )
+        return [drop for drop in drops if drop.stream == stream]
 
     def description(self) -> dict[str, Any]:
         """Return name of the file and of the source, and what the source said of itself."""
