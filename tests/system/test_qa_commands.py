@@ -225,3 +225,69 @@ def test_a_call_that_cannot_be_answered_is_refused_in_one_line(
     result = CliRunner().invoke(main, ["qa", *filled])
     assert (result.exit_code, said in result.stderr) == (code, True), result.output
     assert "Traceback" not in result.output
+
+
+def test_no_command_writes_over_what_it_reads(
+    corpus: Path, old: Path, run: Path, results: tuple[object, ...], tmp_path: Path
+) -> None:
+    recording = tmp_path / "night.wav"
+    recording.write_bytes((corpus / "a.wav").read_bytes())
+    bundle = tmp_path / "own.galago"
+    bundle.write_bytes(old.read_bytes())
+    gates = tmp_path / "gates.toml"
+    gates.write_text('[[gate]]\nmeasure = "lost"\nat_most_count = 0\n')
+    kept = {path: path.read_bytes() for path in (recording, bundle, gates)}
+
+    for call in (
+        ("replay", recording, "--bundle", bundle, "--out", recording),
+        ("replay", recording, "--bundle", bundle, "--out", bundle),
+        ("qa", "score", run, "--markdown", recording),
+        ("qa", "diff", run, run, "--gates", gates, "--junit", gates),
+        ("qa", "diff", run, run, "--gates", gates, "--markdown", gates),
+    ):
+        assert "[EXISTS]" in galago(*call, code=2).output
+
+    assert {path: path.read_bytes() for path in kept} == kept
+    for _ in range(2):  # a former report is written over
+        galago("qa", "diff", run, run, "--gates", gates, "--junit", tmp_path / "qa.xml")
+
+
+def test_a_folder_of_a_page_is_written_over_only_while_nothing_else_lies_in_it(
+    run: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page"
+    for _ in range(2):
+        galago("qa", "score", run, "--html", page)
+    for mine in (page / "mine.txt", page / "media" / "mine.txt"):
+        mine.touch()
+        assert "[EXISTS]" in galago("qa", "score", run, "--html", page, code=2).output
+        mine.unlink()
+    galago("qa", "score", run, "--html", page)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e300", "-1"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("score", "RUN", "--pre"),
+        ("score", "RUN", "--max-delay"),
+        ("score", "RUN", "--claim"),
+        ("diff", "RUN", "RUN", "--tolerance"),
+        ("tune", "RUN", "--false-per-day"),
+        ("results", "clean", "RUN", "--older-than"),
+    ],
+)
+def test_what_is_no_number_in_reason_is_refused(call: tuple[str, ...], number: str, run: Path) -> None:
+    arguments = [run if one == "RUN" else one for one in call]
+
+    assert "Invalid value" in galago("qa", *arguments, number, code=2).output
+
+
+def test_a_recording_whose_name_no_list_can_hold_is_left_out_and_told(old: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "nights"
+    write_night(corpus / "a.wav", 300, seconds=4)
+    write_night(corpus / "caf\udce9.wav", 3_100, seconds=4)
+
+    told = galago("replay", corpus, "--bundle", old, "--out", tmp_path / "run", "--jobs", "1").stderr
+
+    assert "left out: 1 (caf\\xe9.wav)" in told

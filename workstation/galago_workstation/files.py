@@ -41,6 +41,21 @@ def refuse_existing(path: Path, *, replace: bool) -> None:
         raise CallerError(Reason.EXISTS, f"{path} exists, expected a new file", hint=hint)
 
 
+def refuse_other_report(path: Path | None, *suffixes: str) -> None:
+    """Refuse to write a report over a file that is no former report by its name: over what the command reads.
+
+    Raises:
+        CallerError: EXISTS; it has something in it, and another ending.
+    """
+    if path is None or path.suffix.lower() in suffixes or not path.is_file() or not path.stat().st_size:
+        return
+    raise CallerError(
+        Reason.EXISTS,
+        f"{path} exists and does not end in {suffixes[0]}; only a former report is written over",
+        hint=f"choose a new file, or one that ends in {suffixes[0]}",
+    )
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a msgspec struct or plain data as indented JSON; same value, same bytes."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

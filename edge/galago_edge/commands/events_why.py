@@ -11,7 +11,7 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.events import device_history, moment_of
-from galago_edge.commands.options import PATH, bundle_option
+from galago_edge.commands.options import PATH, FiniteRange, bundle_option
 from galago_edge.contract.errors import CallerError, InputError, Reason
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _NS = 1_000_000_000
 @click.option("--at", required=True, metavar="TIME", help="When: 90s, 15m, 2h, 3d ago, or a date and time.")
 @click.option(
     "--within",
-    type=click.FloatRange(0, 3_600),
+    type=FiniteRange(0, 3_600),
     default=2.0,
     show_default=True,
     help="Seconds before and after, in which an event would have been right.",

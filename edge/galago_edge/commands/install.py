@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import PATH
+from galago_edge.commands.options import PATH, FiniteRange
 from galago_edge.commands.store_options import (
     await_verdict,
     notify_service,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     help="Wait this many seconds at most for the trial to end.",
 )
 @json_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,13 +12,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import galago_edge
-from galago_edge.contract.errors import LinkError, Reason
+from galago_edge.contract.errors import CallerError, LinkError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
     from galago_edge.sinks import JsonlSink
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds; what is no number, and infinity, are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return found
 
 
 PATH = click.Path(path_type=Path, readable=False)
@@ -57,6 +69,26 @@ def bundle_options(command: F) -> F:
     """Add ``--bundle``, without which nothing decides, and ``--trust``; :func:`opened_bundle` takes them."""
     bundle = bundle_option("A .galago file, or the folder of an installed bundle.", required=True)
     return bundle(trust_option(command))
+
+
+def refuse_own_inputs(written: Iterable[Path | None], read: Iterable[Path | str | None]) -> None:
+    """Refuse to write over what the same command reads.
+
+    ``read``: paths, or addresses of sources, of which the part before ``?`` counts.
+
+    Raises:
+        CallerError: EXISTS.
+    """
+    inputs = [Path(str(one).partition("?")[0]) for one in read if one is not None]
+    for path in written:
+        for one in inputs:
+            with contextlib.suppress(OSError, ValueError):  # one of them is not there
+                if path is not None and path.samefile(one):
+                    raise CallerError(
+                        Reason.EXISTS,
+                        f"{path} would be written over, and it is read: it is {one}",
+                        hint="write to another file",
+                    )
 
 
 def opened_bundle(path: Path, trusted: tuple[Path, ...]) -> Bundle:

@@ -13,7 +13,14 @@ import click
 import galago_edge
 from galago_edge.commands.cli import say
 from galago_edge.commands.extension import ExtendedCommand, asked_for, extension_of
-from galago_edge.commands.options import PATH, bundle_options, opened_bundle, own_opencv, records_to
+from galago_edge.commands.options import (
+    PATH,
+    bundle_options,
+    opened_bundle,
+    own_opencv,
+    records_to,
+    refuse_own_inputs,
+)
 from galago_edge.commands.replay_faults import check_verdict, planned, tell_verdict, unmet, write_verdict
 from galago_edge.contract.errors import CallerError, DeviceError, Reason
 
@@ -167,6 +174,7 @@ def replay(
         text = f"--to, {to_ns / 1e9:g} s, is not later than --from, {from_ns / 1e9:g} s"
         raise CallerError(Reason.CONFIG_BAD, text, hint="choose a later end")
     check_verdict(verdict, fault_file)
+    refuse_own_inputs((out, verdict), (*sources, bundle, config, fault_file))
     overrides: dict[str, Any] = {"name": name or "replay"}
     if config is not None:
         overrides = _overrides(config, name)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from galago_edge.commands.cli import json_option, say, say_json
-from galago_edge.commands.options import PATH
+from galago_edge.commands.options import PATH, FiniteRange
 
 
 @click.command()
@@ -19,7 +19,7 @@ from galago_edge.commands.options import PATH
 )
 @click.option(
     "--max-loss-points",
-    type=click.FloatRange(0, 100),
+    type=FiniteRange(0, 100),
     help="Points of accuracy that int8 may lose.  [default: the run's convert.max_loss_points]",
 )
 @json_option

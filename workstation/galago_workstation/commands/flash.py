@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import json_option, say, say_json
-from galago_edge.commands.options import PATH
+from galago_edge.commands.options import PATH, FiniteRange
 from galago_workstation.commands.target_options import target_options
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=0, max=7 * 86_400),
+    type=FiniteRange(min=0, max=7 * 86_400),
     default=0.0,
     help="Wait this many seconds at most for each device's trial to end.",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import PATH
+from galago_edge.commands.options import PATH, FiniteRange
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_options import (
     markdown_option,
@@ -40,7 +40,7 @@ _NS_PER_S = 1_000_000_000
 @click.option("--common", is_flag=True, help="Compare the recordings and labels that both have.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 3600),
+    type=FiniteRange(0, 3600),
     metavar="SECONDS",
     help="How far an event may move and is the same.  [default: one window, at least 1]",
 )
@@ -84,11 +84,14 @@ def diff(
       galago qa diff --baseline alarms.baseline.json alarms-1.1.0.galago corpus --gates gates.toml
       galago qa diff alarms-1.0.0.galago alarms-1.1.0.galago corpus --html diff.html
     """
+    from galago_workstation.files import refuse_other_report
     from galago_workstation.qa.baseline import read_baseline
     from galago_workstation.qa.comparison_report import show_comparison, write_reports
     from galago_workstation.qa.gate_rules import load_gates
     from galago_workstation.qa.replay_comparison import compare_bundles
 
+    refuse_other_report(junit, ".xml")
+    refuse_other_report(markdown, ".md", ".markdown")
     rules = None if gates is None else load_gates(gates)  # before hours of replaying
     page.check()
     kept = None if baseline is None else read_baseline(baseline)

@@ -208,7 +208,7 @@ def verify(
     Example:
       galago qa golden verify alarms.golden.json golden --bundle alarms-1.0.0.galago --junit golden.xml
     """
-    from galago_workstation.files import write_bytes
+    from galago_workstation.files import refuse_other_report, write_bytes
     from galago_workstation.qa.exactness_tiers import OutputSteps, Tier
     from galago_workstation.qa.golden_comparison import (
         GoldenFinding,
@@ -219,6 +219,7 @@ def verify(
     from galago_workstation.qa.golden_file import read_golden
     from galago_workstation.qa.golden_report import finding_data, finding_lines, golden_junit
 
+    refuse_other_report(junit, ".xml")
     kept = read_golden(file)
     asked = _Asked(place, as_json=as_json, **options)
     corpus, bundle = asked.opened()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import PATH, bundle_option
+from galago_edge.commands.options import PATH, FiniteRange, bundle_option
 from galago_edge.contract.errors import CallerError, Reason, disk_error
 from galago_workstation.commands.qa_labels import FORMATS, frames_of
 from galago_workstation.commands.qa_options import replaying_options
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="Write a file for this program, too.")
 @click.option(
     "--near",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     metavar="SCORE",
     help="Propose also where the smoothed score reached this and nothing was decided.",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from galago_edge.commands.options import PATH, bundle_option, trust_option
+from galago_edge.commands.options import PATH, FiniteRange, bundle_option, trust_option
 from galago_workstation.commands.qa_runs import RESULTS, Replaying
 
 if TYPE_CHECKING:
@@ -82,20 +82,20 @@ def rule_options(command: F) -> F:
         with_rule,
         click.option(
             "--pre",
-            type=click.FloatRange(0, 3600),
+            type=FiniteRange(0, 3600),
             default=0.0,
             metavar="SECONDS",
             help="An event may be decided so long before the onset.  [default: 0]",
         ),
         click.option(
             "--post",
-            type=click.FloatRange(0, 3600),
+            type=FiniteRange(0, 3600),
             metavar="SECONDS",
             help="An event may be decided so long behind the end.  [default: receptive field and one hop]",
         ),
         click.option(
             "--max-delay",
-            type=click.FloatRange(0, min_open=True),
+            type=FiniteRange(0, 86_400, min_open=True),
             metavar="SECONDS",
             help="What is decided later than this behind the onset is missed.  [default: no bound]",
         ),

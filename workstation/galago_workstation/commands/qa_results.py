@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import PATH
+from galago_edge.commands.options import PATH, FiniteRange
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_runs import RESULTS
 
@@ -72,7 +72,7 @@ def list_results(folder: Path, as_json: bool) -> None:
 @click.option(
     "--older-than",
     "days",
-    type=click.FloatRange(0),
+    type=FiniteRange(0, 36_500),
     metavar="DAYS",
     help="Remove only what was made more than so many days ago.",
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from galago_edge.commands.cli import json_option, say, say_json
+from galago_edge.commands.options import FiniteRange
 from galago_workstation.commands.qa_options import (
     markdown_option,
     place_argument,
@@ -35,7 +36,7 @@ def score_options(command: F) -> F:
         rule_options,
         click.option(
             "--claim",
-            type=click.FloatRange(0, min_open=True),
+            type=FiniteRange(0, 1_000_000, min_open=True),
             metavar="RATE",
             help="Say whether fewer false alarms per hour are shown, and how many hours that needs.",
         ),
@@ -118,7 +119,10 @@ def score(
       galago qa score runs/alarms-1.1.0 --json
       galago qa score runs/alarms-1.1.0 --html score.html
     """
+    from galago_workstation.files import refuse_other_report
+
     page.check()
+    refuse_other_report(options["markdown"], ".md", ".markdown")
     replays = replaying.of(place, bundle)
     found = show_score(replays, rule=rule, **options)
     page.write(lambda wish: _page(replays, found, rule, wish), replaying)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import PATH
+from galago_edge.commands.options import PATH, FiniteRange
 from galago_workstation.commands.qa_options import (
     place_argument,
     replace_option,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @run_bundle_option
 @click.option(
     "--false-per-day",
-    type=click.FloatRange(0),
+    type=FiniteRange(0, 1_000_000),
     required=True,
     metavar="COUNT",
     help="Budget of false alarms of each label in a watched day.",

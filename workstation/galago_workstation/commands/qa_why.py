@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import PATH, bundle_option
+from galago_edge.commands.options import PATH, FiniteRange, bundle_option
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_options import replaying_options, rule_options
 from galago_workstation.commands.qa_runs import Replaying
@@ -27,7 +27,7 @@ _NS_PER_S = 1_000_000_000
 @click.option("--label", required=True, metavar="LABEL", help="Which label.")
 @click.option(
     "--within",
-    type=click.FloatRange(0, 3600),
+    type=FiniteRange(0, 3600),
     default=2.0,
     show_default=True,
     metavar="SECONDS",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from galago_edge.contract.errors import DeviceError, disk_error
+from galago_edge.contract.printable import printable
 from galago_edge.sources.address import IMAGE_SUFFIXES, RAW_SUFFIXES
 from galago_edge.sources.file_content import content_of
 from galago_edge.sources.picture_times import TIMES_NAME
@@ -62,6 +63,8 @@ def _scan(folder: Path, found: Scan, suffixes: frozenset[str], above: frozenset[
     for entry in _entries(folder):
         if entry.name.startswith("."):
             found.hidden.append(entry)
+        elif printable(entry.name) != entry.name:
+            found.others.append(entry)  # no list, result or page could name it
         elif entry.is_dir():
             # a link to a folder above would lead here again, without end
             (found.others if entry.resolve() in above else folders).append(entry)

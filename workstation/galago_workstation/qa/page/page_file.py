@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import CallerError, Reason, disk_error
 from galago_workstation.files import new_folder, write_bytes
 from galago_workstation.qa.page.page_content import SCHEMA, PageContent
@@ -27,6 +28,14 @@ INDEX, MEDIA = "index.html", "media"
 _GENERATOR = f'<meta name="generator" content="{SCHEMA}">'
 _HEAD_BYTES = 1_024
 _TOO_LARGE = "no room in one file: give --html a folder, a path without .html"
+
+
+class _Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """What a folder of a page says of itself."""
+
+    schema: str
+    media: tuple[str, ...]
+    """Files in its folder of media."""
 
 
 def is_file_path(path: Path) -> bool:
@@ -47,13 +56,13 @@ def check_page_path(path: Path) -> None:
         if is_file_path(path):
             former = path.is_file() and _is_page(path)
         else:
-            former = path.is_dir() and (not any(path.iterdir()) or (path / MARK).is_file())
+            former = path.is_dir() and (not any(path.iterdir()) or _is_page_alone(path))
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
     if not former:
         raise CallerError(
             Reason.EXISTS,
-            f"{path} exists and is no page of galago qa",
+            f"{path} exists and is no page of galago qa, or holds something else, too",
             hint="choose another path with --html, or move this one away",
         )
 
@@ -61,6 +70,17 @@ def check_page_path(path: Path) -> None:
 def _is_page(path: Path) -> bool:
     with path.open("rb") as file:
         return _GENERATOR.encode() in file.read(_HEAD_BYTES)
+
+
+def _is_page_alone(folder: Path) -> bool:
+    """Tell whether a folder holds a page, and nothing that the page did not bring."""
+    try:
+        mark = from_json((folder / MARK).read_bytes(), type=_Mark)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return False
+    here = {entry.name for entry in folder.iterdir()}
+    media = {entry.name for entry in (folder / MEDIA).iterdir()} if (folder / MEDIA).is_dir() else set()
+    return here <= {MARK, INDEX, MEDIA} and media <= set(mark.media)
 
 
 def write_page(path: Path, page: MadePage) -> PageContent:
@@ -82,7 +102,8 @@ def write_page(path: Path, page: MadePage) -> PageContent:
         for name, data in page.media.items():
             (folder / MEDIA / name).write_bytes(data)
         (folder / INDEX).write_bytes(render(page.content, None))
-        (folder / MARK).write_bytes(msgspec.json.encode({"schema": SCHEMA}) + b"\n")
+        mark = _Mark(schema=SCHEMA, media=tuple(page.media))
+        (folder / MARK).write_bytes(msgspec.json.encode(mark) + b"\n")
     return page.content
 
 
