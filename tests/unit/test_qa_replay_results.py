@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -329,6 +330,35 @@ def test_memory_does_not_grow_with_the_windows(tmp_path: Path) -> None:
 
     peak_bytes(10)  # what is imported with the first
     assert peak_bytes(40_000) < 1.2 * peak_bytes(8_000)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"q16": np.zeros((2, 2), np.int32)},
+        {"q16": np.full((3, 2), np.nan)},
+        {"q16": np.full((3, 2), 65_537, np.int32)},
+        {"span": np.zeros((3, 3), np.int64)},
+        {"skipped": np.zeros(4, np.bool_)},
+        {"restart": np.zeros(3, np.int8)},
+    ],
+    ids=["too few", "no numbers", "above one", "no spans", "too many", "another type"],
+)
+def test_scores_that_contradict_themselves_are_refused(changed: dict[str, Any], tmp_path: Path) -> None:
+    whole = {
+        "span": np.zeros((3, 4), np.int64),
+        "q16": np.zeros((3, 2), np.int32),
+        "skipped": np.zeros(3, np.bool_),
+        "restart": np.zeros(3, np.bool_),
+    }
+    np.savez(tmp_path / SCORES, **whole)
+    read_scores(tmp_path / SCORES)
+    np.savez(tmp_path / SCORES, **(whole | changed))
+
+    with pytest.raises(InputError, match="holds no scores") as caught:
+        read_scores(tmp_path / SCORES)
+
+    assert caught.value.reason == Reason.RUN_BAD
 
 
 def test_what_holds_no_scores_is_refused(tmp_path: Path) -> None:

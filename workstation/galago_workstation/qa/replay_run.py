@@ -158,6 +158,8 @@ def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Re
             missing.append(one.name)
             continue
         stored, fault = results.find(one.digest)
+        if stored is not None and (stored.job.recording, stored.job.bundle) != (one.sha256, run.bundle):
+            stored, fault = None, "it is of another recording or bundle"
         if stored is None:
             raise InputError(
                 Reason.RUN_BAD,

@@ -14,6 +14,7 @@ import numpy as np
 
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.streams import WindowSeen
+from galago_edge.decision.activation import ONE
 from galago_workstation.qa.replayed import WindowScores
 
 _AT_ONCE = 4_096
@@ -102,6 +103,26 @@ class ScoreCollector:
         return self._folder / f"{name}.raw"
 
 
+def _check_arrays(found: WindowScores) -> None:
+    """Check types, shapes and bounds.
+
+    Raises:
+        ValueError: What a replay does not write.
+    """
+    count = len(found.span)
+    for name, array, dtype, shape in (
+        ("span", found.span, np.int64, (count, _SPAN_FIELDS)),
+        ("q16", found.q16, np.int32, (count, *found.q16.shape[1:2])),
+        ("skipped", found.skipped, np.bool_, (count,)),
+        ("restart", found.restart, np.bool_, (count,)),
+    ):
+        if array.dtype != dtype or array.shape != shape:
+            expected = f"{np.dtype(dtype)} {list(shape)}"
+            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, expected {expected}")
+    if count and not (int(found.q16.min()) >= 0 and int(found.q16.max()) <= ONE):
+        raise ValueError(f"a score lies outside 0 to {ONE}")
+
+
 def read_scores(path: Path) -> WindowScores:
     """Return what ``scores.npz`` holds; the arrays are read only.
 
@@ -114,9 +135,10 @@ def read_scores(path: Path) -> WindowScores:
             found = WindowScores(
                 span=stored["span"], q16=stored["q16"], skipped=stored["skipped"], restart=stored["restart"]
             )
+            _check_arrays(found)
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (MemoryError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(
             Reason.RUN_BAD, f"{path} holds no scores: {error}", hint="remove it and replay again"
         ) from None
