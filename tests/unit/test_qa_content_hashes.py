@@ -160,9 +160,11 @@ def test_a_corpus_that_is_refused_leaves_no_folder_of_results(corpus: Path, resu
 
 def test_names_that_are_no_text_are_remembered_too(results: Path, tmp_path: Path, read: list[str]) -> None:
     name = os.fsdecode(b"night-\xff.wav")
-    write_night(tmp_path / "odd" / name)
+    path = write_night(tmp_path / "odd" / name)
     for _ in range(2):
-        read_corpus(tmp_path / "odd", hashes=hashes(results))
+        found = hashes(results)
+        with found.kept():
+            found.of(path)
     assert read == [name]
 
 
