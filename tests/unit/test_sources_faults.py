@@ -15,6 +15,7 @@ from galago_edge.contract.errors import CallerError, GalagoError, InputError, Re
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice
 from galago_edge.sources.faults.fault_file import FaultPlan, PlannedFault, read_faults, supervising
+from galago_edge.sources.faults.fault_tables import moment_ns
 from galago_edge.sources.faults.faulted_clock import FaultedClock
 from galago_edge.sources.faults.faulted_source import FaultedSource
 from galago_edge.sources.faults.sound_pieces import SoundPieces
@@ -392,3 +393,9 @@ def test_whatever_goes_wrong_what_is_missing_is_said_and_nothing_is_invented(pla
     assert garbled <= sum(damaged)
     again, _ = lived(recorded, plan)
     assert plain(again) == plain(given)
+
+
+@pytest.mark.parametrize("given", [1e300, 1e10, float("inf"), float("nan"), -1.0])
+def test_a_time_that_no_recording_has_is_refused_whatever_its_size(given: float) -> None:
+    with pytest.raises(ValueError, match="to is"):
+        moment_ns("to", given)

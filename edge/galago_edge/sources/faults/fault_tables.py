@@ -156,8 +156,8 @@ def moment_ns(name: str, given: Moment) -> int:
             raise ValueError(f"{name}: {error}") from None
     if not math.isfinite(given) or given < 0:
         raise ValueError(f"{name} is {given:g}, expected 0 or more: stream time begins at 0")
-    at_ns = round(given * NS_PER_S)
-    if at_ns >= LATEST_NS:
+    # first as it was given: nanoseconds of 1e300 s are more than a float holds
+    if given >= LATEST_NS / NS_PER_S or (at_ns := round(given * NS_PER_S)) >= LATEST_NS:
         raise ValueError(f"{name} is {given:g} s, later than any recording lasts")
     return at_ns
 
