@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -291,3 +292,13 @@ def test_a_recording_whose_name_no_list_can_hold_is_left_out_and_told(old: Path,
     told = galago("replay", corpus, "--bundle", old, "--out", tmp_path / "run", "--jobs", "1").stderr
 
     assert "left out: 1 (caf\\xe9.wav)" in told
+
+
+def test_a_run_whose_results_are_of_other_recordings_is_refused(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    listed = json.loads((copy / "run.json").read_text())
+    first, second, *_ = listed["recordings"]
+    first["digest"], second["digest"] = second["digest"], first["digest"]
+    (copy / "run.json").write_text(json.dumps(listed))
+
+    assert "it is of another recording or bundle" in galago("qa", "score", copy, code=1).output
