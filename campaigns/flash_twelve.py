@@ -20,7 +20,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from campaigns import DATA, OUT
+from campaigns import DATA, OUT, work_folder
 from campaigns import service_rig as rig
 from galago_devices import profile_text
 from galago_edge.host.machine import this_arch
@@ -247,10 +246,7 @@ def main() -> int:
         print("without root no disk can be made full: that device is left out")
         devices = [device for device in devices if device.broken != "disk full"]
     with ExitStack() as stack:
-        folder = options.keep
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="galago-flash-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = work_folder(options.keep, "flash", stack)
         try:
             found = judge(World(folder, devices, stack))
         except MissingPartError as missing:

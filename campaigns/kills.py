@@ -19,14 +19,13 @@ import json
 import os
 import random
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from campaigns import OUT
+from campaigns import OUT, work_folder
 from campaigns import service_rig as rig
 from galago_edge.contract.manifest import LabelPolicy
 from real_parts import Broker, MissingPartError, MjpegServer, WebhookServer, wait_for
@@ -212,12 +211,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=OUT / "kills.json")
     options = parser.parse_args()
     with ExitStack() as stack:
-        folder = options.keep
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="galago-kills-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = work_folder(options.keep, "kills", stack)
         try:
-            found = loop(folder.resolve(), options.kills, options.seed, stack)
+            found = loop(folder, options.kills, options.seed, stack)
         except MissingPartError as missing:
             print(f"Error: {missing}", file=sys.stderr)
             return 1

@@ -23,7 +23,6 @@ import json
 import os
 import random
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -33,7 +32,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from campaigns import OUT
+from campaigns import OUT, work_folder
 from campaigns import service_rig as rig
 from campaigns.recording_subjects import Message, messages_of, read
 from campaigns.recording_witness import WitnessedFile, digest, read_journal
@@ -246,12 +245,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=OUT / "recording_kills.json")
     options = parser.parse_args()
     with ExitStack() as stack:
-        folder = options.keep
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="galago-record-kills-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = work_folder(options.keep, "record-kills", stack)
         try:
-            figures = loop(folder.resolve(), options.kills, options.seed, stack)
+            figures = loop(folder, options.kills, options.seed, stack)
         except MissingPartError as missing:
             print(f"Error: {missing}", file=sys.stderr)
             return 1

@@ -21,13 +21,12 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from campaigns import OUT, ROOT
+from campaigns import OUT, ROOT, work_folder
 from campaigns import service_rig as rig
 from campaigns.recording_subjects import messages_of
 from campaigns.recording_world import SOURCES, RecordedWorld, stream_of
@@ -183,12 +182,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=OUT / "recording_round_trip.json")
     options = parser.parse_args()
     with ExitStack() as stack:
-        folder = options.keep
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="galago-trip-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = work_folder(options.keep, "trip", stack)
         try:
-            world = RecordedWorld(folder.resolve(), stack)
+            world = RecordedWorld(folder, stack)
         except MissingPartError as missing:
             print(f"Error: {missing}", file=sys.stderr)
             return 1

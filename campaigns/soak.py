@@ -26,7 +26,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -34,7 +33,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from campaigns import OUT
+from campaigns import OUT, work_folder
 from campaigns import service_rig as rig
 from campaigns.soak_accounts import Accounts, unaccounted_s
 from campaigns.soak_faults import Fault, script
@@ -244,12 +243,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=OUT / "soak.json")
     options = parser.parse_args()
     with ExitStack() as stack:
-        folder = options.keep
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="galago-soak-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = work_folder(options.keep, "soak", stack)
         try:
-            world = World(folder.resolve(), options.seed, stack)
+            world = World(folder, options.seed, stack)
         except MissingPartError as missing:
             print(f"Error: {missing}", file=sys.stderr)
             return 1

@@ -703,3 +703,31 @@ def test_a_conversion_from_before_the_configurations_hash_was_kept_is_taken(
     record = msgspec.json.decode(path.read_bytes(), type=Conversion)
     path.write_bytes(encode(changed(record, config_sha256=UNSET)))
     built(camera_run, key)
+
+
+def changed_confusion(run: Path, confusion: tuple[tuple[int, ...], ...]) -> None:
+    """Let the int8 model have given these answers."""
+    path = run / "evaluation.json"
+    evaluation = msgspec.json.decode(path.read_bytes(), type=Evaluation)
+    int8 = changed(evaluation.tflite_int8, confusion=confusion)
+    path.write_bytes(encode(changed(evaluation, tflite_int8=int8)))
+
+
+def test_a_model_that_never_finds_a_label_is_built_only_with_a_reason_that_stands_in_the_bundle(
+    camera_run: Path, key: Path
+) -> None:
+    count = len(IMAGE_LABELS)
+    answers = np.full((count, count), 1) + np.eye(count, dtype=int) * 90
+    answers[-1] = [5, *[0] * (count - 1)]
+    changed_confusion(camera_run, tuple(tuple(row) for row in answers.tolist()))
+
+    line = refused(build(camera_run, key), "MODEL_DOUBTFUL")
+    assert f"{IMAGE_LABELS[-1]!r} is never found: 0 of 5" in line
+    assert not (camera_run.parent / "out.galago").exists()
+
+    result = build(camera_run, key, "--allow", "a prototype for the fair")
+    assert result.exit_code == 0, result.output
+    assert f"allowed: {IMAGE_LABELS[-1]!r} is never found" in result.stdout
+    shown = galago("bundle", "inspect", camera_run.parent / "out.galago").stdout
+    assert f"against it: {IMAGE_LABELS[-1]!r} is never found: 0 of 5" in shown
+    assert "built because: a prototype for the fair" in shown

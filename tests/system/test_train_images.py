@@ -328,3 +328,19 @@ def test_training_stops_when_it_gets_worse_and_keeps_the_best_epoch(tmp_path: Pa
     with (run.path / "metrics.csv").open(newline="") as file:
         last = list(csv.DictReader(file))[-1]
     assert float(last["validation_loss"]) > 1.5 * loss
+
+
+@pytest.mark.slow
+def test_a_small_set_is_gone_through_until_there_are_enough_steps(tmp_path: Path) -> None:
+    config = make_data(tmp_path, count=10)
+    text = config.read_text().replace("min_steps = 0", "min_steps = 7").replace("epochs = 4", "epochs = 2")
+    config.write_text(text, encoding="utf-8")
+
+    done = train(config, tmp_path / "run")
+
+    assert done.exit_code == 0, done.output
+    steps = Run.open(tmp_path / "run").record.samples["train"] // 16
+    times = -(-4 // steps)  # four of seven steps in each of two epochs
+    assert (
+        f"goes through the training samples {times} times, so that there are at least 7 steps" in done.output
+    )

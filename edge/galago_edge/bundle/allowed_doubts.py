@@ -1,15 +1,11 @@
-"""Why a bundle was built although something grave spoke against its model: in the manifest's ``x-allowed``.
-
-No runtime reads it and nothing there decides an answer, so devices of every version take such bundles.
-"""
+"""Why a bundle was built although something grave spoke against its model: in its ``x-allowed``."""
 
 from __future__ import annotations
 
 import msgspec
 
+from galago_edge.bundle.manifest_extras import read_extra
 from galago_edge.bundle.reader import Bundle
-from galago_edge.contract.decoding import from_json
-from galago_edge.contract.errors import BundleError, Reason
 
 ALLOWED_KEY = "x-allowed"
 
@@ -27,12 +23,4 @@ def allowed_of_bundle(bundle: Bundle) -> Allowed | None:
     Raises:
         BundleError: MANIFEST_BAD; ``x-allowed`` is something else.
     """
-    told = from_json(bundle.manifest_bytes).get(ALLOWED_KEY)
-    try:
-        return None if told is None else msgspec.convert(told, Allowed)
-    except msgspec.ValidationError as error:
-        raise BundleError(
-            Reason.MANIFEST_BAD,
-            f"{bundle.path}: manifest.json: {ALLOWED_KEY}: {error}",
-            hint="it was not written by galago bundle build: build the bundle again",
-        ) from None
+    return read_extra(bundle, ALLOWED_KEY, Allowed, written_by="galago bundle build")

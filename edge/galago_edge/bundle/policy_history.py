@@ -1,7 +1,4 @@
-"""How a bundle came from another one: kept, and signed, in the manifest's ``x-history``.
-
-No runtime reads it and nothing there decides an answer, so devices of every version take such bundles.
-"""
+"""How a bundle came from another one: kept, and signed, in the manifest's ``x-history``."""
 
 from __future__ import annotations
 
@@ -9,9 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from galago_edge.bundle.manifest_extras import read_extra
 from galago_edge.bundle.reader import Bundle
-from galago_edge.contract.decoding import from_json
-from galago_edge.contract.errors import BundleError, Reason
 from galago_edge.contract.manifest import BundleName, Natural, Sha256, Version
 
 HISTORY_KEY = "x-history"
@@ -54,18 +50,5 @@ def history_of_bundle(bundle: Bundle) -> tuple[Repolicied, ...]:
     Raises:
         BundleError: MANIFEST_BAD; ``x-history`` is something else.
     """
-    told = from_json(bundle.manifest_bytes).get(HISTORY_KEY, [])
-    try:
-        return msgspec.convert(told, tuple[Repolicied, ...])
-    except msgspec.ValidationError as error:
-        raise BundleError(
-            Reason.MANIFEST_BAD,
-            f"{bundle.path}: manifest.json: {HISTORY_KEY}: {error}",
-            hint="it was not written by galago bundle repolicy: build the bundle again",
-        ) from None
-
-
-def extra_of_bundle(bundle: Bundle) -> dict[str, object]:
-    """Return the top-level keys of a manifest that no runtime reads."""
-    tree = from_json(bundle.manifest_bytes)
-    return {key: value for key, value in tree.items() if key.startswith("x-")}
+    steps = read_extra(bundle, HISTORY_KEY, tuple[Repolicied, ...], written_by="galago bundle repolicy")
+    return steps or ()

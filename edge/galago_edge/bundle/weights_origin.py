@@ -1,15 +1,11 @@
-"""What weights a bundle's training began with: kept, and signed, in the manifest's ``x-weights``.
-
-No runtime reads it and nothing there decides an answer, so devices of every version take such bundles.
-"""
+"""What weights a bundle's training began with: kept, and signed, in the manifest's ``x-weights``."""
 
 from __future__ import annotations
 
 import msgspec
 
+from galago_edge.bundle.manifest_extras import read_extra
 from galago_edge.bundle.reader import Bundle
-from galago_edge.contract.decoding import from_json
-from galago_edge.contract.errors import BundleError, Reason
 from galago_edge.contract.manifest import Sha256
 
 WEIGHTS_KEY = "x-weights"
@@ -34,12 +30,4 @@ def weights_origin_of_bundle(bundle: Bundle) -> WeightsOrigin | None:
     Raises:
         BundleError: MANIFEST_BAD; ``x-weights`` is something else.
     """
-    told = from_json(bundle.manifest_bytes).get(WEIGHTS_KEY)
-    try:
-        return None if told is None else msgspec.convert(told, WeightsOrigin)
-    except msgspec.ValidationError as error:
-        raise BundleError(
-            Reason.MANIFEST_BAD,
-            f"{bundle.path}: manifest.json: {WEIGHTS_KEY}: {error}",
-            hint="it was not written by galago bundle build: build the bundle again",
-        ) from None
+    return read_extra(bundle, WEIGHTS_KEY, WeightsOrigin, written_by="galago bundle build")

@@ -14,12 +14,12 @@ from msgspec import UNSET
 import galago_workstation
 from galago_edge.bundle import Bundle
 from galago_edge.bundle.keys import key_id, read_private_key
+from galago_edge.bundle.manifest_extras import extra_of_bundle
 from galago_edge.bundle.policy_history import (
     HISTORY_KEY,
     Ancestor,
     PolicyChange,
     Repolicied,
-    extra_of_bundle,
     history_of_bundle,
 )
 from galago_edge.contract.errors import CallerError, Reason
