@@ -68,6 +68,8 @@ def tune(
       galago qa tune runs/alarms-1.1.0 --false-per-day 0.5 --out policy.toml
       galago bundle repolicy alarms-1.1.0.galago policy.toml --key release.key
     """
+    import msgspec
+
     from galago_workstation.files import refuse_existing, write_bytes
     from galago_workstation.qa.tune_report import tune_labels
     from galago_workstation.qa.tuning import TuneGoal
@@ -75,13 +77,15 @@ def tune(
 
     if out is not None:
         refuse_existing(out, replace=replace)  # before hours of replaying
+    if bundle is not None:
+        replaying.refuse_unknown_label(bundle, labels)
     replays = replaying.of(place, bundle)
     found = tune_labels(replays, labels, TuneGoal(false_per_day, folds, group_by=group_by), rule=rule)
     if out is not None:
         write_bytes(out, policy_toml(found))
     if as_json:
-        say_data(tune_data(found))
+        say_data(tune_data(found) | {"losses": msgspec.to_builtins(replaying.losses)})
     else:
-        for line in tune_lines(found):
+        for line in (*tune_lines(found), *replaying.losses.lines()):
             say(line)
     ctx.exit(replaying.exit_code)

@@ -9,6 +9,7 @@ import numpy as np
 
 from galago_workstation.packing.policy_file import write_policies
 from galago_workstation.qa.redecision import GateDoubt
+from galago_workstation.qa.report_words import TWO_SIDED, hours_text, label_text
 from galago_workstation.qa.tune_report import TuneReport
 from galago_workstation.qa.tuning import Promise, TunedLabel
 
@@ -35,17 +36,18 @@ def tune_lines(report: TuneReport) -> list[str]:
     for one in report.labels:
         policy = one.policy
         lines.append(
-            f"{one.label:<20} {policy.on:>6g} {policy.off:>6g} {policy.smoothing_windows:>4} "
+            f"{label_text(one.label):<20} {policy.on:>6g} {policy.off:>6g} {policy.smoothing_windows:>4} "
             f"{policy.min_count:>5} {policy.refractory_ms:>7} {_recall(one.promise):>20} "
             f"{_false(one.promise):>22} {_delays(one):>16}"
         )
-    lines.append("promised for other recordings: out of fold, with exact 95 % intervals")
+    lines.append(f"promised for other recordings: out of fold, with exact intervals, {TWO_SIDED}")
     for one, doubt, lacking in zip(report.labels, report.doubts, report.lacking, strict=True):
-        lines.append(f"{one.label}: as it is now {_promise_words(one.before)}; {one.tried} policies tried")
-        lines += [f"{one.label}: {sentence}" for sentence in lacking]
+        name = label_text(one.label)
+        lines.append(f"{name}: as it is now {_promise_words(one.before)}; {one.tried} policies tried")
+        lines += [f"{name}: {sentence}" for sentence in lacking]
         if doubt.doubtful:
             lines.append(
-                f"{one.label}: {doubt.doubtful} of {doubt.windows} windows, at {doubt.places} places, have "
+                f"{name}: {doubt.doubtful} of {doubt.windows} windows, at {doubt.places} places, have "
                 f"scores that the activity gate hid from this policy; {doubt.events} events rest on them"
             )
     lines += [f"not tuned: {sentence}" for sentence in report.skipped]
@@ -133,5 +135,6 @@ def _false(promise: Promise | None) -> str:
 def _promise_words(promise: Promise) -> str:
     return (
         f"recall {_recall(promise)}, {_false(promise)} false alarms a day "
-        f"({promise.found} of {promise.truths} found, {promise.false} false in {promise.days:.2f} days)"
+        f"({promise.found} of {promise.truths} found, {promise.false} false in "
+        f"{hours_text(24 * promise.days)})"
     )

@@ -35,6 +35,7 @@ from galago_workstation.qa.page.page_events import PageWish, event_list
 from galago_workstation.qa.page.shown_event import ShownEvent, compared_events, scored_events
 from galago_workstation.qa.replay_comparison import BundleComparison
 from galago_workstation.qa.replayed import Replayed
+from galago_workstation.qa.report_words import duration_text
 from galago_workstation.qa.score_report import statements, tables
 from galago_workstation.qa.truth_outcomes import common_rule, known_truth
 from galago_workstation.qa.valid_time import NS_PER_HOUR, WatchedTime, watched_time
@@ -179,6 +180,10 @@ def _bundle(side: _Side) -> PageBundle:
         },
         hours={
             part.removesuffix("_ns"): round(getattr(watched, part) / NS_PER_HOUR, 6)
+            for part in WatchedTime.__struct_fields__
+        },
+        times={
+            part.removesuffix("_ns"): duration_text(getattr(watched, part))
             for part in WatchedTime.__struct_fields__
         },
     )
