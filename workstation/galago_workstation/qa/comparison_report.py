@@ -97,7 +97,7 @@ def summary_lines(found: BundleComparison) -> list[str]:
             f"between: at every look the true figure is below in at most {low:g} %, and above in at most"
             f" {high:g} % (two one-sided bounds)"
         )
-    return [*lines, *found.left_out, *found.losses.lines()]
+    return [*lines, *found.notes, *found.left_out, *found.losses.lines()]
 
 
 def gate_rows(verdict: ReleaseVerdict) -> Rows:
@@ -233,6 +233,7 @@ def as_data(found: BundleComparison) -> dict[str, Any]:
         "hours": round(found.hours, 6),
         "labels": found.labels,
         "left_out": [printable(line) for line in found.left_out],
+        "notes": [printable(line) for line in found.notes],
         "losses": msgspec.to_builtins(found.losses),
         "tolerance_ns": {printable(name): ns for name, ns in diff.tolerance_ns.items()},
         "events": diff.counts,

@@ -104,8 +104,8 @@ def pair_recordings(
     """Pair what two bundles said by the recordings' content, and say in lines what was left out.
 
     ``common``: take what both have, recordings and labels, and say what that leaves out. Both are judged by
-    one truth. Where only one of the two says what is there, it is that one, and that is said. Tags are those
-    of ``new``, and where the other has others, that is said too.
+    one truth: where only one of the two says what is there, it is that one. Tags are those of ``new``. Both
+    is said by :func:`one_sided`.
 
     Raises:
         InputError: SOURCE_MISMATCH; one has a recording that the other lacks, or one recording twice, or no
@@ -137,8 +137,7 @@ def pair_recordings(
             f"OLD and NEW were replayed with other faults: {_some(unlike)}",
             hint="replay the corpus with both bundles and the same --faults, or with none",
         )
-    notes = [f"left out: {each}" for each in said] + _of_one_side(both)
-    return sorted(pairs, key=lambda pair: pair.name), notes
+    return sorted(pairs, key=lambda pair: pair.name), [f"left out: {each}" for each in said]
 
 
 def _refuse_contradiction(both: Sequence[tuple[Replayed, Replayed]]) -> None:
@@ -163,8 +162,10 @@ def _on_one_ground(old: Replayed, new: Replayed) -> ReplayPair:
     )
 
 
-def _of_one_side(both: Sequence[tuple[Replayed, Replayed]]) -> list[str]:
-    """Say what only one side knows of the recordings. A baseline has no truth, and needs none."""
+def one_sided(old: Sequence[Replayed], new: Sequence[Replayed]) -> list[str]:
+    """Say what only one side knows of the recordings of both. A baseline has no truth, and needs none."""
+    news = {each.sha256: each for each in new}
+    both = [(each, news[each.sha256]) for each in old if each.sha256 in news]
     of_old = [new.recording for old, new in both if old.truth and not new.truth]
     tagged = [new.recording for old, new in both if dict(old.tags) != dict(new.tags)]
     return [f"judged by the labels of OLD, NEW has none: {_some(of_old)}"] * bool(of_old) + [

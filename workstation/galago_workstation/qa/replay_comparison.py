@@ -16,6 +16,7 @@ from galago_workstation.qa.event_diff import (
     differing_labels,
     labels_of,
     names_of,
+    one_sided,
     pair_recordings,
 )
 from galago_workstation.qa.gate_evidence import JudgedPair, gather, judge
@@ -85,7 +86,9 @@ class BundleComparison:
     verdict: ReleaseVerdict | None
     """None: there are no gates."""
     left_out: tuple[str, ...]
-    """What was not compared, and by what the rest was, in lines."""
+    """What was not compared, in lines."""
+    notes: tuple[str, ...]
+    """What else is to be known of what was compared, in lines."""
     losses: RecordingLosses
     """What failed and is not compared, and what was read in part."""
 
@@ -157,7 +160,6 @@ def compare_bundles(
     pairs, left_out = pair_recordings(old, new, common=common)
     diff = diff_events(pairs, tolerance_ns=tolerance_ns, common=common)
     labels = tuple(name for name in labels_of(pair.new for pair in pairs) if name not in diff.only_new)
-    left_out += _one_bundle(pairs[0])
     left_out += [f"left out: label {label_text(name)} only in {which}" for which, names in
                  (("OLD", diff.only_old), ("NEW", diff.only_new)) for name in names]  # fmt: skip
     unknown = sorted(
@@ -180,7 +182,7 @@ def compare_bundles(
     return BundleComparison(
         pairs[0].old.bundle, pairs[0].new.bundle, len(pairs), hours, labels, _told(diff, judged),
         window_agreement(pairs), _who_was_right(judged, labels), tuple(judged), verdict, tuple(left_out),
-        losses or RecordingLosses(),
+        (*_one_bundle(pairs[0]), *one_sided(old, new)), losses or RecordingLosses(),
     )  # fmt: skip
 
 

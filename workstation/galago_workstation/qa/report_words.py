@@ -10,7 +10,7 @@ from galago_edge.contract.streams import NS_PER_S
 
 _NS_PER_MINUTE, _NS_PER_HOUR = 60 * NS_PER_S, 3_600 * NS_PER_S
 _MOST_SECONDS, _MOST_MINUTES, _MOST_HUNDREDTHS = 120, 120, 100
-_PLAIN = re.compile(r"[^\W\d_][^,;:=|\"()]*\Z")
+_PLAIN = re.compile(r"[^\W\d_][^,;:=\"()]*\Z")
 _ROWS = frozenset({"all", "without"})
 """Rows of tables that are no labels."""
 
