@@ -1,4 +1,4 @@
-"""``galago qa`` on what is not as it should be: damaged recordings, labels that contradict, gates about nothing."""
+"""``galago qa`` on damaged recordings, on labels that contradict each other, on gates about nothing."""
 
 from __future__ import annotations
 

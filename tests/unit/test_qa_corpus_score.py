@@ -86,7 +86,7 @@ def test_the_rule_the_hours_and_the_refractory_times_stand_beside_the_figures() 
         "receptive field and one hop behind the end",
         "(1.5 s)",
         "a 2.5 s, b 0 s",
-        "2 recordings, 1 of them without events; 120.0 min valid, 2 s not watched",
+        "2 recordings, 1 of them without events; 2.00 h valid, 2 s not watched",
         "Not labelled and not counted: 1 recordings (unknown.wav)",
     ):
         assert part in said, part

@@ -49,10 +49,10 @@ def test_a_hundred_seconds_are_not_0_hours() -> None:
 
 
 @given(st.integers(0, 10**17))
-def test_no_time_is_shown_as_nothing_and_longer_is_never_shown_as_shorter(ns: int) -> None:
+def test_every_time_is_shown_to_a_fiftieth(ns: int) -> None:
     number, unit = duration_text(ns).split()
     shown = float(number) * {"s": 1e9, "min": 6e10, "h": 3.6e12}[unit]
-    assert abs(shown - ns) <= 0.01 * ns
+    assert abs(shown - ns) <= 0.02 * ns
 
 
 def test_intervals_say_whether_they_are_one_sided_or_two_sided() -> None:

@@ -124,7 +124,7 @@ def test_what_is_too_little_is_said_with_what_would_be_needed() -> None:
     few = made_corpus(5, CorpusPlan(recordings=2, hours=0.2, truths_per_hour=15))
     report = tune_labels(few, [LABEL], TuneGoal(false_per_day=1), space=TINY)
     told = "\n".join(tune_lines(report))
-    assert "22.9 min of watched time cannot show 1 false alarms a day (two-sided 95 %)" in told
+    assert "24.0 min of watched time cannot show 1 false alarms a day (two-sided 95 %)" in told
     assert "even without a single one: 88.53 h are needed" in told
     assert "true events give recall an interval wider than 30 points (two-sided 95 %): about" in told
     free = tune_labels(few, [LABEL], TuneGoal(false_per_day=0), space=TINY)

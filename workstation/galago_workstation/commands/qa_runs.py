@@ -72,9 +72,10 @@ class Replaying:
                 raise CallerError(
                     Reason.USAGE, text, hint="give --bundle BUNDLE, or a folder of galago replay --out"
                 )
-            corpus = self.corpus(place)
+            corpus, opened = self.corpus(place), self.opened(bundle)
             if self.more_labels is not None:  # before hours of replaying
-                self._refuse_unknown_truths(corpus, (*self.opened(bundle).manifest.labels, *self.more_labels))
+                known = (*opened.manifest.labels, *self.more_labels)
+                self._refuse_unknown_truths(corpus.of_modality(opened.modality), known)
             return self.replayed(corpus, bundle)
         if bundle is not None:
             text = f"{place} is a run, which has its bundle, and --bundle is given too"

@@ -21,12 +21,12 @@ TWO_SIDED, ONE_SIDED = "two-sided 95 %", "one-sided 95 %"
 def duration_text(ns: float) -> str:
     """Return a length of time in the unit that shows it: seconds below 2 min, minutes below 2 h, then hours.
 
-    >>> [duration_text(s * 1e9) for s in (0, 0.25, 100, 119.6, 252, 7_200, 360_000)]
-    ['0 s', '0.25 s', '100 s', '120 s', '4.2 min', '2.00 h', '100.0 h']
+    >>> [duration_text(s * 1e9) for s in (0, 0.25, 100, 119.6, 252, 7_198, 360_000)]
+    ['0 s', '0.25 s', '100 s', '2.0 min', '4.2 min', '2.00 h', '100.0 h']
     """
-    if ns < _MOST_SECONDS * NS_PER_S:
+    if round(ns / NS_PER_S) < _MOST_SECONDS:
         return f"{ns / NS_PER_S:.3g} s"
-    if ns < _MOST_MINUTES * _NS_PER_MINUTE:
+    if round(ns / _NS_PER_MINUTE, 1) < _MOST_MINUTES:
         return f"{ns / _NS_PER_MINUTE:.1f} min"
     hours = ns / _NS_PER_HOUR
     return f"{hours:.2f} h" if hours < _MOST_HUNDREDTHS else f"{hours:.1f} h"

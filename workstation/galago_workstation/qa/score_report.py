@@ -26,7 +26,7 @@ def tables(score: CorpusScore) -> list[Table]:
     overall = score.overall
     found: list[Table] = [
         ("Labels", _HEAD, [_label_row(one) for one in (*overall.labels, overall.total)]),
-        ("Time", ("", "so long"), [*_time_rows(overall.watched)]),
+        ("Time", ("", "length"), [*_time_rows(overall.watched)]),
         (
             "What was there, down, and what was said, across",
             ("", *map(_row_name, score.confusion.told)),
