@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from galago_edge.commands.cli import say, say_data
 from galago_edge.commands.options import PATH
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
     from galago_workstation.data.data_inspection import Data, InspectedData
 
+_SHOWN = 3
+"""Of each finding; with --json all."""
+
 
 @click.command()
 @click.argument("data", metavar="CONFIG|FOLDER", type=PATH)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with all names.")
 @click.pass_context
 def check(context: click.Context, data: Path, as_json: bool) -> None:
     """Look at all training data and list every problem at once.
@@ -60,7 +64,7 @@ def _as_data(found: InspectedData) -> dict[str, Any]:
         "kind": found.kind,
         "labels": found.labels,
         "parts": found.parts,
-        "findings": list(found.findings.all()),
+        "findings": [msgspec.to_builtins(finding) for finding in found.findings.all()],
         "usable": found.usable,
     }
 
@@ -75,8 +79,10 @@ def _lines(found: InspectedData) -> Iterator[str]:
     findings = found.findings.all()
     for finding in findings:
         yield f"{finding.level:<7} {finding.count:>6}  {finding.text} [{finding.code}]"
-        for example in finding.examples:
-            yield f"{'':>16}{example}"
+        for name in finding.names[:_SHOWN]:
+            yield f"{'':>16}{name}"
+        if finding.count > _SHOWN:
+            yield f"{'':>16}and {finding.count - _SHOWN} more"
         if finding.fix:
             yield f"{'':>16}-> {finding.fix}"
     totals = {level: sum(f.level == level for f in findings) for level in ("error", "warning", "note")}

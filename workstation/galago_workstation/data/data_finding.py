@@ -15,8 +15,6 @@ FindingLevel = Literal["error", "warning", "note"]
 """``error``: training refuses it. ``warning``: it trains, and the result is worse than it could be, or looks
 better than it is. ``note``: what is done with it, said."""
 
-EXAMPLES = 3
-
 
 class DataFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of thing, however often it is there."""
@@ -27,7 +25,8 @@ class DataFinding(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     text: str
     fix: str = ""
-    examples: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """What it is true of: samples, files, labels; of errors, the messages."""
 
 
 @dataclass(slots=True)
@@ -44,9 +43,9 @@ class FindingList:
     def add(self, level: FindingLevel, code: str, names: Sequence[str], text: str, fix: str = "") -> None:
         """Add what is true of so many names; nothing when there are none."""
         if names:
-            shown = tuple(map(on_one_line, names[:EXAMPLES]))
+            shown = tuple(map(on_one_line, names))
             self.found.append(
-                DataFinding(code=code, level=level, count=len(names), text=text, fix=fix, examples=shown)
+                DataFinding(code=code, level=level, count=len(names), text=text, fix=fix, names=shown)
             )
 
     def all(self) -> tuple[DataFinding, ...]:
@@ -65,9 +64,9 @@ def _grouped(errors: Iterable[GalagoError]) -> list[DataFinding]:
             code=code,
             level="error",
             count=len(texts),
-            text=texts[0],
+            text="training refuses this",
             fix=fix,
-            examples=tuple(texts[1 : 1 + EXAMPLES]),
+            names=tuple(texts),
         )
         for (code, fix), texts in groups.items()
     ]

@@ -16,6 +16,7 @@ import numpy as np
 
 from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
+from galago_edge.contract.printable import printable
 from galago_workstation.data.data_finding import FindingLevel, FindingList
 from galago_workstation.data.folder_survey import BACKGROUND_NAMES
 from galago_workstation.data.idx import IdxSet
@@ -42,7 +43,7 @@ FEW = 10
 """Samples of a label: with fewer, neither training nor the test says much."""
 _AT_ONCE = 64
 """Samples that a process looks at before it answers."""
-_WORTH_A_PROCESS = 256
+WORTH_A_PROCESS = 256
 
 
 _COPIES: tuple[tuple[str, FindingLevel, bool, str, str], ...] = (
@@ -102,8 +103,7 @@ class _Inspection:
             self._found.met(error)
             return result
         samples = (*listing.pool, *(listing.test or ()))
-        counts = Counter(sample.label for sample in samples)
-        result.labels = {name: counts[number] for number, name in enumerate(listing.labels)}
+        result.labels = _counts(listing.labels, samples)
         looks = self._looks(samples, idx)
         part_of = self._part_of(listing, result)
         self._judge_listing(listing, result)
@@ -138,7 +138,7 @@ class _Inspection:
             return
         look = partial(_look, sound=isinstance(self._data, AudioFolders))
         paths = [sample.path for sample in samples]
-        if len(paths) < _WORTH_A_PROCESS:
+        if len(paths) < WORTH_A_PROCESS:
             yield from map(look, paths)
             return
         # a decoder's complaints are taken from standard error, of which a process has one
@@ -158,7 +158,9 @@ class _Inspection:
             return {}
         for part in PARTS:
             counts = Counter(sample.label for sample in parts[part])
-            result.parts[part] = {name: counts[number] for number, name in enumerate(listing.labels)}
+            result.parts[part] = {
+                printable(name): counts[number] for number, name in enumerate(listing.labels)
+            }
         return {sample.id: part for part in PARTS for sample in parts[part]}
 
     def _judge_listing(self, listing: Listing, result: InspectedData) -> None:
@@ -188,7 +190,8 @@ class _Inspection:
             names = [
                 f"{copy.left_out.id} = {copy.kept.id}"
                 for copy in listing.copies
-                if (copy.kept.group == copy.left_out.group) == of_one_group
+                if copy.kept.label == copy.left_out.label  # else it is an error
+                and (copy.kept.group == copy.left_out.group) == of_one_group
             ]
             found.add(level, code, names, text, fix)
         self._judge_trees(listing, result.kind)
@@ -214,7 +217,7 @@ class _Inspection:
         samples = list(looks)
         with self._report.track("comparing", len(samples)) as advance:
             near = near_copies(
-                [look.print for look in looks.values()],
+                [look.thumbprint for look in looks.values()],
                 [sample.label for sample in samples],
                 [PARTS.index(part_of.get(sample.id, "train")) for sample in samples],
                 SOUND_ALIKE if isinstance(self._data, AudioFolders) else PICTURE_ALIKE,
@@ -244,6 +247,11 @@ class _Inspection:
         )
         same = names(near.same, lambda _: "")
         self._found.add("note", "alike", same, "samples that are nearly the same as another")
+
+
+def _counts(labels: Sequence[str], samples: Sequence[Sample]) -> dict[str, int]:
+    counts = Counter(sample.label for sample in samples)
+    return {printable(name): counts[number] for number, name in enumerate(labels)}
 
 
 def _look(path: Path | None, *, sound: bool) -> SampleLook | GalagoError:

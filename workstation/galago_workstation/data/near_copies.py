@@ -1,4 +1,4 @@
-"""Samples that are almost the same: every one compared with every other one by its print."""
+"""Samples that are almost the same: every one compared with every other one by its thumbprint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NearCopy:
     sample: int
     like: int
     alike: float
-    """Correlation of their prints."""
+    """Correlation of their thumbprints."""
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
-"""What one sample is like: read whole, as training would, and described in a few numbers and a print.
+"""What one sample is like: read whole, as training would, and described in a few numbers and a thumbprint.
 
-The print is what near copies are found by: a vector of unit length whose product with another's is their
+The thumbprint is what near copies are found by: a vector of unit length whose product with another's is their
 correlation. Of a picture it is 16 x 16 grey means, of a sound the level in 8 bands at 16 times of it.
 """
 
@@ -19,7 +19,7 @@ from galago_edge.sources.opencv import import_cv2
 from galago_edge.sources.picture_header import picture_header
 from galago_edge.sources.still_image import decode_image
 
-Print = npt.NDArray[np.float32]
+Thumbprint = npt.NDArray[np.float32]
 """Shape ``(256,)`` of a picture, ``(128,)`` of a sound; all zeros where there is nothing to compare."""
 
 PRINT_SIDE = 16
@@ -28,6 +28,7 @@ _RATE_HZ = 8_000
 _FRAME = 256
 """Samples of 32 ms."""
 _BAND_EDGES_HZ = (80, 160, 300, 500, 800, 1_300, 2_000, 2_800, 3_900)
+_NO_LEVELS = np.empty((0, PRINT_BANDS), np.float32)
 _FULL_SCALE = 32_767
 _NOTHING = 1e-3
 """Length of what differs nowhere from its mean."""
@@ -48,7 +49,7 @@ class PictureLook:
     """Darkest and brightest grey value."""
     deviation: float
     """Standard deviation of the grey values."""
-    print: Print
+    thumbprint: Thumbprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class SoundLook:
     """Largest absolute value, of 32768."""
     clipped: float
     """Share of the samples that are at full scale."""
-    print: Print
+    thumbprint: Thumbprint
 
 
 SampleLook = PictureLook | SoundLook
@@ -94,7 +95,7 @@ def look_at_pixels(pixels: npt.NDArray[np.uint8], *, alpha: bool = False, deep: 
         low=int(grey.min()),
         high=int(grey.max()),
         deviation=float(grey.std()),
-        print=_unit(small.astype(np.float32).ravel()),
+        thumbprint=_unit(small.astype(np.float32).ravel()),
     )
 
 
@@ -128,7 +129,9 @@ def look_at_sound(path: Path) -> SoundLook:
         channels=found.channels,
         peak=peak,
         clipped=clipped / max(count, 1),
-        print=_sound_print(np.concatenate(levels) if levels else np.empty((0, PRINT_BANDS), np.float32)),
+        thumbprint=_sound_thumbprint(
+            np.concatenate(levels) if levels else np.empty((0, PRINT_BANDS), np.float32)
+        ),
     )
 
 
@@ -141,7 +144,7 @@ def _band_levels(frames: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
     return np.stack(bands, axis=1).astype(np.float32)
 
 
-def _sound_print(levels: npt.NDArray[np.float32]) -> Print:
+def _sound_thumbprint(levels: npt.NDArray[np.float32]) -> Thumbprint:
     if len(levels) < PRINT_TIMES:  # shorter than half a second: each frame is a time or two
         levels = np.repeat(levels, -(-PRINT_TIMES // max(len(levels), 1)), axis=0)
     if not levels.size:
@@ -151,10 +154,10 @@ def _sound_print(levels: npt.NDArray[np.float32]) -> Print:
     return _unit(np.log(pooled + 1.0).ravel())  # a power of 1 is far below one step of int16
 
 
-def _unit(values: npt.NDArray[np.float32]) -> Print:
+def _unit(values: npt.NDArray[np.float32]) -> Thumbprint:
     centred = values - values.mean()
     length = float(np.linalg.norm(centred))
-    unit: Print = np.zeros(len(centred), np.float32)
+    unit: Thumbprint = np.zeros(len(centred), np.float32)
     if length > _NOTHING:
         unit[:] = centred / length
     return unit
