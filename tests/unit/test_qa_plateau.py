@@ -182,10 +182,12 @@ def sustained(name: str, *heard: int) -> Replayed:
 
 
 def test_a_long_refractory_time_stays_as_long_as_a_shorter_one_finds_no_more() -> None:
-    corpus = JudgedCorpus([sustained(f"{number}.wav", 20, 120) for number in range(4)], "a", MatchingRule())
+    replays = [sustained(f"{number}.wav", 20, 120) for number in range(4)]
 
-    tuned = tune(corpus, TuneGoal(false_per_day=1), SPACE)
+    report = tune_labels(replays, ["a"], TuneGoal(false_per_day=1), space=SPACE)
 
+    (tuned,) = report.labels
+    assert "a: nothing better was found, the policy stays as it is" in tune_lines(report)
     assert tuned.seen.found == 8 and tuned.policy == tuned.present
     assert (tuned.aside.repeats, tuned.aside_before.repeats) == (0, 0)
 

@@ -62,6 +62,8 @@ def tune_lines(report: TuneReport) -> list[str]:
         lines.append(
             f"{told_label(one.label)}: as it is now {_promise_words(one.before)}; {one.tried} policies tried"
         )
+        if one.policy == one.present:
+            lines.append(f"{told_label(one.label)}: nothing better was found, the policy stays as it is")
         if (more := one.aside.repeats - one.aside_before.repeats) > 0:
             lines.append(f"{told_label(one.label)}: {more} more repeats than now: {_repeats_words(one)}")
         lines += [f"{told_label(one.label)}: {sentence}" for sentence in lacking]
