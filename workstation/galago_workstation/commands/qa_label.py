@@ -77,10 +77,12 @@ def label(
     _refuse_unknown(labels, replays)
     by_name = {one.name: one for one in corpus.recordings}
     told = [_propose(one, by_name[one.recording], kind, near, labels, out) for one in replays]
+    from galago_workstation.qa.label_rows import told_label
+
     if as_json:
         say_data(told)
     for row in () if as_json else told:
-        counts = ", ".join(f"{count} {name}" for name, count in sorted(row["labels"].items()))
+        counts = ", ".join(f"{count} {told_label(name)}" for name, count in sorted(row["labels"].items()))
         near_misses = f", {row['near_misses']} of them near misses" if near is not None else ""
         say(f"{row['paths'][0]}: {row['proposals']} proposals{f' ({counts})' if counts else ''}{near_misses}")
     ctx.exit(replaying.exit_code)
