@@ -18,7 +18,7 @@ from galago_edge.contract.errors import CallerError, InputError, LinkError, Reas
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
 from galago_workstation.files import read_json, write_json
 from galago_workstation.qa.corpus_replay import CorpusReplay
-from galago_workstation.qa.replay_job import ReplayChanges
+from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob
 from galago_workstation.qa.replay_results import RECORDS, SCORES, ReplayResults, StoredFailure, StoredReplay
 from galago_workstation.qa.replayed import Replayed, TruthList
 from galago_workstation.qa.score_arrays import read_scores
@@ -158,8 +158,8 @@ def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Re
             missing.append(one.name)
             continue
         stored, fault = results.find(one.digest)
-        if stored is not None and (stored.job.recording, stored.job.bundle) != (one.sha256, run.bundle):
-            stored, fault = None, "it is of another recording or bundle"
+        if stored is not None and _asked(stored.job) != (one.sha256, run.bundle, run.stream, run.changes):
+            stored, fault = None, "it is of another recording or bundle, or made with other settings"
         if stored is None:
             raise InputError(
                 Reason.RUN_BAD,
@@ -171,6 +171,10 @@ def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Re
             replayed_of(one.name, stored, results, labels=labels, tags=one.tags, read_truth=read_truth)
         )
     return found, missing
+
+
+def _asked(job: ReplayJob) -> tuple[str, str, str, ReplayChanges]:
+    return job.recording, job.bundle, job.stream, job.changes
 
 
 def run_of(replayed: CorpusReplay, read_truth: ReadTruth | None = None) -> list[Replayed]:
