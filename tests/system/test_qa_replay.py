@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import msgspec
@@ -522,11 +521,11 @@ def test_what_computes_otherwise_gives_no_result_under_the_name_of_the_job(
     )
     assert found and stored is not None
     other = msgspec.structs.replace(stored.job.computing, galago_edge="9.9.9")
-    order = ReplayOrder(
-        job=msgspec.structs.replace(stored.job, computing=other),
-        address=str(corpus / "barn" / "a.wav"),
-        bundle=str(microphone),
-        results=str(tmp_path / "other"),
+    order = ReplayOrder.of(
+        msgspec.structs.replace(stored.job, computing=other),
+        str(corpus / "barn" / "a.wav"),
+        microphone,
+        tmp_path / "other",
     )
     outcome = fulfil(order)
     assert outcome.error is not None and outcome.error.reason == "ENVIRONMENT_MISMATCH"

@@ -35,6 +35,7 @@ from galago_edge.contract.errors import (
     disk_error,
 )
 from galago_edge.contract.manifest import Label
+from galago_edge.contract.printable import printable
 from galago_workstation.qa.replay_environment import ReplayEnvironment
 from galago_workstation.qa.replay_job import ReplayJob
 from galago_workstation.qa.sealed_json import BrokenSealError, sealed_json, unsealed
@@ -60,7 +61,11 @@ class StoredFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     @classmethod
     def of(cls, error: GalagoError) -> StoredFailure:
         """Return what is kept of an error."""
-        return msgspec.convert({"kind": type(error).__name__, **error.as_data(with_exit=True)}, cls)
+        said = {
+            key: printable(value) if isinstance(value, str) else value
+            for key, value in error.as_data(with_exit=True).items()
+        }
+        return msgspec.convert({"kind": type(error).__name__, **said}, cls)
 
     def error(self) -> GalagoError:
         """Return the error again."""

@@ -1,7 +1,7 @@
 """JSON that says of itself whether it is as it was written: its last field is the hash of the others.
 
-A plain hash, without a key: it finds what a disk, a cut copy or a careless editor has changed. Whoever changes
-the content on purpose can hash it again.
+A plain hash, without a key: it finds what a disk, a cut copy or a careless editor has changed. Whoever
+changes the content on purpose can hash it again.
 """
 
 from __future__ import annotations
