@@ -55,6 +55,18 @@ def test_one_file_for_two_reports_is_refused_however_it_is_written(
         assert f"--junit and --markdown both name {other.removeprefix('./')}" in result.stderr
 
 
+@pytest.mark.parametrize("command", [("baseline",), ("tune", "--false-per-day", "1")], ids=" ".join)
+def test_the_bundle_that_is_read_is_not_written_over_not_even_with_replace(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    bundle = tmp_path / "b.galago"
+    bundle.write_bytes(b"signed")
+    call = ["qa", *command, str(tmp_path), "--bundle", str(bundle), "--out", str(bundle), "--replace"]
+    result = CliRunner().invoke(main, call)
+    assert result.exit_code == 2 and "would be written over, and it is read" in result.stderr
+    assert bundle.read_bytes() == b"signed"
+
+
 def refused(**places: Path) -> GalagoError:
     with pytest.raises(GalagoError) as caught:
         check_outputs({"--out": places.get("file")}, {"--keep": places.get("folder")})
