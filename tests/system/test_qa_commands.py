@@ -176,7 +176,10 @@ def test_what_a_bundle_proposes_is_no_label_until_a_person_confirms_it(
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (f"# recording sha256 {'ab' * 32}\nstart_ns\tend_ns\tlabel\n", "is about the recording with sha256"),
+        (
+            f"# recording sha256 {'ab' * 32}\nstart_ns\tend_ns\tlabel\n",
+            "is about the recording with the SHA-256",
+        ),
         ("start_ns\tend_ns\tlabel\n1\t5\tlow\n3\t9\tlow\n", "overlaps the one of line 2"),
         ("start_ns\tend_ns\tlabel\n1.5\t2\tlow\n", "expected whole nanoseconds"),
     ],

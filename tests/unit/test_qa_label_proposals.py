@@ -147,7 +147,7 @@ def test_that_a_bundle_proposed_nothing_does_not_say_that_nothing_is_there() -> 
 @pytest.mark.parametrize("told", ["yes", "2", "0.12345678", "nan", "-0.5"])
 def test_a_last_column_that_is_no_score_is_refused(told: str) -> None:
     text = f"start_ns\tend_ns\tlabel\tproposed\n1\t2\ta\t{told}\n"
-    with pytest.raises(InputError, match=r"line 2: proposed is .*, expected a score"):
+    with pytest.raises(InputError, match=r"line 2: the fourth column, proposed, is .*, expected the score"):
         parse_labels(text.encode(), name="x", confirmed=True)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data, show_error
-from galago_edge.commands.options import PATH, FiniteRange
+from galago_edge.commands.options import PATH, FiniteRange, refuse_own_inputs
+from galago_edge.commands.output_places import check_outputs
 from galago_workstation.commands.qa_options import (
     place_argument,
     replace_option,
@@ -80,6 +81,8 @@ def tune(
 
     if out is not None:
         refuse_existing(out, replace=replace)  # before hours of replaying
+    check_outputs({"--out": out})
+    refuse_own_inputs([out], [bundle])
     replays = replaying.of(place, bundle)
     found = tune_labels(replays, labels, TuneGoal(false_per_day, folds, group_by=group_by), rule=rule)
     refused = None if out is None or allow_nothing_found else nothing_found(found)
