@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Self
 
-from galago_edge.contract.errors import LinkError, Reason, disk_error
+from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
 
 _SHORT = 1 << 10
 _BLOCK = 1 << 14
@@ -22,15 +23,25 @@ class PiecewiseFile:
 
         Raises:
             LinkError: SOURCE_MISSING, or the disk fails.
+            InputError: RECORDING_UNREADABLE; it is a folder, a pipe or a device.
         """
         self.path = path
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self.size = os.fstat(self._fd).st_size
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe waits for its writer
+            found = os.fstat(self._fd)
         except FileNotFoundError:
             raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
         except OSError as error:
             raise disk_error(error, f"read {path}") from error
+        if not stat.S_ISREG(found.st_mode):
+            self.close()
+            folder = stat.S_ISDIR(found.st_mode)
+            raise InputError(
+                Reason.RECORDING_UNREADABLE,
+                f"{path} is {'a folder' if folder else 'no file'}, expected a recording file (.mcap)",
+                hint=f"galago recording import {path} NEW.mcap makes one of a folder of images" if folder else "",
+            )
+        self.size = found.st_size
         self._block, self._block_at = b"", 0
 
     def __enter__(self) -> Self:
