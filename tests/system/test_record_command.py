@@ -112,7 +112,10 @@ def test_nothing_in_the_folder_is_deleted_and_a_full_disk_ends_it(
         (["night.mp4"], ["night.mp4 is a file, expected a camera, a microphone or a pipe", IMPORT]),
         (["cam=imgs/"], ["imgs/ is a folder, expected a camera, a microphone or a pipe", IMPORT]),
         (["old.mcap"], ["old.mcap is a recording already, expected", "galago replay takes it"]),
-        (["pipe:-?rate=16000"], ["is standard input, expected a camera, a microphone or a pipe", "pipe:PATH"]),
+        (
+            ["pipe:-?rate=16000"],
+            ["is standard input, expected a camera, a microphone or a pipe", "pipe:PATH"],
+        ),
         (["camera:file:imgs/"], ["camera:file:imgs/ is a folder, expected a device or a file", IMPORT]),
         (["camera:imgs/"], ["camera:imgs/ is a folder, expected", IMPORT]),
         (["microphone:file:imgs"], ["microphone:file:imgs is a folder, expected", IMPORT]),

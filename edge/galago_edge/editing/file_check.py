@@ -18,7 +18,7 @@ from galago_edge.recorded.recorded_items import ItemCourse, RecordedSource, abou
 from galago_edge.recorded.stored_items import Missing, Stored, StoredPicture, UnrecordedGap
 
 _NAMED = 1_000
-"""So many damaged places, formats and topics are named at most; of the others it is said that there are more."""
+"""So many damaged places, formats and topics are named at most; the others are counted."""
 _MORE = "more"
 
 

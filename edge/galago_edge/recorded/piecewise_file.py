@@ -27,7 +27,9 @@ class PiecewiseFile:
         """
         self.path = path
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe waits for its writer
+            self._fd = os.open(
+                path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+            )  # a pipe waits for its writer
             found = os.fstat(self._fd)
         except FileNotFoundError:
             raise LinkError(Reason.SOURCE_MISSING, f"{path} does not exist", hint="check the path") from None
@@ -39,7 +41,9 @@ class PiecewiseFile:
             raise InputError(
                 Reason.RECORDING_UNREADABLE,
                 f"{path} is {'a folder' if folder else 'no file'}, expected a recording file (.mcap)",
-                hint=f"galago recording import {path} NEW.mcap makes one of a folder of images" if folder else "",
+                hint=f"galago recording import {path} NEW.mcap makes one of a folder of images"
+                if folder
+                else "",
             )
         self.size = found.st_size
         self._block, self._block_at = b"", 0

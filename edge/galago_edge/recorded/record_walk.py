@@ -182,7 +182,9 @@ class RecordWalk:
             return opcode, None, end
         if length > LARGEST_RECORD:
             return (opcode, None, end) if opcode == 0x09 else f"a record of {length} bytes"
-        if opcode == CHUNK and not is_chunk_head(self._read(at + HEAD_BYTES, min(length, LONGEST_HEAD)), length):
+        if opcode == CHUNK and not is_chunk_head(
+            self._read(at + HEAD_BYTES, min(length, LONGEST_HEAD)), length
+        ):
             return "a chunk that contradicts itself"
         body = self._read(at + HEAD_BYTES, length)
         if wrong := why_no_record(opcode, body):
