@@ -7,13 +7,13 @@ from pathlib import Path
 from galago_edge.contract.errors import InputError, Reason
 
 AT_LEAST = 2 << 30
-"""Bytes of work that a file of any size may cause: two to ten seconds of one core."""
+"""Bytes of work that a file of any size may cause: from one to fifteen seconds of one core, by what it is."""
 PER_BYTE = 64
 """Bytes of work for each byte of the file. Pictures and sound packed by zstd or lz4 need 1 to 10. What is
 made to keep a reader busy needs 250 (lz4) and 30,000 (zstd), and so does digital silence: a day of it at
 16 kHz, 2.6 GiB, is read all the same, for the index of its blocks is not packed."""
-OF_A_RECORD = 256
-"""Bytes of work for which a record in a packed chunk counts at least, however short it is: so long as these
+OF_A_RECORD = 1024
+"""Bytes of work that a record in a packed chunk counts beside its own, however short it is: so long as these
 are unpacked, it is looked at."""
 
 
