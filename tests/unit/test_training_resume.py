@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galago_edge.contract.errors import CallerError
+from galago_edge.contract.decoding import from_json
 from galago_workstation.run_folder import Run
 from galago_workstation.training import loop
 from galago_workstation.training.checkpoint import Checkpoint, TrainingState
@@ -93,53 +93,48 @@ def finished(path: Path, out: Path, death: Callable[[], None] = kill, at: int = 
     return train(path, out, progress), progress.lines
 
 
-@pytest.mark.parametrize("weights", [False, True], ids=["one phase", "a warm start: two phases"])
-def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(
-    weights: bool, tmp_path: Path
-) -> None:
-    path = config(tmp_path, epochs=1)
-    if weights:
-        train(path, tmp_path / "first", PlainProgress(lambda _: None))
-    path = config(tmp_path, epochs=4, weights='weights = "first"' if weights else "")
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(tmp_path: Path) -> None:
+    train(config(tmp_path, epochs=1), tmp_path / "first", PlainProgress(lambda _: None))
+    path = config(tmp_path, epochs=4, weights='weights = "first"')  # two epochs of the head, two of all
     straight, _ = finished(path, tmp_path / "straight")
-    steps = 3  # of an epoch: 60 samples, of which about 42 are for training, in batches of 16
+    steps = 2  # of an epoch: 39 samples in batches of 16
 
-    for at in (2 * steps, steps + 1, 2):
+    for at, done in ((steps + 1, 1), (steps + 1, 2), (steps + 1, 3)):
         with pytest.raises(Killed):
             finished(path, tmp_path / "again", at=at)
-        assert (tmp_path / "again.unfinished").exists() or at < steps
+        state = np.load(tmp_path / "again.unfinished")["state"].tobytes()
+        assert len(from_json(state)["epochs"]) == done
     again, lines = finished(path, tmp_path / "again")
 
-    assert any(line.startswith("goes on behind epoch") for line in lines)
+    assert "goes on behind epoch 3, where it was ended" in lines
     assert again.record.result.weights_sha256 == straight.record.result.weights_sha256
     assert again.record.result.best_epoch == straight.record.result.best_epoch
-    assert again.record.result.epochs == straight.record.result.epochs
     assert not (tmp_path / "again.unfinished").exists()
 
 
 def test_other_settings_begin_anew_and_say_so(tmp_path: Path) -> None:
     path = config(tmp_path, epochs=3)
     with pytest.raises(Killed):
-        finished(path, tmp_path / "run", at=5)
+        finished(path, tmp_path / "run", at=3)
     assert (tmp_path / "run.unfinished").exists()
 
-    _, lines = finished(config(tmp_path, epochs=2), tmp_path / "run")
+    _, lines = finished(config(tmp_path, epochs=1), tmp_path / "run")
 
     assert any(line.startswith("begins anew") for line in lines)
 
 
 def test_ctrl_c_once_keeps_the_best_epoch(tmp_path: Path) -> None:
     run, lines = finished(
-        config(tmp_path, epochs=50), tmp_path / "run", death=lambda: signal.raise_signal(signal.SIGINT), at=7
+        config(tmp_path, epochs=50), tmp_path / "run", death=lambda: signal.raise_signal(signal.SIGINT), at=3
     )
     assert run.record.result.interrupted
-    assert run.record.result.epochs < 50
+    assert run.record.result.epochs == 2
     assert any("Ctrl+C again aborts" in line for line in lines)
     assert not (tmp_path / "run.unfinished").exists()
 
 
 def test_ctrl_c_twice_aborts_and_leaves_what_was_there(tmp_path: Path) -> None:
-    path = config(tmp_path, epochs=2)
+    path = config(tmp_path, epochs=1)
     before, _ = finished(path, tmp_path / "run")
 
     def twice() -> None:
@@ -147,7 +142,7 @@ def test_ctrl_c_twice_aborts_and_leaves_what_was_there(tmp_path: Path) -> None:
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        finished(config(tmp_path, epochs=50), tmp_path / "run", death=twice, at=7)
+        finished(config(tmp_path, epochs=50), tmp_path / "run", death=twice, at=3)
     assert Run.open(tmp_path / "run").record == before.record
 
 
@@ -189,16 +184,3 @@ def test_a_damaged_checkpoint_is_none(tmp_path: Path) -> None:
         one.read()  # none, or what no checksum covers and nobody needs; never an exception
         path.write_bytes(whole[:at])
         assert one.read() is None
-
-
-def test_a_loss_that_is_no_number_says_what_to_do(tmp_path: Path) -> None:
-    path = config(tmp_path, epochs=1)
-    path.write_text(path.read_text() + "learning_rate = 10\nweight_decay = 1\nlabel_smoothing = 0.0\n")
-    text = path.read_text().replace("clip_norm = 1\n", "").replace("average = 0.9\n", "")
-    path.write_text(text.replace("epochs = 1", "epochs = 300").replace("batch_size = 16", "batch_size = 1"))
-    try:
-        finished(path, tmp_path / "run", death=kill, at=2_000)
-    except CallerError as error:
-        assert "clip_norm" in error.hint
-    except Killed:
-        pytest.skip("this machine's arithmetic stays finite")

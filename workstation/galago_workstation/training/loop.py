@@ -141,12 +141,12 @@ class Trainer:
         state: TrainingState | None,
     ) -> None:
         """Train for the epochs of a phase, or until the best weights stay the best for too long."""
-        let_learn(self._keras, self._network, phase)  # first: it decides the order of the variables
         if state is not None and state.phase_over:
             self._put(state, optimizer=False)
             return
         steps = self._batches.steps
         rate = schedule(self._keras, self._options, phase, steps)
+        let_learn(self._keras, self._network, phase)
         self._network.compile(
             optimizer=optimizer(self._keras, self._options, phase, self._network, rate),
             loss=_loss(self._keras, self._config.decision.activation, self._options.label_smoothing),

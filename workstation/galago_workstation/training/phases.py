@@ -82,6 +82,9 @@ def optimizer(keras: Any, options: TrainOptions, phase: LearningPhase, network: 
             path = getattr(variable, "path", None) or str(variable.name).partition(":")[0]
             super().update_step(gradient, variable, learning_rate * shares.get(path, 1.0))
 
+        def finalize_variable_values(self, var_list: Any) -> None:
+            """Leave the weights as they are: Keras would put their average there when a phase ends."""
+
     made = AdamWByLayer(
         rate,
         weight_decay=options.weight_decay,
