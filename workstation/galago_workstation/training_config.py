@@ -127,6 +127,12 @@ class TrainOptions(_Table, frozen=True, kw_only=True):
     label_smoothing: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)] = 0.0
     class_weights: bool = False
     """Weigh classes by the inverse of how often they occur."""
+    clip_norm: Annotated[float, msgspec.Meta(ge=0.0, le=1_000.0)] = 0.0
+    """Largest norm of all gradients together; larger ones are shortened. 0: as they are."""
+    average: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
+    """Momentum of the average of the weights (EMA) that is validated and kept, such as 0.99; 0: none."""
+    best_by: Literal["balanced", "accuracy"] = "balanced"
+    """What decides which epoch's weights are kept: the mean of all labels' recalls, or the accuracy."""
     patience: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
     """Epochs without a better validation result before training stops; the best weights are kept."""
     head_epochs: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from galago_edge.commands.cli import say, say_data
+from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _SHOWN = 3
 
 @click.command()
 @click.argument("data", metavar="CONFIG|FOLDER", type=PATH)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, with all names.")
+@json_option
 @click.pass_context
 def check(context: click.Context, data: Path, as_json: bool) -> None:
     """Look at all training data and list every problem at once.
