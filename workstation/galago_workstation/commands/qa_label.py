@@ -12,7 +12,9 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH, FiniteRange, bundle_option
+from galago_edge.commands.output_places import check_outputs
 from galago_edge.contract.errors import CallerError, Reason, disk_error
+from galago_edge.contract.printable import printable
 from galago_workstation.commands.qa_labels import FORMATS, frames_of
 from galago_workstation.commands.qa_options import replaying_options
 from galago_workstation.commands.qa_runs import Replaying
@@ -67,6 +69,7 @@ def label(
     from galago_workstation.qa.corpus import is_corpus
     from galago_workstation.qa.report_words import counts_text
 
+    check_outputs({}, {"--out": out})
     is_one = place.exists() and not is_corpus(place)
     corpus = replaying.single(str(place)) if is_one else replaying.corpus(place)
     if not labelled and not is_one:
@@ -79,6 +82,7 @@ def label(
     replays = replaying.replayed(corpus, bundle)
     by_name = {one.name: one for one in corpus.recordings}
     told = [_propose(one, by_name[one.recording], kind, near, labels, out) for one in replays]
+
     if as_json:
         say_data(told)
     for row in () if as_json else told:
@@ -160,7 +164,8 @@ def _propose(
         raise disk_error(error, f"create {paths[0].parent}") from error
     if kind is not None:
         frames = frames_of(kind, Path(recording.address))
-        export_labels(found.rows, paths[1], kind, LabelSubject(str(paths[1]), recording.path.name, frames))
+        subject = LabelSubject(str(paths[1]), printable(recording.path.name), frames)
+        export_labels(found.rows, paths[1], kind, subject)
     write_bytes(paths[0], format_proposals(found.rows, sha256=replayed.sha256, bundle=replayed.bundle))
     return {
         "recording": replayed.recording,

@@ -10,6 +10,7 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_json
 from galago_edge.commands.options import FiniteRange
+from galago_edge.commands.output_places import check_outputs
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_options import (
     markdown_option,
@@ -129,6 +130,7 @@ def score(
         text = "--det adds curves to --json, which is not asked for"
         raise CallerError(Reason.USAGE, text, hint="give --json, too; --html has curves of its own")
     refuse_other_report(options["markdown"], ".md", ".markdown")
+    check_outputs({"--markdown": options["markdown"], **page.files()}, page.folders())
     replays = replaying.of(place, bundle)
     found = show_score(replays, rule=rule, losses=replaying.losses, **options)
     page.write(lambda wish: _page(replays, found, rule, wish), replaying)

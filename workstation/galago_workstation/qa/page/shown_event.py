@@ -121,7 +121,7 @@ def _of_pair(
             change.label,
             (change.old, change.new),
             _asked((change.old, change.new), tolerance_ns),
-            change_text(change),
+            change_text(change).replace("->", "\u2192"),  # one character is not broken over two lines
             change.truth,
             truth,
             (change.old_truth, change.new_truth),
