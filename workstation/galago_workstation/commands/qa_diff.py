@@ -96,9 +96,9 @@ def diff(
 
     refuse_other_report(junit, ".xml")
     refuse_other_report(markdown, ".md", ".markdown")
-    _check_junit(ctx, junit, gates)
     rules = None if gates is None else load_gates(gates)  # before hours of replaying
     check_outputs({"--junit": junit, "--markdown": markdown, **page.files()}, page.folders())
+    _check_junit(ctx, junit, gates)
     page.check()
     sides = _asked(what, replaying, wanted=2 if baseline is None else 1)
     if baseline is not None:
