@@ -82,6 +82,7 @@ class Decider:
         policies = [label.policy for label in labels]
         count = len(labels)
         self._lengths = _integers(policy.smoothing_windows for policy in policies)
+        self._doubled = 2 * self._lengths
         self._on_sums = _integers(to_q16(policy.on) for policy in policies) * self._lengths
         self._off_sums = _integers(to_q16(policy.off) for policy in policies) * self._lengths
         self._on_sums[[label.background for label in labels]] = _NEVER
@@ -121,7 +122,7 @@ class Decider:
 
     def smoothed(self) -> npt.NDArray[np.int64]:
         """Return the Q16 smoothed scores, rounded half up, shape ``(labels,)``; too low in warm-up."""
-        scores: npt.NDArray[np.int64] = (2 * self._sums + self._lengths) // (2 * self._lengths)
+        scores: npt.NDArray[np.int64] = (2 * self._sums + self._lengths) // self._doubled
         return scores
 
     def on(self) -> npt.NDArray[np.bool_]:
