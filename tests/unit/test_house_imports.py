@@ -248,6 +248,15 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert not loaded & {"numpy", "cv2", "ai_edge_litert", "tensorflow", "cryptography", *COMPANIONS}
 
 
+def test_a_process_that_replays_loads_no_store_no_delivery_and_no_supervision() -> None:
+    code = "import sys, galago_workstation.qa.replay_child; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "galago_edge.api.replayed_recording" in loaded
+    rooms = ("galago_edge.store", "galago_edge.service", "galago_edge.sinks.sink_set")
+    unwanted = (*rooms, "galago_edge.sinks.outbox", "galago_edge.sources.supervised_source")
+    assert [name for name in loaded if name.startswith(unwanted)] == []
+
+
 def test_every_help_page_of_both_distributions_loads_nothing_heavy() -> None:
     script = """
 import click
