@@ -82,6 +82,15 @@ def delegate_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         missing_part(str(missing))
 
 
+@pytest.fixture
+def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds alter one byte in twenty in front of a bundle's files: all take most of a build's time.
+
+    ``test_packing_self_attack.py`` and one test of the command alter them all.
+    """
+    monkeypatch.setattr("galago_workstation.packing.self_attack.MOST_FRONT_BYTES", 256)
+
+
 # Real parts: tests/real/README.md says what can be done to them.
 
 Part = TypeVar("Part")
