@@ -15,6 +15,7 @@ from msgspec import UNSET
 import galago_workstation
 from galago_edge.contract.printable import on_one_line, printable
 from galago_edge.preprocess import fingerprint
+from galago_workstation.data.augmentation.own_material import OwnFolder, own_folders
 from galago_workstation.data.listing import Listing
 from galago_workstation.data.sample import PARTS, samples_sha256
 from galago_workstation.data.sample_reader import open_reader
@@ -29,6 +30,7 @@ from galago_workstation.run_folder import (
     RUN_FILE,
     SPLIT_FILE,
     DataRoot,
+    MaterialRecord,
     Run,
     RunRecord,
     TrainResult,
@@ -67,11 +69,12 @@ def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
     for line in _data_lines(listing, parts):
         progress.say(line)
     start = _start(config, root, progress)
+    material = _material(config, root, parts, progress)
     with new_folder(out, mark=RUN_FILE) as folder:
         content = config_path.read_bytes()
         write_bytes(folder / CONFIG_FILE, content)
         write_bytes(folder / SPLIT_FILE, encode_split(parts))
-        trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start)
+        trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start, material)
         epochs, best = trainer.fit()
         weights = trainer.save(folder / MODEL_FILE)
         draw_curves(folder / CURVES_FILE, epochs, best.epoch, f"{out.name}: {len(listing.labels)} labels")
@@ -101,6 +104,7 @@ def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
             duplicates_left_out=listing.duplicates_left_out,
             result=result,
             weights=UNSET if start is None else start.origin,
+            material={key: _material_record(own) for key, own in material.items()} or UNSET,
         )
         write_json(folder / RUN_FILE, record)
     progress.say(_result_line(result, len(parts["validation"])))
@@ -115,6 +119,18 @@ def _start(config: Config, root: Path, progress: TrainingProgress) -> StartWeigh
     licence = f", {start.origin.licence}" if start.origin.licence else ""
     progress.say(f"begins with {start.origin.source} (sha256 {start.origin.sha256[:12]}{licence})")
     return start
+
+
+def _material(config: Config, root: Path, parts: Parts, progress: TrainingProgress) -> dict[str, OwnFolder]:
+    """Return what the folders hold that ``[augment]`` names."""
+    found = own_folders(config.augment, root, parts)
+    for own in found.values():
+        progress.say(own.said())
+    return found
+
+
+def _material_record(own: OwnFolder) -> MaterialRecord:
+    return MaterialRecord(folder=printable(own.name), files=len(own.files), sha256=own.sha256)
 
 
 def _data_lines(listing: Listing, parts: Parts) -> Iterator[str]:
