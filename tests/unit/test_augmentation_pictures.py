@@ -31,10 +31,23 @@ STRONG = msgspec.convert(
     with_preset({"strength": "strong", "share": 1.0, "flip": True}, PICTURE_PRESETS), ImageAugment
 )
 SINGLE: dict[str, Any] = {
-    **{"flip": True, "shift": 0.2, "scale": (0.7, 1.4), "stretch": 0.3, "rotation_degrees": 30.0},
-    **{"perspective": 0.2, "exposure_stops": 1.0, "white_balance_stops": 1.0, "saturation": 0.8},
-    **{"hue_degrees": 60.0, "contrast": 0.5, "brightness": 0.3, "cutout": 0.5, "blur": 2.0},
-    **{"motion_blur": 8.0, "noise": 8.0, "jpeg_quality": 10},
+    "flip": True,
+    "shift": 0.2,
+    "scale": (0.7, 1.4),
+    "stretch": 0.3,
+    "rotation_degrees": 30.0,
+    "perspective": 0.2,
+    "exposure_stops": 1.0,
+    "white_balance_stops": 1.0,
+    "saturation": 0.8,
+    "hue_degrees": 60.0,
+    "contrast": 0.5,
+    "brightness": 0.3,
+    "cutout": 0.5,
+    "blur": 2.0,
+    "motion_blur": 8.0,
+    "noise": 8.0,
+    "jpeg_quality": 10,
 }
 
 

@@ -79,7 +79,7 @@ def _samples(
     strays: Counter[str],
 ) -> Iterator[Sample]:
     for index, label in enumerate(labels):
-        paths = sorted(files_below(folder / label))
+        paths = sorted(_files(folder / label))
         samples = [path for path in paths if path.suffix.lower() in suffixes]
         strays.update(path.suffix.lower() for path in paths if path.suffix.lower() not in suffixes)
         if not samples:
@@ -91,18 +91,17 @@ def _samples(
             )
         for path in samples:
             sample_id = printable(Path(os.path.relpath(path, root)).as_posix())
-            digest = content_sha256(path, pictures=suffixes is IMAGE_SUFFIXES)
+            digest = file_sha256(path, pictures=suffixes is IMAGE_SUFFIXES)
             yield Sample(sample_id, path, digest, index, _group(group, path.relative_to(folder)))
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and of those in it, without names that begin with a dot."""
+def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(parent) / name for name in names if not name.startswith("."))
 
 
-def content_sha256(path: Path, *, pictures: bool) -> str:
+def file_sha256(path: Path, *, pictures: bool) -> str:
     """Return the hash of a file; what a picture claims to be is checked on the way.
 
     Raises:

@@ -14,7 +14,7 @@ from galago_edge.contract.streams import AudioBlock
 from galago_edge.sources.audio_file import AudioFile
 from galago_workstation.data.augmentation.own_material import OwnFile, OwnFolder
 from galago_workstation.data.augmentation.scratch_file import ScratchFile
-from galago_workstation.data.class_folders import content_sha256
+from galago_workstation.data.class_folders import file_sha256
 
 Sound = npt.NDArray[np.float32]
 
@@ -55,7 +55,7 @@ class NoiseRecordings:
             return self._places[number]
 
     def _decoded(self, file: OwnFile) -> tuple[int, int]:
-        file.check(content_sha256(file.path, pictures=False))
+        file.check(file_sha256(file.path, pictures=False))
         start: int | None = None
         length = 0
         try:

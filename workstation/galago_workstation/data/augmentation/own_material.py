@@ -7,8 +7,9 @@ nameless file on the disk, of which only the parts that are used are read: memor
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.printable import printable
 from galago_edge.sources.address import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from galago_workstation.data.augmentation.augment_options import Augment, ImageAugment
-from galago_workstation.data.class_folders import content_sha256, files_below
+from galago_workstation.data.class_folders import file_sha256
 from galago_workstation.data.sample import PARTS, Part, Sample
 
 
@@ -115,11 +116,11 @@ def list_own_folder(key: str, name: str, root: Path, held_out: Collection[str]) 
     strays: Counter[str] = Counter()
     found: dict[str, Path] = {}
     left_out: set[str] = set()
-    for path in sorted(files_below(folder)):
+    for path in sorted(_files(folder)):
         if path.suffix.lower() not in suffixes:
             strays[path.suffix.lower()] += 1
             continue
-        sha256 = content_sha256(path, pictures=pictures)
+        sha256 = file_sha256(path, pictures=pictures)
         if sha256 in held_out:
             left_out.add(sha256)
         else:
@@ -134,3 +135,9 @@ def list_own_folder(key: str, name: str, root: Path, held_out: Collection[str]) 
         )
     files = tuple(OwnFile(path, sha256) for sha256, path in found.items())
     return OwnFolder(key, name, files, len(left_out), strays)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent) / name for name in names if not name.startswith("."))

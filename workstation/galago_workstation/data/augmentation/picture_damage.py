@@ -94,7 +94,8 @@ def _normal_quantiles() -> npt.NDArray[np.float64]:
     """Return 256 equally likely numbers of mean 0 and deviation 1, distributed as normal ones are."""
     normal = statistics.NormalDist()
     numbers = np.array([normal.inv_cdf((number + 0.5) / 256.0) for number in range(256)])
-    return numbers / numbers.std()
+    numbers /= numbers.std()
+    return numbers
 
 
 def as_jpeg(picture: Pixels, rng: np.random.Generator, lowest: int) -> Pixels:
