@@ -18,10 +18,11 @@ from galago_workstation.data.augmentation.augment_options import AudioAugment, I
 from galago_workstation.data.augmentation.background_pictures import BackgroundPictures
 from galago_workstation.data.augmentation.noise_recordings import NoiseRecordings
 from galago_workstation.data.augmentation.own_material import OwnFolder, list_own_folder, own_folders
+from galago_workstation.data.augmentation_samples import augmentation_samples
 from galago_workstation.data.feed import ClipFeed, PictureFeed
 from galago_workstation.data.sample import Part, Sample
 from galago_workstation.data.sample_reader import AudioReader, ImageReader
-from galago_workstation.training_config import AudioFolders, ImageFolders
+from galago_workstation.training_config import AudioFolders, ImageFolders, read_config
 
 RATE = 16_000
 
@@ -265,3 +266,30 @@ def test_pictures_are_changed_alike_in_any_batch_with_backgrounds_and_mixing(tmp
     assert np.array_equal(feed.plain(np.array([1]))[0], np.full((16, 16, 3), 120, np.uint8))
     many = [feed.augmented(epoch, np.array([0])) for epoch in range(30)]
     assert 12 < sum(one.shares[0] < 1.0 for one in many) < 30
+
+
+# ---- to look at and to listen to
+
+
+def test_samples_are_shown_before_and_after_of_all_labels_in_turn(tmp_path: Path) -> None:
+    samples = clip_samples(tmp_path)
+    (tmp_path / "c.toml").write_text(
+        '[data]\nkind = "audio"\nfolder = "."\nbackground = ["background"]\n[preprocess]\nkind = "logmel"\n'
+        '[model]\nkind = "ds_cnn"\n[augment]\nstrength = "strong"\nmixup = 0.6\n'
+    )
+    parts: dict[Part, list[Sample]] = {"train": [*samples[:1], *samples], "validation": [], "test": []}
+    config = read_config(tmp_path / "c.toml")
+
+    found = augmentation_samples(config, tmp_path, parts, ("a", "b", "background"), 3, epochs=8)
+
+    assert [one.sample.label for one in found] == [0, 1, 2]
+    spec = AudioPreprocess()
+    for one in found:
+        assert one.plain.shape == (spec.window_samples,) and one.plain.dtype == np.int16
+        assert one.plain_input.shape == (spec.window_frames, spec.mel_bands)
+        assert all(changed.shape == one.plain.shape for changed in one.changed)
+        assert len({changed.tobytes() for changed in one.changed_inputs}) == 8
+    mixed = [each for one in found for each in one.mixed if each is not None]
+    assert 5 < len(mixed) < 20
+    assert all(name in ("a.wav", "b.wav", "background.wav") and 0.0 < share <= 0.5 for name, share in mixed)
+    assert augmentation_samples(config, tmp_path, {**parts, "train": []}, ("a", "b", "background"), 3) == []

@@ -130,7 +130,7 @@ def _in_turn(voices: Sequence[Voice], seed: int) -> Callable[[int], Voice]:
     ordered = [[each[place] for place in rng.permutation(len(each))] for each in by_engine if each]
 
     def voice(number: int) -> Voice:
-        own = ordered[number % len(ordered)]
+        own: list[Voice] = ordered[number % len(ordered)]
         return own[number // len(ordered) % len(own)]
 
     return voice

@@ -69,7 +69,9 @@ class OwnFolder:
         left_out = [f"{self.held_out} that are validation or test samples"] * (self.held_out > 0)
         left_out += [f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(self.strays.items())]
         more = f"; left out: {', '.join(left_out)}" if left_out else ""
-        return f"{self.key} {printable(self.name)}: {len(self.files)} files{more}"
+        return (
+            f"{self.key} {printable(self.name)}: {len(self.files)} file{'s' * (len(self.files) != 1)}{more}"
+        )
 
 
 def own_folders(options: Augment, root: Path, parts: Mapping[Part, Sequence[Sample]]) -> dict[str, OwnFolder]:

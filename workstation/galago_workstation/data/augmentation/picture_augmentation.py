@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from galago_workstation.data.augmentation.augment_options import NO_JPEG, ImageAugment
+from galago_workstation.data.augmentation.augment_options import NO_JPEG, NO_ZOOM, ImageAugment
 from galago_workstation.data.augmentation.background_pictures import BackgroundPictures
 from galago_workstation.data.augmentation.picture_damage import as_jpeg, blurred, covered, noisy, smeared
 from galago_workstation.data.augmentation.picture_geometry import geometry_matrix, warped
@@ -71,7 +71,7 @@ class PictureAugmentation:
         ]
         self._mixes = options.mixup + options.cutmix > 0.0
         self._moves = bool(options.flip or options.shift or options.rotation_degrees or options.perspective)
-        self._moves |= bool(options.stretch) or options.scale != ImageAugment().scale
+        self._moves |= options.stretch > 0.0 or options.scale != NO_ZOOM
 
     def mixing(self, draws: SampleDraws, count: int, shape: tuple[int, ...]) -> Mixing | None:
         """Return with which of ``count`` samples this one is mixed; None: with none."""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from galago_workstation.data.augmentation.augment_options import ImageAugment
+from galago_workstation.data.augmentation.augment_options import NO_ZOOM, ImageAugment
 from galago_workstation.data.augmentation.random_draws import spread
 
 Pixels = npt.NDArray[np.uint8]
@@ -27,7 +27,8 @@ def geometry_matrix(rng: np.random.Generator, options: ImageAugment, height: int
     matrix = np.eye(3)
     if options.flip and draws[0] < 0.5:
         matrix = np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    matrix = _about_the_middle(draws[1:4], options, height, width) @ matrix
+    if options.scale != NO_ZOOM or options.stretch > 0.0 or options.rotation_degrees > 0.0:
+        matrix = _about_the_middle(draws[1:4], options, height, width) @ matrix
     if options.perspective > 0.0:
         matrix = _moved_corners(draws[4:12] * 2.0 - 1.0, options.perspective, height, width) @ matrix
     if options.shift > 0.0:
