@@ -10,10 +10,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from click.testing import CliRunner
 
+from galago_edge.commands.cli import main
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
 from galago_edge.recording.sample_media import wav_bytes
+from galago_edge.sources.audio_file import read_audio
 from galago_workstation.data.augmentation.augment_options import AudioAugment, ImageAugment
 from galago_workstation.data.augmentation.background_pictures import BackgroundPictures
 from galago_workstation.data.augmentation.noise_recordings import NoiseRecordings
@@ -52,7 +55,8 @@ def test_a_folder_is_listed_with_every_content_once_and_what_is_left_out(tmp_pat
     found = noises(tmp_path)
 
     assert sorted(file.path.name for file in found.files) == ["rain.wav", "same.wav"]
-    assert found.said() == "noise_folder noise: 2 files; left out: 1 .txt"
+    assert [file.sha256 for file in found.files] == sorted(file.sha256 for file in found.files)
+    assert found.said() == "noise_folder noise: 2 files; left out: 1 as copies of others, 1 .txt"
     (tmp_path / "noise" / "street.wav").rename(tmp_path / "noise" / "zebra.wav")
     assert noises(tmp_path).sha256 == found.sha256  # names do not count
     sound(tmp_path / "noise" / "more.wav", np.arange(7, dtype=np.int16))
@@ -71,8 +75,8 @@ def test_samples_that_judge_the_model_are_left_out_of_its_noise(tmp_path: Path) 
 
     found = own_folders(AudioAugment(noise_folder="noise"), tmp_path, parts)["noise_folder"]
 
-    assert [file.path.name for file in found.files] == ["0.wav", "3.wav"]
-    assert found.said() == "noise_folder noise: 2 files; left out: 2 that are validation or test samples"
+    assert {file.path.name for file in found.files} == {"0.wav", "3.wav"}
+    assert found.said() == "noise_folder noise: 2 files; left out: 2 as validation or test samples"
     assert own_folders(ImageAugment(), tmp_path, parts) == {}
 
 
@@ -92,6 +96,14 @@ def test_a_folder_of_nothing_is_refused_in_one_line(files: list[str], said: str,
         noises(tmp_path)
     assert caught.value.reason == Reason.DATA_BAD
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_sound_is_said_before_training_and_named(tmp_path: Path) -> None:
+    (tmp_path / "noise").mkdir()
+    (tmp_path / "noise" / "a.wav").write_text("no sound")
+    with pytest.raises(InputError, match=r"a\.wav") as caught:
+        noises(tmp_path)
+    assert caught.value.reason == Reason.AUDIO_UNREADABLE
 
 
 def test_pieces_of_noise_come_from_anywhere_and_short_recordings_are_repeated(tmp_path: Path) -> None:
@@ -242,7 +254,7 @@ def test_pictures_are_changed_alike_in_any_batch_with_backgrounds_and_mixing(tmp
     for label in range(3):
         picture(tmp_path / f"{label}.png", np.full((20, 20, 3), 60 + 60 * label, np.uint8))
     listed = list_own_folder("background_folder", ".", tmp_path, ())
-    for label, file in enumerate(listed.files):
+    for label, file in enumerate(sorted(listed.files, key=lambda file: file.path.name)):
         samples.append(Sample(file.path.name, file.path, file.sha256, label))
     picture(tmp_path / "b" / "checks.png", np.indices((64, 64, 3)).sum(axis=0).astype(np.uint8) % 2 * 255)
     own = list_own_folder("background_folder", "b", tmp_path, ())
@@ -293,3 +305,46 @@ def test_samples_are_shown_before_and_after_of_all_labels_in_turn(tmp_path: Path
     assert 5 < len(mixed) < 20
     assert all(name in ("a.wav", "b.wav", "background.wav") and 0.0 < share <= 0.5 for name, share in mixed)
     assert augmentation_samples(config, tmp_path, {**parts, "train": []}, ("a", "b", "background"), 3) == []
+
+
+@pytest.mark.parametrize(("color", "channels"), [("rgb", 3), ("gray", 1)])
+def test_the_command_shows_pictures_side_by_side(color: str, channels: int, tmp_path: Path) -> None:
+    for label, level in (("dark", 60), ("light", 180)):
+        for number in range(4):
+            picture(
+                tmp_path / "data" / label / f"{number}.png", np.full((20, 20, 3), level + number, np.uint8)
+            )
+    (tmp_path / "c.toml").write_text(
+        '[data]\nkind = "images"\nfolder = "data"\n[preprocess]\nkind = "image"\nwidth = 16\nheight = 12\n'
+        f'color = "{color}"\n[model]\nkind = "resnet"\n[augment]\nstrength = "strong"\n'
+        "mixup = 0.8\ncutmix = 0.0\n"
+    )
+    arguments = ["data", "augmentations", str(tmp_path / "c.toml"), "--out", str(tmp_path / "look")]
+
+    done = CliRunner().invoke(main, [*arguments, "--samples", "3"])
+
+    assert done.exit_code == 0, done.output
+    assert "3 samples, each as it is and as 3 epochs change it" in done.output
+    row = cv2.imread(str(tmp_path / "look" / "000.png"), cv2.IMREAD_UNCHANGED)
+    assert row is not None and row.shape == (12, 4 * 16, 3)[: 2 + (channels == 3)]
+    assert 60 <= row[0, 0].max() < 70  # as it is
+    told = (tmp_path / "look" / "augmentations.txt").read_text().splitlines()
+    assert [line.split(":")[0] for line in told] == ["000 dark", "001 light", "002 dark"]
+    assert sum("% of" in line for line in told) >= 2
+
+
+def test_the_command_writes_sounds_to_listen_to(tmp_path: Path) -> None:
+    for label, level in (("a", 1_000), ("b", 2_000)):
+        for number in range(4):
+            sound(tmp_path / "data" / label / f"{number}.wav", np.full(1_600, level + number, np.int16))
+    (tmp_path / "c.toml").write_text(
+        '[data]\nkind = "audio"\nfolder = "data"\n[preprocess]\nkind = "logmel"\n[model]\nkind = "ds_cnn"\n'
+        "[augment]\ngain_db = 6\n"
+    )
+    arguments = ["data", "augmentations", str(tmp_path / "c.toml"), "--out", str(tmp_path / "look")]
+    done = CliRunner().invoke(main, [*arguments, "--samples", "1", "--epochs", "2"])
+    assert done.exit_code == 0, done.output
+    names = ["000-1.wav", "000-2.wav", "000-before.wav", "augmentations.txt"]
+    assert sorted(path.name for path in (tmp_path / "look").iterdir()) == names
+    plain = read_audio(tmp_path / "look" / "000-before.wav", RATE)
+    assert len(plain) == AudioPreprocess().window_samples and 1_000 <= plain.max() <= 1_003

@@ -95,6 +95,7 @@ def test_a_stronger_preset_never_changes_less(text: str, type_: Any, presets: An
         (IMAGES + "strength = 3", "[augment] strength"),
         (AUDIO + "noise_snr_db = [30, 5]", "noise_snr_db is [30.0, 5.0]"),
         (AUDIO + "context_snr_db = [30, 5]", "context_snr_db is [30.0, 5.0]"),
+        (AUDIO + "noise_snr_db = [nan, nan]", "noise_snr_db is [nan, nan]"),
         (AUDIO + 'codecs = ["telefone"]', "telefone"),
         (AUDIO + "pitch = 2", "did you mean pitch_semitones?"),
     ],

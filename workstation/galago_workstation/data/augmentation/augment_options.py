@@ -205,7 +205,7 @@ def check_augment(options: Augment) -> None:
             ("context_snr_db", options.context_snr_db, "[10, 40]"),
         )
     for name, bounds, example in ranges:
-        if bounds is not None and bounds[0] > bounds[1]:
+        if bounds is not None and not bounds[0] <= bounds[1]:  # nan is no bound
             raise CallerError(
                 Reason.CONFIG_BAD, f"[augment] {name} is {list(bounds)}", hint=f"lowest first: {example}"
             )

@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.printable import printable
 from galago_edge.sources.address import AUDIO_SUFFIXES, IMAGE_SUFFIXES
+from galago_edge.sources.audio_file import open_sound
 from galago_workstation.data.augmentation.augment_options import Augment, ImageAugment
 from galago_workstation.data.class_folders import file_sha256
 from galago_workstation.data.sample import PARTS, Part, Sample
@@ -51,6 +52,9 @@ class OwnFolder:
     name: str
     """As the configuration has it."""
     files: tuple[OwnFile, ...]
+    """In order of their hashes: what is drawn depends on contents alone."""
+    copies: int
+    """Files of the same content as one that is kept."""
     held_out: int
     """Files that are samples of the validation or test part, and are left out."""
     strays: Mapping[str, int]
@@ -60,13 +64,14 @@ class OwnFolder:
     def sha256(self) -> str:
         """Hash over the contents, independent of names and order."""
         digest = hashlib.sha256()
-        for sha256 in sorted(file.sha256 for file in self.files):
-            digest.update(bytes.fromhex(sha256))
+        for file in self.files:
+            digest.update(bytes.fromhex(file.sha256))
         return digest.hexdigest()
 
     def said(self) -> str:
         """Return what training says of it."""
-        left_out = [f"{self.held_out} that are validation or test samples"] * (self.held_out > 0)
+        counts = ((self.held_out, "validation or test samples"), (self.copies, "copies of others"))
+        left_out = [f"{count} as {what}" for count, what in counts if count]
         left_out += [f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(self.strays.items())]
         more = f"; left out: {', '.join(left_out)}" if left_out else ""
         return (
@@ -103,7 +108,7 @@ def list_own_folder(key: str, name: str, root: Path, held_out: Collection[str]) 
         held_out: Hashes of files that training must not see.
 
     Raises:
-        InputError: DATA_BAD; it is no folder, or nothing of use is in it. IMAGE_TOO_BIG.
+        InputError: DATA_BAD; it is no folder, or nothing of use is in it. AUDIO_UNREADABLE, IMAGE_TOO_BIG.
         LinkError: A file cannot be read.
     """
     pictures = key == "background_folder"
@@ -117,29 +122,37 @@ def list_own_folder(key: str, name: str, root: Path, held_out: Collection[str]) 
         )
     strays: Counter[str] = Counter()
     found: dict[str, Path] = {}
-    left_out: set[str] = set()
+    copies = 0
+    left_out = 0
     for path in sorted(_files(folder)):
         if path.suffix.lower() not in suffixes:
             strays[path.suffix.lower()] += 1
             continue
         sha256 = file_sha256(path, pictures=pictures)
         if sha256 in held_out:
-            left_out.add(sha256)
+            left_out += 1
+        elif sha256 in found:
+            copies += 1
         else:
-            found.setdefault(sha256, path)
+            if not pictures:
+                open_sound(path).close()  # what is no sound is said now, not in the middle of a training
+            found[sha256] = path
     if not found:
         what = "pictures" if pictures else "recordings"
-        only = f"but {len(left_out)} validation or test samples" if left_out else f"{what} ({folder})"
+        only = f"but {left_out} validation or test samples" if left_out else f"{what} ({folder})"
         raise InputError(
             Reason.DATA_BAD,
             f"[augment] {key} holds no {only}",
             hint=f"put {what} there that are no samples of the data set",
         )
-    files = tuple(OwnFile(path, sha256) for sha256, path in found.items())
-    return OwnFolder(key, name, files, len(left_out), strays)
+    files = tuple(OwnFile(path, sha256) for sha256, path in sorted(found.items()))
+    return OwnFolder(key, name, files, copies, left_out, strays)
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+    def refuse(error: OSError) -> None:
+        raise disk_error(error, f"read {error.filename}") from error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(parent) / name for name in names if not name.startswith("."))
