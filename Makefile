@@ -12,7 +12,7 @@ RECORDING_KILLS ?= 40
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts fuzz flash-twelve first-device format clean replay-speed recording cut-recordings
+.PHONY: resume hostile-data demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts fuzz flash-twelve first-device format clean replay-speed recording cut-recordings
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -63,6 +63,14 @@ bad-bundles: $(DEV_STAMP)
 # Twelve devices at once, five of them broken on purpose.
 flash-twelve: $(DEV_STAMP) parts
 	$(BIN)/python -m campaigns.flash_twelve
+
+# A training that is killed twenty times against one that is left alone.
+resume: $(DEV_STAMP)
+	$(BIN)/python -m campaigns.resume_kills
+
+# Folders of training data with everything that goes wrong with them: what galago data check says.
+hostile-data: $(DEV_STAMP)
+	$(BIN)/python -m campaigns.hostile_data
 
 # docs/first-device.md, block by block, in a fresh Debian root (root and mmdebstrap).
 first-device: $(DEV_STAMP) parts

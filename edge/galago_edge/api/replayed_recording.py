@@ -24,6 +24,7 @@ from galago_edge.sources import Source, open_source, parse_source
 from galago_edge.sources.faults.fault_file import FaultPlan
 from galago_edge.sources.faults.faulted_clock import FaultedClock
 from galago_edge.sources.faults.faulted_source import FaultedSource
+from galago_edge.sources.recording_damage import DamagedError
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.recording_part import RecordingPart
 from galago_edge.sources.view_options import AS_IT_IS, view_settings
@@ -184,10 +185,19 @@ class Replay:
 
 
 def _reached(walk: Batches, faulted: FaultedSource) -> Batches:
-    """Yield the same; fail behind it, if nothing else did, where a fault was never met."""
+    """Yield the same; fail behind it where a fault was never met, beside what was wrong with the recording.
+
+    Behind any other failure nobody knows what the faults would have met.
+    """
     with closing(walk):
         failure: GalagoError | None = yield from walk
-    return failure or faulted.unreached()
+    unreached = faulted.unreached()
+    if unreached is None or failure is None:
+        return failure or unreached
+    if not isinstance(failure, DamagedError):
+        return failure
+    hint = "; ".join(filter(None, (failure.hint, unreached.hint)))
+    return DamagedError(failure.reason, f"{failure}; {unreached}", hint=hint)
 
 
 def _with_wall_time(walk: Batches, date: Callable[[Sequence[Record]], list[Record]]) -> Batches:

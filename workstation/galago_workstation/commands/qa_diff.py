@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import PATH, FiniteRange
+from galago_edge.commands.options import PATH, FiniteRange, refuse_own_inputs
+from galago_edge.commands.output_places import check_outputs
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_options import (
     markdown_option,
@@ -93,6 +94,7 @@ def diff(
     refuse_other_report(junit, ".xml")
     refuse_other_report(markdown, ".md", ".markdown")
     rules = None if gates is None else load_gates(gates)  # before hours of replaying
+    check_outputs({"--junit": junit, "--markdown": markdown, **page.files()}, page.folders())
     page.check()
     kept = None if baseline is None else read_baseline(baseline)
     sides = _sides(what, replaying, wanted=2 if kept is None else 1)
@@ -172,6 +174,8 @@ def baseline(
     from galago_workstation.qa.baseline import make_baseline, write_baseline
 
     refuse_existing(out, replace=replace)  # before hours of replaying
+    check_outputs({"--out": out})
+    refuse_own_inputs([out], [bundle])
     replays = replaying.of(place, bundle)
     made = make_baseline(replays, rule)
     write_baseline(out, made, replace=replace)

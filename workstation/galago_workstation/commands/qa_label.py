@@ -12,7 +12,9 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH, FiniteRange, bundle_option
+from galago_edge.commands.output_places import check_outputs
 from galago_edge.contract.errors import CallerError, Reason, disk_error
+from galago_edge.contract.printable import printable
 from galago_workstation.commands.qa_labels import FORMATS, frames_of
 from galago_workstation.commands.qa_options import replaying_options
 from galago_workstation.commands.qa_runs import Replaying
@@ -65,6 +67,7 @@ def label(
     """
     from galago_workstation.qa.corpus import is_corpus
 
+    check_outputs({}, {"--out": out})
     is_one = place.exists() and not is_corpus(place)
     corpus = replaying.single(str(place)) if is_one else replaying.corpus(place)
     if not labelled and not is_one:
@@ -77,10 +80,12 @@ def label(
     _refuse_unknown(labels, replays)
     by_name = {one.name: one for one in corpus.recordings}
     told = [_propose(one, by_name[one.recording], kind, near, labels, out) for one in replays]
+    from galago_workstation.qa.label_rows import told_label
+
     if as_json:
         say_data(told)
     for row in () if as_json else told:
-        counts = ", ".join(f"{count} {name}" for name, count in sorted(row["labels"].items()))
+        counts = ", ".join(f"{count} {told_label(name)}" for name, count in sorted(row["labels"].items()))
         near_misses = f", {row['near_misses']} of them near misses" if near is not None else ""
         say(f"{row['paths'][0]}: {row['proposals']} proposals{f' ({counts})' if counts else ''}{near_misses}")
     ctx.exit(replaying.exit_code)
@@ -153,7 +158,8 @@ def _propose(
         raise disk_error(error, f"create {paths[0].parent}") from error
     if kind is not None:
         frames = frames_of(kind, Path(recording.address))
-        export_labels(found.rows, paths[1], kind, LabelSubject(str(paths[1]), recording.path.name, frames))
+        subject = LabelSubject(str(paths[1]), printable(recording.path.name), frames)
+        export_labels(found.rows, paths[1], kind, subject)
     write_bytes(paths[0], format_proposals(found.rows, sha256=replayed.sha256, bundle=replayed.bundle))
     return {
         "recording": replayed.recording,

@@ -91,6 +91,7 @@ class Replaying:
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import corpus_of
 
+        self._check_results()
         report = command_report(self.note, as_json=self.as_json)
         return corpus_of([recording], report=report, hashes=self._hashes())
 
@@ -109,9 +110,20 @@ class Replaying:
         from galago_workstation.qa.corpus import read_corpus
 
         if place not in self._corpora:
+            self._check_results()
             report = command_report(self.note, as_json=self.as_json)
             self._corpora[place] = read_corpus(place, report=report, hashes=self._hashes())
         return self._corpora[place]
+
+    def _check_results(self) -> None:
+        """Refuse a folder of results that cannot be written, before a corpus is read.
+
+        Raises:
+            GalagoError: See ``check_outputs``.
+        """
+        from galago_edge.commands.output_places import check_outputs
+
+        check_outputs({}, {"--results": self.results})
 
     def _hashes(self) -> ContentHashes:
         from galago_workstation.qa.content_hashes import ContentHashes

@@ -10,6 +10,7 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_json
 from galago_edge.commands.options import FiniteRange
+from galago_edge.commands.output_places import check_outputs
 from galago_workstation.commands.qa_options import (
     markdown_option,
     place_argument,
@@ -123,6 +124,7 @@ def score(
 
     page.check()
     refuse_other_report(options["markdown"], ".md", ".markdown")
+    check_outputs({"--markdown": options["markdown"], **page.files()}, page.folders())
     replays = replaying.of(place, bundle)
     found = show_score(replays, rule=rule, **options)
     page.write(lambda wish: _page(replays, found, rule, wish), replaying)

@@ -16,6 +16,7 @@ from galago_edge.contract.streams import NS_PER_S
 from galago_workstation.files import write_bytes, write_json
 from galago_workstation.qa.event_diff import EventChange
 from galago_workstation.qa.junit_report import Inconclusive, figure_text, junit_xml
+from galago_workstation.qa.label_rows import told_label
 from galago_workstation.qa.release_verdict import GateVerdict, ReleaseVerdict, Stance
 from galago_workstation.qa.replay_comparison import BundleComparison
 
@@ -66,7 +67,7 @@ def summary_lines(found: BundleComparison) -> list[str]:
     tolerance = f"{times[0]:g} s" if len(times) == 1 else f"{times[0]:g} to {times[-1]:g} s"
     lines = [
         f"OLD {found.old[:12]}, NEW {found.new[:12]}: {found.recordings} recordings, {found.hours:.2f} h,"
-        f" labels {', '.join(found.labels)}",
+        f" labels {', '.join(map(told_label, found.labels))}",
         f"events: {counts['same']} same, {counts['lost']} lost, {counts['gained']} gained, {counts['moved']}"
         f" moved ({found.diff.moved_only} with the same score), {counts['rescored']} rescored"
         f" (one event if within {tolerance})",
@@ -121,7 +122,14 @@ def _between(gate: GateVerdict) -> str:
 def change_rows(found: BundleComparison) -> Rows:
     """Return a row for each event that is not the same."""
     return [
-        (each.kind, each.recording, stream_time(each.at_ns), each.label, each.truth, change_text(each))
+        (
+            each.kind,
+            each.recording,
+            stream_time(each.at_ns),
+            told_label(each.label),
+            each.truth,
+            change_text(each),
+        )
         for each in found.diff.changes
     ]
 
@@ -130,7 +138,7 @@ def right_rows(found: BundleComparison) -> Rows:
     """Return who found what was there: all together, then each label."""
     return [
         (
-            each.label or "all",
+            told_label(each.label) if each.label else "all",
             *(str(count) for count in (each.there, each.both, each.only_old, each.only_new, each.neither)),
             *(_percent(share) for share in (each.negative_flips, each.positive_flips)),
             f"{each.chance:.3f}",

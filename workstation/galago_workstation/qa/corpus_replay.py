@@ -194,11 +194,11 @@ def _job(one: CorpusRecording, bundle: Bundle, plan: ReplayPlan) -> ReplayJob:
 def _order(
     one: CorpusRecording, job: ReplayJob, bundle: Bundle, folder: ReplayResults, plan: ReplayPlan
 ) -> ReplayOrder:
-    return ReplayOrder(
-        job=job,
-        address=one.address,
-        bundle=str(bundle.path.absolute()),
-        results=str(folder.folder),
+    return ReplayOrder.of(
+        job,
+        one.address,
+        bundle.path,
+        folder.folder,
         stages=plan.stages,
         block_samples=plan.block_samples,
     )

@@ -42,6 +42,15 @@ class LabelRow:
     """Of a proposal, as far as the file says."""
 
 
+def told_label(label: str) -> str:
+    """Return a label as it stands in sentences and tables: one without a letter looks like a count.
+
+    >>> told_label("smoke"), told_label("7")
+    ('smoke', '"7"')
+    """
+    return label if any(char.isalpha() for char in label) else f'"{label}"'
+
+
 def refusal(name: str, where: str, what: str, *, hint: str = HINT) -> InputError:
     """Return the one line about a file of labels: where, what was met and what was expected."""
     place = f"{name}, {where}" if where else name

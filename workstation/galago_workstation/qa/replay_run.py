@@ -15,10 +15,11 @@ import msgspec
 
 from galago_edge.api.record_reader import read_records
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason, disk_error
+from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
-from galago_workstation.files import read_json, write_json
+from galago_workstation.files import named_path, read_json, write_json
 from galago_workstation.qa.corpus_replay import CorpusReplay
-from galago_workstation.qa.replay_job import ReplayChanges
+from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob
 from galago_workstation.qa.replay_results import RECORDS, SCORES, ReplayResults, StoredFailure, StoredReplay
 from galago_workstation.qa.replayed import Replayed, TruthList
 from galago_workstation.qa.score_arrays import read_scores
@@ -100,11 +101,13 @@ def write_run(folder: Path, replayed: CorpusReplay) -> None:
         raise disk_error(error, f"create {folder}") from error
     rows = tuple(
         RunRecording(
-            name=one.recording.name,
-            address=one.recording.address,
+            name=printable(one.recording.name),
+            address=printable(one.recording.address),
             sha256=one.recording.sha256,
             digest=one.digest,
-            labels=None if one.recording.labels is None else os.path.relpath(one.recording.labels, folder),
+            labels=None
+            if one.recording.labels is None
+            else printable(os.path.relpath(one.recording.labels, folder)),
             tags=dict(one.recording.tags),
             error=StoredFailure.of(one.error) if one.error is not None and one.stored is None else None,
         )
@@ -116,7 +119,7 @@ def write_run(folder: Path, replayed: CorpusReplay) -> None:
             bundle=replayed.bundle,
             stream=replayed.stream,
             changes=replayed.changes,
-            results=os.path.relpath(replayed.results, folder),
+            results=printable(os.path.relpath(replayed.results, folder)),
             recordings=rows,
         ),
     )
@@ -128,7 +131,7 @@ def results_of_run(folder: Path) -> Path:
     Raises:
         InputError: RUN_BAD; ``run.json`` is damaged.
     """
-    return folder / read_json(folder / RUN, ReplayRun, hint=_AGAIN).results
+    return named_path(folder, read_json(folder / RUN, ReplayRun, hint=_AGAIN).results)
 
 
 def digests_of_run(folder: Path) -> list[str]:
@@ -150,7 +153,7 @@ def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Re
         LinkError: Something cannot be read; SOURCE_MISSING, of labels that are gone.
     """
     run = read_json(folder / RUN, ReplayRun, hint=_AGAIN)
-    results = ReplayResults(folder / run.results)
+    results = ReplayResults(named_path(folder, run.results))
     found: list[Replayed] = []
     missing: list[str] = []
     for one in run.recordings:
@@ -158,19 +161,23 @@ def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Re
             missing.append(one.name)
             continue
         stored, fault = results.find(one.digest)
-        if stored is not None and (stored.job.recording, stored.job.bundle) != (one.sha256, run.bundle):
-            stored, fault = None, "it is of another recording or bundle"
+        if stored is not None and _asked(stored.job) != (one.sha256, run.bundle, run.stream, run.changes):
+            stored, fault = None, "it is of another recording or bundle, or made with other settings"
         if stored is None:
             raise InputError(
                 Reason.RUN_BAD,
                 f"{folder}: the result of {one.name} cannot be used: {fault or 'it is missing'}",
                 hint=_AGAIN,
             )
-        labels = None if one.labels is None else folder / one.labels
+        labels = None if one.labels is None else named_path(folder, one.labels)
         found.append(
             replayed_of(one.name, stored, results, labels=labels, tags=one.tags, read_truth=read_truth)
         )
     return found, missing
+
+
+def _asked(job: ReplayJob) -> tuple[str, str, str, ReplayChanges]:
+    return job.recording, job.bundle, job.stream, job.changes
 
 
 def run_of(replayed: CorpusReplay, read_truth: ReadTruth | None = None) -> list[Replayed]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from galago_edge.contract.printable import on_one_line
 from galago_workstation.qa.corpus_score import CorpusScore, GroupScore
 from galago_workstation.qa.exact_intervals import RateClaim, RateEstimate, ShareEstimate
+from galago_workstation.qa.label_rows import told_label
 from galago_workstation.qa.label_score import LabelScore
 from galago_workstation.qa.valid_time import NS_PER_HOUR, WatchedTime
 
@@ -28,9 +29,9 @@ def tables(score: CorpusScore) -> list[Table]:
         ("Time", ("", "hours"), [*_time_rows(overall.watched)]),
         (
             "What was there, down, and what was said, across",
-            ("", *score.confusion.told),
+            ("", *map(told_label, score.confusion.told)),
             [
-                (name, *map(str, row))
+                (told_label(name), *map(str, row))
                 for name, row in zip(score.confusion.truths, score.confusion.counts, strict=True)
             ],
         ),
@@ -49,7 +50,7 @@ def tables(score: CorpusScore) -> list[Table]:
 def statements(score: CorpusScore) -> list[str]:
     """Return the sentences without which no figure means anything."""
     overall, rule = score.overall, score.rule
-    refractory = ", ".join(f"{label} {ms / 1000:g} s" for label, ms in rule.refractory_ms.items())
+    refractory = ", ".join(f"{told_label(label)} {ms / 1000:g} s" for label, ms in rule.refractory_ms.items())
     post = f"{rule.post_ns_least / 1e9:g}"
     if rule.post_ns_most != rule.post_ns_least:
         post += f" to {rule.post_ns_most / 1e9:g}"
@@ -72,7 +73,7 @@ def statements(score: CorpusScore) -> list[str]:
     if any(ignored):
         said.append(f"Not judged: {ignored[0]} truths and {ignored[1]} events in stretches to be ignored.")
     said += [
-        f"{one.label}: {_claim(one.claim)}"
+        f"{told_label(one.label)}: {_claim(one.claim)}"
         for one in (*overall.labels, overall.total)
         if one.claim is not None
     ]
@@ -119,7 +120,13 @@ def _plain(text: str) -> str:
 def _label_row(one: LabelScore) -> Sequence[str]:
     delay = one.delay
     return (
-        *(one.label, str(one.found.of), _share(one.found), _share_range(one.found), str(one.missed)),
+        *(
+            told_label(one.label),
+            str(one.found.of),
+            _share(one.found),
+            _share_range(one.found),
+            str(one.missed),
+        ),
         *(str(one.repeats), str(one.cross_triggers), str(one.false_alarms)),
         *(_rate(one.false_rate), _rate_range(one.false_rate)),
         *(_seconds(value) for value in (delay.p50_s, delay.p90_s, delay.p95_s, delay.max_s)),

@@ -14,7 +14,8 @@ from galago_workstation.qa.judged_recording import deciding, refuse_mixed
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.redecision import GateDoubt, gate_doubt, with_policy
 from galago_workstation.qa.replayed import Replayed
-from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, TuneSpace, tune
+from galago_workstation.qa.tune_space import TuneSpace
+from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, tune
 
 MOST_DOUBTFUL = 0.01
 """Share of windows whose scores a gate may have hidden; with more nothing is promised."""
@@ -118,7 +119,14 @@ def _doubt(corpus: JudgedCorpus, found: TunedLabel) -> GateDoubt:
 
 
 def _lacking(found: TunedLabel, goal: TuneGoal, doubt: GateDoubt) -> Iterator[str]:
-    """Yield what is too little, and what would be needed."""
+    """Yield what is too little, and what would be needed; first of all that nothing is found."""
+    if found.finds_nothing:
+        told = found.promise if found.seen.found and found.promise is not None else found.seen
+        where = "on these recordings" if told is found.seen else "on recordings that the choice had not seen"
+        yield (
+            f"this policy finds nothing, 0 of {told.truths} {where}: allow more than {goal.false_per_day:g} "
+            f"false alarms a day, or record more of it"
+        )
     if doubt.doubtful > MOST_DOUBTFUL * max(doubt.windows, 1):
         share = 100 * doubt.doubtful / doubt.windows
         yield (

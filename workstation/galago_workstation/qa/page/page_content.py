@@ -38,14 +38,15 @@ class PageBundle(_Held, frozen=True, kw_only=True):
     """One of the bundles that are shown."""
 
     name: str
-    """``OLD``, ``NEW``; of a score ``BUNDLE``."""
+    """``OLD``, ``NEW``; of a score ``Bundle``."""
     id: str
     release: str
     """Its name and version; empty where the replays do not tell them, as of a baseline."""
     policies: dict[str, PagePolicy]
     """By label."""
     hours: dict[str, float]
-    """What became of the recorded time: ``duration``, ``valid``, ``gap`` ... as ``WatchedTime`` has them."""
+    """What became of the recorded time: ``duration``, ``valid``, ``gap`` ... as ``WatchedTime`` has them, but
+    the valid time of recordings without labels is ``unlabelled``."""
 
 
 class PageGap(_Held, frozen=True, kw_only=True):

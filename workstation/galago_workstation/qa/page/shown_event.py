@@ -11,6 +11,7 @@ from galago_workstation.qa.comparison_report import change_text
 from galago_workstation.qa.event_diff import EventChange
 from galago_workstation.qa.gate_evidence import JudgedPair
 from galago_workstation.qa.judged_recording import JudgedRecording
+from galago_workstation.qa.label_rows import told_label
 from galago_workstation.qa.matching import AppliedRule, MatchingRule
 from galago_workstation.qa.replay_comparison import BundleComparison
 from galago_workstation.qa.replayed import Replayed, Stretch, Truth
@@ -117,7 +118,7 @@ def _of_pair(
             change.label,
             (change.old, change.new),
             _asked((change.old, change.new), tolerance_ns),
-            change_text(change),
+            change_text(change).replace("->", "\u2192"),  # one character is not broken over two lines
             change.truth,
             truth,
         )
@@ -179,7 +180,7 @@ def _decided(judged: JudgedRecording) -> Iterator[ShownEvent]:
         if one.truth is not None and kind == "found":
             what += f", {(event.end_ns - one.truth.start_ns) / 1e9:.2f} s after its start"
         elif one.truth is not None:
-            what += f", in the time of {one.truth.label}"
+            what += f", in the time of {told_label(one.truth.label)}"
         asked = (event.end_ns, event.end_ns)
         yield ShownEvent(kind, (judged.replayed,), event.label, (event,), (asked,), what, kind)
 
