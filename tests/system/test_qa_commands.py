@@ -125,7 +125,7 @@ def test_a_tuned_policy_makes_a_bundle_that_finds_what_was_missed(
     policy, better = tmp_path / "policy.toml", tmp_path / "better.galago"
     asked = ("qa", "tune", corpus, "--bundle", new, "--false-per-day", "100", "--out", policy, *results)
     refused = galago(*asked, code=1)  # twelve seconds with one of each promise nothing
-    assert "days are needed" in refused.stdout
+    assert "53.1 min are needed" in refused.stdout
     assert "high: this policy finds nothing, 0 of 1 on recordings that the choice had not" in refused.stdout
     assert "no policy is written: the one proposed for 'high' finds nothing [DATA_BAD]" in refused.stderr
     assert not json.loads(galago(*asked, "--json", code=1).stdout)["written"] and not policy.exists()

@@ -150,7 +150,7 @@ def test_labels_lie_beside_their_recording() -> None:
 def test_a_label_that_the_bundle_does_not_have_is_refused_with_the_nearest() -> None:
     labels = [Label(name="smoke"), Label(name="dog")]
     refuse_unknown(TruthList((Truth(1, 2, "dog"),)), labels, name="x")
-    with pytest.raises(CallerError, match="x: label 'smok' at 1 ns is none of the bundle's") as failure:
+    with pytest.raises(InputError, match="x: label 'smok' at 1 ns is none of the bundle's") as failure:
         refuse_unknown(TruthList((Truth(1, 2, "smok"),)), labels, name="x")
     assert "did you mean smoke?" in failure.value.hint
 

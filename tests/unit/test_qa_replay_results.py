@@ -346,6 +346,7 @@ def windows(count: int, labels: int = 3) -> list[WindowSeen]:
     return [
         WindowSeen(
             Span(index * 5, index * 5 + 9, index * 10**9, index * 10**9 + 7),
+            np.zeros(labels, np.int8),
             rng.integers(0, 65_537, labels),
             none,
             bool(index % 7 == 3),

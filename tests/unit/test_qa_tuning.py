@@ -126,8 +126,11 @@ def test_what_is_too_little_is_said_with_what_would_be_needed() -> None:
     few = made_corpus(5, CorpusPlan(recordings=2, hours=0.2, truths_per_hour=15))
     report = tune_labels(few, [LABEL], TuneGoal(false_per_day=1), space=TINY)
     told = "\n".join(tune_lines(report))
-    assert "0.02 watched days cannot show 1 false alarms a day even without a single one: 3.69 days" in told
-    assert "true events give recall an interval wider than 30 points: about" in told
+    assert "24.0 min of watched time cannot show 1 false alarms a day (two-sided 95 %)" in told
+    assert "even without a single one: 88.53 h are needed" in told
+    assert "true events give recall an interval wider than 30 points (two-sided 95 %): about" in told
+    free = tune_labels(few, [LABEL], TuneGoal(false_per_day=0), space=TINY)
+    assert "no time, however long, can show a budget of 0 false alarms a day" in "\n".join(tune_lines(free))
     assert "2 groups of recordings only" in told
     one = tune_labels(few[:1], [LABEL], TuneGoal(false_per_day=1), space=TINY)
     assert one.labels[0].promise is None

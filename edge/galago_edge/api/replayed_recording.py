@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from galago_edge.api.arguments import checked_bundle, checked_name, checked_thresholds
 from galago_edge.api.replayed_part import WHOLE, ReplayedPart, replayed_part
@@ -23,11 +23,13 @@ from galago_edge.pipeline.stage_hashes import StageHashes, TakeLogits
 from galago_edge.sources import Source, open_source, parse_source
 from galago_edge.sources.faults.fault_file import FaultPlan
 from galago_edge.sources.faults.faulted_clock import FaultedClock
-from galago_edge.sources.faults.faulted_source import FaultedSource
 from galago_edge.sources.recording_damage import DamagedError
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.recording_part import RecordingPart
 from galago_edge.sources.view_options import AS_IT_IS, view_settings
+
+if TYPE_CHECKING:
+    from galago_edge.sources.faults.faulted_source import FaultedSource
 
 
 class Replay:
@@ -170,6 +172,8 @@ class Replay:
             return self._walk
 
     def _with_faults(self, source: Source) -> Source:
+        from galago_edge.sources.faults.faulted_source import FaultedSource  # here: it supervises as a device
+
         assert self._faults is not None
         self._faulted = FaultedSource(source, self._faults)
         return self._faulted

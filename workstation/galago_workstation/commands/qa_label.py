@@ -20,6 +20,7 @@ from galago_workstation.commands.qa_options import replaying_options
 from galago_workstation.commands.qa_runs import Replaying
 
 if TYPE_CHECKING:
+    from galago_edge.contract.manifest import Label
     from galago_workstation.qa.corpus import Corpus, CorpusRecording
     from galago_workstation.qa.replayed import Replayed
 
@@ -66,6 +67,7 @@ def label(
       galago qa labels confirm nights/porch.wav.proposed.tsv
     """
     from galago_workstation.qa.corpus import is_corpus
+    from galago_workstation.qa.report_words import counts_text
 
     check_outputs({}, {"--out": out})
     is_one = place.exists() and not is_corpus(place)
@@ -76,16 +78,15 @@ def label(
         text = f"{place} has no pictures, whose numbers cvat needs"
         raise CallerError(Reason.SOURCE_MISMATCH, text, hint="choose another --format for sound")
     _refuse_existing(corpus, out, kind)
+    _refuse_unknown(labels, replaying.opened(bundle).manifest.labels)
     replays = replaying.replayed(corpus, bundle)
-    _refuse_unknown(labels, replays)
     by_name = {one.name: one for one in corpus.recordings}
     told = [_propose(one, by_name[one.recording], kind, near, labels, out) for one in replays]
-    from galago_workstation.qa.label_rows import told_label
 
     if as_json:
         say_data(told)
     for row in () if as_json else told:
-        counts = ", ".join(f"{count} {told_label(name)}" for name, count in sorted(row["labels"].items()))
+        counts = counts_text(row["labels"])
         near_misses = f", {row['near_misses']} of them near misses" if near is not None else ""
         say(f"{row['paths'][0]}: {row['proposals']} proposals{f' ({counts})' if counts else ''}{near_misses}")
     ctx.exit(replaying.exit_code)
@@ -124,12 +125,17 @@ def _refuse_existing(corpus: Corpus, out: Path | None, kind: str | None) -> None
         )
 
 
-def _refuse_unknown(labels: Sequence[str], replays: Sequence[Replayed]) -> None:
+def _refuse_unknown(asked: Sequence[str], labels: Sequence[Label]) -> None:
+    """Refuse before hours of replaying.
+
+    Raises:
+        CallerError: TARGET_UNKNOWN.
+    """
     from galago_edge.contract.known_names import known_names
     from galago_workstation.qa.judged_recording import deciding
 
-    known = [one.name for one in deciding(replays[0].labels)] if replays else [*labels]
-    for name in labels:
+    known = [one.name for one in deciding(labels)]
+    for name in asked:
         if name not in known:
             text = f"no label {name!r} can become an event"
             raise CallerError(Reason.TARGET_UNKNOWN, text, hint=known_names(name, known))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -213,10 +214,9 @@ def _tell(out: Path, truth: TruthList, left_out: dict[str, int], *, as_json: boo
         said = {"path": str(out), "events": len(truth.events), "ignored": len(truth.ignored)}
         say_data(said | {"left_out": left_out})
         return
-    per_label: dict[str, int] = {}
-    for event in truth.events:
-        per_label[event.label] = per_label.get(event.label, 0) + 1
-    counts = ", ".join(f"{count} {label}" for label, count in sorted(per_label.items()))
+    from galago_workstation.qa.report_words import counts_text
+
+    counts = counts_text(Counter(event.label for event in truth.events))
     ignored = f", {len(truth.ignored)} stretches to be ignored" if truth.ignored else ""
     say(f"{out}: {len(truth.events)} events{f' ({counts})' if counts else ''}{ignored}")
     for what, count in left_out.items():

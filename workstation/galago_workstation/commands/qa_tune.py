@@ -74,6 +74,8 @@ def tune(
       galago qa tune runs/alarms-1.1.0 --false-per-day 0.5 --out policy.toml
       galago bundle repolicy alarms-1.1.0.galago policy.toml --key release.key
     """
+    import msgspec
+
     from galago_workstation.files import refuse_existing, write_bytes
     from galago_workstation.qa.tune_report import tune_labels
     from galago_workstation.qa.tuning import TuneGoal
@@ -83,15 +85,18 @@ def tune(
         refuse_existing(out, replace=replace)  # before hours of replaying
     check_outputs({"--out": out})
     refuse_own_inputs([out], [bundle])
+    if bundle is not None:
+        replaying.refuse_unknown_label(bundle, labels)
     replays = replaying.of(place, bundle)
     found = tune_labels(replays, labels, TuneGoal(false_per_day, folds, group_by=group_by), rule=rule)
     refused = None if out is None or allow_nothing_found else nothing_found(found)
     if out is not None and refused is None:
         write_bytes(out, policy_toml(found))
     if as_json:
-        say_data(tune_data(found) | {"written": out is not None and refused is None})
+        written = {"written": out is not None and refused is None}
+        say_data(tune_data(found) | written | {"losses": msgspec.to_builtins(replaying.losses)})
     else:
-        for line in tune_lines(found):
+        for line in (*tune_lines(found), *replaying.losses.lines()):
             say(line)
     if refused is not None:
         show_error(refused)  # behind the table, which says why

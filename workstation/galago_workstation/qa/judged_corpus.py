@@ -69,8 +69,8 @@ class JudgedCorpus:
         """Take the recordings that somebody has labelled; the others are counted in ``unlabelled``.
 
         Raises:
-            InputError: DATA_BAD, a replay has no scores; LABELS_MISMATCH, no such label.
-            CallerError: LABELS_MISMATCH; a truth has a label that the bundle does not have.
+            InputError: DATA_BAD, a replay has no scores; LABELS_MISMATCH, the bundle has no such label, or
+                not that of a truth.
         """
         self.label = label
         self.recordings = [one for one in recordings if one.truth is not None]

@@ -6,6 +6,7 @@ another folder of results that several runs share.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
 from galago_workstation.files import named_path, read_json, write_json
 from galago_workstation.qa.corpus_replay import CorpusReplay
+from galago_workstation.qa.recording_losses import RecordingLoss
 from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob
 from galago_workstation.qa.replay_results import RECORDS, SCORES, ReplayResults, StoredFailure, StoredReplay
 from galago_workstation.qa.replayed import Replayed, TruthList
@@ -143,10 +145,10 @@ def digests_of_run(folder: Path) -> list[str]:
     return [one.digest for one in read_json(folder / RUN, ReplayRun, hint=_AGAIN).recordings]
 
 
-def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Replayed], list[str]]:
-    """Return every replay of a run in its order, and the names of those recordings that have no result.
+def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Replayed], list[RecordingLoss]]:
+    """Return every replay of a run in its order, and those recordings that have no result.
 
-    Without ``read_truth`` labels are not read.
+    Without ``read_truth`` labels are not read; nor are those of a recording that failed.
 
     Raises:
         InputError: RUN_BAD; there is no run, or a result is missing or damaged. What ``read_truth`` raises.
@@ -155,10 +157,10 @@ def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Re
     run = read_json(folder / RUN, ReplayRun, hint=_AGAIN)
     results = ReplayResults(named_path(folder, run.results))
     found: list[Replayed] = []
-    missing: list[str] = []
+    missing: list[RecordingLoss] = []
     for one in run.recordings:
         if one.error is not None:
-            missing.append(one.name)
+            missing.append(RecordingLoss.of(one.name, one.error.error()))
             continue
         stored, fault = results.find(one.digest)
         if stored is not None and _asked(stored.job) != (one.sha256, run.bundle, run.stream, run.changes):
@@ -217,14 +219,8 @@ def replayed_of(
     """
     place = results.place(stored.job.digest)
     records = list(read_records(place / RECORDS))
-    truth = None
-    if labels is not None and read_truth is not None:
-        if not labels.is_file():
-            raise LinkError(
-                Reason.SOURCE_MISSING, f"the labels of {name}, {labels}, do not exist", hint=_AGAIN
-            )
-        truth = read_truth(labels, stored.job.recording, stored.duration_ns)
-    return Replayed(
+    failure = stored.failure
+    found = Replayed(
         recording=name,
         sha256=stored.job.recording,
         bundle=stored.job.bundle,
@@ -235,9 +231,15 @@ def replayed_of(
         gaps=tuple(one for one in records if isinstance(one, GapRecord)),
         states=tuple(one for one in records if isinstance(one, StateRecord)),
         scores=read_scores(place / SCORES),
-        truth=truth,
         tags=tags,
+        loss=None if failure is None else RecordingLoss.of(name, failure.error()),
     )
+    if labels is None or read_truth is None or found.failed:
+        return found
+    if not labels.is_file():
+        raise LinkError(Reason.SOURCE_MISSING, f"the labels of {name}, {labels}, do not exist", hint=_AGAIN)
+    truth = read_truth(labels, stored.job.recording, stored.duration_ns)
+    return dataclasses.replace(found, truth=truth)
 
 
 def record_lines(stored: StoredReplay, results: ReplayResults, file_name: str) -> bytes:

@@ -11,8 +11,8 @@ from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import LabelPolicy
 from galago_workstation.packing.policy_file import write_policies
 from galago_workstation.qa.judged_corpus import FoundAside
-from galago_workstation.qa.label_rows import told_label
 from galago_workstation.qa.redecision import GateDoubt
+from galago_workstation.qa.report_words import TWO_SIDED, hours_text, label_text
 from galago_workstation.qa.tune_report import TuneReport
 from galago_workstation.qa.tuning import Promise, TunedLabel
 
@@ -52,24 +52,24 @@ def tune_lines(report: TuneReport) -> list[str]:
         f"{'recall':>20} {'false a day':>22} {'repeats a day':>13} {'delay p50 p95 s':>16}"
     ]
     for one in report.labels:
-        lines.append(_row(told_label(one.label), one.policy, one.promise, one.seen, one.aside))
+        lines.append(_row(label_text(one.label), one.policy, one.promise, one.seen, one.aside))
         lines.append(_row("  as it is now", one.present, one.before, one.before, one.aside_before))
     lines.append(
-        "promised for other recordings: recall and false alarms, out of fold, with exact 95 % intervals; "
-        "repeats, delays and what is now are of these recordings"
+        "promised for other recordings: recall and false alarms, out of fold, with exact intervals, "
+        f"{TWO_SIDED}; repeats, delays and what is now are of these recordings"
     )
     for one, doubt, lacking in zip(report.labels, report.doubts, report.lacking, strict=True):
         lines.append(
-            f"{told_label(one.label)}: as it is now {_promise_words(one.before)}; {one.tried} policies tried"
+            f"{label_text(one.label)}: as it is now {_promise_words(one.before)}; {one.tried} policies tried"
         )
         if one.policy == one.present:
-            lines.append(f"{told_label(one.label)}: nothing better was found, the policy stays as it is")
+            lines.append(f"{label_text(one.label)}: nothing better was found, the policy stays as it is")
         if (more := one.aside.repeats - one.aside_before.repeats) > 0:
-            lines.append(f"{told_label(one.label)}: {more} more repeats than now: {_repeats_words(one)}")
-        lines += [f"{told_label(one.label)}: {sentence}" for sentence in lacking]
+            lines.append(f"{label_text(one.label)}: {more} more repeats than now: {_repeats_words(one)}")
+        lines += [f"{label_text(one.label)}: {sentence}" for sentence in lacking]
         if doubt.doubtful:
             lines.append(
-                f"{told_label(one.label)}: {doubt.doubtful} of {doubt.windows} windows, at {doubt.places} "
+                f"{label_text(one.label)}: {doubt.doubtful} of {doubt.windows} windows, at {doubt.places} "
                 f"places, have scores that the activity gate hid from this policy; {doubt.events} events "
                 f"rest on them"
             )
@@ -181,5 +181,6 @@ def _false(promise: Promise | None) -> str:
 def _promise_words(promise: Promise) -> str:
     return (
         f"recall {_recall(promise)}, {_false(promise)} false alarms a day "
-        f"({promise.found} of {promise.truths} found, {promise.false} false in {promise.days:.2f} days)"
+        f"({promise.found} of {promise.truths} found, {promise.false} false in "
+        f"{hours_text(24 * promise.days)})"
     )

@@ -37,6 +37,7 @@ from galago_workstation.qa.page.page_events import PageWish, event_list
 from galago_workstation.qa.page.shown_event import ShownEvent, compared_events, scored_events
 from galago_workstation.qa.replay_comparison import BundleComparison
 from galago_workstation.qa.replayed import Replayed
+from galago_workstation.qa.report_words import duration_text
 from galago_workstation.qa.score_report import statements, tables
 from galago_workstation.qa.truth_outcomes import common_rule, known_truth
 from galago_workstation.qa.valid_time import NS_PER_HOUR, WatchedTime, watched_time
@@ -183,6 +184,7 @@ def _bundle(side: _Side) -> PageBundle:
             for label in labels
         },
         hours={part.removesuffix("_ns"): round(time_ns / NS_PER_HOUR, 6) for part, time_ns in times.items()},
+        times={part.removesuffix("_ns"): duration_text(time_ns) for part, time_ns in times.items()},
     )
 
 

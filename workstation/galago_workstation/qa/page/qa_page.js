@@ -30,10 +30,6 @@ function time(ms, digits = 3) {
   const whole = Math.floor(ms / 1000), rest = String(Math.floor(ms % 1000)).padStart(3, "0").slice(0, digits);
   return Math.floor(whole / 3600) + ":" + String(Math.floor(whole / 60) % 60).padStart(2, "0") + ":" + String(whole % 60).padStart(2, "0") + (digits ? "." + rest : "");
 }
-function hours(h) {
-  if (h >= 1) return h.toFixed(2) + " h";
-  return h * 60 >= 1 ? (h * 60).toFixed(1) + " min" : (h * 3600).toFixed(1) + " s";
-}
 const percent = (share) => (100 * share).toFixed(1) + " %";
 function source(name) {  // what the page holds itself, or a file beside it
   const held = $("media-" + name);
@@ -80,8 +76,8 @@ function watched(bundle) {
     piece.style.width = 100 * bundle.hours[part] / bundle.hours.duration + "%";
     bar.append(piece);
   }
-  const list = make("ul", "", ...parts.map((part) => make("li", "", make("i", part), HOURS[part] + " " + hours(bundle.hours[part]))));
-  return make("div", "watched", make("p", "sub", bundle.name + ": " + hours(bundle.hours.duration) + " recorded"), bar, list);
+  const list = make("ul", "", ...parts.map((part) => make("li", "", make("i", part), HOURS[part] + " " + bundle.times[part])));
+  return make("div", "watched", make("p", "sub", bundle.name + ": " + bundle.times.duration + " recorded"), bar, list);
 }
 function tables() {
   for (const [place, table] of page.head.tables.entries()) {
@@ -261,7 +257,7 @@ $("behind").addEventListener("click", () => turn(1));
 function sides(event) {
   return make("div", "sides", ...event.sides.map((said, number) => {
     const bundle = page.bundles[number], policy = bundle.policies[event.label];
-    const card = make("div", "side " + side(number), make("h3", "", bundle.name + (said.at_ms === undefined ? ": no event" : ": event at " + time(said.at_ms) + ", score " + said.score.toFixed(3))),
+    const card = make("div", "side " + side(number), make("h3", "", bundle.name + (said.at_ms === undefined ? ": no event" : ": event at " + time(said.at_ms) + ", score " + said.score.toFixed(3) + (said.truth ? ", " + said.truth : ""))),
       make("p", "", said.reason));
     if (said.change) card.append(make("p", "", "smallest change: " + said.change));
     if (policy) card.append(make("p", "sub", "on " + policy.on + ", off " + policy.off + ", smoothing_windows " + policy.smoothing + ", min_count " + policy.count + ", refractory_ms " + policy.refractory_ms));
@@ -443,7 +439,7 @@ function det(curve) {
     }
     draw(svg, "path", { d: path + `H${box.right}`, class: "smooth " + side(number) });
     draw(svg, "circle", { ...at(one.policy), r: 5.5, class: "fill as-is " + side(number) });
-    said.push(name + " as it is (large dot): " + one.policy[0] + " of " + one.truths + " missed, " + one.policy[1] + " false in " + hours(one.hours) + (one.gated ? "; inexact behind an activity gate" : ""));
+    said.push(name + " as it is (large dot): " + one.policy[0] + " of " + one.truths + " missed, " + one.policy[1] + " false in " + one.time + (one.gated ? "; inexact behind an activity gate" : ""));
   });
   $("det-text").textContent = said.join(" \u00b7 ");
 }
