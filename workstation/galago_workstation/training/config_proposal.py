@@ -91,9 +91,8 @@ def _pictures(found: FolderSurvey) -> str:
         "",
         "[augment]",
         _row("# flip = true", "if left and right mean the same"),
-        "shift = 0.1",
-        "brightness = 0.2",
-        "noise = 4",
+        _row('# background_folder = "..."', "pictures of the place, behind what is moved"),
+        _row('strength = "usual"', "none, light, usual or strong"),
         "",
         *_training(found, epochs=20 if warm else 30),
     ]
@@ -133,8 +132,8 @@ def _sounds(found: FolderSurvey) -> str:
         'kind = "ds_cnn"',
         "",
         "[augment]",
-        _row("gain_db = 9", "farther and nearer"),
-        "noise_snr_db = [5, 30]",
+        _row('strength = "usual"', "none, light, usual or strong"),
+        _row('# noise_folder = "noise"', "recordings of the place, instead of synthetic noise"),
         "",
         *_training(found, epochs=30),
     ]
