@@ -88,9 +88,9 @@ def cut(
     rate: int,
     as_json: bool,
 ) -> None:
-    """Cut training samples out of the labelled recordings of CORPUS.
+    """Cut training samples out of labelled recordings.
 
-    Each event becomes a sound, or pictures, of its label; background is taken at random from the rest, at
+    Each event of CORPUS becomes a sound, or pictures, of its label; background is taken at random from the rest, at
     least a second away from events. FOLDER/samples.csv is a manifest for training that keeps what comes from
     one recording in one part.
 
