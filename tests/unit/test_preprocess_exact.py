@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.preprocess import FrontendTables, log_mel
 from galago_edge.preprocess.matrices import EXACT, FrontendMatrices, bin_order, build_matrices, split
-from galago_edge.preprocess.tables import BANK_BITS, TABLE_BITS, magnitude_bits
+from galago_edge.preprocess.filterbank import BANK_BITS
+from galago_edge.preprocess.tables import TABLE_BITS, magnitude_bits
 
 SAMPLE_BITS, FACTOR_BITS, HALFWAY_BITS = 8, 20, 6  # as documented in galago_edge.preprocess.matrices
 

@@ -124,11 +124,12 @@ class LogMelFrontend:
         np.rint(halfway, out=halfway)
         np.matmul(matrices.second, work.second_in, out=work.second_out)
         np.multiply(work.parts, work.parts, out=work.parts)
-        magnitudes = np.add(work.parts[0], work.parts[1], out=work.parts[0])
-        np.sqrt(magnitudes, out=magnitudes)
-        np.rint(magnitudes, out=magnitudes)
+        spectrum = np.add(work.parts[0], work.parts[1], out=work.parts[0])
+        if not matrices.power:
+            np.sqrt(spectrum, out=spectrum)
+        np.rint(spectrum, out=spectrum)
         for group in matrices.groups:
-            np.matmul(magnitudes[group.bins].T, group.weights, out=work.sums[:, group.bands])
+            np.matmul(spectrum[group.bins].T, group.weights, out=work.sums[:, group.bands])
         leading = np.right_shift(work.sum_bits, LEADING_SHIFT, out=work.sum_bits)
         np.subtract(leading, matrices.first_code, out=leading)
         np.take(matrices.codes, leading, mode="clip", out=codes)
