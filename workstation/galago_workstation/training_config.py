@@ -24,7 +24,7 @@ from galago_edge.contract.manifest import (
     MotionGate,
 )
 from galago_edge.host.toml_file import load_toml, tables_as
-from galago_workstation.training.network_kind import NETWORKS, Input, NetworkOptions, find_network
+from galago_workstation.training.network_kind import NETWORKS, Input, NetworkOptions, find_network, network_of
 
 Share = Annotated[float, msgspec.Meta(ge=0.01, le=0.5)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -308,6 +308,7 @@ def _check(config: Config) -> None:
         config.decision.policy(label)
     if isinstance(config, AudioConfig):
         _check_audio(config)
+        _check_frontend(config.preprocess, network_of(config.model).frontend)
 
 
 def _check_group(pattern: str) -> None:
@@ -323,6 +324,19 @@ def _check_audio(config: AudioConfig) -> None:
     snr = config.augment.noise_snr_db
     if snr is not None and snr[0] > snr[1]:
         raise _bad(f"[augment] noise_snr_db is {list(snr)}", "lowest first: [5, 30]")
+
+
+def _check_frontend(given: AudioPreprocess, wanted: AudioPreprocess | None) -> None:
+    """Refuse a preprocessing that the network was not made for."""
+    if wanted is None:
+        return
+    for name in wanted.__struct_fields__:
+        found, expected = getattr(given, name), getattr(wanted, name)
+        if name == "window_frames" and found < expected:
+            raise _bad(f"[preprocess] window_frames is {found}", f"this network takes {expected} and more")
+        if found != expected and name not in ("window_frames", "hop_frames"):
+            shown = "missing" if found is UNSET else f"{found!r}"
+            raise _bad(f"[preprocess] {name} is {shown}", f"this network takes {name} = {expected!r} only")
 
 
 def _bad(message: str, hint: str) -> CallerError:

@@ -170,7 +170,7 @@ class AudioPreprocess(_Part, frozen=True, kw_only=True, tag_field="kind", tag="l
         for name in ("mel_scale", "spectrum", "floor_db"):
             given = getattr(self, name) is not UNSET
             if given != (self.version == "logmel/2"):
-                raise ValueError(f"{name} is {'not a field' if given else 'missing: a field'} of {self.version}")
+                raise ValueError(f"{self.version} {'has no' if given else 'needs'} {name}")
 
     @property
     def window_samples(self) -> int:

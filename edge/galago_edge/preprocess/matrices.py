@@ -8,10 +8,10 @@ Tukey 1965; n = N2 n1 + n2, k = k1 + N1 k2):
 2. ``X[k] = sum over n2 of e^(-2 pi i n2 k / n) Z[k mod N1, n2]``, one real product for every k1, in which
    bins whose k mod N1 lies above N1/2 take the conjugate of Z.
 
-Then ``sum over k of weight[band, k] |X[k]|``, or of ``|X[k]|^2``. v, Z and |X| or its square are rounded to the
-fraction bits below; all other factors are integers or integers times a power of two, and the sum of the absolute values of the terms stays
-below 2^53 for every possible input: no order of summation, no fused multiply-add and no number of threads
-can change a result. :func:`build_matrices` checks that.
+Then ``sum over k of weight[band, k] |X[k]|``, or of ``weight[band, k] |X[k]|^2``. v, Z and |X| or its square
+are rounded to the fraction bits below; all other factors are integers or integers times a power of two, and
+the sum of the absolute values of the terms stays below 2^53 for every possible input: no order of summation,
+no fused multiply-add and no number of threads can change a result. :func:`build_matrices` checks that.
 """
 
 from __future__ import annotations

