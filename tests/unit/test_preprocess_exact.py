@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.preprocess import FrontendTables, log_mel
-from galago_edge.preprocess.matrices import EXACT, FrontendMatrices, bin_order, build_matrices, split
 from galago_edge.preprocess.filterbank import BANK_BITS
+from galago_edge.preprocess.matrices import EXACT, FrontendMatrices, bin_order, build_matrices, split
 from galago_edge.preprocess.tables import (
     TABLE_BITS,
     built_tables,
     magnitude_bits,
-    spectrum_bits,
     spectrum_bits,
 )
 

@@ -13,8 +13,8 @@ import pytest
 from galago_edge.contract.errors import BundleError, CallerError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.preprocess import FrontendTables, LogMelFrontend, log_mel
-from galago_edge.preprocess.matrices import build_matrices
 from galago_edge.preprocess.filterbank import BANK_BITS, dense_bank
+from galago_edge.preprocess.matrices import build_matrices
 from galago_edge.preprocess.tables import LEVEL_BITS, TABLE_BITS, magnitude_bits, spectrum_bits
 
 SPEC = AudioPreprocess()

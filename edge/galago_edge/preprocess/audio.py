@@ -4,9 +4,9 @@ A frame of ``frame_samples`` starts at every multiple of ``frame_hop_samples``, 
 on, without padding or centring. Its magnitude spectrum (Hann window), or in ``logmel/2`` its power, goes
 through a triangular mel filterbank, and every band's sum becomes ``code = round(2 * level) + 108``, clipped
 to int8 and to the specification's floor, where level is the sum in dB relative to a full-scale sine at a
-bin's centre (and at the peak of the narrowest band, where bands are of equal area). How that is computed without
-any rounding that could differ between computers: :mod:`galago_edge.preprocess.matrices`; which numbers
-it starts from: :mod:`galago_edge.preprocess.tables`.
+bin's centre (and at the peak of the narrowest band, where bands are of equal area). How that is computed
+without any rounding that could differ between computers: :mod:`galago_edge.preprocess.matrices`; which
+numbers it starts from: :mod:`galago_edge.preprocess.tables`.
 
 Only sums of integers are left to BLAS. The other steps (multiply, square, square root, round) are
 single elementwise IEEE 754 operations, which are correctly rounded on every processor. No logarithm is

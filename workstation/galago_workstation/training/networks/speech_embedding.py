@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_workstation.training.network_kind import Dropout, NetworkKind, NetworkOptions
 from galago_workstation.training.network_layers import Layers
@@ -28,8 +29,8 @@ stream cannot know."""
 
 _FULL_SCALE_DB = 112.0
 """What a full-scale sine has in theirs: samples are integers, triangles have the area one."""
-_SCALE = 64 / 2 / 10
-_OFFSET = (_FULL_SCALE_DB - 108 / 2) / 10 + 2
+LEVEL_SCALE = 64 / 2 / 10
+LEVEL_OFFSET = (_FULL_SCALE_DB - 108 / 2) / 10 + 2
 """Their input is level / 10 + 2, ours (2 level + 108) / 64 with the level below full scale."""
 
 _STAGES = (
@@ -51,10 +52,18 @@ class SpeechEmbedding(NetworkOptions, frozen=True, kw_only=True, tag="speech_emb
     """A convolutional network of 42 million multiply-adds for 0.76 s (Lin et al. 2020, arXiv:2002.01322)."""
 
     dropout: Dropout = 0.2
+    order: bool = True
+    """The logits see which embedding came when, which words need; false: their mean, for sounds that last."""
 
 
-def _body(layers: Layers, x: Any, _: SpeechEmbedding) -> Any:
-    x = layers.keras.layers.Rescaling(_SCALE, _OFFSET, name="level")(x)
+def _body(layers: Layers, x: Any, options: SpeechEmbedding) -> Any:
+    if x.shape[1] < FRONTEND.window_frames:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"a speech embedding is of {FRONTEND.window_frames} frames, the window has {x.shape[1]} frames",
+            hint=f"set [preprocess] window_frames to {FRONTEND.window_frames} or more",
+        )
+    x = layers.keras.layers.Rescaling(LEVEL_SCALE, LEVEL_OFFSET, name="level")(x)
     x = layers.keras.layers.ZeroPadding2D((0, 1))(x)
     x = _leak(layers, layers.conv(x, 24, kernel=3, padding="valid"))
     for channels, pairs, pool in _STAGES:
@@ -64,7 +73,8 @@ def _body(layers: Layers, x: Any, _: SpeechEmbedding) -> Any:
             if pair == pairs - 1:  # in the middle of the activation, which keeps the order of values
                 x = layers.keras.layers.MaxPooling2D(pool, padding="same")(x)
             x = _leak(layers, x)
-    return layers.conv(x, EMBEDDING, kernel=(3, 1), padding="valid", activate=False)
+    x = layers.conv(x, EMBEDDING, kernel=(3, 1), padding="valid", activate=False)
+    return layers.keras.layers.Flatten()(x) if options.order else x
 
 
 def _leak(layers: Layers, x: Any) -> Any:
