@@ -6,8 +6,8 @@ Prompts of the Debian packages ``asterisk-core-sounds-*-wav`` which three people
 names of the phonetic alphabet by Allison (English), June (French) and Ivrvoice (Russian). Each set is 20
 random ones of these. ``one``: the recording of one person teaches, and another person's are the test.
 ``five``: five voices teach, both other people and three synthetic ones (``flite``: slt, rms, awb), and the
-third person's are the test. All sounds are of 8 kHz, so that no codec tells voices apart, and lie in the middle
-of 1.5 s, as somebody's own recorder leaves them.
+third person's are the test. All sounds are of 8 kHz, so that no codec tells voices apart, and lie in the
+middle of 1.5 s, as somebody's own recorder leaves them.
 
 The way is Galago's own: ``galago train`` (a copy of each recording, 3 % faster, is its validation),
 ``galago convert``, and both models on the test. Ends with exit code 1 when a bar is missed.
@@ -53,10 +53,13 @@ _MOST_PROCESSOR_S = 120.0
 
 PEOPLE = {"allison": "en_US_f_Allison", "june": "fr_CA_f_June", "ivrvoice": "ru_RU_f_IvrvoiceRU"}
 SYNTHETIC = ("slt", "rms", "awb")
+# fmt: off
 WORDS = (
-    "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike november oscar papa quebec "
-    "romeo sierra tango uniform victor whiskey x-ray yankee zulu"
-).split()
+    "alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "kilo",
+    "lima", "mike", "november", "oscar", "papa", "quebec", "romeo", "sierra", "tango", "uniform", "victor",
+    "whiskey", "x-ray", "yankee", "zulu",
+)
+# fmt: on
 
 Samples = npt.NDArray[np.int16]
 
@@ -99,7 +102,8 @@ kind = "speech_embedding"
 weights = "speech"
 [train]
 epochs = 10
-min_steps = 200
+min_steps = 300
+learning_rate = 0.005
 body_rate = 0
 """,
 }

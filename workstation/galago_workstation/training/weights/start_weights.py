@@ -97,7 +97,7 @@ def _of_file(path: Path, text: str, published: PublishedWeights) -> StartWeights
     if published.suffix in TORCH_SUFFIXES:
         layers = keras_layers(read_torch_file(path), published.pixel_scale, published.pixel_offset, path)
     else:
-        layers = unfolded_layers(read_tflite_file(path), published.bias_lift)
+        layers = unfolded_layers(read_tflite_file(path), published.bias_lift, published.last_scale)
     sha256 = _sha256(path)
     known = sha256 == published.sha256
     origin = WeightsOrigin(
@@ -109,18 +109,22 @@ def _of_file(path: Path, text: str, published: PublishedWeights) -> StartWeights
     return StartWeights(layers, origin)
 
 
-def unfolded_layers(convolutions: Sequence[FoldedConvolution], lift: float) -> list[LayerWeights]:
-    """Return convolutions with biases as convolutions and batch norms that add the biases, and else nothing.
+def unfolded_layers(
+    convolutions: Sequence[FoldedConvolution], lift: float, last_scale: float
+) -> list[LayerWeights]:
+    """Return convolutions with biases as convolutions and batch norms that add the biases.
 
     Args:
         convolutions: In the order of the network.
         lift: Added to all biases but the last convolution's.
+        last_scale: What the last convolution's results are multiplied with.
     """
     found: list[LayerWeights] = []
     for number, one in enumerate(convolutions):
-        added = np.float32(lift if number < len(convolutions) - 1 else 0.0)
+        last = number == len(convolutions) - 1
+        scale, added = np.float32(last_scale if last else 1.0), np.float32(0.0 if last else lift)
         nothing, all_of_it = np.zeros_like(one.bias), np.ones_like(one.bias)
-        norm = [all_of_it, one.bias + added, nothing, all_of_it - np.float32(NORM_EPSILON)]
+        norm = [all_of_it * scale, one.bias * scale + added, nothing, all_of_it - np.float32(NORM_EPSILON)]
         found += [[one.kernel], norm]
     return found
 
