@@ -12,7 +12,7 @@ RECORDING_KILLS ?= 40
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
 
-.PHONY: demo test lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts fuzz flash-twelve first-device format clean replay-speed recording cut-recordings
+.PHONY: demo test lint bench words soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts fuzz flash-twelve first-device format clean replay-speed recording cut-recordings
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -120,7 +120,7 @@ cut-recordings: $(DEV_STAMP)
 	$(BIN)/python -m campaigns.cut_recordings --jobs $(JOBS)
 
 # Twenty words from one recording each, from scratch and with a warm start: about two hours, on 8 kHz prompts of Debian.
-words: $(DEV_STAMP)
+words: $(DEV_STAMP) parts
 	$(BIN)/python -m campaigns.one_shot_words
 
 # A year of a device on a simulated clock, with ten thousand faults, and its account: about an hour.

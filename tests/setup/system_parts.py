@@ -23,6 +23,7 @@ PACKAGES = [
     "ffmpeg",
     "gcc",
     "gir1.2-gst-rtsp-server-1.0",
+    "flite",
     "gstreamer1.0-plugins-base",
     "gstreamer1.0-plugins-good",
     "gstreamer1.0-plugins-ugly",
