@@ -301,6 +301,7 @@ def main() -> None:
     """Run the campaign."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sets", type=int, default=30)
+    parser.add_argument("--first", type=int, default=0, help="number of the first set")
     parser.add_argument("--words", type=int, default=20)
     parser.add_argument("--networks", nargs="+", choices=[*_NETWORKS], default=[*_NETWORKS])
     parser.add_argument("--voices", nargs="+", choices=[*BARS], default=[*BARS])
@@ -312,7 +313,7 @@ def main() -> None:
     with ExitStack() as stack:
         work = work_folder(given.keep, "words", stack)
         speech = Speech(work)
-        for number in range(given.sets):
+        for number in range(given.first, given.first + given.sets):
             for voices in given.voices:
                 task = word_set(number, given.words, voices)
                 for network in given.networks:

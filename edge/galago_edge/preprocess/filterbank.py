@@ -26,16 +26,16 @@ _MEL_PER_FACTOR, _FACTOR = Decimal(27), Decimal("6.4")
 
 
 def bank_columns(spec: AudioPreprocess) -> int:
-    """Return 2 for ``logmel/1``, whose triangles fall as they rise, and 3 for ``logmel/2``."""
+    """Return 2 for ``logmel/1``, whose neighbouring triangles add up to one, and 3 for ``logmel/2``."""
     return 2 if spec.version == "logmel/1" else 3
 
 
 def build_bank(spec: AudioPreprocess, n: int) -> npt.NDArray[np.int16]:
     """Return the filterbank for a transform of length n, shape ``(n / 2 + 1, bank_columns)``.
 
-    One row a bin: the band i in whose rising slope it lies, and its weight there in ``BANK_BITS``; the third
-    column is its weight in band i - 1, which is the rest, up to one, where there is none. Row ``(-1, 0, 0)``:
-    outside every band. Computed in the caller's decimal context.
+    One row a bin: the band i in whose rising slope it lies, its weight there in ``BANK_BITS``, and, in the
+    third column, its weight in band i - 1; without that column this is the rest, up to one. Row
+    ``(-1, 0, 0)``: outside every band. Computed in the caller's decimal context.
 
     Raises:
         CallerError: CONFIG_BAD; a band is so narrow that it would hear nothing.

@@ -207,7 +207,8 @@ def _levels(spec: AudioPreprocess, bank: npt.NDArray[np.int16]) -> npt.NDArray[n
     """Return the filter sums at which the code changes: half way, in dB, between two codes.
 
     A sine of amplitude 2^15 at a bin's centre has the magnitude 2^15 * (sum of the window) / 2, and a
-    periodic Hann window sums to half its length. Ten times as much power is as many dB as a hundred times.
+    periodic Hann window sums to half its length. Ten times the magnitude is 20 dB, ten
+    times the power 10 dB.
     """
     power = spec.spectrum == "power"
     magnitude = Decimal(2) ** (15 + spectrum_bits(spec, bank)) * spec.frame_samples / 4
