@@ -5,14 +5,18 @@ STAMP := .venv/installed
 DEV_STAMP := .venv/installed-dev
 CONFIGS := setup.cfg pyproject.toml constraints.txt edge/setup.cfg edge/pyproject.toml tests/support/setup.cfg
 JOBS ?= 2
+# Tests wait for cameras, brokers and children half of their time: three workers keep two cores busy.
+WORKERS ?= 3
 MINUTES ?= 10
 KILLS ?= 200
 SECONDS ?= 120
 RECORDING_KILLS ?= 40
 N ?= 20000
 CRASH_FOLDER ?= /dev/shm
+# Tests start Python a thousand times: each start would compile the whole product again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench words soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts fuzz flash-twelve first-device format clean replay-speed recording cut-recordings
+.PHONY: resume hostile-data demo test ready lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts tflite-runtime fuzz flash-twelve first-device format clean replay-speed recording cut-recordings words
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -35,12 +39,19 @@ lint: $(DEV_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-parts: $(DEV_STAMP)
+parts: $(BIN)/python
 	$(BIN)/python tests/setup/system_parts.py
 
-test: $(DEV_STAMP) lint parts
+tflite-runtime: $(DEV_STAMP)
 	$(BIN)/python tests/setup/tflite_runtime_env.py
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+ready: lint parts tflite-runtime
+
+# What waits for the network and what computes are made ready beside each other. Files are given out in their
+# order, tests of whole systems first: xdist's own, by the number of tests, leaves the longest to the end.
+test:
+	$(MAKE) --jobs=3 --output-sync=target ready
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: $(DEV_STAMP)
 	$(BIN)/python benchmarks/frontend.py
@@ -63,6 +74,14 @@ bad-bundles: $(DEV_STAMP)
 # Twelve devices at once, five of them broken on purpose.
 flash-twelve: $(DEV_STAMP) parts
 	$(BIN)/python -m campaigns.flash_twelve
+
+# A training that is killed twenty times against one that is left alone.
+resume: $(DEV_STAMP)
+	$(BIN)/python -m campaigns.resume_kills
+
+# Folders of training data with everything that goes wrong with them: what galago data check says.
+hostile-data: $(DEV_STAMP)
+	$(BIN)/python -m campaigns.hostile_data
 
 # docs/first-device.md, block by block, in a fresh Debian root (root and mmdebstrap).
 first-device: $(DEV_STAMP) parts

@@ -41,6 +41,8 @@ from typing import Any
 
 import numpy as np
 
+import galago_edge
+import galago_workstation
 from campaigns import quiet_models
 
 OUT = Path(__file__).with_name("out")
@@ -145,6 +147,15 @@ def prepared(kind: str, minutes: float, folder: Path) -> tuple[dict[str, Path], 
 
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(recordings, kind, minutes).result(), pool.submit(bundle_of, kind, folder).result()
+
+
+def compile_packages() -> None:
+    """Compile what ``galago`` runs, as pip does when it installs it: what starts must not pay for that.
+
+    The bare loop's libraries are compiled; a working tree is only where Python may write into it.
+    """
+    roots = [Path(one.__path__[0]) for one in (galago_edge, galago_workstation)]
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *roots], check=True)
 
 
 def run(command: Command, environment: dict[str, str]) -> tuple[float, float, float, str]:
@@ -360,6 +371,7 @@ def main() -> None:
     given = parser.parse_args()
     subprocess.run([sys.executable, "-m", "campaigns.quiet_models"], check=True, stderr=subprocess.DEVNULL)
     MADE.mkdir(parents=True, exist_ok=True)
+    compile_packages()
     results: dict[str, Any] = {
         "machine": platform.machine(),
         "cores": os.cpu_count(),

@@ -24,7 +24,8 @@ from galago_edge.decision import ONE
 from galago_workstation.qa.judged_corpus import JudgedCorpus
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList, WindowScores
-from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, TuneSpace, promise_under, tune
+from galago_workstation.qa.tune_space import TuneSpace
+from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, promise_under, tune
 
 HOP_NS = 100_000_000
 RECEPTIVE_NS = 1_000_000_000

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,20 @@ settings.register_profile("galago", deadline=None, suppress_health_check=[Health
 settings.load_profile("galago")
 
 DATA = Path(__file__).parent / "data"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while thousands of tests are read, and never again among what was read."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
+
+
 TFLITE_RUNTIME_PYTHON = Path(__file__).parents[1] / ".venv-tflite-runtime" / "bin" / "python"
 
 
@@ -80,6 +95,15 @@ def delegate_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return build_delegate(tmp_path_factory.mktemp("delegate"))
     except MissingPartError as missing:
         missing_part(str(missing))
+
+
+@pytest.fixture
+def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds alter one byte in twenty in front of a bundle's files: all take most of a build's time.
+
+    ``test_packing_self_attack.py`` and one test of the command alter them all.
+    """
+    monkeypatch.setattr("galago_workstation.packing.self_attack.MOST_FRONT_BYTES", 256)
 
 
 # Real parts: tests/real/README.md says what can be done to them.

@@ -34,9 +34,13 @@ from galago_edge.preprocess import fingerprint
 from galago_workstation.data.sample import Sample, samples_sha256
 from galago_workstation.evaluation.evaluation_record import Evaluation, Variant
 from galago_workstation.files import write_json
+from galago_workstation.packing import self_attack
 from galago_workstation.run_folder import DataRoot, RunRecord, TrainResult, encode_split
 from test_kit import TINY_AUDIO, TINY_IMAGE, changed, golden_samples, trust, wav_bytes
 
+pytestmark = pytest.mark.usefixtures("few_attacks")
+
+ALL_BYTES = self_attack.MOST_FRONT_BYTES
 NO_HASH = "0" * 64
 KERAS = b"the trained network"
 IMAGE_LABELS = ("dark", "mid", "bright")
@@ -470,6 +474,7 @@ def test_the_finished_bundle_is_attacked_before_it_takes_its_place(
 ) -> None:
     from galago_edge.bundle import signature
 
+    monkeypatch.setattr(self_attack, "MOST_FRONT_BYTES", ALL_BYTES)
     data = json.loads(build(camera_run, key, "--json").stdout)
     assert data["attacks_refused"] > 4_000
     out = camera_run.parent / "out.galago"

@@ -18,6 +18,8 @@ from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label, LabelPolicy
 from test_kit import TEST_KEY, make_bundle, trust
 
+pytestmark = pytest.mark.usefixtures("few_attacks")
+
 LABELS = (Label(name="dark", background=True), Label(name="mid"), Label(name="smoke alarm"))
 POLICY = """
 [label."smoke alarm"]

@@ -64,15 +64,22 @@ def galago(site: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.fixture
-def root(tmp_path: Path, tiny_image_model: bytes) -> Path:
-    """A device with one camera bundle."""
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory, tiny_image_model: bytes) -> Path:
+    """A bundle and a device that has it: made once, and only copied."""
+    shelf = tmp_path_factory.mktemp("shelf")
     labels = [
         Label(name=name, background=name == "dark", policy=POLICY) for name in ("dark", "mid", "bright")
     ]
-    root = trust(tmp_path / "root")
-    receive(make_bundle(tmp_path / "a.galago", tiny_image_model, labels, name="light"), root)
-    return root
+    receive(make_bundle(shelf / "a.galago", tiny_image_model, labels, name="light"), trust(shelf / "root"))
+    return shelf
+
+
+@pytest.fixture
+def root(tmp_path: Path, shelf: Path) -> Path:
+    """A device with one camera bundle, which lies beside it."""
+    shutil.copytree(shelf, tmp_path, dirs_exist_ok=True, symlinks=True)
+    return tmp_path / "root"
 
 
 @pytest.fixture

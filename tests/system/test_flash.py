@@ -29,7 +29,7 @@ from galago_edge.host.machine import this_arch
 from galago_edge.service.control import Control
 from galago_edge.store import Store, commit, rollback
 from galago_edge.store.filesystem import StoreFs
-from galago_workstation.flashing import device_session
+from galago_workstation.flashing import device_session, links
 from real_parts import Cable, SshServer, small_disk, wait_for
 from real_parts.processes import DEADLINE_S
 from test_kit import OTHER_KEY, make_bundle, make_service_status, trust
@@ -611,6 +611,7 @@ def test_a_hostile_device_neither_lies_nor_holds_the_command(
 ) -> None:
     for name, seconds in (("_HELLO_S", 2.0), ("_WORK_S", 3.0), ("_LOOK_S", 1.0), ("_LAST_WORDS_S", 1.0)):
         monkeypatch.setattr(device_session, name, seconds)
+    monkeypatch.setattr(links, "_END_S", 1.0)
     hostile = script(place, "hostile", PREFACE + does, program=sys.executable)
     options = ["--galago", hostile, "--ssh-config", sshd.client_config]
     result = place.one(place.bundle(1), "porch:/data", *options, exit_code=code)

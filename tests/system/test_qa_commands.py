@@ -123,9 +123,14 @@ def test_a_tuned_policy_makes_a_bundle_that_finds_what_was_missed(
     key = tmp_path / "release.key"
     create_key_pair(key)
     policy, better = tmp_path / "policy.toml", tmp_path / "better.galago"
-    asked = ("--bundle", new, "--false-per-day", "100", "--out", policy)
-    told = galago("qa", "tune", corpus, *asked, *results).stdout
-    assert "high" in told and "days are needed" in told  # twelve seconds promise little
+    asked = ("qa", "tune", corpus, "--bundle", new, "--false-per-day", "100", "--out", policy, *results)
+    refused = galago(*asked, code=1)  # twelve seconds with one of each promise nothing
+    assert "53.1 min are needed" in refused.stdout
+    assert "high: this policy finds nothing, 0 of 1 on recordings that the choice had not" in refused.stdout
+    assert "no policy is written: the one proposed for 'high' finds nothing [DATA_BAD]" in refused.stderr
+    assert not json.loads(galago(*asked, "--json", code=1).stdout)["written"] and not policy.exists()
+    galago(*asked, "--allow-nothing-found")
+    assert "# high: this policy finds nothing, 0 of 1" in policy.read_text()
     galago("bundle", "repolicy", new, policy, "--key", key, "--out", better)
     total = answer("qa", "score", corpus, "--bundle", better, *results)["overall"]["total"]
     assert total["found"]["count"] == 2
@@ -171,7 +176,10 @@ def test_what_a_bundle_proposes_is_no_label_until_a_person_confirms_it(
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (f"# recording sha256 {'ab' * 32}\nstart_ns\tend_ns\tlabel\n", "is about the recording with sha256"),
+        (
+            f"# recording sha256 {'ab' * 32}\nstart_ns\tend_ns\tlabel\n",
+            "is about the recording with the SHA-256",
+        ),
         ("start_ns\tend_ns\tlabel\n1\t5\tlow\n3\t9\tlow\n", "overlaps the one of line 2"),
         ("start_ns\tend_ns\tlabel\n1.5\t2\tlow\n", "expected whole nanoseconds"),
     ],

@@ -6,9 +6,11 @@ With ``GALAGO_SCREENSHOTS=docs`` in the environment the pictures in docs/ are ma
 
 from __future__ import annotations
 
+import datetime
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,21 @@ from selenium.webdriver.common.keys import Keys
 
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label
+from galago_edge.decision import ONE
+from galago_workstation.progress_lines import PlainReport
 from galago_workstation.qa.label_file import write_labels
+from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.page.page_events import PageWish
+from galago_workstation.qa.page.page_file import write_page
+from galago_workstation.qa.page.page_making import comparison_page
+from galago_workstation.qa.replay_comparison import compare_bundles
 from galago_workstation.qa.replayed import Truth, TruthList
 from real_parts.browser import CONTRASTS, open_browser, resize_browser, text_of, texts, visible
 from real_parts.missing import missing_part
 from real_parts.processes import MissingPartError, wait_for
 from test_kit import make_bundle
 from test_kit.corpora import camera_bundle, microphone_bundle, policy_labels, write_night
+from test_kit.replays import decided, plain_label, truths
 
 S = 1_000_000_000
 DESK, PHONE, SMALLEST = (1280, 860), (390, 844), (320, 640)
@@ -138,6 +148,28 @@ def drawn(browser: Any, css: str) -> int:
     return int(browser.execute_script(script, css))
 
 
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of two bundles whose labels are digits, with other scores; one recording has no labels."""
+    labels = [plain_label("7", on=0.5), plain_label("12", on=0.5)]
+    seen = [[ONE if 10 <= at < 15 else 0, 60_000 if 30 <= at < 35 else 0] for at in range(60)]
+    paler = [[score * 9 // 10 for score in row] for row in seen]
+    truth = truths((1, 2, "7"), (3, 4, "12"), ignored=[(5, 5.5)])
+    sides = [
+        [
+            decided(rows, labels, truth=truth, restart=[40], skipped=[33]),
+            decided(rows[:9], labels, truth=None, name="b"),
+        ]
+        for rows in (seen, paler)
+    ]
+    new = [replace(one, bundle="e1" * 32) for one in sides[1]]
+    wish = PageWish(at=datetime.datetime(2026, 12, 1, tzinfo=datetime.UTC), report=PlainReport())
+    rule = MatchingRule()
+    path = tmp_path_factory.mktemp("numbers") / "page.html"
+    write_page(path, comparison_page(compare_bundles(sides[0], new, rule=rule), rule, wish))
+    return path
+
+
 # ---- what a visitor sees and hears
 
 
@@ -163,6 +195,14 @@ def test_a_lost_event_shows_its_scores_thresholds_and_reasons_and_its_sound_play
     position = "return document.querySelector('audio').currentTime"
     wait_for(lambda: browser.execute_script(position) > 0.1, "the sound to play")
     assert drawn(browser, ".line .head") == 1
+    assert [text for text in texts(browser, ".key span") if text not in ("on", "off")] == [
+        "score of each window",
+        "smoothed",
+        "event decided",
+        "on, from its first window to the decision",
+        "by the labels",
+        "heard now; a click plays from there",
+    ]
 
 
 def test_a_click_into_the_scores_is_heard_from_there(sounds: Path, browser: Any) -> None:
@@ -182,6 +222,7 @@ def test_frames_are_shown_and_turned_over_with_the_keyboard(frames: Path, browse
     loaded = "return [...document.querySelectorAll('.strip img')].map((one) => one.naturalWidth)"
     wait_for(lambda: set(browser.execute_script(loaded)) == {160}, "the frames")
     assert len(browser.execute_script(loaded)) == 6
+    assert texts(browser, ".key span")[-1] == "frames above" and drawn(browser, ".line .seen") == 6
     click(browser, ".strip button")
     wait_for(lambda: visible(browser, "#large img"), "the large picture")
     assert text_of(browser, "#large-title").endswith("1 of 6")
@@ -265,6 +306,9 @@ def test_curves_of_both_bundles_are_drawn_for_the_label_that_is_chosen(sounds: P
     assert text_of(browser, "#delay-text").startswith(
         "OLD: 1 of 1 found, half of all within 0.22 s · NEW: 0 of 1 found"
     )
+    assert text_of(browser, "#delay-text").endswith("0 of 1 found"), (
+        "of nothing that was found no half is told"
+    )
 
 
 def test_nothing_is_asked_of_any_network(sounds: Path, frames: Path, browser: Any) -> None:
@@ -280,6 +324,38 @@ def test_nothing_is_asked_of_any_network(sounds: Path, frames: Path, browser: An
         assert browser.execute_async_script(script) == "refused"
         complaints = browser.get_log("browser")
         assert complaints and all("Content Security Policy" in one["message"] for one in complaints)
+
+
+def test_an_address_that_is_changed_on_an_open_page_opens_its_event_as_often_as_it_is_asked_for(
+    sounds: Path, browser: Any
+) -> None:
+    show(browser, sounds / "page.html", "#e0")
+    wait_for(lambda: visible(browser, "#e0 .detail"), "the first event")
+    click(browser, "#kinds button", 1)  # only what is lost, which the second event is not
+    assert texts(browser, ".row .name") == ["high"]
+    for _ in range(2):
+        browser.execute_script("location.hash = '#e1'")
+        wait_for(lambda: visible(browser, "#e1 .detail"), "the event of the address")
+        assert texts(browser, ".row .name") == ["high", "low"] and not visible(browser, "#e0 .detail")
+        press(browser, Keys.ESCAPE)
+        wait_for(lambda: not visible(browser, ".detail"), "no event")
+    browser.execute_script("location.hash = '#e999'")
+    assert not visible(browser, ".detail")
+
+
+def test_labels_that_are_digits_and_what_has_no_labels_are_told_as_what_they_are(
+    numbers: Path, browser: Any
+) -> None:
+    resize_browser(browser, (360, 740))
+    show(browser, numbers, "#e1")
+    wait_for(lambda: drawn(browser, ".line path.smooth"), "the scores")
+    assert texts(browser, ".row .name") == ['"7"', '"12"']
+    assert texts(browser, ".row .what") == ["score 1.000 → 0.900", "score 0.916 → 0.824"]
+    assert text_of(browser, "#made").startswith("two bundles on 2 recordings, 1 of them without labels, made")
+    assert {"judged 5.2 s", "without labels 0.8 s"} <= {*texts(browser, ".watched li")}
+    assert {"model not run (gate closed)", "gap", "to be ignored"} <= {*texts(browser, ".key span")}
+    assert "->" not in text_of(browser, "body")
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 360
 
 
 # ---- names that nobody would choose, and recordings that are gone
@@ -328,9 +404,23 @@ def test_runs_without_their_recordings_give_a_page_that_says_so(
     assert "0 of 2 events have their sound" in said
     show(browser, page, "#e0")
     wait_for(lambda: drawn(browser, ".line path.smooth") == 2, "the scores, which are stored")
-    assert text_of(browser, ".detail .sub").endswith("the recording was changed since it was replayed")
+    assert text_of(browser, ".detail .lacking").endswith("the recording was changed since it was replayed")
     click(browser, "#e1 .row")
-    assert text_of(browser, ".detail .sub").endswith("the recording is not there any more")
+    assert text_of(browser, ".detail .lacking").endswith("the recording is not there any more")
+    assert drawn(browser, ".key .head") == 0, "no legend of what is not there"
+
+
+def test_a_page_that_was_passed_on_without_its_media_says_so_where_they_would_be(
+    frames: Path, tmp_path: Path, browser: Any
+) -> None:
+    page = tmp_path / "page"
+    shutil.copytree(frames / "page", page)
+    shutil.rmtree(page / "media")
+    show(browser, page / "index.html", "#e0")
+    wait_for(lambda: not visible(browser, ".strip"), "the frames to be given up")
+    (said,) = texts(browser, ".detail .lacking")
+    assert "is missing or cannot be played; the folder media" in said
+    assert all("ERR_FILE_NOT_FOUND" in one["message"] for one in browser.get_log("browser"))
 
 
 def test_a_score_has_its_page_too(sounds: Path, tmp_path: Path, browser: Any) -> None:
@@ -344,6 +434,9 @@ def test_a_score_has_its_page_too(sounds: Path, tmp_path: Path, browser: Any) ->
     assert texts(browser, ".row .kind") == ["found", "missed", "missed"]
     click(browser, ".row", 1)
     wait_for(lambda: drawn(browser, ".line path.smooth") == 1, "the scores of the only bundle")
+    assert texts(browser, ".side h3") == ["Bundle: no event"]
+    click(browser, ".row", 2)
+    assert "this page has them of fewer events" in text_of(browser, ".detail .lacking")
     assert texts(browser, "#first h2") == ["Labels"] and "Time" in texts(browser, "#tables h2")
 
 

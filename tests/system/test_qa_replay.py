@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import msgspec
@@ -27,7 +26,7 @@ from galago_edge.decision import Decider, Fired
 from galago_workstation.qa.corpus import corpus_of, read_corpus
 from galago_workstation.qa.corpus_replay import CorpusReplay, ReplayPlan, replay_corpus
 from galago_workstation.qa.replay_job import ReplayChanges
-from galago_workstation.qa.replay_results import RECORDS, ReplayResults
+from galago_workstation.qa.replay_results import RECORDS, ReplayResults, write_stored
 from galago_workstation.qa.replay_run import read_run, record_lines, run_of
 from galago_workstation.qa.replay_work import ReplayOrder, fulfil
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
@@ -110,7 +109,7 @@ def test_each_is_told_in_the_order_of_the_corpus_and_summed_up(
         "barn/a.wav: 56 windows, 1 events, 0 gaps",
         "barn/b.wav: 76 windows, 1 events, 0 gaps",
         "porch/c.wav: 56 windows, 0 events, 0 gaps",
-        "tiny 1.0.0: 3 recordings, 0.00 h, 188 windows, 2 events, 0 gaps; 0 found as stored before"
+        "tiny 1.0.0: 3 recordings, 10 s, 188 windows, 2 events, 0 gaps; 0 found as stored before"
         f" -> {tmp_path / 'run'}",
     ]
     again = galago("replay", corpus, "--bundle", microphone, "--out", tmp_path / "run")
@@ -502,9 +501,10 @@ def test_two_environments_in_one_run_are_told(corpus: Path, microphone: Path, tm
     run = tmp_path / "run"
     galago("replay", corpus, "--bundle", microphone, "--out", run)
     for path in sorted(result_folders(run / "results"))[:1]:
-        job: dict[str, Any] = json.loads((path / "job.json").read_bytes())
-        job["environment"]["cpu"] = "another"
-        (path / "job.json").write_bytes(msgspec.json.encode(job))
+        stored, _ = ReplayResults(run / "results").find(path.name)
+        assert stored is not None
+        elsewhere = msgspec.structs.replace(stored.environment, cpu="another")
+        write_stored(path, msgspec.structs.replace(stored, environment=elsewhere))
     result = galago("replay", corpus, "--bundle", microphone, "--out", run)
     assert result.exit_code == 0
     assert "Warning: the results come from 2 environments: " in result.stderr
@@ -521,11 +521,11 @@ def test_what_computes_otherwise_gives_no_result_under_the_name_of_the_job(
     )
     assert found and stored is not None
     other = msgspec.structs.replace(stored.job.computing, galago_edge="9.9.9")
-    order = ReplayOrder(
-        job=msgspec.structs.replace(stored.job, computing=other),
-        address=str(corpus / "barn" / "a.wav"),
-        bundle=str(microphone),
-        results=str(tmp_path / "other"),
+    order = ReplayOrder.of(
+        msgspec.structs.replace(stored.job, computing=other),
+        str(corpus / "barn" / "a.wav"),
+        microphone,
+        tmp_path / "other",
     )
     outcome = fulfil(order)
     assert outcome.error is not None and outcome.error.reason == "ENVIRONMENT_MISMATCH"

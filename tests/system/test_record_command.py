@@ -21,6 +21,8 @@ from galago_edge.recording import tap_opener
 from real_parts import MjpegServer, SoundPipe, wait_for
 from test_kit.taps import MemoryTaps
 
+IMPORT = "galago recording import "
+
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> MemoryTaps:
@@ -83,9 +85,14 @@ def test_it_ends_after_its_time(disk: MemoryTaps, mjpeg_camera: MjpegServer, tmp
     assert done.exit_code in (0, 3)  # whether a frame came in time is not said
 
 
-def test_a_source_that_never_gave_anything_is_a_failure(disk: MemoryTaps, tmp_path: Path) -> None:
+def test_a_source_that_never_gave_anything_is_a_failure_and_leaves_no_recording(
+    disk: MemoryTaps, tmp_path: Path
+) -> None:
     done = record("camera:/dev/no-camera", "--for", "0.5s", "--out", tmp_path)
     assert done.exit_code == 3 and "source camera gave nothing" in done.stderr
+    assert done.stdout == "camera: no recording (0 frames)\n"
+    assert not disk.recordings or disk.recordings[0].closed
+    assert not [path for path in tmp_path.iterdir() if ".mcap" in path.name]
 
 
 def test_nothing_in_the_folder_is_deleted_and_a_full_disk_ends_it(
@@ -101,19 +108,31 @@ def test_nothing_in_the_folder_is_deleted_and_a_full_disk_ends_it(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["a=camera:0", "a=camera:1"], "two sources are called a"),
-        (["night.mp4"], "expected a camera, a microphone or a pipe"),
-        (["pipe:-?rate=16000"], "expected a camera, a microphone or a pipe"),
+        (["a=camera:0", "a=camera:1"], ["two sources are called a"]),
+        (["night.mp4"], ["night.mp4 is a file, expected a camera, a microphone or a pipe", IMPORT]),
+        (["cam=imgs/"], ["imgs/ is a folder, expected a camera, a microphone or a pipe", IMPORT]),
+        (["old.mcap"], ["old.mcap is a recording already, expected", "galago replay takes it"]),
+        (
+            ["pipe:-?rate=16000"],
+            ["is standard input, expected a camera, a microphone or a pipe", "pipe:PATH"],
+        ),
+        (["camera:file:imgs/"], ["camera:file:imgs/ is a folder, expected a device or a file", IMPORT]),
+        (["camera:imgs/"], ["camera:imgs/ is a folder, expected", IMPORT]),
+        (["microphone:file:imgs"], ["microphone:file:imgs is a folder, expected", IMPORT]),
     ],
-    ids=["names", "file", "standard input"],
+    ids=["names", "file", "folder", "recording", "standard input", "test file", "device", "sound"],
 )
 def test_what_cannot_be_recorded_is_said_in_one_line(
-    arguments: list[str], told: str, disk: MemoryTaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], told: list[str], disk: MemoryTaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "night.mp4").touch()
-    done = record(*arguments, "--out", tmp_path)
-    assert done.exit_code == 2 and told in done.stderr and not disk.recordings
+    (tmp_path / "old.mcap").touch()
+    (tmp_path / "imgs").mkdir()
+    done = record(*arguments, "--out", "out")
+    assert done.exit_code == 2 and not disk.recordings
+    assert all(one in done.stderr for one in told), done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bundle_needs_a_source_of_its_kind(disk: MemoryTaps, tmp_path: Path) -> None:

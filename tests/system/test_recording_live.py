@@ -180,6 +180,10 @@ def test_replaying_what_was_recorded_gives_every_score_event_and_gap_that_the_de
     rtsp_fast.level(230)
     sound.sound = tone(3000)
     wait_for(lambda: running.sink.of("at-hall", EventRecord), "a tone is heard")
+    wait_for(
+        lambda: running.sink.of("at-yard", EventRecord),
+        "the light is seen, which each connection begins without",
+    )
     mjpeg_camera.stop()
     rtsp_fast.stop()
     wait_for(lambda: all(one.failures for one in running.service.status().sources[:2]), "both are away")
@@ -188,7 +192,6 @@ def test_replaying_what_was_recorded_gives_every_score_event_and_gap_that_the_de
     for source in sources:
         wait_for(scored(source), f"{source} is decided on again")
     running.stop()
-    assert running.sink.of("at-yard", EventRecord)
     for source in sources:
         recording, stream = running.recording(source), f"at-{source}"
         assert recording.closed and recording.about["zero_ns"] > 0

@@ -274,6 +274,20 @@ def test_a_corpus_with_faults_is_judged_recording_by_recording_and_stored_apart(
         ('kind = "event"\nlabel = "lwo"', "label lwo: did you mean low?"),
         ('kind = "state"\nstate = "alarmd"\ncount = 0', "state alarmd: did you mean alarmed?"),
         ('kind = "state"\nsubject = "label:hihg"\nstate = "off"', "subject label:hihg: did you mean high?"),
+        (
+            'kind = "event"\nlabel = "quiet"\ncount = 0',
+            "label quiet, a background label, which never becomes an event: there are high, low",
+        ),
+        (
+            'kind = "state"\nsubject = "label:quiet"\nstate = "off"',
+            "subject label:quiet, a background label, which never becomes an event: there are high, low",
+        ),
+        ('kind = "state"\nsubject = "label:high"\nstate = "on"', "state on of label:high: there is off"),
+        ('kind = "state"\nsubject = "gate"\nstate = "opne"', "state opne of gate: did you mean open?"),
+        (
+            'kind = "state"\nsubject = "coverage"\nstate = "set_aside"',
+            "subject coverage, of which no replay has a record: there are gate, label:NAME, source, stream",
+        ),
     ],
 )
 def test_what_could_never_be_met_is_refused_before_anything_is_replayed(
@@ -299,6 +313,42 @@ def test_what_lies_behind_the_end_is_told(
     assert "stall from 25 s to 26 s, lies behind the end of what was replayed, 20 s" in result.stderr
     result = galago(*call, "--to", "10")
     assert "lies behind the end of what was replayed, 10" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        'kind = "stall"\nfrom = 25\nto = 26\n',
+        'kind = "clock_step"\nfrom = 25\nby_s = 60\n',
+        'kind = "clock_unsure"\nfrom = 10\nto = 26\n',
+    ],
+)
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_a_fault_that_met_nothing_is_told_of_a_whole_recording_and_beside_the_damage_of_one_that_is_cut_off(
+    late: str, cut_off: bool, night: Path, microphone: Path, faults: Path, tmp_path: Path
+) -> None:
+    faults.write_text(f"[[fault]]\n{late}")
+    if cut_off:
+        night.write_bytes(night.read_bytes()[:-RATE_HZ])
+    call = ("replay", night, "--bundle", microphone, "--faults", faults, "--out", tmp_path / "out")
+    result = galago(*call, "--start-time", "2026-05-01T22:00:00+02:00")
+    (line,) = [one for one in result.stderr.splitlines() if one.startswith("Error: ")]
+    assert "lies behind the end of what was replayed, " in line and "fault 1, " in line
+    assert result.exit_code == (1 if cut_off else 2)
+    assert ("AUDIO_TRUNCATED" in line) is cut_off
+    assert "correct its times" in result.stderr
+
+
+def test_several_faults_that_met_nothing_are_counted(
+    night: Path, microphone: Path, faults: Path, tmp_path: Path
+) -> None:
+    faults.write_text(
+        "".join(f'[[fault]]\nkind = "stall"\nfrom = {at}\nto = {at + 1}\n' for at in (3, 25, 27))
+    )
+    result = galago("replay", night, "--bundle", microphone, "--out", tmp_path / "out", "--faults", faults)
+    assert result.exit_code == 2
+    assert "fault 2, stall from 25 s to 26 s, lies behind" in result.stderr
+    assert "; and 1 more" in result.stderr
 
 
 @pytest.mark.parametrize("wrong", [("--verdict", "v.json"), ("--faults", "{faults}", "--verdict", "v.txt")])

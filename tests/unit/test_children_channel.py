@@ -45,8 +45,13 @@ def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
     ends.other.close()
 
 
-def open_files() -> int:
+@pytest.fixture(scope="module", autouse=True)
+def nothing_of_other_files() -> None:
+    """What tests elsewhere left is not closed in the middle of a test here."""
     gc.collect()
+
+
+def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from galago_edge.bundle.keys import create_key_pair, key_id, public_path, read_private_key, read_public_key
 from galago_edge.commands.cli import main
 from test_kit import trust
+from test_kit.corpora import microphone_bundle, write_night
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["lines", "json"])
@@ -42,14 +43,55 @@ def test_a_failure_is_told_on_stderr_when_its_data_cannot_be_written(tmp_path: P
     assert done.stderr.startswith("Error: ") and "[NO_SPACE]" not in done.stderr
 
 
-def test_a_reader_that_goes_away_ends_a_command_quietly(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def pipe_that_nobody_reads() -> Iterator[int]:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = galago(writing, "keys", "list", "--root", str(trust(tmp_path)))
+        yield writing
     finally:
         os.close(writing)
-    assert done.returncode == 1 and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("keys", "list", "--root", "ROOT"),
+        ("keys", "list", "--root", "ROOT", "--json"),
+        ("--help",),
+        ("--version",),
+        ("keys", "list", "--help"),
+        ("replay", "NIGHT", "--bundle", "BUNDLE"),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_goes_away_ends_any_command_quietly_and_with_no_verdict(
+    tmp_path: Path, tiny_audio_model: bytes, arguments: tuple[str, ...]
+) -> None:
+    """Exit code 1 would be that of a failed gate."""
+    words = {"ROOT": trust(tmp_path)}
+    if arguments[0] == "replay":
+        night = write_night(tmp_path / "night.wav")
+        words |= {"NIGHT": night, "BUNDLE": microphone_bundle(tmp_path / "b.galago", tiny_audio_model)}
+    call = [str(words.get(word, word)) for word in arguments]
+    with pipe_that_nobody_reads() as writing:
+        done = galago(writing, *call)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_failure_keeps_its_exit_code_when_nobody_reads_its_data(tmp_path: Path) -> None:
+    with pipe_that_nobody_reads() as writing:
+        done = galago(writing, "scrub", "--root", str(tmp_path / "nowhere"), "--json")
+    assert done.returncode == 2
+    assert [line.partition(": ")[0] for line in done.stderr.splitlines()] == ["Error", "Hint"]
+
+
+@pytest.mark.parametrize("arguments", [("no-such-command",), ("scrub", "--root", "nowhere")], ids=" ".join)
+def test_so_does_one_of_what_is_told_beside_the_output(arguments: tuple[str, ...]) -> None:
+    with pipe_that_nobody_reads() as writing:
+        command = [sys.executable, "-m", "galago_edge", *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, check=False, timeout=300)
+    assert (done.returncode, done.stdout) == (141, b"")
 
 
 @pytest.mark.parametrize("prompting", [False, True], ids=["at work", "at a prompt"])

@@ -132,6 +132,15 @@ def test_scores_are_the_same_bits_on_every_machine(kind: str, sha256: str) -> No
     assert hashlib.sha256(scores.tobytes()).hexdigest() == sha256
 
 
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+def test_scores_of_many_windows_at_once_are_those_of_each(kind: str) -> None:
+    logits = np.random.default_rng(5).integers(-128, 128, (300, 7)).astype(np.int8)
+    activation = Activation(kind, 0.0941, -42, 1.7)
+    found = activation.scores(logits)
+    assert found.dtype == np.int64
+    assert found.tolist() == [activation.scores(row).tolist() for row in logits]
+
+
 def test_ten_thousand_labels_do_not_overflow() -> None:
     scores = Activation("softmax", 1e-6, 0).scores(np.zeros(10_000, np.int8))
     assert set(scores.tolist()) == {7}  # 65536 / 10000 = 6.55

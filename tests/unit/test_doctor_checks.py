@@ -8,6 +8,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -53,15 +54,20 @@ NOBODY = Account("galago", 54_321, frozenset())
 PROFILE = (ROOT / "devices/galago_devices/profiles/generic-x86-64.toml").read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def device(tmp_path: Path, tiny_image_model: bytes) -> Path:
-    """A store with one camera bundle, and a board that it fits."""
-    root = trust(tmp_path / "device")
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory, tiny_image_model: bytes) -> Path:
+    """A folder whose ``device`` was made once, and is only copied."""
+    shelf = tmp_path_factory.mktemp("shelf")
+    root = trust(shelf / "device")
     (root / "profile.toml").write_text(PROFILE.replace('"x86_64"', f'"{this_arch()}"'), encoding="utf-8")
-    receive(
-        make_bundle(tmp_path / "a.galago", tiny_image_model, ("dark", "mid", "bright"), name="light"), root
-    )
-    return root
+    receive(make_bundle(shelf / "a.galago", tiny_image_model, ("dark", "mid", "bright"), name="light"), root)
+    return shelf
+
+
+@pytest.fixture
+def device(tmp_path: Path, shelf: Path) -> Path:
+    """A store with one camera bundle, and a board that it fits."""
+    return Path(shutil.copytree(shelf / "device", tmp_path / "device", symlinks=True))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import wave
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,84 @@ def test_import_refuses_what_is_live_or_a_view_or_a_recording_already(tmp_path: 
         said = galago("import", source, tmp_path / "n.mcap")
         assert said.exit_code == 2 and told in said.stderr, said.stderr
     assert galago("import", folder, tmp_path / "n.avi").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("camera:/dev/video0", "it is live: galago record camera:/dev/video0"),
+        ("camera:file:f", "name the file itself: galago recording import f NEW.mcap"),
+        ("pipe:-?rate=16000", "write it to a file first"),
+    ],
+)
+def test_import_says_what_takes_a_source_that_is_no_file(address: str, hint: str, tmp_path: Path) -> None:
+    said = galago("import", address, tmp_path / "n.mcap")
+    assert said.exit_code == 2 and f"Hint: {hint}" in said.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_made_is_named_as_it_was_given_and_its_folder_must_be_there(tmp_path: Path) -> None:
+    path = night(tmp_path)
+    before = set(tmp_path.iterdir())
+    new = tmp_path / "no" / "n"
+    for call in (
+        ("import", tmp_path / "f", f"{new}.mcap"),
+        ("cut", path, f"{new}.mcap"),
+        ("export", path, new, "--source", "door"),
+    ):
+        if call[0] == "import":
+            (tmp_path / "f").mkdir()
+            (tmp_path / "f" / "0.jpg").write_bytes(jpeg_frame(0, 0).encoded or b"")
+            before.add(tmp_path / "f")
+        said = galago(*call)
+        assert said.exit_code == 3
+        assert f"could not write {call[2]}: there is no folder {new.parent} [IO]" in said.stderr
+    said = galago("import", tmp_path / "f", tmp_path / "n.avi")
+    assert "Hint: call it n.avi.mcap" in said.stderr
+    said = galago("import", tmp_path / "f", tmp_path / "n.mcap", "--name", "a b/c")
+    assert said.exit_code == 2 and "a b/c" in said.stderr
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "told", "hint"),
+    [
+        ("n", None, "holds several sources: door, mic", "choose one: --source door"),
+        ("n", "dor", "has no source dor; did you mean door?", "--source NAME"),
+        ("n.wav", "dor", "has no source dor; did you mean door?", "--source NAME"),
+        ("n.wav", "door", "door gives pictures, and a WAV holds sound", "export it to a folder"),
+    ],
+)
+def test_export_says_which_sources_there_are_and_how_to_choose_one(
+    target: str, source: str | None, told: str, hint: str, tmp_path: Path
+) -> None:
+    chosen = ("--source", source) if source else ()
+    said = galago("export", night(tmp_path), tmp_path / target, *chosen)
+    assert said.exit_code == 2 and told in said.stderr and hint in said.stderr, said.stderr
+    assert not (tmp_path / target).exists()
+
+
+@pytest.mark.parametrize("target", ["n", "n.wav"])
+def test_export_of_a_source_that_never_gave_anything_leaves_nothing_empty_behind(
+    target: str, tmp_path: Path
+) -> None:
+    (tmp_path / ".n.part").mkdir()  # somebody's own
+    path = write_recording(
+        tmp_path / "away.mcap", {"mic": ("microphone", [block(0, []), Gap(0, STEP_NS, "connecting")])}
+    )
+    said = galago("export", path, tmp_path / target)
+    assert said.exit_code == 1 and "holds no sample of mic, so nothing is written" in said.stderr
+    assert {one.name for one in tmp_path.iterdir()} == {".n.part", "away.mcap", "away.mcap.sha256"}
+
+
+def test_a_folder_or_a_pipe_is_no_recording_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for command in ("info", "check"):
+        said = galago(command, tmp_path)
+        assert said.exit_code == 1 and "is a folder, expected a recording file (.mcap)" in said.stderr
+        assert f"galago recording import {tmp_path} NEW.mcap" in said.stderr
+        said = galago(command, tmp_path / "pipe")
+        assert said.exit_code == 1 and "is no file, expected a recording file (.mcap)" in said.stderr
 
 
 @pytest.fixture(scope="module")

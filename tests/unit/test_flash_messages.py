@@ -158,6 +158,7 @@ def test_silence_ends_after_a_time(wire: Wire) -> None:
 
 def test_a_link_that_takes_nothing_is_given_up(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flash_pipe, "WRITE_S", 0.1)
+    monkeypatch.setattr(flash_pipe, "SLOWEST_BYTES_S", 1_000_000)
     os.set_blocking(wire.down[1], False)
     with pytest.raises(LinkError, match="could be sent for"):
         for _ in range(100):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,8 @@ def modules(package: str) -> list[Path]:
     return sorted((SOURCE_ROOTS[package] / package).rglob("*.py"))
 
 
-def imported_names(path: Path) -> set[str]:
+@cache
+def imported_names(path: Path) -> frozenset[str]:
     """Every module named by an import statement, inside functions too, or by import_module("...")."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -69,13 +71,16 @@ def imported_names(path: Path) -> set[str]:
             ]
             if called in ("import_module", "__import__", "import_extra"):
                 names.update(str(one.value) for one in given if isinstance(one, ast.Constant))
-    return names
+    return frozenset(names)
 
 
 def search_path_changes(path: Path) -> list[str]:
     """Return the statements by which a file would find modules elsewhere, or run a file of a neighbour."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found: list[str] = []
+    text = path.read_text(encoding="utf-8")
+    if "sys" not in text and "run_path" not in text:  # in each of them there is one of both
+        return found
+    for node in ast.walk(ast.parse(text)):
         targets: list[ast.expr] = []
         if isinstance(node, ast.Assign | ast.Delete):
             targets = node.targets
@@ -246,6 +251,15 @@ def loaded_after(script: str) -> set[str]:
 def test_the_command_line_loads_nothing_heavy() -> None:
     loaded = loaded_after("import galago_edge.commands.cli")
     assert not loaded & {"numpy", "cv2", "ai_edge_litert", "tensorflow", "cryptography", *COMPANIONS}
+
+
+def test_a_process_that_replays_loads_no_store_no_delivery_and_no_supervision() -> None:
+    code = "import sys, galago_workstation.qa.replay_child; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "galago_edge.api.replayed_recording" in loaded
+    rooms = ("galago_edge.store", "galago_edge.service", "galago_edge.sinks.sink_set")
+    unwanted = (*rooms, "galago_edge.sinks.outbox", "galago_edge.sources.supervised_source")
+    assert [name for name in loaded if name.startswith(unwanted)] == []
 
 
 def test_every_help_page_of_both_distributions_loads_nothing_heavy() -> None:

@@ -7,7 +7,7 @@ import itertools
 import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 
 from galago_edge.bundle import open_bundle
+from galago_edge.contract.errors import BundleError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Gate, Label, LabelPolicy, LevelGate, MotionGate
 from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresRecord, StateRecord
 from galago_edge.contract.status import GateStatus, LabelLevel
@@ -452,6 +453,7 @@ def test_each_decided_window_is_shown_to_the_observer(tmp_path: Path, tiny_image
         assert (window.span.start_index, window.span.end_ns) == (record.start_index, record.end_ns)
         assert window.skipped == (record.skipped == "gate")
         assert window.warm_up == record.warm_up
+        assert window.logits.tolist() == record.logits
         expected = record.scores or [0.0] * 3
         assert (window.scores / 65_536).tolist() == pytest.approx(expected, abs=1e-6)
     for before, window in itertools.pairwise(seen):  # a mean of two windows
@@ -483,6 +485,74 @@ def test_a_change_of_the_backend_is_told_before_what_it_decided(
     )
     assert isinstance(event, EventRecord)
     assert (event.end_index, event.backend, event.backend_reason) == (3, "cpu", "delegate_crashed")
+
+
+class Falling(Counting):
+    """A backend that becomes another with its seventh run, and fails in its ``last`` one."""
+
+    def __init__(self, real: Backend, last: int = 1 << 20) -> None:
+        super().__init__(real)
+        self.last = last
+
+    def invoke(self) -> None:
+        if self.invoked == self.last:
+            raise BundleError(Reason.MODEL_BAD, "an operator failed")
+        super().invoke()
+        if self.invoked == 7:
+            self.to_tell, self.reason = [BackendChange("fallback", {"backend": "cpu"})], "delegate_hangs"
+
+
+def loud_and_quiet() -> npt.NDArray[np.int16]:
+    """Return 8 s: more windows than are decided at once, and events before and behind the seventh."""
+    time_s = np.arange(8 * RATE_HZ) / RATE_HZ
+    chord = sum(np.sin(2 * np.pi * hz * time_s) for hz in (2_600, 4_100, 6_000))
+    return np.rint(9_000 * chord * (time_s % 2 < 1)).astype(np.int16)
+
+
+@pytest.mark.parametrize("size", [160, 4_000, 8 * RATE_HZ])
+def test_every_event_names_the_backend_of_its_own_window_however_sound_is_cut(
+    size: int, tmp_path: Path, tiny_audio_model: bytes
+) -> None:
+    loaded = microphone(tmp_path, tiny_audio_model)
+    stream = DecidingStream(
+        "mic", dataclasses.replace(loaded, engine=cast(Any, Falling(loaded.engine))), scores=True
+    )
+    records = pushed(stream, blocks(loud_and_quiet(), [size] * (8 * RATE_HZ // size)))
+    (change,) = states(records, "backend")
+    place = records.index(change)
+    assert len(scores(records[:place])) == 6 and len(scores(records)) > 64
+    assert scores(records[place:])[0].end_ns == change.ns
+    named = [event.backend_reason for event in events(records)]
+    assert named == [UNSET] * len(events(records[:place])) + ["delegate_hangs"] * len(events(records[place:]))
+    assert len(events(records[place:])) >= 3
+
+
+def test_windows_before_the_one_at_which_the_model_fails_are_decided(
+    tmp_path: Path, tiny_audio_model: bytes
+) -> None:
+    loaded = microphone(tmp_path, tiny_audio_model)
+    stream = DecidingStream("mic", dataclasses.replace(loaded, engine=cast(Any, Falling(loaded.engine, 70))))
+    seen: list[WindowSeen] = []
+    stream.observe = seen.append
+    with pytest.raises(BundleError, match="an operator failed"):
+        pushed(stream, blocks(loud_and_quiet(), []))
+    assert stream.tally.windows == len(seen) == 70
+
+
+def test_the_scores_of_a_block_are_computed_at_once_and_of_a_long_one_in_parts(
+    tmp_path: Path, tiny_audio_model: bytes
+) -> None:
+    loaded = microphone(tmp_path, tiny_audio_model)
+    asked: list[int] = []
+
+    class Counted:
+        def scores(self, logits: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
+            asked.append(len(logits))
+            return loaded.activation.scores(logits)
+
+    stream = DecidingStream("mic", dataclasses.replace(loaded, activation=cast(Any, Counted())))
+    pushed(stream, blocks(loud_and_quiet(), []))
+    assert asked == [64] * (stream.tally.windows // 64) + [stream.tally.windows % 64]
 
 
 def test_the_first_record_names_the_gate_and_the_last_what_it_spared(

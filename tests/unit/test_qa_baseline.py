@@ -118,5 +118,5 @@ def test_a_baseline_is_of_one_bundle_and_of_different_recordings() -> None:
 
 def test_a_truth_whose_label_the_bundle_does_not_have_is_refused() -> None:
     odd = replace(RUN[0], truth=TruthList((Truth(1, 2, "smok"),)))
-    with pytest.raises(CallerError, match=r"labels of b\.wav: label 'smok' at 1 ns is none of the bundle's"):
+    with pytest.raises(InputError, match=r"labels of b\.wav: label 'smok' at 1 ns is none of the bundle's"):
         make_baseline([odd], RULE)

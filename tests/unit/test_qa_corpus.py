@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import CallerError, GalagoError, InputError, LinkError, Reason
 from galago_edge.sources.recording_digest import recording_sha256
+from galago_workstation.qa.content_hashes import ContentHashes
 from galago_workstation.qa.corpus import Corpus, corpus_of, is_corpus, read_corpus
 from galago_workstation.qa.corpus_manifest import ListedRecording, read_corpus_manifest
 from test_kit.corpora import write_night
@@ -76,6 +77,69 @@ def test_what_a_folder_holds_beside_recordings_is_left_out_and_told(folder: Path
     )
 
 
+def kept_result(folder: Path) -> Path:
+    """What a replay leaves, as far as names and marks go."""
+    digest = "5a" * 32
+    (folder / "5a" / digest).mkdir(parents=True)
+    (folder / "5a" / digest / "job.json").write_text("{}")
+    write_night(folder / "5a" / digest / "logits.i8")  # whatever a result holds
+    (folder / "recordings.json").write_text('{\n  "schema": "galago.recordings/1",\n  "recordings": {}\n}\n')
+    return folder
+
+
+def test_what_galago_has_written_among_recordings_is_none_and_is_told(folder: Path) -> None:
+    kept_result(folder / "galago-results")
+    kept_result(folder / "runs" / "one" / "results")
+    (folder / "runs" / "one" / "run.json").write_text('{"schema": "galago.replays/1"}')
+    page = folder / "barn" / "page"
+    write_night(page / "media" / "event-1.wav")
+    pictures(page / "more")
+    (page / "galago-page.json").write_text('{"schema":"galago.page/1","media":[]}')
+    kept_result(folder / "door" / "results")  # beside pictures, which are one recording all the same
+    corpus = read_corpus(folder)
+    assert names(corpus) == ["barn/a.wav", "door", "porch/b.wav"]
+    assert corpus.notes == (
+        "written by Galago, left out: 4 (barn/page, door/results, galago-results and 1 more)",
+    )
+
+
+def test_results_that_lie_strewn_among_recordings_are_left_out_and_the_recordings_are_not(
+    folder: Path,
+) -> None:
+    kept_result(folder / "barn")
+    (folder / "porch" / "01").mkdir()  # a day, and no shelf
+    write_night(folder / "porch" / "01" / "c.wav", 600)
+    (folder / "porch" / "run.json").write_text("{}")
+    corpus = read_corpus(folder)
+    assert names(corpus) == ["barn/a.wav", "door", "porch/01/c.wav", "porch/b.wav"]
+    assert corpus.notes == (
+        "no recordings, left out: 1 (porch/run.json)",
+        "written by Galago, left out: 1 (barn)",
+    )
+
+
+@pytest.mark.parametrize("results", ["", "barn", "door"], ids=["the corpus", "a part", "a recording"])
+def test_results_among_recordings_are_refused_and_nothing_is_written(folder: Path, results: str) -> None:
+    before = sorted(folder.rglob("*"))
+    (folder / "list.csv").write_text("path\nbarn/a.wav\ndoor\n")
+    calls = [
+        lambda hashes: read_corpus(folder, hashes=hashes),
+        lambda hashes: read_corpus(folder / "list.csv", hashes=hashes),
+        lambda hashes: corpus_of([str(folder / "barn" / "a.wav"), str(folder / "door")], hashes=hashes),
+    ]
+    for call in calls:
+        with pytest.raises(CallerError, match="results would lie among recordings") as caught:
+            call(ContentHashes(folder / results))
+        assert caught.value.reason == Reason.USAGE and "--results" in caught.value.hint
+    (folder / "list.csv").unlink()
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_results_beside_the_recordings_of_a_corpus_are_taken(folder: Path) -> None:
+    for place in (folder / "results", folder.parent):
+        assert len(names(read_corpus(folder, hashes=ContentHashes(place)))) == 3
+
+
 def test_a_link_to_a_folder_above_leads_nowhere(folder: Path) -> None:
     (folder / "barn" / "up").symlink_to(folder)
     corpus = read_corpus(folder)
@@ -122,6 +186,13 @@ def test_the_same_content_twice_is_refused_because_it_would_count_twice(folder: 
     (folder / "copy.wav").write_bytes((folder / "barn" / "a.wav").read_bytes())
     text = refused(folder, InputError, Reason.DATA_BAD)
     assert "copy.wav and barn/a.wav hold the same recording" in text
+
+
+def test_two_empty_files_are_said_to_be_empty(folder: Path) -> None:
+    for name in ("x.wav", "y.wav"):
+        (folder / name).write_bytes(b"")
+    text = refused(folder, InputError, Reason.DATA_BAD)
+    assert text == f"{folder}: y.wav and x.wav are empty, of 0 bytes, expected recordings"
 
 
 def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
@@ -187,6 +258,13 @@ def test_a_list_in_csv_says_the_same(folder: Path) -> None:
         ("x.csv", "", CallerError, Reason.CONFIG_BAD, "no column is called path"),
         ("x.csv", "path,start_time\na,2026-05-01T22:00:00\n", CallerError, Reason.CONFIG_BAD, "no zone"),
         ("x.csv", "path\ngone.wav\n", LinkError, Reason.SOURCE_MISSING, "gone.wav does not exist"),
+        (
+            "x.csv",
+            "path,sha256\na,12\n",
+            CallerError,
+            Reason.CONFIG_BAD,
+            "expected the 64 hexadecimal digits",
+        ),
         ("x.csv", "path\na.wav\na.wav\n", CallerError, Reason.CONFIG_BAD, "a.wav is listed more than once"),
         ("x.csv", "path,labels\na.wav,b.tsv\n", LinkError, Reason.SOURCE_MISSING, "b.tsv, do not exist"),
         ("x.csv", f"path,sha256\na.wav,{'0' * 64}\n", InputError, Reason.DATA_BAD, "a.wav was changed"),

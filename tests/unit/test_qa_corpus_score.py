@@ -86,7 +86,7 @@ def test_the_rule_the_hours_and_the_refractory_times_stand_beside_the_figures() 
         "receptive field and one hop behind the end",
         "(1.5 s)",
         "a 2.5 s, b 0 s",
-        "2 recordings, 1 of them without events; 1.999 valid hours, 0.001 hours not watched",
+        "2 recordings, 1 of them without events; 2.00 h valid, 2 s not watched",
         "Not labelled and not counted: 1 recordings (unknown.wav)",
     ):
         assert part in said, part
@@ -106,10 +106,10 @@ def test_what_could_not_be_judged_is_said() -> None:
 def test_a_claim_is_shown_or_told_what_it_needs() -> None:
     quiet = [written([], truths(), duration_s=7 * 3600.0)]
     [line] = [line for line in statements(score(quiet, RULE, claim_per_hour=0.5)) if line.startswith(ALL)]
-    assert "less than 0.5 false alarms per hour is shown: at most 0.428 with 95 % after 7.00 hours" in line
+    assert "less than 0.5 false alarms per hour is shown: at most 0.428 (one-sided 95 %) after 7.00 h" in line
     short = [written([], truths(), duration_s=5.5 * 3600.0)]
     [line] = [line for line in statements(score(short, RULE, claim_per_hour=0.5)) if line.startswith(ALL)]
-    assert "is not shown after 5.50 hours: up to 0.545 is possible; needs 5.99 hours" in line
+    assert "not shown after 5.50 h: up to 0.545 is possible (one-sided 95 %); needs 5.99 h" in line
 
 
 def test_curves_are_added_where_they_are_wanted() -> None:

@@ -59,7 +59,7 @@ def judged(*recordings: Replayed, rule: MatchingRule = RULE) -> tuple[list[int],
     corpus = JudgedCorpus(recordings, "dog", rule)
     events = corpus.track.on_periods(POLICY).events()
     found = corpus.judge(events)
-    delays = sorted((corpus.delays_ns(events) / 1e9).round(3).tolist())
+    delays = sorted((corpus.aside(events).delays_ns / 1e9).round(3).tolist())
     return found.found.tolist(), found.false.tolist(), delays
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from galago_edge.contract.errors import CallerError
+from galago_edge.contract.errors import InputError
 from galago_workstation.qa.judged_recording import JudgedRecording, judge
 from galago_workstation.qa.label_score import ALL, label_score
 from galago_workstation.qa.matching import MatchingRule
@@ -106,7 +106,7 @@ def test_truths_of_a_background_label_are_remarks() -> None:
 
 
 def test_a_truth_of_an_unknown_label_is_one_line() -> None:
-    with pytest.raises(CallerError, match=r"labels of porch.wav: label 'c' at .* is none of the bundle's"):
+    with pytest.raises(InputError, match=r"labels of porch.wav: label 'c' at .* is none of the bundle's"):
         judge(written([], truths((10, 12, "c"))), RULE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -148,6 +149,52 @@ def test_what_is_no_result_is_left_alone_and_told(results: Path) -> None:
     assert f"no results, left alone: 2 ({shelf.name}/other, notes.txt)" in cleaned.stderr
     assert (results / "notes.txt").read_text() == "mine" and (shelf / "other").is_dir()
     assert not [*results.rglob("job.json")]
+
+
+def test_links_are_never_followed_and_the_others_go_all_the_same(results: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "job.json").write_text("{}")
+    shelf = next(path for path in sorted(results.iterdir()) if path.is_dir())
+    host = socket.gethostname().replace(".", "-")
+    free = next(name for name in ("00", "11", "22", "33", "44", "55", "66") if not (results / name).exists())
+    half = f".{shelf.name * 32}.{host}.4194399.00000000.part"
+    links = [shelf / (shelf.name * 32), shelf / half, results / free]
+    for link in links:
+        link.symlink_to(mine)
+    (next(shelf.glob("[0-9a-f]*/")) / "dangling").symlink_to(tmp_path / "nowhere")
+    cleaned = galago("clean", results, "--older-than", "0", "--remove")
+    assert cleaned.exit_code == 0, cleaned.output
+    assert "removed 6 results" in cleaned.stdout
+    assert "no results, left alone: 3 (" in cleaned.stderr
+    assert not [path for path in results.glob("*/*/job.json") if not path.parent.is_symlink()]
+    assert (mine / "job.json").read_text() == "{}"
+    assert all(link.is_symlink() for link in links)
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["lines", "json"])
+def test_what_cannot_be_removed_is_told_the_others_go_and_the_exit_code_is_3(
+    results: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    stuck = sorted(results.rglob("job.json"))[2].parent
+    rename = Path.rename
+
+    def refusing(path: Path, target: Path) -> Path:
+        if path == stuck:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refusing)
+    cleaned = galago("clean", results, "--older-than", "0", "--remove", *["--json"][: int(as_json)])
+    assert cleaned.exit_code == 3, cleaned.output
+    assert f"Error: could not remove {stuck}: Permission denied" in cleaned.stderr
+    assert [one.digest for one in results_in(results).results] == [stuck.name]
+    if as_json:
+        told = json.loads(cleaned.stdout)
+        assert (len(told["results"]), told["stays"]) == (5, 1)
+        assert [failure["path"] for failure in told["failures"]] == [str(stuck)]
+    else:
+        assert "removed 5 results" in cleaned.stdout and "1 result, " in cleaned.stdout
 
 
 def test_halves_of_processes_that_are_gone_are_removed_and_those_of_living_ones_are_not(

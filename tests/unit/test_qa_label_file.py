@@ -54,8 +54,8 @@ def test_events_of_different_labels_may_overlap_and_those_of_one_may_touch() -> 
 
 
 REFUSED = {
-    "no columns": ("", "has no line with the names of the columns"),
-    "data first": ("1\t2\ta\n", "line 1: '1\\t2\\ta' stands where"),
+    "no columns": ("", "met no line with the names of the columns"),
+    "data first": ("1\t2\ta\n", "line 1: met '1\\t2\\ta', expected the names of the columns"),
     "two columns": (f"{HEAD}1\t2\n", "line 3: has 2 columns, expected start_ns, end_ns, label"),
     "seconds": (f"{HEAD}1.5\t2\ta\n", "line 3: start_ns is '1.5', expected whole nanoseconds"),
     "empty end": (f"{HEAD}1\t\ta\n", "line 3: end_ns is '', expected whole nanoseconds"),
@@ -73,7 +73,7 @@ REFUSED = {
     "a moment twice": (f"{HEAD}5\t5\ta\n5\t5\ta\n", "line 4: a from 5 ns overlaps"),
     "ignored moment": (f"{HEAD}5\t5\t(ignore)\n", "line 3: (ignore) at 5 ns has no length"),
     "another version": ("# galago.labels/2\n", "line 1: format galago.labels/2, expected galago.labels/1"),
-    "no hash": ("# recording sha256 abc\n", "line 1: sha256 'abc', expected 64 hexadecimal digits"),
+    "no hash": ("# recording sha256 abc\n", "line 1: met the SHA-256 'abc', expected 64 hexadecimal digits"),
     "two recordings": (
         f"# recording sha256 {SHA}\n# recording sha256 {OTHER}\n",
         "line 2: names a second recording, expected one",
@@ -111,7 +111,7 @@ def test_labels_of_another_recording_are_refused(tmp_path: Path) -> None:
     write_labels(path, TruthList((Truth(1, 2, "a"),)), sha256=SHA)
     assert read_labels(path, sha256=SHA).truth.events == (Truth(1, 2, "a"),)
     assert read_labels(path).sha256 == SHA
-    with pytest.raises(InputError, match=f"is about the recording with sha256 {SHA}, expected {OTHER}"):
+    with pytest.raises(InputError, match=f"the SHA-256 {SHA[:16]}…, expected this one's, {OTHER[:16]}…"):
         read_labels(path, sha256=OTHER)
 
 
@@ -150,7 +150,7 @@ def test_labels_lie_beside_their_recording() -> None:
 def test_a_label_that_the_bundle_does_not_have_is_refused_with_the_nearest() -> None:
     labels = [Label(name="smoke"), Label(name="dog")]
     refuse_unknown(TruthList((Truth(1, 2, "dog"),)), labels, name="x")
-    with pytest.raises(CallerError, match="x: label 'smok' at 1 ns is none of the bundle's") as failure:
+    with pytest.raises(InputError, match="x: label 'smok' at 1 ns is none of the bundle's") as failure:
         refuse_unknown(TruthList((Truth(1, 2, "smok"),)), labels, name="x")
     assert "did you mean smoke?" in failure.value.hint
 

@@ -36,10 +36,65 @@ def stretches(rows: tuple[LabelRow, ...]) -> list[tuple[int, int, str, float]]:
     return [(row.start_ns // MS, row.end_ns // MS, row.label, round(row.score, 2)) for row in rows]
 
 
-def test_an_event_is_proposed_from_the_start_of_its_first_window_to_the_end_of_the_last_that_was_on() -> None:
+def test_an_event_is_proposed_to_the_end_of_the_last_window_that_was_on() -> None:
     found = proposals_of(heard())
     assert stretches(found.rows) == [(1000, 1700, "a", 0.9)] and found.near_misses == 0
     assert all(row.proposed for row in found.rows)
+
+
+def proposed(scores: dict[int, float], *, restart: tuple[int, ...] = (), **policy: float) -> list[list[int]]:
+    """Start and end, in ms, of what is proposed; windows of 300 ms, one each 100 ms, have such scores."""
+    rows = [[round(scores.get(window, 0.1) * ONE)] for window in range(60)]
+    label = plain_label("a", **{"on": 0.8, "off": 0.5, **policy})
+    found = proposals_of(decided(rows, [label], receptive_ns=300 * MS, restart=restart)).rows
+    return [[row.start_ns // MS, row.end_ns // MS] for row in found]
+
+
+LOUD = dict.fromkeys(range(20, 30), 0.9)
+
+
+@pytest.mark.parametrize(
+    ("before", "policy", "start"),
+    [
+        ({}, {}, 2000),
+        ({}, {"smoothing_windows": 6}, 2000),  # on at window 25: 0.77 at 24
+        ({}, {"smoothing_windows": 6, "min_count": 4}, 2000),
+        ({18: 0.6, 19: 0.5}, {"smoothing_windows": 6}, 1800),  # it rose: what would have kept it on supports
+        ({15: 0.6, 16: 0.4}, {}, 2000),  # what smoothing had not in it is another thing
+        ({17: 0.9, 18: 0.9, 19: 0.4}, {"smoothing_windows": 6}, 1700),  # a dip: smoothing took it all
+        ({0: 0.3, 19: 0.3}, {"off": 0.0, "smoothing_windows": 6}, 2000),  # never less than half of ``on``
+        ({19: 0.41}, {"off": 0.0, "smoothing_windows": 6}, 1900),
+    ],
+)
+def test_a_proposal_begins_with_the_first_window_whose_score_supports_it_however_late_the_label_was_on(
+    before: dict[int, float], policy: dict[str, float], start: int
+) -> None:
+    (found,) = proposed(LOUD | before, **policy)
+    assert found[0] == start
+
+
+def test_no_proposal_begins_before_a_gap() -> None:
+    """Windows 18 and 19 are loud, then a second is missing: window 20 begins a second after the end of 19."""
+    loud = dict.fromkeys(range(18, 30), 0.9)
+    assert proposed(loud, restart=(20,), smoothing_windows=6)[0][0] == 1900 + 300 + 1000
+
+
+@given(st.integers(1, 12), st.integers(1, 5), st.integers(30, 40), st.integers(20, 30), st.integers(1, 3))
+def test_what_a_bundle_hears_within_a_window_lies_in_its_proposal_whatever_the_policy(
+    smoothing: int, count: int, onset: int, length: int, needed: int
+) -> None:
+    """Its score is high as long as ``needed`` tenths of the window's three are the thing's."""
+    heard = [
+        [round(0.9 * ONE) * (min(at + 3, onset + length) - max(at, onset) >= needed)] for at in range(120)
+    ]
+    label = plain_label("a", on=0.8, off=0.5, smoothing_windows=smoothing, min_count=count)
+    replayed = decided(heard, [label], receptive_ns=300 * MS)
+    (row,) = proposals_of(replayed).rows
+    (event,) = replayed.events
+    assert row.start_ns <= onset * 100 * MS < row.start_ns + 300 * MS
+    assert row.end_ns >= (onset + length) * 100 * MS
+    late = (event.end_ns - row.start_ns) - (event.end_ns - onset * 100 * MS)  # of the delay by the proposal
+    assert 0 <= late < 300 * MS
 
 
 def test_near_misses_are_what_reached_less_and_what_the_count_held_back() -> None:
@@ -92,7 +147,7 @@ def test_that_a_bundle_proposed_nothing_does_not_say_that_nothing_is_there() -> 
 @pytest.mark.parametrize("told", ["yes", "2", "0.12345678", "nan", "-0.5"])
 def test_a_last_column_that_is_no_score_is_refused(told: str) -> None:
     text = f"start_ns\tend_ns\tlabel\tproposed\n1\t2\ta\t{told}\n"
-    with pytest.raises(InputError, match=r"line 2: proposed is .*, expected a score"):
+    with pytest.raises(InputError, match=r"line 2: the fourth column, proposed, is .*, expected the score"):
         parse_labels(text.encode(), name="x", confirmed=True)
 
 

@@ -98,7 +98,7 @@ def test_labels_of_another_recording_are_not_exported(tmp_path: Path) -> None:
     labels.write_text(f"# recording sha256 {'ab' * 32}\nstart_ns\tend_ns\tlabel\n")
     result = run("export", labels, "--format", "sed", "--out", tmp_path / "o", "--recording", recording)
     assert result.exit_code == 1
-    assert "is about the recording with sha256" in result.output
+    assert "is about the recording with the SHA-256" in result.output
 
 
 def test_lines_out_of_order_are_said(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_proposals_become_labels_when_a_person_says_that_they_are_right(tmp_path
     assert run("confirm", proposals).exit_code == 2 and out.read_bytes() == mine
     other = write_night(tmp_path / "other.wav", tone_hz=500, seconds=4)
     result = run("confirm", proposals, "--recording", other)
-    assert result.exit_code == 1 and "is about the recording with sha256" in result.output
+    assert result.exit_code == 1 and "is about the recording with the SHA-256" in result.output
     odd = tmp_path / "odd.tsv"
     odd.write_bytes(proposals.read_bytes())
     assert "is not called RECORDING.proposed.tsv" in run("confirm", odd).output

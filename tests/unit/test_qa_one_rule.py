@@ -145,7 +145,7 @@ def test_score_diff_baseline_tune_why_and_the_curve_count_the_same(
 def test_what_judges_thousands_of_policies_counts_as_the_judging_of_each_event(
     replays: list[Replayed], rule: MatchingRule, policy: LabelPolicy
 ) -> None:
-    """Under any policy, recording by recording, and with the same delays: the reference is ``judge``."""
+    """Under any policy, by recording, with the same delays and repeats; the reference is ``judge``."""
     corpus = JudgedCorpus(replays, "a", rule)
     events = corpus.track.on_periods(policy).events()
     fast, watched = corpus.judge(events), corpus.watched(policy.smoothing_windows)
@@ -158,7 +158,10 @@ def test_what_judges_thousands_of_policies_counts_as_the_judging_of_each_event(
     assert (watched.truths - fast.found).tolist() == missed
     assert watched.valid_ns.tolist() == [one.watched_by_label["a"].valid_ns for one in judged]
     delays = [one.delay_ns for each in judged for one in each.truths if one.truth.label == "a"]
-    assert sorted(corpus.delays_ns(events).tolist()) == sorted(each for each in delays if each is not None)
+    aside = corpus.aside(events)
+    assert aside.delays_ns.tolist() == sorted(each for each in delays if each is not None)
+    fates = [one.fate for each in judged for one in each.events if one.event.label == "a"]
+    assert aside.repeats == fates.count("repeat")
 
 
 def test_an_event_behind_the_bound_on_the_delay_is_late_and_no_false_alarm() -> None:

@@ -161,7 +161,40 @@ def test_recordings_without_labels_are_compared_without_a_word_about_right_and_w
     content = compared([old], [by_new(written((), None, duration_s=60))])
     assert rows(content) == [("lost", "a", 10_500, "")]
     assert content.curves == () and not content.recordings[0].labelled
-    assert content.bundles[1].hours["valid"] > 0
+    assert content.bundles[1].hours["valid"] == 0 < content.bundles[1].hours["unlabelled"]
+
+
+def test_what_is_judged_is_the_time_of_recordings_that_have_labels() -> None:
+    gap = [(50.0, 60.0, "drop")]
+    one = written([("a", 10.5)], truths((10, 12, "a")), duration_s=100)
+    other = written([("a", 10.5)], None, duration_s=200, gaps=gap, name="yard.wav")
+    for content in (
+        score_page([one, other], score([one, other], RULE), RULE, wish()).content,
+        compared([one, other], [by_new(one), by_new(other)]),
+    ):
+        hours = content.bundles[-1].hours
+        assert hours["valid"] == pytest.approx(99 / 3600, abs=1e-4)
+        assert hours["unlabelled"] == pytest.approx(188 / 3600, abs=1e-4)
+        parts = sum(time for part, time in hours.items() if part != "duration")
+        assert parts == pytest.approx(hours["duration"], abs=1e-5) == pytest.approx(300 / 3600, abs=1e-5)
+
+
+def test_labels_without_a_letter_are_no_counts_and_no_arrow_can_be_broken() -> None:
+    labels = [plain_label("7", on=0.5), plain_label("12", on=0.5)]
+    truth = truths((1, 2, "7"), (3, 4, "12"))
+    seen = [[65_536 if 10 <= at < 15 else 0, 60_000 if 30 <= at < 35 else 0] for at in range(60)]
+    paler = [[score * 9 // 10 for score in row] for row in seen]
+    one, other = decided(seen, labels, truth=truth), by_new(decided(paler, labels, truth=truth))
+    content = compared([one], [other])
+    assert [event.what for event in content.events] == [
+        "score 1.000 \u2192 0.900", "score 0.916 \u2192 0.824"
+    ]  # fmt: skip
+    assert any('labels "7", "12"' in fact for fact in content.head.facts)
+    assert [row[0] for row in content.head.tables[0].rows] == ["all", '"7"', '"12"']
+    scored = score_page([one], score([one], RULE), RULE, wish()).content
+    assert 'Refractory: "7" 0 s, "12" 0 s.' in scored.head.facts[0]
+    confusion = next(table for table in scored.head.tables if table.title.startswith("What was there"))
+    assert {'"7"', '"12"'} < {*confusion.heads} and confusion.rows[0][0] == '"7"'
 
 
 def test_half_of_all_counts_what_is_missed_as_later_than_any() -> None:
@@ -190,7 +223,7 @@ def test_a_score_lists_every_fate() -> None:
         ("cross-trigger", "a", 30_500, "cross-trigger"),
         ("false alarm", "b", 50_500, "false alarm"),
     ]
-    assert [one.name for one in content.bundles] == ["BUNDLE"]
+    assert [one.name for one in content.bundles] == ["Bundle"]
     assert "Labels" in [table.title for table in content.head.tables]
 
 

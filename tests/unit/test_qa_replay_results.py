@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -193,6 +194,79 @@ def test_a_damaged_result_counts_as_absent_says_why_and_is_replaced(
     assert parts(results) == []
 
 
+def edited(place: Path, *path: str, value: object) -> None:
+    """Change one value of ``job.json`` and leave it well-formed."""
+    job = table = json.loads((place / JOB).read_bytes())
+    for key in path[:-1]:
+        table = table[key]
+    table[path[-1]] = value
+    (place / JOB).write_text(json.dumps(job))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("duration_ns",), 3),
+        (("windows",), 1),
+        (("events",), 7),
+        (("name",), "other.wav"),
+        (("environment", "cpu"), "another"),
+        (("sha256",), "0" * 64),
+        (("sha256",), 5),
+    ],
+    ids=lambda one: ".".join(one) if isinstance(one, tuple) else str(one)[:8],
+)
+def test_a_number_that_was_edited_in_a_result_is_noticed(
+    tmp_path: Path, path: tuple[str, ...], value: object
+) -> None:
+    results = ReplayResults(tmp_path)
+    edited(put(results), *path, value=value)
+    found, fault = results.find(JOB_A.digest)
+    assert found is None and fault.startswith("job.json was changed: its SHA-256 is ")
+    assert results.described(JOB_A.digest)[0] is None
+    put(results)
+    assert results.find(JOB_A.digest)[0] is not None
+
+
+def test_records_that_were_exchanged_with_their_hash_are_noticed_all_the_same(tmp_path: Path) -> None:
+    results = ReplayResults(tmp_path)
+    place = put(results)
+    (place / RECORDS).write_bytes(b"{}\n{}\n")
+    edited(place, "files", RECORDS, value=file_sha256(place / RECORDS))
+    assert results.find(JOB_A.digest)[1].startswith("job.json was changed: ")
+
+
+def test_a_result_of_a_build_without_such_a_hash_is_computed_again(tmp_path: Path) -> None:
+    results = ReplayResults(tmp_path)
+    place = put(results)
+    job = json.loads((place / JOB).read_bytes())
+    del job["sha256"]
+    (place / JOB).write_text(json.dumps(job))
+    assert results.find(JOB_A.digest) == (None, "job.json was changed: it has no hash of itself")
+
+
+def test_how_a_result_is_laid_out_on_its_lines_does_not_matter(tmp_path: Path) -> None:
+    results = ReplayResults(tmp_path)
+    place = put(results)
+    edited(place, "windows", value=0)  # as it was, in another layout
+    assert results.find(JOB_A.digest)[0] is not None
+
+
+@pytest.mark.parametrize("leads_to", ["a result", "nothing"])
+def test_a_link_in_the_place_of_a_result_is_not_followed_and_makes_way(tmp_path: Path, leads_to: str) -> None:
+    other = ReplayResults(tmp_path / "other")
+    aim = put(other) if leads_to == "a result" else tmp_path / "nowhere"
+    results = ReplayResults(tmp_path / "results")
+    place = results.place(JOB_A.digest)
+    place.parent.mkdir(parents=True)
+    place.symlink_to(aim)
+    assert results.find(JOB_A.digest) == (None, "a link is in its place, expected a folder")
+    put(results)
+    assert results.find(JOB_A.digest)[0] is not None and not place.is_symlink()
+    assert parts(results) == []
+    assert leads_to == "nothing" or other.find(JOB_A.digest)[0] is not None
+
+
 def test_the_result_of_another_job_is_foreign(tmp_path: Path) -> None:
     results = ReplayResults(tmp_path)
     other = msgspec.structs.replace(JOB_A, stream="door").digest
@@ -272,6 +346,7 @@ def windows(count: int, labels: int = 3) -> list[WindowSeen]:
     return [
         WindowSeen(
             Span(index * 5, index * 5 + 9, index * 10**9, index * 10**9 + 7),
+            np.zeros(labels, np.int8),
             rng.integers(0, 65_537, labels),
             none,
             bool(index % 7 == 3),

@@ -12,14 +12,16 @@ import pytest
 
 from campaigns.tuned_promises import LABEL, SMALL, CorpusPlan, differs, made_corpus, outcome
 from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.manifest import LabelPolicy
 from galago_edge.contract.records import StateRecord
 from galago_workstation.packing.policy_file import read_policies, with_policies
 from galago_workstation.qa.judged_corpus import JudgedCorpus
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import TruthList
 from galago_workstation.qa.tune_report import tune_labels
-from galago_workstation.qa.tuning import Promise, TuneGoal, TuneSpace, folds_of, promise_of, tune
-from galago_workstation.qa.tuning_words import policy_toml, tune_data, tune_lines
+from galago_workstation.qa.tune_space import TuneSpace
+from galago_workstation.qa.tuning import Promise, TuneGoal, folds_of, promise_of, tune
+from galago_workstation.qa.tuning_words import nothing_found, policy_toml, tune_data, tune_lines
 
 RULE = MatchingRule()
 TINY = TuneSpace(
@@ -37,8 +39,8 @@ def test_the_policy_is_the_best_of_the_grid_within_its_share_of_the_budget(corpu
     """By hand: every policy of the grid, one at a time."""
     goal = TuneGoal(false_per_day=200)
     tuned = tune(corpus, goal, TINY)
-    best = -1
-    for group in TINY.groups():
+    best, space = -1, TINY.around(LabelPolicy())
+    for group in space.groups():
         for policy in group:
             counts = corpus.judge(corpus.track.on_periods(policy).events())
             days = float(corpus.watched(policy.smoothing_windows).days.sum())
@@ -46,8 +48,8 @@ def test_the_policy_is_the_best_of_the_grid_within_its_share_of_the_budget(corpu
                 best = max(best, int(counts.found.sum()))
     assert tuned.seen.found == best and tuned.within_budget
     assert tuned.seen.false <= 200 * tuned.margin * tuned.seen.days
-    assert tuned.policy in [policy for group in TINY.groups() for policy in group]
-    assert len(tuned.delays_ns) == best and (np.diff(tuned.delays_ns) >= 0).all()
+    assert tuned.policy in [policy for group in space.groups() for policy in group]
+    assert len(tuned.aside.delays_ns) == best and (np.diff(tuned.aside.delays_ns) >= 0).all()
 
 
 def test_a_larger_budget_never_finds_less_on_what_was_seen(corpus: JudgedCorpus) -> None:
@@ -64,7 +66,7 @@ def test_a_bound_on_the_delay_leaves_out_what_comes_later() -> None:
     bounded = MatchingRule(most_delay_ns=400_000_000)
     quick = tune(JudgedCorpus(replays, LABEL, bounded), TuneGoal(false_per_day=300), TINY)
     slow = tune(JudgedCorpus(replays, LABEL, RULE), TuneGoal(false_per_day=300), TINY)
-    assert quick.delays_ns.max() <= 400_000_000 < slow.delays_ns.max()
+    assert quick.aside.delays_ns.max() <= 400_000_000 < slow.aside.delays_ns.max()
 
 
 def test_promise_and_outcome_on_the_other_half_of_twenty_recordings() -> None:
@@ -124,8 +126,11 @@ def test_what_is_too_little_is_said_with_what_would_be_needed() -> None:
     few = made_corpus(5, CorpusPlan(recordings=2, hours=0.2, truths_per_hour=15))
     report = tune_labels(few, [LABEL], TuneGoal(false_per_day=1), space=TINY)
     told = "\n".join(tune_lines(report))
-    assert "0.02 watched days cannot show 1 false alarms a day even without a single one: 3.69 days" in told
-    assert "true events give recall an interval wider than 30 points: about" in told
+    assert "24.0 min of watched time cannot show 1 false alarms a day (two-sided 95 %)" in told
+    assert "even without a single one: 88.53 h are needed" in told
+    assert "true events give recall an interval wider than 30 points (two-sided 95 %): about" in told
+    free = tune_labels(few, [LABEL], TuneGoal(false_per_day=0), space=TINY)
+    assert "no time, however long, can show a budget of 0 false alarms a day" in "\n".join(tune_lines(free))
     assert "2 groups of recordings only" in told
     one = tune_labels(few[:1], [LABEL], TuneGoal(false_per_day=1), space=TINY)
     assert one.labels[0].promise is None
@@ -195,6 +200,32 @@ def test_where_a_gate_hides_too_much_nothing_is_promised() -> None:
     assert report.labels[0].promise is None and report.labels[0].curve == ()
     told = "\n".join(tune_lines(report))
     assert "nothing is promised" in told and "the activity gate" in told
+
+
+def test_a_policy_that_finds_nothing_is_told_first_and_refused_to_be_written() -> None:
+    """Truth where nothing is to be heard: within no false alarm at all, nothing is found."""
+    replays = []
+    for one in made_corpus(3, SHORT):
+        assert one.scores is not None
+        quiet = dataclasses.replace(one.scores, q16=np.zeros_like(one.scores.q16))
+        replays.append(dataclasses.replace(one, scores=quiet))
+    report = tune_labels(replays, [LABEL], TuneGoal(false_per_day=1), space=TINY)
+    refused = nothing_found(report)
+    assert refused is not None and (refused.exit_code, refused.reason) == (1, "DATA_BAD")
+    assert "the one proposed for 'glass' finds nothing" in str(refused)
+    assert "--allow-nothing-found" in refused.hint
+    truths = report.labels[0].seen.truths
+    assert report.lacking[0][0].startswith(
+        f"this policy finds nothing, 0 of {truths} on these recordings: allow"
+    )
+    assert tune_data(report)["labels"][0]["finds_nothing"]
+    assert b"# glass: this policy finds nothing, 0 of" in policy_toml(report)
+    able = tune_labels(made_corpus(3, SHORT), [LABEL], TuneGoal(false_per_day=300), space=TINY)
+    assert nothing_found(able) is None and not tune_data(able)["labels"][0]["finds_nothing"]
+    both = dataclasses.replace(
+        report, labels=(report.labels[0], dataclasses.replace(able.labels[0], label="b"))
+    )
+    assert "tune the others alone with --label 'b'" in getattr(nothing_found(both), "hint", "")
 
 
 def test_a_promise_of_nothing_is_no_number() -> None:

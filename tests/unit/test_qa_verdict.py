@@ -193,12 +193,26 @@ def test_gates_are_made_for_each_label_and_each_value_of_a_tag(tmp_path: Path) -
         ('[[gate]]\nmeasure = "missed"\nat_most = nan\n', "above 0 and below 1"),
         ('[[gate]]\nmeasure = "missed"\nabove_old_at_most = 1.5\n', "a share is needed"),
         ('[[gate]]\nmeasure = "false_alarms"\nat_most = 0\n', "nothing can show that there is never one"),
-        ('[[gate]]\nmeasure = "false_alarms"\nabove_old_at_most = inf\n', "a number is needed"),
+        (
+            '[[gate]]\nmeasure = "false_alarms"\nabove_old_at_most = inf\n',
+            "a number from -1e.06 to 1e.06 is needed",
+        ),
         ('[[gate]]\nmeasure = "false_alarms"\ntimes_old_at_most = -1\n', "more than 0"),
         (
             '[[gate]]\nmeasure = "false_alarms"\nat_most = 1\nunit = "recording"\n',
             "which false_alarms cannot",
         ),
+        (
+            '[[gate]]\nmeasure = "missed"\nat_most = 0.1\nquantile = 0.5\n',
+            "missed cannot have: it is of a delay",
+        ),
+        ('[[gate]]\nmeasure = "lost"\nat_most_count = -1\n', "at_most_count"),
+        ('[[gate]]\nmeasure = "lost"\nat_most_count = 2.5\n', "at_most_count"),
+        ('[[gate]]\nmeasure = "lost"\nat_most_count = true\n', "at_most_count"),
+        ('[[gate]]\nmeasure = "lost"\nat_most_count = 1000000001\n', "at_most_count"),
+        (f'[[gate]]\nmeasure = "lost"\nat_most_count = {10**400}\n', "at_most_count"),
+        ('[[gate]]\nmeasure = "false_alarms"\nat_most = 1e300\n', "at most 1e.06"),
+        ('[[gate]]\nmeasure = "delay"\nat_most = 1e300\n', "at most 86400"),
         ('wrong_pass = 0.9\n[[gate]]\nmeasure = "missed"\nat_most = 0.1\n', "wrong_pass"),
     ],
 )
@@ -227,6 +241,20 @@ def test_a_gate_about_what_is_not_there_names_what_there_is(tmp_path: Path, keys
     gates = rules(tmp_path, f'[[gate]]\nmeasure = "missed"\nat_most = 0.1\n{keys}\n')
     with pytest.raises(CallerError, match=said):
         bind_gates(gates, ["smoke", "door"], [{"site": "barn"}, {"site": "porch"}], file="gates.toml")
+
+
+def test_the_quantile_of_a_delay_is_a_tenth_of_the_latest_unless_another_is_asked_for(tmp_path: Path) -> None:
+    gate = '[[gate]]\nmeasure = "delay"\nat_most = 1\n'
+    names = [
+        bind_gates(rules(tmp_path, gate + more), ["smoke"], [])[0].name for more in ("", "quantile = 0.5\n")
+    ]
+    assert names == ["delay p90 at_most 1", "delay p50 at_most 1"]
+
+
+def test_a_gate_of_a_label_that_is_a_number_is_called_by_it_in_quotes(tmp_path: Path) -> None:
+    gate = '[[gate]]\nmeasure = "missed"\nlabel = "*"\nat_most_count = 3\n'
+    names = [one.name for one in bind_gates(rules(tmp_path, gate), ["3", "smoke"], [])]
+    assert names == ['missed "3" at_most_count 3', "missed smoke at_most_count 3"]
 
 
 def test_two_gates_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -271,7 +299,7 @@ def test_recordings_without_labels_are_left_out_and_said(tmp_path: Path) -> None
         tmp_path, '[[gate]]\nmeasure = "missed"\nat_most = 0.1\n', [*corpus(), bare], [*corpus(), bare]
     )
     assert found.verdict and found.verdict.gates[0].evidence.notes == (
-        "1 recordings without labels left out (1.0 h)",
+        "1 recordings without labels left out (60.0 min)",
     )
     lost = compared(tmp_path, '[[gate]]\nmeasure = "lost"\nat_most = 0.1\n', [bare], [bare])
     assert lost.verdict and lost.verdict.gates[0].evidence.units == 1 and lost.right == ()
@@ -310,9 +338,9 @@ def test_replays_of_several_bundles_are_no_one_bundle() -> None:
 def test_labels_and_truth_that_are_not_compared_are_said() -> None:
     odd = TruthList((Truth(S * 5, S * 6, "thunder"),))
     there = [replace(each, truth=odd) for each in corpus()]
-    with pytest.raises(CallerError, match="labels of a: label 'thunder' at 5000000000 ns is none") as refused:
+    with pytest.raises(InputError, match="labels of a: label 'thunder' at 5000000000 ns is none") as refused:
         compare_bundles(there, there, rule=RULE)
-    assert refused.value.reason == "LABELS_MISMATCH"
+    assert (refused.value.reason, refused.value.exit_code) == ("LABELS_MISMATCH", 1)
     found = compare_bundles(there, there, rule=RULE, common=True)
     assert found.left_out == ("left out: label thunder of what was there, which is not compared",)
 

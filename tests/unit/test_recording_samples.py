@@ -41,9 +41,8 @@ class Loaded:
 
 
 def seen(span: Span, scores: npt.NDArray[np.int64], **fields: Any) -> WindowSeen:
-    return WindowSeen(
-        span, scores, **{"smoothed": q16(0, 0, 0), "skipped": False, "warm_up": False, "fired": ()} | fields
-    )
+    others = {"smoothed": q16(0, 0, 0), "skipped": False, "warm_up": False, "fired": ()}
+    return WindowSeen(span, np.zeros(len(scores), np.int8), scores, **others | fields)
 
 
 def q16(*scores: float) -> npt.NDArray[np.int64]:

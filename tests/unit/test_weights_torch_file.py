@@ -126,6 +126,14 @@ def test_a_hostile_file_is_one_line(what: str, form: Callable[..., bytes], path:
     assert "\n" not in str(caught.value)
 
 
+def test_a_name_with_an_escape_that_is_none_is_one_line_and_no_warning(path: Path) -> None:
+    content = legacy_file(described(ARRAYS), storages_of(ARRAYS))
+    path.write_bytes(content.replace(b"torch._utils", b"torch\\(utils"))
+    with pytest.raises(GalagoError, match="it asks to run torch") as caught:
+        read_torch_file(path)
+    assert caught.value.reason == Reason.WEIGHTS_BAD
+
+
 def test_what_is_noted_beside_the_tensors_changes_nothing(path: Path) -> None:
     hostile = HOSTILE["a dictionary that says it is another"]
     path.write_bytes(legacy_file(hostile, {"0": np.arange(4, dtype=np.float32)}))

@@ -12,6 +12,7 @@ import msgspec
 
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
+from galago_edge.contract.printable import unprintable
 from galago_edge.host.file_replacement import Durable, replace_file
 
 T = TypeVar("T")
@@ -54,6 +55,15 @@ def refuse_other_report(path: Path | None, *suffixes: str) -> None:
         f"{path} exists and does not end in {suffixes[0]}; only a former report is written over",
         hint=f"choose a new file, or one that ends in {suffixes[0]}",
     )
+
+
+def named_path(folder: Path, text: str) -> Path:
+    r"""Return the path, from a folder, that ``printable`` made ``text`` of: names of files need not be UTF-8.
+
+    A file whose name really is ``caf\xe9`` with a backslash wins.
+    """
+    path = folder / text
+    return path if "\\x" not in text or path.exists() else folder / unprintable(text)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -68,6 +68,8 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     parameters: int
     weights_sha256: Sha256
     seconds: float
+    interrupted: bool = False
+    """Somebody ended it before its time."""
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

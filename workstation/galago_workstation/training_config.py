@@ -30,6 +30,7 @@ Share = Annotated[float, msgspec.Meta(ge=0.01, le=0.5)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 DOCS = "docs/training.md"
+_GROUP_KEYS = ("validation_groups", "test_groups")
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,12 +40,24 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class _FolderData(_Table, frozen=True, kw_only=True, tag_field="kind"):
     """A folder with one sub-folder per class."""
 
-    folder: str
-    """Relative to the configuration file."""
+    folder: str | None = None
+    """Relative to the configuration file. This or ``manifest``."""
+    manifest: str | None = None
+    """A table of samples (CSV or JSON lines) with ``path``, ``label`` and perhaps ``group`` and ``part``."""
     test_folder: str | None = None
     """Official test set in the same shape; then nothing of ``folder`` is held out for the test."""
+    validation_folder: str | None = None
+    """Official validation set in the same shape; then nothing of ``folder`` is held out for validation."""
+    pattern: str = "*"
+    """Only files whose name, or path below ``folder``, matches this are samples."""
+    ignore: tuple[str, ...] = ()
+    """Files and folders whose name, or path below ``folder``, matches one of these are left out."""
     group: str | None = None
     """Regular expression searched in each path below ``folder``; the same capture stays on one side."""
+    validation_groups: tuple[str, ...] = ()
+    """Groups that are the validation part; then no others are held out for it."""
+    test_groups: tuple[str, ...] = ()
+    """Groups that are the test part; then no others are held out for it."""
     validation_share: Share = 0.15
     test_share: Share = 0.15
     background: tuple[LabelName, ...] = ()
@@ -114,6 +127,12 @@ class TrainOptions(_Table, frozen=True, kw_only=True):
     label_smoothing: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)] = 0.0
     class_weights: bool = False
     """Weigh classes by the inverse of how often they occur."""
+    clip_norm: Annotated[float, msgspec.Meta(ge=0.0, le=1_000.0)] = 0.0
+    """Largest norm of all gradients together; larger ones are shortened. 0: as they are."""
+    average: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
+    """Momentum of the average of the weights (EMA) that is validated and kept, such as 0.99; 0: none."""
+    best_by: Literal["balanced", "accuracy"] = "balanced"
+    """What decides which epoch's weights are kept: the mean of all labels' recalls, or the accuracy."""
     patience: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
     """Epochs without a better validation result before training stops; the best weights are kept."""
     head_epochs: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 5
@@ -302,13 +321,36 @@ def _check(config: Config) -> None:
     if isinstance(data, IdxFiles):
         if (data.test_images is None) != (data.test_labels is None):
             raise _bad("[data] test_images and test_labels go together", "give both or none")
-    elif data.group is not None:
-        _check_group(data.group)
+    else:
+        _check_folders(data)
     for label in ("", *config.decision.label):
         config.decision.policy(label)
     if isinstance(config, AudioConfig):
         _check_audio(config)
         _check_frontend(config.preprocess, network_of(config.model).frontend)
+
+
+def _check_folders(data: ImageFolders | AudioFolders) -> None:
+    if (data.folder is None) == (data.manifest is None):
+        found = "neither folder nor manifest" if data.folder is None else "folder and manifest"
+        raise _bad(f"[data] has {found}", "give one of the two")
+    if data.manifest is not None:
+        empty = type(data)()
+        for key in ("test_folder", "validation_folder", "pattern", "ignore", "group", *_GROUP_KEYS):
+            if getattr(data, key) != getattr(empty, key):
+                raise _bad(f"[data] has manifest and {key}", "the manifest's columns group and part say it")
+    if data.group is not None:
+        _check_group(data.group)
+    for part, groups, folder in (
+        ("validation", data.validation_groups, data.validation_folder),
+        ("test", data.test_groups, data.test_folder),
+    ):
+        if groups and data.group is None:
+            raise _bad(f"[data] {part}_groups needs group", "group says what of a path is the group")
+        if groups and folder is not None:
+            raise _bad(f"[data] has {part}_groups and {part}_folder", "give one of the two")
+    if both := sorted(set(data.validation_groups) & set(data.test_groups)):
+        raise _bad(f"[data] names {both[0]!r} in validation_groups and in test_groups", "give it one part")
 
 
 def _check_group(pattern: str) -> None:

@@ -22,7 +22,13 @@ SOURCE_STATES = (
     *("offset", "rate", "stamps", "rotation", "stray_files", "not_numbered", "too_short", "ahead"),
 )
 """What records of subject ``source`` can say (docs/events.md); another word would never be met."""
-_LABEL = "label:"
+_STATES = {
+    "source": SOURCE_STATES,
+    "stream": ("started", "ended", "failed"),
+    "gate": ("open", "closed"),
+}
+"""Subjects of a replay, and what is said of each. Of the others (docs/events.md) the service alone speaks."""
+_LABEL, _LABEL_STATES = "label:", ("off",)
 _SHOWN = 3
 """So many of what was found are named."""
 
@@ -55,10 +61,11 @@ class Expectations:
         """Expect all of it of a bundle with these labels.
 
         Raises:
-            CallerError: CONFIG_BAD; a label or state does not exist: it would be met never, or always.
+            CallerError: CONFIG_BAD; a label never makes events, or a state is said by no replay: it would be
+                met never, or always.
         """
         for number, one in enumerate(expected, 1):
-            _check_names(number, one, [label.name for label in labels])
+            _check_names(number, one, labels)
         self._judges = [_Judge(one) for one in expected]
         self._end_ns = 0
 
@@ -143,19 +150,43 @@ def _between(at_ns: int, from_ns: int, to_ns: int | None) -> bool:
     return from_ns <= at_ns and (to_ns is None or at_ns <= to_ns)
 
 
-def _check_names(number: int, table: ExpectedTable, labels: Sequence[str]) -> None:
-    subject = table.subject or "source"
-    wrong = ""
-    if table.label is not None and table.label not in labels:
-        wrong = f"label {table.label}: {known_names(table.label, labels)}"
-    elif subject.startswith(_LABEL) and subject.removeprefix(_LABEL) not in labels:
-        wrong = f"subject {subject}: {known_names(subject.removeprefix(_LABEL), labels)}"
-    elif subject == "source" and table.state is not None and table.state not in SOURCE_STATES:
-        wrong = f"state {table.state}: {known_names(table.state, SOURCE_STATES)}"
-    if wrong:
+def _check_names(number: int, table: ExpectedTable, labels: Sequence[Label]) -> None:
+    if problem := _wrong_label(table, labels) or _wrong_state(table):
         raise CallerError(
-            Reason.CONFIG_BAD, f"expectation {number} names {wrong}", hint="see docs/replay-faults.md"
+            Reason.CONFIG_BAD, f"expectation {number} names {problem}", hint="see docs/replay-faults.md"
         )
+
+
+def _wrong_label(table: ExpectedTable, labels: Sequence[Label]) -> str:
+    """Return why no event is of the label that is named; empty for nothing."""
+    subject = table.subject or ""
+    name = subject.removeprefix(_LABEL) if subject.startswith(_LABEL) else table.label
+    if name is None:
+        return ""
+    what = f"label {name}" if table.label is not None else f"subject {subject}"
+    eventful = [label.name for label in labels if not label.background]
+    if name in eventful:
+        return ""
+    if any(label.name == name for label in labels):
+        there = known_names("", eventful)
+        return f"{what}, a background label, which never becomes an event: {there}"
+    return f"{what}: {known_names(name, eventful)}"
+
+
+def _wrong_state(table: ExpectedTable) -> str:
+    """Return why no replay has a record of such a state; empty for nothing."""
+    if table.kind != "state" or table.state is None:
+        return ""
+    subject = table.subject or "source"
+    of_label = subject.startswith(_LABEL)
+    if not of_label and subject not in _STATES:
+        there = known_names(subject, [*_STATES, f"{_LABEL}NAME"])
+        return f"subject {subject}, of which no replay has a record: {there}"
+    states = _LABEL_STATES if of_label else _STATES[subject]
+    if table.state in states:
+        return ""
+    whose = "" if subject == "source" else f" of {subject}"
+    return f"state {table.state}{whose}: {known_names(table.state, states)}"
 
 
 def _in_words(table: ExpectedTable) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from galago_edge.api.arguments import checked_bundle, checked_name, checked_thresholds
 from galago_edge.api.replayed_part import WHOLE, ReplayedPart, replayed_part
@@ -23,10 +23,13 @@ from galago_edge.pipeline.stage_hashes import StageHashes, TakeLogits
 from galago_edge.sources import Source, open_source, parse_source
 from galago_edge.sources.faults.fault_file import FaultPlan
 from galago_edge.sources.faults.faulted_clock import FaultedClock
-from galago_edge.sources.faults.faulted_source import FaultedSource
+from galago_edge.sources.recording_damage import DamagedError
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.recording_part import RecordingPart
 from galago_edge.sources.view_options import AS_IT_IS, view_settings
+
+if TYPE_CHECKING:
+    from galago_edge.sources.faults.faulted_source import FaultedSource
 
 
 class Replay:
@@ -169,6 +172,8 @@ class Replay:
             return self._walk
 
     def _with_faults(self, source: Source) -> Source:
+        from galago_edge.sources.faults.faulted_source import FaultedSource  # here: it supervises as a device
+
         assert self._faults is not None
         self._faulted = FaultedSource(source, self._faults)
         return self._faulted
@@ -184,10 +189,19 @@ class Replay:
 
 
 def _reached(walk: Batches, faulted: FaultedSource) -> Batches:
-    """Yield the same; fail behind it, if nothing else did, where a fault was never met."""
+    """Yield the same; fail behind it where a fault was never met, beside what was wrong with the recording.
+
+    Behind any other failure nobody knows what the faults would have met.
+    """
     with closing(walk):
         failure: GalagoError | None = yield from walk
-    return failure or faulted.unreached()
+    unreached = faulted.unreached()
+    if unreached is None or failure is None:
+        return failure or unreached
+    if not isinstance(failure, DamagedError):
+        return failure
+    hint = "; ".join(filter(None, (failure.hint, unreached.hint)))
+    return DamagedError(failure.reason, f"{failure}; {unreached}", hint=hint)
 
 
 def _with_wall_time(walk: Batches, date: Callable[[Sequence[Record]], list[Record]]) -> Batches:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from galago_edge.bundle import Bundle, TrustedKeys
 from galago_edge.bundle import open_bundle as open_checked
-from galago_edge.store.inventory import existing_store
 
 FilePath = str | os.PathLike[str]
 
@@ -56,5 +55,7 @@ def open_bundle(
     if files:
         keys = TrustedKeys.of(map(Path, files), threshold)
     elif root is not None:
+        from galago_edge.store.inventory import existing_store  # here: a replay has no store
+
         keys = existing_store(Path(root)).trusted()
     return open_checked(Path(path), keys)

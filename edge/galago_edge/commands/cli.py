@@ -13,6 +13,7 @@ import importlib
 import io
 import itertools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
@@ -69,6 +70,8 @@ _OWN = {
 
 _INTERRUPTED = 130
 """Exit code after Ctrl+C, as shells have it: 128 and the number of SIGINT."""
+_READER_GONE = 141
+"""Exit code when nobody reads the output any more, as shells have it: 128 and the number of SIGPIPE."""
 # keys in the root context: the caller wants errors as data; --json stands in the call, right or wrong
 _JSON, _JSON_GIVEN = "galago.json", "galago.json_given"
 
@@ -183,8 +186,45 @@ def _words(ctx: click.Context | None) -> str:
     return " ".join(["galago", *words])
 
 
+@contextlib.contextmanager
+def _reader_minded() -> Iterator[None]:
+    """End the command without a word, with 141, when whoever reads its output has gone, as ``head`` does.
+
+    Python ignores SIGPIPE, so that it comes as an error of a write. What is still to be written goes nowhere:
+    Python would try again at its end, and complain.
+    """
+    try:
+        yield
+    except OSError as error:  # of its own output: whoever meets another one tells it
+        if error.errno != errno.EPIPE:
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            _forget_closed(stream)
+        raise click.exceptions.Exit(_READER_GONE) from None
+
+
+def _forget_closed(stream: Any) -> None:
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        with contextlib.suppress(OSError):  # it has no descriptor of its own
+            os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (AttributeError, OSError, ValueError):  # there is none, or it is closed here
+        return
+
+
 class _Root(GalagoGroup):
     """Turns the failures that an operator can act on into one line, a hint and an exit code."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the whole program."""
+        try:
+            with _reader_minded():  # what click itself writes at the end
+                return super().main(*args, **extra)
+        except click.exceptions.Exit as end:
+            sys.exit(end.exit_code)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -194,13 +234,20 @@ class _Root(GalagoGroup):
             # any file may be named, and a terminal need not know every letter
             sys.stdout.reconfigure(errors="backslashreplace")
         as_data = "--json" in itertools.takewhile(lambda arg: arg != "--", args)
-        with _usage_told(as_data):
+        with _reader_minded(), _usage_told(as_data):
             ctx = super().make_context(info_name, args, parent, **extra)
         ctx.meta[_JSON_GIVEN] = as_data
         return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a GalagoError ends it with one line, a hint and its exit code, Ctrl+C with 130."""
+        """Run the command; a GalagoError ends it with one line, a hint and its exit code.
+
+        Ctrl+C ends it with 130, and a reader of its output that goes away with 141.
+        """
+        with _reader_minded():
+            return self._run(ctx)
+
+    def _run(self, ctx: click.Context) -> Any:
         try:
             with _usage_told(ctx.meta[_JSON_GIVEN]):
                 return super().invoke(ctx)

@@ -8,13 +8,20 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH
+from galago_edge.commands.replay import read_by
 from galago_edge.contract.errors import CallerError, Reason
+
+
+def _name(text: str) -> str:
+    from galago_edge.api.arguments import checked_name
+
+    return checked_name(text)
 
 
 @click.command("import")
 @click.argument("source")
 @click.argument("target", metavar="RECORDING", type=PATH)
-@click.option("--name", help="What its source is called.  [default: cam, mic]")
+@click.option("--name", callback=read_by(_name), help="What its source is called.  [default: cam, mic]")
 @json_option
 def import_(source: str, target: Path, name: str | None, as_json: bool) -> None:
     """Make RECORDING of any file or folder that replay takes.

@@ -21,6 +21,7 @@ from galago_edge.commands.options import (
     records_to,
     refuse_own_inputs,
 )
+from galago_edge.commands.output_places import check_outputs
 from galago_edge.commands.replay_faults import check_verdict, planned, tell_verdict, unmet, write_verdict
 from galago_edge.contract.errors import CallerError, DeviceError, Reason
 
@@ -195,7 +196,13 @@ def replay(
     if many is not None:
         many(sources, opened, out, expected=faults, verdict=verdict, drops=drops, **what, **more)
         return
+    check_outputs({"--out": None if out is None or _is_special(out) else out, "--verdict": verdict})
     _one(_without_drops(sources[0], drops, opened, overrides["name"]), opened, out, faults, verdict, what)
+
+
+def _is_special(out: Path) -> bool:
+    """Tell whether records go to a pipe or a device, which is written as it is."""
+    return out.exists() and not out.is_file() and not out.is_dir()
 
 
 def _one(

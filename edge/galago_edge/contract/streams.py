@@ -161,6 +161,8 @@ class WindowSeen:
     """
 
     span: Span
+    logits: npt.NDArray[np.int8]
+    """The model's output codes; empty when the gate skipped the window."""
     scores: npt.NDArray[np.int64]
     """Q16 (65536 is 1.0), before smoothing; all 0 when the gate skipped the window."""
     smoothed: npt.NDArray[np.int64]

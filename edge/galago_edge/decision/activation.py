@@ -59,7 +59,7 @@ class Activation:
             raise ValueError(f"unknown activation {kind!r}")
 
     def scores(self, logits: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
-        """Return the Q16 score of each of the ``(labels,)`` int8 output codes, as a new int64 array.
+        """Return the Q16 score of each of the ``(..., labels)`` int8 output codes, as a new int64 array.
 
         Softmax scores are each rounded half up on their own, so their sum may miss 65536 by a few.
         """
@@ -68,11 +68,11 @@ class Activation:
         codes = logits.view(np.uint8)
         if self.kind == "softmax":
             # uint8 arithmetic wraps, so this is the true distance 0..255 to the largest code
-            codes = np.maximum.reduce(logits).view(np.uint8) - codes
+            codes = np.maximum.reduce(logits, axis=-1, keepdims=True).view(np.uint8) - codes
         powers: npt.NDArray[np.int64] = self._table.take(codes)
         if self.kind == "sigmoid":
             return powers
-        total = int(np.add.reduce(powers)) >> 16
+        total = np.add.reduce(powers, axis=-1, keepdims=True) >> 16
         powers += total >> 1
         powers //= total
         return powers

@@ -82,6 +82,7 @@ class Decider:
         policies = [label.policy for label in labels]
         count = len(labels)
         self._lengths = _integers(policy.smoothing_windows for policy in policies)
+        self._doubled = 2 * self._lengths
         self._on_sums = _integers(to_q16(policy.on) for policy in policies) * self._lengths
         self._off_sums = _integers(to_q16(policy.off) for policy in policies) * self._lengths
         self._on_sums[[label.background for label in labels]] = _NEVER
@@ -99,7 +100,7 @@ class Decider:
         self._bars = np.full(count, _NEVER)  # the sum that keeps or turns a label on; out of reach in warm-up
         self._is_on = np.zeros(count, np.bool_)
         self._now_on = np.zeros(count, np.bool_)
-        self._pending = np.zeros(count, np.bool_)  # on, not fired yet
+        self._pending: set[int] = set()  # labels that are on and have not fired yet
         self._starts: dict[int, Span] = {}  # first window of the on-period of each label that is on
         self._last = Span(0, 0, 0, 0)
         self._seen = 0
@@ -121,7 +122,7 @@ class Decider:
 
     def smoothed(self) -> npt.NDArray[np.int64]:
         """Return the Q16 smoothed scores, rounded half up, shape ``(labels,)``; too low in warm-up."""
-        scores: npt.NDArray[np.int64] = (2 * self._sums + self._lengths) // (2 * self._lengths)
+        scores: npt.NDArray[np.int64] = (2 * self._sums + self._lengths) // self._doubled
         return scores
 
     def on(self) -> npt.NDArray[np.bool_]:
@@ -151,18 +152,18 @@ class Decider:
         found: list[Fired | Ended] = []
         if self._now_on.tobytes() != self._is_on.tobytes():  # several times faster than any array compare
             found += self._turn(span)
-        if self._starts:
+        if self._pending:
             found += self._fire(span)
         return found
 
     def reset(self) -> list[Ended]:
         """Start again after a gap: warm-up, and what was on ends. Refractory times go on."""
-        ended = [self._ended(index) for index in sorted(self._starts) if not self._pending[index]]
+        ended = [self._ended(index) for index in sorted(self._starts.keys() - self._pending)]
         self._history.fill(0)
         self._sums.fill(0)
         self._bars.fill(_NEVER)
         self._is_on.fill(False)
-        self._pending.fill(False)
+        self._pending.clear()
         self._starts.clear()
         self._seen = 0
         return ended
@@ -179,25 +180,24 @@ class Decider:
             if self._now_on[index]:
                 self._starts[index] = span
                 self._bars[index] = self._off_sums[index]
-                self._pending[index] = True
+                self._pending.add(index)
                 self._due_window[index] = self._seen + self._min_counts[index] - 1
             else:
-                if not self._pending[index]:
+                if index not in self._pending:
                     ended.append(self._ended(index))
                 del self._starts[index]
                 self._bars[index] = self._on_sums[index]
-                self._pending[index] = False
+                self._pending.discard(index)
         self._is_on[:] = self._now_on
         return ended
 
     def _fire(self, span: Span) -> list[Fired]:
         """Return the labels whose count and refractory time are complete with this window."""
-        due = self._due_window <= self._seen
-        due &= self._pending
-        due &= self._due_ns <= span.end_ns
+        pending = np.array(sorted(self._pending))
+        due = (self._due_window[pending] <= self._seen) & (self._due_ns[pending] <= span.end_ns)
         fired = []
-        for index in np.flatnonzero(due).tolist():
-            self._pending[index] = False
+        for index in pending[due].tolist():
+            self._pending.remove(index)
             self._due_ns[index] = span.end_ns + self._refractory_ns[index]
             fired.append(Fired(self._names[index], index, self._smoothed(index), self._period(index)))
         return fired

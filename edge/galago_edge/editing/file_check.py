@@ -17,6 +17,10 @@ from galago_edge.recorded.record_walk import DamagedBytes, RecordWalk, StoredMes
 from galago_edge.recorded.recorded_items import ItemCourse, RecordedSource, about_is_lost, recorded_sources
 from galago_edge.recorded.stored_items import Missing, Stored, StoredPicture, UnrecordedGap
 
+_NAMED = 1_000
+"""So many damaged places, formats and topics are named at most; the others are counted."""
+_MORE = "more"
+
 
 @dataclass(slots=True)
 class SourceReport:
@@ -61,7 +65,7 @@ class SourceReport:
             self._last = index + (len(item.samples) - 1 if isinstance(item, AudioBlock) else 0)
             key = f"{item.rate_hz} Hz" if isinstance(item, AudioBlock) else item.format
             count = len(item.samples) if isinstance(item, AudioBlock) else 1
-            self.formats[key] = self.formats.get(key, 0) + count
+            _count(self.formats, key, count)
         if isinstance(item, StoredPicture):
             self._picture_ns = item.captured_ns
         if self.from_ns is None and not isinstance(item, Missing):
@@ -69,7 +73,7 @@ class SourceReport:
         self.to_ns = max(self.to_ns, stored_end_ns(item))
 
     def _gap(self, cause: str, length_ns: int) -> None:
-        self.gaps[cause] = self.gaps.get(cause, 0) + 1
+        _count(self.gaps, cause)
         self.gap_ns += length_ns
 
 
@@ -90,6 +94,9 @@ class FileReport:
     checksum: str = ""
     """That of all data: ``ok``, ``differs``, ``none`` (none is stated), or empty when nobody looked."""
     damaged: list[DamagedBytes] = field(default_factory=list)
+    """The first places, at most ``_NAMED``."""
+    damaged_more: int = 0
+    """So many more there are."""
     sources: dict[str, SourceReport] = field(default_factory=dict)
     records: dict[str, int] = field(default_factory=dict)
     """Stream to number of records that the device decided."""
@@ -98,9 +105,18 @@ class FileReport:
     others: dict[str, int] = field(default_factory=dict)
     """Topics that Galago does not read, and their messages."""
 
+    def take_damage(self, damage: DamagedBytes) -> None:
+        """Count a place that cannot be read."""
+        if len(self.damaged) < _NAMED:
+            self.damaged.append(damage)
+        else:
+            self.damaged_more += 1
+
     def faults(self) -> list[str]:
         """Return what is wrong, one line each; empty for a file that is as it was written."""
         found = [f"bytes {one.at} to {one.end}: {one.why}" for one in self.damaged]
+        if self.damaged_more:
+            found.append(f"bytes behind: {self.damaged_more} more places that cannot be read")
         if self.about_lost:
             found.append("what it says of itself cannot be read: device, streams and wall time")
         if not self.whole:
@@ -130,6 +146,7 @@ class FileReport:
             "sha256": self.sha256,
             "checksum": self.checksum,
             "damaged": [{"from": one.at, "to": one.end, "why": one.why} for one in self.damaged],
+            "damaged_more": self.damaged_more,
             "sources": {
                 name: {key: getattr(source, key) for key in _TOLD} for name, source in self.sources.items()
             },
@@ -164,14 +181,14 @@ def check_file(path: Path, *, thorough: bool = True) -> FileReport:
         of_topic = topics_of(courses)
         for message in walk.messages():
             if isinstance(message, DamagedBytes):
-                report.damaged.append(message)
+                report.take_damage(message)
                 for course in courses.values():
                     course.damaged(message.why)
             elif (name := of_topic.get(message.channel.topic)) is not None:
                 for item in courses[name].take(message):
                     report.sources[name].take(item)
             else:
-                _count(report, message, sources)
+                _count_beside(report, message, sources)
         for name, course in courses.items():
             for item in course.rest(walk):
                 report.sources[name].take(item)
@@ -192,16 +209,21 @@ def topics_of(courses: dict[str, ItemCourse]) -> dict[str, str]:
     return {topic: name for name, course in courses.items() for topic in course.topics}
 
 
-def _count(report: FileReport, message: StoredMessage, sources: dict[str, RecordedSource]) -> None:
+def _count_beside(report: FileReport, message: StoredMessage, sources: dict[str, RecordedSource]) -> None:
     topic = message.channel.topic
     if topic.startswith(OUT):
-        name = topic.removeprefix(OUT)
-        report.records[name] = report.records.get(name, 0) + 1
+        _count(report.records, topic.removeprefix(OUT))
     elif topic.startswith(DROPS) and topic.removeprefix(DROPS) in sources:
-        name = topic.removeprefix(DROPS)
-        report.drops[name] = report.drops.get(name, 0) + 1
+        _count(report.drops, topic.removeprefix(DROPS))
     else:
-        report.others[topic] = report.others.get(topic, 0) + 1
+        _count(report.others, topic)
+
+
+def _count(counts: dict[str, int], key: str, number: int = 1) -> None:
+    """Add to the count of a name that the file gives, in bounded memory."""
+    if key not in counts and len(counts) >= _NAMED:
+        key = _MORE
+    counts[key] = counts.get(key, 0) + number
 
 
 def _sha256_state(path: Path) -> str:

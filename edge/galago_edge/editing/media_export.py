@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import secrets
 import shutil
 import wave
 from collections.abc import Iterator
@@ -10,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, GalagoError, InputError, Reason, disk_error
-from galago_edge.contract.modality import Modality
+from galago_edge.contract.known_names import known_names
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap
+from galago_edge.editing.new_recording import check_folder
 from galago_edge.editing.source_import import stored_picture
 from galago_edge.host.file_replacement import Durable, replacement
-from galago_edge.recorded.record_walk import RecordWalk
-from galago_edge.recorded.recorded_items import RecordedSource, StoredItems, choose_source, recorded_sources
+from galago_edge.recorded.record_walk import RecordWalk, not_mcap
+from galago_edge.recorded.recorded_items import RecordedSource, StoredItems, recorded_sources
 from galago_edge.sources.picture_times import TIMES_NAME
 from galago_edge.sources.recorded_camera import RecordedCamera
 from galago_edge.sources.recorded_microphone import RecordedMicrophone
@@ -42,24 +45,29 @@ def export_source(path: Path, target: Path, source: str | None = None) -> Export
     missing: a WAV for each stretch, and ``times.csv`` says where each begins.
 
     Raises:
-        CallerError: EXISTS; CONFIG_BAD, it must be said which source.
-        InputError: SOURCE_MISMATCH; a WAV of sound with gaps. RECORDING_UNREADABLE.
+        CallerError: EXISTS; TARGET_UNKNOWN, there is no such source; CONFIG_BAD, it must be said which, or it
+            is a camera and cannot become a WAV.
+        InputError: SOURCE_MISMATCH; a WAV of sound with gaps, or nothing is there to be written.
+            RECORDING_UNREADABLE.
         LinkError: SOURCE_MISSING, or the disk fails.
         DeviceError: EXTRA_MISSING.
     """
     if target.exists():
         raise CallerError(Reason.EXISTS, f"{target} exists already", hint="choose another name")
-    chosen = _chosen(path, "microphone" if target.suffix.lower() == ".wav" else None, source)
+    check_folder(target)
+    to_wav = target.suffix.lower() == ".wav"
+    chosen = _chosen(path, source, to_wav=to_wav)
     report = ExportReport(chosen.name)
     try:
-        if target.suffix.lower() == ".wav":
+        if to_wav:
             _one_wav(path, target, chosen, report)
             return report
-        part = target.with_name(f".{target.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
+        part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
         part.mkdir()
         try:
             (_pictures if chosen.modality == "camera" else _sounds)(path, part, chosen, report)
+            if not report.count:
+                raise _nothing(path, chosen)
             part.rename(target)
         except BaseException:  # an interruption, too, must leave no half folder
             shutil.rmtree(part, ignore_errors=True)
@@ -69,19 +77,37 @@ def export_source(path: Path, target: Path, source: str | None = None) -> Export
     return report
 
 
-def _chosen(path: Path, modality: Modality | None, name: str | None) -> RecordedSource:
+def _chosen(path: Path, name: str | None, *, to_wav: bool) -> RecordedSource:
     with RecordWalk(path) as walk:
         sources = recorded_sources(walk)
-    if modality is None:
-        fitting = sources if name is None else {key: one for key, one in sources.items() if key == name}
-        if len(fitting) > 1:
-            raise CallerError(
-                Reason.CONFIG_BAD,
-                f"{path} holds several sources: {', '.join(fitting)}",
-                hint=f"choose one: --source {next(iter(fitting))}",
-            )
-        modality = next(iter(fitting.values())).modality if fitting else "camera"
-    return choose_source(sources, path, modality, name)
+    if not sources:
+        raise not_mcap(path, "holds no pictures and no sound that can be read")
+    if name is not None and name not in sources:
+        text = f"{path} has no source {name}; {known_names(name, sources)}"
+        raise CallerError(Reason.TARGET_UNKNOWN, text, hint="--source NAME, or leave it out if there is one")
+    fitting = [one for one in sources.values() if not to_wav or one.modality == "microphone"]
+    if name is not None:
+        fitting = [one for one in fitting if one.name == name]
+    if not fitting:
+        text = f"{path}: {name or ', '.join(sources)} gives pictures, and a WAV holds sound"
+        raise CallerError(Reason.CONFIG_BAD, text, hint="export it to a folder: a name without .wav")
+    if len(fitting) > 1:
+        names = ", ".join(one.name for one in fitting)
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"{path} holds several sources: {names}",
+            hint=f"choose one: --source {fitting[0].name}",
+        )
+    return fitting[0]
+
+
+def _nothing(path: Path, source: RecordedSource) -> InputError:
+    what = "picture" if source.modality == "camera" else "sample"
+    return InputError(
+        Reason.SOURCE_MISMATCH,
+        f"{path} holds no {what} of {source.name}, so nothing is written",
+        hint="galago recording info shows what it holds",
+    )
 
 
 def _pictures(path: Path, folder: Path, source: RecordedSource, report: ExportReport) -> None:
@@ -125,12 +151,14 @@ def _sounds(path: Path, folder: Path, source: RecordedSource, report: ExportRepo
 
 
 def _one_wav(path: Path, target: Path, source: RecordedSource, report: ExportReport) -> None:
+    blocks = _blocks(path, source, report)
+    if (first := next(blocks, None)) is None:
+        raise _nothing(path, source)
     with replacement(target, durable=Durable.NO) as new, wave.open(str(new), "wb") as file:
-        expected: int | None = None
-        for block in _blocks(path, source, report):
-            if expected is None:
-                _describe(file, block.rate_hz)
-            elif block.first_sample != expected:
+        _describe(file, first.rate_hz)
+        expected = first.first_sample
+        for block in itertools.chain([first], blocks):
+            if block.first_sample != expected:
                 at_s = block.captured_ns / NS_PER_S
                 raise InputError(
                     Reason.SOURCE_MISMATCH,

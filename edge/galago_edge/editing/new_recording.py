@@ -21,11 +21,16 @@ def new_recording(target: Path, about: AboutRecording) -> Iterator[RecordingWrit
 
     Raises:
         CallerError: EXISTS; USAGE, it is not called ``*.mcap``.
-        LinkError: The disk refuses any of it: nothing is left.
+        LinkError: There is no such folder, or the disk refuses any of it: nothing is left.
         DeviceError: EXTRA_MISSING.
     """
     if not target.name.endswith(SUFFIX) or target.name == SUFFIX:
-        raise CallerError(Reason.USAGE, f"{target} is to be a recording, but is not called *.mcap")
+        raise CallerError(
+            Reason.USAGE,
+            f"{target} is to be a recording, but is not called *.mcap",
+            hint=f"call it {target.name}{SUFFIX}",
+        )
+    check_folder(target)
     # nobody waits for these chunks: one for every quarter of a megabyte is enough
     limits = WriterLimits(chunk_s=1e9, sync_s=1e9, file_bytes=1 << 62, file_s=1e9)
     # not NAME.mcap.part: that may be what is to be recovered
@@ -43,6 +48,17 @@ def new_recording(target: Path, about: AboutRecording) -> Iterator[RecordingWrit
         with contextlib.suppress(OSError):
             part.unlink()
         raise
+
+
+def check_folder(target: Path) -> None:
+    """Refuse a place in a folder that is not there, by its own name.
+
+    Raises:
+        LinkError: IO.
+    """
+    if not target.parent.is_dir():
+        text = f"could not write {target}: there is no folder {target.parent}"
+        raise LinkError(Reason.IO, text, hint=f"mkdir -p {target.parent}")
 
 
 def put_stored(writer: RecordingWriter, source: str, item: Stored, end_ns: int) -> None:

@@ -23,6 +23,7 @@ from galago_edge.sources.recording_damage import DamagedError
 from galago_edge.sources.recording_digest import recording_sha256
 from galago_edge.sources.source import Source
 from galago_edge.sources.source_kind import Address, Opening
+from galago_edge.sources.stream_target import file_path, is_test_file
 
 _BLOCKS_A_SECOND = 10
 _NAMES: dict[Modality, str] = {"camera": "cam", "microphone": "mic"}
@@ -59,7 +60,7 @@ def import_recording(text: str, target: Path, name: str | None = None) -> Import
         raise CallerError(
             Reason.CONFIG_BAD,
             f"{address.kind}:{address.shown} is no file, expected a recording",
-            hint="galago run takes it",
+            hint=_instead(address),
         )
     if address.kind.startswith("mcap"):
         raise CallerError(
@@ -83,6 +84,15 @@ def import_recording(text: str, target: Path, name: str | None = None) -> Import
         {copy.name: copy.counts for copy in copies},
         tuple(copy.failure for copy in copies if copy.failure is not None),
     )
+
+
+def _instead(address: Address) -> str:
+    """Return what can be done with a source that is no file."""
+    if is_test_file(address.target):
+        return f"name the file itself: galago recording import {file_path(address.target)} NEW.mcap"
+    if address.reopens:
+        return f"it is live: galago record {address.kind}:{address.shown}"
+    return "write it to a file first"
 
 
 def _copied(

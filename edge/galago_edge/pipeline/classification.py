@@ -135,7 +135,7 @@ def _answers(
 
 def _rank(found: list[tuple[Span, npt.NDArray[np.int8]]], loaded: LoadedBundle) -> tuple[RankedLabel, ...]:
     labels = loaded.manifest.labels
-    scores = np.stack([loaded.activation.scores(logits) for _, logits in found])  # (windows, labels)
+    scores = loaded.activation.scores(np.array([logits for _, logits in found]))  # (windows, labels)
     winners = {int(logits.argmax()) for _, logits in found}
     foreground = {index for index in winners if not labels[index].background}
     best = scores.max(axis=0)

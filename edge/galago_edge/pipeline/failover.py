@@ -150,7 +150,8 @@ class FailoverEngine:
         taken = (self._clock_ns() - start) // 1000
         with self._lock:
             self._times_us.append(taken)
-        self._begun.set()
+        if not self._begun.is_set():  # to set it again takes two locks
+            self._begun.set()
         if self.observe is not None and given is not None:
             self.observe(given, self.logits())
 

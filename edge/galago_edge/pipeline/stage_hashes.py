@@ -8,6 +8,7 @@ recordings part.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,8 +60,8 @@ class StageHashes:
         self._hashes = {stage: MarkedHash() for stage in STAGES}
         self._next_sample: int | None = None
         self._take_logits = take_logits
-        self._runs: list[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]] = []
-        """Of the window that is being decided: its time is known with it."""
+        self._runs: deque[tuple[npt.NDArray[Any], npt.NDArray[np.int8]]] = deque()
+        """Of the windows that are not decided yet, one for each: its time is known with it."""
 
     def watch(self, stream: DecidingStream, engine: FailoverEngine) -> Decides:
         """Return what is to be driven in place of ``stream``, whose model is in ``engine``."""
@@ -121,12 +122,12 @@ class StageHashes:
 
     def _window(self, seen: WindowSeen) -> None:
         span = seen.span
-        for given, logits in self._runs:
+        if not seen.skipped:
+            given, logits = self._runs.popleft()
             self._hashes["tensors"].update(given.data, span.end_ns)
             self._hashes["logits"].update(logits.data, span.end_ns)
             if self._take_logits is not None:
                 self._take_logits(logits)
-        self._runs.clear()
         places = (span.start_index, span.end_index, span.start_ns, span.end_ns, int(seen.skipped))
         self._line("scores", span.end_ns, *places, *seen.scores.tolist())
         self._line("smoothed", span.end_ns, *places, *seen.smoothed.tolist())

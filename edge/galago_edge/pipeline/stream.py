@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.printable import on_one_line
@@ -16,13 +16,15 @@ from galago_edge.contract.records import EventRecord, GapRecord, Record, ScoresR
 from galago_edge.contract.status import GateStatus, LabelLevel
 from galago_edge.contract.streams import Gap, Item, Notice, Span, WindowSeen
 from galago_edge.decision import ONE, Decider, Ended, Fired, Sensor, sensor_of
-from galago_edge.engine import BackendChange, runtime
+from galago_edge.engine import runtime
 from galago_edge.pipeline.loaded_bundle import LoadedBundle
+from galago_edge.pipeline.model_run import ModelRun
 from galago_edge.pipeline.threshold_overrides import ThresholdOverrides, override_thresholds
 from galago_edge.pipeline.windows import windows_of
 from galago_edge.sources.recording_part import RecordingPart
 
 _SCORE_DIGITS = 6  # Q16 steps are 0.000015
+_RUNS_AT_ONCE = 64  # a recording may be cut into blocks of any length
 
 
 class SourceAccount(Protocol):
@@ -108,6 +110,7 @@ class DecidingStream:
         self._gate_open = False
         self._gate_windows = 0  # windows since the gate last opened or closed
         self._silence = np.zeros(len(labels), np.int64)
+        self._no_logits = np.empty(0, np.int8)
         self._turn = 0
         self.every = 1
         """Every so many windows one is decided, the others are left out: the governor's divisor."""
@@ -186,13 +189,21 @@ class DecidingStream:
         if self._cut.missing(item):
             records += self._gap(Gap(self._cut.end_ns, item.captured_ns, "drop"))
         every, sensor = self.every, self._sensor
-        for span in self._cut.feed(item, lazy=every > 1 or sensor is not None):
-            if every > 1 and self._left_out(every):
-                continue
-            if sensor is None or self._opened(sensor, span, records):
-                self._decide(span, records)
-            else:
-                self._skip(span, records)
+        # decided behind the model's runs, not between them: each of those drives everything else out of the
+        # processor's caches. A gate has to know what was decided.
+        runs: list[ModelRun] = []
+        try:
+            for span in self._cut.feed(item, lazy=every > 1 or sensor is not None):
+                if every > 1 and self._left_out(every):
+                    continue
+                if sensor is not None and not self._opened(sensor, span, records):
+                    self._step(self._skip(span), self._silence, records)
+                    continue
+                runs.append(self._run(span))
+                if sensor is not None or len(runs) == _RUNS_AT_ONCE:
+                    self._decide(runs, records)
+        finally:
+            self._decide(runs, records)
         return records
 
     def absent(self, failure: GalagoError) -> list[Record]:
@@ -242,72 +253,69 @@ class DecidingStream:
         self._gate_windows += 1
         return is_open
 
-    def _decide(self, span: Span, records: list[Record]) -> None:
+    def _run(self, span: Span) -> ModelRun:
         """Run the model on this window."""
         engine = self._loaded.engine
         self._cut.fill()
         engine.invoke()
-        logits = engine.logits()
-        for changed in engine.changes():
-            records.append(self._backend(changed, span))
-        scores = self._loaded.activation.scores(logits)
-        changes = self._decider.step(scores, span)
-        if self._with_scores:
-            told = [_score(score) for score in scores.tolist()]
-            records.append(self._scores(span, logits.tolist(), told, UNSET))
-        self.tally.windows += 1
-        if changes:
-            self._tell(changes, records)
-        if self.observe is not None:
-            self._show(self.observe, span, scores, changes, skipped=False)
+        logits, changes = engine.logits(), engine.changes()
+        return ModelRun(span, logits, engine.backend, engine.reason, changes)
 
-    def _skip(self, span: Span, records: list[Record]) -> None:
-        """Take this window as one in which there is nothing."""
-        changes = self._decider.step(self._silence, span)
-        if self._with_scores:
-            records.append(self._scores(span, [], [], "gate"))
-        self.tally.windows += 1
-        self.tally.skipped += 1
-        if changes:
-            self._tell(changes, records)
-        if self.observe is not None:
-            self._show(self.observe, span, self._silence, changes, skipped=True)
+    def _skip(self, span: Span) -> ModelRun:
+        """Return what stands for a run on this window, in which there is nothing."""
+        engine = self._loaded.engine
+        return ModelRun(span, self._no_logits, engine.backend, engine.reason, skipped=True)
 
-    def _tell(self, changes: list[Fired | Ended], records: list[Record]) -> None:
+    def _decide(self, runs: list[ModelRun], records: list[Record]) -> None:
+        """Decide on what the model said, and empty the list."""
+        if not runs:
+            return
+        scores = self._loaded.activation.scores(np.array([run.logits for run in runs]))
+        for run, row in zip(runs, scores, strict=True):
+            self._step(run, row, records)
+        runs.clear()
+
+    def _step(self, run: ModelRun, scores: npt.NDArray[np.int64], records: list[Record]) -> None:
+        """Take the scores of the next window."""
+        for changed in run.changes:
+            records.append(self._at(run.span, "backend", changed.state, changed.detail))
+        changes = self._decider.step(scores, run.span)
+        if self._with_scores:
+            records.append(self._scores(run, scores))
+        self.tally.windows += 1
+        self.tally.skipped += run.skipped
         for change in changes:
-            records.append(self._event(change) if isinstance(change, Fired) else self._off(change))
+            records.append(self._event(change, run) if isinstance(change, Fired) else self._off(change))
+        if self.observe is not None:
+            self._show(self.observe, run, scores, changes)
 
     def _show(
         self,
         observe: Callable[[WindowSeen], None],
-        span: Span,
+        run: ModelRun,
         scores: npt.NDArray[np.int64],
         changes: list[Fired | Ended],
-        *,
-        skipped: bool,
     ) -> None:
         fired = tuple(change.label for change in changes if isinstance(change, Fired))
         decider = self._decider
         smoothed, warm_up, restarted = decider.smoothed(), decider.warm_up, decider.restarted
-        observe(WindowSeen(span, scores, smoothed, skipped, warm_up, fired, restarted))
+        observe(WindowSeen(run.span, run.logits, scores, smoothed, run.skipped, warm_up, fired, restarted))
 
-    def _scores(
-        self, span: Span, logits: list[int], scores: list[float], skipped: str | UnsetType
-    ) -> ScoresRecord:
+    def _scores(self, run: ModelRun, scores: npt.NDArray[np.int64]) -> ScoresRecord:
         return ScoresRecord(
             stream=self.name,
             window=self.tally.windows,
-            start_index=span.start_index,
-            end_index=span.end_index,
-            start_ns=span.start_ns,
-            end_ns=span.end_ns,
-            logits=logits,
-            scores=scores,
+            start_index=run.span.start_index,
+            end_index=run.span.end_index,
+            start_ns=run.span.start_ns,
+            end_ns=run.span.end_ns,
+            logits=run.logits.tolist(),
+            scores=[] if run.skipped else [_score(score) for score in scores.tolist()],
             warm_up=self._decider.warm_up,
-            skipped=skipped,
+            skipped="gate" if run.skipped else UNSET,
         )
 
-    def _event(self, fired: Fired) -> EventRecord:
+    def _event(self, fired: Fired, run: ModelRun) -> EventRecord:
         record = EventRecord(
             stream=self.name,
             seq=self.tally.events,
@@ -318,8 +326,8 @@ class DecidingStream:
             start_ns=fired.span.start_ns,
             end_ns=fired.span.end_ns,
             bundle=self._loaded.id,
-            backend=self._loaded.engine.backend,
-            backend_reason=self._loaded.engine.reason or UNSET,
+            backend=run.backend,
+            backend_reason=run.backend_reason or UNSET,
             overrides=self._differences.get(fired.label, UNSET),
         )
         self.tally.events += 1
@@ -344,9 +352,6 @@ class DecidingStream:
             self._sensor.reset()
         records.append(GapRecord(stream=self.name, from_ns=gap.from_ns, to_ns=gap.to_ns, cause=gap.cause))
         return records
-
-    def _backend(self, changed: BackendChange, span: Span) -> StateRecord:
-        return self._at(span, "backend", changed.state, changed.detail)
 
     def _at(self, span: Span, subject: str, state: str, detail: dict[str, Any]) -> StateRecord:
         return StateRecord(

@@ -11,6 +11,9 @@ CHUNK, DATA_END = 0x06, 0x0F
 """Opcodes."""
 CHUNK_HEAD = struct.Struct("<QQQI")
 """First and last log time, bytes when unpacked, CRC-32 of these."""
+_LONGEST_NAME = 64
+LONGEST_HEAD = CHUNK_HEAD.size + 4 + _LONGEST_NAME + 8
+"""Bytes of all that stands before the data of a chunk."""
 
 
 class DamagedRecordError(Exception):
@@ -19,12 +22,9 @@ class DamagedRecordError(Exception):
 
 def why_no_record(opcode: int, body: bytes) -> str:
     """Return why a record's own lengths cannot be right; empty where they can."""
-    if opcode == CHUNK:
-        try:
-            chunk_parts(body)
-        except DamagedRecordError as error:
-            return str(error)
-    elif opcode == 0x07 and (len(body) < 6 or int.from_bytes(body[2:6], "little") != len(body) - 6):
+    if opcode == CHUNK and not is_chunk_head(body, len(body)):
+        return "a chunk that contradicts itself"
+    if opcode == 0x07 and (len(body) < 6 or int.from_bytes(body[2:6], "little") != len(body) - 6):
         return "an index that contradicts itself"
     elif opcode == 0x09 and (stated := body[-4:]) != bytes(4) and _crc(body[:-4]) != stated:
         return "an attachment whose checksum does not match"
@@ -48,16 +48,30 @@ def _is_two_fields(body: bytes) -> bool:
     return second_at + 4 + int.from_bytes(body[second_at : second_at + 4], "little") == len(body)
 
 
-def chunk_parts(body: bytes) -> tuple[str, bytes]:
-    """Return how a chunk is compressed, and its data."""
+def is_chunk_head(head: bytes, length: int) -> bool:
+    """Tell whether a chunk of ``length`` bytes may begin so: its own lengths agree with that.
+
+    ``head``: its first ``LONGEST_HEAD`` bytes, or all that it has.
+    """
     at = CHUNK_HEAD.size
-    name_bytes = int.from_bytes(body[at : at + 4], "little")
+    name_bytes = int.from_bytes(head[at : at + 4], "little")
     data_at = at + 4 + name_bytes + 8
-    if name_bytes > 64 or len(body) < data_at:
+    if name_bytes > _LONGEST_NAME or len(head) < data_at:
+        return False
+    return int.from_bytes(head[data_at - 8 : data_at], "little") == length - data_at
+
+
+def chunk_parts(body: bytes) -> tuple[str, bytes]:
+    """Return how a chunk is compressed, and its data.
+
+    Raises:
+        DamagedRecordError: Its lengths contradict each other.
+    """
+    if not is_chunk_head(body, len(body)):
         raise DamagedRecordError("a chunk that contradicts itself")
-    if int.from_bytes(body[data_at - 8 : data_at], "little") != len(body) - data_at:
-        raise DamagedRecordError("a chunk that contradicts itself")
-    return body[at + 4 : at + 4 + name_bytes].decode("latin-1"), body[data_at:]
+    at = CHUNK_HEAD.size + 4
+    data_at = at + int.from_bytes(body[at - 4 : at], "little") + 8
+    return body[at : data_at - 8].decode("latin-1"), body[data_at:]
 
 
 def unpacked_chunk(compression: str, data: bytes, size: int) -> bytes:

@@ -17,8 +17,9 @@ from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import LATEST_NS
 from galago_edge.recorded.about import CAM, DROPS, FORMAT, GAPS, MIC, SourceMark, read_mark
+from galago_edge.recorded.file_summary import StoredChannel
 from galago_edge.recorded.item_decoding import ForeignClock, own_item
-from galago_edge.recorded.record_walk import DamagedBytes, RecordWalk, StoredChannel, StoredMessage, not_mcap
+from galago_edge.recorded.record_walk import DamagedBytes, RecordWalk, StoredMessage, not_mcap
 from galago_edge.recorded.stored_items import DropMessage, Missing, Stored, UnrecordedGap, begin_ns_of
 from galago_edge.recorded.well_known import (
     AUDIO,

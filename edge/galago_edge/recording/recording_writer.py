@@ -27,24 +27,19 @@ from pathlib import Path
 
 import msgspec
 
-from galago_edge.contract.errors import CallerError, LinkError, Reason, disk_error
+from galago_edge.contract.errors import LinkError, disk_error
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice
-from galago_edge.host.file_replacement import Durable, FileEffects, replace_file
 from galago_edge.recorded.about import (
     CAM,
     DROPS,
     GAPS,
-    METADATA,
     MIC,
     OUT,
-    PART_SUFFIX,
-    SUFFIX,
     AboutRecording,
     SourceMark,
-    about_metadata,
     channel_metadata,
 )
-from galago_edge.recorded.chunk_file import ChannelSpec, ChunkFile
+from galago_edge.recorded.chunk_file import ChannelSpec
 from galago_edge.recorded.stored_items import DropMessage, MarkMessage, StoredPicture
 from galago_edge.recorded.well_known import (
     AUDIO,
@@ -57,6 +52,7 @@ from galago_edge.recorded.well_known import (
     encode_message,
     schema_of,
 )
+from galago_edge.recording.file_series import FileSeries
 from galago_edge.recording.writer_account import SourceTrack, WriterAccount, WriterLimits
 
 _STILL = ("jpeg", "png", "webp")
@@ -91,9 +87,7 @@ class RecordingWriter:
             LinkError: The disk refuses.
             DeviceError: EXTRA_MISSING.
         """
-        self._folder, self._name, self._single = folder, name, single
-        self._single_part = part
-        self._about = about
+        self._series = FileSeries(folder, name, about, single=single, part=part)
         self._limits = limits or WriterLimits()
         self._clock = clock
         self._tracks: dict[str, SourceTrack] = {}
@@ -104,7 +98,7 @@ class RecordingWriter:
         self._roll_due = False
         self._not_before_s = 0.0
         """When another file may be tried: the disk refused the last one."""
-        self._file = self._begin(self._part)
+        self._file = self._series.begin(self._part)
         self._began_s = self._chunk_s = self._synced_s = clock()
         self._synced_bytes = 0
         """Of the file, when the disk was waited for last."""
@@ -231,7 +225,7 @@ class RecordingWriter:
             self._synced_s, self._synced_bytes = now_s, self._file.size
             self._try(self._file.sync)
         over_s = now_s - self._began_s - limits.file_s
-        if (self._file.size >= limits.file_bytes or over_s >= 0) and not self._single:
+        if (self._file.size >= limits.file_bytes or over_s >= 0) and not self._series.single:
             self._roll_due = True
             leaning = any(track.leaning for track in self._tracks.values())
             if not leaning or over_s >= _KEY_PATIENCE_S or self._file.size >= 2 * limits.file_bytes:
@@ -331,13 +325,9 @@ class RecordingWriter:
         """Go on in the next file; if none can be made, in this one."""
         if self._clock() < self._not_before_s:
             return
-        number = self._part + 1
-        while any(
-            (self._folder / f"{self._name}-{number:03d}{end}").exists() for end in (SUFFIX, PART_SUFFIX)
-        ):
-            number += 1
+        number = self._series.free_number(self._part)
         try:
-            following = self._begin(number)
+            following = self._series.begin(number)
         except LinkError as error:
             self.account.failures += 1
             self.account.fault = str(error)
@@ -354,39 +344,14 @@ class RecordingWriter:
             track.keyed, track.number = False, track.lost_items
         self._numbers.clear()
 
-    def _begin(self, number: int) -> ChunkFile:
-        name = self._name if self._single else f"{self._name}-{number:03d}"
-        path = self._single_part or self._folder / (name + PART_SUFFIX)
-        about = msgspec.structs.replace(self._about, part=number)
-        if (whole := self._folder / (name + SUFFIX)).exists():
-            raise CallerError(Reason.EXISTS, f"{whole} exists already", hint="choose another name")
-        try:
-            return ChunkFile(path, {METADATA: about_metadata(about)})
-        except FileExistsError:
-            raise CallerError(
-                Reason.EXISTS,
-                f"{path} exists: another recording is being made, or was ended while it was",
-                hint=f"galago recording recover {path} makes a whole one of it; or choose another name",
-            ) from None
-        except OSError as error:
-            raise disk_error(error, f"write {path}") from error
-
     def _finish(self) -> None:
-        file, part = self._file, self._file.path
-        name = self._name if self._single else f"{self._name}-{self._part:03d}"
-        whole = self._folder / (name + SUFFIX)
         try:
-            file.finish()
-            sums = f"{file.sha256}  {whole.name}\n".encode()
-            replace_file(whole.with_name(whole.name + ".sha256"), sums, durable=Durable.WHOLE)
-            part.rename(whole)
-            FileEffects().fsync_dir(whole.parent)
+            self.account.files.append(self._series.finish(self._file, self._part))
         except OSError as error:
             self._fail(error)
-            raise disk_error(error, f"finish {part}") from error
+            raise disk_error(error, f"finish {self._file.path}") from error
         finally:
-            file.close()
-        self.account.files.append(whole)
+            self._file.close()
 
     def _try(self, act: Callable[[], None]) -> bool:
         try:

@@ -88,13 +88,13 @@ class Build:
 
     def observe(self, collector: Collector | None = None) -> None:
         """Show each window to the judge, and to ``collector``: what keeps samples of what really decides."""
-        judge, engine = self.judge, self.engine
+        judge = self.judge
 
         def seen(window: WindowSeen) -> None:
             if collector is not None:
                 collector.window(window)
             if judge is not None and not judge.decided:
-                judge.window(engine.logits(), skipped=window.skipped, warm_up=window.warm_up)
+                judge.window(window.logits, skipped=window.skipped, warm_up=window.warm_up)
 
         self.stream.observe = seen if judge is not None or collector is not None else None
 

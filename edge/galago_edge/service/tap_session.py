@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from galago_edge.bundle import Bundle
-from galago_edge.contract.errors import CallerError, LinkError, Reason
+from galago_edge.contract.errors import CallerError, LinkError, Reason, disk_error
 from galago_edge.contract.records import Record
 from galago_edge.contract.settings import RecordingSettings, SourceSettings
 from galago_edge.contract.status import SourceStatus
@@ -22,6 +22,7 @@ from galago_edge.service.live_sources import LiveSource, LiveSources
 from galago_edge.service.live_taps import LiveTaps
 from galago_edge.sources import parse_source
 from galago_edge.sources.source_kind import Address
+from galago_edge.sources.stream_target import file_path, is_test_file
 
 _LOOK_S = 0.25
 _JOIN_S = 10.0
@@ -76,6 +77,8 @@ class TapSession:
         self._taps = LiveTaps(wanted, folder, device, lambda records: None, open_tap, keeps_all=True)
         self._sources = LiveSources(taps=self._taps)
         self._stopping = threading.Event()
+        self._empty: set[Path] = set()
+        """Recordings that were removed, for their source never gave anything."""
         self._recorded: dict[str, _Recorded] = {}
         deciding = _deciding({name: _live(one) for name, one in sources.items()}, bundles)
         for name, settings in sources.items():
@@ -126,7 +129,12 @@ class TapSession:
         """Return what was recorded, in the order of the sources."""
         statuses = self._sources.statuses()
         return [
-            RecordedSoFar(statuses[name], one.tap.files, one.tap.lost, one.tap.fault)
+            RecordedSoFar(
+                statuses[name],
+                tuple(path for path in one.tap.files if path not in self._empty),
+                one.tap.lost,
+                one.tap.fault,
+            )
             for name, one in self._recorded.items()
         ]
 
@@ -168,22 +176,51 @@ class TapSession:
             if recorded.thread is not None:
                 recorded.thread.join(_JOIN_S)
         self._taps.close()
+        self._remove_empty()
+
+    def _remove_empty(self) -> None:
+        """Leave no recording behind that is of nothing but a source which was away all the time."""
+        for name, status in self._sources.statuses().items():
+            for path in () if status.items else self._recorded[name].tap.files:
+                try:
+                    for file in (path.with_name(path.name + ".sha256"), path):
+                        file.unlink(missing_ok=True)
+                except OSError as error:
+                    raise disk_error(error, f"remove {path}, which holds nothing") from error
+                self._empty.add(path)
 
 
 def _live(settings: SourceSettings) -> Address:
     """Return the address of a source that can be captured.
 
     Raises:
-        CallerError: CONFIG_BAD.
+        CallerError: CONFIG_BAD; it is a recording, standard input, or a folder where a file must be.
     """
     address = parse_source(settings.address)
     if not address.reopens:
+        what, hint = _not_live(address)
+        text = f"{address.shown} is {what}, expected a camera, a microphone or a pipe"
+        raise CallerError(Reason.CONFIG_BAD, text, hint=hint)
+    path = file_path(address.target)
+    if (is_test_file(address.target) or "/" in path) and Path(path).is_dir():
         raise CallerError(
             Reason.CONFIG_BAD,
-            f"{address.shown} is a recording or standard input, expected a camera, a microphone or a pipe",
-            hint="galago replay takes recordings as they are",
+            f"{address.kind}:{address.shown} is a folder, expected a device or a file",
+            hint=_IMPORT.format(path),
         )
     return address
+
+
+_IMPORT = "galago recording import {0} NEW.mcap makes a recording of it, and galago replay takes it as it is"
+
+
+def _not_live(address: Address) -> tuple[str, str]:
+    """Return what a source is that cannot be captured, and what can be done with it."""
+    if not address.described.is_path:
+        return "standard input", "pipe:PATH records what a named pipe gives"
+    if address.kind.startswith("mcap"):
+        return "a recording already", "galago replay takes it as it is"
+    return "a folder" if Path(address.target).is_dir() else "a file", _IMPORT.format(address.shown)
 
 
 def _deciding(addresses: Mapping[str, Address], bundles: Sequence[Bundle]) -> dict[str, Bundle]:

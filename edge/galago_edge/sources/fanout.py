@@ -222,6 +222,8 @@ class SampleSubscription(Subscription):
                 yield from conversion.rest()
                 end_index, conversion = conversion.next_index, None
             if from_ns > end_ns:
+                if isinstance(item, Gap) and self.missed is not None:  # which samples, the next block shows
+                    self.missed(next_sample, next_sample, end_ns, from_ns, "overrun")
                 yield Gap(end_ns, from_ns, "overrun")
             if isinstance(item, AudioBlock):
                 if conversion is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,10 @@ def sound_block(first: int, count: int = 1_600) -> AudioBlock:
     return AudioBlock(samples, first, samples_to_ns(first, RATE_HZ), RATE_HZ)
 
 
+def _begin_ns(item: Frame | AudioBlock | Gap) -> int:
+    return item.from_ns if isinstance(item, Gap) else item.captured_ns
+
+
 class Replayed:
     """What one recording says that a stream was given, as a source: an oracle for what recordings hold."""
 
@@ -157,6 +161,7 @@ class Replayed:
         self.modality: Modality = recording.about["modality"]
         missed = [drop for drop in recording.all("drop") if drop.stream in (stream, "")]
         self._missed = {index for drop in missed for index in range(drop.from_index, drop.to_index)}
+        self._gaps = [Gap(drop.from_ns, drop.to_ns, drop.cause) for drop in missed if drop.cause]
 
     def description(self) -> dict[str, Any]:
         return dict(self.recording.about["source"])
@@ -171,9 +176,16 @@ class Replayed:
         raise AssertionError("nobody stops it")
 
     def __iter__(self) -> Generator[Item, None, None]:
-        pictures = self._decoded()
+        pictures, gaps = self._decoded(), list(self._gaps)
+        for item in self._items(pictures):
+            while gaps and not isinstance(item, Notice) and gaps[0].to_ns <= _begin_ns(item):
+                yield gaps.pop(0)
+            yield item
+        yield from gaps
+
+    def _items(self, pictures: Mapping[int, npt.NDArray[np.uint8]]) -> Iterator[Item]:
         for call, *given in self.recording.calls:
-            if call in ("gap", "notice", "sound"):
+            if call in ("gap", "notice") or (call == "sound" and given[0].first_sample not in self._missed):
                 yield given[0]
             elif call in ("picture", "coded") and given[0] is not None and given[0] not in self._missed:
                 yield Frame(pictures[given[0]], given[0], given[1])

@@ -58,8 +58,9 @@ def _lines(found: FolderSurvey) -> Iterator[str]:
     yield f"{found.folder}: {found.samples} {what} in {len(found.classes)} classes"
     for name, count in found.classes.items():
         yield f"  {on_one_line(name)}: {count}{'' if count else ' (an empty class cannot be learned)'}"
-    if found.test_folder is not None:
-        yield f"{found.test_folder} is the test set"
+    for part, path in found.parts.items():
+        if part != "train":
+            yield f"{path} is the {part} set"
     if found.strays:
         kinds = ", ".join(
             f"{suffix or 'no suffix'} {count}" for suffix, count in found.strays.most_common(_SHOWN)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import PATH, FiniteRange
+from galago_edge.commands.options import PATH, FiniteRange, refuse_own_inputs
+from galago_edge.commands.output_places import check_outputs
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_options import (
     markdown_option,
@@ -24,6 +26,8 @@ from galago_workstation.commands.qa_page import WantedPage, page_options
 from galago_workstation.commands.qa_runs import Replaying
 
 if TYPE_CHECKING:
+    from galago_edge.contract.manifest import Label
+    from galago_workstation.qa.gate_rules import GateRules
     from galago_workstation.qa.matching import MatchingRule
     from galago_workstation.qa.page.page_events import PageWish
     from galago_workstation.qa.page.page_making import MadePage
@@ -93,10 +97,14 @@ def diff(
     refuse_other_report(junit, ".xml")
     refuse_other_report(markdown, ".md", ".markdown")
     rules = None if gates is None else load_gates(gates)  # before hours of replaying
+    check_outputs({"--junit": junit, "--markdown": markdown, **page.files()}, page.folders())
+    _check_junit(ctx, junit, gates)
     page.check()
-    kept = None if baseline is None else read_baseline(baseline)
-    sides = _sides(what, replaying, wanted=2 if kept is None else 1)
-    old, new = (kept, sides[0]) if kept is not None else (sides[0], sides[1])
+    sides = _asked(what, replaying, wanted=2 if baseline is None else 1)
+    if baseline is not None:
+        sides.insert(0, _Side(replays=read_baseline(baseline)))
+    _refuse_before(sides, replaying, rules, gates or "gates", common=common)
+    old, new = (one.said(replaying) for one in sides)
     found = compare_bundles(
         old,
         new,
@@ -105,12 +113,13 @@ def diff(
         common=common,
         tolerance_ns=None if tolerance is None else round(tolerance * _NS_PER_S),
         rule=rule,
+        losses=replaying.losses,
     )
     now = datetime.datetime.now(datetime.UTC)
     write_reports(found, at=now, junit=junit, markdown_file=markdown, inconclusive=inconclusive)
     exit_code = show_comparison(found, as_json=as_json)
     page.write(lambda wish: _page(found, rule, wish), replaying)
-    ctx.exit(exit_code or replaying.exit_code)
+    ctx.exit(exit_code)
 
 
 def _page(found: BundleComparison, rule: MatchingRule, wish: PageWish) -> MadePage:
@@ -119,26 +128,85 @@ def _page(found: BundleComparison, rule: MatchingRule, wish: PageWish) -> MadePa
     return comparison_page(found, rule, wish)
 
 
-def _sides(what: Sequence[Path], replaying: Replaying, *, wanted: int) -> list[list[Replayed]]:
-    """Return what each of ``wanted`` bundles or runs said.
+@dataclass(slots=True)
+class _Side:
+    """OLD or NEW: what is there already, or a bundle and what it is to be asked about."""
+
+    replays: list[Replayed] | None = None
+    bundle: Path | None = None
+    corpus: Path | None = None
+
+    def labels(self, replaying: Replaying) -> Sequence[Label]:
+        """Return the bundle's labels; nothing of what has no recording."""
+        if self.bundle is not None:
+            return replaying.opened(self.bundle).manifest.labels
+        return self.replays[0].labels if self.replays else ()
+
+    def tags(self, replaying: Replaying) -> list[Mapping[str, str]]:
+        """Return the tags of each recording."""
+        if self.bundle is None or self.corpus is None:
+            return [one.tags for one in self.replays or ()]
+        corpus = replaying.corpus(self.corpus).of_modality(replaying.opened(self.bundle).modality)
+        return [one.tags for one in corpus.recordings]
+
+    def said(self, replaying: Replaying) -> list[Replayed]:
+        """Return what it said; the corpus is replayed if need be."""
+        if self.replays is None and self.corpus is not None:
+            self.replays = replaying.of(self.corpus, self.bundle)
+        return self.replays or []
+
+
+def _asked(what: Sequence[Path], replaying: Replaying, *, wanted: int) -> list[_Side]:
+    """Return ``wanted`` sides; runs are read, and nothing is replayed.
 
     Raises:
         CallerError: USAGE; there are too many or too few.
+        GalagoError: A run cannot be read.
     """
     from galago_workstation.qa.replay_run import RUN
 
     runs = [(one / RUN).is_file() for one in what]
-    if len(what) == wanted and all(runs):
-        return [replaying.of(one, None) for one in what]
-    if len(what) == wanted + 1 and not runs[-1]:
-        corpus = what[-1]
-        return [
-            replaying.of(one, None) if is_run else replaying.of(corpus, one)
-            for one, is_run in zip(what[:-1], runs, strict=False)
-        ]
-    given = f"{len(what)} given, {sum(runs)} of them runs"
-    form = "NEW CORPUS, or a run, with --baseline" if wanted == 1 else "OLD NEW CORPUS, or two runs"
-    raise CallerError(Reason.USAGE, f"expected {form}; {given}", hint="galago qa diff --help")
+    of_runs = len(what) == wanted and all(runs)
+    if not of_runs and (len(what) != wanted + 1 or runs[-1]):
+        given = f"{len(what)} given, {sum(runs)} of them runs"
+        form = "NEW CORPUS, or a run, with --baseline" if wanted == 1 else "OLD NEW CORPUS, or two runs"
+        raise CallerError(Reason.USAGE, f"expected {form}; {given}", hint="galago qa diff --help")
+    return [
+        _Side(replays=replaying.of(one, None)) if is_run else _Side(bundle=one, corpus=what[-1])
+        for one, is_run in zip(what[:wanted], runs, strict=False)
+    ]
+
+
+def _refuse_before(
+    sides: Sequence[_Side], replaying: Replaying, rules: GateRules | None, file: Path | str, *, common: bool
+) -> None:
+    """Refuse before hours of replaying what would be refused behind them.
+
+    Raises:
+        GalagoError: See ``refuse_before``; a bundle or the corpus cannot be opened.
+    """
+    from galago_workstation.qa.replay_comparison import refuse_before
+
+    old, new = (one.labels(replaying) for one in sides)
+    if old and new:
+        tags = sides[1].tags(replaying)
+        refuse_before(old, new, tags, gates=rules, gates_file=file, common=common)
+    replaying.more_labels = None if common else (*old, *new)
+
+
+def _check_junit(ctx: click.Context, junit: Path | None, gates: Path | None) -> None:
+    """Refuse options that would be about nothing.
+
+    Raises:
+        CallerError: USAGE.
+    """
+    if junit is not None and gates is None:
+        text = "--junit has a test case for each gate, and there are none"
+        raise CallerError(Reason.USAGE, text, hint="give --gates FILE, or leave --junit out")
+    source = ctx.get_parameter_source("inconclusive")
+    if junit is None and source is not None and source.name != "DEFAULT":
+        text = "--inconclusive is about JUnit, and none is asked for"
+        raise CallerError(Reason.USAGE, text, hint="give --junit FILE, or leave it out")
 
 
 @click.command()
@@ -168,16 +236,23 @@ def baseline(
     Example:
       galago qa baseline corpus --bundle alarms-1.0.0.galago --out alarms.baseline.json
     """
+    import msgspec
+
     from galago_workstation.files import refuse_existing
     from galago_workstation.qa.baseline import make_baseline, write_baseline
 
     refuse_existing(out, replace=replace)  # before hours of replaying
+    check_outputs({"--out": out})
+    refuse_own_inputs([out], [bundle])
     replays = replaying.of(place, bundle)
     made = make_baseline(replays, rule)
     write_baseline(out, made, replace=replace)
     events = sum(len(one.events) for one in replays)
     if as_json:
-        say_data({"path": str(out), "bundle": made.bundle, "recordings": len(replays), "events": events})
+        told = {"path": str(out), "bundle": made.bundle, "recordings": len(replays), "events": events}
+        say_data(told | {"losses": msgspec.to_builtins(replaying.losses)})
     else:
         say(f"{out}: {len(replays)} recordings, {events} events of bundle {made.bundle[:12]}")
+        for line in replaying.losses.lines():
+            say(line)
     ctx.exit(replaying.exit_code)

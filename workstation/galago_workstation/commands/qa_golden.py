@@ -12,6 +12,7 @@ import click
 
 from galago_edge.commands.cli import GalagoGroup, json_option, say, say_data
 from galago_edge.commands.options import PATH, bundle_options, opened_bundle
+from galago_edge.commands.output_places import check_outputs
 from galago_workstation.commands.qa_options import jobs_option
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def record(place: Path, out: Path, why: str, by: str | None, as_json: bool, **op
     from galago_workstation.qa.golden_file import check_new
 
     check_new(out)  # before minutes of replaying
+    check_outputs({"--out": out}, {"--keep": options["keep"]})
     asked = _Asked(place, as_json=as_json, **options)
     _recorded(out, asked, why, by, None)
 
@@ -144,7 +146,9 @@ def rerecord(file: Path, place: Path, why: str, by: str | None, as_json: bool, *
     from galago_workstation.qa.golden_file import read_golden
 
     asked = _Asked(place, as_json=as_json, **options)
-    _recorded(file, asked, why, by, read_golden(file))
+    before = read_golden(file)
+    check_outputs({"FILE": file}, {"--keep": options["keep"]})
+    _recorded(file, asked, why, by, before)
 
 
 def _recorded(out: Path, asked: _Asked, why: str, by: str | None, before: GoldenFile | None) -> None:
@@ -220,6 +224,7 @@ def verify(
     from galago_workstation.qa.golden_report import finding_data, finding_lines, golden_junit
 
     refuse_other_report(junit, ".xml")
+    check_outputs({"--junit": junit}, {"--keep": options["keep"]})
     kept = read_golden(file)
     asked = _Asked(place, as_json=as_json, **options)
     corpus, bundle = asked.opened()

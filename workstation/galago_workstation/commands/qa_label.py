@@ -12,12 +12,15 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH, FiniteRange, bundle_option
+from galago_edge.commands.output_places import check_outputs
 from galago_edge.contract.errors import CallerError, Reason, disk_error
+from galago_edge.contract.printable import printable
 from galago_workstation.commands.qa_labels import FORMATS, frames_of
 from galago_workstation.commands.qa_options import replaying_options
 from galago_workstation.commands.qa_runs import Replaying
 
 if TYPE_CHECKING:
+    from galago_edge.contract.manifest import Label
     from galago_workstation.qa.corpus import Corpus, CorpusRecording
     from galago_workstation.qa.replayed import Replayed
 
@@ -64,7 +67,9 @@ def label(
       galago qa labels confirm nights/porch.wav.proposed.tsv
     """
     from galago_workstation.qa.corpus import is_corpus
+    from galago_workstation.qa.report_words import counts_text
 
+    check_outputs({}, {"--out": out})
     is_one = place.exists() and not is_corpus(place)
     corpus = replaying.single(str(place)) if is_one else replaying.corpus(place)
     if not labelled and not is_one:
@@ -73,14 +78,15 @@ def label(
         text = f"{place} has no pictures, whose numbers cvat needs"
         raise CallerError(Reason.SOURCE_MISMATCH, text, hint="choose another --format for sound")
     _refuse_existing(corpus, out, kind)
+    _refuse_unknown(labels, replaying.opened(bundle).manifest.labels)
     replays = replaying.replayed(corpus, bundle)
-    _refuse_unknown(labels, replays)
     by_name = {one.name: one for one in corpus.recordings}
     told = [_propose(one, by_name[one.recording], kind, near, labels, out) for one in replays]
+
     if as_json:
         say_data(told)
     for row in () if as_json else told:
-        counts = ", ".join(f"{count} {name}" for name, count in sorted(row["labels"].items()))
+        counts = counts_text(row["labels"])
         near_misses = f", {row['near_misses']} of them near misses" if near is not None else ""
         say(f"{row['paths'][0]}: {row['proposals']} proposals{f' ({counts})' if counts else ''}{near_misses}")
     ctx.exit(replaying.exit_code)
@@ -119,12 +125,17 @@ def _refuse_existing(corpus: Corpus, out: Path | None, kind: str | None) -> None
         )
 
 
-def _refuse_unknown(labels: Sequence[str], replays: Sequence[Replayed]) -> None:
+def _refuse_unknown(asked: Sequence[str], labels: Sequence[Label]) -> None:
+    """Refuse before hours of replaying.
+
+    Raises:
+        CallerError: TARGET_UNKNOWN.
+    """
     from galago_edge.contract.known_names import known_names
     from galago_workstation.qa.judged_recording import deciding
 
-    known = [one.name for one in deciding(replays[0].labels)] if replays else [*labels]
-    for name in labels:
+    known = [one.name for one in deciding(labels)]
+    for name in asked:
         if name not in known:
             text = f"no label {name!r} can become an event"
             raise CallerError(Reason.TARGET_UNKNOWN, text, hint=known_names(name, known))
@@ -153,7 +164,8 @@ def _propose(
         raise disk_error(error, f"create {paths[0].parent}") from error
     if kind is not None:
         frames = frames_of(kind, Path(recording.address))
-        export_labels(found.rows, paths[1], kind, LabelSubject(str(paths[1]), recording.path.name, frames))
+        subject = LabelSubject(str(paths[1]), printable(recording.path.name), frames)
+        export_labels(found.rows, paths[1], kind, subject)
     write_bytes(paths[0], format_proposals(found.rows, sha256=replayed.sha256, bundle=replayed.bundle))
     return {
         "recording": replayed.recording,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from galago_edge.commands.cli import json_option, say, say_data
-from galago_edge.commands.options import PATH
+from galago_edge.commands.options import PATH, refuse_own_inputs
+from galago_edge.commands.output_places import check_outputs
 from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.printable import printable
 from galago_workstation.commands.qa_options import replace_option
 
 if TYPE_CHECKING:
@@ -85,10 +88,12 @@ def import_(
             raise CallerError(Reason.USAGE, text, hint="give --out FILE or --recording RECORDING")
         out = labels_path(recording)
     refuse_existing(out, replace=replace)  # before a long recording is read
+    check_outputs({"--out": out})
+    refuse_own_inputs([out], [file, recording])
     frames = frames_of(kind, recording)
     subject = LabelSubject(
         str(file),
-        recording=recording.name if recording is not None else None,
+        recording=printable(recording.name) if recording is not None else None,
         frames=frames,
         column=label_column,
     )
@@ -126,6 +131,8 @@ def confirm(file: Path, out: Path | None, recording: Path | None, replace: bool,
             raise CallerError(Reason.USAGE, text, hint="give --out FILE or --recording RECORDING")
         out = file.with_name(file.name.removesuffix(PROPOSED_SUFFIX) + LABELS_SUFFIX)
     refuse_existing(out, replace=replace)
+    check_outputs({"--out": out})
+    refuse_own_inputs([out], [file, recording])
     sha256 = _sha256(recording)
     read = read_labels(file, sha256=sha256, duration_ns=_end_ns(recording, None), confirmed=True)
     write_labels(out, read.truth, sha256=sha256 or read.sha256, replace=replace)
@@ -152,10 +159,12 @@ def export(file: Path, out: Path, kind: str, recording: Path | None, replace: bo
     from galago_workstation.qa.label_rows import rows_of
 
     refuse_existing(out, replace=replace)
+    check_outputs({"--out": out})
+    refuse_own_inputs([out], [file, recording])
     read = read_labels(file, sha256=_sha256(recording))
     subject = LabelSubject(
         str(file),
-        recording=recording.name if recording is not None else None,
+        recording=printable(recording.name) if recording is not None else None,
         frames=frames_of(kind, recording),
     )
     export_labels(rows_of(read.truth), out, kind, subject, replace=replace)
@@ -205,10 +214,9 @@ def _tell(out: Path, truth: TruthList, left_out: dict[str, int], *, as_json: boo
         said = {"path": str(out), "events": len(truth.events), "ignored": len(truth.ignored)}
         say_data(said | {"left_out": left_out})
         return
-    per_label: dict[str, int] = {}
-    for event in truth.events:
-        per_label[event.label] = per_label.get(event.label, 0) + 1
-    counts = ", ".join(f"{count} {label}" for label, count in sorted(per_label.items()))
+    from galago_workstation.qa.report_words import counts_text
+
+    counts = counts_text(Counter(event.label for event in truth.events))
     ignored = f", {len(truth.ignored)} stretches to be ignored" if truth.ignored else ""
     say(f"{out}: {len(truth.events)} events{f' ({counts})' if counts else ''}{ignored}")
     for what, count in left_out.items():

@@ -30,6 +30,19 @@ class WantedPage:
     path: Path | None
     events: int | None
 
+    def files(self) -> dict[str, Path | None]:
+        """Return the file that it shall be, by its option, for ``check_outputs``."""
+        return {"--html": self.path if self.path is not None and self._is_file() else None}
+
+    def folders(self) -> dict[str, Path | None]:
+        """Return the folder that it shall be, as :meth:`files`."""
+        return {"--html": None if self.path is None or self._is_file() else self.path}
+
+    def _is_file(self) -> bool:
+        from galago_workstation.qa.page.page_file import is_file_path
+
+        return self.path is not None and is_file_path(self.path)
+
     def check(self) -> None:
         """Refuse what cannot be written, before hours of replaying.
 

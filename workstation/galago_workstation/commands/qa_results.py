@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.cli import json_option, say, say_data, show_error
 from galago_edge.commands.options import PATH, FiniteRange
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_runs import RESULTS
@@ -78,7 +78,9 @@ def list_results(folder: Path, as_json: bool) -> None:
 )
 @click.option("--remove", "really", is_flag=True, help="Remove it; without this, only say what would go.")
 @json_option
+@click.pass_context
 def clean_results(
+    ctx: click.Context,
     folder: Path,
     places: tuple[Path, ...],
     bundles: tuple[Path, ...],
@@ -89,7 +91,8 @@ def clean_results(
     """Say which results nobody needs any more, and remove them.
 
     Everything goes that is not kept by an option, and only with --remove. What is asked for again later is
-    computed again; a run that lists a result that is gone cannot be judged until then.
+    computed again; a run that lists a result that is gone cannot be judged until then. Links are not
+    followed. What cannot be removed is told, the others go, and the exit code is 3.
 
     \b
     Examples:
@@ -109,7 +112,10 @@ def clean_results(
     kept = results_in(place)
     removal = chosen(kept, _wanted(place, places, bundles, days))
     if really:
-        remove(place, removal)
+        removal = remove(place, removal)
+    for _, error in removal.failures:
+        show_error(error)
+    code = max((error.exit_code for _, error in removal.failures), default=0)
     if as_json:
         data = {
             "folder": str(place),
@@ -118,12 +124,14 @@ def clean_results(
             "bytes": bytes_of(removal.results),
             "halves": [str(half) for half in removal.halves],
             "stays": len(removal.stays),
+            "failures": [{"path": str(path), "error": error.as_data()} for path, error in removal.failures],
             "others": list(kept.others),
         }
         say_data(data)
-        return
-    _tell_removal(place, removal, really=really)
-    _tell_beside(0, kept.others)
+    else:
+        _tell_removal(place, removal, really=really)
+        _tell_beside(0, kept.others)
+    ctx.exit(code)
 
 
 def _results_of(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,11 @@ from galago_edge.contract.errors import CallerError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
+    from galago_edge.contract.manifest import Label
     from galago_workstation.qa.content_hashes import ContentHashes
     from galago_workstation.qa.corpus import Corpus
     from galago_workstation.qa.corpus_replay import CorpusReplay
+    from galago_workstation.qa.recording_losses import RecordingLoss, RecordingLosses
     from galago_workstation.qa.recording_place import RecordingPlace
     from galago_workstation.qa.replayed import Replayed, TruthList
 
@@ -32,20 +35,34 @@ class Replaying:
     as_json: bool
     rehash: bool = False
     """Whether recordings are read that are as when they were hashed."""
-    exit_code: int = 0
-    """Not 0 when a recording has no result."""
+    more_labels: Sequence[Label] | None = ()
+    """Labels that a truth may have beside the bundle's own; None: any, for what else it says is left out."""
     places: dict[str, RecordingPlace] = field(default_factory=dict)
     """Where the recordings lie that were asked about, by their SHA-256."""
+    _losses: RecordingLosses | None = None
+    _bundles: dict[Path, Bundle] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
     _corpora: dict[Path, Corpus] = field(default_factory=dict)
     """Two bundles meet the same corpus, which is read once."""
 
+    @property
+    def losses(self) -> RecordingLosses:
+        """What failed, and what was read in part, of everything that was asked for so far."""
+        from galago_workstation.qa.recording_losses import RecordingLosses
+
+        return self._losses or RecordingLosses()
+
+    @property
+    def exit_code(self) -> int:
+        """That of the recording that fared worst; 0 when none failed."""
+        return self.losses.exit_code
+
     def of(self, place: Path, bundle: Path | None) -> list[Replayed]:
-        """Return the replays of a run, or of a corpus with a bundle.
+        """Return the replays of a run, or of a corpus with a bundle, that can be judged.
 
         Raises:
             CallerError: USAGE; a corpus without a bundle, or a run with one.
-            GalagoError: See ``read_run``, ``read_corpus`` and ``replay_corpus``.
+            GalagoError: See ``read_run``, ``read_corpus`` and ``replay_corpus``. Every recording failed.
         """
         from galago_workstation.qa.replay_run import RUN, read_run
 
@@ -55,7 +72,11 @@ class Replaying:
                 raise CallerError(
                     Reason.USAGE, text, hint="give --bundle BUNDLE, or a folder of galago replay --out"
                 )
-            return self.replayed(self.corpus(place), bundle)
+            corpus, opened = self.corpus(place), self.opened(bundle)
+            if self.more_labels is not None:  # before hours of replaying
+                known = (*opened.manifest.labels, *self.more_labels)
+                self._refuse_unknown_truths(corpus.of_modality(opened.modality), known)
+            return self.replayed(corpus, bundle)
         if bundle is not None:
             text = f"{place} is a run, which has its bundle, and --bundle is given too"
             raise CallerError(Reason.USAGE, text, hint="leave --bundle out, or give the corpus")
@@ -63,12 +84,9 @@ class Replaying:
 
         found, missing = read_run(place, read_truth)
         self.places |= places_of_run(place)
-        for name in missing:
-            self._tell(f"{place}: {name} has no result and is not judged")
-            self.exit_code = 1
         for faults in sorted({one.faults for one in found if one.faults}):
             self._tell(f"{place}: replayed with faults ({faults[:12]}), which its figures are of")
-        return found
+        return self._judgeable(found, missing)
 
     def one(self, recording: str, bundle: Path) -> Replayed:
         """Return the replay of one recording.
@@ -76,11 +94,7 @@ class Replaying:
         Raises:
             GalagoError: It cannot be replayed.
         """
-        found = self._replay(self.single(recording), self._opened(bundle))
-        (only,) = found.replays
-        if only.stored is None and only.error is not None:
-            raise only.error
-        return self._judged(found)[0]
+        return self._judged(self._replay(self.single(recording), self.opened(bundle)))[0]
 
     def single(self, recording: str) -> Corpus:
         """Return the corpus of one recording, which is read once, for its hash.
@@ -91,13 +105,21 @@ class Replaying:
         from galago_workstation.progress_lines import command_report
         from galago_workstation.qa.corpus import corpus_of
 
+        self._check_results()
         report = command_report(self.note, as_json=self.as_json)
         return corpus_of([recording], report=report, hashes=self._hashes())
 
-    def _opened(self, bundle: Path) -> Bundle:
+    def opened(self, bundle: Path) -> Bundle:
+        """Open a bundle, once, as ``opened_bundle`` does.
+
+        Raises:
+            GalagoError: See ``opened_bundle``.
+        """
         from galago_edge.commands.options import opened_bundle
 
-        return opened_bundle(bundle, self.trusted)
+        if bundle not in self._bundles:
+            self._bundles[bundle] = opened_bundle(bundle, self.trusted)
+        return self._bundles[bundle]
 
     def corpus(self, place: Path) -> Corpus:
         """Read a corpus; every recording is read once, for its hash.
@@ -109,9 +131,20 @@ class Replaying:
         from galago_workstation.qa.corpus import read_corpus
 
         if place not in self._corpora:
+            self._check_results()
             report = command_report(self.note, as_json=self.as_json)
             self._corpora[place] = read_corpus(place, report=report, hashes=self._hashes())
         return self._corpora[place]
+
+    def _check_results(self) -> None:
+        """Refuse a folder of results that cannot be written, before a corpus is read.
+
+        Raises:
+            GalagoError: See ``check_outputs``.
+        """
+        from galago_edge.commands.output_places import check_outputs
+
+        check_outputs({}, {"--results": self.results})
 
     def _hashes(self) -> ContentHashes:
         from galago_workstation.qa.content_hashes import ContentHashes
@@ -124,12 +157,40 @@ class Replaying:
         Raises:
             GalagoError: See ``replay_corpus``; a file of labels cannot be used.
         """
-        opened = self._opened(bundle)
+        opened = self.opened(bundle)
         fitting = corpus.of_modality(opened.modality)
         for one in fitting.recordings:  # before hours of replaying; where it ends nobody knows yet
             if one.labels is not None:
                 _check_labels(one.labels, one.sha256)
         return self._judged(self._replay(fitting, opened))
+
+    def refuse_unknown_label(self, bundle: Path, names: Iterable[str]) -> None:
+        """Refuse labels that a bundle does not have, before hours of replaying.
+
+        Raises:
+            InputError: LABELS_MISMATCH.
+            GalagoError: The bundle cannot be opened.
+        """
+        from galago_workstation.qa.redecision import refuse_no_label
+
+        for name in names:
+            refuse_no_label(name, self.opened(bundle).manifest.labels, bundle.name)
+
+    @staticmethod
+    def _refuse_unknown_truths(corpus: Corpus, labels: Sequence[Label]) -> None:
+        """Refuse a truth of a label that nothing can find.
+
+        Raises:
+            InputError: LABELS_MISMATCH.
+            GalagoError: A file of labels cannot be used.
+        """
+        from galago_workstation.qa.label_file import read_labels
+        from galago_workstation.qa.label_rows import refuse_unknown
+
+        for one in corpus.recordings:
+            if one.labels is not None:
+                truth = read_labels(one.labels, sha256=one.sha256).truth
+                refuse_unknown(truth, labels, name=f"labels of {one.name}")
 
     def _replay(self, corpus: Corpus, bundle: Bundle) -> CorpusReplay:
         from galago_workstation.progress_lines import command_report
@@ -140,18 +201,42 @@ class Replaying:
         return replay_corpus(corpus, bundle, self.results, plan, report=report)
 
     def _judged(self, found: CorpusReplay) -> list[Replayed]:
+        from galago_workstation.qa.recording_losses import RecordingLoss
         from galago_workstation.qa.recording_place import places_of
         from galago_workstation.qa.replay_run import run_of
 
         self.places |= places_of(found)
-        for one in found.replays:
-            if one.error is not None:
-                show_error(one.error, f"{one.recording.name}: ")
-                if one.stored is None:
-                    self.exit_code = max(self.exit_code, one.error.exit_code)
         for note in found.notes:
             self._tell(note)
-        return run_of(found, read_truth)
+        missing = [
+            RecordingLoss.of(one.recording.name, one.error)
+            for one in found.replays
+            if one.stored is None and one.error is not None
+        ]
+        return self._judgeable(run_of(found, read_truth), missing)
+
+    def _judgeable(self, found: Sequence[Replayed], missing: Sequence[RecordingLoss]) -> list[Replayed]:
+        """Return what can be judged; tell and count the rest, and what was read in part.
+
+        Raises:
+            GalagoError: Nothing can; that of the recording that fared worst.
+        """
+        from galago_workstation.qa.recording_losses import RecordingLosses
+
+        kept = [one for one in found if not one.failed]
+        failed = (*missing, *(one.loss for one in found if one.failed and one.loss is not None))
+        in_part = tuple(one.loss for one in kept if one.loss is not None)
+        self._losses = self.losses | RecordingLosses(failed=failed, read_in_part=in_part)
+        if failed and not kept:
+            worst = max(failed, key=lambda loss: loss.exit)
+            raise worst.error(f"none of {len(failed)} recordings can be judged; " if len(failed) > 1 else "")
+        for loss in failed:
+            if str(loss.error()) not in self._told:
+                self._told.add(str(loss.error()))
+                show_error(loss.error())
+        for loss in in_part:
+            self._tell(f"read in part, the rest is a gap: {loss.error().line}")
+        return kept
 
     @staticmethod
     def note(line: str) -> None:

@@ -10,6 +10,8 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_json
 from galago_edge.commands.options import FiniteRange
+from galago_edge.commands.output_places import check_outputs
+from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_options import (
     markdown_option,
     place_argument,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from galago_workstation.qa.matching import MatchingRule
     from galago_workstation.qa.page.page_events import PageWish
     from galago_workstation.qa.page.page_making import MadePage
+    from galago_workstation.qa.recording_losses import RecordingLosses
     from galago_workstation.qa.replayed import Replayed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,6 +62,7 @@ def show_score(
     det: bool,
     markdown: Path | None,
     as_json: bool,
+    losses: RecordingLosses | None = None,
 ) -> CorpusScore:
     """Score what a bundle said to a corpus, print it, and return it.
 
@@ -73,7 +77,7 @@ def show_score(
     from galago_workstation.qa import score_report
     from galago_workstation.qa.corpus_score import score
 
-    found = score(replays, rule, claim_per_hour=claim, det=None if det else ())
+    found = score(replays, rule, claim_per_hour=claim, det=None if det else (), losses=losses)
     if markdown is not None:
         write_bytes(markdown, score_report.markdown(found).encode())
     if as_json:
@@ -122,8 +126,12 @@ def score(
     from galago_workstation.files import refuse_other_report
 
     page.check()
+    if options["det"] and not options["as_json"]:
+        text = "--det adds curves to --json, which is not asked for"
+        raise CallerError(Reason.USAGE, text, hint="give --json, too; --html has curves of its own")
     refuse_other_report(options["markdown"], ".md", ".markdown")
+    check_outputs({"--markdown": options["markdown"], **page.files()}, page.folders())
     replays = replaying.of(place, bundle)
-    found = show_score(replays, rule=rule, **options)
+    found = show_score(replays, rule=rule, losses=replaying.losses, **options)
     page.write(lambda wish: _page(replays, found, rule, wish), replaying)
     ctx.exit(replaying.exit_code)

@@ -67,6 +67,8 @@ def why(
       galago qa why corpus/night.flac --bundle alarms-1.1.0.galago --label smoke --at 1:02:13.5
       galago qa why night.flac --run runs/alarms-1.1.0 --label smoke --at 3733.5 --json
     """
+    import msgspec
+
     from galago_edge.sources.stream_position import read_position
     from galago_workstation.qa.replay_run import RUN
     from galago_workstation.qa.why import why_data, why_lines, why_replayed
@@ -82,19 +84,22 @@ def why(
         others = replaying.of(run_folder, None)
         asked = next((one for one in others if one.recording == recording), None)
         if asked is None:
+            if lost := next((one for one in replaying.losses.failed if one.recording == recording), None):
+                raise lost.error()
             from galago_edge.contract.known_names import known_names
 
             known = known_names(recording, [one.recording for one in others])
             raise CallerError(Reason.USAGE, f"{run_folder} has no recording {recording}: {known}", hint="")
     else:
         assert bundle is not None
+        replaying.refuse_unknown_label(bundle, [label])
         asked, others = replaying.one(recording, bundle), []
     if corpus is not None:
         others = replaying.of(corpus, None if (corpus / RUN).is_file() else bundle)
     told = why_replayed(asked, label, at_ns, within_ns=round(within * _NS_PER_S), corpus=others, rule=rule)
     if as_json:
-        say_data(why_data(told))
+        say_data(why_data(told) | {"losses": msgspec.to_builtins(replaying.losses)})
     else:
-        for line in why_lines(told):
+        for line in (*why_lines(told), *replaying.losses.lines()):
             say(line)
     ctx.exit(replaying.exit_code)

@@ -12,6 +12,7 @@ import click
 from galago_edge.commands.cli import json_option, say, say_data, show_error
 from galago_edge.commands.extension import CommandExtension
 from galago_edge.commands.options import PATH
+from galago_edge.commands.output_places import check_outputs
 from galago_edge.commands.replay_faults import tell_verdict, unmet, write_verdict
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
 
@@ -70,6 +71,7 @@ def _run(
     Expectations(tables, bundle.manifest.labels)  # what it refuses is refused before hours of replaying
     if plan.changes.faults is not None:
         plan.changes.faults.check(bundle.modality, dated=True)
+    check_outputs({"--verdict": verdict}, {"--out": out, "--results": results})
     check_run_place(out, bundle.id, plan.stream, plan.changes)
     kept = results or out / RESULTS
     corpus = _corpus(sources, report, ContentHashes(kept, reread=rehash)).of_modality(bundle.modality)

@@ -18,8 +18,12 @@ from galago_edge.commands.options import PATH
     metavar="RUN",
     help="Run folder; default: runs/NAME for NAME.toml. An existing run is replaced at the end.",
 )
-def train(config: Path, out: Path | None) -> None:
+@click.option("--fresh", is_flag=True, help="Begin anew, where a training that was ended would go on.")
+def train(config: Path, out: Path | None, fresh: bool) -> None:
     """Train the network that CONFIG describes and leave a run folder.
+
+    Ctrl+C once ends it well, with the best epoch so far; twice aborts it. A training that was aborted or
+    killed goes on behind the last epoch that it had kept.
 
     \b
     Example:
@@ -32,7 +36,7 @@ def train(config: Path, out: Path | None) -> None:
     out = out if out is not None else Path("runs") / config.stem
     if on_terminal():
         with LiveProgress() as live:
-            train(config, out, live)
+            train(config, out, live, fresh=fresh)
     else:
-        train(config, out, PlainProgress(say))
+        train(config, out, PlainProgress(say), fresh=fresh)
     say(f"run folder: {out}")

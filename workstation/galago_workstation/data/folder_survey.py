@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from galago_edge.contract.errors import GalagoError, InputError, Reason, disk_error
+from galago_edge.contract.errors import GalagoError, InputError, Reason
 from galago_edge.sources.address import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from galago_edge.sources.audio_file import open_sound
 from galago_edge.sources.picture_header import PictureHeader, picture_header
+from galago_workstation.data.class_folders import part_folders
+from galago_workstation.data.class_tree import class_tree, closed_folder
+from galago_workstation.data.sample import Part
 
 SampleKind = Literal["images", "audio"]
 
 LOOKED_AT = 40
 """Samples of each class whose header is read."""
 _HEAD_BYTES = 1 << 16
-_TEST_NAMES = ("test", "testing")
-_TRAIN_NAMES = ("train", "training")
 BACKGROUND_NAMES = frozenset(
     (
         *("background", "_background_noise_", "noise", "silence", "ambient", "quiet", "empty"),
@@ -43,8 +44,8 @@ class FolderSurvey:
 
     folder: Path
     """The folder with one sub-folder per class."""
-    test_folder: Path | None
-    """Beside it, with the same classes."""
+    parts: Mapping[Part, Path]
+    """Folders with the same classes that its maker divided it into; empty when he did not."""
     kind: SampleKind
     classes: dict[str, int] = field(default_factory=dict)
     """Samples by name, in order of the names; 0 for an empty folder."""
@@ -71,7 +72,8 @@ class FolderSurvey:
 
 
 def survey(folder: Path) -> FolderSurvey:
-    """Return what a folder holds that has one sub-folder per class, or ``train`` and ``test`` with these.
+    """Return what a folder holds that has one sub-folder per class, or ``train``, ``val`` and ``test`` with
+    these.
 
     Raises:
         InputError: DATA_BAD; it is no such folder, or has neither pictures nor sounds in sub-folders.
@@ -79,34 +81,20 @@ def survey(folder: Path) -> FolderSurvey:
     """
     if not folder.is_dir():
         raise InputError(Reason.DATA_BAD, f"{folder} is not a folder", hint="name a folder of data")
-    try:
-        inside = {path.name.casefold(): path for path in _folders(folder)}
-        train = next((inside[name] for name in _TRAIN_NAMES if name in inside), None)
-        if train is None or not any(_folders(train)):
-            return _surveyed(folder, None)
-        return _surveyed(train, next((inside[name] for name in _TEST_NAMES if name in inside), None))
-    except OSError as error:
-        raise disk_error(error, f"read {folder}") from error
-
-
-def _surveyed(folder: Path, test_folder: Path | None) -> FolderSurvey:
-    counts: dict[str, Counter[str]] = {}
-    files: dict[str, list[Path]] = {}
-    links: list[str] = []
-    for path in _folders(folder):
-        files[path.name] = sorted(_files(path, links))
-        counts[path.name] = Counter(file.suffix.lower() for file in files[path.name])
-    links += [entry.name for entry in folder.iterdir() if entry.is_symlink() and entry.is_dir()]
-    whole = sum(counts.values(), Counter[str]())
+    parts = part_folders(folder)
+    tree = class_tree(parts.get("train", folder), None)
+    if (closed := closed_folder(tree)) is not None:
+        raise closed
+    whole = Counter(path.suffix.lower() for paths in tree.classes.values() for path in paths)
     sums = {
         kind: sum(whole[suffix] for suffix in suffixes)
         for kind, suffixes in (("images", IMAGE_SUFFIXES), ("audio", AUDIO_SUFFIXES))
     }
     kind: SampleKind = "images" if sums["images"] >= sums["audio"] else "audio"
+    found = FolderSurvey(tree.folder, parts, kind, beside=len(tree.beside))
+    found.links = [os.path.relpath(link, folder) for link in tree.links]
     suffixes = IMAGE_SUFFIXES if kind == "images" else AUDIO_SUFFIXES
-    found = FolderSurvey(folder, test_folder, kind, links=sorted(links))
-    found.beside = sum(1 for entry in folder.iterdir() if entry.is_file() and not _hidden(entry.name))
-    for name, paths in sorted(files.items()):
+    for name, paths in tree.classes.items():
         samples = [path for path in paths if path.suffix.lower() in suffixes]
         found.classes[name] = len(samples)
         found.strays.update(path.suffix.lower() for path in paths if path.suffix.lower() not in suffixes)
@@ -141,26 +129,3 @@ def _look(found: FolderSurvey, path: Path) -> None:
             reader.close()
     except (GalagoError, OSError):
         found.unreadable.append(str(path.relative_to(found.folder)))
-
-
-def _folders(folder: Path) -> Iterator[Path]:
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink() and not _hidden(entry.name):
-            yield entry
-
-
-def _files(folder: Path, links: list[str]) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        for name in list(folders):
-            if _hidden(name):
-                folders.remove(name)
-            elif (Path(parent) / name).is_symlink():
-                links.append(os.path.relpath(Path(parent) / name, folder.parent))
-                folders.remove(name)
-        yield from (
-            Path(parent) / name for name in names if not _hidden(name) and (Path(parent) / name).is_file()
-        )
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".")

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason, disk_error, system_words
-from galago_workstation.data.listing import Listing, check_labels, make_listing
+from galago_workstation.data.listing import Listing, Met, check_labels, make_listing, refuse
 from galago_workstation.data.sample import Sample
 from galago_workstation.training_config import IdxFiles
 
@@ -96,18 +96,19 @@ class IdxSet:
         picture: npt.NDArray[np.uint8] = pictures[int(index)]
         return picture
 
-    def listing(self) -> Listing:
-        """List and hash all pictures.
+    def listing(self, met: Met = refuse) -> Listing:
+        """List and hash all pictures; ``met`` is told of labels and samples that are wrong, each time.
 
         Raises:
             InputError: DATA_BAD, CLASS_EMPTY, CLASS_SINGLE, LABELS_REPEAT.
         """
         data = self._data
-        check_labels(data.label_names, "[data] label_names")
+        check_labels(data.label_names, "[data] label_names", met)
         pool = self._samples(data.images, data.labels)
         if data.test_images is None or data.test_labels is None:
-            return make_listing(data.label_names, pool, None)
-        return make_listing(data.label_names, pool, self._samples(data.test_images, data.test_labels))
+            return make_listing(data.label_names, pool, None, met)
+        test = self._samples(data.test_images, data.test_labels)
+        return make_listing(data.label_names, pool, test, met)
 
     def _samples(self, images: str, labels: str) -> list[Sample]:
         pictures = self._pictures[images]

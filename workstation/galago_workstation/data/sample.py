@@ -31,6 +31,9 @@ class Sample:
     group: str | None = None
     """What the configuration's ``group`` captured: speaker, place, session."""
 
+    part: Part | None = None
+    """The part that the data itself gives it (a folder, a group, a manifest); None is for the hash to say."""
+
 
 def samples_sha256(samples: Iterable[Sample]) -> str:
     """Return one hash over the samples' contents, independent of their order."""

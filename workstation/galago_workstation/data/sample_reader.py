@@ -20,8 +20,9 @@ from galago_edge.sources.still_image import decode_image
 from galago_workstation.data.class_folders import list_folders
 from galago_workstation.data.clip_window import middle_window
 from galago_workstation.data.idx import IdxSet, pixels_sha256
-from galago_workstation.data.listing import Listing
+from galago_workstation.data.listing import Listing, Met, refuse
 from galago_workstation.data.sample import Sample
+from galago_workstation.data.sample_manifest import list_manifest
 from galago_workstation.training_config import AudioFolders, Config, IdxFiles, ImageConfig, ImageFolders
 
 Inputs = npt.NDArray[np.uint8] | npt.NDArray[np.int8]
@@ -37,8 +38,8 @@ class Reader(Protocol):
     input_shape: tuple[int, ...]
     """Of one model input, without batch."""
 
-    def listing(self) -> Listing:
-        """List and check everything that ``[data]`` names."""
+    def listing(self, met: Met = refuse) -> Listing:
+        """List and check everything that ``[data]`` names; ``met`` is told what is wrong, each time."""
         ...
 
     def raw(self, sample: Sample) -> Raw:
@@ -80,16 +81,16 @@ class ImageReader:
         self._preprocess = ImagePreprocessor(spec)
         self.input_shape: tuple[int, ...] = self._preprocess.shape
 
-    def listing(self) -> Listing:
+    def listing(self, met: Met = refuse) -> Listing:
         """List and check all pictures.
 
         Raises:
             InputError: DATA_BAD, CLASS_EMPTY, CLASS_SINGLE, LABELS_REPEAT.
         """
         if self._idx is not None:
-            return self._idx.listing()
+            return self._idx.listing(met)
         assert isinstance(self._data, ImageFolders)
-        return list_folders(self._data, self._root)
+        return files_listing(self._data, self._root, met)
 
     def raw(self, sample: Sample) -> npt.NDArray[np.uint8]:
         """Return the picture as BGR, ``(height, width, 3)``.
@@ -127,13 +128,13 @@ class AudioReader:
         self.spec = spec
         self.input_shape: tuple[int, ...] = (spec.window_frames, spec.mel_bands)
 
-    def listing(self) -> Listing:
+    def listing(self, met: Met = refuse) -> Listing:
         """List and check all clips.
 
         Raises:
             InputError: DATA_BAD, CLASS_EMPTY, CLASS_SINGLE, LABELS_REPEAT.
         """
-        return list_folders(self._data, self._root)
+        return files_listing(self._data, self._root, met)
 
     def clip(self, sample: Sample) -> npt.NDArray[np.int16]:
         """Return the whole clip ``(n,)``, mono, at the model's rate.
@@ -189,6 +190,16 @@ def allocate(shape: tuple[int, ...], dtype: type[Any], folder: Path | None) -> n
         path.unlink(missing_ok=True)
         raise disk_error(error, f"keep {size >> 20} MiB of inputs in {folder}") from error
     return array
+
+
+def files_listing(data: ImageFolders | AudioFolders, root: Path, met: Met = refuse) -> Listing:
+    """List and check the files that ``[data]`` names by a folder or a manifest.
+
+    Raises:
+        InputError: As :func:`list_folders` and :func:`list_manifest`.
+    """
+    listed = list_folders if data.manifest is None else list_manifest
+    return listed(data, root, met)
 
 
 def _content(sample: Sample) -> tuple[Path, bytes]:

@@ -2,13 +2,14 @@
 
 A sample's part depends on the hash of its own content (or of its group's name) alone: adding files never
 moves others, and training again with another seed keeps the test set. Only where that would leave a label
-without samples in a part, the nearest ones move.
+without samples in a part, the nearest ones move. What the data gives a part itself keeps it, and then no
+other sample gets that part by its hash.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_workstation.data.listing import Listing
@@ -40,10 +41,38 @@ def split_pool(
     units: dict[str, list[Sample]] = {}
     for sample in pool:
         units.setdefault(_unit(sample), []).append(sample)
-    part_of = {unit: _drawn(_place(unit), validation_share, test_share) for unit in units}
-    wanted = [part for part in PARTS if part != "test" or test_share > 0.0]
-    _fill(units, part_of, labels, wanted)
+    given = {unit: part for unit, samples in units.items() if (part := _given(samples)) is not None}
+    validation_share = 0.0 if "validation" in given.values() else validation_share
+    test_share = 0.0 if "test" in given.values() else test_share
+    drawn = {unit: _drawn(_place(unit), validation_share, test_share) for unit in units if unit not in given}
+    shares: dict[Part, float] = {"train": 1.0, "validation": validation_share, "test": test_share}
+    wanted = [part for part in PARTS if shares[part]]
+    part_of = given | drawn
+    _fill(units, part_of, labels, wanted, drawn.keys())
+    _check_given(pool, labels, set(given.values()))
     return {part: tuple(sample for sample in pool if part_of[_unit(sample)] == part) for part in PARTS}
+
+
+def _given(samples: Sequence[Sample]) -> Part | None:
+    """Return the part that the data itself gives a unit."""
+    parts = {sample.part for sample in samples if sample.part is not None}
+    return min(parts) if parts else None  # that there is one only was checked when the data was listed
+
+
+def _check_given(pool: Sequence[Sample], labels: Sequence[str], parts: set[Part]) -> None:
+    """Check that every label is in each part that the data itself gives samples."""
+    for part in PARTS:
+        there = {sample.label for sample in pool if sample.part == part}
+        if (
+            part in parts
+            and part != "train"
+            and (missing := [n for i, n in enumerate(labels) if i not in there])
+        ):
+            raise InputError(
+                Reason.CLASS_EMPTY,
+                f"label {missing[0]!r} has no sample in {part}, as the data is divided",
+                hint=f"add some to its {part}, or drop the label",
+            )
 
 
 def _unit(sample: Sample) -> str:
@@ -63,7 +92,11 @@ def _drawn(place: float, validation_share: float, test_share: float) -> Part:
 
 
 def _fill(
-    units: dict[str, list[Sample]], part_of: dict[str, Part], labels: Sequence[str], wanted: Sequence[Part]
+    units: dict[str, list[Sample]],
+    part_of: dict[str, Part],
+    labels: Sequence[str],
+    wanted: Sequence[Part],
+    movable: Set[str],
 ) -> None:
     """Move single units where a label has none in a part; few samples or few groups make that happen."""
     labels_of = {unit: {sample.label for sample in samples} for unit, samples in units.items()}
@@ -80,7 +113,7 @@ def _fill(
                 for other in wanted
                 if other != part
                 for unit in having(label, other)
-                if all(len(having(carried, other)) > 1 for carried in labels_of[unit])
+                if unit in movable and all(len(having(carried, other)) > 1 for carried in labels_of[unit])
             ]
             if not spare:
                 raise _too_few(name, label, units, labels_of, part)

@@ -85,9 +85,8 @@ def make_baseline(replays: Sequence[Replayed], rule: MatchingRule | None = None)
 
     Raises:
         InputError: SOURCE_MISMATCH; there is no replay, two are of one recording, or of several bundles, or
-            one has faults.
-        CallerError: USAGE; nobody knows how late an event may come. LABELS_MISMATCH; a truth has a label that
-            the bundle does not have.
+            one has faults. LABELS_MISMATCH; a truth has a label that the bundle does not have.
+        CallerError: USAGE; nobody knows how late an event may come.
     """
     bundles = {each.bundle for each in replays}
     policies = {each.labels for each in replays}

@@ -18,11 +18,12 @@ from galago_workstation.qa.event_diff import EventChange
 from galago_workstation.qa.junit_report import Inconclusive, figure_text, junit_xml
 from galago_workstation.qa.release_verdict import GateVerdict, ReleaseVerdict, Stance
 from galago_workstation.qa.replay_comparison import BundleComparison
+from galago_workstation.qa.report_words import TWO_SIDED, hours_text, label_text
 
 SHOWN = 50
 """Changes that a table shows; JSON has all."""
 _CHANGES = ("change", "recording", "at", "label", "truth", "what")
-GATES = ("gate", "verdict", "OLD", "NEW", "between", "judged", "hours", "why")
+GATES = ("gate", "verdict", "OLD", "NEW", "between", "judged", "time", "why")
 RIGHT = (
     "label",
     "there",
@@ -65,8 +66,8 @@ def summary_lines(found: BundleComparison) -> list[str]:
     times = sorted({ns / NS_PER_S for ns in found.diff.tolerance_ns.values()})
     tolerance = f"{times[0]:g} s" if len(times) == 1 else f"{times[0]:g} to {times[-1]:g} s"
     lines = [
-        f"OLD {found.old[:12]}, NEW {found.new[:12]}: {found.recordings} recordings, {found.hours:.2f} h,"
-        f" labels {', '.join(found.labels)}",
+        f"OLD {found.old[:12]}, NEW {found.new[:12]}: {found.recordings} recordings,"
+        f" {hours_text(found.hours)}, labels {', '.join(map(label_text, found.labels))}",
         f"events: {counts['same']} same, {counts['lost']} lost, {counts['gained']} gained, {counts['moved']}"
         f" moved ({found.diff.moved_only} with the same score), {counts['rescored']} rescored"
         f" (one event if within {tolerance})",
@@ -75,7 +76,9 @@ def summary_lines(found: BundleComparison) -> list[str]:
     if windows.compared:
         between = windows.flip_interval
         interval = (
-            f", 95 % over recordings {_percent(between[0])} to {_percent(between[1])}" if between else ""
+            f", {TWO_SIDED} over recordings {_percent(between[0])} to {_percent(between[1])}"
+            if between
+            else ""
         )
         lines.append(
             f"windows: {windows.compared} compared, agreement {_percent(1 - windows.flip_rate)},"
@@ -88,7 +91,13 @@ def summary_lines(found: BundleComparison) -> list[str]:
         )
     if windows.without_scores:
         lines.append(f"windows: {windows.without_scores} recordings without scores (a baseline has none)")
-    return lines + list(found.left_out)
+    if found.verdict is not None:
+        low, high = 100 * found.verdict.wrong_fail, 100 * found.verdict.wrong_pass
+        lines.append(
+            f"between: at every look the true figure is below in at most {low:g} %, and above in at most"
+            f" {high:g} % (two one-sided bounds)"
+        )
+    return [*lines, *found.notes, *found.left_out, *found.losses.lines()]
 
 
 def gate_rows(verdict: ReleaseVerdict) -> Rows:
@@ -101,7 +110,7 @@ def gate_rows(verdict: ReleaseVerdict) -> Rows:
             figure_text(gate.evidence, gate.evidence.new),
             _between(gate),
             str(gate.evidence.units),
-            f"{float(gate.evidence.tally.hours):.1f}",
+            hours_text(float(gate.evidence.tally.hours)),
             "; ".join([gate.why, *gate.evidence.notes]),
         )
         for gate in verdict.gates
@@ -121,7 +130,14 @@ def _between(gate: GateVerdict) -> str:
 def change_rows(found: BundleComparison) -> Rows:
     """Return a row for each event that is not the same."""
     return [
-        (each.kind, each.recording, stream_time(each.at_ns), each.label, each.truth, change_text(each))
+        (
+            each.kind,
+            each.recording,
+            stream_time(each.at_ns),
+            label_text(each.label),
+            each.truth,
+            change_text(each),
+        )
         for each in found.diff.changes
     ]
 
@@ -130,7 +146,7 @@ def right_rows(found: BundleComparison) -> Rows:
     """Return who found what was there: all together, then each label."""
     return [
         (
-            each.label or "all",
+            label_text(each.label) if each.label else "all",
             *(str(count) for count in (each.there, each.both, each.only_old, each.only_new, each.neither)),
             *(_percent(share) for share in (each.negative_flips, each.positive_flips)),
             f"{each.chance:.3f}",
@@ -217,6 +233,8 @@ def as_data(found: BundleComparison) -> dict[str, Any]:
         "hours": round(found.hours, 6),
         "labels": found.labels,
         "left_out": [printable(line) for line in found.left_out],
+        "notes": [printable(line) for line in found.notes],
+        "losses": msgspec.to_builtins(found.losses),
         "tolerance_ns": {printable(name): ns for name, ns in diff.tolerance_ns.items()},
         "events": diff.counts,
         "changes": [
@@ -224,6 +242,7 @@ def as_data(found: BundleComparison) -> dict[str, Any]:
                 "kind": each.kind, "recording": printable(each.recording), "label": each.label,
                 "at_ns": each.at_ns, "shift_ns": each.shift_ns, "old_score": each.old and each.old.score,
                 "new_score": each.new and each.new.score, "truth": each.truth or None,
+                "old_truth": each.old_truth or None, "new_truth": each.new_truth or None,
             }
             for each in diff.changes
         ],

@@ -4,7 +4,8 @@ A hash is believed as long as the disk says the same of every file of the record
 inode, time of the last change of the content and time of the last change of anything. Programs that copy set
 the former time to what they like; the latter only the system does. So what was changed is read again. A disk
 that loses or invents bytes by itself is not noticed by this; ``--rehash`` notices. What was changed a moment
-before it was read is not remembered: with the next change its times might be the same.
+before it was read is not remembered: with the next change its times might be the same. The file with the
+hashes has one of itself; where that is wrong nothing in it is believed.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from urllib.parse import quote_from_bytes
 
 import msgspec
 
-from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.sources.recording_digest import recording_files, recording_sha256
-from galago_workstation.files import write_json
+from galago_workstation.files import write_bytes
+from galago_workstation.qa.sealed_json import BrokenSealError, sealed_json, unsealed
 
 HASHES = "recordings.json"
 """In a folder of results."""
@@ -55,6 +56,8 @@ class ContentHashes:
         self, folder: Path | None = None, *, reread: bool = False, now_ns: Callable[[], int] = time.time_ns
     ) -> None:
         """Remember in a folder of results; without one, nothing. ``reread``: believe nothing, and compare."""
+        self.folder = folder
+        """The folder of results; None where nothing is remembered."""
         self._file = None if folder is None else folder / HASHES
         self._reread = reread
         self._now_ns = now_ns
@@ -118,7 +121,7 @@ class ContentHashes:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             # another command may have added others meanwhile
-            write_json(file, _HashFile(recordings=self._read(file) | self._new))
+            write_bytes(file, sealed_json(_HashFile(recordings=self._read(file) | self._new)))
         except OSError as error:
             self._note(f"hashes are not remembered: {disk_error(error, f'create {file.parent}')}")
         except GalagoError as error:
@@ -126,13 +129,13 @@ class ContentHashes:
 
     def _read(self, file: Path) -> dict[str, KnownContent]:
         try:
-            found = from_json(file.read_bytes(), type=_HashFile)
+            found = unsealed(file.read_bytes(), _HashFile)
         except FileNotFoundError:
             return {}
         except OSError as error:
             self._note(f"{disk_error(error, f'read {file}')}; every recording is read")
             return {}
-        except msgspec.DecodeError as error:
+        except (BrokenSealError, msgspec.DecodeError) as error:
             self._note(f"{file} cannot be used, and every recording is read: {error}")
             return {}
         return found.recordings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from galago_workstation.qa.label_file import labels_path
 
 _NAMED = 3
 """So many names stand in a note, the others are counted."""
+_OF_NOTHING = hashlib.sha256().hexdigest()
+"""That of every empty file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,9 @@ def corpus_of(
         found.append((_without_dots(path), path, text[len(address.target) + 1 :]))
     common = Path(os.path.commonpath([shown.parent for shown, _, _ in found]))
     listed = [(shown.relative_to(common).as_posix(), path, query, None) for shown, path, query in found]
-    return _hashed("the recordings", listed, report, hashes or ContentHashes(), where="the call")
+    hashes = hashes or ContentHashes()
+    _refuse_results_among(listed, common, hashes)
+    return _hashed("the recordings", listed, report, hashes, where="the call")
 
 
 def _of_folder(folder: Path, report: Report | None, hashes: ContentHashes) -> Corpus:
@@ -163,6 +168,7 @@ def _of_folder(folder: Path, report: Report | None, hashes: ContentHashes) -> Co
     listed.sort(key=lambda row: os.fsencode(row[0]))
     if not listed:
         raise _empty(str(folder), scan)
+    _refuse_results_among(listed, top, hashes)
     return _hashed(str(folder), listed, report, hashes, notes=_notes(top, scan))
 
 
@@ -175,6 +181,7 @@ def _of_manifest(path: Path, report: Report | None, hashes: ContentHashes) -> Co
         listed.append((target, folder / target, query, one))
     if not listed:
         raise _empty(str(path), Scan())
+    _refuse_results_among(listed, folder, hashes)
     inside = _without_dots(folder)
     outside = [name for name, where, _, _ in listed if not _without_dots(where).is_relative_to(inside)]
     notes = [f"outside the folder of {path.name}: {_named(outside)}"] if outside else []
@@ -200,6 +207,26 @@ def _hashed(
     return Corpus(name, tuple(found), (*notes, *hashes.notes()))
 
 
+def _refuse_results_among(listed: Sequence[_Row], top: Path, hashes: ContentHashes) -> None:
+    """Refuse a folder of results among the recordings of a corpus that lies at ``top``.
+
+    Raises:
+        CallerError: USAGE; it is ``top``, or one below that holds a recording of it.
+    """
+    if (results := hashes.folder) is None:
+        return
+    place = results.resolve()
+    if not place.is_relative_to(top.resolve()):
+        return
+    for name, path, _, _ in listed:
+        if path.resolve().is_relative_to(place):
+            raise CallerError(
+                Reason.USAGE,
+                f"the results would lie among recordings: {name} is in {results}, which is to keep them",
+                hint="give --results a folder of its own",
+            )
+
+
 def _rows(
     listed: Sequence[_Row], where: str, report: Report | None, hashes: ContentHashes
 ) -> list[CorpusRecording]:
@@ -219,14 +246,24 @@ def _rows(
             sha256 = _sha256(name, path, where, hashes)
             _check_content(name, sha256, said, where)
             if (other := contents.setdefault((sha256, query), name)) != name:
-                raise InputError(
-                    Reason.DATA_BAD,
-                    f"{where}: {name} and {other} hold the same recording, which would count twice",
-                    hint="remove one of them",
-                )
+                raise _twice(where, name, other, sha256)
             found.append(_recording(name, path, query, sha256, said, where))
             advance(number)
     return found
+
+
+def _twice(where: str, name: str, other: str, sha256: str) -> InputError:
+    if sha256 == _OF_NOTHING:
+        return InputError(
+            Reason.DATA_BAD,
+            f"{where}: {name} and {other} are empty, of 0 bytes, expected recordings",
+            hint="remove them, or copy or record them again",
+        )
+    return InputError(
+        Reason.DATA_BAD,
+        f"{where}: {name} and {other} hold the same recording, which would count twice",
+        hint="remove one of them",
+    )
 
 
 def _check_content(name: str, sha256: str, said: ListedRecording | None, where: str) -> None:
@@ -290,6 +327,9 @@ def _notes(top: Path, scan: Scan) -> Iterable[str]:
         yield f"hidden, left out: {_named([_below(top, path) for path in scan.hidden])}"
     if scan.others:
         yield f"no recordings, left out: {_named(sorted(_below(top, path) for path in scan.others))}"
+    if scan.written:
+        named = _named(sorted(_below(top, path) for path in scan.written))
+        yield f"written by Galago, left out: {named}"
     if scan.raw:
         named = _named([_below(top, path) for path in scan.raw])
         yield f"raw samples, whose rate only a list of recordings can say, left out: {named}"
@@ -318,7 +358,7 @@ def _count(number: int, thing: str) -> str:
 
 
 def _empty(where: str, scan: Scan) -> InputError:
-    met = scan.hidden + scan.others + scan.raw
+    met = scan.hidden + scan.others + scan.written + scan.raw
     also = f"; {_named([path.name for path in met])} there are none" if met else ""
     return InputError(
         Reason.DATA_BAD,

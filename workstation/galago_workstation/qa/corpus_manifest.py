@@ -24,7 +24,7 @@ import msgspec
 
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_edge.contract.known_names import did_you_mean
-from galago_edge.host.toml_file import load_toml
+from galago_edge.host.toml_file import load_toml, tables_as
 
 _DOCS = "docs/qa-replay.md"
 _SUFFIXES = (".toml", ".csv")
@@ -121,7 +121,7 @@ def _row(columns: list[str], row: list[str], where: str) -> ListedRecording:
     said = {column: text for column, text in zip(columns, row, strict=True) if text}
     tags = {column.removeprefix(_TAG): said.pop(column) for column in list(said) if column.startswith(_TAG)}
     try:
-        return msgspec.convert({**said, "tags": tags}, ListedRecording)
+        return tables_as(ListedRecording, {**said, "tags": tags})
     except msgspec.ValidationError as error:
         raise _bad(f"{where}: {error}") from None
 

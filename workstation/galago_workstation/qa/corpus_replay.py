@@ -18,8 +18,7 @@ from galago_workstation.qa.replay_environment import ReplayEnvironment
 from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob, computing_here, ordered_query
 from galago_workstation.qa.replay_results import ReplayResults, StoredReplay
 from galago_workstation.qa.replay_work import ReplayOrder, ReplayOutcome
-
-_NS_PER_HOUR = 3_600_000_000_000
+from galago_workstation.qa.report_words import duration_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +70,11 @@ class CorpusReplay:
     def summary(self) -> str:
         """Return what it came to, in one line."""
         stored = [one.stored for one in self.replays if one.stored is not None]
-        hours = sum(one.duration_ns for one in stored) / _NS_PER_HOUR
         found = sum(not one.fresh and one.stored is not None for one in self.replays)
         failed = sum(one.error is not None for one in self.replays)
         counts = [
             f"{len(self.replays)} recordings",
-            f"{hours:.2f} h",
+            duration_text(sum(one.duration_ns for one in stored)),
             f"{sum(one.windows for one in stored)} windows",
             f"{sum(one.events for one in stored)} events",
             f"{sum(one.gaps for one in stored)} gaps",
@@ -194,11 +192,11 @@ def _job(one: CorpusRecording, bundle: Bundle, plan: ReplayPlan) -> ReplayJob:
 def _order(
     one: CorpusRecording, job: ReplayJob, bundle: Bundle, folder: ReplayResults, plan: ReplayPlan
 ) -> ReplayOrder:
-    return ReplayOrder(
-        job=job,
-        address=one.address,
-        bundle=str(bundle.path.absolute()),
-        results=str(folder.folder),
+    return ReplayOrder.of(
+        job,
+        one.address,
+        bundle.path,
+        folder.folder,
         stages=plan.stages,
         block_samples=plan.block_samples,
     )

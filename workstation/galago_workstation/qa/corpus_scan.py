@@ -14,6 +14,7 @@ from galago_edge.sources.picture_times import TIMES_NAME
 from galago_edge.sources.source_kind import SOURCES
 from galago_workstation.qa.corpus_manifest import is_manifest
 from galago_workstation.qa.label_file import LABELS_SUFFIX
+from galago_workstation.qa.written_folders import SHELF, is_written
 
 _BESIDE = (".sha256", ".part")
 """What recordings leave beside themselves."""
@@ -29,6 +30,8 @@ class Scan:
     """Files and folders; what is in a hidden folder is not looked at."""
     others: list[Path] = field(default_factory=list)
     """Neither recordings nor anything of theirs."""
+    written: list[Path] = field(default_factory=list)
+    """What Galago has written there: results, runs and pages; of what lies among other things, the folder."""
     raw: list[Path] = field(default_factory=list)
     """Sound without a header, of which only a manifest can say the rate."""
 
@@ -63,6 +66,8 @@ def _scan(folder: Path, found: Scan, suffixes: frozenset[str], above: frozenset[
     for entry in _entries(folder):
         if entry.name.startswith("."):
             found.hidden.append(entry)
+        elif is_written(entry):
+            _add_written(entry, found)
         elif printable(entry.name) != entry.name:
             found.others.append(entry)  # no list, result or page could name it
         elif entry.is_dir():
@@ -84,6 +89,13 @@ def _scan(folder: Path, found: Scan, suffixes: frozenset[str], above: frozenset[
         _file(path, path in recordings, found)
     for inner in folders:
         _scan(inner, found, suffixes, above)
+
+
+def _add_written(path: Path, found: Scan) -> None:
+    """Take a whole folder by its name; of the parts of one that lie strewn, the folder they lie in."""
+    named = path.parent if path.is_file() or SHELF.fullmatch(path.name) else path
+    if named not in found.written:
+        found.written.append(named)
 
 
 def _file(path: Path, is_recording: bool, found: Scan) -> None:

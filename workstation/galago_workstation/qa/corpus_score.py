@@ -18,6 +18,7 @@ from galago_workstation.qa.det_curve import DetCurve, det_curve
 from galago_workstation.qa.judged_recording import JudgedRecording, deciding, judge, refuse_mixed
 from galago_workstation.qa.label_score import ALL, LabelScore, label_score, watched_by
 from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.recording_losses import RecordingLosses
 from galago_workstation.qa.replayed import Replayed
 from galago_workstation.qa.segment_measures import SegmentCounts, segment_counts
 from galago_workstation.qa.valid_time import WatchedTime
@@ -88,6 +89,8 @@ class CorpusScore(msgspec.Struct, frozen=True, kw_only=True):
     by_tag: dict[str, dict[str, GroupScore]]
     """By the tag's name and value; recordings without the tag are under an empty value."""
     det: tuple[DetCurve, ...] = ()
+    losses: RecordingLosses = RecordingLosses()
+    """What failed and is in no figure, and what was read in part."""
 
 
 def score(
@@ -96,6 +99,7 @@ def score(
     *,
     claim_per_hour: float | None = None,
     det: Sequence[str] | None = (),
+    losses: RecordingLosses | None = None,
 ) -> CorpusScore:
     """Judge a bundle by its replays of a corpus.
 
@@ -104,11 +108,13 @@ def score(
         rule: When an event counts for a truth.
         claim_per_hour: A rate of false alarms that somebody wants to claim to stay below.
         det: Labels whose curve over all thresholds is wanted; None: all.
+        losses: What of the corpus failed and is not among the replays, and what was read in part.
 
     Raises:
-        CallerError: USAGE; no recording is labelled, or there are several bundles. LABELS_MISMATCH; a truth
-            has a label that the bundle does not have. TARGET_UNKNOWN; ``det`` names no label.
+        CallerError: USAGE; no recording is labelled, or there are several bundles. TARGET_UNKNOWN; ``det``
+            names no label.
         InputError: DATA_BAD; a recording is there twice, or nothing of the corpus was watched.
+            LABELS_MISMATCH; a truth has a label that the bundle does not have.
     """
     labels = _labels(replays)
     labelled = [replayed for replayed in replays if replayed.truth is not None]
@@ -149,6 +155,7 @@ def score(
             for tag in sorted({tag for one in labelled for tag in one.tags})
         },
         det=tuple(det_curve(labelled, name, rule) for name in wanted),
+        losses=losses or RecordingLosses(),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from galago_edge.contract.errors import CallerError, InputError, Reason
+from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord
 from galago_edge.contract.streams import NS_PER_S
 from galago_workstation.qa.event_matching import match_moments
@@ -18,7 +19,7 @@ LEAST_TOLERANCE_NS = NS_PER_S
 
 @dataclass(frozen=True, slots=True)
 class ReplayPair:
-    """One recording, and what each of the two bundles said to it. Both have the truth of the new one."""
+    """One recording, and what each of the two bundles said to it. Both have one truth and one set of tags."""
 
     old: Replayed
     new: Replayed
@@ -37,9 +38,17 @@ class EventChange:
     label: str
     old: EventRecord | None
     new: EventRecord | None
-    truth: str = ""
-    """What the event (of NEW, if it has it) was: ``right``, ``false alarm``, or ``repeat``, as is what is not
-    judged; empty in a recording without labels."""
+    old_truth: str = ""
+    """What the event of OLD was: ``right``, ``false alarm``, or ``repeat``, as is what is not judged; empty
+    without such an event, and in a recording without labels."""
+    new_truth: str = ""
+    """The same of the event of NEW."""
+
+    @property
+    def truth(self) -> str:
+        """Both outcomes in a word where they are one, otherwise ``right -> repeat``; empty without labels."""
+        told = dict.fromkeys(one for one in (self.old_truth, self.new_truth) if one)
+        return " -> ".join(told)
 
     @property
     def kind(self) -> str:
@@ -94,12 +103,13 @@ def pair_recordings(
 ) -> tuple[list[ReplayPair], list[str]]:
     """Pair what two bundles said by the recordings' content, and say in lines what was left out.
 
-    ``common``: take what both have, recordings and labels, and say what that leaves out. The truth is that
-    of ``new``, read last: labels of one recording are those of both bundles.
+    ``common``: take what both have, recordings and labels, and say what that leaves out. Both are judged by
+    one truth: where only one of the two says what is there, it is that one. Tags are those of ``new``. Both
+    is said by :func:`one_sided`.
 
     Raises:
         InputError: SOURCE_MISMATCH; one has a recording that the other lacks, or one recording twice, or no
-            recording is left. LABELS_MISMATCH; the bundles' labels differ.
+            recording is left. DATA_BAD; the labels of one recording contradict each other.
     """
     said: list[str] = []
     olds, news = _by_hash(old, "OLD"), _by_hash(new, "NEW")
@@ -113,8 +123,9 @@ def pair_recordings(
             f"both must have the same recordings (by content): {', '.join(said)}",
             hint="replay the whole corpus with both bundles, or compare what both have with --common",
         )
-    pairs = [ReplayPair(_with_truth(olds[key], each), each)
-             for key, each in news.items() if key in olds]  # fmt: skip
+    both = [(olds[key], each) for key, each in news.items() if key in olds]
+    _refuse_contradiction(both)
+    pairs = [_on_one_ground(*sides) for sides in both]
     if not pairs:
         raise InputError(
             Reason.SOURCE_MISMATCH, "no recording was heard or seen by both",
@@ -129,6 +140,39 @@ def pair_recordings(
     return sorted(pairs, key=lambda pair: pair.name), [f"left out: {each}" for each in said]
 
 
+def _refuse_contradiction(both: Sequence[tuple[Replayed, Replayed]]) -> None:
+    """Refuse what cannot be judged by one truth.
+
+    Raises:
+        InputError: DATA_BAD; of one recording OLD's labels say something else than NEW's.
+    """
+    unlike = [new.recording for old, new in both if old.truth and new.truth and old.truth != new.truth]
+    if unlike:
+        raise InputError(
+            Reason.DATA_BAD,
+            f"the labels of OLD and NEW contradict each other in {len(unlike)} recordings: {_some(unlike)}",
+            hint="replay the corpus, with its labels as they are now, with both bundles: docs/qa-diff.md",
+        )
+
+
+def _on_one_ground(old: Replayed, new: Replayed) -> ReplayPair:
+    truth = old.truth if new.truth is None else new.truth
+    return ReplayPair(
+        replace(old, truth=truth, tags=new.tags, recording=new.recording), replace(new, truth=truth)
+    )
+
+
+def one_sided(old: Sequence[Replayed], new: Sequence[Replayed]) -> list[str]:
+    """Say what only one side knows of the recordings of both. A baseline has no truth, and needs none."""
+    news = {each.sha256: each for each in new}
+    both = [(each, news[each.sha256]) for each in old if each.sha256 in news]
+    of_old = [new.recording for old, new in both if old.truth and not new.truth]
+    tagged = [new.recording for old, new in both if dict(old.tags) != dict(new.tags)]
+    return [f"judged by the labels of OLD, NEW has none: {_some(of_old)}"] * bool(of_old) + [
+        f"the tags are those of NEW, OLD has others: {_some(tagged)}"
+    ] * bool(tagged)
+
+
 def _by_hash(replays: Sequence[Replayed], which: str) -> dict[str, Replayed]:
     found: dict[str, Replayed] = {}
     for each in replays:
@@ -141,10 +185,6 @@ def _by_hash(replays: Sequence[Replayed], which: str) -> dict[str, Replayed]:
     return found
 
 
-def _with_truth(old: Replayed, new: Replayed) -> Replayed:
-    return replace(old, truth=new.truth, tags=new.tags, recording=new.recording)
-
-
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(sorted(names)[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
@@ -152,19 +192,22 @@ def _some(names: Sequence[str]) -> str:
 
 def labels_of(replays: Iterable[Replayed]) -> tuple[str, ...]:
     """Return the names of all labels that can become events, in the order of the first bundle."""
-    return tuple(
-        dict.fromkeys(label.name for each in replays for label in each.labels if not label.background)
-    )
+    return tuple(dict.fromkeys(name for each in replays for name in names_of(each.labels)))
 
 
-def differing_labels(pairs: Sequence[ReplayPair], *, common: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def names_of(labels: Iterable[Label]) -> tuple[str, ...]:
+    """Return the names of those that can become events."""
+    return tuple(label.name for label in labels if not label.background)
+
+
+def differing_labels(
+    old: Sequence[str], new: Sequence[str], *, common: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the labels that only the old bundle has, and those that only the new one has.
 
     Raises:
         InputError: LABELS_MISMATCH; there are some and ``common`` is not asked for, or none is common.
     """
-    old = labels_of(pair.old for pair in pairs)
-    new = labels_of(pair.new for pair in pairs)
     gone, came = tuple(_only_in(old, new)), tuple(_only_in(new, old))
     if (gone or came) and not common:
         parts = [f"only OLD has {_some(gone)}"] * bool(gone) + [f"only NEW has {_some(came)}"] * bool(came)
@@ -230,7 +273,9 @@ def diff_events(
     """
     if tolerance_ns is not None and tolerance_ns < 0:
         raise CallerError(Reason.USAGE, "the tolerance is negative", hint="give 0 s or more")
-    gone, came = differing_labels(pairs, common=common)
+    gone, came = differing_labels(
+        labels_of(pair.old for pair in pairs), labels_of(pair.new for pair in pairs), common=common
+    )
     out = {*gone, *came}
     changes: list[EventChange] = []
     same = moved_only = 0

@@ -10,6 +10,7 @@ SciPy's functions of ``scipy.special`` are used: ``scipy.stats`` takes a second 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import msgspec
 
@@ -29,6 +30,8 @@ class RateEstimate(msgspec.Struct, frozen=True, kw_only=True):
     low_per_hour: float | None = None
     high_per_hour: float | None = None
     """Of the two-sided 95 % interval; when nothing was counted, the one-sided 95 % bound, 3.0 / hours."""
+    sides: Literal[1, 2] = 2
+    """Of the interval: 1 when nothing was counted."""
 
 
 class ShareEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +107,7 @@ def rate_estimate(count: int, hours: float) -> RateEstimate:
         per_day=HOURS_PER_DAY * count / hours,
         low_per_hour=low / hours,
         high_per_hour=high / hours if count else upper_bound(0, hours),
+        sides=2 if count else 1,
     )
 
 

@@ -15,6 +15,7 @@ from galago_workstation.qa.event_diff import ReplayPair, matched, tolerance_of
 from galago_workstation.qa.gate_rules import BoundGate
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Truth
+from galago_workstation.qa.report_words import hours_text
 from galago_workstation.qa.stretches import clipped, length_ns
 from galago_workstation.qa.truth_outcomes import TruthOutcome, common_rule, outcomes
 
@@ -141,7 +142,9 @@ def gather(gate: BoundGate, judged: Sequence[JudgedPair]) -> GateEvidence:
     labelled = [each for each in chosen if each.labelled]
     if len(labelled) < len(chosen):
         hours = sum(each.hours for each in chosen if not each.labelled)
-        notes.append(f"{len(chosen) - len(labelled)} recordings without labels left out ({hours:.1f} h)")
+        notes.append(
+            f"{len(chosen) - len(labelled)} recordings without labels left out ({hours_text(hours)})"
+        )
     if gate.rule.measure == "false_alarms":
         return _false_alarms(gate, labelled, notes)
     return _of_truths(gate, labelled, notes)
@@ -162,15 +165,16 @@ def _of_truths(gate: BoundGate, chosen: Sequence[JudgedPair], notes: list[str]) 
     ]
     kind, bound = gate.rule.bound
     delay = gate.rule.measure == "delay"
-    found = _of_units(gate, chosen, rows, 1.0 - gate.rule.quantile if delay else bound, notes)
+    found = _of_units(gate, chosen, rows, 1.0 - gate.rule.delay_quantile if delay else bound, notes)
     if not delay:
         return found
     old_s, new_s = _delays(gate, chosen, 0), _delays(gate, chosen, 1)
     if kind == "above_old_at_most":
         later = [after - before if np.isfinite(after) else np.inf if np.isfinite(before) else 0.0
                  for before, after in zip(old_s, new_s, strict=True)]  # fmt: skip
-        return replace(found, old=0.0, new=_quantile(later, gate.rule.quantile))
-    return replace(found, old=_quantile(old_s, gate.rule.quantile), new=_quantile(new_s, gate.rule.quantile))
+        return replace(found, old=0.0, new=_quantile(later, gate.rule.delay_quantile))
+    share = gate.rule.delay_quantile
+    return replace(found, old=_quantile(old_s, share), new=_quantile(new_s, share))
 
 
 def _values(gate: BoundGate, old: TruthOutcome, new: TruthOutcome) -> tuple[float, float, float]:

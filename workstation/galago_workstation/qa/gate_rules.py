@@ -25,12 +25,16 @@ import msgspec
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.known_names import known_names
 from galago_edge.host.toml_file import load_toml
+from galago_workstation.qa.report_words import label_text
 
 Measure = Literal["missed", "regressed", "false_alarms", "delay", "lost"]
 EACH = "*"
 """One gate for each label, or for each value of a tag."""
 BOUNDS = ("at_most", "above_old_at_most", "times_old_at_most", "at_most_count")
 _DOCS = "docs/qa-diff.md"
+_MOST_S, _MOST_RATE, _MOST_COUNT = 86_400.0, 1_000_000.0, 1_000_000_000
+"""What no bound is above, so that a slip of the pen is no gate that always passes: a day, so many an hour (or
+times as many as OLD), so many in a corpus."""
 _Level = Annotated[float, msgspec.Meta(gt=0.0, le=0.5)]
 
 _MAY: Mapping[str, tuple[str, ...]] = {
@@ -58,14 +62,19 @@ class GateRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """NEW less OLD: shares, false alarms an hour, or seconds by which an event is decided later."""
     times_old_at_most: float | None = None
     """False alarms of NEW, as a multiple of OLD's."""
-    at_most_count: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    at_most_count: Annotated[int, msgspec.Meta(ge=0, le=_MOST_COUNT)] | None = None
     """How many in this corpus: a fact about it, decided without statistics."""
-    quantile: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.9
-    """Of the delay."""
+    quantile: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] | None = None
+    """Of the delay, and of nothing else; see ``delay_quantile``."""
     unit: Literal["event", "recording"] = "event"
     """What is independent of each other: events, or only whole recordings, each of which then counts the
     same. Not for false alarms, whose hours are independent."""
     name: str = ""
+
+    @property
+    def delay_quantile(self) -> float:
+        """The quantile that is asked for; 0.9 where none is."""
+        return 0.9 if self.quantile is None else self.quantile
 
     @property
     def bound(self) -> tuple[str, float]:
@@ -125,6 +134,8 @@ def _problem(rule: GateRule) -> str | None:
     if rule.unit == "recording" and (rule.measure == "false_alarms" or kind == "at_most_count"):
         what = "false_alarms" if rule.measure == "false_alarms" else kind
         return f'has unit = "recording", which {what} cannot have'
+    if rule.quantile is not None and rule.measure != "delay":
+        return f"has quantile = {rule.quantile:g}, which {rule.measure} cannot have: it is of a delay"
     return _out_of_bounds(rule, kind, value)
 
 
@@ -132,14 +143,15 @@ def _out_of_bounds(rule: GateRule, kind: str, value: float) -> str | None:
     share = rule.measure in ("missed", "regressed", "lost")
     if kind == "at_most" and share and not 0.0 < value < 1.0:
         return f"has at_most = {value:g}: above 0 and below 1 is needed (none at all: at_most_count = 0)"
-    if kind == "at_most" and not share and not 0.0 < value < float("inf"):
-        return f"has at_most = {value:g}: more than 0 is needed, for nothing can show that there is never one"
-    if kind == "above_old_at_most" and not (-1.0 < value < 1.0 if share else abs(value) < float("inf")):
-        return f"has above_old_at_most = {value:g}: " + (
-            "a share is needed" if share else "a number is needed"
-        )
-    if kind == "times_old_at_most" and not 0.0 < value < float("inf"):
-        return f"has times_old_at_most = {value:g}: more than 0 is needed"
+    most = 1.0 if share else _MOST_S if rule.measure == "delay" else _MOST_RATE
+    if kind == "at_most" and not share and not 0.0 < value <= most:
+        why = "for nothing can show that there is never one" if value == 0.0 else f"and at most {most:g}"
+        return f"has at_most = {value:g}: more than 0 is needed, {why}"
+    if kind == "above_old_at_most" and not (-1.0 < value < 1.0 if share else abs(value) <= most):
+        needed = "a share is needed" if share else f"a number from {-most:g} to {most:g} is needed"
+        return f"has above_old_at_most = {value:g}: {needed}"
+    if kind == "times_old_at_most" and not 0.0 < value <= _MOST_RATE:
+        return f"has times_old_at_most = {value:g}: more than 0 is needed, and at most {_MOST_RATE:g}"
     return None
 
 
@@ -190,6 +202,8 @@ def _name(rule: GateRule, label: str, tags: Mapping[str, str]) -> str:
     kind, value = rule.bound
     of = "".join(f" {key}={each}" for key, each in tags.items())
     if rule.name:
-        return f"{rule.name}{f' {label}' * (rule.label == EACH)}{of * (EACH in rule.tags.values())}"
-    quantile = f" p{100 * rule.quantile:g}" * (rule.measure == "delay")
-    return f"{rule.measure}{quantile}{f' {label}' if label else ''}{of} {kind} {value:g}"
+        return (
+            f"{rule.name}{f' {label_text(label)}' * (rule.label == EACH)}{of * (EACH in rule.tags.values())}"
+        )
+    quantile = f" p{100 * rule.delay_quantile:g}" * (rule.measure == "delay")
+    return f"{rule.measure}{quantile}{f' {label_text(label)}' if label else ''}{of} {kind} {value:g}"

@@ -13,6 +13,7 @@ from galago_edge.pipeline.stage_marks import StageMarks, first_difference_ns
 from galago_workstation.qa.baseline import BaselineEvent
 from galago_workstation.qa.golden_file import GoldenRecording
 from galago_workstation.qa.golden_replay import FreshReplay
+from galago_workstation.qa.report_words import label_text
 
 ENDING = "ending"
 """Stands for a stage: how the replay ended."""
@@ -104,4 +105,4 @@ def _first_event(expected: GoldenRecording, fresh: FreshReplay) -> StageDifferen
 def event_text(event: BaselineEvent) -> str:
     """Return an event in words."""
     start_s, end_s = event.start_ns / NS_PER_S, event.end_ns / NS_PER_S
-    return f"{event.label} {event.score:g}, {start_s:.9g} s to {end_s:.9g} s"
+    return f"{label_text(event.label)} {event.score:g}, {start_s:.9g} s to {end_s:.9g} s"

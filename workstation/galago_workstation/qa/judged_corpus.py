@@ -52,6 +52,16 @@ class JudgedCounts:
     """False alarms and cross-triggers."""
 
 
+@dataclass(frozen=True, slots=True)
+class FoundAside:
+    """What the events that belong to truths are like, beside how many truths they found."""
+
+    delays_ns: Integers
+    """How soon each truth is found, from onset to decision, ascending; shape ``(found,)``."""
+    repeats: int
+    """Further events within the time of a truth that was found: no false alarms, but told again."""
+
+
 class JudgedCorpus:
     """Labelled recordings, ready to judge one label's events by the numbers of their windows."""
 
@@ -59,8 +69,8 @@ class JudgedCorpus:
         """Take the recordings that somebody has labelled; the others are counted in ``unlabelled``.
 
         Raises:
-            InputError: DATA_BAD, a replay has no scores; LABELS_MISMATCH, no such label.
-            CallerError: LABELS_MISMATCH; a truth has a label that the bundle does not have.
+            InputError: DATA_BAD, a replay has no scores; LABELS_MISMATCH, the bundle has no such label, or
+                not that of a truth.
         """
         self.label = label
         self.recordings = [one for one in recordings if one.truth is not None]
@@ -103,22 +113,28 @@ class JudgedCorpus:
             false=np.bincount(in_recording, minlength=count),
         )
 
-    def delays_ns(self, windows: Integers) -> Integers:
-        """Return how soon each truth is found by such events, in no order; shape ``(found,)``.
+    def aside(self, windows: Integers) -> FoundAside:
+        """Return delays and repeats of such events, as in a score.
 
-        Of all largest matchings that of :func:`~galago_workstation.qa.matching.matched`, as in a score.
+        Of all largest matchings that of :func:`~galago_workstation.qa.matching.matched` counts.
         """
         delays: list[int] = []
+        repeats = 0
         bounds = np.searchsorted(windows, self._firsts)
         for number, (one, grounds) in enumerate(zip(self.recordings, self._grounds, strict=True)):
             truths = grounds.not_ignored(self.label)
             mine = windows[bounds[number] : bounds[number + 1]] - self._firsts[number]
-            if truths and len(mine) and one.scores is not None:
-                times = one.scores.span[mine, 3].tolist()
-                onsets = [truth.start_ns for truth in truths]
-                pairs = matched([grounds.rule.window(truth) for truth in truths], onsets, times)
-                delays += [times[event] - onsets[truth] for truth, event in pairs.items()]
-        return np.array(delays, np.int64)
+            if not truths or not len(mine) or one.scores is None:
+                continue
+            at_ns = one.scores.span[mine, 3]
+            times = at_ns.tolist()
+            onsets = [truth.start_ns for truth in truths]
+            pairs = matched([grounds.rule.window(truth) for truth in truths], onsets, times)
+            delays += [times[event] - onsets[truth] for truth, event in pairs.items()]
+            reach = np.array([grounds.rule.reach(truths[place]) for place in pairs], np.int64).reshape(-1, 2)
+            told = ((reach[:, :1] <= at_ns) & (at_ns <= reach[:, 1:])).any(axis=0)
+            repeats += int(np.count_nonzero(told)) - len(pairs)  # what found a truth is within its time, too
+        return FoundAside(np.sort(np.array(delays, np.int64)), repeats)
 
     def _found(self, at_ns: Integers) -> Integers:
         """Return the recording of each truth that is found.

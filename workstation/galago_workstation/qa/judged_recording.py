@@ -108,8 +108,8 @@ def grounds_of(replayed: Replayed, rule: MatchingRule) -> Grounds:
     """Return what is judged of a recording that somebody has labelled.
 
     Raises:
-        CallerError: LABELS_MISMATCH; a truth has a label that the bundle does not have. USAGE; it has no
-            labels, or nobody knows the hop.
+        InputError: LABELS_MISMATCH; a truth has a label that the bundle does not have.
+        CallerError: USAGE; it has no labels, or nobody knows the hop.
     """
     if replayed.truth is None:
         raise CallerError(

@@ -12,6 +12,7 @@ from typing import Literal
 from galago_edge.host.junit_document import JunitCase, junit_document
 from galago_workstation.qa.gate_evidence import GateEvidence
 from galago_workstation.qa.release_verdict import GateVerdict, ReleaseVerdict, Stance
+from galago_workstation.qa.report_words import hours_text
 
 Inconclusive = Literal["error", "failure", "skipped"]
 """What a CI is told of a gate that cannot be decided yet."""
@@ -55,9 +56,11 @@ def gate_text(gate: GateVerdict) -> str:
     if gate.limits is not None:
         lines.append(
             f"compared with {evidence.bound:g}: between {gate.limits[0]:.4g} and {gate.limits[1]:.4g}"
+            " (two one-sided bounds)"
         )
     lines.append(
-        f"{evidence.units} judged in {evidence.recordings} recordings, {float(evidence.tally.hours):.2f} h"
+        f"{evidence.units} judged in {evidence.recordings} recordings,"
+        f" {hours_text(float(evidence.tally.hours))}"
     )
     lines += [f"{name}: {count}" for name, count in sorted(evidence.hits.items())]
     return "\n".join([*lines, *evidence.notes])

@@ -1,12 +1,11 @@
 """What lies in a folder of results, what of it somebody still wants, and how the rest goes.
 
 A result is removed as it was made, in one step: it is moved aside, and then its files go. Nothing is touched
-that is neither a result nor the half of one whose process is gone.
+that is neither a result nor the half of one whose process is gone. Links are neither, and are never followed.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,10 +14,8 @@ from pathlib import Path
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
 from galago_workstation.qa.content_hashes import HASHES
 from galago_workstation.qa.replay_results import JOB, ReplayResults
+from galago_workstation.qa.written_folders import DIGEST, HALF, SHELF
 
-_SHELF = re.compile(r"[0-9a-f]{2}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_HALF = re.compile(r"\.[0-9a-f]{64}\..+")
 _NS_PER_DAY = 86_400_000_000_000
 
 
@@ -85,6 +82,8 @@ class Removal:
     results: list[KeptResult] = field(default_factory=list)
     halves: list[Path] = field(default_factory=list)
     stays: list[KeptResult] = field(default_factory=list)
+    failures: list[tuple[Path, LinkError]] = field(default_factory=list)
+    """What could not be removed, and why; it is not among ``results`` and ``halves`` then."""
 
 
 def since_days(days: float, now_ns: int) -> int:
@@ -106,13 +105,13 @@ def results_in(folder: Path) -> ResultsFolder:
     results, found, halves, others = ReplayResults(folder), [], list[Path](), list[str]()
     try:
         for entry in sorted(folder.iterdir()):
-            if not (_SHELF.fullmatch(entry.name) and entry.is_dir()):
+            if not (SHELF.fullmatch(entry.name) and _is_folder(entry)):
                 others += [] if entry.name == HASHES else [entry.name]
                 continue
             for place in sorted(entry.iterdir()):
-                if _DIGEST.fullmatch(place.name) and place.name[:2] == entry.name and place.is_dir():
+                if DIGEST.fullmatch(place.name) and place.name[:2] == entry.name and _is_folder(place):
                     found.append(_kept(results, place))
-                elif not _HALF.fullmatch(place.name):
+                elif not (HALF.fullmatch(place.name) and _is_folder(place)):
                     others.append(f"{entry.name}/{place.name}")
             halves += results.abandoned(entry)
     except FileNotFoundError:
@@ -137,20 +136,31 @@ def chosen(kept: ResultsFolder, wanted: Wanted) -> Removal:
     return removal
 
 
-def remove(folder: Path, removal: Removal) -> None:
-    """Remove what was chosen.
+def remove(folder: Path, removal: Removal) -> Removal:
+    """Remove what was chosen, and return what is gone; one that cannot be removed keeps no other one back.
 
-    Raises:
-        LinkError: The disk refuses; what was removed before stays so.
+    What could not be removed stands in ``failures``, and as a result in ``stays``.
     """
-    results = ReplayResults(folder)
-    try:
-        for half in removal.halves:
-            shutil.rmtree(half, ignore_errors=True)
-        for result in removal.results:
+    results, done = ReplayResults(folder), Removal(stays=list(removal.stays))
+    for half in removal.halves:
+        try:
+            shutil.rmtree(half)
+        except FileNotFoundError:  # another process was quicker
+            done.halves.append(half)
+        except OSError as error:
+            done.failures.append((half, disk_error(error, f"remove {half}")))
+        else:
+            done.halves.append(half)
+    for result in removal.results:
+        try:
             results.remove(result.digest)
-    except OSError as error:
-        raise disk_error(error, f"remove results from {folder}") from error
+        except OSError as error:
+            place = results.place(result.digest)
+            done.failures.append((place, disk_error(error, f"remove {place}")))
+            done.stays.append(result)
+        else:
+            done.results.append(result)
+    return done
 
 
 def bytes_of(results: Iterable[KeptResult]) -> int:
@@ -158,10 +168,15 @@ def bytes_of(results: Iterable[KeptResult]) -> int:
     return sum(one.bytes for one in results)
 
 
+def _is_folder(path: Path) -> bool:
+    """Tell whether it is a folder, and no link to one: what a link leads to is somebody else's."""
+    return path.is_dir() and not path.is_symlink()
+
+
 def _kept(results: ReplayResults, place: Path) -> KeptResult:
-    sizes = [file.stat() for file in place.iterdir()]
+    sizes = [file.lstat() for file in place.iterdir()]
     job = place / JOB
-    made_ns = (job if job.exists() else place).stat().st_mtime_ns
+    made_ns = (job if job.is_file() else place).stat().st_mtime_ns
     stored, _ = results.described(place.name)
     return KeptResult(
         digest=place.name,

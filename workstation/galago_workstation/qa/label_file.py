@@ -36,6 +36,7 @@ MOST_BYTES = 1 << 26
 
 _COLUMNS = "start_ns\tend_ns\tlabel"
 _PROPOSED_COLUMNS = f"{_COLUMNS}\tproposed"
+_NAMED_COLUMNS = "start_ns, end_ns, label, and of proposals a fourth, proposed, with tabs between them"
 _SCORE = re.compile(r"[01]\.[0-9]{1,6}\Z")
 _RECORDING = re.compile(r"#\s*recording\s+sha256\s+(\S+)\s*\Z")
 _SCHEMA = re.compile(r"#\s*(galago\.labels/\S*)\s*\Z")
@@ -100,8 +101,9 @@ def read_labels(
     if sha256 is not None and found.sha256 is not None and found.sha256 != sha256:
         raise InputError(
             Reason.DATA_BAD,
-            f"{path} is about the recording with sha256 {found.sha256}, expected {sha256}",
-            hint="take the labels of this recording; if they are, correct or remove the line `# recording`",
+            f"{path} is about the recording with the SHA-256 {found.sha256[:16]}…, expected this one's, "
+            f"{sha256[:16]}…",
+            hint="give the labels of this recording; if these are, take the line # recording out of them",
         )
     return found
 
@@ -122,16 +124,16 @@ def parse_labels(
             sha256 = _remark(line, name, where, sha256)
         elif not columns:
             if line not in (_COLUMNS, _PROPOSED_COLUMNS):
-                met = f"{line[:60]!r} stands where the names of the columns should: start_ns, end_ns, label"
+                what = f"met {line[:60]!r}, expected the names of the columns: {_NAMED_COLUMNS}"
                 hint = "files of other programs are read by galago qa labels import"
-                raise refusal(name, where, f"{met}, with tabs between them", hint=hint)
+                raise refusal(name, where, what, hint=hint)
             columns = line
         elif columns == _COLUMNS:
             rows.append(_row(line, name, where))
         else:
             rows.append(_perhaps_proposed(line, name, where))
     if not columns:
-        raise refusal(name, "", "has no line with the names of the columns: start_ns, end_ns, label")
+        raise refusal(name, "", f"met no line with the names of the columns, expected {_NAMED_COLUMNS}")
     if columns == _PROPOSED_COLUMNS and not rows and not confirmed:
         what = "is of a bundle that proposed nothing, and nobody has confirmed that nothing is there"
         raise refusal(name, "", what, hint="galago qa labels confirm, when it is so: docs/qa-labels.md")
@@ -211,7 +213,9 @@ def _remark(line: str, name: str, where: str, sha256: str | None) -> str | None:
         return sha256
     found = said[1].lower()
     if not re.fullmatch(r"[0-9a-f]{64}", found):
-        raise refusal(name, where, f"sha256 {said[1][:70]!r}, expected 64 hexadecimal digits")
+        hint = "correct the line, or take it out: then nothing says which recording it is"
+        met = f"met the SHA-256 {said[1][:70]!r}, expected 64 hexadecimal digits"
+        raise refusal(name, where, met, hint=hint)
     if sha256 is not None and found != sha256:
         raise refusal(name, where, "names a second recording, expected one")
     return found
@@ -224,7 +228,8 @@ def _perhaps_proposed(line: str, name: str, where: str) -> LabelRow:
     rest, _, told = line.rpartition("\t")
     row, told = _row(rest, name, where), told.strip()
     if told and not _SCORE.match(told):
-        raise refusal(name, where, f"proposed is {told[:40]!r}, expected a score from 0.0 to 1.0, or nothing")
+        what = f"the fourth column, proposed, is {told[:40]!r}, expected the score of a proposal, 0.0 to 1.0"
+        raise refusal(name, where, f"{what}, or nothing where a person has confirmed it")
     return replace(row, proposed=bool(told), score=float(told or 1))
 
 

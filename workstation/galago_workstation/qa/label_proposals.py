@@ -1,9 +1,14 @@
 """Labels that a bundle proposes: where its events were, for a person to confirm, correct or remove.
 
-A proposal lasts from the start of the first window with which the label was on to the end of the last one:
-the thing is in there, and may be shorter. Its score is the highest smoothed one. A near miss is a stretch in
-which the smoothed score reached a lower threshold and nothing was decided. Proposals of one label that touch
-are one.
+A proposal lasts from the start of the first window whose score supports the event to the end of the last one
+with which the label was on: the thing is in there, and may be shorter. Smoothing turns a label on later than
+its scores rise, so the first window that was on would be too late. A score supports an event where it reaches
+``off``, and half of ``on`` at least: of the windows that smoothing took when the label turned on the first
+such one, and those that go before it without a break. The first of all is the first that can have seen the
+thing, which began within this window; when, its score does not tell.
+
+The score of a proposal is the highest smoothed one. A near miss is a stretch in which the smoothed score
+reached a lower threshold and nothing was decided. Proposals of one label that touch are one.
 """
 
 from __future__ import annotations
@@ -18,7 +23,8 @@ import numpy.typing as npt
 
 from galago_edge.contract.manifest import LabelPolicy
 from galago_edge.decision import ONE
-from galago_edge.decision.label_track import LabelTrack
+from galago_edge.decision.activation import to_q16
+from galago_edge.decision.label_track import Integers, LabelTrack
 from galago_workstation.qa.judged_recording import deciding
 from galago_workstation.qa.label_rows import LabelRow
 from galago_workstation.qa.redecision import scores_of, track_of
@@ -89,13 +95,31 @@ def _proposed(
     """Yield the on-periods that become events, those that touch as one."""
     periods, length = track.on_periods(policy), policy.smoothing_windows
     fired, sums = periods.fired >= 0, track.sums(length)
+    starts, stops = periods.start[fired], periods.stop[fired]
+    begins = _supported_since(track, starts, policy)
     scored = [
-        (int(span[start, 2]), int(span[stop - 1, 3]), int(sums[start:stop].max()))
-        for start, stop in zip(periods.start[fired].tolist(), periods.stop[fired].tolist(), strict=True)
+        (int(span[begin, 2]), int(span[stop - 1, 3]), int(sums[start:stop].max()))
+        for begin, start, stop in zip(begins.tolist(), starts.tolist(), stops.tolist(), strict=True)
     ]
     for begin, end in united((begin, end) for begin, end, _ in scored):
         best = max(score for start, _, score in scored if begin <= start < end)
         yield LabelRow("", begin, end, label, proposed=True, score=best / (length * ONE))
+
+
+def _supported_since(track: LabelTrack, starts: Integers, policy: LabelPolicy) -> Integers:
+    """Return the first window that supports each on-period; see above. ``starts``: its first window on.
+
+    The mean of what smoothing took reached ``on``, so one of these windows did and there is a first one.
+    """
+    if not len(starts):
+        return starts
+    supports = track.q16 >= max(to_q16(policy.off), (to_q16(policy.on) + 1) // 2)
+    number, begins = np.arange(len(track)), track.stretch_begin()
+    run = np.maximum(np.maximum.accumulate(np.where(supports, 0, number + 1)), begins)
+    taken = np.maximum(starts - policy.smoothing_windows + 1, begins[starts])
+    following = np.minimum.accumulate(np.where(supports, number, len(track))[::-1])[::-1]
+    begun: Integers = run[following[taken]]  # the first window of the run that each is in
+    return begun
 
 
 def _touch(one: LabelRow, other: LabelRow) -> bool:

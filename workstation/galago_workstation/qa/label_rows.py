@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from galago_edge.contract.errors import CallerError, InputError, Reason
+from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.known_names import known_names
 from galago_edge.contract.manifest import Label
 from galago_workstation.qa.replayed import IGNORED, Truth, TruthList
@@ -40,6 +40,15 @@ class LabelRow:
     """A bundle says so, and no person has confirmed it: no truth."""
     score: float = 1.0
     """Of a proposal, as far as the file says."""
+
+
+def label_text(label: str) -> str:
+    """Return a label as it stands in sentences and tables: one without a letter looks like a count.
+
+    >>> label_text("smoke"), label_text("7")
+    ('smoke', '"7"')
+    """
+    return label if any(char.isalpha() for char in label) else f'"{label}"'
 
 
 def refusal(name: str, where: str, what: str, *, hint: str = HINT) -> InputError:
@@ -106,12 +115,12 @@ def refuse_unknown(truth: TruthList, labels: Sequence[Label], *, name: str) -> N
     """Refuse a truth whose label the bundle does not have: it would count as missed for ever.
 
     Raises:
-        CallerError: LABELS_MISMATCH; with the first such label and those there are.
+        InputError: LABELS_MISMATCH; with the first such label and those there are.
     """
     known = {label.name for label in labels}
     for event in truth.events:
         if event.label not in known:
-            raise CallerError(
+            raise InputError(
                 Reason.LABELS_MISMATCH,
                 f"{name}: label {event.label!r} at {event.start_ns} ns is none of the bundle's",
                 hint=f"{known_names(event.label, known)}; what is not to be judged is labelled {IGNORED}",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galago_edge.contract.settings import ViewSettings
-from galago_workstation.files import read_json
+from galago_workstation.files import named_path, read_json
 from galago_workstation.qa.corpus_replay import CorpusReplay
 from galago_workstation.qa.replay_run import RUN, ReplayRun
 
@@ -39,4 +39,10 @@ def places_of_run(folder: Path) -> Places:
         LinkError: It cannot be read.
     """
     run = read_json(folder / RUN, ReplayRun, hint="replay the corpus again")
-    return {one.sha256: RecordingPlace(one.address, run.changes.view) for one in run.recordings}
+    return {one.sha256: RecordingPlace(_address(one.address), run.changes.view) for one in run.recordings}
+
+
+def _address(said: str) -> str:
+    """Return the address of a recording whose path need not be UTF-8."""
+    path, mark, query = said.partition("?")
+    return f"{named_path(Path(), path)}{mark}{query}"

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.known_names import known_names
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import EventRecord
 from galago_edge.decision import ONE
@@ -71,14 +72,23 @@ def index_of(replayed: Replayed, label: str) -> int:
     Raises:
         InputError: LABELS_MISMATCH; the bundle has none of that name.
     """
-    names = [one.name for one in replayed.labels]
-    if label not in names:
+    refuse_no_label(label, replayed.labels, replayed.recording)
+    return [one.name for one in replayed.labels].index(label)
+
+
+def refuse_no_label(name: str, labels: Sequence[Label], where: str) -> None:
+    """Refuse a name that is no label. ``where``: what has these labels, for the message.
+
+    Raises:
+        InputError: LABELS_MISMATCH.
+    """
+    names = [one.name for one in labels]
+    if name not in names:
         raise InputError(
             Reason.LABELS_MISMATCH,
-            f"{replayed.recording}: {label!r} is no label of the bundle",
-            hint=f"its labels: {', '.join(names[:20])}",
+            f"{where}: {name!r} is no label of the bundle",
+            hint=known_names(name, names),
         )
-    return names.index(label)
 
 
 def with_policy(labels: Sequence[Label], name: str, policy: LabelPolicy) -> tuple[Label, ...]:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import event_identity
 from galago_workstation.qa.event_diff import (
     EventDiff,
     ReplayPair,
     diff_events,
+    differing_labels,
     labels_of,
+    names_of,
+    one_sided,
     pair_recordings,
 )
 from galago_workstation.qa.gate_evidence import JudgedPair, gather, judge
 from galago_workstation.qa.gate_rules import GateRules, bind_gates
 from galago_workstation.qa.label_rows import refuse_unknown
 from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.recording_losses import RecordingLosses
 from galago_workstation.qa.release_verdict import ReleaseVerdict, decide
 from galago_workstation.qa.replayed import Replayed
+from galago_workstation.qa.report_words import label_text
 from galago_workstation.qa.window_agreement import WindowAgreement, window_agreement
 
 
@@ -81,11 +87,38 @@ class BundleComparison:
     """None: there are no gates."""
     left_out: tuple[str, ...]
     """What was not compared, in lines."""
+    notes: tuple[str, ...]
+    """What else is to be known of what was compared, in lines."""
+    losses: RecordingLosses
+    """What failed and is not compared, and what was read in part."""
 
     @property
     def exit_code(self) -> int:
-        """0 pass or no gates, 1 fail, 7 inconclusive."""
-        return 0 if self.verdict is None else self.verdict.stance.exit_code
+        """0 pass or no gates, 1 fail, 7 inconclusive; where that is 0, that of the recording that failed."""
+        verdict = 0 if self.verdict is None else self.verdict.stance.exit_code
+        return verdict or self.losses.exit_code
+
+
+def refuse_before(
+    old: Sequence[Label],
+    new: Sequence[Label],
+    tags: Sequence[Mapping[str, str]],
+    *,
+    gates: GateRules | None,
+    gates_file: Path | str = "gates",
+    common: bool = False,
+) -> None:
+    """Refuse what :func:`compare_bundles` would, as far as it is known before hours of replaying.
+
+    ``old``, ``new``: the bundles' labels; ``tags``: of each recording.
+
+    Raises:
+        InputError: LABELS_MISMATCH; the bundles' labels differ, see :func:`differing_labels`.
+        CallerError: CONFIG_BAD; a gate names a label, a tag or a value of one that there is not.
+    """
+    _, came = differing_labels(names_of(old), names_of(new), common=common)
+    if gates is not None:
+        bind_gates(gates, [name for name in names_of(new) if name not in came], tags, file=str(gates_file))
 
 
 def compare_bundles(
@@ -97,22 +130,25 @@ def compare_bundles(
     common: bool = False,
     tolerance_ns: int | None = None,
     rule: MatchingRule | None = None,
+    losses: RecordingLosses | None = None,
 ) -> BundleComparison:
     """Compare what two bundles said to the same recordings.
 
     Args:
         old: What OLD said, or what a baseline says that it did.
-        new: What NEW said, with the truth that counts.
+        new: What NEW said.
         gates: What NEW must not break.
         gates_file: For messages.
         common: Compare the recordings and labels that both have, and say what that leaves out.
         tolerance_ns: How far an event may move and is still the same; None: one window, at least 1 s.
         rule: When an event counts for what was there; None: as in a score. See :func:`common_rule`.
+        losses: What of the corpus failed and is not among the replays, and what was read in part.
 
     Raises:
-        InputError: SOURCE_MISMATCH, LABELS_MISMATCH; see :func:`pair_recordings`, :func:`differing_labels`.
-        CallerError: CONFIG_BAD; a gate names a label or tag that there is not. LABELS_MISMATCH; a truth has a
-            label that neither bundle has, and ``common`` is not asked for. USAGE; a negative tolerance,
+        InputError: SOURCE_MISMATCH, DATA_BAD, LABELS_MISMATCH; see :func:`pair_recordings`,
+            :func:`differing_labels`. LABELS_MISMATCH; a truth has a label that neither bundle has, and
+            ``common`` is not asked for.
+        CallerError: CONFIG_BAD; a gate names a label or tag that there is not. USAGE; a negative tolerance,
             or nobody knows how late an event may come.
     """  # fmt: skip
     for name, replays in (("OLD", old), ("NEW", new)):
@@ -124,12 +160,14 @@ def compare_bundles(
     pairs, left_out = pair_recordings(old, new, common=common)
     diff = diff_events(pairs, tolerance_ns=tolerance_ns, common=common)
     labels = tuple(name for name in labels_of(pair.new for pair in pairs) if name not in diff.only_new)
-    left_out += [f"left out: label {name} only in {which}" for which, names in
+    left_out += [f"left out: label {label_text(name)} only in {which}" for which, names in
                  (("OLD", diff.only_old), ("NEW", diff.only_new)) for name in names]  # fmt: skip
     unknown = sorted(
         {each.label for pair in pairs if pair.new.truth for each in pair.new.truth.events} - {*labels}
     )
-    left_out += [f"left out: label {name} of what was there, which is not compared" for name in unknown]
+    left_out += [
+        f"left out: label {label_text(name)} of what was there, which is not compared" for name in unknown
+    ]
     if not common:
         _refuse_unknown_to_both(pairs)
     burst_s = 0.0 if gates is None else gates.burst_s
@@ -144,7 +182,16 @@ def compare_bundles(
     return BundleComparison(
         pairs[0].old.bundle, pairs[0].new.bundle, len(pairs), hours, labels, _told(diff, judged),
         window_agreement(pairs), _who_was_right(judged, labels), tuple(judged), verdict, tuple(left_out),
+        (*_one_bundle(pairs[0]), *one_sided(old, new)), losses or RecordingLosses(),
     )  # fmt: skip
+
+
+def _one_bundle(pair: ReplayPair) -> list[str]:
+    """Say it when a bundle is compared with itself: that is allowed, and mostly a mistake."""
+    if pair.old.bundle != pair.new.bundle:
+        return []
+    alike = "" if pair.old.labels == pair.new.labels else ", with other overrides of the policy"
+    return [f"OLD and NEW are the same bundle{alike}"]
 
 
 def _refuse_unknown_to_both(pairs: Sequence[ReplayPair]) -> None:
@@ -169,10 +216,13 @@ def _told(diff: EventDiff, judged: Sequence[JudgedPair]) -> EventDiff:
     labelled = {each.pair.name for each in judged if each.labelled}
     changes = []
     for change in diff.changes:
-        side, event = (0, change.old) if change.new is None else (1, change.new)
-        assert event is not None
-        found = told.get((change.recording, side, event_identity(event)), "repeat")
-        changes.append(replace(change, truth=found) if change.recording in labelled else change)
+        if change.recording in labelled:
+            old, new = (
+                "" if event is None else told.get((change.recording, side, event_identity(event)), "repeat")
+                for side, event in enumerate((change.old, change.new))
+            )
+            change = replace(change, old_truth=old, new_truth=new)
+        changes.append(change)
     return replace(diff, changes=tuple(changes))
 
 

@@ -2,13 +2,16 @@
 
 ``FOLDER/<aa>/<digest>/`` holds ``records.jsonl``, ``scores.npz`` and ``job.json``; where the stages were
 hashed, ``logits.i8`` too: the model's int8 output, run by run. A result is whole or
-absent: it is made beside its place and moved there. ``job.json`` has the hashes of the others, so that
-what was damaged, or put there by somebody else, is found when it is read, and is computed again.
+absent: it is made beside its place and moved there. ``job.json`` has the hashes of the others and one of
+itself (``sealed_json``), so that what was damaged, edited or put there by mistake is found when it is read,
+and is computed again. These are plain hashes: who forges a result can forge them too. A link in the place of
+a result is none, and is never followed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -20,7 +23,6 @@ from typing import Literal
 
 import msgspec
 
-from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import (
     BundleError,
     BusyError,
@@ -33,8 +35,10 @@ from galago_edge.contract.errors import (
     disk_error,
 )
 from galago_edge.contract.manifest import Label
+from galago_edge.contract.printable import printable
 from galago_workstation.qa.replay_environment import ReplayEnvironment
 from galago_workstation.qa.replay_job import ReplayJob
+from galago_workstation.qa.sealed_json import BrokenSealError, sealed_json, unsealed
 
 RECORDS, SCORES, LOGITS, JOB = "records.jsonl", "scores.npz", "logits.i8", "job.json"
 _JOB_LIMIT_BYTES = 1 << 22
@@ -57,7 +61,11 @@ class StoredFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     @classmethod
     def of(cls, error: GalagoError) -> StoredFailure:
         """Return what is kept of an error."""
-        return msgspec.convert({"kind": type(error).__name__, **error.as_data(with_exit=True)}, cls)
+        said = {
+            key: printable(value) if isinstance(value, str) else value
+            for key, value in error.as_data(with_exit=True).items()
+        }
+        return msgspec.convert({"kind": type(error).__name__, **said}, cls)
 
     def error(self) -> GalagoError:
         """Return the error again."""
@@ -139,6 +147,8 @@ class ReplayResults:
             LinkError: The disk fails.
         """
         place = self.place(digest)
+        if place.is_symlink():
+            return None, "a link is in its place, expected a folder"
         try:
             content = (place / JOB).read_bytes() if place.is_dir() else b""
         except FileNotFoundError:
@@ -183,18 +193,26 @@ class ReplayResults:
         found = []
         for part in sorted(shelf.glob(f".{digest}.*")):
             _, _, host, pid, *_ = (*part.name.split("."), "", "")
-            if host == here and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            gone = host == here and pid.isdigit() and not Path(f"/proc/{pid}").exists()
+            if gone and part.is_dir() and not part.is_symlink():
                 found.append(part)
         return found
 
     def remove(self, digest: str) -> None:
         """Remove a result; whoever looks meanwhile finds all of it or nothing.
 
+        One that another process has removed meanwhile is gone, as it should be.
+
         Raises:
-            OSError: The disk refuses.
+            OSError: The disk refuses, or something else is in its place.
         """
         place, part = self.place(digest), self._aside(digest)
-        place.rename(part)
+        if place.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, "a link is in its place, expected a folder", str(place))
+        try:
+            place.rename(part)
+        except FileNotFoundError:
+            return
         shutil.rmtree(part)
         with contextlib.suppress(OSError):  # others lie beside it
             place.parent.rmdir()
@@ -210,14 +228,14 @@ class ReplayResults:
                 part.rename(place)
                 return
             except OSError:
-                if attempt == _ATTEMPTS - 1 or not place.exists():
+                if attempt == _ATTEMPTS - 1 or not os.path.lexists(place):
                     raise
             if self.find(digest, stages=stages)[0] is not None:
                 return
             old = part.with_suffix(f".{attempt}")
             with contextlib.suppress(FileNotFoundError):  # another process was quicker to move it away
                 place.rename(old)
-            shutil.rmtree(old, ignore_errors=True)
+            _discard(old)
 
 
 def file_sha256(path: Path) -> str:
@@ -232,7 +250,9 @@ def file_sha256(path: Path) -> str:
 
 def _stored(content: bytes, digest: str) -> tuple[StoredReplay | None, str]:
     try:
-        stored = from_json(content[:_JOB_LIMIT_BYTES], type=StoredReplay)
+        stored = unsealed(content[:_JOB_LIMIT_BYTES], StoredReplay)
+    except BrokenSealError as error:
+        return None, f"{JOB} was changed: {error}"
     except msgspec.DecodeError as error:
         return None, f"{JOB} is damaged or of another version: {error}"
     if stored.job.digest != digest:
@@ -250,16 +270,23 @@ def _file_fault(path: Path, expected: str | None) -> str:
     return "" if found == expected else f"{path.name} was changed"
 
 
+def _discard(path: Path) -> None:
+    """Remove what lay in the place of a result and was moved away; of a link, not what it leads to."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _here() -> tuple[str, str]:
     """Return host and process; no dot is in either, which separates them in names."""
     return socket.gethostname().replace(".", "-").replace("/", "-") or "host", str(os.getpid())
 
 
 def write_stored(folder: Path, stored: StoredReplay) -> None:
-    """Write ``job.json``, as the last file of a result.
+    """Write ``job.json`` with its hash, as the last file of a result.
 
     Raises:
         OSError: The disk refuses.
     """
-    data = msgspec.json.format(msgspec.json.encode(stored), indent=2)
-    (folder / JOB).write_bytes(data + b"\n")
+    (folder / JOB).write_bytes(sealed_json(stored))

@@ -6,6 +6,7 @@ another folder of results that several runs share.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,12 @@ import msgspec
 
 from galago_edge.api.record_reader import read_records
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason, disk_error
+from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
-from galago_workstation.files import read_json, write_json
+from galago_workstation.files import named_path, read_json, write_json
 from galago_workstation.qa.corpus_replay import CorpusReplay
-from galago_workstation.qa.replay_job import ReplayChanges
+from galago_workstation.qa.recording_losses import RecordingLoss
+from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob
 from galago_workstation.qa.replay_results import RECORDS, SCORES, ReplayResults, StoredFailure, StoredReplay
 from galago_workstation.qa.replayed import Replayed, TruthList
 from galago_workstation.qa.score_arrays import read_scores
@@ -100,11 +103,13 @@ def write_run(folder: Path, replayed: CorpusReplay) -> None:
         raise disk_error(error, f"create {folder}") from error
     rows = tuple(
         RunRecording(
-            name=one.recording.name,
-            address=one.recording.address,
+            name=printable(one.recording.name),
+            address=printable(one.recording.address),
             sha256=one.recording.sha256,
             digest=one.digest,
-            labels=None if one.recording.labels is None else os.path.relpath(one.recording.labels, folder),
+            labels=None
+            if one.recording.labels is None
+            else printable(os.path.relpath(one.recording.labels, folder)),
             tags=dict(one.recording.tags),
             error=StoredFailure.of(one.error) if one.error is not None and one.stored is None else None,
         )
@@ -116,7 +121,7 @@ def write_run(folder: Path, replayed: CorpusReplay) -> None:
             bundle=replayed.bundle,
             stream=replayed.stream,
             changes=replayed.changes,
-            results=os.path.relpath(replayed.results, folder),
+            results=printable(os.path.relpath(replayed.results, folder)),
             recordings=rows,
         ),
     )
@@ -128,7 +133,7 @@ def results_of_run(folder: Path) -> Path:
     Raises:
         InputError: RUN_BAD; ``run.json`` is damaged.
     """
-    return folder / read_json(folder / RUN, ReplayRun, hint=_AGAIN).results
+    return named_path(folder, read_json(folder / RUN, ReplayRun, hint=_AGAIN).results)
 
 
 def digests_of_run(folder: Path) -> list[str]:
@@ -140,37 +145,41 @@ def digests_of_run(folder: Path) -> list[str]:
     return [one.digest for one in read_json(folder / RUN, ReplayRun, hint=_AGAIN).recordings]
 
 
-def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Replayed], list[str]]:
-    """Return every replay of a run in its order, and the names of those recordings that have no result.
+def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Replayed], list[RecordingLoss]]:
+    """Return every replay of a run in its order, and those recordings that have no result.
 
-    Without ``read_truth`` labels are not read.
+    Without ``read_truth`` labels are not read; nor are those of a recording that failed.
 
     Raises:
         InputError: RUN_BAD; there is no run, or a result is missing or damaged. What ``read_truth`` raises.
         LinkError: Something cannot be read; SOURCE_MISSING, of labels that are gone.
     """
     run = read_json(folder / RUN, ReplayRun, hint=_AGAIN)
-    results = ReplayResults(folder / run.results)
+    results = ReplayResults(named_path(folder, run.results))
     found: list[Replayed] = []
-    missing: list[str] = []
+    missing: list[RecordingLoss] = []
     for one in run.recordings:
         if one.error is not None:
-            missing.append(one.name)
+            missing.append(RecordingLoss.of(one.name, one.error.error()))
             continue
         stored, fault = results.find(one.digest)
-        if stored is not None and (stored.job.recording, stored.job.bundle) != (one.sha256, run.bundle):
-            stored, fault = None, "it is of another recording or bundle"
+        if stored is not None and _asked(stored.job) != (one.sha256, run.bundle, run.stream, run.changes):
+            stored, fault = None, "it is of another recording or bundle, or made with other settings"
         if stored is None:
             raise InputError(
                 Reason.RUN_BAD,
                 f"{folder}: the result of {one.name} cannot be used: {fault or 'it is missing'}",
                 hint=_AGAIN,
             )
-        labels = None if one.labels is None else folder / one.labels
+        labels = None if one.labels is None else named_path(folder, one.labels)
         found.append(
             replayed_of(one.name, stored, results, labels=labels, tags=one.tags, read_truth=read_truth)
         )
     return found, missing
+
+
+def _asked(job: ReplayJob) -> tuple[str, str, str, ReplayChanges]:
+    return job.recording, job.bundle, job.stream, job.changes
 
 
 def run_of(replayed: CorpusReplay, read_truth: ReadTruth | None = None) -> list[Replayed]:
@@ -210,14 +219,8 @@ def replayed_of(
     """
     place = results.place(stored.job.digest)
     records = list(read_records(place / RECORDS))
-    truth = None
-    if labels is not None and read_truth is not None:
-        if not labels.is_file():
-            raise LinkError(
-                Reason.SOURCE_MISSING, f"the labels of {name}, {labels}, do not exist", hint=_AGAIN
-            )
-        truth = read_truth(labels, stored.job.recording, stored.duration_ns)
-    return Replayed(
+    failure = stored.failure
+    found = Replayed(
         recording=name,
         sha256=stored.job.recording,
         bundle=stored.job.bundle,
@@ -228,9 +231,15 @@ def replayed_of(
         gaps=tuple(one for one in records if isinstance(one, GapRecord)),
         states=tuple(one for one in records if isinstance(one, StateRecord)),
         scores=read_scores(place / SCORES),
-        truth=truth,
         tags=tags,
+        loss=None if failure is None else RecordingLoss.of(name, failure.error()),
     )
+    if labels is None or read_truth is None or found.failed:
+        return found
+    if not labels.is_file():
+        raise LinkError(Reason.SOURCE_MISSING, f"the labels of {name}, {labels}, do not exist", hint=_AGAIN)
+    truth = read_truth(labels, stored.job.recording, stored.duration_ns)
+    return dataclasses.replace(found, truth=truth)
 
 
 def record_lines(stored: StoredReplay, results: ReplayResults, file_name: str) -> bytes:

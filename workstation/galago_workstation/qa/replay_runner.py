@@ -8,7 +8,6 @@ import os
 import selectors
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from galago_edge.children.channel import Channel, channel_ends
 from galago_edge.children.child import Child
@@ -135,4 +134,4 @@ class _Worker:
         self._ending = f"{ending or 'hangs'}{f' ({said})' if said else ''}"
         self._child.close()
         self._stderr.close()
-        ReplayResults(Path(self.order.results)).clear(self.order.job.digest)
+        ReplayResults(self.order.results).clear(self.order.job.digest)

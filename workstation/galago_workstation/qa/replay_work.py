@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,6 +18,7 @@ from galago_edge.api.replayed_recording import Replay
 from galago_edge.bundle import Bundle
 from galago_edge.contract.errors import DeviceError, GalagoError, InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, Label, Preprocess
+from galago_edge.contract.printable import printable
 from galago_edge.contract.records import GapRecord, Record, StateRecord
 from galago_edge.contract.streams import samples_to_ns
 from galago_edge.pipeline.stage_hashes import StageHashes, TakeLogits
@@ -45,15 +48,41 @@ class ReplayOrder(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A job and where its input and output lie."""
 
     job: ReplayJob
-    address: str
-    """Of the recording, with an absolute path."""
-    bundle: str
+    address_bytes: bytes
+    """Address of the recording, with an absolute path; names of files are bytes, and need not be UTF-8."""
+    bundle_bytes: bytes
     """Absolute path of the bundle."""
-    results: str
+    results_bytes: bytes
     """Absolute path of the folder of results."""
     stages: bool = False
     block_samples: int | None = None
     """Changes no answer."""
+
+    @classmethod
+    def of(cls, job: ReplayJob, address: str, bundle: Path, results: Path, **more: Any) -> ReplayOrder:
+        """Return the order for these places; paths are made absolute, and ``address`` is so already."""
+        return cls(
+            job=job,
+            address_bytes=os.fsencode(address),
+            bundle_bytes=os.fsencode(bundle.absolute()),
+            results_bytes=os.fsencode(results.absolute()),
+            **more,
+        )
+
+    @property
+    def address(self) -> str:
+        """How the recording is opened."""
+        return os.fsdecode(self.address_bytes)
+
+    @property
+    def bundle(self) -> Path:
+        """Where the bundle is."""
+        return Path(os.fsdecode(self.bundle_bytes))
+
+    @property
+    def results(self) -> Path:
+        """Where the results are."""
+        return Path(os.fsdecode(self.results_bytes))
 
 
 class ReplayOutcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -104,7 +133,7 @@ def _replay(order: ReplayOrder, digest: str) -> None:
         if bundle.modality == "camera":
             use_one_thread()
         labels, _ = override_thresholds(bundle.manifest.labels, job.changes.thresholds)
-        with ReplayResults(Path(order.results)).writing(digest, stages=order.stages) as folder:
+        with ReplayResults(order.results).writing(digest, stages=order.stages) as folder:
             _store(order, bundle, labels, folder)
 
 
@@ -138,7 +167,7 @@ def _store(order: ReplayOrder, bundle: Bundle, labels: tuple[Label, ...], folder
     _check_walked(walked, failure, order)
     stored = StoredReplay(
         job=job,
-        name=Path(parse_source(order.address).target).name,
+        name=printable(Path(parse_source(order.address).target).name),
         labels=labels,
         receptive_ns=receptive_ns(bundle.spec),
         duration_ns=walked.end_ns,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord, GapRecord, StateRecord
+from galago_workstation.qa.recording_losses import GAPS_OF_DAMAGE, RecordingLoss
 
 Stretch = tuple[int, int]
 """Stream time from a moment to another, half-open, in nanoseconds."""
@@ -75,6 +76,16 @@ class Replayed:
     """None: nobody has labelled it."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Such as ``site``, ``speaker``, ``night``."""
+    loss: RecordingLoss | None = None
+    """What was wrong with the recording; None when it was read to its end."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it cannot be judged: nothing was decided, or what could not be read is no gap."""
+        if self.loss is None:
+            return False
+        decided = self.scores is not None and len(self.scores.span) > 0
+        return not decided or not any(gap.cause in GAPS_OF_DAMAGE for gap in self.gaps)
 
     @property
     def faults(self) -> str:

@@ -6,16 +6,17 @@ import io
 from collections.abc import Iterable, Sequence
 
 from galago_edge.contract.printable import on_one_line
-from galago_workstation.qa.corpus_score import CorpusScore, GroupScore
+from galago_workstation.qa.corpus_score import MISSED, NOTHING, CorpusScore, GroupScore
 from galago_workstation.qa.exact_intervals import RateClaim, RateEstimate, ShareEstimate
-from galago_workstation.qa.label_score import LabelScore
-from galago_workstation.qa.valid_time import NS_PER_HOUR, WatchedTime
+from galago_workstation.qa.label_score import ALL, LabelScore
+from galago_workstation.qa.report_words import ONE_SIDED, TWO_SIDED, duration_text, hours_text, label_text
+from galago_workstation.qa.valid_time import WatchedTime
 
 _HEAD = (
     *("", "truths", "found", "95 %", "missed", "repeats", "cross", "false", "per hour", "95 %"),
     *("p50 s", "p90 s", "p95 s", "max s"),
 )
-_GROUP_HEAD = ("", "recordings", "valid h", "truths", "found", "missed", "false", "per hour", "95 %", "p90 s")
+_GROUP_HEAD = ("", "recordings", "valid", "truths", "found", "missed", "false", "per hour", "95 %", "p90 s")
 Table = tuple[str, Sequence[str], list[Sequence[str]]]
 """Title, names of columns, rows."""
 
@@ -25,12 +26,12 @@ def tables(score: CorpusScore) -> list[Table]:
     overall = score.overall
     found: list[Table] = [
         ("Labels", _HEAD, [_label_row(one) for one in (*overall.labels, overall.total)]),
-        ("Time", ("", "hours"), [*_time_rows(overall.watched)]),
+        ("Time", ("", "length"), [*_time_rows(overall.watched)]),
         (
             "What was there, down, and what was said, across",
-            ("", *score.confusion.told),
+            ("", *map(_row_name, score.confusion.told)),
             [
-                (name, *map(str, row))
+                (_row_name(name), *map(str, row))
                 for name, row in zip(score.confusion.truths, score.confusion.counts, strict=True)
             ],
         ),
@@ -49,15 +50,17 @@ def tables(score: CorpusScore) -> list[Table]:
 def statements(score: CorpusScore) -> list[str]:
     """Return the sentences without which no figure means anything."""
     overall, rule = score.overall, score.rule
-    refractory = ", ".join(f"{label} {ms / 1000:g} s" for label, ms in rule.refractory_ms.items())
+    refractory = ", ".join(f"{label_text(label)} {ms / 1000:g} s" for label, ms in rule.refractory_ms.items())
     post = f"{rule.post_ns_least / 1e9:g}"
     if rule.post_ns_most != rule.post_ns_least:
         post += f" to {rule.post_ns_most / 1e9:g}"
     said = [
         f"Rule: {rule.text} ({post} s). Refractory: {refractory}.",
         f"{overall.recordings} recordings, {overall.without_events} of them without events;"
-        f" {overall.watched.valid_hours:.3f} valid hours,"
-        f" {overall.watched.not_watched_ns / NS_PER_HOUR:.3f} hours not watched.",
+        f" {duration_text(overall.watched.valid_ns)} valid,"
+        f" {duration_text(overall.watched.not_watched_ns)} not watched.",
+        f"Intervals are {TWO_SIDED}; where nothing was counted (<), the bound is {ONE_SIDED}.",
+        *score.losses.lines(),
     ]
     if score.unlabelled:
         shown = ", ".join(score.unlabelled[:5]) + (" ..." if len(score.unlabelled) > 5 else "")
@@ -72,7 +75,7 @@ def statements(score: CorpusScore) -> list[str]:
     if any(ignored):
         said.append(f"Not judged: {ignored[0]} truths and {ignored[1]} events in stretches to be ignored.")
     said += [
-        f"{one.label}: {_claim(one.claim)}"
+        f"{_row_name(one.label)}: {_claim(one.claim)}"
         for one in (*overall.labels, overall.total)
         if one.claim is not None
     ]
@@ -116,10 +119,21 @@ def _plain(text: str) -> str:
     return "".join(f"\\{char}" if char in "\\|`*_[]<>#" else char for char in on_one_line(text))
 
 
+def _row_name(label: str) -> str:
+    """Return how a row or column of a label is called; those that are no labels are in brackets."""
+    return label if label in (ALL, NOTHING, MISSED) else label_text(label)
+
+
 def _label_row(one: LabelScore) -> Sequence[str]:
     delay = one.delay
     return (
-        *(one.label, str(one.found.of), _share(one.found), _share_range(one.found), str(one.missed)),
+        *(
+            _row_name(one.label),
+            str(one.found.of),
+            _share(one.found),
+            _share_range(one.found),
+            str(one.missed),
+        ),
         *(str(one.repeats), str(one.cross_triggers), str(one.false_alarms)),
         *(_rate(one.false_rate), _rate_range(one.false_rate)),
         *(_seconds(value) for value in (delay.p50_s, delay.p90_s, delay.p95_s, delay.max_s)),
@@ -129,7 +143,7 @@ def _label_row(one: LabelScore) -> Sequence[str]:
 def _group_row(name: str, group: GroupScore) -> Sequence[str]:
     total = group.total
     return (
-        *(name, str(group.recordings), f"{group.watched.valid_hours:.3f}", str(total.found.of)),
+        *(name, str(group.recordings), duration_text(group.watched.valid_ns), str(total.found.of)),
         *(_share(total.found), str(total.missed), str(total.false_rate.count)),
         *(_rate(total.false_rate), _rate_range(total.false_rate), _seconds(total.delay.p90_s)),
     )
@@ -137,7 +151,7 @@ def _group_row(name: str, group: GroupScore) -> Sequence[str]:
 
 def _time_rows(watched: WatchedTime) -> Iterable[Sequence[str]]:
     names = ("duration", "truncated", "gap", "warm_up", "undecided", "ignored", "valid")
-    return [(name.replace("_", "-"), f"{getattr(watched, f'{name}_ns') / NS_PER_HOUR:.4f}") for name in names]
+    return [(name.replace("_", "-"), duration_text(getattr(watched, f"{name}_ns"))) for name in names]
 
 
 def _measure_rows(score: CorpusScore) -> Iterable[Sequence[str]]:
@@ -161,16 +175,18 @@ def _claim(claim: RateClaim) -> str:
     wanted = f"less than {claim.per_hour:g} false alarms per hour"
     if claim.supported:
         return (
-            f"{wanted} is shown: at most {claim.bound_per_hour:.3g} with 95 % after {claim.hours:.2f} hours"
+            f"{wanted} is shown: at most {claim.bound_per_hour:.3g} ({ONE_SIDED}) after"
+            f" {hours_text(claim.hours)}"
         )
     bound = (
         "nothing was watched"
         if claim.bound_per_hour is None
-        else f"up to {claim.bound_per_hour:.3g} is possible"
+        else f"up to {claim.bound_per_hour:.3g} is possible ({ONE_SIDED})"
     )
     return (
-        f"{wanted} is not shown after {claim.hours:.2f} hours: {bound}; needs {claim.needed_hours:.2f} hours"
-        f" without a further one ({claim.least_hours:.2f} without any at all)"
+        f"{wanted} is not shown after {hours_text(claim.hours)}: {bound};"
+        f" needs {hours_text(claim.needed_hours)} without a further one"
+        f" ({hours_text(claim.least_hours)} without any at all)"
     )
 
 

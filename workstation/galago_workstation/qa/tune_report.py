@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,9 @@ from galago_workstation.qa.judged_recording import deciding, refuse_mixed
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.redecision import GateDoubt, gate_doubt, with_policy
 from galago_workstation.qa.replayed import Replayed
-from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, TuneSpace, tune
+from galago_workstation.qa.report_words import TWO_SIDED, hours_text, label_text
+from galago_workstation.qa.tune_space import TuneSpace
+from galago_workstation.qa.tuning import Promise, TunedLabel, TuneGoal, tune
 
 MOST_DOUBTFUL = 0.01
 """Share of windows whose scores a gate may have hidden; with more nothing is promised."""
@@ -51,10 +54,10 @@ def tune_labels(
     """Tune several labels, each on its own; without names every label that can become an event.
 
     Raises:
-        InputError: LABELS_MISMATCH, there is no such label; DATA_BAD, no scores, a recording that is there
-            twice, or nothing to learn from: for a label that is named, or for any.
-        CallerError: USAGE, the replays are of several bundles; LABELS_MISMATCH, so is a truth. CONFIG_BAD; no
-            recording has the tag to group by.
+        InputError: LABELS_MISMATCH, there is no such label, or not that of a truth; DATA_BAD, no scores, a
+            recording that is there twice, or nothing to learn from: for a label that is named, or for any.
+        CallerError: USAGE, the replays are of several bundles. CONFIG_BAD; no recording has the tag to group
+            by.
     """
     refuse_mixed(recordings)
     untagged = _untagged(recordings, goal.group_by)
@@ -70,7 +73,7 @@ def tune_labels(
         except InputError as error:
             if labels:
                 raise
-            skipped.append(f"{name}: {error}")
+            skipped.append(f"{label_text(name)}: {error}")
             fault = error
             continue
         doubt = _doubt(corpus, found)
@@ -118,7 +121,14 @@ def _doubt(corpus: JudgedCorpus, found: TunedLabel) -> GateDoubt:
 
 
 def _lacking(found: TunedLabel, goal: TuneGoal, doubt: GateDoubt) -> Iterator[str]:
-    """Yield what is too little, and what would be needed."""
+    """Yield what is too little, and what would be needed; first of all that nothing is found."""
+    if found.finds_nothing:
+        told = found.promise if found.seen.found and found.promise is not None else found.seen
+        where = "on these recordings" if told is found.seen else "on recordings that the choice had not seen"
+        yield (
+            f"this policy finds nothing, 0 of {told.truths} {where}: allow more than {goal.false_per_day:g} "
+            f"false alarms a day, or record more of it"
+        )
     if doubt.doubtful > MOST_DOUBTFUL * max(doubt.windows, 1):
         share = 100 * doubt.doubtful / doubt.windows
         yield (
@@ -141,15 +151,18 @@ def _lacking(found: TunedLabel, goal: TuneGoal, doubt: GateDoubt) -> Iterator[st
             f"others {promised.false_per_day:.2f} are to be expected: record more hours and places"
         )
     shown = poisson_interval(0)[1] / goal.false_per_day if goal.false_per_day > 0 else float("inf")
-    if found.seen.days < shown:
+    if math.isinf(shown):
+        yield "no time, however long, can show a budget of 0 false alarms a day"
+    elif found.seen.days < shown:
         yield (
-            f"{found.seen.days:.2f} watched days cannot show {goal.false_per_day:g} false alarms a day even "
-            f"without a single one: {shown:.2f} days are needed"
+            f"{hours_text(24 * found.seen.days)} of watched time cannot show {goal.false_per_day:g} false "
+            f"alarms a day ({TWO_SIDED}), even without a single one: "
+            f"{hours_text(24 * shown)} are needed"
         )
-    if (needed := _truths_needed(found.seen)) > found.seen.truths:
+    if (enough := _truths_needed(found.seen)) > found.seen.truths:
         yield (
             f"{found.seen.truths} true events give recall an interval wider than "
-            f"{100 * _WIDEST_RECALL:.0f} points: about {needed} are needed"
+            f"{100 * _WIDEST_RECALL:.0f} points ({TWO_SIDED}): about {enough} are needed"
         )
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,9 @@ from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import LabelPolicy
 from galago_edge.decision.label_track import Integers
 from galago_workstation.qa.exact_intervals import Interval, poisson_interval, share_interval
-from galago_workstation.qa.judged_corpus import JudgedCorpus
+from galago_workstation.qa.judged_corpus import FoundAside, JudgedCorpus
 from galago_workstation.qa.plateau import Plateaus
+from galago_workstation.qa.tune_space import TuneSpace
 
 MARGINS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.15)
 """Shares of the budget within which policies may be chosen."""
@@ -33,31 +33,6 @@ _HOPELESS = 8
 """Thresholds whose strictest policy has so many times the budget are not tried with others."""
 _CURVE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4)
 """Budgets of the curve, as shares of the one that is asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class TuneSpace:
-    """The policies that are tried: every combination."""
-
-    on: tuple[float, ...] = (*(round(0.04 + 0.02 * step, 2) for step in range(48)), 0.99, 0.995, 0.998)
-    off_shares: tuple[float, ...] = (1.0, 0.75, 0.5)
-    """``off`` as a share of ``on``."""
-    smoothing: tuple[int, ...] = (1, 2, 3, 5, 8, 12, 20)
-    counts: tuple[int, ...] = (1, 2, 3, 5)
-    refractory_ms: tuple[int, ...] = (1_000, 3_000, 10_000)
-
-    def groups(self) -> Iterator[list[LabelPolicy]]:
-        """Yield the policies of one smoothing and one pair of thresholds at a time, the strictest first.
-
-        In the order in which they are decided fastest: rising ``off``, then rising ``on``.
-        """
-        pairs = sorted({(_off(on, share), on) for on in self.on for share in self.off_shares})
-        inner = sorted(product(self.counts, self.refractory_ms), reverse=True)
-        for length, (off, on) in product(sorted(self.smoothing), pairs):
-            yield [
-                LabelPolicy(on=on, off=off, smoothing_windows=length, min_count=count, refractory_ms=rest)
-                for count, rest in inner
-            ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +107,23 @@ class TunedLabel:
     """On the very recordings it was chosen on: better than what it will do on others."""
     promise: Promise | None
     """Out of fold; None where there is only one group of recordings."""
+    present: LabelPolicy
+    """The policy that the replays were made with."""
     before: Promise
-    """What the policy that the replays were made with does on all of them."""
-    delays_ns: Integers
-    """From onset to decision of every true event found, ascending, by the new policy on all recordings."""
+    """What it does on all of them."""
+    aside: FoundAside
+    """Beside the counts, of the new policy on all recordings ..."""
+    aside_before: FoundAside
+    """... and of the present one."""
     curve: tuple[CurvePoint, ...]
     tried: int
     groups: int
     """Recordings, or groups of them, that folds were made of."""
+
+    @property
+    def finds_nothing(self) -> bool:
+        """Tell whether no true event was found: on these recordings, or on others as far as is promised."""
+        return not self.seen.found or (self.promise is not None and not self.promise.found)
 
 
 class _Judged:
@@ -176,14 +160,15 @@ class _Judged:
         fold_days = np.stack([days[:, fold].sum(axis=1) for fold in self.folds], axis=1)
         self._fold_days = fold_days[number]  # of each policy, for smoothing takes its part
         self._sureness = goal.sureness
-        self._plateaus = Plateaus(self.policies, sorted(space.on), space.off_shares)
+        self._plateaus = Plateaus(self.policies, space)
 
     def choose(self, folds: Sequence[int], budget: float) -> int:
         """Return the policy that finds most within a budget a day on some folds.
 
         A truth that longer smoothing is not ready for is not found by it, though it is not missed either. Of
-        equal ones that with the fewest false alarms, then the one in the middle of those that are as good.
-        Where none keeps the budget, one with the fewest false alarms.
+        equal ones that with the fewest false alarms, then the one nearest to the present policy, with its
+        thresholds in the middle of those that are as good. Where none keeps the budget, one with the fewest
+        false alarms.
         """
         false, found = self._fold_false[:, folds].sum(axis=1), self._fold_found[:, folds].sum(axis=1)
         within = false <= budget * self._fold_days[:, folds].sum(axis=1) + 1e-9
@@ -193,7 +178,7 @@ class _Judged:
         else:
             best = np.flatnonzero(false == false.min())
             best = best[found[best] == found[best].max()]
-        return self._plateaus.middle(best)
+        return self._plateaus.choose(best)
 
     def promise(self, choices: Sequence[tuple[int, Sequence[int]]]) -> Promise:
         """Return the counts of policies, each on the folds given with it, added up."""
@@ -237,15 +222,17 @@ def tune(corpus: JudgedCorpus, goal: TuneGoal, space: TuneSpace | None = None) -
         InputError: DATA_BAD; there is nothing to learn from: no labelled recording, no watched time, or no
             true event of the label.
     """
-    space = space or TuneSpace()
     _check(corpus)
+    now = next(one.policy for one in corpus.recordings[0].labels if one.name == corpus.label)
+    space = (space or TuneSpace()).around(now)
     judged = _Judged(corpus, space, goal)
     folds = range(len(judged.folds))
     margin = judged.margin(folds, goal.false_per_day)
     chosen = judged.choose(folds, goal.false_per_day * margin)
     seen = judged.promise([(chosen, folds)])
-    now = next(one.policy for one in corpus.recordings[0].labels if one.name == corpus.label)
-    after = corpus.track.on_periods(judged.policies[chosen]).events()
+    after, before = (
+        corpus.aside(corpus.track.on_periods(one).events()) for one in (judged.policies[chosen], now)
+    )
     several = len(folds) > 1
     curve = [
         CurvePoint(budget, judged.out_of_fold(folds, budget))
@@ -259,8 +246,10 @@ def tune(corpus: JudgedCorpus, goal: TuneGoal, space: TuneSpace | None = None) -
         within_budget=seen.false <= goal.false_per_day * seen.days + 1e-9,
         seen=seen,
         promise=judged.out_of_fold(folds, goal.false_per_day) if several else None,
+        present=now,
         before=promise_under(corpus, now),
-        delays_ns=np.sort(corpus.delays_ns(after)),
+        aside=after,
+        aside_before=before,
         curve=tuple(curve),
         tried=len(judged.policies),
         groups=len(_groups(corpus, goal.group_by)),
@@ -345,7 +334,3 @@ def _check(corpus: JudgedCorpus) -> None:
             f"no labelled recording has a true {corpus.label!r}",
             hint="add recordings with it, or leave the label out",
         )
-
-
-def _off(on: float, share: float) -> float:
-    return round(on * share, 4)

@@ -23,6 +23,7 @@ from galago_workstation.qa.judged_recording import refuse_mixed
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.redecision import gate_doubt, index_of, scores_of, track_of, with_policy
 from galago_workstation.qa.replayed import Replayed
+from galago_workstation.qa.report_words import label_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def _per_day(count: int, watched: WatchedTruths) -> float:
 def why_lines(told: ReplayedWhy) -> list[str]:
     """Return the answer for people, one line each."""
     lines = [
-        f"{told.recording}, {told.found.label}, {told.at_ns / 1e9:g} s: {told.found.cause}",
+        f"{told.recording}, {label_text(told.found.label)}, {told.at_ns / 1e9:g} s: {told.found.cause}",
         reason_words(told.found),
     ]
     for number, (change, cost) in enumerate(zip(told.changes, told.costs, strict=True)):

@@ -65,8 +65,9 @@ def _data(found: FolderSurvey, config: Path) -> str:
         f'kind = "{found.kind}"',
         f"folder = {_quoted(os.path.relpath(found.folder, config.parent))}",
     ]
-    if found.test_folder is not None:
-        lines.append(f"test_folder = {_quoted(os.path.relpath(found.test_folder, config.parent))}")
+    for part in ("validation", "test"):
+        if (path := found.parts.get(part)) is not None:
+            lines.append(f"{part}_folder = {_quoted(os.path.relpath(path, config.parent))}")
     if found.background:
         names = ", ".join(map(_quoted, found.background))
         lines.append(_row(f"background = [{names}]", "never becomes an event"))

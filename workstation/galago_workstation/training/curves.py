@@ -18,6 +18,8 @@ class Epoch:
     accuracy: float
     validation_loss: float
     validation_accuracy: float
+    validation_balanced: float
+    """Mean of the recalls of all labels."""
     learning_rate: float
     """At the end of the epoch."""
     seconds: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_converters.frameworks import import_tensorflow
-from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.data.feed import Batches, ClipFeed, Feed, PictureFeed, Witness
 from galago_workstation.data.sample import Part, Sample
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inputs, real_inputs
 from galago_workstation.run_folder import METRICS_FILE, weights_sha256
-from galago_workstation.training.curves import Epoch, write_metrics
+from galago_workstation.training.checkpoint import Checkpoint, TrainingState
+from galago_workstation.training.curves import Epoch
+from galago_workstation.training.epoch_keeper import EpochKeeper, balanced_accuracy, keras_callback
+from galago_workstation.training.interruption import Interruption
 from galago_workstation.training.network_kind import build_network
 from galago_workstation.training.phases import LearningPhase, let_learn, optimizer, phases, schedule
 from galago_workstation.training.progress import TrainingProgress
@@ -27,6 +30,8 @@ Parts = Mapping[Part, Sequence[Sample]]
 
 _READ_AHEAD = 4  # batches that are made while the network works on others
 _EVALUATION_BATCH = 256
+SAVED_EVERY_S = 20.0
+"""What a training that is killed has to do again at most, beside the epoch that it was in."""
 
 
 class Trainer:
@@ -79,51 +84,110 @@ class Trainer:
         """Number of weights, batch norm statistics included."""
         return int(self._network.count_params())
 
-    def fit(self) -> tuple[list[Epoch], Epoch]:
+    def fit(self, checkpoint: Checkpoint) -> FitResult:
         """Train, put the best weights back, and return all epochs and the best one.
 
-        metrics.csv grows with every epoch.
+        metrics.csv grows with every epoch. A training that was killed goes on behind the last epoch that the
+        checkpoint has. Ctrl+C once ends it and keeps the best epoch.
+
+        Raises:
+            CallerError: CONFIG_BAD; the loss is no number any more, or augmentation does nothing.
+            LinkError: The disk fails.
         """
         # same seed, same machine, same weights; on CPUs this costs nothing measurable
         self.tf.config.experimental.enable_op_determinism()
-        steps = self._batches.steps
         if self._batches.rounds > 1:
             self._progress.say(
                 f"each epoch goes through the training samples {self._batches.rounds} times, so that there "
                 f"are at least {self._options.min_steps} steps"
             )
-        self._progress.begin(self._options.epochs, steps)
-        keeper = self._keeper()
-        for phase in phases(self._options, warm=self._start is not None):
-            self._learn(phase, keeper)
+        state = self._state_of(checkpoint)
+        self._progress.begin(
+            self._options.epochs, self._batches.steps, 0 if state is None else len(state.epochs)
+        )
+        with Interruption(self._progress.say) as interruption:
+            keeper = EpochKeeper(
+                self._options,
+                self._folder / METRICS_FILE,
+                self._progress,
+                self._witness,
+                augmented=self._augmented,
+                interrupted=lambda: interruption.asked,
+            )
+            if state is not None:
+                keeper.take_up(state.epochs, state.best_epoch, state.best_weights)
+            for number, phase in enumerate(phases(self._options, warm=self._start is not None)):
+                if not interruption.asked and (state is None or number >= state.phase):
+                    own = state if state is not None and number == state.phase else None
+                    self._learn(number, phase, keeper, checkpoint, own)
         assert keeper.best is not None
         self._network.set_weights(keeper.best_weights)
-        return keeper.epochs, keeper.best
+        return FitResult(keeper.epochs, keeper.best, interruption.asked)
 
-    def _learn(self, phase: LearningPhase, keeper: Any) -> None:
+    def _state_of(self, checkpoint: Checkpoint) -> TrainingState | None:
+        state = checkpoint.read()
+        if state is not None:
+            self._progress.say(f"goes on behind epoch {len(state.epochs)}, where it was ended")
+        elif checkpoint.exists:
+            self._progress.say("begins anew: what it was ended at had other data, settings or software")
+        return state
+
+    def _learn(
+        self,
+        number: int,
+        phase: LearningPhase,
+        keeper: EpochKeeper,
+        checkpoint: Checkpoint,
+        state: TrainingState | None,
+    ) -> None:
         """Train for the epochs of a phase, or until the best weights stay the best for too long."""
+        if state is not None and state.phase_over:
+            self._put(state, optimizer=False)
+            return
         steps = self._batches.steps
         rate = schedule(self._keras, self._options, phase, steps)
         let_learn(self._keras, self._network, phase)
         self._network.compile(
             optimizer=optimizer(self._keras, self._options, phase, self._network, rate),
             loss=_loss(self._keras, self._config.decision.activation, self._options.label_smoothing),
-            metrics=[self._keras.metrics.CategoricalAccuracy(name="accuracy")],
+            metrics=[
+                self._keras.metrics.CategoricalAccuracy(name="accuracy"),
+                balanced_accuracy(self._keras, len(self._labels)),
+            ],
             jit_compile=False,  # measured on x86-64: XLA's convolutions are slower than oneDNN's
         )
-        first = len(keeper.epochs)
+        first = len(keeper.epochs) if state is None else state.phase_first
+        if state is not None:
+            self._put(state, optimizer=True)
+        begins = len(keeper.epochs)
+        last = first + phase.epochs
         keeper.begin(first, rate)
+        saver = _Saver(checkpoint, self._network, keeper, number, range(first, last))
         self._network.fit(
-            self._training_set(range(first, first + phase.epochs)),
-            initial_epoch=first,
-            epochs=first + phase.epochs,
+            self._training_set(range(begins, last)),
+            initial_epoch=begins,
+            epochs=last,
             steps_per_epoch=steps,
             validation_data=self._validation_set(),
             class_weight=self._class_weights() if self._options.class_weights else None,
-            callbacks=[keeper],
+            callbacks=[
+                keras_callback(
+                    self._keras, keeper, lambda over: saver.save(over or len(keeper.epochs) == last)
+                )
+            ],
             shuffle=False,  # Batches already is in a new order every epoch
             verbose=0,
         )
+
+    def _put(self, state: TrainingState, *, optimizer: bool) -> None:
+        """Give network and optimizer the values that they had."""
+        pairs = [(self._network.variables, state.variables)]
+        if optimizer:
+            self._network.optimizer.build(self._network.trainable_variables)
+            pairs.append((self._network.optimizer.variables, state.optimizer))
+        for variables, values in pairs:
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
 
     def save(self, path: Path) -> str:
         """Write the network without its optimizer; return the hash of its weights."""
@@ -172,67 +236,50 @@ class Trainer:
             label: len(self._numbers) / (len(counts) * count) for label, count in enumerate(counts.tolist())
         }
 
-    def _keeper(self) -> Any:
-        trainer = self
 
-        class Keeper(self._keras.callbacks.Callback):  # type: ignore[name-defined,misc]
-            """Reports, keeps the best weights, and stops when they stay the best for too long."""
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """What a training came to."""
 
-            def __init__(self) -> None:
-                super().__init__()
-                self.epochs: list[Epoch] = []
-                self.best: Epoch | None = None
-                self.best_weights: list[npt.NDArray[np.float32]] = []
-                self._began = 0.0
-                self._first = 0
-                self._rate: Any = None
+    epochs: Sequence[Epoch]
+    best: Epoch
+    interrupted: bool
+    """Somebody ended it before its time."""
 
-            def begin(self, first: int, rate: Any) -> None:
-                """Begin a phase with this epoch, counted from 0, and this learning rate by step."""
-                self._first, self._rate = first, rate
 
-            def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-                self._began = time.monotonic()
+class _Saver:
+    """Writes the checkpoint after an epoch: not after each, where they are short."""
 
-            def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-                trainer._progress.step()
+    def __init__(
+        self, checkpoint: Checkpoint, network: Any, keeper: EpochKeeper, phase: int, epochs: range
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._network = network
+        self._keeper = keeper
+        self._phase = phase
+        self._epochs = epochs
+        self._saved = time.monotonic()
 
-            def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-                row = trainer._epoch(epoch, logs, self._rate, time.monotonic() - self._began)
-                self.epochs.append(row)
-                best = self.best is None or _goodness(row) > _goodness(self.best)
-                if best:
-                    self.best, self.best_weights = row, self.model.get_weights()
-                write_metrics(trainer._folder / METRICS_FILE, self.epochs)
-                trainer._progress.epoch(row, best)
-                assert self.best is not None
-                since = max(self.best.epoch, self._first)
-                self.model.stop_training = row.epoch - since >= trainer._options.patience
-
-        return Keeper()
-
-    def _epoch(self, epoch: int, logs: dict[str, float], schedule: Any, seconds: float) -> Epoch:
-        if not np.isfinite(logs["loss"]):
-            raise CallerError(
-                Reason.CONFIG_BAD,
-                f"the loss became {logs['loss']} in epoch {epoch + 1}",
-                hint="lower [train] learning_rate, or raise warmup_epochs",
+    def save(self, ended: bool) -> None:
+        """Write where the training is, if that is worth it; ``ended`` says that the phase stops here."""
+        phase_over = ended or len(self._keeper.epochs) == self._epochs.stop
+        if not phase_over and time.monotonic() - self._saved < SAVED_EVERY_S:
+            return
+        best = self._keeper.best
+        assert best is not None
+        self._checkpoint.save(
+            TrainingState(
+                phase=self._phase,
+                phase_first=self._epochs.start,
+                phase_over=phase_over,
+                epochs=tuple(self._keeper.epochs),
+                best_epoch=best.epoch,
+                variables=[variable.numpy() for variable in self._network.variables],
+                optimizer=[variable.numpy() for variable in self._network.optimizer.variables],
+                best_weights=self._keeper.best_weights,
             )
-        change = self._witness.close(epoch)
-        if self._augmented:
-            self._witness.check()
-        rate = schedule(self._network.optimizer.iterations)
-        return Epoch(
-            epoch=epoch + 1,
-            loss=float(logs["loss"]),
-            accuracy=float(logs["accuracy"]),
-            validation_loss=float(logs["val_loss"]),
-            validation_accuracy=float(logs["val_accuracy"]),
-            learning_rate=float(rate),
-            seconds=seconds,
-            augment_change=change.size,
-            augment_fresh=change.fresh,
         )
+        self._saved = time.monotonic()
 
 
 def _feed(config: Config, reader: ImageReader | AudioReader, samples: Sequence[Sample], folder: Path) -> Feed:
@@ -241,11 +288,6 @@ def _feed(config: Config, reader: ImageReader | AudioReader, samples: Sequence[S
         return PictureFeed(reader, samples, config.augment, config.train.seed, folder)
     assert not isinstance(config, ImageConfig)
     return ClipFeed(reader, samples, config.augment, config.train.seed)
-
-
-def _goodness(epoch: Epoch) -> tuple[float, float]:
-    """Return what decides which weights are kept: accuracy, and loss where small sets tie."""
-    return epoch.validation_accuracy, -epoch.validation_loss
 
 
 def _loss(keras: Any, activation: str, label_smoothing: float) -> Any:

@@ -82,7 +82,16 @@ def optimizer(keras: Any, options: TrainOptions, phase: LearningPhase, network: 
             path = getattr(variable, "path", None) or str(variable.name).partition(":")[0]
             super().update_step(gradient, variable, learning_rate * shares.get(path, 1.0))
 
-    made = AdamWByLayer(rate, weight_decay=options.weight_decay)
+        def finalize_variable_values(self, var_list: Any) -> None:
+            """Leave the weights as they are: Keras would put their average there when a phase ends."""
+
+    made = AdamWByLayer(
+        rate,
+        weight_decay=options.weight_decay,
+        global_clipnorm=options.clip_norm or None,
+        use_ema=options.average > 0.0,
+        ema_momentum=options.average or 0.99,
+    )
     made.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return made
 

@@ -21,8 +21,8 @@ class TrainingProgress(Protocol):
         """Show one line."""
         ...
 
-    def begin(self, epochs: int, steps: int) -> None:
-        """Training starts: so many epochs at most, of so many batches."""
+    def begin(self, epochs: int, steps: int, done: int = 0) -> None:
+        """Training starts: so many epochs at most, of so many batches; ``done`` of them are done."""
         ...
 
     def step(self) -> None:
@@ -41,15 +41,17 @@ class PlainProgress:
         self._echo = echo
         self._clock = clock
         self._epochs = 0
+        self._done = 0
         self._begun = 0.0
 
     def say(self, text: str) -> None:
         """Show one line."""
         self._echo(text)
 
-    def begin(self, epochs: int, steps: int) -> None:
+    def begin(self, epochs: int, steps: int, done: int = 0) -> None:
         """Remember when it started."""
         self._epochs = epochs
+        self._done = done
         self._begun = self._clock()
 
     def step(self) -> None:
@@ -57,7 +59,8 @@ class PlainProgress:
 
     def epoch(self, epoch: Epoch, best: bool) -> None:
         """Show the epoch's result and how long the rest takes if no epoch is spared."""
-        left_s = (self._clock() - self._begun) / epoch.epoch * (self._epochs - epoch.epoch)
+        since = epoch.epoch - self._done
+        left_s = (self._clock() - self._begun) / since * (self._epochs - epoch.epoch)
         rest = f", {duration(left_s)} left at most" if epoch.epoch < self._epochs else ""
         self._echo(epoch_line(epoch, self._epochs, best) + rest)
 
@@ -93,10 +96,12 @@ class LiveProgress:
         """Show one line above the bar."""
         self._bar.console.print(on_one_line(text), markup=False, highlight=False)
 
-    def begin(self, epochs: int, steps: int) -> None:
+    def begin(self, epochs: int, steps: int, done: int = 0) -> None:
         """Show the bar."""
         self._epochs = epochs
-        self._task = self._bar.add_task(f"epoch 1/{epochs}", total=epochs * steps)
+        self._task = self._bar.add_task(
+            f"epoch {done + 1}/{epochs}", total=epochs * steps, completed=done * steps
+        )
 
     def step(self) -> None:
         """Move the bar."""
@@ -113,14 +118,17 @@ class LiveProgress:
 def epoch_line(epoch: Epoch, epochs: int, best: bool) -> str:
     """Return an epoch's result as one line.
 
-    >>> epoch_line(Epoch(3, 0.5, 0.81, 0.4, 0.8346, 1e-3, 21.4, 8.0, 1.0), 20, best=True)
+    >>> epoch_line(Epoch(3, 0.5, 0.81, 0.4, 0.8346, 0.8346, 1e-3, 21.4, 8.0, 1.0), 20, best=True)
     'epoch  3/20: loss 0.5000, accuracy 81.00 %, validation 0.4000 and 83.46 % (best), 21 s'
     """
     mark = " (best)" if best else ""
+    accuracy, balanced = f"{epoch.validation_accuracy:.2%}", f"{epoch.validation_balanced:.2%}"
+    if balanced != accuracy:  # labels of unequal size
+        accuracy += f" (balanced {balanced})"
     return (
         f"epoch {epoch.epoch:{len(str(epochs))}}/{epochs}: "
         f"loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.2%}, "
-        f"validation {epoch.validation_loss:.4f} and {epoch.validation_accuracy:.2%}{mark}, "
+        f"validation {epoch.validation_loss:.4f} and {accuracy}{mark}, "
         f"{duration(epoch.seconds)}"
     ).replace("%", " %")
 

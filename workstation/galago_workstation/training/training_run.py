@@ -8,6 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 from msgspec import UNSET
@@ -34,6 +35,7 @@ from galago_workstation.run_folder import (
     TrainResult,
     encode_split,
 )
+from galago_workstation.training.checkpoint import Checkpoint
 from galago_workstation.training.curves import draw_curves
 from galago_workstation.training.loop import Parts, Trainer
 from galago_workstation.training.network_kind import network_of
@@ -46,10 +48,12 @@ _UNEQUAL = 5
 """Times as many samples of one label as of another that are worth a note."""
 
 
-def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
+def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bool = False) -> Run:
     """Train what ``config_path`` says and leave the run folder ``out``.
 
-    An existing run there is replaced when training has ended well, and stays as it is otherwise.
+    An existing run there is replaced when training has ended well, and stays as it is otherwise. A training
+    that was killed left ``OUT.unfinished``; the next one with the same data, settings and software goes on
+    behind the last epoch in it, unless it is ``fresh``, and ends with the same weights.
 
     Raises:
         CallerError: CONFIG_BAD, or EXISTS when ``out`` is something else than a run.
@@ -67,23 +71,30 @@ def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
     for line in _data_lines(listing, parts):
         progress.say(line)
     start = _start(config, root, progress)
+    checkpoint = Checkpoint(out.with_name(out.name + ".unfinished"), _state_key(config_path, parts, start))
+    if fresh:
+        checkpoint.remove()
     with new_folder(out, mark=RUN_FILE) as folder:
         content = config_path.read_bytes()
         write_bytes(folder / CONFIG_FILE, content)
         write_bytes(folder / SPLIT_FILE, encode_split(parts))
         trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start)
-        epochs, best = trainer.fit()
+        fitted = trainer.fit(checkpoint)
+        best = fitted.best
         weights = trainer.save(folder / MODEL_FILE)
-        draw_curves(folder / CURVES_FILE, epochs, best.epoch, f"{out.name}: {len(listing.labels)} labels")
+        draw_curves(
+            folder / CURVES_FILE, fitted.epochs, best.epoch, f"{out.name}: {len(listing.labels)} labels"
+        )
         write_json(folder / ENVIRONMENT_FILE, environment(trainer.tf))
         result = TrainResult(
-            epochs=len(epochs),
+            epochs=len(fitted.epochs),
             best_epoch=best.epoch,
             validation_accuracy=best.validation_accuracy,
             validation_loss=best.validation_loss,
             parameters=trainer.parameters,
             weights_sha256=weights,
             seconds=round(time.monotonic() - began, 1),
+            interrupted=fitted.interrupted,
         )
         record = RunRecord(
             created_utc=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -103,8 +114,22 @@ def train(config_path: Path, out: Path, progress: TrainingProgress) -> Run:
             weights=UNSET if start is None else start.origin,
         )
         write_json(folder / RUN_FILE, record)
+    checkpoint.remove()
     progress.say(_result_line(result, len(parts["validation"])))
     return Run.open(out)
+
+
+def _state_key(config_path: Path, parts: Parts, start: StartWeights | None) -> str:
+    """Return what must be equal for a training to go on where another one was ended."""
+    return " ".join(
+        (
+            hashlib.sha256(config_path.read_bytes()).hexdigest(),
+            hashlib.sha256(encode_split(parts)).hexdigest(),
+            "" if start is None else start.origin.sha256,
+            galago_workstation.__version__,
+            *(f"{name}={version(name)}" for name in ("tensorflow", "keras", "numpy")),
+        )
+    )
 
 
 def _start(config: Config, root: Path, progress: TrainingProgress) -> StartWeights | None:

@@ -9,7 +9,7 @@ from typing import Any
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, Gap, Item, Notice
-from galago_edge.sources.faults.fault_file import FaultPlan
+from galago_edge.sources.faults.fault_file import FaultPlan, PlannedFault
 from galago_edge.sources.faults.played_capture import open_played
 from galago_edge.sources.faults.played_recording import PlayedRecording
 from galago_edge.sources.source import Source
@@ -85,21 +85,26 @@ class FaultedSource:
         self._supervised.stop()
 
     def unreached(self) -> CallerError | None:
-        """Return which fault had no effect, or lies behind the end; to be asked at the end."""
-        unit = "frame" if self.modality == "camera" else "sample"
+        """Return which faults had no effect, or lie behind the end; to be asked at the end."""
+        hits = {one.number: one.hits for one in self._played.faults}
+        unmet = [
+            f"fault {number}, {fault}, {found}"
+            for number, fault in enumerate(self._plan.faults, 1)
+            if (found := self._unmet(fault, hits.get(number)))
+        ]
+        if not unmet:
+            return None
+        more = f"; and {len(unmet) - 1} more" if len(unmet) > 1 else ""
+        return CallerError(Reason.CONFIG_BAD, f"{unmet[0]}{more}", hint="correct its times")
+
+    def _unmet(self, fault: PlannedFault, hits: int | None) -> str:
+        """Return why a fault had no effect; empty where it had. ``hits``: None for one of the clock."""
         end_ns = self._played.end_ns
-        for one in self._played.faults:
-            fault, last_ns = one.fault, max(one.fault.from_ns, (one.fault.to_ns or 0) - FORGIVEN_NS)
-            if last_ns >= end_ns:
-                found = f"lies behind the end of what was replayed, {end_ns / NS_PER_S:g} s"
-            elif not one.hits and fault.kind != "disconnect":
-                found = f"met no {unit}"
-            else:
-                continue
-            return CallerError(
-                Reason.CONFIG_BAD, f"fault {one.number}, {fault}, {found}", hint="correct its times"
-            )
-        return None
+        if max(fault.from_ns, (fault.to_ns or 0) - FORGIVEN_NS) >= end_ns:
+            return f"lies behind the end of what was replayed, {end_ns / NS_PER_S:g} s"
+        if hits == 0 and fault.kind != "disconnect":
+            return f"met no {'frame' if self.modality == 'camera' else 'sample'}"
+        return ""
 
     def _of_recording(self) -> Iterator[Notice | Gap]:
         told = self._played.told

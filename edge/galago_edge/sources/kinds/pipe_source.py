@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from galago_edge.sources.source import Capture, Source
 
 _STDIN_TARGET = "-"
+_BLOCK_SAMPLES = 16_384
+"""Whoever writes into a pipe may be slow: a second of speech, not more, waits for the rest of its block."""
 
 
 def _split(rest: str) -> tuple[str, str]:
@@ -62,13 +64,12 @@ def _live(address: Address) -> bool:
 
 
 def _open(address: Address, opening: Opening) -> Source:
-    from galago_edge.sources.audio_file import DEFAULT_BLOCK_SAMPLES
     from galago_edge.sources.standard_input import PcmPipe
 
     assert opening.rate_hz is not None
     _check_channel(opening.channel, address)
     live = opening.live and address.live
-    block = None if live else opening.block_samples or DEFAULT_BLOCK_SAMPLES
+    block = None if live else opening.block_samples or _BLOCK_SAMPLES
     pipe_hz = int(address.options.get("rate", opening.rate_hz))
     return PcmPipe(STDIN, pipe_hz, opening.rate_hz, live=live, block_samples=block)
 

@@ -38,14 +38,17 @@ class PageBundle(_Held, frozen=True, kw_only=True):
     """One of the bundles that are shown."""
 
     name: str
-    """``OLD``, ``NEW``; of a score ``BUNDLE``."""
+    """``OLD``, ``NEW``; of a score ``Bundle``."""
     id: str
     release: str
     """Its name and version; empty where the replays do not tell them, as of a baseline."""
     policies: dict[str, PagePolicy]
     """By label."""
     hours: dict[str, float]
-    """What became of the recorded time: ``duration``, ``valid``, ``gap`` ... as ``WatchedTime`` has them."""
+    """What became of the recorded time: ``duration``, ``valid``, ``gap`` ... as ``WatchedTime`` has them, but
+    the valid time of recordings without labels is ``unlabelled``."""
+    times: dict[str, str]
+    """The same for people."""
 
 
 class PageGap(_Held, frozen=True, kw_only=True):
@@ -88,6 +91,8 @@ class PageSide(_Held, frozen=True, kw_only=True):
     since_ms: int | None = None
     """Start of the event's first supporting window."""
     score: float | None = None
+    truth: str = ""
+    """What its event was against the labels, where the bundles differ in that."""
     trace: PageTrace | None = None
     """None: the scores are not stored."""
 
@@ -160,6 +165,8 @@ class PageDet(_Held, frozen=True, kw_only=True):
 
     truths: int
     hours: float
+    time: str
+    """The hours, for people."""
     points: tuple[tuple[int, int, float], ...]
     """Missed, false alarms, ``on``; by rising ``on``."""
     policy: tuple[int, int, float]

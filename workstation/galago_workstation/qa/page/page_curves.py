@@ -10,6 +10,7 @@ from galago_workstation.qa.det_curve import DetCurve, DetPoint, det_curve
 from galago_workstation.qa.judged_recording import JudgedRecording
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.page.page_content import NS_PER_MS, PageCurves, PageDelay, PageDet
+from galago_workstation.qa.report_words import hours_text
 
 MOST_THRESHOLDS = 200
 """Of one curve."""
@@ -41,6 +42,7 @@ def _det(label: str, side: Sequence[JudgedRecording], rule: MatchingRule) -> Pag
     return PageDet(
         truths=found.truths,
         hours=round(found.hours, 6),
+        time=hours_text(found.hours),
         points=tuple(map(_point, _corners(found))),
         policy=_point(found.policy),
         gated=found.gated,

@@ -6,6 +6,8 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from galago_edge.contract.printable import on_one_line
 from galago_workstation.progress_lines import Report
 from galago_workstation.qa.page.cut_media import CutMedia, cut_media
@@ -107,7 +109,10 @@ def _page_event(
     start_ns, end_ns = heard_ns(one)
     newest = one.replays[-1]
     line = max(0, start_ns - _WIDER_NS), min(end_ns + _WIDER_NS, max(end_ns, newest.duration_ns))
-    sides = zip(one.replays, one.events, one.asked, strict=True)
+    differ = len(set(one.outcomes)) > 1 and all(one.events)
+    sides = zip(
+        one.replays, one.events, one.asked, one.outcomes if differ else ("",) * len(one.events), strict=True
+    )
     return PageEvent(
         kind=one.kind,
         marks=one.marks,
@@ -119,8 +124,10 @@ def _page_event(
         truth=one.truth,
         what=on_one_line(one.what),
         sides=tuple(
-            page_side(heard.of(replayed, one.label), event, asked, line, change=change)
-            for replayed, event, asked in sides
+            msgspec.structs.replace(
+                page_side(heard.of(replayed, one.label), event, asked, line, change=change), truth=outcome
+            )
+            for replayed, event, asked, outcome in sides
         ),
         stretches=_stretches(newest, line),
         media=cut.media if cut else None,

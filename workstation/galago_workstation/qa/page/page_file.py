@@ -19,11 +19,10 @@ from galago_edge.contract.errors import CallerError, Reason, disk_error
 from galago_workstation.files import new_folder, write_bytes
 from galago_workstation.qa.page.page_content import SCHEMA, PageContent
 from galago_workstation.qa.page.page_making import MadePage
+from galago_workstation.qa.written_folders import PAGE_MARK as MARK
 
 MOST_MEDIA_BYTES = 24 << 20
 """In one file; a third more as base64."""
-MARK = "galago-page.json"
-"""A file that every folder of a page holds, by which it is known."""
 INDEX, MEDIA = "index.html", "media"
 _GENERATOR = f'<meta name="generator" content="{SCHEMA}">'
 _HEAD_BYTES = 1_024

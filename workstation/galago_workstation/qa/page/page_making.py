@@ -6,6 +6,8 @@ import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from galago_edge.contract.printable import on_one_line
 from galago_edge.contract.records import GapRecord
 from galago_workstation.qa.comparison_report import (
@@ -35,6 +37,7 @@ from galago_workstation.qa.page.page_events import PageWish, event_list
 from galago_workstation.qa.page.shown_event import ShownEvent, compared_events, scored_events
 from galago_workstation.qa.replay_comparison import BundleComparison
 from galago_workstation.qa.replayed import Replayed
+from galago_workstation.qa.report_words import duration_text
 from galago_workstation.qa.score_report import statements, tables
 from galago_workstation.qa.truth_outcomes import common_rule, known_truth
 from galago_workstation.qa.valid_time import NS_PER_HOUR, WatchedTime, watched_time
@@ -115,7 +118,7 @@ def score_page(
     )
     judged = [judge(one, rule) for one in replays if one.truth is not None]
     curves = page_curves([one.name for one in deciding(replays[0].labels)], [judged], rule)
-    return _made(head, (_Side("BUNDLE", replays, judged),), scored_events(judged), curves, wish)
+    return _made(head, (_Side("Bundle", replays, judged),), scored_events(judged), curves, wish)
 
 
 def _made(
@@ -161,8 +164,11 @@ def _gap(number: int, gap: GapRecord) -> PageGap:
 def _bundle(side: _Side) -> PageBundle:
     labels = side.replays[0].labels
     least = min((label.policy.smoothing_windows for label in deciding(labels)), default=1)
-    unlabelled = (watched_time(one, least, ()) for one in side.replays if one.truth is None)
-    watched = sum((*(one.watched for one in side.judged), *unlabelled), start=WatchedTime())
+    judged = sum((one.watched for one in side.judged), start=WatchedTime())
+    others = (watched_time(one, least, ()) for one in side.replays if one.truth is None)
+    unlabelled = sum(others, start=WatchedTime())
+    times = msgspec.structs.asdict(judged + unlabelled)
+    times |= {"valid_ns": judged.valid_ns, "unlabelled_ns": unlabelled.valid_ns}  # nobody judges these
     return PageBundle(
         name=side.name,
         id=side.replays[0].bundle,
@@ -177,10 +183,8 @@ def _bundle(side: _Side) -> PageBundle:
             )
             for label in labels
         },
-        hours={
-            part.removesuffix("_ns"): round(getattr(watched, part) / NS_PER_HOUR, 6)
-            for part in WatchedTime.__struct_fields__
-        },
+        hours={part.removesuffix("_ns"): round(time_ns / NS_PER_HOUR, 6) for part, time_ns in times.items()},
+        times={part.removesuffix("_ns"): duration_text(time_ns) for part, time_ns in times.items()},
     )
 
 

@@ -3,7 +3,7 @@ const page = JSON.parse(document.getElementById("data").textContent);
 const STEP = 50;  // events drawn at a time
 const CHIP = { lost: "bad", missed: "bad", "false alarm": "warn", gained: "old", "cross-trigger": "warn", found: "good" };
 const VERDICT = { pass: "good", fail: "bad", inconclusive: "warn" };
-const HOURS = { valid: "judged", gap: "gaps", truncated: "truncated", warm_up: "warm-up", undecided: "undecided", ignored: "to be ignored" };
+const HOURS = { valid: "judged", unlabelled: "without labels", gap: "gaps", truncated: "truncated", warm_up: "warm-up", undecided: "undecided", ignored: "to be ignored" };
 const SVG = "http://www.w3.org/2000/svg";
 
 // ---- elements: texts are only ever texts, whatever a label or a file is called
@@ -22,16 +22,13 @@ function draw(parent, tag, attributes, text) {
   parent.append(element);
   return element;
 }
+const named = (label) => (/\p{L}/u.test(label) ? label : '"' + label + '"');  // a label that is a number is no count
 const side = (number) => (page.bundles.length > 1 && number === 0 ? "old" : "new");
 const grouped = new Intl.NumberFormat("en");
 const count = (n, what) => grouped.format(n) + " " + what + (n === 1 ? "" : "s");
 function time(ms, digits = 3) {
   const whole = Math.floor(ms / 1000), rest = String(Math.floor(ms % 1000)).padStart(3, "0").slice(0, digits);
   return Math.floor(whole / 3600) + ":" + String(Math.floor(whole / 60) % 60).padStart(2, "0") + ":" + String(whole % 60).padStart(2, "0") + (digits ? "." + rest : "");
-}
-function hours(h) {
-  if (h >= 1) return h.toFixed(2) + " h";
-  return h * 60 >= 1 ? (h * 60).toFixed(1) + " min" : (h * 3600).toFixed(1) + " s";
 }
 const percent = (share) => (100 * share).toFixed(1) + " %";
 function source(name) {  // what the page holds itself, or a file beside it
@@ -47,7 +44,7 @@ function top_() {
   const called = (bundle) => bundle.release || bundle.id.slice(0, 12);
   $("title").textContent = page.bundles.length > 1 ? called(first) + " \u2192 " + called(last) : called(last);
   document.title = (page.head.verdict ? page.head.verdict + ": " : "") + $("title").textContent + " \u00b7 Galago QA";
-  $("made").textContent = (page.bundles.length > 1 ? "two bundles on " : "") + count(page.recordings.length, "recording") + ", made " + page.made;
+  $("made").textContent = (page.bundles.length > 1 ? "two bundles on " : "") + count(page.recordings.length, "recording") + unlabelled() + ", made " + page.made;
   if (page.head.verdict) {
     $("verdict").hidden = false;
     $("verdict").classList.add(VERDICT[page.head.verdict] || "warn");
@@ -66,6 +63,10 @@ function top_() {
     if (page.more_gaps) $("gaps").lastChild.append(make("li", "", "and " + count(page.more_gaps, "gap") + " more"));
   }
 }
+function unlabelled() {
+  const n = page.recordings.filter((one) => !one.labelled).length;
+  return n === 0 ? "" : n === page.recordings.length ? " without labels" : ", " + grouped.format(n) + " of them without labels";
+}
 function watched(bundle) {
   const parts = Object.keys(HOURS).filter((part) => bundle.hours[part] > 0);
   const bar = make("div", "bar");
@@ -75,8 +76,8 @@ function watched(bundle) {
     piece.style.width = 100 * bundle.hours[part] / bundle.hours.duration + "%";
     bar.append(piece);
   }
-  const list = make("ul", "", ...parts.map((part) => make("li", "", make("i", part), HOURS[part] + " " + hours(bundle.hours[part]))));
-  return make("div", "watched", make("p", "sub", bundle.name + ": " + hours(bundle.hours.duration) + " recorded"), bar, list);
+  const list = make("ul", "", ...parts.map((part) => make("li", "", make("i", part), HOURS[part] + " " + bundle.times[part])));
+  return make("div", "watched", make("p", "sub", bundle.name + ": " + bundle.times.duration + " recorded"), bar, list);
 }
 function tables() {
   for (const [place, table] of page.head.tables.entries()) {
@@ -113,7 +114,7 @@ function filters() {
   });
   $("kinds").append(...buttons);
   const labels = [...new Set(page.events.map((event) => event.label))].sort();
-  options($("label"), "all", labels, labels);
+  options($("label"), "all", labels, labels.map(named));
   const recordings = [...new Set(page.events.map((event) => event.recording))];
   options($("recording"), "all", recordings, recordings.map((number) => page.recordings[number].name));
   for (const name of ["label", "recording"]) $(name).addEventListener("change", () => { wanted[name] = $(name).value; list(); });
@@ -143,7 +144,7 @@ function row(event) {
   const has = event.media ? (event.media.kind === "sound" ? "\u266a" : "\u25a3") : "";
   const media = make("span", "has", has);
   media.title = event.media ? event.media.kind : "";
-  const button = make("button", "row", kind, make("span", "name", event.label), make("span", "where soft", page.recordings[event.recording].name),
+  const button = make("button", "row", kind, make("span", "name", named(event.label)), make("span", "where soft", page.recordings[event.recording].name),
     make("span", "at", time(event.at_ms)), make("span", "truth soft", truth), make("span", "what soft", event.what), media);
   button.type = "button";
   button.setAttribute("aria-expanded", "false");
@@ -158,6 +159,7 @@ function close() {
   opened.item.firstChild.setAttribute("aria-expanded", "false");
   opened.detail.remove();
   opened = null;
+  history.replaceState(null, "", "#");  // so that the same address opens it again
 }
 function open(item, event) {
   close();
@@ -197,9 +199,11 @@ document.addEventListener("keydown", (pressed) => {
 
 // ---- one event
 
+const lacking = (why) => make("p", "lacking", make("b", "", "No sound, no pictures: "), why);
+const absent = (file) => "media/" + file + " is missing or cannot be played; the folder media belongs beside this page";
 function media(detail, event) {
   if (!event.media) {
-    detail.append(make("p", "sub", "No sound and no pictures here: " + (event.without || "not among the events that have them (--page-events)")));
+    detail.append(lacking(event.without || "this page has them of fewer events; --page-events N for more"));
     return null;
   }
   if (event.media.kind === "sound") {
@@ -207,17 +211,25 @@ function media(detail, event) {
     audio.controls = true;
     audio.preload = "metadata";
     audio.src = source(event.media.file);
+    audio.addEventListener("error", () => audio.replaceWith(lacking(absent(event.media.file))));
     audio.setAttribute("aria-label", "Sound from " + time(event.media.from_ms) + " to " + time(event.media.to_ms));
     const missing = event.media.missing_ms ? "; " + (event.media.missing_ms / 1000).toFixed(2) + " s are missing in the recording and silent" : "";
     detail.append(audio, make("p", "sub", "From " + time(event.media.from_ms) + " to " + time(event.media.to_ms) + missing));
     return audio;
   }
+  const gone = [];
   detail.append(make("div", "strip", ...event.media.pictures.map((picture, place) => {
     const image = make("img");
     image.src = source(picture.file);
     image.alt = "Frame at " + time(picture.at_ms);
     const button = make("button", "", image, make("span", "", time(picture.at_ms)));
     button.type = "button";
+    image.addEventListener("error", () => {
+      const strip = button.parentElement;
+      button.remove();
+      if (gone.push(picture.file) === 1) strip.after(lacking(absent(picture.file)));
+      if (!strip.children.length) strip.remove();
+    });
     button.addEventListener("click", () => enlarge(event.media.pictures, place));
     return button;
   })));
@@ -245,7 +257,7 @@ $("behind").addEventListener("click", () => turn(1));
 function sides(event) {
   return make("div", "sides", ...event.sides.map((said, number) => {
     const bundle = page.bundles[number], policy = bundle.policies[event.label];
-    const card = make("div", "side " + side(number), make("h3", "", bundle.name + (said.at_ms === undefined ? ": no event" : ": event at " + time(said.at_ms) + ", score " + said.score.toFixed(3))),
+    const card = make("div", "side " + side(number), make("h3", "", bundle.name + (said.at_ms === undefined ? ": no event" : ": event at " + time(said.at_ms) + ", score " + said.score.toFixed(3) + (said.truth ? ", " + said.truth : ""))),
       make("p", "", said.reason));
     if (said.change) card.append(make("p", "", "smallest change: " + said.change));
     if (policy) card.append(make("p", "sub", "on " + policy.on + ", off " + policy.off + ", smoothing_windows " + policy.smoothing + ", min_count " + policy.count + ", refractory_ms " + policy.refractory_ms));
@@ -259,12 +271,24 @@ function key(event) {
     icon.setAttribute("aria-hidden", "true");
     if (cls === "dot") for (const x of [3, 9, 15, 21]) draw(icon, "circle", { cx: x, cy: 5, r: 1.6, class: "fill dot new" });
     else if (cls === "decided") draw(icon, "path", { d: "M7 1h10l-5 8z", class: "fill new" });
-    else if (cls === "there") draw(icon, "rect", { x: 0, y: 0, width: 24, height: 10, class: "there" });
+    else if (["there", "lack", "aside"].includes(cls)) draw(icon, "rect", { x: 0, y: 0, width: 24, height: 10, class: cls });
+    else if (cls === "support new") draw(icon, "path", { d: "M0 8H24", class: cls });
+    else if (cls === "head") draw(icon, "path", { d: "M12 0V10", class: cls });
+    else if (cls === "shut" || cls === "seen") for (const x of [4, 12, 20]) draw(icon, "path", { d: `M${x} 2v7`, class: cls });
     else draw(icon, "path", { d: "M0 5H24", class: cls });
     return make("span", "", icon, text);
   };
   const every = Math.max(1, ...event.sides.map((one) => (one.trace && one.trace.every) || 1));
-  return make("p", "key", sample("dot", "score of each window" + (every > 1 ? " (one of " + every + ")" : "")), sample("smooth new", "smoothed"), sample("on", "on"), sample("off", "off"), sample("decided", "event decided"), sample("there", "by the labels"));
+  const has = (kind) => (event.stretches || []).some((one) => one.kind === kind);
+  const decided = event.sides.some((one) => one.at_ms !== undefined);
+  return make("p", "key", ...[  // what is drawn, and nothing else
+    [true, "dot", "score of each window" + (every > 1 ? " (one of " + every + ")" : "")], [true, "smooth new", "smoothed"], [true, "on", "on"], [true, "off", "off"],
+    [decided, "decided", "event decided"], [decided, "support new", "on, from its first window to the decision"],
+    [event.sides.some((one) => one.trace && (one.trace.skipped || []).length), "shut", "model not run (gate closed)"],
+    [has("truth"), "there", "by the labels"], [has("gap"), "lack", "gap"], [has("ignored"), "aside", "to be ignored"],
+    [event.media && event.media.kind === "sound", "head", "heard now; a click plays from there"],
+    [event.media && event.media.kind === "pictures", "seen", "frames above"],
+  ].filter(([there]) => there).map(([, cls, text]) => sample(cls, text)));
 }
 
 // ---- time line: the scores of all bundles above each other, over one axis
@@ -285,14 +309,14 @@ function timeline(holder, event, audio) {
   const lanes = event.sides.length, height = TOP + lanes * LANE + (lanes - 1) * BETWEEN + BOTTOM;
   if (holder.clientWidth < 60 || Number(holder.dataset.width) === Math.floor(holder.clientWidth)) return;
   holder.dataset.width = Math.floor(holder.clientWidth);
-  const [svg, width] = canvas(holder, height, "Scores of " + event.label + " from " + time(event.from_ms) + " to " + time(event.to_ms));
+  const [svg, width] = canvas(holder, height, "Scores of " + named(event.label) + " from " + time(event.from_ms) + " to " + time(event.to_ms));
   const span = Math.max(1, event.to_ms - event.from_ms), inner = width - LEFT - RIGHT, floor = height - BOTTOM;
   const x = (ms) => LEFT + inner * (Math.max(event.from_ms, Math.min(event.to_ms, ms)) - event.from_ms) / span;
   const bands = { truth: "there", gap: "lack", ignored: "aside" };
   let free = -Infinity;
   for (const one of event.stretches || []) {
     draw(svg, "rect", { x: x(one.from_ms), y: TOP, width: Math.max(2, x(one.to_ms) - x(one.from_ms)), height: floor - TOP, class: bands[one.kind] });
-    const text = one.kind === "truth" ? one.name : one.kind === "gap" ? "gap" : "ignored";
+    const text = one.kind === "truth" ? named(one.name) : one.kind === "gap" ? "gap" : "ignored";
     if (x(one.from_ms) >= free) {
       const said = draw(svg, "text", { x: x(one.from_ms), y: 13, class: "bold" }, text);
       const wide = said.getComputedTextLength();
@@ -366,7 +390,7 @@ function follow(svg, event, audio, x, floor, span, inner) {
 function plots() {
   if (!page.curves.length) { $("plots").hidden = true; return; }
   for (const [place, one] of page.curves.entries()) {
-    const option = make("option", "", one.label);
+    const option = make("option", "", named(one.label));
     option.value = place;
     $("plotted").append(option);
   }
@@ -388,7 +412,7 @@ function frame(id, label) {
 }
 function axis(svg, box, text) { draw(svg, "text", { x: (box.left + box.right) / 2, y: PLOT - 4, "text-anchor": "middle" }, text); }
 function det(curve) {
-  const [svg, box, y] = frame("det", "Missed against false alarms of " + curve.label);
+  const [svg, box, y] = frame("det", "Missed against false alarms of " + named(curve.label));
   const rates = curve.det.flatMap((one) => (one && one.hours ? [...one.points, one.policy].map((point) => point[1] / one.hours).filter((rate) => rate > 0) : []));
   const low = Math.floor(Math.log10(Math.min(1, ...rates))), high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(1, ...rates))));
   const zero = box.left + 14, begin = box.left + 44;
@@ -415,12 +439,12 @@ function det(curve) {
     }
     draw(svg, "path", { d: path + `H${box.right}`, class: "smooth " + side(number) });
     draw(svg, "circle", { ...at(one.policy), r: 5.5, class: "fill as-is " + side(number) });
-    said.push(name + " as it is (large dot): " + one.policy[0] + " of " + one.truths + " missed, " + one.policy[1] + " false in " + hours(one.hours) + (one.gated ? "; inexact behind an activity gate" : ""));
+    said.push(name + " as it is (large dot): " + one.policy[0] + " of " + one.truths + " missed, " + one.policy[1] + " false in " + one.time + (one.gated ? "; inexact behind an activity gate" : ""));
   });
   $("det-text").textContent = said.join(" \u00b7 ");
 }
 function delay(curve) {
-  const [svg, box, y] = frame("delay", "How soon " + curve.label + " is found");
+  const [svg, box, y] = frame("delay", "How soon " + named(curve.label) + " is found");
   const all = curve.delay.flatMap((one) => one.quantiles_ms || []);
   const low = Math.min(0, ...all), high = Math.max(1000, ...all) * 1.04;
   const x = (ms) => box.left + (box.right - box.left) * (ms - low) / (high - low);
@@ -435,7 +459,7 @@ function delay(curve) {
     let path = `M${box.left} ${y(0)}`;
     delays.forEach((ms, place) => { path += `H${x(ms).toFixed(1)}V${y(share * (place + 1) / delays.length).toFixed(1)}`; });
     draw(svg, "path", { d: path + `H${box.right}`, class: "smooth " + side(number) });
-    const half = one.half_ms === null ? "" : ", half of all within " + (one.half_ms / 1000).toFixed(2) + " s";
+    const half = one.half_ms === undefined ? "" : ", half of all within " + (one.half_ms / 1000).toFixed(2) + " s";
     return name + ": " + one.found + " of " + one.truths + " found" + half;
   });
   $("delay-text").textContent = said.join(" \u00b7 ");
@@ -447,12 +471,18 @@ filters();
 list();
 plots();
 tables();
-{
-  const number = /^#e(\d+)$/.exec(location.hash);  // a link to one event
-  if (number && page.events[Number(number[1])]) {
-    while (drawn <= Number(number[1]) && drawn < shown.length) more();
-    const item = $(location.hash.slice(1));
-    item.firstChild.click();
-    item.scrollIntoView();
+function visit() {  // the event in the address, also when the address is changed on an open page
+  const told = /^#e(\d+)$/.exec(location.hash), number = told ? Number(told[1]) : -1, event = page.events[number];
+  if (!event || (opened && opened.item.id === "e" + number)) return;
+  if (!shown.includes(event)) {  // a filter hides it
+    for (const name of Object.keys(wanted)) wanted[name] = "";
+    for (const name of ["label", "recording"]) $(name).value = "";
+    list();
   }
+  while (drawn <= shown.indexOf(event)) more();
+  const item = $("e" + number);
+  open(item, event);
+  item.scrollIntoView();
 }
+window.addEventListener("hashchange", visit);
+visit();

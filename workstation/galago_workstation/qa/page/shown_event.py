@@ -14,6 +14,7 @@ from galago_workstation.qa.judged_recording import JudgedRecording
 from galago_workstation.qa.matching import AppliedRule, MatchingRule
 from galago_workstation.qa.replay_comparison import BundleComparison
 from galago_workstation.qa.replayed import Replayed, Stretch, Truth
+from galago_workstation.qa.report_words import label_text
 from galago_workstation.qa.truth_outcomes import common_rule
 
 T = TypeVar("T")
@@ -53,6 +54,8 @@ class ShownEvent:
     """What it was against the labels; empty in a recording without."""
     missing: Truth | None = None
     """What was there and was not found by the newest bundle."""
+    outcomes: tuple[str, ...] = ()
+    """What the event of each bundle was; empty: each as ``truth`` says."""
 
     @property
     def recording(self) -> str:
@@ -67,7 +70,8 @@ class ShownEvent:
     @property
     def marks(self) -> tuple[str, ...]:
         """Return what it is found under."""
-        false = self.truth == FALSE and self.events[-1] is not None
+        newest = self.outcomes[-1] if self.outcomes else self.truth
+        false = newest == FALSE and self.events[-1] is not None
         missed = self.missing is not None and self.kind != UNWATCHED  # nobody could have found that
         marks = [self.kind, *[MISSED] * missed, *[FALSE] * false]
         return tuple(dict.fromkeys(marks))
@@ -117,9 +121,10 @@ def _of_pair(
             change.label,
             (change.old, change.new),
             _asked((change.old, change.new), tolerance_ns),
-            change_text(change),
+            change_text(change).replace("->", "\u2192"),  # one character is not broken over two lines
             change.truth,
             truth,
+            (change.old_truth, change.new_truth),
         )
     for old, new in judged.truths:
         if new.found or (old.event is not None and event_identity(old.event) not in missing):
@@ -179,7 +184,7 @@ def _decided(judged: JudgedRecording) -> Iterator[ShownEvent]:
         if one.truth is not None and kind == "found":
             what += f", {(event.end_ns - one.truth.start_ns) / 1e9:.2f} s after its start"
         elif one.truth is not None:
-            what += f", in the time of {one.truth.label}"
+            what += f", in the time of {label_text(one.truth.label)}"
         asked = (event.end_ns, event.end_ns)
         yield ShownEvent(kind, (judged.replayed,), event.label, (event,), (asked,), what, kind)
 

@@ -15,6 +15,7 @@ import math
 import pickle
 import pickletools
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -184,6 +185,18 @@ def _exactly(file: io.BytesIO, size: int) -> bytes:
 def _unpickled(file: io.BytesIO) -> Any:
     """Return the next object, after a look at every instruction that makes it."""
     start = file.tell()
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of escapes that are none
+        _look_at_instructions(file)
+    end = file.tell()
+    file.seek(start)
+    try:
+        return _Reader(io.BytesIO(file.read(end - start))).load()
+    except (TypeError, AttributeError, IndexError, RecursionError, OverflowError) as error:
+        raise _RefusedError(f"the description of its tensors is damaged ({error})") from None
+
+
+def _look_at_instructions(file: io.BytesIO) -> None:
+    start = file.tell()
     for opcode, argument, place in pickletools.genops(file):
         if opcode.name not in _OPCODES:
             raise _RefusedError(f"it asks for {opcode.name}, which weights do not need")
@@ -193,12 +206,6 @@ def _unpickled(file: io.BytesIO) -> Any:
             raise _RefusedError("it asks for more memory than it can need")
         if (place or 0) - start > _LARGEST_PICKLE:
             raise _RefusedError("the description of its tensors is larger than 16 MiB")
-    end = file.tell()
-    file.seek(start)
-    try:
-        return _Reader(io.BytesIO(file.read(end - start))).load()
-    except (TypeError, AttributeError, IndexError, RecursionError, OverflowError) as error:
-        raise _RefusedError(f"the description of its tensors is damaged ({error})") from None
 
 
 class _Reader(pickle.Unpickler):

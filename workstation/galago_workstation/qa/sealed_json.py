@@ -1,0 +1,63 @@
+"""JSON that says of itself whether it is as it was written: its last field is the hash of the others.
+
+A plain hash, without a key: it finds what a disk, a cut copy or a careless editor has changed. Whoever
+changes the content on purpose can hash it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, TypeVar
+
+import msgspec
+
+from galago_edge.contract.decoding import from_json
+
+T = TypeVar("T")
+
+_SEAL = "sha256"
+
+
+class BrokenSealError(ValueError):
+    """The content is not what was written; the text says how, and ends a sentence."""
+
+
+def sealed_json(value: msgspec.Struct) -> bytes:
+    """Return a struct as indented JSON with one field more, ``sha256``; same value, same bytes.
+
+    It is the SHA-256 of the other fields as canonical JSON (keys in order, nothing between).
+
+    Raises:
+        ValueError: The struct has such a field of its own.
+    """
+    plain: dict[str, Any] = from_json(msgspec.json.encode(value), type=dict[str, Any])
+    if _SEAL in plain:
+        raise ValueError(f"{type(value).__name__} has a field {_SEAL} of its own")
+    whole = plain | {_SEAL: _digest(_canonical(plain))}
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
+
+
+def unsealed(content: bytes, type_: type[T]) -> T:
+    """Return the value of what :func:`sealed_json` wrote.
+
+    Raises:
+        BrokenSealError: It has no hash of itself, or another one.
+        msgspec.DecodeError: It is no JSON, or not of this type.
+    """
+    plain: dict[str, Any] = from_json(content, type=dict[str, Any])
+    said = plain.pop(_SEAL, None)
+    # in the order of the file, which tables keep; of another version: that is said rather than its hash
+    value = from_json(msgspec.json.encode(plain), type=type_)
+    if said is None:
+        raise BrokenSealError("it has no hash of itself")
+    if said != (found := _digest(_canonical(plain))):
+        raise BrokenSealError(f"its SHA-256 is {found[:16]}…, expected {str(said)[:16]}…")
+    return value
+
+
+def _canonical(plain: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(plain, order="sorted")
+
+
+def _digest(canonical: bytes) -> str:
+    return hashlib.sha256(canonical).hexdigest()

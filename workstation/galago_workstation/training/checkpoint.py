@@ -1,0 +1,140 @@
+"""Where a training is, in one file, so that one that was killed goes on and ends with the same weights.
+
+Batches and augmentation depend on seed and epoch alone, so the state of a training between two epochs is the
+network's variables (batch norm and the states of dropout among them), the optimizer's, the best weights so
+far and the epochs that were.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from galago_edge.contract.decoding import from_json
+from galago_edge.contract.errors import disk_error
+from galago_workstation.files import write_bytes
+from galago_workstation.training.curves import Epoch
+
+Weights = Sequence[npt.NDArray[Any]]
+
+_STATE = "state"
+
+
+class _State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    schema: str
+    key: str
+    phase: int
+    phase_first: int
+    phase_over: bool
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+
+
+_SCHEMA = "galago.checkpoint/1"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """What a training is between two epochs."""
+
+    phase: int
+    """Which of the phases, from 0."""
+    phase_first: int
+    """The epoch with which it began, from 0."""
+    phase_over: bool
+    """It is done, whatever epochs it had left."""
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    """From 1."""
+    variables: Weights
+    """Of the network, in its order."""
+    optimizer: Weights
+    best_weights: Weights
+
+
+class Checkpoint:
+    """The file with the state of one training.
+
+    Args:
+        path: The file.
+        key: What must be equal for a state to be this training's: hashes of configuration, data and start,
+            and the versions of the software.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path = path
+        self._key = key
+
+    def save(self, state: TrainingState) -> None:
+        """Replace the file.
+
+        Raises:
+            LinkError: NO_SPACE and other trouble with the disk; the former state stays.
+        """
+        head = _State(
+            schema=_SCHEMA,
+            key=self._key,
+            phase=state.phase,
+            phase_first=state.phase_first,
+            phase_over=state.phase_over,
+            epochs=state.epochs,
+            best_epoch=state.best_epoch,
+        )
+        encoded = np.frombuffer(msgspec.json.encode(msgspec.to_builtins(head)), np.uint8)
+        groups = (("v", state.variables), ("o", state.optimizer), ("b", state.best_weights))
+        arrays: dict[str, Any] = {
+            f"{letter}{number:05}": array for letter, group in groups for number, array in enumerate(group)
+        }
+        arrays[_STATE] = encoded
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        write_bytes(self._path, content.getvalue())
+
+    def read(self) -> TrainingState | None:
+        """Return the state; None where there is none, or only that of another training or a damaged one."""
+        try:
+            with self._path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                head = from_json(file[_STATE].tobytes(), _State)
+                if (head.schema, head.key) != (_SCHEMA, self._key):
+                    return None
+                groups = {
+                    letter: [
+                        file[name]
+                        for name in sorted(file.files)
+                        if name.startswith(letter) and name != _STATE
+                    ]
+                    for letter in "vob"
+                }
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise disk_error(error, f"read {self._path}") from error
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.DecodeError):
+            return None  # zip has a checksum of each array: what is damaged is no state
+        return TrainingState(
+            phase=head.phase,
+            phase_first=head.phase_first,
+            phase_over=head.phase_over,
+            epochs=head.epochs,
+            best_epoch=head.best_epoch,
+            variables=groups["v"],
+            optimizer=groups["o"],
+            best_weights=groups["b"],
+        )
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file, of this training or another one."""
+        return self._path.exists()
+
+    def remove(self) -> None:
+        """Remove the file: the training is over."""
+        self._path.unlink(missing_ok=True)
