@@ -32,7 +32,7 @@ from galago_workstation.data.augmentation.augment_options import (
     check_augment,
     with_preset,
 )
-from galago_workstation.training.network_kind import NETWORKS, Input, NetworkOptions, find_network
+from galago_workstation.training.network_kind import NETWORKS, Input, NetworkOptions, find_network, network_of
 
 Share = Annotated[float, msgspec.Meta(ge=0.01, le=0.5)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -311,6 +311,8 @@ def _check(config: Config) -> None:
     for label in ("", *config.decision.label):
         config.decision.policy(label)
     check_augment(config.augment)
+    if isinstance(config, AudioConfig):
+        _check_frontend(config.preprocess, network_of(config.model).frontend)
 
 
 def _check_folders(data: ImageFolders | AudioFolders) -> None:
@@ -343,6 +345,19 @@ def _check_group(pattern: str) -> None:
         raise _bad(f"[data] group is not a regular expression: {error}", "example: '^([^_]+)_'") from None
     if captures != 1:
         raise _bad(f"[data] group has {captures} captures, expected one", "example: '^([^_]+)_'")
+
+
+def _check_frontend(given: AudioPreprocess, wanted: AudioPreprocess | None) -> None:
+    """Refuse a preprocessing that the network was not made for."""
+    if wanted is None:
+        return
+    for name in wanted.__struct_fields__:
+        found, expected = getattr(given, name), getattr(wanted, name)
+        if name == "window_frames" and found < expected:
+            raise _bad(f"[preprocess] window_frames is {found}", f"this network takes {expected} and more")
+        if found != expected and name not in ("window_frames", "hop_frames"):
+            shown = "missing" if found is UNSET else f"{found!r}"
+            raise _bad(f"[preprocess] {name} is {shown}", f"this network takes {name} = {expected!r} only")
 
 
 def _bad(message: str, hint: str) -> CallerError:

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import http.server
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -81,6 +82,7 @@ class MjpegServer:
         self._stopping = threading.Event()
         self._server: http.server.ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
+        self._kept: socket.socket | None = None
 
     @property
     def url(self) -> str:
@@ -145,6 +147,7 @@ class MjpegServer:
 
         self._stopping.clear()
         self._server = Server(("127.0.0.1", self.port), Handler)
+        self._give_port_back()
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
@@ -158,7 +161,19 @@ class MjpegServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        self._keep_port()
         self._server = self._thread = None
+
+    def _keep_port(self) -> None:
+        """Let no connection of another test have the port while it is stopped: bound, and not listened to."""
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", self.port))
+
+    def _give_port_back(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def _refuses(self, authorization: str | None, target: str) -> bool:
         if self.login is None:
