@@ -90,9 +90,9 @@ def cut(
 ) -> None:
     """Cut training samples out of labelled recordings.
 
-    Each event of CORPUS becomes a sound, or pictures, of its label; background is taken at random from the rest, at
-    least a second away from events. FOLDER/samples.csv is a manifest for training that keeps what comes from
-    one recording in one part.
+    Each event of CORPUS becomes a sound, or pictures, of its label; background is taken at random from the
+    rest, at least a second away from events. FOLDER/samples.csv is a manifest for training that keeps what
+    comes from one recording in one part.
 
     \b
     Example:
