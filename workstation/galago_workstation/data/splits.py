@@ -2,7 +2,7 @@
 
 A sample's part depends on the hash of its own content (or of its group's name) alone: adding files never
 moves others, and training again with another seed keeps the test set. Labels of few samples, of which less
-than five are expected in validation and test, get exactly their share, in the order of their hashes: adding
+than twenty are expected in validation and test, get exactly their share, in the order of their hashes: adding
 to those may move some. Where a label would have no sample in a part, the nearest ones move. What the data
 gives a part itself keeps it, and then no other sample gets that part by its hash.
 """
@@ -17,7 +17,7 @@ from galago_workstation.data.listing import Listing
 from galago_workstation.data.sample import PARTS, Part, Sample
 
 _SALT = b"galago.split/1\0"
-TINY = 5
+TINY = 20
 """Samples that a label is expected to have in a part: below, its part is counted and not drawn."""
 
 
