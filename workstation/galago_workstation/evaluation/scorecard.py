@@ -13,16 +13,16 @@ from galago_workstation.evaluation.evaluation_record import Evaluation, Variant
 _NAMED = 40  # classes whose names and counts are still readable in the picture
 
 
-def table(found: Evaluation) -> list[str]:
-    """Return the evaluation as the lines of a table: a column per form of the model, a row per figure.
+Row = tuple[str, str, str, str]
+"""What it is, and the figures of the three forms."""
 
-    A label is part of its line whatever it holds; who writes the lines makes them fit for a terminal.
-    """
-    variants = (found.keras, found.tflite_float, found.tflite_int8)
+
+def rows(found: Evaluation) -> list[Row]:
+    """Return the evaluation as the rows of a table, the heads first."""
     recalls = [
         (f"recall {on_one_line(name)}", _recall(name)) for name in found.labels if name in found.keras.recall
     ]
-    rows: list[tuple[str, Callable[[Variant], str]]] = [
+    figures: list[tuple[str, Callable[[Variant], str]]] = [
         ("accuracy", lambda v: _percent(v.accuracy)),
         *recalls,
         ("disagreements (flips)", lambda v: str(v.flips)),
@@ -30,10 +30,21 @@ def table(found: Evaluation) -> list[str]:
         ("latency p50", lambda v: _milliseconds(v.p50_us)),
         ("latency p99", lambda v: _milliseconds(v.p99_us)),
     ]
-    cells = [
+    return [
         (f"{found.test_samples} test samples", "Keras float", "TFLite float", "TFLite int8"),
-        *((title, *(text(variant) for variant in variants)) for title, text in rows),
+        *(
+            (title, text(found.keras), text(found.tflite_float), text(found.tflite_int8))
+            for title, text in figures
+        ),
     ]
+
+
+def table(found: Evaluation) -> list[str]:
+    """Return the evaluation as the lines of a table: a column per form of the model, a row per figure.
+
+    A label is part of its line whatever it holds; who writes the lines makes them fit for a terminal.
+    """
+    cells = rows(found)
     widths = [max(len(row[column]) for row in cells) for column in range(4)]
     lines = [
         "  ".join(
@@ -44,11 +55,15 @@ def table(found: Evaluation) -> list[str]:
         )
         for row in cells
     ]
-    lines.append(
+    return [*lines, conditions(found)]
+
+
+def conditions(found: Evaluation) -> str:
+    """Return what the latency was measured on, and how much memory it took."""
+    return (
         f"latency of one inference on {found.cpu}, TFLite on {found.threads} thread ({found.runtime}),"
         f" Keras on all; peak memory of the int8 process {found.rss_peak_bytes / 1e6:.0f} MB"
     )
-    return lines
 
 
 def _recall(name: str) -> Callable[[Variant], str]:
