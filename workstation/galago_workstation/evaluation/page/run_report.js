@@ -34,7 +34,7 @@ function titled(place, title, heads, rows, below) {
 }
 function matrix() {
   const form = page.forms[Number($("form").value)];
-  if (!form.confusion.length || !form.pairs.length) {
+  if (!form.confusion.length) {  // too many labels for a matrix
     const rows = form.pairs.map((pair) => make("tr", "", make("td", "", label(pair[0])), make("td", "", label(pair[1])), make("td", "", grouped.format(pair[2]))));
     $("confusion").replaceChildren(rows.length ? table("The most frequent confusions", ["true", "given", "samples"], rows) : make("p", "card inner", "This form gives no test sample another label than its own."));
     return;
@@ -181,11 +181,11 @@ function plots() {
   line(svg, curve.pr, x, y, "new");
   $("pr-text").textContent = "average precision " + curve.average_precision.toFixed(4);
   [svg, x, y] = shares("roc", "Recall against false share of " + label(curve.label), "false share");
-  line(svg, [[0, 0], [1, 1]], x, y, "old raw");
+  line(svg, [[0, 0], [1, 1]], x, y, "off");
   line(svg, curve.roc, x, y, "new");
   $("roc-text").textContent = "area below it " + curve.auc.toFixed(4);
   [svg, x, y] = shares("reliability", "Share of right answers against score", "score of the answer");
-  line(svg, [[0, 0], [1, 1]], x, y, "old raw");
+  line(svg, [[0, 0], [1, 1]], x, y, "off");
   for (const bin of page.calibration.bins) {
     draw(svg, "path", { d: `M${x(bin.score)} ${y(bin.right.low)}V${y(bin.right.high)}`, class: "range" });
     draw(svg, "circle", { cx: x(bin.score), cy: y(bin.right.share), r: 4, class: "fill new" });
