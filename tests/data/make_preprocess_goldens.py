@@ -38,6 +38,15 @@ AUDIO_SPECS = {
         fmin_hz=0.0,
         fmax_hz=4_000.0,
     ),
+    "power, equal areas": AudioPreprocess(
+        version="logmel/2",
+        frame_samples=400,
+        mel_bands=32,
+        fmax_hz=3_800.0,
+        mel_scale="slaney",
+        spectrum="power",
+        floor_db=-92.0,
+    ),
 }
 
 IMAGES = [(480, 640), (33, 57), (101, 20), (7, 7), (1, 1)]

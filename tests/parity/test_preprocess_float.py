@@ -50,6 +50,52 @@ def float_level_db(spec: AudioPreprocess, samples: np.ndarray) -> np.ndarray:
         return 20 * np.log10(spectrum @ weights.T)
 
 
+def slaney_power_db(spec: AudioPreprocess, samples: np.ndarray) -> np.ndarray:
+    """Return levels of powers by numpy and librosa's filters, shape (frames, mel_bands)."""
+    import librosa
+
+    size = spec.frame_samples
+    n = 1 << (size - 1).bit_length()
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, size)[:: spec.frame_hop_samples]
+    power = np.abs(np.fft.rfft(frames * window, n)) ** 2 / (32_768 * window.sum() / 2) ** 2
+    filters = librosa.filters.mel(
+        sr=spec.sample_rate_hz,
+        n_fft=n,
+        n_mels=spec.mel_bands,
+        fmin=spec.fmin_hz,
+        fmax=spec.fmax_hz,
+        htk=False,
+        norm="slaney",
+        dtype=np.float64,
+    )
+    edges = librosa.mel_frequencies(spec.mel_bands + 2, fmin=spec.fmin_hz, fmax=spec.fmax_hz, htk=False)
+    narrowest = (edges[2:] - edges[:-2]).min()
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(power @ filters.T * narrowest / 2)
+
+
+def test_levels_of_powers_are_those_of_librosa_s_filters() -> None:
+    """The bound that the docstring of galago_edge.preprocess.audio states."""
+    spec = AudioPreprocess(
+        version="logmel/2",
+        frame_samples=400,
+        mel_bands=32,
+        fmax_hz=3_800.0,
+        mel_scale="slaney",
+        spectrum="power",
+        floor_db=-118.0,
+    )
+    heard = 0
+    for name, samples in signals().items():
+        exact = slaney_power_db(spec, samples)
+        error = np.abs(code_level_db(log_mel(spec, samples)) - exact)
+        in_range = (exact > -92) & (exact < 9)
+        heard += in_range.sum()
+        assert error[in_range].max() <= 0.35, name
+    assert heard > 10_000
+
+
 def code_level_db(codes: np.ndarray) -> np.ndarray:
     return (codes.astype(np.float64) - ZERO_DB_CODE) / CODES_PER_DB
 

@@ -28,6 +28,10 @@ RATE_HZ = 16_000
 GALAGO = (sys.executable, "-m", "galago_edge")
 
 
+AS_IT_IS = "[limits]\nmemory_mb = 0\n"
+"""It runs in this process, which may hold anything that other tests have loaded."""
+
+
 def galago(*args: str | Path) -> Result:
     return CliRunner().invoke(main, [str(arg) for arg in args])
 
@@ -249,7 +253,12 @@ def test_a_program_beside_the_configuration_is_found_from_its_own_folder(
     program.write_text(f"#!/bin/sh\ncat >> {tmp_path}/told\n")
     program.chmod(0o755)
     (tmp_path / "galago.toml").write_text(
-        f'[program]\ncommand = ["./store.sh"]\n[[stream]]\nname = "hall"\nsource = "{recording.name}"\n'
+        f'''{AS_IT_IS}[program]
+command = ["./store.sh"]
+[[stream]]
+name = "hall"
+source = "{recording.name}"
+'''
     )
     monkeypatch.chdir(tmp_path)
     result = galago("run", "--root", root, "--config", "galago.toml")
@@ -262,7 +271,7 @@ def test_what_is_configured_and_can_never_happen_is_said_at_the_start(
 ) -> None:
     config = tmp_path / "galago.toml"
     config.write_text(
-        f'''[source.yard]
+        f'''{AS_IT_IS}[source.yard]
 address = "camera:0"
 [attachments]
 [[program]]

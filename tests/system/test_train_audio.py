@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -37,7 +38,11 @@ blocks = 1
 [augment]
 shift_ms = 20
 gain_db = 6
-noise_snr_db = [20, 40]
+noise_snr_db = [30, 40]
+noise_folder = "hiss"
+share = 0.3
+time_mask = 0.1
+mixup = 0.1
 
 [train]
 min_steps = 0
@@ -63,6 +68,8 @@ def make_data(folder: Path) -> Path:
                 signal = np.sin(2 * np.pi * hz * rng.uniform(0.9, 1.1) * time) if hz else 0 * time
                 signal = signal * rng.uniform(0.1, 0.5) + rng.normal(0.0, 0.02, len(time))
                 soundfile.write(folder / "clips" / label / f"{place}-{take}.wav", signal, 16_000)
+    (folder / "hiss").mkdir()
+    soundfile.write(folder / "hiss" / "tap.wav", rng.normal(0.0, 0.1, 8_000), 8_000)
     config = folder / "config.toml"
     config.write_text(CONFIG, encoding="utf-8")
     return config
@@ -75,6 +82,10 @@ def test_a_microphone_model_learns_and_keeps_places_apart(tmp_path: Path) -> Non
     assert result.exit_code == 0, result.output
     run = Run.open(tmp_path / "run")
     assert run.modality == "microphone"
+    assert "noise_folder hiss: 1 file" in result.output
+    assert run.record.material is not msgspec.UNSET
+    used = run.record.material["noise_folder"]
+    assert (used.folder, used.files, len(used.sha256)) == ("hiss", 1, 64)
     groups = [
         {sample.group for sample in run.samples("train")},
         {sample.group for sample in run.samples("validation")},

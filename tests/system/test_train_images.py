@@ -232,7 +232,7 @@ def test_a_training_that_breaks_off_leaves_the_old_run_whole(
     def break_off(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("galago_workstation.training.loop.write_metrics", break_off)
+    monkeypatch.setattr("galago_workstation.training.epoch_keeper.write_metrics", break_off)
     result = train(make_data(tmp_path), out)
     assert result.exit_code == code
     assert said in result.output

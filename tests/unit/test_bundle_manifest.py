@@ -247,6 +247,23 @@ def test_a_mel_band_that_the_rate_does_not_hold_is_refused(band: tuple[float, fl
     assert refusal(sound) == Reason.PREPROCESS_MISMATCH
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"version": "logmel/2", "mel_scale": "slaney", "spectrum": "power"}, "logmel/2 needs floor_db"),
+        ({"mel_scale": "slaney"}, "logmel/1 has no mel_scale"),
+        ({"version": "logmel/3"}, "logmel/3"),
+    ],
+    ids=str,
+)
+def test_a_frontend_with_fields_of_another_version_is_refused(fields: dict[str, Any], told: str) -> None:
+    tree = json.loads(encode_manifest(hollow_manifest(gate=MotionGate())[0]))
+    tree["preprocess"]["spec"] = json.loads(msgspec.json.encode(TINY_AUDIO)) | fields
+    with pytest.raises(BundleError, match=told) as caught:
+        parse_manifest(json.dumps(tree).encode(), "x")
+    assert caught.value.reason == Reason.MANIFEST_BAD
+
+
 @pytest.mark.parametrize("gate", [MotionGate(), MotionGate(step=255, cells=768, hold_ms=0)])
 def test_a_gate_is_read_as_it_was_written(gate: Gate) -> None:
     data = encode_manifest(hollow_manifest(gate=gate)[0])

@@ -12,6 +12,9 @@ from click.testing import CliRunner, Result
 from galago_edge.recording.sample_media import wav_bytes
 from galago_workstation.commands.init import init
 from galago_workstation.data.folder_survey import survey
+from galago_workstation.training.networks.ds_cnn import DsCnn
+from galago_workstation.training.networks.speech_embedding import SpeechEmbedding
+from galago_workstation.training.weights import published_weights
 from galago_workstation.training_config import AudioConfig, ImageConfig, read_config
 
 
@@ -34,6 +37,12 @@ def sounds(folder: Path, seconds: dict[str, float], rate: int = 16_000, count: i
 
 def ask(*arguments: object) -> Result:
     return CliRunner().invoke(init, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(autouse=True)
+def _no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this computer has kept of published weights, these tests do not find it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def test_pictures_get_published_weights_and_a_size_that_they_have(tmp_path: Path) -> None:
@@ -151,3 +160,41 @@ def test_names_that_are_no_utf8_are_told(tmp_path: Path) -> None:
     done = ask(tmp_path / "words", "--out", tmp_path / "c.toml")
     assert done.exit_code == 0, done.output
     assert "caf\\xe9: 3" in done.output
+
+
+def test_few_short_sounds_get_the_network_that_knows_speech_where_its_weights_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sounds(tmp_path / "words", {"yes": 0.6, "no": 1.9})
+    monkeypatch.setattr(published_weights, "at_hand", lambda weights: tmp_path)
+
+    done = ask(tmp_path / "words", "--out", tmp_path / "words.toml")
+
+    assert done.exit_code == 0, done.output
+    config = read_config(tmp_path / "words.toml")
+    assert isinstance(config, AudioConfig)
+    assert isinstance(config.model, SpeechEmbedding) and config.model.weights == "speech"
+    assert (config.preprocess.version, config.preprocess.window_frames) == ("logmel/2", 196)
+    assert config.preprocess.window_samples >= 1.9 * 16_000 - 80
+    assert config.train.body_rate == 0
+    text = (tmp_path / "words.toml").read_text()
+    assert "for words from few recordings" in text and "Google" in text
+
+
+def test_without_the_weights_the_file_says_where_they_are(tmp_path: Path) -> None:
+    sounds(tmp_path / "words", {"yes": 0.6, "no": 0.6})
+
+    ask(tmp_path / "words", "--out", tmp_path / "words.toml")
+
+    assert read_config(tmp_path / "words.toml").model == DsCnn()
+    assert "pip install --no-deps pyopen-wakeword==1.1.0" in (tmp_path / "words.toml").read_text()
+
+
+def test_long_sounds_are_no_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sounds(tmp_path / "noises", {"rain": 2.5, "wind": 2.5})
+    monkeypatch.setattr(published_weights, "at_hand", lambda weights: tmp_path)
+
+    ask(tmp_path / "noises", "--out", tmp_path / "noises.toml")
+
+    assert read_config(tmp_path / "noises.toml").model == DsCnn()
+    assert "words" not in (tmp_path / "noises.toml").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
-from galago_edge.preprocess import FEATURE_SCALE, FEATURE_ZERO_POINT, LogMelFrontend, log_mel
+from galago_edge.preprocess import FEATURE_SCALE, FEATURE_ZERO_POINT, LogMelFrontend, fingerprint, log_mel
 
 DEFAULT = AudioPreprocess()
 SMALL = AudioPreprocess(
@@ -17,6 +18,17 @@ SMALL = AudioPreprocess(
 )
 APART = AudioPreprocess(  # frames with unheard samples between them
     sample_rate_hz=8_000, frame_samples=40, frame_hop_samples=170, mel_bands=4, fmin_hz=0.0, fmax_hz=4_000.0
+)
+
+POWER = msgspec.structs.replace(
+    DEFAULT,
+    version="logmel/2",
+    frame_samples=400,
+    mel_bands=32,
+    fmax_hz=3_800.0,
+    mel_scale="slaney",
+    spectrum="power",
+    floor_db=-92.0,
 )
 
 
@@ -30,7 +42,7 @@ def pushed(spec: AudioPreprocess, samples: np.ndarray, cuts: list[int]) -> np.nd
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 160, 4096])
-@pytest.mark.parametrize("spec", [DEFAULT, APART], ids=["overlapping", "apart"])
+@pytest.mark.parametrize("spec", [DEFAULT, APART, POWER], ids=["overlapping", "apart", "power"])
 def test_frames_do_not_depend_on_the_size_of_pushes(spec: AudioPreprocess, chunk: int) -> None:
     samples = noise(12_345)
     whole = log_mel(spec, samples)
@@ -140,6 +152,34 @@ def test_a_full_scale_sine_has_the_zero_decibel_code_at_least() -> None:
     t = np.arange(480)
     sine = np.rint(32_767 * np.sin(2 * np.pi * t / 16)).astype(np.int16)  # 1 kHz: the centre of bin 32
     assert 108 <= log_mel(DEFAULT, sine).max() <= 108 + 12
+
+
+def test_the_second_version_can_say_what_the_first_one_says() -> None:
+    """Its arithmetic is that of the first; the fingerprint tells them apart."""
+    same = msgspec.structs.replace(
+        DEFAULT, version="logmel/2", mel_scale="htk", spectrum="magnitude", floor_db=-118.0
+    )
+    samples = noise(5_000) // 50
+    assert np.array_equal(log_mel(same, samples), log_mel(DEFAULT, samples))
+    assert fingerprint(same) != fingerprint(DEFAULT)
+
+
+def test_a_power_louder_by_six_decibels_is_twelve_codes_more() -> None:
+    t = np.arange(4_800)
+    tone = np.rint(8_000 * np.sin(2 * np.pi * t / 16)).astype(np.int16)
+    soft, loud = log_mel(POWER, tone).astype(int), log_mel(POWER, 2 * tone).astype(int)
+    heard = soft > -76
+    assert heard.sum() > 100
+    assert np.abs((loud - soft)[heard] - 12.04).max() < 1.1
+    assert 108 <= log_mel(POWER, np.rint(4 * 8191.75 * tone / 8_000).astype(np.int16)).max() <= 120
+
+
+@pytest.mark.parametrize(("floor_db", "code"), [(-92.0, -76), (-118.0, -128), (0.0, 108), (-60.3, -13)])
+def test_what_is_quieter_than_the_floor_has_its_level(floor_db: float, code: int) -> None:
+    spec = msgspec.structs.replace(POWER, floor_db=floor_db)
+    quiet = np.zeros(400, dtype=np.int16)
+    assert set(log_mel(spec, quiet)[0].tolist()) == {code}
+    assert log_mel(spec, noise(4_000)).min() >= code
 
 
 def test_every_model_gets_the_same_input_scale() -> None:

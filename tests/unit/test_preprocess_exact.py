@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,14 @@ from hypothesis import strategies as st
 
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.preprocess import FrontendTables, log_mel
+from galago_edge.preprocess.filterbank import BANK_BITS
 from galago_edge.preprocess.matrices import EXACT, FrontendMatrices, bin_order, build_matrices, split
-from galago_edge.preprocess.tables import BANK_BITS, TABLE_BITS, magnitude_bits
+from galago_edge.preprocess.tables import (
+    TABLE_BITS,
+    built_tables,
+    magnitude_bits,
+    spectrum_bits,
+)
 
 SAMPLE_BITS, FACTOR_BITS, HALFWAY_BITS = 8, 20, 6  # as documented in galago_edge.preprocess.matrices
 
@@ -27,6 +34,16 @@ def full_band(frame_samples: int, mel_bands: int = 1) -> AudioPreprocess:
         mel_bands=mel_bands,
         fmin_hz=0.0,
         fmax_hz=8_000.0,
+    )
+
+
+def power_band(frame_samples: int, mel_bands: int = 1, scale: str = "slaney") -> AudioPreprocess:
+    return msgspec.structs.replace(
+        full_band(frame_samples, mel_bands),
+        version="logmel/2",
+        mel_scale=scale,
+        spectrum="power",
+        floor_db=-100.0,
     )
 
 
@@ -102,6 +119,16 @@ def test_sums_stay_below_two_to_the_53_with_more_bands(frame_samples: int, mel_b
     assert max(matrices_of(spec).largest_sums) < EXACT
 
 
+@pytest.mark.parametrize("scale", ["htk", "slaney"])
+@pytest.mark.parametrize("frame_samples", [16, 33, 480, 512, 1025, 4096])
+def test_sums_of_powers_stay_below_two_to_the_53_and_use_what_there_is(
+    frame_samples: int, scale: str
+) -> None:
+    largest = matrices_of(power_band(frame_samples, 1, scale)).largest_sums
+    assert max(largest) < EXACT
+    assert largest[2] > EXACT / 32
+
+
 @pytest.mark.parametrize("frame_samples", [16, 480, 512, 600, 4096])
 def test_factors_are_integers_times_a_power_of_two(frame_samples: int) -> None:
     m = matrices_of(full_band(frame_samples))
@@ -123,7 +150,7 @@ def integer_codes(spec: AudioPreprocess, tables: FrontendTables, samples: np.nda
     v = np.zeros(n, dtype=np.int64)
     v[: len(samples)] = half_even(samples.astype(np.int64) * tables.window, TABLE_BITS - SAMPLE_BITS)
     v = v.reshape(n1, n2)  # v[n1][n2]
-    magnitudes = {}
+    strengths = {}
     for k in range(1, n // 2):
         k1 = k % n1
         turn = n2 * (min(k1, n1 - k1) * np.arange(n1))[:, None]
@@ -134,18 +161,20 @@ def integer_codes(spec: AudioPreprocess, tables: FrontendTables, samples: np.nda
             imaginary = -imaginary
         angle = k * np.arange(n2)
         cos, sin = cosine[angle % n], cosine[(angle - n // 4) % n]
-        scale = 2.0 ** (magnitude_bits(spec.frame_samples) - HALFWAY_BITS - FACTOR_BITS)
+        scale = 2.0 ** (spectrum_bits(spec, tables.bank) - HALFWAY_BITS - FACTOR_BITS)
         x = int((cos * real + sin * imaginary).sum()) * scale
         y = int((cos * imaginary - sin * real).sum()) * scale
-        magnitudes[k] = round(math.sqrt(x * x + y * y))
+        square = x * x + y * y
+        strengths[k] = round(square if spec.spectrum == "power" else math.sqrt(square))
     sums = [0] * (spec.mel_bands + 2)
-    for k, magnitude in magnitudes.items():
-        band, weight = map(int, tables.bank[k])
+    for k, strength in strengths.items():
+        band, rising, *falling = map(int, tables.bank[k])
         if band >= 0:
-            sums[band + 1] += weight * magnitude
-            sums[band] += ((1 << BANK_BITS) - weight) * magnitude
+            sums[band + 1] += rising * strength
+            sums[band] += (falling[0] if falling else (1 << BANK_BITS) - rising) * strength
     levels = tables.levels.tolist()
-    return [bisect_right(levels, total) - 128 for total in sums[1:-1]]
+    floor = -128 if spec.version == "logmel/1" else max(-128, round(2 * spec.floor_db) + 108)
+    return [max(floor, bisect_right(levels, total) - 128) for total in sums[1:-1]]
 
 
 def half_even(values: np.ndarray, bits: int) -> np.ndarray:
@@ -157,8 +186,16 @@ def half_even(values: np.ndarray, bits: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "spec",
-    [AudioPreprocess(), full_band(16, 3), full_band(250, 11), full_band(1030, 40)],
-    ids=lambda spec: f"{spec.frame_samples} samples",
+    [
+        AudioPreprocess(),
+        full_band(16, 3),
+        full_band(250, 11),
+        full_band(1030, 40),
+        power_band(16, 3),
+        power_band(250, 11, "htk"),
+        power_band(400, 32),
+    ],
+    ids=lambda spec: f"{spec.version} {spec.frame_samples} samples",
 )
 def test_codes_equal_an_integer_implementation(spec: AudioPreprocess) -> None:
     tables = FrontendTables.build(spec)
@@ -172,9 +209,9 @@ def test_codes_equal_an_integer_implementation(spec: AudioPreprocess) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(-32_768, 32_767), min_size=40, max_size=40))
 def test_codes_equal_an_integer_implementation_for_any_samples(values: list[int]) -> None:
-    spec = full_band(40, 5)
     samples = np.array(values, dtype=np.int16)
-    assert log_mel(spec, samples).tolist() == [integer_codes(spec, FrontendTables.build(spec), samples)]
+    for spec in (full_band(40, 5), power_band(40, 5)):
+        assert log_mel(spec, samples).tolist() == [integer_codes(spec, built_tables(spec), samples)]
 
 
 @pytest.mark.parametrize("n", [16, 32, 64, 512, 1024, 4096])

@@ -7,6 +7,7 @@ import sys
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from galago_edge import preprocess
 from galago_edge.contract.errors import CallerError
@@ -14,6 +15,7 @@ from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess, Prep
 from galago_edge.preprocess import FrontendTables, fingerprint
 
 IMAGE = ImagePreprocess(width=96, height=96)
+POWER = AudioPreprocess(version="logmel/2", mel_scale="slaney", spectrum="power", floor_db=-100.0)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,9 @@ IMAGE = ImagePreprocess(width=96, height=96)
         (AudioPreprocess(), {"frame_hop_samples": 161}),
         (AudioPreprocess(), {"window_frames": 99}),
         (AudioPreprocess(), {"fmin_hz": 61.0}),
+        (POWER, {"mel_scale": "htk"}),
+        (POWER, {"spectrum": "magnitude"}),
+        (POWER, {"floor_db": -91.0}),
     ],
 )
 def test_any_change_of_the_specification_changes_it(spec: Preprocess, change: dict[str, object]) -> None:
@@ -38,9 +43,22 @@ def test_it_names_equal_specifications_equally() -> None:
     assert len(fingerprint(IMAGE)) == 64
 
 
+@pytest.mark.parametrize("name", ["mel_scale", "spectrum", "floor_db"])
+def test_a_version_has_its_own_fields_and_all_of_them(name: str) -> None:
+    fields = {field: getattr(POWER, field) for field in POWER.__struct_fields__}
+    without = {**fields, name: UNSET}
+    with pytest.raises(ValueError, match=f"logmel/2 needs {name}"):
+        AudioPreprocess(**without)
+    with pytest.raises(ValueError, match=f"logmel/1 has no {name}"):
+        AudioPreprocess(**{name: fields[name]})
+    plain = {**msgspec.to_builtins(POWER), "version": "logmel/1"}
+    with pytest.raises(msgspec.ValidationError, match="logmel/1 has no mel_scale"):
+        msgspec.convert(plain, Preprocess)
+
+
 def test_the_implementation_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint(IMAGE), fingerprint(AudioPreprocess())
-    monkeypatch.setattr(preprocess, "_IMPLEMENTATION", {"image/1": 2, "logmel/1": 2})
+    monkeypatch.setattr(preprocess, "_IMPLEMENTATION", {"image/1": 2, "logmel/1": 2, "logmel/2": 2})
     assert fingerprint(IMAGE) != before[0]
     assert fingerprint(AudioPreprocess()) != before[1]
 

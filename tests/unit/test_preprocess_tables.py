@@ -13,8 +13,9 @@ import pytest
 from galago_edge.contract.errors import BundleError, CallerError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.preprocess import FrontendTables, LogMelFrontend, log_mel
+from galago_edge.preprocess.filterbank import BANK_BITS, dense_bank
 from galago_edge.preprocess.matrices import build_matrices
-from galago_edge.preprocess.tables import BANK_BITS, LEVEL_BITS, TABLE_BITS, magnitude_bits
+from galago_edge.preprocess.tables import LEVEL_BITS, TABLE_BITS, magnitude_bits, spectrum_bits
 
 SPEC = AudioPreprocess()
 
@@ -46,6 +47,58 @@ def test_bank_holds_triangles_on_the_mel_scale(tables: FrontendTables) -> None:
     rise = (hz[inside] - edges[band]) / (edges[band + 1] - edges[band])
     assert np.array_equal(tables.bank[inside, 1], np.rint(rise * (1 << BANK_BITS)))
     assert not tables.bank[~inside, 1].any()
+
+
+POWER = AudioPreprocess(
+    version="logmel/2",
+    frame_samples=400,
+    mel_bands=32,
+    fmax_hz=3_800.0,
+    mel_scale="slaney",
+    spectrum="power",
+    floor_db=-92.0,
+)
+
+
+def slaney_hz(mel: Any) -> Any:
+    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
+
+
+def test_bank_holds_triangles_of_equal_area_on_slaney_s_scale() -> None:
+    low, high = 60 * 3 / 200, 15 + 27 * np.log(3.8) / np.log(6.4)
+    edges = slaney_hz(np.linspace(low, high, 34))
+    hz = np.arange(257)[:, None] * 16_000 / 512
+    rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
+    widths = edges[2:] - edges[:-2]
+    expected = np.clip(np.minimum(rising, falling), 0, None) * widths.min() / widths
+
+    dense = dense_bank(FrontendTables.build(POWER).bank, 32)
+
+    assert np.array_equal(dense, np.rint(expected * (1 << BANK_BITS)))
+    peaks = hz[dense.argmax(axis=0), 0].tolist()
+    assert peaks[:4] == [125.0, 187.5, 250.0, 343.75] and peaks[-1] == 3_531.25
+
+
+def test_levels_of_powers_are_half_way_between_codes() -> None:
+    tables = FrontendTables.build(POWER)
+    bits = spectrum_bits(POWER, tables.bank)
+    full_scale = (2**15 * 400 / 4 * 2.0**bits) ** 2 * 2**BANK_BITS
+    expected = full_scale * 10 ** ((np.arange(-127, 128) - 0.5 - 108) / 20)
+    assert np.abs(tables.levels / expected - 1).max() <= 2.0**-8
+    assert (np.diff(tables.levels) > 0).all()
+
+
+def test_tables_of_the_other_version_are_refused(tables: FrontendTables) -> None:
+    power = FrontendTables.build(POWER)
+    assert FrontendTables.from_files(POWER, power.files()).sha256 == power.sha256
+    for spec, files in (
+        (SPEC, {**tables.files(), "bank.npy": power.files()["bank.npy"]}),
+        (POWER, {**power.files(), "bank.npy": tables.files()["bank.npy"]}),
+    ):
+        with pytest.raises(BundleError, match=r"bank\.npy") as caught:
+            FrontendTables.from_files(spec, files)
+        assert caught.value.reason is Reason.PREPROCESS_MISMATCH
 
 
 def test_levels_are_half_way_between_codes(tables: FrontendTables) -> None:

@@ -132,7 +132,8 @@ def structs(type_: Any, found: set[type[msgspec.Struct]]) -> set[type[msgspec.St
 
 
 def test_every_key_is_documented() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    docs = Path(__file__).parents[2] / "docs"
+    page = "".join((docs / name).read_text(encoding="utf-8") for name in ("training.md", "augmentation.md"))
     documented = set(re.findall(r"`([a-z_0-9]+)`", page))
     found: set[type[msgspec.Struct]] = set()
     options = [kind.options for name in NETWORKS.own() if (kind := NETWORKS.find(name))]

@@ -139,3 +139,18 @@ def test_the_hash_of_a_part_ignores_order_and_sees_every_sample() -> None:
     some = samples(5)
     assert samples_sha256(some) == samples_sha256(reversed(some))
     assert samples_sha256(some) != samples_sha256(some[1:])
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(4, 1), (7, 1), (10, 2), (20, 3), (30, 4)])
+def test_labels_of_few_samples_get_exactly_their_share(count: int, held_out: int) -> None:
+    parts = split_pool(samples(count), LABELS, 0.15, 0.15)
+    for label in (0, 1):
+        found = Counter(part for part in PARTS for member in parts[part] if member.label == label)
+        assert (found["test"], found["validation"]) == (held_out, held_out)
+
+
+def test_labels_of_many_samples_are_not_touched_by_that_of_few() -> None:
+    many = [sample(number, 0) for number in range(400)]
+    alone = parts_by_id(split_pool([*many, sample(1, 1), sample(2, 1), sample(3, 1)], LABELS, 0.15, 0.15))
+    beside = parts_by_id(split_pool([*many, *(sample(n, 1) for n in range(9))], LABELS, 0.15, 0.15))
+    assert all(alone[one.id] == beside[one.id] for one in many)

@@ -72,6 +72,16 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Somebody ended it before its time."""
 
 
+class MaterialRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A folder of somebody's own sounds or pictures that augmentation used."""
+
+    folder: str
+    """As the configuration names it, made printable."""
+    files: int
+    sha256: Sha256
+    """Over the contents, as ``samples_sha256``."""
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Content of run.json."""
 
@@ -95,6 +105,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     result: TrainResult
     weights: WeightsOrigin | UnsetType = UNSET
     """What training began with, unless with chance."""
+    material: dict[str, MaterialRecord] | UnsetType = UNSET
+    """By the key of ``[augment]`` that names the folder."""
 
 
 class SplitSample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -24,7 +24,15 @@ from galago_edge.contract.manifest import (
     MotionGate,
 )
 from galago_edge.host.toml_file import load_toml, tables_as
-from galago_workstation.training.network_kind import NETWORKS, Input, NetworkOptions, find_network
+from galago_workstation.data.augmentation.augment_options import (
+    PICTURE_PRESETS,
+    SOUND_PRESETS,
+    AudioAugment,
+    ImageAugment,
+    check_augment,
+    with_preset,
+)
+from galago_workstation.training.network_kind import NETWORKS, Input, NetworkOptions, find_network, network_of
 
 Share = Annotated[float, msgspec.Meta(ge=0.01, le=0.5)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -84,32 +92,6 @@ class IdxFiles(_Table, frozen=True, kw_only=True, tag_field="kind", tag="idx"):
     validation_share: Share = 0.15
     test_share: Share = 0.15
     background: tuple[LabelName, ...] = ()
-
-
-class ImageAugment(_Table, frozen=True, kw_only=True):
-    """Random changes of training pictures, after preprocessing."""
-
-    flip: bool = False
-    """Mirror left and right, every second picture."""
-    shift: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)] = 0.0
-    """Largest shift as a share of the side; border pixels are repeated."""
-    brightness: Annotated[float, msgspec.Meta(ge=0.0, le=0.9)] = 0.0
-    """Largest change of gain, and of offset as a share of full scale."""
-    noise: Annotated[float, msgspec.Meta(ge=0.0, le=128.0)] = 0.0
-    """Largest standard deviation of Gaussian noise, in pixel codes of 0 to 255."""
-
-
-class AudioAugment(_Table, frozen=True, kw_only=True):
-    """Random changes of training clips, on the waveform before the frontend."""
-
-    shift_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
-    """Largest shift to either side; what moves in is silence."""
-    gain_db: Annotated[float, msgspec.Meta(ge=0.0, le=60.0)] = 0.0
-    """Largest gain or attenuation."""
-    noise_snr_db: tuple[float, float] | None = None
-    """Lowest and highest signal-to-noise ratio of added noise, white to pink."""
-    noise_share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.8
-    """Share of the clips that get noise, when ``noise_snr_db`` is given."""
 
 
 class TrainOptions(_Table, frozen=True, kw_only=True):
@@ -274,6 +256,9 @@ def _config_of(tables: dict[str, Any]) -> Config:
     exact = msgspec.defstruct(
         "Tables", fields, bases=(whole,), frozen=True, kw_only=True, forbid_unknown_fields=True
     )
+    presets = SOUND_PRESETS if kind == "audio" else PICTURE_PRESETS
+    if "augment" in tables:
+        tables = {**tables, "augment": with_preset(tables["augment"], presets)}
     read = tables_as(exact, tables)
     return whole(**{name: getattr(read, name) for name in whole.__struct_fields__})
 
@@ -325,8 +310,9 @@ def _check(config: Config) -> None:
         _check_folders(data)
     for label in ("", *config.decision.label):
         config.decision.policy(label)
+    check_augment(config.augment)
     if isinstance(config, AudioConfig):
-        _check_audio(config)
+        _check_frontend(config.preprocess, network_of(config.model).frontend)
 
 
 def _check_folders(data: ImageFolders | AudioFolders) -> None:
@@ -361,10 +347,17 @@ def _check_group(pattern: str) -> None:
         raise _bad(f"[data] group has {captures} captures, expected one", "example: '^([^_]+)_'")
 
 
-def _check_audio(config: AudioConfig) -> None:
-    snr = config.augment.noise_snr_db
-    if snr is not None and snr[0] > snr[1]:
-        raise _bad(f"[augment] noise_snr_db is {list(snr)}", "lowest first: [5, 30]")
+def _check_frontend(given: AudioPreprocess, wanted: AudioPreprocess | None) -> None:
+    """Refuse a preprocessing that the network was not made for."""
+    if wanted is None:
+        return
+    for name in wanted.__struct_fields__:
+        found, expected = getattr(given, name), getattr(wanted, name)
+        if name == "window_frames" and found < expected:
+            raise _bad(f"[preprocess] window_frames is {found}", f"this network takes {expected} and more")
+        if found != expected and name not in ("window_frames", "hop_frames"):
+            shown = "missing" if found is UNSET else f"{found!r}"
+            raise _bad(f"[preprocess] {name} is {shown}", f"this network takes {name} = {expected!r} only")
 
 
 def _bad(message: str, hint: str) -> CallerError:

@@ -9,7 +9,7 @@ from galago_edge.contract.errors import DeviceError, Reason
 from galago_edge.contract.manifest import Compatibility, Manifest, Operator
 from galago_edge.contract.profile import DeviceProfile, Runtime
 
-FEATURES = frozenset({"image/1", "logmel/1", "motion/1", "level/1"})
+FEATURES = frozenset({"image/1", "logmel/1", "logmel/2", "motion/1", "level/1"})
 """What a manifest may ask of this version of galago-edge."""
 _OR_ELSE = "or install it with --ignore-compatible"
 

@@ -27,7 +27,11 @@ from galago_edge.contract.printable import hidden_character
 BUNDLE_LIMIT_BYTES = 256 * 1024 * 1024
 """A device reads files whole; a Galago model has a few megabytes."""
 RESERVED_NAMES = {"manifest.json", "manifest.sig", "accepted.json"}
-INPUT_QUANTIZATION = {"image/1": ("uint8", "NHWC", 1.0, 0), "logmel/1": ("int8", "NTF", 1 / 64, 0)}
+INPUT_QUANTIZATION = {
+    "image/1": ("uint8", "NHWC", 1.0, 0),
+    "logmel/1": ("int8", "NTF", 1 / 64, 0),
+    "logmel/2": ("int8", "NTF", 1 / 64, 0),
+}
 """dtype, layout, scale and zero point that every model of a preprocessing version has at its input."""
 _DTYPE_RANGE = {"uint8": (0, 255), "int8": (-128, 127)}
 _OUTPUT_LAYOUT = "NC"

@@ -28,8 +28,15 @@ def known_names(met: str, known: Iterable[str]) -> str:
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return the end of a message: the one of ``names`` that is nearest; nothing when none is near.
 
+    A name that only lacks its unit is nearest.
+
     >>> did_you_mean("shape", ["levels", "shapes"]), did_you_mean("shape", ["levels"])
     ('; did you mean shapes?', '')
+    >>> did_you_mean("rotation", ["saturation", "rotation_degrees"])
+    '; did you mean rotation_degrees?'
     """
-    near = difflib.get_close_matches(name, list(names), n=1)
+    known = list(names)
+    near = [each for each in known if each.startswith(f"{name}_")] or difflib.get_close_matches(
+        name, known, n=1
+    )
     return f"; did you mean {near[0]}?" if near else ""

@@ -141,7 +141,7 @@ class ImagePreprocess(_Part, frozen=True, kw_only=True, tag_field="kind", tag="i
 class AudioPreprocess(_Part, frozen=True, kw_only=True, tag_field="kind", tag="logmel"):
     """Samples become int8 log-mel codes. Implementation: ``galago_edge.preprocess.audio``."""
 
-    version: Literal["logmel/1"] = "logmel/1"
+    version: Literal["logmel/1", "logmel/2"] = "logmel/1"
     sample_rate_hz: Annotated[int, msgspec.Meta(ge=4_000, le=192_000)] = 16_000
     frame_samples: Annotated[int, msgspec.Meta(ge=16, le=4096)] = 480
     """Length of one analysis frame (30 ms at 16 kHz)."""
@@ -153,6 +153,24 @@ class AudioPreprocess(_Part, frozen=True, kw_only=True, tag_field="kind", tag="l
     """Frames that the model sees at once."""
     hop_frames: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 25
     """Frames between two decisions."""
+    mel_scale: Literal["htk", "slaney"] | UnsetType = UNSET
+    """``logmel/2``: ``htk`` as in ``logmel/1``; ``slaney`` is linear up to 1 kHz, its bands of equal area."""
+    spectrum: Literal["magnitude", "power"] | UnsetType = UNSET
+    """``logmel/2``: what the bands sum up; ``magnitude`` in ``logmel/1``."""
+    floor_db: Annotated[float, msgspec.Meta(ge=-118.0, le=0.0)] | UnsetType = UNSET
+    """``logmel/2``: what is quieter has this level, in dB of a full-scale sine; -118 in ``logmel/1``."""
+
+    def __post_init__(self) -> None:
+        """Refuse fields of another version.
+
+        Raises:
+            ValueError: ``logmel/1`` has one of the fields of ``logmel/2``, or ``logmel/2`` lacks one.
+        """
+        # left out, not defaulted: what logmel/1 hashes never changes
+        for name in ("mel_scale", "spectrum", "floor_db"):
+            given = getattr(self, name) is not UNSET
+            if given != (self.version == "logmel/2"):
+                raise ValueError(f"{self.version} {'has no' if given else 'needs'} {name}")
 
     @property
     def window_samples(self) -> int:

@@ -145,5 +145,8 @@ def fault_of(error: BaseException) -> str:
 
 
 def _distribution(point: EntryPoint) -> str:
-    name = point.dist.name if point.dist is not None else ""  # None without METADATA, whatever its type
+    try:
+        name = point.dist.name if point.dist is not None else ""  # None without METADATA, whatever its type
+    except FileNotFoundError:  # the same, where somebody has imported the backport importlib_metadata
+        name = ""
     return name or "an unknown distribution"

@@ -1,11 +1,12 @@
 """The audio frontend: int16 samples become int8 log-mel codes, exactly the same ones everywhere.
 
 A frame of ``frame_samples`` starts at every multiple of ``frame_hop_samples``, from the first sample
-on, without padding or centring. Its magnitude spectrum (Hann window) goes through a triangular mel
-filterbank, and every band's sum becomes ``code = round(2 * level) + 108``, clipped to int8, where
-level is the sum in dB relative to a full-scale sine at a bin's centre. How that is computed without
-any rounding that could differ between computers: :mod:`galago_edge.preprocess.matrices`; which numbers
-it starts from: :mod:`galago_edge.preprocess.tables`.
+on, without padding or centring. Its magnitude spectrum (Hann window), or in ``logmel/2`` its power, goes
+through a triangular mel filterbank, and every band's sum becomes ``code = round(2 * level) + 108``, clipped
+to int8 and to the specification's floor, where level is the sum in dB relative to a full-scale sine at a
+bin's centre (and at the peak of the narrowest band, where bands are of equal area). How that is computed
+without any rounding that could differ between computers: :mod:`galago_edge.preprocess.matrices`; which
+numbers it starts from: :mod:`galago_edge.preprocess.tables`.
 
 Only sums of integers are left to BLAS. The other steps (multiply, square, square root, round) are
 single elementwise IEEE 754 operations, which are correctly rounded on every processor. No logarithm is
@@ -15,7 +16,8 @@ Against the same definition in double precision, the level (code - 108) / 2 is o
 99.9 % of bands by at most 0.265 dB, where bands lie above -85 dB and less than 60 dB below the frame's
 loudest one; 0.25 dB of that is the rounding to half decibels, 0.017 dB the rounding of the levels to nine
 bits. In all bands above -100 dB it is off by at most 0.45 dB. ``tests/parity/test_preprocess_float.py``
-compares with librosa and numpy, and asserts these figures.
+compares with librosa and numpy, and asserts these figures. So of magnitudes; of powers up to 3800 Hz all
+bands above -92 dB are off by at most 0.35 dB, because low bits are dropped from squares.
 """
 
 from __future__ import annotations
@@ -124,11 +126,12 @@ class LogMelFrontend:
         np.rint(halfway, out=halfway)
         np.matmul(matrices.second, work.second_in, out=work.second_out)
         np.multiply(work.parts, work.parts, out=work.parts)
-        magnitudes = np.add(work.parts[0], work.parts[1], out=work.parts[0])
-        np.sqrt(magnitudes, out=magnitudes)
-        np.rint(magnitudes, out=magnitudes)
+        spectrum = np.add(work.parts[0], work.parts[1], out=work.parts[0])
+        if not matrices.power:
+            np.sqrt(spectrum, out=spectrum)
+        np.rint(spectrum, out=spectrum)
         for group in matrices.groups:
-            np.matmul(magnitudes[group.bins].T, group.weights, out=work.sums[:, group.bands])
+            np.matmul(spectrum[group.bins].T, group.weights, out=work.sums[:, group.bands])
         leading = np.right_shift(work.sum_bits, LEADING_SHIFT, out=work.sum_bits)
         np.subtract(leading, matrices.first_code, out=leading)
         np.take(matrices.codes, leading, mode="clip", out=codes)

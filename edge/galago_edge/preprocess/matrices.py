@@ -8,10 +8,10 @@ Tukey 1965; n = N2 n1 + n2, k = k1 + N1 k2):
 2. ``X[k] = sum over n2 of e^(-2 pi i n2 k / n) Z[k mod N1, n2]``, one real product for every k1, in which
    bins whose k mod N1 lies above N1/2 take the conjugate of Z.
 
-Then ``sum over k of weight[band, k] |X[k]|``. v, Z and |X| are rounded to the fraction bits below; all other
-factors are integers or integers times a power of two, and the sum of the absolute values of the terms stays
-below 2^53 for every possible input: no order of summation, no fused multiply-add and no number of threads
-can change a result. :func:`build_matrices` checks that.
+Then ``sum over k of weight[band, k] |X[k]|``, or of ``weight[band, k] |X[k]|^2``. v, Z and |X| or its square
+are rounded to the fraction bits below; all other factors are integers or integers times a power of two, and
+the sum of the absolute values of the terms stays below 2^53 for every possible input: no order of summation,
+no fused multiply-add and no number of threads can change a result. :func:`build_matrices` checks that.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import BundleError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
+from galago_edge.preprocess.filterbank import dense_bank
 from galago_edge.preprocess.tables import (
-    BANK_BITS,
     LEVEL_BITS,
     TABLE_BITS,
     FrontendTables,
     built_tables,
-    magnitude_bits,
+    floor_code,
+    spectrum_bits,
 )
 
 EXACT = 1 << 53
@@ -77,7 +78,7 @@ class FrontendMatrices:
 
     second: Floats
     """Shape ``(N1 / 2, 2 N2, 2 N2)``: step 2 for every k1; its results, N2 real parts and then N2 imaginary
-    ones, are X with ``magnitude_bits`` fraction bits, not rounded yet."""
+    ones, are X with ``spectrum_bits`` fraction bits, not rounded yet."""
 
     groups: tuple[BandGroup, ...]
     """The filterbank; its bins are in the order (row of step 2, k1)."""
@@ -86,6 +87,9 @@ class FrontendMatrices:
     """The code of a filter sum, by the leading bits of its float64 form less ``first_code``."""
 
     first_code: int
+
+    power: bool
+    """Whether bins count with their power; else with their magnitude."""
 
     largest_sums: tuple[int, int, int]
     """What no sum of absolute values in the three products can pass, in units of its own last bit."""
@@ -129,17 +133,18 @@ def build_matrices(spec: AudioPreprocess, tables: FrontendTables) -> FrontendMat
         BundleError: PREPROCESS_MISMATCH; with these tables a sum could reach 2^53, or a band is empty.
     """
     factors = split(len(tables.cosine))
-    keep = magnitude_bits(spec.frame_samples)
+    keep = spectrum_bits(spec, tables.bank)
+    power = spec.spectrum == "power"
     window = _window(tables, factors)
     first = _first(tables, factors, len(window))
     second = _second(tables, factors)
     weights = _weights(spec, tables)
-    largest = _largest_sums(window, first, second, weights, keep)
+    largest = _largest_sums(window, first, second, weights, keep, power=power)
     if max(largest) >= EXACT:
         raise _mismatch(f"give sums up to {max(largest)}, expected less than 2^53")
     if not weights.any(axis=0).all():
         raise _mismatch("leave a mel band without any bin")
-    first_code, codes = _codes(tables.levels)
+    first_code, codes = _codes(tables.levels, floor_code(spec))
     return FrontendMatrices(
         window=window.astype(np.float64) * 2.0 ** (_SAMPLE_BITS - TABLE_BITS),
         first=first.astype(np.float64, order="C") * 2.0 ** (_HALFWAY_BITS - _SAMPLE_BITS - _FACTOR_BITS),
@@ -147,6 +152,7 @@ def build_matrices(spec: AudioPreprocess, tables: FrontendTables) -> FrontendMat
         groups=_groups(weights),
         codes=codes,
         first_code=first_code,
+        power=power,
         largest_sums=largest,
     )
 
@@ -192,12 +198,7 @@ def _second(tables: FrontendTables, factors: tuple[int, int]) -> Integers:
 
 def _weights(spec: AudioPreprocess, tables: FrontendTables) -> Integers:
     """Return the filterbank, shape ``(n / 2, mel_bands)``, in the order of step 2."""
-    dense = np.zeros((len(tables.bank), spec.mel_bands + 2), dtype=np.int64)  # a band more at each end
-    inside = np.flatnonzero(tables.bank[:, 0] >= 0)
-    band, weight = tables.bank[inside].astype(np.int64).T
-    dense[inside, band + 1] = weight
-    dense[inside, band] = (1 << BANK_BITS) - weight
-    return dense[bin_order(len(tables.cosine)).ravel(), 1:-1]
+    return dense_bank(tables.bank, spec.mel_bands)[bin_order(len(tables.cosine)).ravel()]
 
 
 def _groups(weights: Integers) -> tuple[BandGroup, ...]:
@@ -213,21 +214,21 @@ def _group(weights: Integers, bands: slice) -> BandGroup:
     return BandGroup(bands, bins, np.ascontiguousarray(weights[bins, bands], dtype=np.float64))
 
 
-def _codes(levels: Integers) -> tuple[int, npt.NDArray[np.int8]]:
+def _codes(levels: Integers, lowest: int) -> tuple[int, npt.NDArray[np.int8]]:
     """Return the look-up table of the codes and the leading bits of its first entry.
 
     The leading bits of a float64 (exponent and first ``LEVEL_BITS - 1`` bits of the fraction) grow with the
     number. Levels have no further bits, so numbers with equal leading bits reach the same levels. The
-    entries begin just below the lowest level and end at the highest one.
+    entries begin just below the lowest level and end at the highest one. No code is below ``lowest``.
     """
     edges = levels.astype(np.float64).view(np.int64) >> LEADING_SHIFT
     start, stop = int(edges[0]) - 1, int(edges[-1]) + 1
     reached = np.searchsorted(edges, np.arange(start, stop), side="right")
-    return start, (reached - 128).astype(np.int8)
+    return start, np.maximum(reached - 128, lowest).astype(np.int8)
 
 
 def _largest_sums(
-    window: Integers, first: Integers, second: Integers, weights: Integers, keep: int
+    window: Integers, first: Integers, second: Integers, weights: Integers, keep: int, *, power: bool
 ) -> tuple[int, int, int]:
     """Return the largest possible sum of absolute values in each of the three products."""
     samples = (_FULL_SCALE * window >> (TABLE_BITS - _SAMPLE_BITS)) + 1
@@ -236,8 +237,12 @@ def _largest_sums(
     k1, both = second.shape[:2]
     two = (np.abs(second) @ halfway.reshape(k1, both, 1))[:, :, 0]  # (k1, row of step 2)
     parts = (two >> (_HALFWAY_BITS + _FACTOR_BITS - keep)).reshape(k1, 2, both // 2) + 1
-    magnitude = (parts[:, 0] + parts[:, 1]).T.ravel() + 1  # |X| <= |re| + |im|
-    three = weights.T @ magnitude
+    if power:
+        # Python's integers: with the tables of a damaged bundle this may pass 2^63
+        parts = parts.astype(object) ** 2
+        weights = weights.astype(object)
+    strength = (parts[:, 0] + parts[:, 1]).T.ravel() + 1  # |X| <= |re| + |im|
+    three = weights.T @ strength
     return int(one.max()), int(two.max()), int(three.max())
 
 

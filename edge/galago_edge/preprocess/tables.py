@@ -18,15 +18,14 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import UnsetType
 
 from galago_edge.contract.errors import BundleError, CallerError, Reason
 from galago_edge.contract.manifest import AudioPreprocess
+from galago_edge.preprocess.filterbank import BANK_BITS, bank_columns, build_bank, dense_bank
 
 TABLE_BITS = 30
 """Fraction bits of the window and the cosines."""
-
-BANK_BITS = 12
-"""Fraction bits of the filterbank's weights."""
 
 CODES_PER_DB = 2
 LEVEL_BITS = 9
@@ -38,6 +37,9 @@ ZERO_DB_CODE = 108
 The codes then reach from -118 dB, about what rounding to 16 bits leaves in the narrowest bands, to
 +9.5 dB, just over a full-scale square wave with the neighbouring bins that a filter adds to its
 peak."""
+
+_POWER_SPARE_BITS = 2
+"""By so much the proof of the sums overestimates them: it adds the largest real and imaginary parts."""
 
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
 _DIGITS = 60
@@ -62,6 +64,20 @@ def magnitude_bits(frame_samples: int) -> int:
     return 4 if frame_samples <= 1024 else 2
 
 
+def spectrum_bits(spec: AudioPreprocess, bank: npt.NDArray[np.int16]) -> int:
+    """Return the fraction bits in which real and imaginary part of a bin count, in sample units.
+
+    A magnitude keeps :func:`magnitude_bits`. A power takes twice as many bits as its root, so of those the
+    lowest are dropped (the result is negative then) until the sum of the widest band stays below 2^53:
+    for 400 samples and 32 bands up to 3800 Hz, what is dropped lies 106 dB below a full-scale sine.
+    """
+    if spec.spectrum != "power":
+        return magnitude_bits(spec.frame_samples)
+    widest = int(dense_bank(bank, spec.mel_bands).sum(axis=0).max())
+    largest = (1 << 30) * (spec.frame_samples // 2 + 1) ** 2 * widest  # no bin passes the window's sum
+    return (53 - _POWER_SPARE_BITS - largest.bit_length()) // 2
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FrontendTables:
     """What the log-mel frontend of one specification computes with."""
@@ -73,8 +89,7 @@ class FrontendTables:
     """Shape ``(n,)``: cos(2 pi k / n) in ``TABLE_BITS``, n the length of the transform."""
 
     bank: npt.NDArray[np.int16]
-    """Shape ``(n / 2 + 1, 2)``, one row a bin: the band i in whose rising slope it lies, and its weight there
-    in ``BANK_BITS``; band i - 1 gets the rest, up to one. Row ``(-1, 0)``: outside every band."""
+    """See :func:`build_bank`."""
 
     levels: npt.NDArray[np.int64]
     """Shape ``(255,)``, ascending: the smallest filter sums with the codes -127 to 127."""
@@ -82,9 +97,6 @@ class FrontendTables:
     @classmethod
     def build(cls, spec: AudioPreprocess) -> Self:
         """Compute the tables of ``spec``.
-
-        Mel scale: mel = 2595 log10(1 + f / 700) (O'Shaughnessy 1987, as in HTK), triangles of height
-        one, edges equally spaced from ``fmin_hz`` to ``fmax_hz``.
 
         Raises:
             CallerError: CONFIG_BAD; the band limits are out of order or above half the sample rate,
@@ -94,11 +106,12 @@ class FrontendTables:
         with decimal.localcontext(decimal.Context(prec=_DIGITS)):
             n = fft_length(spec.frame_samples)
             window = [(1 - c) / 2 for c in _cosines(spec.frame_samples)]
+            bank = build_bank(spec, n)
             return cls(
                 window=_fixed(window, TABLE_BITS),
                 cosine=_fixed(list(_cosines(n)), TABLE_BITS),
-                bank=_bank(spec, n),
-                levels=_levels(spec.frame_samples),
+                bank=bank,
+                levels=_levels(spec, bank),
             )
 
     @classmethod
@@ -112,7 +125,7 @@ class FrontendTables:
         shapes: dict[str, tuple[int, ...]] = {
             "window": (spec.frame_samples,),
             "cosine": (fft_length(spec.frame_samples),),
-            "bank": (fft_length(spec.frame_samples) // 2 + 1, 2),
+            "bank": (fft_length(spec.frame_samples) // 2 + 1, bank_columns(spec)),
             "levels": (255,),
         }
         arrays = {name: _read(files, name, shape) for name, shape in shapes.items()}
@@ -120,7 +133,7 @@ class FrontendTables:
         _check_range("window", arrays["window"], 0, one)
         _check_range("cosine", arrays["cosine"], -one, one)
         _check_range("bank", arrays["bank"][:, 0], -1, spec.mel_bands)
-        _check_range("bank", arrays["bank"][:, 1], 0, 1 << BANK_BITS)
+        _check_range("bank", arrays["bank"][:, 1:], 0, 1 << BANK_BITS)
         _check_range("levels", arrays["levels"], 0, 1 << 53)
         _check_range("levels", np.diff(arrays["levels"]), 0, 1 << 53)
         return cls(**arrays)
@@ -143,6 +156,14 @@ class FrontendTables:
 def built_tables(spec: AudioPreprocess) -> FrontendTables:
     """Return :meth:`FrontendTables.build`, once for each specification."""
     return FrontendTables.build(spec)
+
+
+def floor_code(spec: AudioPreprocess) -> int:
+    """Return the lowest code that a band can have, -128 or more."""
+    if spec.version == "logmel/1":
+        return -128
+    assert not isinstance(spec.floor_db, UnsetType)
+    return max(-128, round(CODES_PER_DB * spec.floor_db) + ZERO_DB_CODE)
 
 
 def _check_limits(spec: AudioPreprocess) -> None:
@@ -182,54 +203,21 @@ def _fixed(values: list[Decimal], bits: int) -> npt.NDArray[np.int32]:
     return np.array([int((value * scale).to_integral_value()) for value in values], dtype=np.int32)
 
 
-def _bank(spec: AudioPreprocess, n: int) -> npt.NDArray[np.int16]:
-    """Return the filterbank. Equal steps in mel are equal ratios of (f + 700 Hz)."""
-    first, last = Decimal(spec.fmin_hz) + 700, Decimal(spec.fmax_hz) + 700
-    ratio = (last / first) ** (Decimal(1) / (spec.mel_bands + 1))
-    edges = [first * ratio**i - 700 for i in range(spec.mel_bands + 1)] + [last - 700]
-    bank = np.full((n // 2 + 1, 2), (-1, 0), dtype=np.int16)
-    sums = [0] * (spec.mel_bands + 1)
-    band = 0
-    for k in range(n // 2 + 1):
-        hz = Decimal(k) * spec.sample_rate_hz / n
-        while band <= spec.mel_bands and hz >= edges[band + 1]:
-            band += 1
-        if hz < edges[0] or band > spec.mel_bands:
-            continue
-        rise = (hz - edges[band]) / (edges[band + 1] - edges[band])
-        weight = int((rise * (1 << BANK_BITS)).to_integral_value())
-        bank[k] = band, weight
-        sums[band] += weight
-        if band:
-            sums[band - 1] += (1 << BANK_BITS) - weight
-    _check_bands(spec, n, edges, sums)
-    return bank
-
-
-def _check_bands(spec: AudioPreprocess, n: int, edges: list[Decimal], sums: list[int]) -> None:
-    """Refuse a band that gets less than half a bin: it would report silence for ever."""
-    for band in range(spec.mel_bands):
-        if sums[band] < 1 << (BANK_BITS - 1):
-            raise CallerError(
-                Reason.CONFIG_BAD,
-                f"mel band {band} of {spec.mel_bands}, {edges[band]:.0f} to {edges[band + 2]:.0f} Hz, is too "
-                f"narrow for frames of {spec.frame_samples} samples, whose spectrum has a bin every "
-                f"{spec.sample_rate_hz / n:.0f} Hz",
-                hint="use fewer mel_bands, longer frames or a higher fmin_hz",
-            )
-
-
-def _levels(frame_samples: int) -> npt.NDArray[np.int64]:
+def _levels(spec: AudioPreprocess, bank: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
     """Return the filter sums at which the code changes: half way, in dB, between two codes.
 
     A sine of amplitude 2^15 at a bin's centre has the magnitude 2^15 * (sum of the window) / 2, and a
-    periodic Hann window sums to half its length.
+    periodic Hann window sums to half its length. Ten times the magnitude is 20 dB, ten
+    times the power 10 dB.
     """
-    full_scale = Decimal(2) ** (15 + magnitude_bits(frame_samples) + BANK_BITS) * frame_samples / 4
-    step = Decimal(10) ** (Decimal(1) / (20 * CODES_PER_DB))
-    half = Decimal(10) ** (Decimal(1) / (40 * CODES_PER_DB))
+    power = spec.spectrum == "power"
+    magnitude = Decimal(2) ** (15 + spectrum_bits(spec, bank)) * spec.frame_samples / 4
+    full_scale = (magnitude * magnitude if power else magnitude) * (1 << BANK_BITS)
+    per_decade = 10 if power else 20  # decibels
+    step = Decimal(10) ** (Decimal(1) / (per_decade * CODES_PER_DB))
+    half = Decimal(10) ** (Decimal(1) / (2 * per_decade * CODES_PER_DB))
     sums = [full_scale / half * step ** (code - ZERO_DB_CODE) for code in range(-127, 128)]
-    return np.array([_leading_bits(int(s), LEVEL_BITS) for s in sums], dtype=np.int64)
+    return np.array([_leading_bits(max(1, int(s)), LEVEL_BITS) for s in sums], dtype=np.int64)
 
 
 def _leading_bits(value: int, bits: int) -> int:

@@ -36,6 +36,8 @@ def init(data: Path, out: Path | None, replace: bool) -> None:
     from galago_workstation.data.folder_survey import survey
     from galago_workstation.files import refuse_existing, write_bytes
     from galago_workstation.training.config_proposal import proposed_config
+    from galago_workstation.training.networks.speech_embedding import PUBLISHED
+    from galago_workstation.training.weights.published_weights import at_hand
     from galago_workstation.training_config import read_config
 
     out = out or Path(f"{data.resolve().name}.toml")
@@ -43,7 +45,8 @@ def init(data: Path, out: Path | None, replace: bool) -> None:
     found = survey(data)
     for line in _lines(found):
         say(line)
-    write_bytes(out, proposed_config(found, out).encode())
+    speech = found.kind == "audio" and at_hand(PUBLISHED) is not None
+    write_bytes(out, proposed_config(found, out, speech=speech).encode())
     read_config(out)
     say(f"wrote {out}: look at it, then galago train {out}")
 

@@ -1,29 +1,39 @@
-"""What training sees: every epoch all samples in a new order, each changed in a new way."""
+"""The samples that training sees, by their position: as they are, and as each epoch changes them."""
 
 from __future__ import annotations
 
-import zlib
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.errors import CallerError, Reason
-from galago_workstation.data.augment import augment_clip, augment_pictures, sample_rng
+from galago_workstation.data.augmentation.augment_options import AudioAugment, ImageAugment
+from galago_workstation.data.augmentation.background_pictures import BackgroundPictures
+from galago_workstation.data.augmentation.noise_recordings import NoiseRecordings, SoundClips
+from galago_workstation.data.augmentation.own_material import OwnFolder
+from galago_workstation.data.augmentation.picture_augmentation import PictureAugmentation
+from galago_workstation.data.augmentation.random_draws import SampleDraws
+from galago_workstation.data.augmentation.sample_mixing import Mixing
+from galago_workstation.data.augmentation.sound_augmentation import SoundAugmentation, SoundSource
 from galago_workstation.data.sample import Sample
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inputs
-from galago_workstation.training_config import AudioAugment, ImageAugment
+from galago_workstation.training_config import Config, ImageConfig
 
 Indices = npt.NDArray[np.int64]
 
-WATCHED = 64
-"""So many training samples are watched for what augmentation does to them."""
-EVIDENCE = 256
-"""After so many watched samples without any change, augmentation is declared dead."""
+
+@dataclass(frozen=True, slots=True)
+class ChangedInputs:
+    """Model inputs as an epoch changes them, and whose they are."""
+
+    inputs: Inputs
+    partners: Indices
+    """Positions of the samples that are mixed in; a sample's own where there is none."""
+    shares: npt.NDArray[np.float32]
+    """Of the samples themselves, 1 where nothing is mixed in; the rest is the partner's."""
 
 
 class Feed(Protocol):
@@ -35,7 +45,7 @@ class Feed(Protocol):
         """Return model inputs without any change."""
         ...
 
-    def augmented(self, epoch: int, indices: Indices) -> Inputs:
+    def augmented(self, epoch: int, indices: Indices) -> ChangedInputs:
         """Return model inputs as the given epoch changes them."""
         ...
 
@@ -44,10 +54,16 @@ class PictureFeed:
     """Pictures are preprocessed once and changed afterwards."""
 
     def __init__(
-        self, reader: ImageReader, samples: Sequence[Sample], options: ImageAugment, seed: int, folder: Path
+        self,
+        reader: ImageReader,
+        samples: Sequence[Sample],
+        options: ImageAugment,
+        seed: int,
+        folder: Path | None,
+        backgrounds: BackgroundPictures | None = None,
     ) -> None:
         self._inputs = reader.inputs(samples, folder)
-        self._options = options
+        self._augmentation = PictureAugmentation(options, reader.input_shape[2], backgrounds)
         self._seed = seed
 
     def __len__(self) -> int:
@@ -57,23 +73,59 @@ class PictureFeed:
         """Return ``(n, height, width, channels)`` uint8."""
         return self._inputs[indices]
 
-    def augmented(self, epoch: int, indices: Indices) -> npt.NDArray[np.uint8]:
+    def augmented(self, epoch: int, indices: Indices) -> ChangedInputs:
         """Return ``(n, height, width, channels)`` uint8."""
-        rngs = [sample_rng(self._seed, epoch, int(index)) for index in indices]
-        return augment_pictures(self._inputs[indices], rngs, self._options)
+        changed = _unmixed(np.empty((len(indices), *self._inputs.shape[1:]), np.uint8), indices)
+        for row, index in enumerate(indices.tolist()):
+            draws = SampleDraws(self._seed, epoch, index)
+            picture = self._placed(draws)
+            mixing = self._augmentation.mixing(draws, len(self), picture.shape)
+            if mixing is not None:
+                partner = self._placed(SampleDraws(self._seed, epoch, mixing.partner))
+                picture = self._augmentation.mixed(picture, partner, mixing)
+                changed.partners[row], changed.shares[row] = mixing.partner, mixing.share
+            changed.inputs[row] = self._augmentation.finished(picture, draws)
+        return changed
+
+    def _placed(self, draws: SampleDraws) -> npt.NDArray[np.uint8]:
+        return self._augmentation.placed(self._inputs[draws.index], draws)
 
 
 class ClipFeed:
-    """Clips are changed as sound; the frontend comes afterwards, every time."""
+    """Clips are changed as sound; the frontend comes afterwards, every time.
+
+    Args:
+        reader: Reads the clips.
+        samples: Of them.
+        options: The bounds of all changes.
+        seed: Decides them.
+        noise: Somebody's own recordings of noise.
+        background: Labels whose clips may be heard around others.
+    """
 
     def __init__(
-        self, reader: AudioReader, samples: Sequence[Sample], options: AudioAugment, seed: int
+        self,
+        reader: AudioReader,
+        samples: Sequence[Sample],
+        options: AudioAugment,
+        seed: int,
+        *,
+        noise: NoiseRecordings | None = None,
+        background: Collection[int] = (),
     ) -> None:
         self._reader = reader
         self._clips = [reader.clip(sample) for sample in samples]
         self._samples = samples
-        self._options = options
         self._seed = seed
+        others = SoundClips(
+            [clip for clip, sample in zip(self._clips, samples, strict=True) if sample.label in background]
+        )
+        around: list[SoundSource] = [] if noise is None else [noise]
+        around += [others] if others else []
+        spec = reader.spec
+        self._augmentation = SoundAugmentation(
+            options, spec.sample_rate_hz, spec.window_samples, noise=noise, around=around
+        )
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -82,134 +134,58 @@ class ClipFeed:
         """Return ``(n, window_frames, mel_bands)`` int8, from the middle of each clip."""
         return self._reader.inputs([self._samples[index] for index in indices])
 
-    def augmented(self, epoch: int, indices: Indices) -> npt.NDArray[np.int8]:
+    def window(self, epoch: int, index: int) -> tuple[npt.NDArray[np.int16], Mixing | None]:
+        """Return one changed window ``(window_samples,)`` of a clip, and what is mixed in."""
+        draws = SampleDraws(self._seed, epoch, index)
+        placed = self._augmentation.placed(self._clips[index], draws)
+        mixing = self._augmentation.mixing(draws, len(self))
+        if mixing is not None:
+            of_partner = SampleDraws(self._seed, epoch, mixing.partner)
+            partner = self._augmentation.placed(self._clips[mixing.partner], of_partner)
+            placed = self._augmentation.mixed(placed, partner, mixing)
+        return self._augmentation.finished(placed, draws), mixing
+
+    def augmented(self, epoch: int, indices: Indices) -> ChangedInputs:
         """Return ``(n, window_frames, mel_bands)`` int8."""
-        spec = self._reader.spec
-        inputs = np.empty((len(indices), *self._reader.input_shape), np.int8)
-        for row, index in enumerate(indices):
-            window = augment_clip(
-                self._clips[index],
-                sample_rng(self._seed, epoch, int(index)),
-                self._options,
-                rate_hz=spec.sample_rate_hz,
-                window_samples=spec.window_samples,
-            )
-            inputs[row] = self._reader.features(window)
-        return inputs
-
-
-@dataclass(frozen=True, slots=True)
-class SampleChange:
-    """What augmentation did to the watched samples in one epoch."""
-
-    size: float
-    """Mean absolute difference to the unchanged input, in input codes."""
-    fresh: float
-    """Share of them that differ from what the previous epoch made of them; 1 in the first epoch."""
-
-
-class Witness:
-    """Watches some training samples on their way into the network.
-
-    A no-op augmentation, or one whose random numbers repeat every epoch, trains without complaint and
-    generalises worse; this is how it is noticed.
-    """
-
-    def __init__(self, feed: Feed) -> None:
-        watched = np.unique(np.linspace(0, len(feed) - 1, min(WATCHED, len(feed))).astype(np.int64))
-        self._plain = dict(zip(watched.tolist(), feed.plain(watched).astype(np.int16), strict=True))
-        self._sizes: dict[int, list[float]] = defaultdict(list)
-        self._hashes: dict[int, dict[int, int]] = defaultdict(dict)
-        self._seen = 0
-        self._unchanged = 0
-        self._compared = 0
-        self._repeated = 0
-
-    def see(self, epoch: int, indices: Indices, inputs: npt.NDArray[Any]) -> None:
-        """Note what of a batch is watched."""
+        changed = _unmixed(np.empty((len(indices), *self._reader.input_shape), np.int8), indices)
         for row, index in enumerate(indices.tolist()):
-            if index in self._plain:
-                size = float(np.abs(inputs[row] - self._plain[index]).mean())
-                self._sizes[epoch].append(size)
-                self._hashes[epoch][index] = zlib.crc32(inputs[row].tobytes())
-
-    def close(self, epoch: int) -> SampleChange:
-        """Return what was seen in an epoch that is over (counted from 0)."""
-        sizes, hashes = self._sizes.pop(epoch, []), self._hashes[epoch]
-        before = self._hashes.pop(epoch - 1, {})
-        common = hashes.keys() & before.keys()
-        repeated = sum(hashes[index] == before[index] for index in common)
-        self._seen += len(sizes)
-        self._unchanged += sizes.count(0.0)
-        self._compared += len(common)
-        self._repeated += repeated
-        return SampleChange(
-            size=float(np.mean(sizes)) if sizes else 0.0,
-            fresh=1.0 - repeated / len(common) if common else 1.0,
-        )
-
-    def check(self) -> None:
-        """Complain when the evidence says that augmentation does nothing.
-
-        Raises:
-            CallerError: CONFIG_BAD.
-        """
-        for seen, bad, what in (
-            (self._seen, self._unchanged, "leaves every input as it is"),
-            (self._compared, self._repeated, "does the same in every epoch"),
-        ):
-            if seen >= EVIDENCE and bad == seen:
-                raise CallerError(
-                    Reason.CONFIG_BAD,
-                    f"augmentation {what}: looked at {seen} inputs",
-                    hint="choose stronger values in [augment], or leave the table out",
-                )
+            window, mixing = self.window(epoch, index)
+            if mixing is not None:
+                changed.partners[row], changed.shares[row] = mixing.partner, mixing.share
+            codes = self._reader.features(window)
+            changed.inputs[row] = self._augmentation.blanked(codes, SampleDraws(self._seed, epoch, index))
+        return changed
 
 
-class Batches:
-    """The batches of every epoch, in order.
+def open_feed(
+    config: Config,
+    reader: ImageReader | AudioReader,
+    samples: Sequence[Sample],
+    folder: Path | None,
+    *,
+    background: Collection[int] = (),
+    material: Mapping[str, OwnFolder],
+) -> PictureFeed | ClipFeed:
+    """Return the feed of a configuration.
 
     Args:
-        feed: Training samples.
-        labels: Theirs, by position.
-        batch_size: Samples of a batch; at most all of them.
-        least_steps: An epoch has at least so many batches: it goes through a small set several times.
-        seed: Decides the order.
-        witness: Is shown the last time that an epoch goes through the set.
+        config: The configuration.
+        reader: Its reader.
+        samples: What is learned from.
+        folder: Takes what does not fit into memory; None: the folder of temporary files.
+        background: Labels that are background.
+        material: Somebody's own recordings and pictures, by the key that names their folder.
     """
+    if isinstance(reader, ImageReader):
+        assert isinstance(config, ImageConfig)
+        own = material.get("background_folder")
+        pictures = None if own is None else BackgroundPictures(own, config.preprocess, folder)
+        return PictureFeed(reader, samples, config.augment, config.train.seed, folder, pictures)
+    assert not isinstance(config, ImageConfig)
+    own = material.get("noise_folder")
+    noise = None if own is None else NoiseRecordings(own, reader.spec.sample_rate_hz, folder)
+    return ClipFeed(reader, samples, config.augment, config.train.seed, noise=noise, background=background)
 
-    def __init__(
-        self,
-        feed: Feed,
-        labels: Sequence[int],
-        *,
-        batch_size: int,
-        least_steps: int = 1,
-        seed: int,
-        witness: Witness,
-    ) -> None:
-        self._feed = feed
-        self._labels = np.asarray(labels, np.int32)
-        self._batch_size = min(batch_size, len(feed))
-        self._once = len(feed) // self._batch_size
-        self.rounds = -(-max(least_steps, 1) // self._once)
-        """How often an epoch goes through the set, each time in a new order and changed in a new way."""
-        self._seed = seed
-        self._witness = witness
 
-    @property
-    def steps(self) -> int:
-        """Batches per epoch. What does not fill a batch waits for the next order."""
-        return self.rounds * self._once
-
-    def of(self, epochs: range) -> Iterator[tuple[Inputs, npt.NDArray[np.int32]]]:
-        """Yield inputs and labels of one batch after the other; may be read ahead across epochs."""
-        for epoch in epochs:
-            for turn in range(epoch * self.rounds, (epoch + 1) * self.rounds):
-                order = np.random.default_rng((self._seed, turn)).permutation(len(self._feed))
-                for step in range(self._once):
-                    indices = order[step * self._batch_size : (step + 1) * self._batch_size]
-                    inputs = self._feed.augmented(turn, indices)
-                    if turn % self.rounds == self.rounds - 1:
-                        self._witness.see(epoch, indices, inputs)
-                    yield inputs, self._labels[indices]
+def _unmixed(inputs: Inputs, indices: Indices) -> ChangedInputs:
+    return ChangedInputs(inputs, indices.copy(), np.ones(len(indices), np.float32))

@@ -1,9 +1,10 @@
 """Which sample is for training, which for validation, which for the test.
 
 A sample's part depends on the hash of its own content (or of its group's name) alone: adding files never
-moves others, and training again with another seed keeps the test set. Only where that would leave a label
-without samples in a part, the nearest ones move. What the data gives a part itself keeps it, and then no
-other sample gets that part by its hash.
+moves others, and training again with another seed keeps the test set. Labels of few samples, of which less
+than five are expected in validation and test, get exactly their share, in the order of their hashes: adding
+to those may move some. Where a label would have no sample in a part, the nearest ones move. What the data
+gives a part itself keeps it, and then no other sample gets that part by its hash.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from galago_workstation.data.listing import Listing
 from galago_workstation.data.sample import PARTS, Part, Sample
 
 _SALT = b"galago.split/1\0"
+TINY = 5
+"""Samples that a label is expected to have in a part: below, its part is counted and not drawn."""
 
 
 def split(listing: Listing, *, validation_share: float, test_share: float) -> dict[Part, tuple[Sample, ...]]:
@@ -47,10 +50,33 @@ def split_pool(
     drawn = {unit: _drawn(_place(unit), validation_share, test_share) for unit in units if unit not in given}
     shares: dict[Part, float] = {"train": 1.0, "validation": validation_share, "test": test_share}
     wanted = [part for part in PARTS if shares[part]]
+    _even_out(units, drawn, validation_share, test_share)
     part_of = given | drawn
     _fill(units, part_of, labels, wanted, drawn.keys())
     _check_given(pool, labels, set(given.values()))
     return {part: tuple(sample for sample in pool if part_of[_unit(sample)] == part) for part in PARTS}
+
+
+def _even_out(
+    units: dict[str, list[Sample]], drawn: dict[str, Part], validation_share: float, test_share: float
+) -> None:
+    """Give labels of few samples exactly their share of each part, in the order of their places.
+
+    Chance would leave some of them with twice their share, and others with none.
+    """
+    of_label: dict[int, list[str]] = {}
+    for unit in drawn:
+        labels = {sample.label for sample in units[unit]}
+        if len(labels) == 1:  # a group of several labels goes where its hash says
+            of_label.setdefault(labels.pop(), []).append(unit)
+    for few in of_label.values():
+        wanted = {"test": len(few) * test_share, "validation": len(few) * validation_share}
+        if max(wanted.values()) >= TINY:
+            continue
+        # what is not wanted has a share of 0; what is wanted has one sample at least
+        test, validation = (max(1, round(count)) if count else 0 for count in wanted.values())
+        for rank, unit in enumerate(sorted(few, key=_place)):
+            drawn[unit] = "test" if rank < test else "validation" if rank < test + validation else "train"
 
 
 def _given(samples: Sequence[Sample]) -> Part | None:

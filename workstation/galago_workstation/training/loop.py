@@ -6,13 +6,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from galago_converters.frameworks import import_tensorflow
-from galago_workstation.data.feed import Batches, ClipFeed, Feed, PictureFeed, Witness
+from galago_workstation.data.augmentation.own_material import OwnFolder
+from galago_workstation.data.batches import Batches, Witness
+from galago_workstation.data.feed import open_feed
 from galago_workstation.data.sample import Part, Sample
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inputs, real_inputs
 from galago_workstation.run_folder import METRICS_FILE, weights_sha256
@@ -46,6 +49,7 @@ class Trainer:
         folder: Path,
         progress: TrainingProgress,
         start: StartWeights | None = None,
+        material: Mapping[str, OwnFolder] = MappingProxyType({}),
     ) -> None:
         self._config = config
         self._start = start
@@ -55,12 +59,14 @@ class Trainer:
         self._progress = progress
         self._input_shape = reader.input_shape
         train = parts["train"]
-        feed = _feed(config, reader, train, folder)
+        background = {number for number, name in enumerate(labels) if name in config.data.background}
+        feed = open_feed(config, reader, train, folder, background=background, material=material)
         self._witness = Witness(feed)
         self._numbers = [sample.label for sample in train]
         self._batches = Batches(
             feed,
             self._numbers,
+            classes=len(labels),
             batch_size=self._options.batch_size,
             least_steps=-(-self._options.min_steps // self._options.epochs),
             seed=self._options.seed,
@@ -169,7 +175,6 @@ class Trainer:
             epochs=last,
             steps_per_epoch=steps,
             validation_data=self._validation_set(),
-            class_weight=self._class_weights() if self._options.class_weights else None,
             callbacks=[
                 keras_callback(
                     self._keras, keeper, lambda over: saver.save(over or len(keeper.epochs) == last)
@@ -206,10 +211,18 @@ class Trainer:
         kind = tf.uint8 if isinstance(self._config, ImageConfig) else tf.int8
         signature = (
             tf.TensorSpec((None, *self._input_shape), kind),
-            tf.TensorSpec((None,), tf.int32),
+            tf.TensorSpec((None, len(self._labels)), tf.float32),
         )
         batches = tf.data.Dataset.from_generator(lambda: self._batches.of(epochs), output_signature=signature)
-        return batches.map(self._as_floats).prefetch(_READ_AHEAD)
+        weights = self._class_weights() if self._options.class_weights else None
+
+        def prepared(inputs: Any, targets: Any) -> tuple[Any, ...]:
+            if weights is None:
+                return self._as_floats(inputs), targets
+            # Keras' own class weights are those of a target's largest label: wrong for a mixed one
+            return self._as_floats(inputs), targets, tf.linalg.matvec(targets, tf.constant(weights))
+
+        return batches.map(prepared).prefetch(_READ_AHEAD)
 
     def _validation_set(self) -> Any:
         inputs, labels = self._validation
@@ -224,17 +237,16 @@ class Trainer:
         )
         count = -(-len(labels) // _EVALUATION_BATCH)
         dataset = self.tf.data.Dataset.from_generator(batches, output_signature=signature)
-        return dataset.map(self._as_floats).apply(self.tf.data.experimental.assert_cardinality(count))
+        prepared = dataset.map(lambda x, y: (self._as_floats(x), self.tf.one_hot(y, len(self._labels))))
+        return prepared.apply(self.tf.data.experimental.assert_cardinality(count))
 
-    def _as_floats(self, inputs: Any, labels: Any) -> tuple[Any, Any]:
+    def _as_floats(self, inputs: Any) -> Any:
         scale = float(real_inputs(np.ones(1, inputs.dtype.as_numpy_dtype))[0])
-        return self.tf.cast(inputs, self.tf.float32) * scale, self.tf.one_hot(labels, len(self._labels))
+        return self.tf.cast(inputs, self.tf.float32) * scale
 
-    def _class_weights(self) -> dict[int, float]:
+    def _class_weights(self) -> npt.NDArray[np.float32]:
         counts = np.bincount(self._numbers, minlength=len(self._labels))
-        return {
-            label: len(self._numbers) / (len(counts) * count) for label, count in enumerate(counts.tolist())
-        }
+        return (len(self._numbers) / (len(counts) * counts)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,14 +292,6 @@ class _Saver:
             )
         )
         self._saved = time.monotonic()
-
-
-def _feed(config: Config, reader: ImageReader | AudioReader, samples: Sequence[Sample], folder: Path) -> Feed:
-    if isinstance(reader, ImageReader):
-        assert isinstance(config, ImageConfig)
-        return PictureFeed(reader, samples, config.augment, config.train.seed, folder)
-    assert not isinstance(config, ImageConfig)
-    return ClipFeed(reader, samples, config.augment, config.train.seed)
 
 
 def _loss(keras: Any, activation: str, label_smoothing: float) -> Any:

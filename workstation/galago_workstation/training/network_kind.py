@@ -18,6 +18,7 @@ import msgspec
 
 from galago_converters.frameworks import import_tensorflow
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
+from galago_edge.contract.manifest import AudioPreprocess
 from galago_edge.host.plugins import Registry, fault_of
 from galago_workstation.training.network_layers import Layers
 from galago_workstation.training.weights.published_weights import PublishedWeights
@@ -50,11 +51,14 @@ class NetworkKind:
     """``[model]``; its ``tag`` is the name of the entry point, its bounds are ``msgspec.Meta``."""
     body: Callable[[Layers, Any, Any], Any]
     """Given layers, the input ``(batch, height, width, channels)`` and the options, returns what is pooled
-    over height and width and led to the logits."""
+    over height and width and led to the logits; what is ``(batch, values)`` already is not pooled."""
     inputs: tuple[Input, ...]
     """What it is good for: pictures, log-mel windows (a picture of one channel), or both."""
     published: tuple[PublishedWeights, ...] = ()
     """Weights that packages ship for it."""
+    frontend: AudioPreprocess | None = None
+    """The only preprocessing that it takes, but for ``hop_frames``, and for ``window_frames``, which may be
+    more; None: any."""
 
     def __post_init__(self) -> None:
         """Refuse what no training configuration could name.
@@ -134,7 +138,8 @@ def build_network(options: NetworkOptions, input_shape: tuple[int, ...], labels:
         x = layers.keras.layers.Rescaling(PIXEL_SCALE, name="pixel_scale")(inputs)
     with _told(options):
         x = network_of(options).body(layers, x, options)
-        x = layers.keras.layers.GlobalAveragePooling2D(name="pool")(x)
+        if len(x.shape) == 4:
+            x = layers.keras.layers.GlobalAveragePooling2D(name="pool")(x)
     if options.dropout > 0.0:
         x = layers.keras.layers.Dropout(options.dropout, seed=next(layers.seeds), name="dropout")(x)
     outputs = layers.dense(x, labels)

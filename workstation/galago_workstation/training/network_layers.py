@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 BATCH_NORM_MOMENTUM = 0.9
 """Keras' own 0.99 needs several hundred steps before validation means anything; small sets have fewer."""
@@ -28,11 +28,12 @@ class Layers:
         *,
         kernel: int | tuple[int, int] = 3,
         stride: int = 1,
+        padding: Literal["same", "valid"] = "same",
         activate: bool = True,
     ) -> Any:
         """Return a convolution of ``x``, batch-normed, with the activation unless told otherwise."""
         x = self.keras.layers.Conv2D(
-            channels, kernel, stride, padding="same", use_bias=False, kernel_initializer=self._he_normal()
+            channels, kernel, stride, padding=padding, use_bias=False, kernel_initializer=self._he_normal()
         )(x)
         return self._norm(x, activate)
 

