@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from galago_workstation.evaluation.model_doubts import ModelDoubt
+from galago_workstation.evaluation.page import run_report
 from galago_workstation.evaluation.page.run_report import TrainingRates, write_report
 from real_parts.browser import CONTRASTS, open_browser, resize_browser, text_of, texts, visible
 from real_parts.missing import missing_part
@@ -38,12 +39,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     scores[0] = [0.02, 0.97, 0.01]
     doubt = ModelDoubt(code="few_test_samples", text=f"few test samples of {HOSTILE!r}")
     found = {}
+    patched = pytest.MonkeyPatch()
+    patched.setattr(run_report, "augmentation_samples", lambda *arguments, **options: [])
     for kind, sounds in (("pictures", False), ("sounds", True)):
         folder = tmp_path_factory.mktemp(kind)
         groups = [f"話者 {number % 4}" for number in range(60)]
         run, scored = scored_run(folder, LABELS, truth, scores.tolist(), sounds=sounds, groups=groups)
         write_report(run, scored, (doubt,), TrainingRates(price_per_hour=0.4, watts=65))
         found[kind] = folder / "report.html"
+    patched.undo()
     return found
 
 

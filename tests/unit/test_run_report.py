@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from galago_edge.contract.errors import InputError
 from galago_edge.decision.activation import ONE
+from galago_workstation.data.augmentation_samples import ChangedSample
 from galago_workstation.evaluation.model_doubts import ModelDoubt
-from galago_workstation.evaluation.page import report_samples
+from galago_workstation.evaluation.page import report_samples, run_report
 from galago_workstation.evaluation.page.answer_figures import (
     MOST_POINTS,
     calibration,
@@ -40,6 +42,14 @@ SCORES = [
     [0.2, 0.2, 0.6],
 ]
 CONFUSION = [[2, 1, 0], [1, 1, 0], [0, 0, 1]]
+
+
+@pytest.fixture(autouse=True)
+def augmented(monkeypatch: pytest.MonkeyPatch) -> list[ChangedSample]:
+    """What augmentation makes of samples; a test may add some."""
+    found: list[ChangedSample] = []
+    monkeypatch.setattr(run_report, "augmentation_samples", lambda *arguments, **options: found)
+    return found
 
 
 def q16(scores: list[list[float]]) -> np.typing.NDArray[np.int64]:
@@ -135,6 +145,19 @@ def test_a_sound_has_its_samples_and_what_the_model_is_given(tmp_path: Path) -> 
     found, media = report_of(run, scored, (), TrainingRates())
     assert media[found.errors[0].sound].startswith(b"RIFF")
     assert media[found.errors[0].picture].startswith(b"\xff\xd8")
+
+
+def test_augmentation_is_shown_beside_the_sample_in_the_colours_that_it_has(
+    tmp_path: Path, augmented: list[ChangedSample]
+) -> None:
+    run, scored = scored_run(tmp_path, LABELS, TRUTH, SCORES)
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 0] = 200  # RGB, as models have it
+    augmented.append(ChangedSample(run.test[0], red, (red // 2,), red, (red // 2,), (None,)))
+    found, media = report_of(run, scored, (), TrainingRates())
+    assert [one.id for one in found.augmented] == ["data/0.png as it is", "data/0.png in epoch 1"]
+    shown = cv2.imdecode(np.frombuffer(media[found.augmented[0].picture], np.uint8), cv2.IMREAD_COLOR)
+    assert shown[8, 8, 2] > 150 > 50 > shown[8, 8, 0], "BGR"
 
 
 def test_a_spectrogram_has_time_to_the_right_and_high_bands_at_the_top() -> None:

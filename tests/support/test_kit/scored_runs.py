@@ -34,6 +34,9 @@ class PlainRun:
     preprocess: Preprocess
     test: list[Sample]
 
+    config = None
+    data_root = Path()
+
     @property
     def record(self) -> Any:
         result = SimpleNamespace(parameters=1_234, best_epoch=2, epochs=3, seconds=1_800.0, interrupted=False)

@@ -84,5 +84,7 @@ class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
     counts: tuple[tuple[str, tuple[int, ...]], ...]
     """Samples by label of each part."""
     sheet: tuple[ReportSample, ...]
+    augmented: tuple[ReportSample, ...]
+    """Training samples as they are, each followed by what some epochs make of it."""
     left_out: str
     """What of errors and contact sheet is not shown, and why."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,8 @@ class SampleMedia:
     """The media of one page, as long as there is room."""
 
     def __init__(self, run: Run) -> None:
-        self._run = run
+        self._run, spec = run, run.preprocess
+        self._rate_hz = spec.sample_rate_hz if isinstance(spec, AudioPreprocess) else 0
         self.files: dict[str, bytes] = {}
         self.too_many = 0
         """Samples for which there was no room."""
@@ -36,10 +38,23 @@ class SampleMedia:
     def take(self, sample: Sample) -> tuple[str, str] | None:
         """Return the names of a sample's picture and sound (empty: none); None when it cannot be shown."""
         try:
-            picture, sound = self._made(sample)
+            raw = self._run.raw(sample)
+            given = self._run.inputs([sample])[0] if self._rate_hz else raw
+            return self.keep(raw, given)
         except GalagoError:
             self.unreadable += 1
             return None
+
+    def keep(self, raw: npt.NDArray[Any], given: npt.NDArray[Any]) -> tuple[str, str] | None:
+        """Return the names of the media of a picture ``(height, width, 3)`` BGR or a window of sound
+        ``(window_samples,)``, whose features are ``given``; None when there is no room.
+
+        Raises:
+            InputError: IMAGE_UNREADABLE; OpenCV cannot encode it.
+        """
+        sound = wav_bytes(raw.astype(np.int16, copy=False), self._rate_hz) if self._rate_hz else b""
+        shown = spectrogram(given) if self._rate_hz else raw.astype(np.uint8, copy=False)
+        picture = bare_jpeg_bytes(Frame(shown, 0, 0), 0 if self._rate_hz else PICTURE_WIDTH)
         held = sum(map(len, self.files.values()))
         if held + len(picture) + len(sound) > MOST_MEDIA_BYTES:
             self.too_many += 1
@@ -50,14 +65,6 @@ class SampleMedia:
         if sound:
             self.files[names[1]] = sound
         return names
-
-    def _made(self, sample: Sample) -> tuple[bytes, bytes]:
-        raw, spec = self._run.raw(sample), self._run.preprocess
-        if isinstance(spec, AudioPreprocess):
-            window: npt.NDArray[np.int16] = raw.astype(np.int16, copy=False)
-            drawn = spectrogram(self._run.inputs([sample])[0])
-            return bare_jpeg_bytes(Frame(drawn, 0, 0)), wav_bytes(window, spec.sample_rate_hz)
-        return bare_jpeg_bytes(Frame(raw.astype(np.uint8, copy=False), 0, 0), PICTURE_WIDTH), b""
 
 
 def spectrogram(codes: npt.NDArray[np.int8] | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -143,6 +143,8 @@ function sheet() {
     const own = page.sheet.filter((one) => one.label === number);
     if (own.length) $("sheets").append(make("div", "", make("h3", "", label(number)), make("ol", "samples", ...own.map((one, place) => card(own, one, place)))));
   });
+  $("augmented").append(...page.augmented.map((one, place) => card(page.augmented, one, place)));
+  $("augmentation").hidden = !page.augmented.length;
   $("sheet").hidden = !page.sheet.length;
 }
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from galago_edge.contract.errors import InputError, Reason, disk_error
+from galago_edge.contract.errors import GalagoError, InputError, Reason, disk_error
 from galago_edge.contract.printable import on_one_line
+from galago_workstation.data.augmentation_samples import augmentation_samples
 from galago_workstation.data.sample import PARTS, Part
 from galago_workstation.evaluation.model_doubts import ModelDoubt
 from galago_workstation.evaluation.page.answer_figures import (
@@ -41,6 +42,8 @@ REPORT_FILE = "report.html"
 MOST_ERRORS = 24
 MOST_SHEET, MOST_OF_A_LABEL = 120, 6
 """Samples of the contact sheet, in all and of one label."""
+AUGMENTED, AUGMENTED_EPOCHS = 4, 3
+"""Training samples whose augmentation is shown, and in how many epochs."""
 MOST_GROUPS = 40
 MOST_LABELS = 60
 """In the matrix, and with curves."""
@@ -96,6 +99,7 @@ def report_of(
     given = scored.given["int8"]
     media = SampleMedia(run)
     errors = _errors(scored, truth, media)
+    augmented = _augmented(run, media)
     sheet = _sheet(run, media)
     names = [None if sample.group is None else on_one_line(sample.group) for sample in samples]
     groups = group_figures(names, given == truth)
@@ -121,6 +125,7 @@ def report_of(
         best_epoch=run.record.result.best_epoch,
         counts=tuple((part, _counts(run, part)) for part in PARTS),
         sheet=sheet,
+        augmented=augmented,
         left_out=_left_out(media),
     )
     return content, media.files
@@ -222,6 +227,38 @@ def _sheet(run: Run, media: SampleMedia) -> tuple[ReportSample, ...]:
         for sample in chosen
         if (names := media.take(sample)) is not None
     )
+
+
+def _augmented(run: Run, media: SampleMedia) -> tuple[ReportSample, ...]:
+    parts = {part: run.samples(part) for part in PARTS}
+    try:
+        changed = augmentation_samples(
+            run.config, run.data_root, parts, run.labels, AUGMENTED, epochs=AUGMENTED_EPOCHS
+        )
+    except GalagoError:  # a sample, or own material for mixing
+        media.unreadable += 1
+        return ()
+    found = []
+    for one in changed:
+        forms = zip((one.plain, *one.changed), (one.plain_input, *one.changed_inputs), strict=True)
+        for epoch, (raw, given) in enumerate(forms):
+            # pictures of the model have its colours: RGB or grey
+            shown = (
+                raw
+                if raw.ndim == 1
+                else np.repeat(raw, 3, axis=2)[..., :3]
+                if raw.shape[2] == 1
+                else raw[..., ::-1]
+            )
+            if (names := media.keep(shown, given)) is not None:
+                what = f"in epoch {epoch}" if epoch else "as it is"
+                name = on_one_line(f"{one.sample.id} {what}")
+                found.append(
+                    ReportSample(
+                        id=name, part="train", label=one.sample.label, picture=names[0], sound=names[1]
+                    )
+                )
+    return tuple(found)
 
 
 def _left_out(media: SampleMedia) -> str:
