@@ -198,6 +198,13 @@ def test_cost_is_told_as_far_as_somebody_says_what_it_is_made_of(tmp_path: Path)
     assert "an estimate: 30 Wh" in energy and "--watts; nothing was measured" in energy
 
 
+def test_a_run_without_its_table_of_epochs_says_so(tmp_path: Path) -> None:
+    run, scored = scored_run(tmp_path, LABELS, TRUTH, SCORES)
+    (tmp_path / "metrics.csv").unlink()
+    found, _ = report_of(run, scored, (), TrainingRates())
+    assert found.epochs == () and "no metrics.csv" in found.left_out
+
+
 def test_names_of_samples_and_labels_are_never_markup(tmp_path: Path) -> None:
     hostile = "</script><img src=x onerror=alert(1)>"
     run, scored = scored_run(
@@ -217,12 +224,9 @@ def test_the_page_takes_the_place_of_a_former_one(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv", "report.html"]
 
 
-@pytest.mark.parametrize("content", [None, "epoch,loss\n1,2\n", "epoch,loss,accuracy\n1,x,0.5\n"])
-def test_a_table_of_epochs_that_training_did_not_write_is_refused(
-    content: str | None, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("content", ["epoch,loss\n1,2\n", "epoch,loss,accuracy\n1,x,0.5\n"])
+def test_a_table_of_epochs_that_training_did_not_write_is_refused(content: str, tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    if content is not None:
-        path.write_text(content)
+    path.write_text(content)
     with pytest.raises(InputError, match=r"metrics\.csv"):
         read_epochs(path)

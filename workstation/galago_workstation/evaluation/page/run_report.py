@@ -97,6 +97,7 @@ def report_of(
     found, samples = scored.evaluation, scored.samples
     truth = np.array([sample.label for sample in samples], np.intp)
     given = scored.given["int8"]
+    epochs = read_epochs(run.path / METRICS_FILE)
     media = SampleMedia(run)
     errors = _errors(scored, truth, media)
     augmented = _augmented(run, media)
@@ -121,12 +122,12 @@ def report_of(
         calibration=calibration(given == truth, scored.int8_scores.max(axis=1)),
         groups=groups[:MOST_GROUPS],
         more_groups=max(0, len(groups) - MOST_GROUPS),
-        epochs=read_epochs(run.path / METRICS_FILE),
+        epochs=epochs,
         best_epoch=run.record.result.best_epoch,
         counts=tuple((part, _counts(run, part)) for part in PARTS),
         sheet=sheet,
         augmented=augmented,
-        left_out=_left_out(media),
+        left_out=_left_out(media, epochs),
     )
     return content, media.files
 
@@ -261,20 +262,22 @@ def _augmented(run: Run, media: SampleMedia) -> tuple[ReportSample, ...]:
     return tuple(found)
 
 
-def _left_out(media: SampleMedia) -> str:
+def _left_out(media: SampleMedia, epochs: Sequence[ReportEpoch]) -> str:
     said = []
     if media.too_many:
         said.append(f"{media.too_many} samples were left out: the page holds 4 MiB of them")
     if media.unreadable:
         said.append(f"{media.unreadable} samples are gone, changed or damaged since the training")
+    if not epochs:
+        said.append(f"the run has no {METRICS_FILE}, so there are no curves of its training")
     return "; ".join(said)
 
 
 def read_epochs(path: Path) -> tuple[ReportEpoch, ...]:
-    """Read metrics.csv.
+    """Read metrics.csv; nothing where there is none, as in a run that others put together.
 
     Raises:
-        InputError: RUN_BAD; it is missing, or a column or number is.
+        InputError: RUN_BAD; a column or a number is missing.
         LinkError: It cannot be read.
     """
     columns = ("loss", "accuracy", "validation_loss", "validation_accuracy")
@@ -285,7 +288,7 @@ def read_epochs(path: Path) -> tuple[ReportEpoch, ...]:
                 for line in csv.DictReader(file)
             )
     except FileNotFoundError:
-        raise InputError(Reason.RUN_BAD, f"{path} does not exist", hint="run galago train again") from None
+        return ()
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             Reason.RUN_BAD,
