@@ -377,6 +377,7 @@ def test_evaluate_compares_the_three_forms(converted_run: Path, capfd: pytest.Ca
     assert found.tflite_int8.bytes == (converted_run / "converted" / "int8.tflite").stat().st_size
     assert found.tflite_int8.p50_us <= found.tflite_int8.p99_us
     assert (converted_run / "evaluation.png").read_bytes().startswith(b"\x89PNG")
+    assert (converted_run / "report.html").read_bytes().startswith(b"<!doctype html>")
     summary = found.data_summary()
     assert summary.recall_int8 == {"bright": 1.0, "dark": 1.0, "mid": 1.0}
     assert (

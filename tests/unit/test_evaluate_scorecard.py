@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import cv2
 import msgspec
@@ -80,6 +81,13 @@ def test_the_picture_shows_every_class(found: Evaluation) -> None:
     picture = cv2.imdecode(np.frombuffer(confusion_png(found), np.uint8), cv2.IMREAD_COLOR)
     assert min(picture.shape[:2]) > 300
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
+
+
+def test_the_picture_of_labels_in_any_script_is_drawn_without_a_warning(found: Evaluation) -> None:
+    labels = ("дым 煙 دخان कछ", "$x", "$\\frac$ $")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert confusion_png(msgspec.structs.replace(found, labels=labels)).startswith(b"\x89PNG")
 
 
 def test_latency_is_a_percentile_of_single_calls() -> None:

@@ -141,7 +141,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
 
 def evaluated(run: RunFolder, report: PlainReport | None = None) -> Evaluation:
     faked: Any = run
-    return scoring.evaluate_run(faked, report=report or PlainReport())
+    return scoring.evaluate_run(faked, report=report or PlainReport()).evaluation
 
 
 def test_accuracy_is_the_share_of_samples_that_get_their_true_label(run: RunFolder) -> None:

@@ -85,6 +85,9 @@ def test_each_wheel_holds_its_own_packages_and_nothing_else(
             Path(name).suffix for name in names if name.startswith("galago_workstation/qa/page/qa_page.")
         }
         assert parts == {".html", ".css", ".js"}
+        pages = {name for name in listed.splitlines() if name.endswith((".html", ".css", ".js"))}
+        shipped = {name.removeprefix("workstation/") for name in pages if name.startswith("workstation/")}
+        assert shipped and shipped <= {*names}
 
 
 MANY = {"__init__.py", "__main__.py"}

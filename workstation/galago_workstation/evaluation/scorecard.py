@@ -13,16 +13,16 @@ from galago_workstation.evaluation.evaluation_record import Evaluation, Variant
 _NAMED = 40  # classes whose names and counts are still readable in the picture
 
 
-def table(found: Evaluation) -> list[str]:
-    """Return the evaluation as the lines of a table: a column per form of the model, a row per figure.
+Row = tuple[str, str, str, str]
+"""What it is, and the figures of the three forms."""
 
-    A label is part of its line whatever it holds; who writes the lines makes them fit for a terminal.
-    """
-    variants = (found.keras, found.tflite_float, found.tflite_int8)
+
+def rows(found: Evaluation) -> list[Row]:
+    """Return the evaluation as the rows of a table, the heads first."""
     recalls = [
         (f"recall {on_one_line(name)}", _recall(name)) for name in found.labels if name in found.keras.recall
     ]
-    rows: list[tuple[str, Callable[[Variant], str]]] = [
+    figures: list[tuple[str, Callable[[Variant], str]]] = [
         ("accuracy", lambda v: _percent(v.accuracy)),
         *recalls,
         ("disagreements (flips)", lambda v: str(v.flips)),
@@ -30,10 +30,21 @@ def table(found: Evaluation) -> list[str]:
         ("latency p50", lambda v: _milliseconds(v.p50_us)),
         ("latency p99", lambda v: _milliseconds(v.p99_us)),
     ]
-    cells = [
+    return [
         (f"{found.test_samples} test samples", "Keras float", "TFLite float", "TFLite int8"),
-        *((title, *(text(variant) for variant in variants)) for title, text in rows),
+        *(
+            (title, text(found.keras), text(found.tflite_float), text(found.tflite_int8))
+            for title, text in figures
+        ),
     ]
+
+
+def table(found: Evaluation) -> list[str]:
+    """Return the evaluation as the lines of a table: a column per form of the model, a row per figure.
+
+    A label is part of its line whatever it holds; who writes the lines makes them fit for a terminal.
+    """
+    cells = rows(found)
     widths = [max(len(row[column]) for row in cells) for column in range(4)]
     lines = [
         "  ".join(
@@ -44,11 +55,15 @@ def table(found: Evaluation) -> list[str]:
         )
         for row in cells
     ]
-    lines.append(
+    return [*lines, conditions(found)]
+
+
+def conditions(found: Evaluation) -> str:
+    """Return what the latency was measured on, and how much memory it took."""
+    return (
         f"latency of one inference on {found.cpu}, TFLite on {found.threads} thread ({found.runtime}),"
         f" Keras on all; peak memory of the int8 process {found.rss_peak_bytes / 1e6:.0f} MB"
     )
-    return lines
 
 
 def _recall(name: str) -> Callable[[Variant], str]:
@@ -61,6 +76,21 @@ def _percent(share: float) -> str:
 
 def _milliseconds(us: int) -> str:
     return f"{us / 1000:.2f} ms"
+
+
+def drawable(name: str) -> str:
+    """Return a label as matplotlib's own font can draw it: characters that it lacks, and ``$``, escaped.
+
+    >>> drawable("собака 犬")
+    'собака \\\\u72ac'
+    """
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    shown = "".join(
+        sign if font.get_char_index(ord(sign)) else ascii(sign)[1:-1] for sign in on_one_line(name)
+    )
+    return shown.replace("$", r"\$")  # between two of them stands mathematics
 
 
 def confusion_png(found: Evaluation) -> bytes:
@@ -79,8 +109,9 @@ def confusion_png(found: Evaluation) -> bytes:
         title=f"int8 on {found.test_samples} test samples: {_percent(found.tflite_int8.accuracy)}",
     )
     if len(found.labels) <= _NAMED:
-        axes.set_xticks(range(len(found.labels)), found.labels, rotation=90)
-        axes.set_yticks(range(len(found.labels)), found.labels)
+        names = [drawable(name) for name in found.labels]
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 color = "white" if shares[row, column] > 0.5 else "black"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from galago_converters.export import logits
 from galago_converters.frameworks import import_tensorflow
 from galago_converters.inputs import Codes, InputSpec, input_spec
 from galago_edge.contract.errors import InputError, Reason
+from galago_edge.decision.activation import Activation
 from galago_edge.engine import runtime
 from galago_workstation.data.sample import Sample
 from galago_workstation.environment import cpu_name
@@ -38,12 +40,26 @@ from galago_workstation.files import write_bytes
 from galago_workstation.progress_lines import PlainReport, Report
 from galago_workstation.run_folder import MODEL_FILE, Run
 
+Form = Literal["keras", "float", "int8"]
 Labels = npt.NDArray[np.intp]
 
 _SILENT = PlainReport()
 
 
-def evaluate_run(run: Run, *, report: Report = _SILENT) -> Evaluation:
+@dataclass(frozen=True, slots=True)
+class ScoredRun:
+    """The record, and every single answer behind it."""
+
+    evaluation: Evaluation
+    samples: list[Sample]
+    """The test part."""
+    given: dict[Form, Labels]
+    """Each form's answers ``(samples,)``."""
+    int8_scores: npt.NDArray[np.int64]
+    """As a device has them, from the int8 codes: Q16 ``(samples, labels)``."""
+
+
+def evaluate_run(run: Run, *, report: Report = _SILENT) -> ScoredRun:
     """Score the three forms of a run's model and write evaluation.json and its picture.
 
     Raises:
@@ -64,17 +80,18 @@ def evaluate_run(run: Run, *, report: Report = _SILENT) -> Evaluation:
     float_model, int8_model = (folder / FLOAT_FILE).read_bytes(), (folder / INT8_FILE).read_bytes()
     report.say("scoring Keras, float TFLite and int8 TFLite")
     model = run.keras_model()
-    given: dict[str, Labels] = {}
+    given: dict[Form, Labels] = {}
     with report.track("Keras", len(samples)) as done:
         given["keras"] = logits(model, inputs, spec, done).argmax(axis=1)
     with report.track("float TFLite", len(samples)) as done:
         given["float"] = model_runs.float_logits(float_model, inputs, spec, done).argmax(axis=1)
     with report.track("int8 TFLite", len(samples)) as done:
-        given["int8"] = model_runs.int8_logits(int8_model, inputs, done).argmax(axis=1)
+        codes = model_runs.int8_logits(int8_model, inputs, done)
+        given["int8"] = codes.argmax(axis=1)
     report.say("measuring latency and memory")
     costs = {"float": measure("float", folder / FLOAT_FILE), "int8": measure("int8", folder / INT8_FILE)}
 
-    def variant(form: str, size: int, latency: Latency) -> Variant:
+    def variant(form: Form, size: int, latency: Latency) -> Variant:
         return _variant(run.labels, samples, given[form], given["keras"], size, latency)
 
     keras_size = (run.path / MODEL_FILE).stat().st_size
@@ -98,7 +115,9 @@ def evaluate_run(run: Run, *, report: Report = _SILENT) -> Evaluation:
     picture = confusion_png(found)
     write_bytes(run.path / CONFUSION_FILE, picture)
     write_bytes(run.path / EVALUATION_FILE, encode(found))
-    return found
+    output = conversion.output
+    scores = Activation("softmax", output.scale, output.zero_point).scores(codes)
+    return ScoredRun(found, samples, given, scores)
 
 
 def _check_fresh(run: Run, conversion: Conversion) -> None:

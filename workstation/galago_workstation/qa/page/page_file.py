@@ -7,9 +7,6 @@ for its content (CSP) forbids it, and allows its own script and style by their h
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib import resources
 from pathlib import Path
 
 import msgspec
@@ -17,6 +14,7 @@ import msgspec
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import CallerError, Reason, disk_error
 from galago_workstation.files import new_folder, write_bytes
+from galago_workstation.qa.page.offline_page import OfflinePage, page_part
 from galago_workstation.qa.page.page_content import SCHEMA, PageContent
 from galago_workstation.qa.page.page_making import MadePage
 from galago_workstation.qa.written_folders import PAGE_MARK as MARK
@@ -130,42 +128,10 @@ def render(content: PageContent, media: dict[str, bytes] | None) -> bytes:
 
     Nothing of ``content`` becomes markup here: it stands in the page as JSON in which no ``<`` is left.
     """
-    style, script = _part("qa_page.css"), _part("qa_page.js")
-    beside = "" if media is not None else " 'self' file:"
-    policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}';"
-        f" img-src data:{beside}; media-src data:{beside}; base-uri 'none'; form-action 'none'"
+    page = OfflinePage(
+        template=page_part("qa_page.html"),
+        styles=(page_part("qa_page.css"),),
+        scripts=(page_part("qa_elements.js"), page_part("qa_page.js")),
+        generator=_GENERATOR,
     )
-    held = "\n".join(
-        f'<script type="text/plain" id="media-{name}">{base64.b64encode(data).decode()}</script>'
-        for name, data in (media or {}).items()
-    )
-    parts = {
-        "{{generator}}": _GENERATOR,
-        "{{policy}}": policy,
-        "{{style}}": style,
-        "{{script}}": script,
-        "{{media}}": held,
-        "{{data}}": _json(content),  # last: nothing that is put in is looked at again
-    }
-    text = _part("qa_page.html")
-    for mark, value in parts.items():
-        before, _, behind = text.partition(mark)
-        text = before + value + behind
-    return text.encode()
-
-
-def _json(content: PageContent) -> str:
-    """Return JSON that ends no element and begins none, whatever its texts are."""
-    text = msgspec.json.encode(content).decode()
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
-def _part(name: str) -> str:
-    return (resources.files("galago_workstation.qa.page") / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+    return page.filled(content, media)
