@@ -116,7 +116,9 @@ def evaluate_run(run: Run, *, report: Report = _SILENT) -> ScoredRun:
     write_bytes(run.path / CONFUSION_FILE, picture)
     write_bytes(run.path / EVALUATION_FILE, encode(found))
     output = conversion.output
-    scores = Activation("softmax", output.scale, output.zero_point).scores(codes)
+    decision = run.config.decision  # what a device will make of the logits
+    activation = Activation(decision.activation, output.scale, output.zero_point, decision.temperature)
+    scores = activation.scores(codes)
     return ScoredRun(found, samples, given, scores)
 
 
