@@ -14,14 +14,16 @@ import pytest
 from msgspec import UNSET
 
 from galago_converters import model_runs
-from galago_converters.conversion_record import Conversion, HeldOut, encode
+from galago_converters.conversion_record import Conversion, HeldOut, encode, read_conversion
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import ImagePreprocess, Operator, Tensor
+from galago_edge.decision.activation import Activation
 from galago_workstation.data.sample import Sample
 from galago_workstation.evaluation import scoring
 from galago_workstation.evaluation.evaluation_record import Evaluation, read_evaluation
 from galago_workstation.evaluation.inference_cost import Cost, Latency
 from galago_workstation.progress_lines import PlainReport
+from galago_workstation.training_config import DecisionOptions
 
 LABELS = ("dark", "mid", "bright")
 TRUTH = (0, 0, 1, 1, 1)
@@ -53,6 +55,7 @@ class RunFolder:
 
     labels = LABELS
     preprocess = ImagePreprocess(width=16, height=16)
+    config = SimpleNamespace(decision=DecisionOptions(activation="sigmoid", temperature=1.5))
 
     def __init__(self, path: Path, samples: list[Sample]) -> None:
         self.path, self._samples = path, samples
@@ -229,3 +232,13 @@ def test_a_run_without_test_samples_is_refused(tmp_path: Path, run: RunFolder) -
     with pytest.raises(InputError, match="has no test samples") as caught:
         evaluated(empty)
     assert caught.value.reason is Reason.RUN_BAD
+
+
+def test_scores_are_those_that_a_device_would_make_of_the_logits(run: RunFolder) -> None:
+    faked: Any = run
+    found = scoring.evaluate_run(faked, report=PlainReport())
+    output = read_conversion(run.path).output
+    assert found.int8_scores.shape == (len(TRUTH), len(LABELS))
+    codes = np.arange(-128, 128).astype(np.int8)[:, None]
+    possible = Activation("sigmoid", output.scale, output.zero_point, 1.5).scores(codes)
+    assert set(found.int8_scores.ravel().tolist()) <= set(possible.ravel().tolist())
