@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -366,7 +367,7 @@ def test_scores_come_back_to_the_bit_however_many_there_are(tmp_path: Path, coun
             collector.take(window)
         collector.save(tmp_path / SCORES)
     assert [path.name for path in tmp_path.iterdir()] == [SCORES]
-    found = read_scores(tmp_path / SCORES)
+    found = read_scores(tmp_path / SCORES, 3)
     assert found.span.shape == (count, 4) and found.span.dtype == np.int64
     assert found.q16.shape == (count, 3) and found.q16.dtype == np.int32
     assert [Span(*row) for row in found.span.tolist()] == [window.span for window in seen]
@@ -416,8 +417,17 @@ def test_memory_does_not_grow_with_the_windows(tmp_path: Path) -> None:
         {"span": np.zeros((3, 3), np.int64)},
         {"skipped": np.zeros(4, np.bool_)},
         {"restart": np.zeros(3, np.int8)},
+        {"span": np.int64(3)},
+        {"span": np.array([[0, 9, 0, 9], [5, 9, 5, 9], [4, 9, 4, 9]])},
+        {"span": np.array([[0, 9, 0, 9], [-1, 9, 0, 9], [4, 9, 4, 9]])},
+        {"span": np.array([[0, 9, 9, 0], [1, 9, 9, 0], [4, 9, 9, 0]])},
+        {"span": np.full((3, 4), 1 << 62)},
+        {"q16": np.zeros((3, 5_000), np.int32)},
     ],
-    ids=["too few", "no numbers", "above one", "no spans", "too many", "another type"],
+    ids=[
+        *("too few", "no numbers", "above one", "no spans", "too many", "another type", "no rows"),
+        *("not in order", "before the beginning", "backwards", "in ages", "of many labels"),
+    ],
 )
 def test_scores_that_contradict_themselves_are_refused(changed: dict[str, Any], tmp_path: Path) -> None:
     whole = {
@@ -427,13 +437,40 @@ def test_scores_that_contradict_themselves_are_refused(changed: dict[str, Any], 
         "restart": np.zeros(3, np.bool_),
     }
     np.savez(tmp_path / SCORES, **whole)
-    read_scores(tmp_path / SCORES)
+    read_scores(tmp_path / SCORES, 2)
     np.savez(tmp_path / SCORES, **(whole | changed))
 
     with pytest.raises(InputError, match="holds no scores") as caught:
-        read_scores(tmp_path / SCORES)
+        read_scores(tmp_path / SCORES, 2)
 
     assert caught.value.reason == Reason.RUN_BAD
+
+
+def test_a_packed_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / SCORES, span=np.zeros((1_000_000, 4), np.int64))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="compressed"):
+            read_scores(tmp_path / SCORES, 2)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"abc",
+        b"\x93NUMPY\x01\x00\x05\x00{'''\n ",
+        b"\x93NUMPY\x01\x00\xff\xff",
+        b"\x93NUMPY\x01\x00\x04\x00" + b"[" * 4,
+    ],
+)
+def test_a_member_that_is_no_array_is_one_line(member: bytes, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / SCORES, "w") as archive:
+        archive.writestr("span.npy", member)
+    with pytest.raises(InputError, match="holds no scores"):
+        read_scores(tmp_path / SCORES, 2)
 
 
 def test_what_holds_no_scores_is_refused(tmp_path: Path) -> None:
@@ -441,5 +478,5 @@ def test_what_holds_no_scores_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"PK\3\4nothing", b"\x93NUMPY"):
         path.write_bytes(content)
         with pytest.raises(InputError) as caught:
-            read_scores(path)
+            read_scores(path, 2)
         assert caught.value.reason == Reason.RUN_BAD

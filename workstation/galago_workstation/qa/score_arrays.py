@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import math
 import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.streams import WindowSeen
@@ -20,6 +23,20 @@ from galago_workstation.qa.replayed import WindowScores
 _AT_ONCE = 4_096
 """Windows that are held in memory."""
 _SPAN_FIELDS = 4
+_NPY = b"\x93NUMPY\x01\x00"
+_LONGEST_HEADER = 1_024
+_LATEST = 1 << 62
+"""Nanoseconds or samples: a century and more."""
+
+
+def _shapes(labels: int) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+    """Return type and shape of a row of each array."""
+    return {
+        "span": (np.int64, (_SPAN_FIELDS,)),
+        "q16": (np.int32, (labels,)),
+        "skipped": (np.bool_, ()),
+        "restart": (np.bool_, ()),
+    }
 
 
 class ScoreCollector:
@@ -31,12 +48,7 @@ class ScoreCollector:
     def __init__(self, folder: Path, labels: int) -> None:
         """Collect windows of so many labels, beside the file that is made."""
         self._folder = folder
-        self._shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
-            "span": (np.int64, (_SPAN_FIELDS,)),
-            "q16": (np.int32, (labels,)),
-            "skipped": (np.bool_, ()),
-            "restart": (np.bool_, ()),
-        }
+        self._shapes = _shapes(labels)
         self._windows: list[WindowSeen] = []
         self._count = 0
         self._files: dict[str, IO[bytes]] = {}
@@ -103,45 +115,93 @@ class ScoreCollector:
         return self._folder / f"{name}.raw"
 
 
-def _check_arrays(found: WindowScores) -> None:
-    """Check types, shapes and bounds.
+def read_scores(path: Path, labels: int) -> WindowScores:
+    """Return what ``scores.npz`` holds of so many labels; the arrays are read only.
 
-    Raises:
-        ValueError: What a replay does not write.
-    """
-    count = len(found.span)
-    for name, array, dtype, shape in (
-        ("span", found.span, np.int64, (count, _SPAN_FIELDS)),
-        ("q16", found.q16, np.int32, (count, *found.q16.shape[1:2])),
-        ("skipped", found.skipped, np.bool_, (count,)),
-        ("restart", found.restart, np.bool_, (count,)),
-    ):
-        if array.dtype != dtype or array.shape != shape:
-            expected = f"{np.dtype(dtype)} {list(shape)}"
-            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, expected {expected}")
-    if count and not (int(found.q16.min()) >= 0 and int(found.q16.max()) <= ONE):
-        raise ValueError(f"a score lies outside 0 to {ONE}")
-
-
-def read_scores(path: Path) -> WindowScores:
-    """Return what ``scores.npz`` holds; the arrays are read only.
+    Only what a replay writes is read: arrays that are not compressed, of known types and shapes. So it takes
+    no more memory than the file has bytes.
 
     Raises:
         InputError: RUN_BAD; it is not what a replay writes.
         LinkError: It cannot be read.
     """
     try:
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
-            found = WindowScores(
-                span=stored["span"], q16=stored["q16"], skipped=stored["skipped"], restart=stored["restart"]
-            )
+        with zipfile.ZipFile(path) as archive:
+            arrays = {
+                name: _stored_array(archive, name, np.dtype(dtype), shape)
+                for name, (dtype, shape) in _shapes(labels).items()
+            }
+            found = WindowScores(**arrays)
             _check_arrays(found)
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
-    except (MemoryError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
         raise InputError(
             Reason.RUN_BAD, f"{path} holds no scores: {error}", hint="remove it and replay again"
         ) from None
-    for array in (found.span, found.q16, found.skipped, found.restart):
-        array.flags.writeable = False
     return found
+
+
+def _stored_array(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], row: tuple[int, ...]
+) -> npt.NDArray[Any]:
+    """Return one array, read only.
+
+    Raises:
+        ValueError: It is not of this type and shape, or is compressed.
+        KeyError: There is none of this name.
+        zipfile.BadZipFile: It is damaged.
+    """
+    inner = archive.getinfo(f"{name}.npy")
+    if inner.compress_type != zipfile.ZIP_STORED or inner.flag_bits & 1:
+        raise ValueError(f"{name} is compressed or encrypted")
+    with archive.open(inner) as file:
+        data = file.read()
+    found, begin = _header(data, name)
+    size = dtype.itemsize * math.prod(row)
+    count = (len(data) - begin) // size
+    expected = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count, *row)}
+    if found != expected or begin + count * size != len(data):
+        raise ValueError(f"{name} is {found} with {len(data) - begin} bytes, expected {expected}")
+    return np.frombuffer(data, dtype, offset=begin).reshape(count, *row)
+
+
+def _header(data: bytes, name: str) -> tuple[Any, int]:
+    """Return what the header of an array in NumPy's format 1.0 says, and where its content begins.
+
+    Source: numpy.lib.format, "Format Version 1.0".
+
+    Raises:
+        ValueError: It is none.
+    """
+    if data[:8] != _NPY or len(data) < 10:
+        raise ValueError(f"{name} is no array")
+    end = 10 + int.from_bytes(data[8:10], "little")
+    if not end <= _LONGEST_HEADER:
+        raise ValueError(f"{name} has a header of {end} bytes")
+    try:
+        return ast.literal_eval(data[10:end].decode("latin-1").strip()), end
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise ValueError(f"{name} has a header that makes no sense") from None
+
+
+def _check_arrays(found: WindowScores) -> None:
+    """Check that the arrays belong together.
+
+    Raises:
+        ValueError: What a replay does not write.
+    """
+    count = len(found.span)
+    for name, array in (("q16", found.q16), ("skipped", found.skipped), ("restart", found.restart)):
+        if len(array) != count:
+            raise ValueError(f"{name} is of {len(array)} windows, and span of {count}")
+    if not count:
+        return
+    if not (int(found.q16.min(initial=0)) >= 0 and int(found.q16.max(initial=0)) <= ONE):
+        raise ValueError(f"a score lies outside 0 to {ONE}")
+    span = found.span
+    starts, ends = span[:, [0, 2]], span[:, [1, 3]]
+    if not (bool((starts >= 0).all()) and bool((ends >= starts).all()) and int(ends.max()) < _LATEST):
+        raise ValueError("a window ends before it begins, or where no recording is")
+    if bool((np.diff(starts, axis=0) < 0).any()):
+        raise ValueError("the windows are not in order")
