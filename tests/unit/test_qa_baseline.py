@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from galago_edge.contract.decoding import from_json
-from galago_edge.contract.errors import CallerError, InputError, LinkError
+from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord, GapRecord
 from galago_workstation.qa.baseline import (
@@ -28,17 +30,19 @@ S = 1_000_000_000
 RULE = MatchingRule(post_ns=2 * S)  # these replays have no scores that tell the hop
 HASHES = {name: f"{number:064x}" for number, name in enumerate(("a.wav", "b.wav", "night/c.mcap"), 1)}
 
+OLD = "0123456789abcdef" * 4
+
 
 def event(at_s: int, score: float = 0.5) -> EventRecord:
     return EventRecord(
         stream="mic", seq=0, label="smoke", score=score, start_index=3, end_index=9, start_ns=at_s * S,
-        end_ns=at_s * S + 7, bundle="old", backend="cpu",
+        end_ns=at_s * S + 7, bundle=OLD, backend="cpu",
     )  # fmt: skip
 
 
 def replayed(name: str, *events: EventRecord) -> Replayed:
     return Replayed(
-        recording=name, sha256=HASHES[name], bundle="old",
+        recording=name, sha256=HASHES[name], bundle=OLD,
         labels=(Label(name="smoke"), Label(name="none", background=True)), receptive_ns=S,
         duration_ns=3_600 * S, events=events, states=(), tags={"site": "barn"},
         gaps=(GapRecord(stream="mic", from_ns=5, to_ns=9, cause="lost"),),
@@ -104,7 +108,7 @@ def test_what_is_no_baseline_is_one_line(tmp_path: Path, content: bytes) -> None
 
 
 def test_a_baseline_is_of_one_bundle_and_of_different_recordings() -> None:
-    other = replace(RUN[0], bundle="other")
+    other = replace(RUN[0], bundle="f" * 64)
     tuned = replace(RUN[0], labels=RUN[0].labels[:1])
     for replays, met in (
         ([], "0 bundles"),
@@ -120,3 +124,14 @@ def test_a_truth_whose_label_the_bundle_does_not_have_is_refused() -> None:
     odd = replace(RUN[0], truth=TruthList((Truth(1, 2, "smok"),)))
     with pytest.raises(InputError, match=r"labels of b\.wav: label 'smok' at 1 ns is none of the bundle's"):
         make_baseline([odd], RULE)
+
+
+@pytest.mark.parametrize("change", [{"bundle": "zzz"}, {"recordings": []}])
+def test_a_baseline_that_somebody_edited_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "baseline.json"
+    write_baseline(path, make_baseline(RUN, RULE))
+    read_baseline(path)
+    path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | change))
+    with pytest.raises(InputError) as caught:
+        read_baseline(path)
+    assert caught.value.reason is Reason.DATA_BAD

@@ -147,6 +147,13 @@ def test_labels_lie_beside_their_recording() -> None:
     assert labels_path(Path("a/porch.wav")) == Path("a/porch.wav.labels.tsv")
 
 
+def test_more_labels_than_a_recording_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("galago_workstation.qa.label_file.MOST_LABELS", 2)
+    lines = "".join(f"{start}\t{start + 1}\tsmoke\n" for start in range(0, 6, 2))
+    with pytest.raises(InputError, match="holds 3 labels, expected at most 2"):
+        parse_labels(f"start_ns\tend_ns\tlabel\n{lines}".encode(), name="x")
+
+
 def test_a_label_that_the_bundle_does_not_have_is_refused_with_the_nearest() -> None:
     labels = [Label(name="smoke"), Label(name="dog")]
     refuse_unknown(TruthList((Truth(1, 2, "dog"),)), labels, name="x")

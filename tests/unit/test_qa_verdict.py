@@ -213,6 +213,7 @@ def test_gates_are_made_for_each_label_and_each_value_of_a_tag(tmp_path: Path) -
         (f'[[gate]]\nmeasure = "lost"\nat_most_count = {10**400}\n', "at_most_count"),
         ('[[gate]]\nmeasure = "false_alarms"\nat_most = 1e300\n', "at most 1e.06"),
         ('[[gate]]\nmeasure = "delay"\nat_most = 1e300\n', "at most 86400"),
+        ('wrong_pass = 1e-320\n[[gate]]\nmeasure = "missed"\nat_most = 0.1\n', "wrong_pass"),
         ('wrong_pass = 0.9\n[[gate]]\nmeasure = "missed"\nat_most = 0.1\n', "wrong_pass"),
     ],
 )

@@ -307,6 +307,7 @@ def test_a_stream_has_its_own_faults_and_those_of_all(tmp_path: Path) -> None:
             '[[fault]]\nkind="stall"\nfrom=5\nto=7\n[[fault]]\nkind="drop"\nfrom=1\nto=2',
             "2, drop from 1 s to 2 s, stands behind 1, stall from 5 s to 7 s, which is later: sort them",
         ),
+        ('[[fault]]\nkind="clock_step"\nfrom=5\nby_s=2\n' * 2_001, "has 2001 faults or expectations of"),
         ('[[expected]]\nkind="event"\nstate="healthy"', "event has no state; it can have label, count"),
         ('[[expected]]\nkind="state"', "state needs state"),
         ('[[expected]]\nkind="watched"', "watched needs min_s or max_s"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
@@ -70,7 +70,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The whole file."""
 
     schema: Literal["galago.baseline/1"] = SCHEMA
-    bundle: Annotated[str, msgspec.Meta(min_length=1)]
+    bundle: Sha256
     """Id of OLD: sha256 of its manifest."""
     labels: tuple[Label, ...]
     hours: float
@@ -179,6 +179,15 @@ def read_baseline(path: Path) -> list[Replayed]:
         raise disk_error(error, f"read {path}") from error
     except msgspec.DecodeError as error:
         raise InputError(Reason.DATA_BAD, f"{path} is no baseline: {error}", hint=hint) from None
+    for figure in found.figures:
+        events = sum(one.label == figure.label for each in found.recordings for one in each.events)
+        if events != figure.events:
+            raise InputError(
+                Reason.DATA_BAD,
+                f"{path} has {events} events of {figure.label!r}, and its figures say {figure.events}: it is "
+                f"not as it was written",
+                hint=hint,
+            )
     return [_replayed(found, each) for each in found.recordings]
 
 

@@ -35,7 +35,7 @@ _DOCS = "docs/qa-diff.md"
 _MOST_S, _MOST_RATE, _MOST_COUNT = 86_400.0, 1_000_000.0, 1_000_000_000
 """What no bound is above, so that a slip of the pen is no gate that always passes: a day, so many an hour (or
 times as many as OLD), so many in a corpus."""
-_Level = Annotated[float, msgspec.Meta(gt=0.0, le=0.5)]
+_Level = Annotated[float, msgspec.Meta(ge=1e-6, le=0.5)]
 
 _MAY: Mapping[str, tuple[str, ...]] = {
     "missed": ("at_most", "above_old_at_most", "at_most_count"),

@@ -32,7 +32,9 @@ LABELS_SUFFIX = ".labels.tsv"
 """Behind the whole name of a recording: ``night.wav.labels.tsv``."""
 SCHEMA = "galago.labels/1"
 MOST_BYTES = 1 << 26
-"""64 MiB: more than a million labels. What is larger is another kind of file."""
+"""64 MiB. What is larger is another kind of file."""
+MOST_LABELS = 200_000
+"""Of one recording: more than two in each second of a day. All judging takes time for each of them."""
 
 _COLUMNS = "start_ns\tend_ns\tlabel"
 _PROPOSED_COLUMNS = f"{_COLUMNS}\tproposed"
@@ -137,6 +139,8 @@ def parse_labels(
     if columns == _PROPOSED_COLUMNS and not rows and not confirmed:
         what = "is of a bundle that proposed nothing, and nobody has confirmed that nothing is there"
         raise refusal(name, "", what, hint="galago qa labels confirm, when it is so: docs/qa-labels.md")
+    if len(rows) > MOST_LABELS:
+        raise refusal(name, "", f"holds {len(rows)} labels, expected at most {MOST_LABELS} of one recording")
     unsorted = sum(after.start_ns < before.start_ns for before, after in itertools.pairwise(rows))
     truth = truth_list(rows, name=name, duration_ns=duration_ns, confirmed=confirmed)
     return LabelFile(truth, sha256, unsorted)

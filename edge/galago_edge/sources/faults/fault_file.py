@@ -107,6 +107,10 @@ class StreamFaults:
         return FaultPlan(faults=self.faults, settings=supervising(settings))
 
 
+MOST_FAULTS = 2_000
+"""Of one stream: more than one in each minute of a day."""
+
+
 def supervising(settings: SourceSettings | None) -> SourceSettings:
     """Return the settings by which a source is supervised, without its address and secrets."""
     given = {} if settings is None else {key: getattr(settings, key) for key in _SUPERVISING}
@@ -135,6 +139,12 @@ def read_faults(path: Path, stream: str) -> StreamFaults:
             Reason.TARGET_UNKNOWN,
             f"{path} says nothing of stream {stream}; {known_names(stream, named)}",
             hint="--stream says which stream is replayed",
+        )
+    if (most := max(len(found), len(expected))) > MOST_FAULTS:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"{path} has {most} faults or expectations of stream {stream}, expected at most {MOST_FAULTS}",
+            hint="divide it into several files, one for each replay",
         )
     faults = tuple(_fault(one) for one in found)
     numbers = [number for number, one in enumerate(tables.fault, 1) if one.stream in (None, stream)]
