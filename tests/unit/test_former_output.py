@@ -30,7 +30,13 @@ FORMER = [
     (EXPORTED_LABELS, b"filename\tonset\toffset\tevent_label\n"),
     (EXPORTED_LABELS, b"0.500000\t1.250000\tsmoke\n"),
 ]
-FOREIGN = [b"RIFF\x24\0\0\0WAVE", b'{\n  "schema": "galago.replays/1",\n', b"mine", b"\0" * 100, b"#\n" * 40_000]
+FOREIGN = [
+    b"RIFF\x24\0\0\0WAVE",
+    b'{\n  "schema": "galago.replays/1",\n',
+    b"mine",
+    b"\0" * 100,
+    b"#\n" * 40_000,
+]
 REPLAY = ("replay", "a.wav", "--bundle", "b.galago")
 TUNE = ("qa", "tune", "run", "--false-per-day", "1", "--replace")
 
@@ -111,4 +117,4 @@ def test_a_sound_given_as_training_data_is_no_configuration(tmp_path: Path) -> N
     sound = tmp_path / "some.wav"
     sound.write_bytes(FOREIGN[0])
     result = CliRunner().invoke(main, ["data", "check", str(sound)])
-    assert "some.wav is no configuration and no folder" in str(result.exception or result.stderr)
+    assert "some.wav is no configuration and no folder" in f"{result.exception} {result.stderr}"

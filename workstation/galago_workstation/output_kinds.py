@@ -1,4 +1,4 @@
-"""Kinds of files that the workstation writes, each told by how it begins: only its own kind is written over."""
+"""Kinds of files that the workstation writes, each told by how it begins: only a former one is replaced."""
 
 from __future__ import annotations
 

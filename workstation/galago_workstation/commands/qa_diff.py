@@ -242,9 +242,9 @@ def baseline(
     from galago_workstation.output_kinds import BASELINE
     from galago_workstation.qa.baseline import make_baseline, write_baseline
 
+    refuse_own_inputs([out], [bundle])
     refuse_existing(out, BASELINE, replace=replace)  # before hours of replaying
     check_outputs({"--out": out})
-    refuse_own_inputs([out], [bundle])
     replays = replaying.of(place, bundle)
     made = make_baseline(replays, rule)
     write_baseline(out, made, replace=replace)

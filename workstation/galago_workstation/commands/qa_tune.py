@@ -82,10 +82,10 @@ def tune(
     from galago_workstation.qa.tuning import TuneGoal
     from galago_workstation.qa.tuning_words import nothing_found, policy_toml, tune_data, tune_lines
 
+    refuse_own_inputs([out], [bundle])
     if out is not None:
         refuse_existing(out, POLICY, replace=replace)  # before hours of replaying
     check_outputs({"--out": out})
-    refuse_own_inputs([out], [bundle])
     if bundle is not None:
         replaying.refuse_unknown_label(bundle, labels)
     replays = replaying.of(place, bundle)

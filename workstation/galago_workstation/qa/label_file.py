@@ -80,7 +80,9 @@ def is_label_file(path: Path) -> bool:
         met = "is a folder"
     else:
         met = "is a pipe or a device" if path.exists() else "is a link that leads nowhere"
-    raise refusal(str(path), "", f"{met}, expected a file of labels", hint="put the labels there, or remove it")
+    raise refusal(
+        str(path), "", f"{met}, expected a file of labels", hint="put the labels there, or remove it"
+    )
 
 
 def read_bounded(path: Path) -> bytes:

@@ -19,8 +19,8 @@ from galago_edge.contract.errors import CallerError, InputError, LinkError, Reas
 from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
 from galago_workstation.files import named_path, read_json, write_json
-from galago_workstation.qa.label_file import is_label_file
 from galago_workstation.qa.corpus_replay import CorpusReplay
+from galago_workstation.qa.label_file import is_label_file
 from galago_workstation.qa.recording_losses import RecordingLoss
 from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob
 from galago_workstation.qa.replay_results import RECORDS, SCORES, ReplayResults, StoredFailure, StoredReplay
