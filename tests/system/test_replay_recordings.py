@@ -39,6 +39,8 @@ from test_kit import OTHER_KEY, TINY_AUDIO, make_bundle, wav_bytes
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
 RATE_HZ = 16_000
 GALAGO = (sys.executable, "-m", "galago_edge")
+OLD = '{"v":1}\n'
+"""Begins as a former output does: nothing else is written over."""
 
 
 def galago(*args: str | Path) -> Result:
@@ -255,7 +257,7 @@ def test_ctrl_c_is_one_line_and_exit_130_and_every_record_is_whole(recording: Pa
 
 def test_ctrl_c_leaves_the_old_output_whole(tmp_path: Path, microphone: Path) -> None:
     out = tmp_path / "events.jsonl"
-    out.write_text("old\n")
+    out.write_text(OLD)
     command = [*GALAGO, "replay", "pipe:-", "--bundle", str(microphone), "--out", str(out)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c
@@ -265,7 +267,7 @@ def test_ctrl_c_leaves_the_old_output_whole(tmp_path: Path, microphone: Path) ->
         process.send_signal(signal.SIGINT)
         assert process.wait(DEADLINE_S) == 130
         assert process.stderr.read() == b"Interrupted\n"
-    assert out.read_text() == "old\n" and list(tmp_path.iterdir()) == [out]
+    assert out.read_text() == OLD and list(tmp_path.iterdir()) == [out]
 
 
 def test_closed_standard_output_is_one_line(recording: Path, microphone: Path) -> None:
@@ -294,13 +296,13 @@ def test_a_bad_source_is_one_line_and_leaves_the_old_output_whole(
     Path("notes.txt").touch()
     Path("text.wav").write_text("I am no sound")
     out = Path("events.jsonl")
-    out.write_text("old\n")
+    out.write_text(OLD)
     result = galago("replay", source, "--bundle", microphone, "--out", out)
     assert result.exit_code == code
     error, *hint = result.stderr.splitlines()
     assert error.startswith("Error: ") and error.endswith(f"[{reason}]")
     assert len(hint) == 1 and hint[0].startswith("Hint: ")
-    assert out.read_text() == "old\n"
+    assert out.read_text() == OLD
 
 
 def test_what_is_no_video_is_not_called_one(camera: Path, microphone: Path, tmp_path: Path) -> None:

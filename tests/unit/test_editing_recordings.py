@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import wave
@@ -14,7 +15,8 @@ from click.testing import CliRunner, Result
 
 import galago_edge
 from galago_edge.commands.cli import main
-from galago_edge.contract.manifest import Label, LabelPolicy
+from galago_edge.contract.errors import InputError
+from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess, Label, LabelPolicy
 from galago_edge.contract.records import (
     EventRecord,
     GapRecord,
@@ -33,6 +35,7 @@ from galago_edge.recording.writer_account import WriterLimits
 from galago_edge.sources.image_folder import ImageFolder
 from galago_edge.sources.recorded_camera import RecordedCamera
 from galago_edge.sources.recorded_microphone import RecordedMicrophone
+from galago_edge.sources.recordings import open_source
 from test_kit import make_bundle
 from test_kit.listed import ListSource
 from test_kit.recorded import RATE_HZ, block, jpeg_frame, write_recording
@@ -161,6 +164,40 @@ def test_nothing_is_written_over_and_nothing_is_left_of_what_failed(tmp_path: Pa
     assert galago("import", tmp_path / "bad.wav", tmp_path / "bad.mcap").exit_code == 1
     assert not list(tmp_path.glob("bad.mcap*"))
     assert path.read_bytes() == before and (tmp_path / "other.mcap").read_text() == "mine"
+
+
+def test_import_onto_a_full_disk_says_that_there_is_no_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_wav(tmp_path / "a.wav")
+
+    def full(fd: int, data: bytes, at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    said = galago("import", tmp_path / "a.wav", tmp_path / "a.mcap")
+    assert said.exit_code == 3 and "[NO_SPACE]" in said.stderr, said.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+@pytest.mark.parametrize("modality", ["camera", "microphone"])
+def test_a_recording_cut_off_before_its_first_whole_chunk_is_unreadable_for_every_bundle(
+    tmp_path: Path, modality: str
+) -> None:
+    path = night(tmp_path)
+    path.write_bytes(path.read_bytes()[:60])
+    wanted = ImagePreprocess(width=32, height=32) if modality == "camera" else AudioPreprocess()
+    with pytest.raises(InputError, match="holds no pictures and no sound") as caught:
+        open_source(str(path), wanted)
+    assert caught.value.reason == "RECORDING_UNREADABLE"
+
+
+def make_wav(path: Path) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(bytes(2 * RATE_HZ))
 
 
 def test_cut_keeps_times_and_indexes_and_cuts_gaps_and_blocks(tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def test_what_exists_is_not_written_over(tmp_path: Path) -> None:
 
     assert "EXISTS" in str(ask(tmp_path / "birds", "--out", config).exception.reason)  # type: ignore[union-attr]
     assert config.read_text() == "mine"
+    assert ask(tmp_path / "birds", "--out", config, "--replace").exception.reason == "EXISTS"  # type: ignore[union-attr]
+    config.write_text("# mine\n\n[data]\n")
     assert ask(tmp_path / "birds", "--out", config, "--replace").exit_code == 0
 
 

@@ -50,6 +50,11 @@ def test_audacity_has_seconds_points_and_lines_of_frequencies(tmp_path: Path) ->
     assert found.left_out == {"range of frequencies": 1}
 
 
+def test_a_tab_in_a_label_of_audacity_is_refused_where_it_stands(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 1: has 4 columns, expected start, end and label"):
+        read(tmp_path, "audacity", "1.0\t2.0\tsmo\tke\n")
+
+
 def test_what_rounding_moved_behind_the_end_is_cut_off_and_nothing_more(tmp_path: Path) -> None:
     end_ns = 1_249_999_600
     found = read(tmp_path, "audacity", "0.5\t1.250000\tsmoke\n", duration_ns=end_ns)

@@ -90,6 +90,9 @@ def test_labels_that_are_there_are_not_written_over(tmp_path: Path) -> None:
     result = run("import", track, "--format", "audacity", "--recording", recording)
     assert (result.exit_code, out.read_text()) == (2, "mine")
     assert "exists, expected a new file" in result.output
+    refused = run("import", track, "--format", "audacity", "--recording", recording, "--replace")
+    assert (refused.exit_code, out.read_text()) == (2, "mine")
+    out.write_text("# mine\nstart_ns\tend_ns\tlabel\n")
     assert run("import", track, "--format", "audacity", "--recording", recording, "--replace").exit_code == 0
 
 

@@ -14,6 +14,7 @@ from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_edge.contract.printable import unprintable
 from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.host.former_output import OutputKind, refuse_other_kind
 
 T = TypeVar("T")
 
@@ -31,15 +32,17 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise disk_error(error, f"write {path}") from error
 
 
-def refuse_existing(path: Path, *, replace: bool) -> None:
-    """Refuse to write over what somebody has made.
+def refuse_existing(path: Path, kind: OutputKind, *, replace: bool) -> None:
+    """Refuse to write over what somebody has made, and with ``replace`` over what is of another kind.
 
     Raises:
         CallerError: EXISTS.
+        LinkError: It is there and cannot be read.
     """
     if not replace and path.exists():
         hint = "choose another with --out, or add --replace"
         raise CallerError(Reason.EXISTS, f"{path} exists, expected a new file", hint=hint)
+    refuse_other_kind(path, kind)
 
 
 def refuse_other_report(path: Path | None, *suffixes: str) -> None:

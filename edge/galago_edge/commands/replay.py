@@ -24,6 +24,7 @@ from galago_edge.commands.options import (
 from galago_edge.commands.output_places import check_outputs
 from galago_edge.commands.replay_faults import check_verdict, planned, tell_verdict, unmet, write_verdict
 from galago_edge.contract.errors import CallerError, DeviceError, Reason
+from galago_edge.host.former_output import EVENTS, refuse_other_kind
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
@@ -176,6 +177,8 @@ def replay(
         raise CallerError(Reason.CONFIG_BAD, text, hint="choose a later end")
     check_verdict(verdict, fault_file)
     refuse_own_inputs((out, verdict), (*sources, bundle, config, fault_file))
+    if many is None:  # of many, the output is a folder, which is checked by what keeps it
+        refuse_other_kind(out, EVENTS)
     overrides: dict[str, Any] = {"name": name or "replay"}
     if config is not None:
         overrides = _overrides(config, name)

@@ -11,6 +11,7 @@ import msgspec
 
 from galago_edge.commands.cli import say
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
+from galago_edge.host.former_output import JUNIT, VERDICT_JSON, refuse_other_kind
 
 if TYPE_CHECKING:
     from galago_edge.api.expectations import Judgement
@@ -24,7 +25,8 @@ def check_verdict(verdict: Path | None, faults: Path | None) -> None:
     """Refuse a place for a verdict that nobody gives, or in no form.
 
     Raises:
-        CallerError: USAGE.
+        CallerError: USAGE. EXISTS; something that is no verdict lies there.
+        LinkError: It is there and cannot be read.
     """
     if verdict is None:
         return
@@ -32,9 +34,11 @@ def check_verdict(verdict: Path | None, faults: Path | None) -> None:
         raise CallerError(
             Reason.USAGE, "--verdict is given without --faults", hint="add --faults FILE, or leave it out"
         )
-    if verdict.suffix.lower() not in _SUFFIXES:
+    suffix = verdict.suffix.lower()
+    if suffix not in _SUFFIXES:
         text = f"--verdict {verdict} ends in neither .json nor .xml (JUnit)"
         raise CallerError(Reason.USAGE, text, hint="give it one of these endings")
+    refuse_other_kind(verdict, JUNIT if suffix == ".xml" else VERDICT_JSON)
 
 
 def planned(faults: StreamFaults, settings: SourceSettings | None) -> FaultPlan | None:

@@ -41,7 +41,9 @@ def new_recording(target: Path, about: AboutRecording) -> Iterator[RecordingWrit
         yield writer
         writer.flush()
         if writer.account.failures:
-            raise LinkError(Reason.IO, writer.account.fault, hint="free some space and run the command again")
+            account = writer.account
+            hint = "free some space and run the command again"
+            raise LinkError(account.fault_reason, account.fault or "the disk refused", hint=hint)
         writer.close()
     except BaseException:  # an interruption, too, must leave no half file
         writer.abandon()

@@ -158,7 +158,7 @@ class McapTap:
         account = self._writer.account
         if account.failures > self._failures:
             self._failures = account.failures
-            raise LinkError(Reason.IO, account.fault, hint="look at the disk")
+            raise LinkError(account.fault_reason, account.fault, hint="look at the disk")
 
 
 def _told(name: str, about: Mapping[str, Any]) -> AboutRecording:

@@ -329,8 +329,7 @@ class RecordingWriter:
         try:
             following = self._series.begin(number)
         except LinkError as error:
-            self.account.failures += 1
-            self.account.fault = str(error)
+            self.account.refused(error)
             self._not_before_s = self._clock() + _RETRY_S
             return
         self._roll_due, self._not_before_s = False, math.inf  # what is told last rolls no file
@@ -363,8 +362,7 @@ class RecordingWriter:
         return True
 
     def _fail(self, error: OSError) -> None:
-        self.account.failures += 1
-        self.account.fault = str(disk_error(error, f"write {self._file.path}"))
+        self.account.refused(disk_error(error, f"write {self._file.path}"))
 
 
 def _schema(name: str) -> tuple[str, str, bytes]:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from galago_edge.contract.errors import LinkError, Reason
 from galago_edge.recorded.about import SourceMark
 
 
@@ -35,6 +36,13 @@ class WriterAccount:
     """Times that the disk refused."""
     fault: str = ""
     """What the disk said last; empty since it took a chunk again."""
+    fault_reason: Reason = Reason.IO
+    """Of the last fault: NO_SPACE, READ_ONLY, IO."""
+
+    def refused(self, error: LinkError) -> None:
+        """Take down that the disk refused."""
+        self.failures += 1
+        self.fault, self.fault_reason = str(error), error.reason
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from galago_edge.contract.manifest import AudioPreprocess, Preprocess
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.settings import ViewTable
 from galago_edge.host.plugins import plugin_code
+from galago_edge.recorded.record_walk import not_mcap
 from galago_edge.sources.address import parse_source
 from galago_edge.sources.file_content import content_of, modalities_of
 from galago_edge.sources.foreign_source import ForeignSource
@@ -17,6 +18,16 @@ from galago_edge.sources.source import Source
 from galago_edge.sources.source_kind import SOURCES, Opening
 from galago_edge.sources.view_options import view_of
 from galago_edge.sources.viewed_source import viewed
+
+
+def _refuse_nothing_whole(path: Path) -> None:
+    """Refuse a recording file in which nothing is whole, as one that was cut off in its first chunk.
+
+    Raises:
+        InputError: RECORDING_UNREADABLE.
+    """
+    if not modalities_of(path):
+        raise not_mcap(path, "holds no pictures and no sound that can be read")
 
 
 def open_source(
@@ -58,6 +69,7 @@ def open_source(
         if address.kind == "video" and content_of(Path(address.target)) is None:
             what = f"called like {what} and holds nothing that is known"
         elif address.kind.startswith("mcap"):
+            _refuse_nothing_whole(Path(address.target))
             what = f"{what} with nothing of a {wanted} in it"
         elif address.kind == "video" and wanted == "microphone":
             known = modalities_of(Path(address.target))

@@ -11,6 +11,7 @@ import msgspec
 
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH
+from galago_edge.contract.errors import CallerError, Reason
 
 if TYPE_CHECKING:
     from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
@@ -53,10 +54,27 @@ def _data_of(path: Path) -> tuple[Data, Path, ImagePreprocess | AudioPreprocess 
     from galago_workstation.training_config import AudioFolders, ImageFolders, read_config
 
     if not path.is_dir():
+        _refuse_no_text(path)
         config = read_config(path)
         return config.data, path.parent, config.preprocess
     kind = survey(path).kind
     return (ImageFolders if kind == "images" else AudioFolders)(folder="."), path, None
+
+
+def _refuse_no_text(path: Path) -> None:
+    """Refuse a picture, a sound or whatever else is no text; what cannot be read is refused by who reads it.
+
+    Raises:
+        CallerError: CONFIG_BAD.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096) if path.is_file() else b""
+    except OSError:
+        return
+    if b"\0" in head:
+        text = f"{path} is no configuration and no folder"
+        raise CallerError(Reason.CONFIG_BAD, text, hint="give a configuration (.toml) or a folder of classes")
 
 
 def _as_data(found: InspectedData) -> dict[str, Any]:

@@ -35,13 +35,14 @@ def init(data: Path, out: Path | None, replace: bool) -> None:
     """
     from galago_workstation.data.folder_survey import survey
     from galago_workstation.files import refuse_existing, write_bytes
+    from galago_workstation.output_kinds import CONFIGURATION
     from galago_workstation.training.config_proposal import proposed_config
     from galago_workstation.training.networks.speech_embedding import PUBLISHED
     from galago_workstation.training.weights.published_weights import at_hand
     from galago_workstation.training_config import read_config
 
     out = out or Path(f"{data.resolve().name}.toml")
-    refuse_existing(out, replace=replace)
+    refuse_existing(out, CONFIGURATION, replace=replace)
     found = survey(data)
     for line in _lines(found):
         say(line)

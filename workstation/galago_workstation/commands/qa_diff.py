@@ -239,11 +239,12 @@ def baseline(
     import msgspec
 
     from galago_workstation.files import refuse_existing
+    from galago_workstation.output_kinds import BASELINE
     from galago_workstation.qa.baseline import make_baseline, write_baseline
 
-    refuse_existing(out, replace=replace)  # before hours of replaying
-    check_outputs({"--out": out})
     refuse_own_inputs([out], [bundle])
+    refuse_existing(out, BASELINE, replace=replace)  # before hours of replaying
+    check_outputs({"--out": out})
     replays = replaying.of(place, bundle)
     made = make_baseline(replays, rule)
     write_baseline(out, made, replace=replace)

@@ -78,6 +78,7 @@ def import_(
       galago qa labels import task.xml --format cvat --recording hall.mkv
     """
     from galago_workstation.files import refuse_existing
+    from galago_workstation.output_kinds import LABELS
     from galago_workstation.qa.label_exchange import import_labels
     from galago_workstation.qa.label_file import labels_path, write_labels
     from galago_workstation.qa.label_formats.subject import LabelSubject
@@ -87,7 +88,7 @@ def import_(
             text = "nobody says where to write"
             raise CallerError(Reason.USAGE, text, hint="give --out FILE or --recording RECORDING")
         out = labels_path(recording)
-    refuse_existing(out, replace=replace)  # before a long recording is read
+    refuse_existing(out, LABELS, replace=replace)  # before a long recording is read
     check_outputs({"--out": out})
     refuse_own_inputs([out], [file, recording])
     frames = frames_of(kind, recording)
@@ -120,6 +121,7 @@ def confirm(file: Path, out: Path | None, recording: Path | None, replace: bool,
       galago qa labels confirm porch.wav.proposed.tsv
     """
     from galago_workstation.files import refuse_existing
+    from galago_workstation.output_kinds import LABELS
     from galago_workstation.qa.label_file import LABELS_SUFFIX, labels_path, read_labels, write_labels
     from galago_workstation.qa.label_proposals import PROPOSED_SUFFIX
 
@@ -130,7 +132,7 @@ def confirm(file: Path, out: Path | None, recording: Path | None, replace: bool,
             text = f"{file} is not called RECORDING{PROPOSED_SUFFIX}, and nobody says where to write"
             raise CallerError(Reason.USAGE, text, hint="give --out FILE or --recording RECORDING")
         out = file.with_name(file.name.removesuffix(PROPOSED_SUFFIX) + LABELS_SUFFIX)
-    refuse_existing(out, replace=replace)
+    refuse_existing(out, LABELS, replace=replace)
     check_outputs({"--out": out})
     refuse_own_inputs([out], [file, recording])
     sha256 = _sha256(recording)
@@ -153,12 +155,13 @@ def export(file: Path, out: Path, kind: str, recording: Path | None, replace: bo
       galago qa labels export porch.wav.labels.tsv --format audacity --out porch.txt
     """
     from galago_workstation.files import refuse_existing
+    from galago_workstation.output_kinds import EXPORTED_LABELS
     from galago_workstation.qa.label_exchange import export_labels
     from galago_workstation.qa.label_file import read_labels
     from galago_workstation.qa.label_formats.subject import LabelSubject
     from galago_workstation.qa.label_rows import rows_of
 
-    refuse_existing(out, replace=replace)
+    refuse_existing(out, EXPORTED_LABELS, replace=replace)
     check_outputs({"--out": out})
     refuse_own_inputs([out], [file, recording])
     read = read_labels(file, sha256=_sha256(recording))

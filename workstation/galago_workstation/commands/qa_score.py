@@ -39,7 +39,7 @@ def score_options(command: F) -> F:
         rule_options,
         click.option(
             "--claim",
-            type=FiniteRange(0, 1_000_000, min_open=True),
+            type=FiniteRange(1e-9, 1_000_000),  # below: more hours than anything has lasted
             metavar="RATE",
             help="Say whether fewer false alarms per hour are shown, and how many hours that needs.",
         ),

@@ -77,14 +77,15 @@ def tune(
     import msgspec
 
     from galago_workstation.files import refuse_existing, write_bytes
+    from galago_workstation.output_kinds import POLICY
     from galago_workstation.qa.tune_report import tune_labels
     from galago_workstation.qa.tuning import TuneGoal
     from galago_workstation.qa.tuning_words import nothing_found, policy_toml, tune_data, tune_lines
 
-    if out is not None:
-        refuse_existing(out, replace=replace)  # before hours of replaying
-    check_outputs({"--out": out})
     refuse_own_inputs([out], [bundle])
+    if out is not None:
+        refuse_existing(out, POLICY, replace=replace)  # before hours of replaying
+    check_outputs({"--out": out})
     if bundle is not None:
         replaying.refuse_unknown_label(bundle, labels)
     replays = replaying.of(place, bundle)

@@ -19,6 +19,7 @@ from galago_edge.contract.manifest import Label, Natural, Sha256
 from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord
 from galago_workstation.files import refuse_existing, write_bytes
+from galago_workstation.output_kinds import BASELINE
 from galago_workstation.qa.label_rows import refuse_unknown
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed
@@ -161,7 +162,7 @@ def write_baseline(path: Path, baseline: Baseline, *, replace: bool = False) -> 
         CallerError: EXISTS; there is one, and ``replace`` is not asked for.
         LinkError: The disk refuses.
     """
-    refuse_existing(path, replace=replace)
+    refuse_existing(path, BASELINE, replace=replace)
     write_bytes(path, encode_baseline(baseline))
 
 

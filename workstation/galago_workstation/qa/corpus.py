@@ -18,7 +18,7 @@ from galago_workstation.progress_lines import PlainReport, Report
 from galago_workstation.qa.content_hashes import ContentHashes
 from galago_workstation.qa.corpus_manifest import ListedRecording, is_manifest, read_corpus_manifest
 from galago_workstation.qa.corpus_scan import Scan, holds_pictures, scan_folder
-from galago_workstation.qa.label_file import labels_path
+from galago_workstation.qa.label_file import is_label_file, labels_path
 
 _NAMED = 3
 """So many names stand in a note, the others are counted."""
@@ -282,13 +282,13 @@ def _recording(
     labels: Path | None = labels_path(path)
     if said is not None and said.labels is not None:
         labels = Path(where).absolute().parent / said.labels
-        if not labels.is_file():
+        if not is_label_file(labels):
             raise LinkError(
                 Reason.SOURCE_MISSING,
                 f"{where}: the labels of {name}, {said.labels}, do not exist",
                 hint="correct the path, which begins at the list's folder, or leave it out",
             )
-    elif labels is not None and not labels.is_file():
+    elif labels is not None and not is_label_file(labels):
         labels = None
     tags = {} if said is None else said.tags
     return CorpusRecording(name, path, query, sha256, labels, tags, _started_ns(name, said, where))

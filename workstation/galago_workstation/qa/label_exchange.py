@@ -11,6 +11,7 @@ from typing import Any
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.known_names import known_names
 from galago_workstation.files import refuse_existing, write_bytes
+from galago_workstation.output_kinds import EXPORTED_LABELS
 from galago_workstation.qa.label_file import read_bounded
 from galago_workstation.qa.label_formats.subject import LabelSubject
 from galago_workstation.qa.label_rows import LabelRow, truth_list
@@ -66,7 +67,7 @@ def export_labels(
         LinkError: NO_SPACE, READ_ONLY or IO; what was there before is untouched.
     """
     content: bytes = _module(kind).write(rows, subject)
-    refuse_existing(path, replace=replace)
+    refuse_existing(path, EXPORTED_LABELS, replace=replace)
     write_bytes(path, content)
 
 

@@ -18,6 +18,7 @@ person has emptied the column.
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_workstation.files import refuse_existing, write_bytes
+from galago_workstation.output_kinds import LABELS
 from galago_workstation.qa.label_rows import HINT, LabelRow, refusal, truth_list
 from galago_workstation.qa.replayed import IGNORED, TruthList
 
@@ -63,6 +65,26 @@ def labels_path(recording: Path) -> Path:
     'night/porch.wav.labels.tsv'
     """
     return recording.with_name(recording.name + LABELS_SUFFIX)
+
+
+def is_label_file(path: Path) -> bool:
+    """Tell whether labels lie there; False when nothing does.
+
+    Raises:
+        InputError: DATA_BAD; a folder, a pipe, a device or a link that leads nowhere has the name of labels:
+            not labelled is something else.
+    """
+    if path.is_file():
+        return True
+    if not os.path.lexists(path):
+        return False
+    if path.is_dir():
+        met = "is a folder"
+    else:
+        met = "is a pipe or a device" if path.exists() else "is a link that leads nowhere"
+    raise refusal(
+        str(path), "", f"{met}, expected a file of labels", hint="put the labels there, or remove it"
+    )
 
 
 def read_bounded(path: Path) -> bytes:
@@ -204,7 +226,7 @@ def write_labels(path: Path, truth: TruthList, *, sha256: str | None = None, rep
         LinkError: NO_SPACE, READ_ONLY or IO; what was there before is untouched.
     """
     content = format_labels(truth, sha256=sha256)
-    refuse_existing(path, replace=replace)
+    refuse_existing(path, LABELS, replace=replace)
     write_bytes(path, content)
 
 

@@ -20,6 +20,7 @@ from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
 from galago_workstation.files import named_path, read_json, write_json
 from galago_workstation.qa.corpus_replay import CorpusReplay
+from galago_workstation.qa.label_file import is_label_file
 from galago_workstation.qa.recording_losses import RecordingLoss
 from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob
 from galago_workstation.qa.replay_results import RECORDS, SCORES, ReplayResults, StoredFailure, StoredReplay
@@ -236,7 +237,7 @@ def replayed_of(
     )
     if labels is None or read_truth is None or found.failed:
         return found
-    if not labels.is_file():
+    if not is_label_file(labels):
         raise LinkError(Reason.SOURCE_MISSING, f"the labels of {name}, {labels}, do not exist", hint=_AGAIN)
     truth = read_truth(labels, stored.job.recording, stored.duration_ns)
     return dataclasses.replace(found, truth=truth)

@@ -18,7 +18,7 @@ def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
     """Return the labels of a label track.
 
     Raises:
-        InputError: DATA_BAD; a line is none.
+        InputError: DATA_BAD; a line is none, or its label has a tab in it: no other table could hold that.
     """
     found = ForeignLabels()
     for number, line in text_lines(data, name=subject.name):
@@ -28,7 +28,7 @@ def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
                 raise subject.refused(where, "frequencies stand before the first label")
             found.leave_out("range of frequencies")
             continue
-        parts = line.split("\t", 2)
+        parts = line.split("\t")
         if len(parts) != 3:
             what = f"has {len(parts)} columns, expected start, end and label with tabs between them"
             raise subject.refused(where, what)

@@ -1,0 +1,120 @@
+"""What a command writes over: its own former output, never another file, not even with ``--replace``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from galago_edge.commands.cli import main
+from galago_edge.contract.errors import GalagoError, InputError, Reason
+from galago_edge.host.former_output import EVENTS, JUNIT, VERDICT_JSON, OutputKind, refuse_other_kind
+from galago_workstation.output_kinds import BASELINE, CONFIGURATION, EXPORTED_LABELS, LABELS, POLICY
+from galago_workstation.qa.label_file import is_label_file
+
+FORMER = [
+    (EVENTS, b'{"v":1,"kind":"state"}\n'),
+    (VERDICT_JSON, b'{\n  "faults": "ab",\n  "met": true\n}\n'),
+    (JUNIT, b'<?xml version="1.0" encoding="utf-8"?>\n<testsuites tests="1"/>\n'),
+    (LABELS, b"# galago.labels/1\n\n# recording sha256 ab\nstart_ns\tend_ns\tlabel\n1\t2\ta\n"),
+    (LABELS, b"\xef\xbb\xbfstart_ns\tend_ns\tlabel\r\n"),
+    (BASELINE, b'{\n  "schema": "galago.baseline/1",\n'),
+    (POLICY, b'# made by galago qa tune\n# smoke: x\nbundle = "ab"\n\n[label."smoke"]\non = 0.5\n'),
+    (POLICY, b"[label.smoke]\non = 0.5\n"),
+    (CONFIGURATION, b"# 3 sounds in 1 classes\n# Every key: docs\n\n[data]\n"),
+    (EXPORTED_LABELS, b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n'),
+    (EXPORTED_LABELS, b'[\n {\n  "data": {\n'),
+    (EXPORTED_LABELS, b"Selection\tView\tChannel\t"),
+    (EXPORTED_LABELS, b"filename\tonset\toffset\tevent_label\n"),
+    (EXPORTED_LABELS, b"0.500000\t1.250000\tsmoke\n"),
+]
+FOREIGN = [
+    b"RIFF\x24\0\0\0WAVE",
+    b'{\n  "schema": "galago.replays/1",\n',
+    b"mine",
+    b"\0" * 100,
+    b"#\n" * 40_000,
+]
+REPLAY = ("replay", "a.wav", "--bundle", "b.galago")
+TUNE = ("qa", "tune", "run", "--false-per-day", "1", "--replace")
+
+
+def test_each_kind_is_written_over_by_itself_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    kinds = {kind.what: kind for kind, _ in FORMER}.values()
+    for own, content in [*FORMER, *((None, content) for content in FOREIGN)]:
+        path.write_bytes(content)
+        assert [kind.what for kind in kinds if passes(path, kind)] == ([] if own is None else [own.what])
+
+
+def passes(path: Path, kind: OutputKind) -> bool:
+    try:
+        refuse_other_kind(path, kind)
+    except GalagoError as error:
+        assert error.reason == Reason.EXISTS and error.hint
+        return False
+    return True
+
+
+def test_what_is_new_empty_or_no_file_is_not_judged(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    for path in (None, tmp_path / "new", tmp_path / "empty", tmp_path, Path("/dev/null")):
+        refuse_other_kind(path, EVENTS)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        (*REPLAY, "--out"),
+        (*REPLAY, "--faults", "f.toml", "--verdict"),
+        ("qa", "baseline", "run", "--replace", "--out"),
+        (*TUNE, "--out"),
+        ("qa", "labels", "import", "x.txt", "--format", "audacity", "--replace", "--out"),
+        ("qa", "labels", "confirm", "x.txt", "--replace", "--out"),
+        ("qa", "labels", "export", "x.txt", "--format", "audacity", "--replace", "--out"),
+        ("init", "birds", "--replace", "--out"),
+    ],
+    ids=" ".join,
+)
+def test_no_command_writes_over_a_run(
+    call: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read is not there: the place is told of first."""
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run.json"
+    run.write_bytes(FOREIGN[1])
+    (tmp_path / "a.wav").write_bytes(FOREIGN[0])  # what replay takes for one recording
+    result = CliRunner().invoke(main, [*call, "run.json"])
+    assert result.exit_code == 2 and "exists and is something else" in result.stderr, result.output
+    assert run.read_bytes() == FOREIGN[1]
+
+
+def test_a_folder_a_pipe_and_a_link_in_the_place_of_labels_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "n0.wav.labels.tsv"
+    assert not is_label_file(path)
+    path.mkdir()
+    with pytest.raises(InputError, match=r"n0\.wav\.labels\.tsv: is a folder, expected a file of labels"):
+        is_label_file(path)
+    path.rmdir()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="is a pipe or a device"):
+        is_label_file(path)
+    for target, met in (("/dev/zero", "is a pipe or a device"), ("nowhere", "is a link that leads nowhere")):
+        path.unlink()
+        path.symlink_to(target)
+        with pytest.raises(InputError, match=met):
+            is_label_file(path)
+
+
+def test_a_claim_that_no_time_could_show_is_refused_as_an_option() -> None:
+    result = CliRunner().invoke(main, ["qa", "score", "run", "--claim", "1e-300"])
+    assert result.exit_code == 2 and "1e-300" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_sound_given_as_training_data_is_no_configuration(tmp_path: Path) -> None:
+    sound = tmp_path / "some.wav"
+    sound.write_bytes(FOREIGN[0])
+    result = CliRunner().invoke(main, ["data", "check", str(sound)])
+    assert "some.wav is no configuration and no folder" in f"{result.exception} {result.stderr}"
