@@ -228,6 +228,14 @@ def test_a_list_in_toml_gives_what_it_says_in_its_order(folder: Path) -> None:
     assert (door.name, door.query, door.address) == ("door", "fps=5", f"{folder / 'door'}?fps=5")
 
 
+def test_labels_that_are_said_to_be_of_two_recordings_are_refused(folder: Path) -> None:
+    (folder / "truth.tsv").write_text("")
+    (folder / "list.csv").write_text("path,labels\nporch/b.wav,truth.tsv\nbarn/a.wav,barn/../truth.tsv\n")
+    with pytest.raises(InputError, match=r"porch/b.wav and barn/a.wav have the same labels") as caught:
+        read_corpus(folder / "list.csv")
+    assert caught.value.reason is Reason.DATA_BAD
+
+
 def test_a_list_in_csv_says_the_same(folder: Path) -> None:
     (folder / "truth.tsv").write_text("")
     sha256 = recording_sha256(folder / "barn" / "a.wav")

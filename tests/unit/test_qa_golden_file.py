@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,13 @@ def test_nothing_is_recorded_over_a_file_that_is_there_nor_where_no_folder_is(tm
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory, tiny_audio_model: bytes) -> Path:
     return microphone_bundle(tmp_path_factory.mktemp("mic") / "mic.galago", tiny_audio_model)
+
+
+def test_a_golden_of_nothing_is_refused(bundle: Path) -> None:
+    empty = dataclasses.replace(FRESH, said=msgspec.structs.replace(FRESH.said, windows=0))
+    with pytest.raises(InputError, match="none of 1 recording is as long as one window") as caught:
+        make_golden(open_bundle(bundle), [empty], environment_here(), at=AT, by="ann", why="x")
+    assert caught.value.reason is Reason.SOURCE_TOO_SHORT
 
 
 def test_recording_again_keeps_the_history_and_says_what_is_different(bundle: Path) -> None:

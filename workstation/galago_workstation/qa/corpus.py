@@ -249,7 +249,24 @@ def _rows(
                 raise _twice(where, name, other, sha256)
             found.append(_recording(name, path, query, sha256, said, where))
             advance(number)
+    _refuse_shared_labels(found, where)
     return found
+
+
+def _refuse_shared_labels(found: Sequence[CorpusRecording], where: str) -> None:
+    """Refuse a list in which one file of labels is said to be about two different recordings."""
+    first: dict[Path, CorpusRecording] = {}
+    for one in found:
+        if one.labels is None:
+            continue
+        other = first.setdefault(_without_dots(one.labels), one)
+        if other.sha256 != one.sha256:
+            raise InputError(
+                Reason.DATA_BAD,
+                f"{where}: {other.name} and {one.name} have the same labels, {one.labels}; expected "
+                "a file of their own for each recording",
+                hint="correct one of the two rows",
+            )
 
 
 def _twice(where: str, name: str, other: str, sha256: str) -> InputError:

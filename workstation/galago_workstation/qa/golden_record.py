@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from galago_edge.bundle import Bundle
+from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.printable import on_one_line
 from galago_edge.pipeline.stage_hashes import first_difference
 from galago_edge.pipeline.stage_marks import StageMarks
@@ -32,8 +33,19 @@ def make_golden(
     why: str,
     before: GoldenFile | None = None,
 ) -> GoldenFile:
-    """Return the golden of what was replayed; with ``before``, which keeps its history, the next one."""
+    """Return the golden of what was replayed; with ``before``, which keeps its history, the next one.
+
+    Raises:
+        InputError: SOURCE_TOO_SHORT; nothing was decided in any recording, so there is nothing to verify.
+    """
     recordings = tuple(_kept(one.said) for one in fresh)
+    if not any(one.windows for one in recordings):
+        raise InputError(
+            Reason.SOURCE_TOO_SHORT,
+            f"none of {_count(len(recordings))} is as long as one window of {bundle}: a golden of them would "
+            f"pass whatever a bundle says",
+            hint="give recordings of some seconds",
+        )
     what = f"recorded: {_count(len(recordings))}"
     if before is not None:
         what = changes_text(before, bundle.id, environment, recordings)
