@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
@@ -171,3 +172,62 @@ def test_labels_that_a_bundle_does_not_have_end_every_command_alike_before_anyth
 )
 def test_an_option_that_would_be_about_nothing_is_refused(call: tuple[str, ...], said: str) -> None:
     assert said in galago("qa", *call, code=2).stderr
+
+
+GATES = '[[gate]]\nmeasure = "lost"\nat_most_count = 9\n'
+
+
+def errors(path: Path) -> list[str]:
+    """The names of the test cases that are errors."""
+    cases = ElementTree.parse(path).getroot().iter("testcase")
+    return [case.attrib["name"] for case in cases if case.find("error") is not None]
+
+
+def test_a_ci_sees_recordings_that_failed_and_calls_that_ended_in_an_error(
+    damaged: Path, bundle: Path, results: Path, tmp_path: Path
+) -> None:
+    keep = ("--results", results, "--jobs", "1")
+    gates, report, made = tmp_path / "gates.toml", tmp_path / "gates.xml", tmp_path / "b.json"
+    gates.write_text(GATES)
+    galago("qa", "baseline", damaged, "--bundle", bundle, "--out", made, *keep, code=1)
+    asked = ("qa", "diff", "--baseline", made, "--gates", gates, "--junit", report)
+
+    galago(*asked, bundle, damaged, *keep, code=1)
+    assert errors(report) == ["empty.wav"]
+    assert "cut.wav: AUDIO_TRUNCATED" in report.read_text()
+
+    galago(*asked, tmp_path / "gone.galago", damaged, *keep, code=2)
+    assert errors(report) == ["galago qa diff"]
+
+
+def test_a_golden_whose_corpus_was_changed_leaves_no_green_report(bundle: Path, tmp_path: Path) -> None:
+    corpus, golden, report = tmp_path / "c", tmp_path / "g.json", tmp_path / "g.xml"
+    write_night(corpus / "a.wav", 300, seconds=3)
+    galago("qa", "golden", "record", corpus, "--bundle", bundle, "--out", golden, "--why", "first")
+    asked = ("qa", "golden", "verify", golden, corpus, "--bundle", bundle, "--junit", report)
+    galago(*asked)
+    assert errors(report) == []
+    write_night(corpus / "a.wav", 400, seconds=3)
+    galago(*asked, code=1)
+    assert errors(report) == ["galago qa golden verify"]
+
+
+def test_labels_behind_the_end_of_a_recording_that_is_cut_off_are_of_what_nobody_watched(
+    bundle: Path, results: Path, tmp_path: Path
+) -> None:
+    whole, corpus = tmp_path / "whole.wav", tmp_path / "c"
+    write_night(whole, 300, seconds=60)
+    corpus.mkdir()
+    galago("recording", "import", whole, corpus / "cut.mcap")
+    cut = (corpus / "cut.mcap").read_bytes()
+    (corpus / "cut.mcap").write_bytes(cut[: len(cut) // 2])
+    (corpus / "cut.mcap.sha256").unlink(missing_ok=True)
+    behind = TruthList((Truth(S, 2 * S, "low"), Truth(58 * S, 59 * S, "low")))
+    write_labels(labels_path(corpus / "cut.mcap"), behind)
+
+    told = answer("qa", "score", corpus, "--bundle", bundle, "--results", results, "--jobs", "1")
+
+    assert [loss["reason"] for loss in told["losses"]["read_in_part"]] == ["AUDIO_TRUNCATED"]
+    (score,) = [one for one in told["overall"]["labels"] if one["label"] == "low"]
+    assert (score["found"]["count"], score["missed"], score["unwatched"]) == (1, 0, 1)
+    assert told["overall"]["watched"]["truncated_ns"] > 20 * S

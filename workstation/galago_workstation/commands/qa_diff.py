@@ -92,6 +92,7 @@ def diff(
     from galago_workstation.qa.baseline import read_baseline
     from galago_workstation.qa.comparison_report import show_comparison, write_reports
     from galago_workstation.qa.gate_rules import load_gates
+    from galago_workstation.qa.junit_report import junit_of_failure
     from galago_workstation.qa.replay_comparison import compare_bundles
 
     refuse_other_report(junit, ".xml")
@@ -100,21 +101,22 @@ def diff(
     check_outputs({"--junit": junit, "--markdown": markdown, **page.files()}, page.folders())
     _check_junit(ctx, junit, gates)
     page.check()
-    sides = _asked(what, replaying, wanted=2 if baseline is None else 1)
-    if baseline is not None:
-        sides.insert(0, _Side(replays=read_baseline(baseline)))
-    _refuse_before(sides, replaying, rules, gates or "gates", common=common)
-    old, new = (one.said(replaying) for one in sides)
-    found = compare_bundles(
-        old,
-        new,
-        gates=rules,
-        gates_file=gates or "gates",
-        common=common,
-        tolerance_ns=None if tolerance is None else round(tolerance * _NS_PER_S),
-        rule=rule,
-        losses=replaying.losses,
-    )
+    with junit_of_failure(junit, "galago qa diff"):
+        sides = _asked(what, replaying, wanted=2 if baseline is None else 1)
+        if baseline is not None:
+            sides.insert(0, _Side(replays=read_baseline(baseline)))
+        _refuse_before(sides, replaying, rules, gates or "gates", common=common)
+        old, new = (one.said(replaying) for one in sides)
+        found = compare_bundles(
+            old,
+            new,
+            gates=rules,
+            gates_file=gates or "gates",
+            common=common,
+            tolerance_ns=None if tolerance is None else round(tolerance * _NS_PER_S),
+            rule=rule,
+            losses=replaying.losses,
+        )
     now = datetime.datetime.now(datetime.UTC)
     write_reports(found, at=now, junit=junit, markdown_file=markdown, inconclusive=inconclusive)
     exit_code = show_comparison(found, as_json=as_json)

@@ -222,19 +222,21 @@ def verify(
     )
     from galago_workstation.qa.golden_file import read_golden
     from galago_workstation.qa.golden_report import finding_data, finding_lines, golden_junit
+    from galago_workstation.qa.junit_report import junit_of_failure
 
     refuse_other_report(junit, ".xml")
     check_outputs({"--junit": junit}, {"--keep": options["keep"]})
-    kept = read_golden(file)
-    asked = _Asked(place, as_json=as_json, **options)
-    corpus, bundle = asked.opened()
-    choice = _choice(kept, bundle, tier)
-    found = GoldenFinding(str(file), choice)
-    if choice.tier is not Tier.T3:
-        check_labels(kept, str(file), bundle.manifest.labels)
-        check_corpus(kept, str(file), corpus)
-        fresh = asked.replayed(corpus, bundle)
-        found = compare_golden(kept, str(file), fresh, choice, OutputSteps.of(bundle.manifest))
+    with junit_of_failure(junit, "galago qa golden verify"):
+        kept = read_golden(file)
+        asked = _Asked(place, as_json=as_json, **options)
+        corpus, bundle = asked.opened()
+        choice = _choice(kept, bundle, tier)
+        found = GoldenFinding(str(file), choice)
+        if choice.tier is not Tier.T3:
+            check_labels(kept, str(file), bundle.manifest.labels)
+            check_corpus(kept, str(file), corpus)
+            fresh = asked.replayed(corpus, bundle)
+            found = compare_golden(kept, str(file), fresh, choice, OutputSteps.of(bundle.manifest))
     if junit is not None:
         write_bytes(junit, golden_junit(found, at=datetime.datetime.now(datetime.UTC)))
     if as_json:

@@ -261,7 +261,7 @@ def _check_labels(path: Path, sha256: str) -> None:
     read_labels(path, sha256=sha256)
 
 
-def read_truth(path: Path, sha256: str, duration_ns: int) -> TruthList:
+def read_truth(path: Path, sha256: str, duration_ns: int | None) -> TruthList:
     """Return what a file of labels says of a recording.
 
     Raises:

@@ -326,7 +326,9 @@ def write_reports(
     """  # fmt: skip
     if junit is not None:
         empty = ReleaseVerdict((), Stance.INCONCLUSIVE, 0.0, 0.05, 0.05, "no gates")
-        write_bytes(junit, junit_xml(found.verdict or empty, at=at, inconclusive=inconclusive))
+        write_bytes(
+            junit, junit_xml(found.verdict or empty, at=at, inconclusive=inconclusive, losses=found.losses)
+        )
     if markdown_file is not None:
         write_bytes(markdown_file, markdown(found).encode())
     if json_file is not None:

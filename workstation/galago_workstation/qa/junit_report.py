@@ -6,11 +6,17 @@ made), so that no CI is green by mistake; who wants it yellow asks for ``skipped
 
 from __future__ import annotations
 
-from datetime import datetime
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
+from galago_edge.contract.errors import GalagoError, LinkError
 from galago_edge.host.junit_document import JunitCase, junit_document
+from galago_workstation.files import write_bytes
 from galago_workstation.qa.gate_evidence import GateEvidence
+from galago_workstation.qa.recording_losses import RecordingLosses
 from galago_workstation.qa.release_verdict import GateVerdict, ReleaseVerdict, Stance
 from galago_workstation.qa.report_words import hours_text
 
@@ -23,20 +29,51 @@ def junit_xml(
     *,
     at: datetime,
     inconclusive: Inconclusive = "error",
+    losses: RecordingLosses | None = None,
     suite: str = "galago qa diff",
 ) -> bytes:
-    """Return the file's bytes. ``at``: when the verdict was made, with its zone."""
+    """Return the file's bytes.
+
+    Args:
+        verdict: Of all gates.
+        at: When the verdict was made, with its zone.
+        inconclusive: What a CI is told of a gate that cannot be decided yet.
+        losses: Each recording that failed is a case that is an ``error``; those read in part are named.
+        suite: Its name.
+    """
+    losses = losses or RecordingLosses()
+    failed = [
+        JunitCase(one.recording, "recordings", "error", one.reason, one.message) for one in losses.failed
+    ]
     return junit_document(
         suite,
-        [_case(gate, inconclusive) for gate in verdict.gates],
+        [*(_case(gate, inconclusive) for gate in verdict.gates), *failed],
         at=at,
         properties={
             "verdict": verdict.stance.value,
             "wrong_pass": f"{verdict.wrong_pass:g}",
             "wrong_fail": f"{verdict.wrong_fail:g}",
         },
-        out=f"{verdict.stance.value}: {verdict.why}",
+        out="\n".join([f"{verdict.stance.value}: {verdict.why}", *losses.lines()]),
     )
+
+
+@contextlib.contextmanager
+def junit_of_failure(path: Path | None, suite: str) -> Iterator[None]:
+    """Write a file with one ``error`` where the block ends with one of ours: no CI shows an older verdict.
+
+    Raises:
+        GalagoError: The block's own.
+    """
+    try:
+        yield
+    except GalagoError as error:
+        if path is not None:
+            case = JunitCase(suite, "call", "error", str(error.reason), str(error))
+            with contextlib.suppress(LinkError):  # the error that was met says more than this one
+                content = junit_document(suite, [case], at=datetime.now(UTC), properties={}, out=error.line)
+                write_bytes(path, content)
+        raise
 
 
 def _case(gate: GateVerdict, inconclusive: Inconclusive) -> JunitCase:

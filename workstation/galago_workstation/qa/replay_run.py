@@ -30,7 +30,7 @@ from galago_workstation.qa.score_arrays import read_scores
 RUN, RESULTS = "run.json", "results"
 _AGAIN = "replay the corpus again: galago replay CORPUS --bundle BUNDLE --out RUN"
 
-ReadTruth = Callable[[Path, str, int], TruthList]
+ReadTruth = Callable[[Path, str, int | None], TruthList]
 """Reads a file of labels, for a recording of this SHA-256 and duration in nanoseconds. Raises GalagoError."""
 
 
@@ -239,8 +239,23 @@ def replayed_of(
         return found
     if not is_label_file(labels):
         raise LinkError(Reason.SOURCE_MISSING, f"the labels of {name}, {labels}, do not exist", hint=_AGAIN)
-    truth = read_truth(labels, stored.job.recording, stored.duration_ns)
+    if not _is_cut_off(found):
+        truth = read_truth(labels, stored.job.recording, stored.duration_ns)
+        return dataclasses.replace(found, truth=truth)
+    # nobody knows how long it was, but whoever labelled it whole: what is behind its end is lost
+    truth = read_truth(labels, stored.job.recording, None)
+    end_ns = max(
+        [found.duration_ns, *(one.end_ns for one in truth.events), *(end for _, end in truth.ignored)]
+    )
+    if end_ns > found.duration_ns:
+        stream = found.gaps[-1].stream
+        lost = GapRecord(stream=stream, from_ns=found.duration_ns, to_ns=end_ns, cause="truncated")
+        found = dataclasses.replace(found, gaps=(*found.gaps, lost), duration_ns=end_ns)
     return dataclasses.replace(found, truth=truth)
+
+
+def _is_cut_off(found: Replayed) -> bool:
+    return found.loss is not None and bool(found.gaps) and found.gaps[-1].cause == "truncated"
 
 
 def record_lines(stored: StoredReplay, results: ReplayResults, file_name: str) -> bytes:
