@@ -158,7 +158,9 @@ def framed(rows: Sequence[LabelRow], subject: LabelSubject) -> list[tuple[int, i
     """
     if subject.frames is None:
         raise CallerError(
-            Reason.USAGE, "this format has frame numbers, and no recording is given", hint=NO_TABLE
+            Reason.USAGE,
+            "this format has frame numbers, and no recording with frames is given",
+            hint=NO_TABLE,
         )
     return [
         (*frames, row)
