@@ -119,7 +119,8 @@ PARENT = """
 import os, sys
 from galago_edge.children.child import Child
 child = Child(("-c", sys.argv[1]), stdout=1)
-print(child.pid, flush=True)
+sys.stdout.write(f"{child.pid}\\n")  # at once: the child writes into the same pipe
+sys.stdout.flush()
 sys.stdin.read()
 """
 
@@ -131,7 +132,7 @@ sys.stdin.read()
     ids=["sleeps", "holds the interpreter", "blocks all signals"],
 )
 def test_a_child_dies_with_its_parent_whatever_both_do(hang: str, number: signal.Signals) -> None:
-    code = f"{TIED}print('tied', flush=True)\n{hang}"
+    code = f"{TIED}print('tied\\n', end='', flush=True)\n{hang}"
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, code],
         stdin=subprocess.PIPE,

@@ -128,7 +128,9 @@ class RemoteEngine:
         with contextlib.ExitStack() as stack:
             try:
                 self._start(model, stack)
-                self._channel.send(request)
+                # one that is gone already is told of with its exit code by who waits for its answer
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    self._channel.send(request)
             except OSError as error:
                 raise self._error(
                     Fault.WORKER_FAILED, f"its process does not start: {system_words(error)}"
