@@ -144,3 +144,9 @@ def test_every_key_is_documented() -> None:
     tables = {"data", "preprocess", "model", "augment", "train", "decision", "gate", "gates", "convert"}
     keys -= tables | {"default", "label", "recall"}
     assert keys - documented == set()
+
+
+def test_a_folder_of_data_is_told_how_to_get_a_configuration(tmp_path: Path) -> None:
+    with pytest.raises(CallerError, match="is a folder, expected a training configuration") as caught:
+        read_config(tmp_path)
+    assert caught.value.hint.startswith(f"galago init {tmp_path}")

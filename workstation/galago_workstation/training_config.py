@@ -230,6 +230,12 @@ def read_config(path: Path) -> Config:
         DeviceError: PLUGIN_BAD; the network is another distribution's, and cannot be used.
         LinkError: The file cannot be read.
     """
+    if path.is_dir():
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"{path} is a folder, expected a training configuration",
+            hint=f"galago init {path} looks at it and writes one",
+        )
     tables = load_toml(path, dict[str, Any], docs=DOCS)
     try:
         config = _config_of(tables)

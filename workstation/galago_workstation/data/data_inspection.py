@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from galago_edge.contract.errors import GalagoError, disk_error
+from galago_edge.contract.errors import GalagoError, InputError, disk_error
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
 from galago_edge.contract.printable import printable
 from galago_workstation.data.data_finding import FindingLevel, FindingList
@@ -92,6 +92,7 @@ class _Inspection:
         self._spec = spec
         self._report = report
         self._found = FindingList()
+        self._unreadable: dict[Sample, GalagoError] = {}
 
     def inspected(self) -> InspectedData:
         kind = "sounds" if isinstance(self._data, AudioFolders) else "pictures"
@@ -105,6 +106,11 @@ class _Inspection:
         samples = (*listing.pool, *(listing.test or ()))
         result.labels = _counts(listing.labels, samples)
         looks = self._looks(samples, idx)
+        for copy in listing.copies:
+            met = self._unreadable.get(copy.kept)
+            if met is not None:  # else nobody knows until that one is mended
+                text = f"{copy.left_out.id} has the content of {copy.kept.id}, which cannot be read"
+                self._found.met(InputError(met.reason, text, hint=met.hint))
         part_of = self._part_of(listing, result)
         self._judge_listing(listing, result)
         judge_looks(looks, self._spec, self._found)
@@ -125,6 +131,7 @@ class _Inspection:
             for sample, look in zip(samples, self._all_looks(samples, idx), strict=True):
                 if isinstance(look, GalagoError):
                     self._found.met(look)
+                    self._unreadable[sample] = look
                 else:
                     looks[sample] = look
                 advance(len(looks))

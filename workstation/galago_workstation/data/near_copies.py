@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 PICTURE_ALIKE = 0.995
-"""Correlation of 16 x 16 grey means: a picture saved again or scaled has 0.999 and more."""
+"""Correlation of 16 x 16 grey means: what was saved again or scaled has more."""
 SOUND_ALIKE = 0.98
-"""Correlation of the levels of 8 bands at 16 times: a clip encoded again as Ogg at 64 kbit/s has 0.99."""
+"""Correlation of the levels of 8 bands at 16 times. Of 15 sounds of the demo, as Ogg Vorbis, 14 have 0.98 and
+more, the least 0.96: tones in silence change most."""
 _ROWS = 256
 """Compared with all others at a time: 400 MB in all for 100,000 samples."""
 
