@@ -64,13 +64,18 @@ def read_h5_file(path: Path) -> list[KerasLayer]:
             raise _RefusedError(f"it is larger than {_LARGEST_BYTES >> 30} GiB")
         with h5py.File(io.BytesIO(content), "r") as opened:
             return list(_layers(h5py, opened))
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, _RefusedError) as error:
-        told = str(error) if isinstance(error, _RefusedError) else f"it is damaged or no HDF5 file ({error})"
-        raise InputError(
-            Reason.WEIGHTS_BAD,
-            f"{path} holds no weights that can be read: {' '.join(told.split())}",
-            hint='expected a weights file of Keras applications, or what model.save("FILE.h5") writes',
-        ) from None
+    except _RefusedError as error:
+        raise _unreadable(path, str(error)) from None
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError):  # of the HDF5 library
+        raise _unreadable(path, "it is damaged or no HDF5 file") from None
+
+
+def _unreadable(path: Path, what: str) -> InputError:
+    return InputError(
+        Reason.WEIGHTS_BAD,
+        f"{path} holds no weights that can be read: {what}",
+        hint='expected a weights file of Keras applications, or what model.save("FILE.h5") writes',
+    )
 
 
 def _layers(h5py: Any, file: Any) -> Iterator[KerasLayer]:
