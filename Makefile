@@ -16,7 +16,7 @@ CRASH_FOLDER ?= /dev/shm
 # Tests start Python a thousand times: each start would compile the whole product again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: resume hostile-data demo test ready lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts tflite-runtime fuzz flash-twelve first-device format clean replay-speed recording cut-recordings words
+.PHONY: resume hostile-data demo test ready lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts tflite-runtime fuzz flash-twelve first-device format clean replay-speed recording cut-recordings words few-pictures
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -141,6 +141,10 @@ cut-recordings: $(DEV_STAMP)
 # Twenty words from one recording each, from scratch and with a warm start: about two hours, on 8 kHz prompts of Debian.
 words: $(DEV_STAMP) parts
 	$(BIN)/python -m campaigns.one_shot_words
+
+# Few pictures in four classes, from scratch and with a warm start: hours, on drawings of an npm package (npm).
+few-pictures: $(DEV_STAMP)
+	$(BIN)/python -m campaigns.few_pictures
 
 # A year of a device on a simulated clock, with ten thousand faults, and its account: about an hour.
 year: $(DEV_STAMP) parts

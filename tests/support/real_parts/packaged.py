@@ -12,6 +12,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import tomllib
 import zipfile
@@ -65,6 +66,8 @@ def _unpack(package: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         if kind == "deb":
             command = ["apt-get", "download", "--quiet", name]
+        elif kind == "npm":
+            command = ["npm", "pack", "--silent", name]
         else:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
             command += ["--only-binary", ":all:", "--dest", scratch, name]
@@ -75,6 +78,9 @@ def _unpack(package: str, folder: Path) -> None:
         for archive in Path(scratch).iterdir():
             if kind == "deb":
                 subprocess.run(["dpkg-deb", "-x", archive, folder], check=True)
+            elif kind == "npm":
+                with tarfile.open(archive) as packed:
+                    packed.extractall(folder, filter="data")
             else:
                 with zipfile.ZipFile(archive) as wheel:
                     wheel.extractall(folder)

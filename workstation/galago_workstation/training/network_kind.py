@@ -18,10 +18,10 @@ import msgspec
 
 from galago_converters.frameworks import import_tensorflow
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
-from galago_edge.contract.manifest import AudioPreprocess
+from galago_edge.contract.manifest import AudioPreprocess, Sha256
 from galago_edge.host.plugins import Registry, fault_of
 from galago_workstation.training.network_layers import Layers
-from galago_workstation.training.weights.published_weights import PublishedWeights
+from galago_workstation.training.weights.published_weights import KerasFiles, PublishedWeights
 
 PIXEL_SCALE = 1 / 127.5
 """Pixels 0 to 255 become 0 to 2. A scale without an offset can be folded into the first kernel exactly,
@@ -39,8 +39,10 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     dropout: Dropout = 0.0
     """Before the logits."""
     weights: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
-    """What training begins with: published weights by their name, a run folder, or a file of weights; None:
-    chance."""
+    """What training begins with: published weights by their name, a run folder, or a file of weights, also
+    by its address; None: chance."""
+    weights_sha256: Sha256 | None = None
+    """Of the file at an address, without which nothing is fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,8 @@ class NetworkKind:
     """What it is good for: pictures, log-mel windows (a picture of one channel), or both."""
     published: tuple[PublishedWeights, ...] = ()
     """Weights that packages ship for it."""
+    keras_files: KerasFiles | None = None
+    """Files of Keras with weights of it; None: none are taken."""
     frontend: AudioPreprocess | None = None
     """The only preprocessing that it takes, but for ``hop_frames``, and for ``window_frames``, which may be
     more; None: any."""

@@ -44,6 +44,18 @@ class Layers:
         )(x)
         return self._norm(x, activate=True)
 
+    def inverted_residual(
+        self, x: Any, channels: int, *, kernel: int = 3, stride: int = 1, expansion: int = 6
+    ) -> Any:
+        """Return MobileNetV2's block (arXiv:1801.04381, table 1): to ``expansion`` times as many channels,
+        depthwise, to ``channels`` without activation; ``x`` is added where it has the same shape."""
+        y = x if expansion == 1 else self.conv(x, int(x.shape[-1]) * expansion, kernel=1)
+        y = self.depthwise(y, kernel=kernel, stride=stride)
+        y = self.conv(y, channels, kernel=1, activate=False)
+        if stride == 1 and x.shape[-1] == channels:
+            return self.keras.layers.Add()([x, y])
+        return y
+
     def dense(self, x: Any, units: int) -> Any:
         """Return the logits: one for each label."""
         glorot = self.keras.initializers.GlorotUniform(seed=next(self.seeds))

@@ -145,7 +145,13 @@ def _start(config: Config, root: Path, progress: TrainingProgress) -> StartWeigh
     """Return what ``[model] weights`` names; None where training begins with chance."""
     if config.model.weights is None:
         return None
-    start = open_start_weights(config.model.weights, network_of(config.model), root, progress.say)
+    start = open_start_weights(
+        config.model.weights,
+        network_of(config.model),
+        root,
+        progress.say,
+        sha256=config.model.weights_sha256,
+    )
     licence = f", {start.origin.licence}" if start.origin.licence else ""
     progress.say(f"begins with {start.origin.source} (sha256 {start.origin.sha256[:12]}{licence})")
     return start

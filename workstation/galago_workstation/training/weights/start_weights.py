@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,13 @@ from galago_edge.bundle.weights_origin import WeightsOrigin
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_workstation.run_folder import MODEL_FILE, RUN_FILE, Run
 from galago_workstation.training.network_kind import PIXEL_SCALE, NetworkKind
-from galago_workstation.training.weights.published_weights import PublishedWeights, find_published
+from galago_workstation.training.weights.h5_file import H5_SUFFIXES, KerasLayer, read_h5_file
+from galago_workstation.training.weights.published_weights import (
+    KerasFiles,
+    PublishedWeights,
+    fetch_weights,
+    find_published,
+)
 from galago_workstation.training.weights.tflite_file import FoldedConvolution, read_tflite_file
 from galago_workstation.training.weights.torch_file import Arrays, read_torch_file
 
@@ -28,6 +34,7 @@ LOGITS = "logits"
 
 TORCH_SUFFIXES = (".pth", ".pt")
 TFLITE_SUFFIXES = (".tflite",)
+_ADDRESSES = ("https://", "http://")
 NORM_EPSILON = 1e-3
 """Of Keras' batch norm."""
 
@@ -40,35 +47,52 @@ class StartWeights:
     origin: WeightsOrigin
 
 
-def open_start_weights(text: str, kind: NetworkKind, root: Path, say: Callable[[str], None]) -> StartWeights:
+def open_start_weights(
+    text: str, kind: NetworkKind, root: Path, say: Callable[[str], None], *, sha256: str | None = None
+) -> StartWeights:
     """Return what ``[model] weights`` names.
 
     Args:
         text: The name of published weights of this network, a run folder, or a file of the kind that its
-            published weights are; paths are relative to ``root``.
+            published weights are, or that Keras publishes; paths are relative to ``root``. The address of
+            such a file.
         kind: The network that is to be trained.
         root: The folder of the configuration.
         say: Is told what takes long.
+        sha256: Of the file at an address, and only then.
 
     Raises:
-        CallerError: CONFIG_BAD; it is none of these. WEIGHTS_MISSING; published weights cannot be had.
+        CallerError: CONFIG_BAD; it is none of these, or an address without a hash. WEIGHTS_MISSING; published
+            weights cannot be had. TARGET_UNKNOWN; the server does not have the file.
         InputError: WEIGHTS_BAD; the file is damaged, or something else. RUN_BAD; the run is.
-        LinkError: A file cannot be read.
+        LinkError: A file cannot be read. TRANSPORT; the server or the way to it fails.
     """
+    if text.startswith(_ADDRESSES) != (sha256 is not None):
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            "[model] weights_sha256 and an address in weights need each other",
+            hint="what comes over a network is taken by its SHA-256 only, and every other file by its name",
+        )
     published = {weights.name: weights for weights in kind.published}
     path = root / text
     if text in published:
         return _of_file(find_published(published[text], say), text, published[text])
     if path.is_dir():
         return _of_run(path, text)
-    for weights in kind.published:
-        if path.suffix in _alike(weights.suffix) and path.is_file():
-            return _of_file(path, text, weights)
+    suffix = PurePosixPath(text).suffix
+    if sha256 is not None and suffix in _suffixes(kind):
+        path = fetch_weights(text, sha256, say)
+    if suffix in _suffixes(kind) and path.is_file():
+        if kind.keras_files is not None and suffix in H5_SUFFIXES:
+            return _of_keras_file(path, text, kind.keras_files)
+        weights = next(one for one in kind.published if suffix in _alike(one.suffix))
+        return _of_file(path, text, weights)
     names = ", ".join(f'"{name}"' for name in published) or "none of their own"
     raise CallerError(
         Reason.CONFIG_BAD,
         f"[model] weights = {text!r} is neither published weights nor a run folder nor a file of weights",
-        hint=f"published for this network: {names}; looked for {path}",
+        hint=f"published for this network: {names}; files: {', '.join(_suffixes(kind)) or 'none'}; "
+        f"looked for {path}",
     )
 
 
@@ -91,6 +115,24 @@ def _of_run(path: Path, text: str) -> StartWeights:
 def _alike(suffix: str) -> tuple[str, ...]:
     """Return the suffixes of files that are read as one with this suffix."""
     return TORCH_SUFFIXES if suffix in TORCH_SUFFIXES else TFLITE_SUFFIXES
+
+
+def _suffixes(kind: NetworkKind) -> tuple[str, ...]:
+    """Return what the names of files end with that a network takes weights from."""
+    found = dict.fromkeys(suffix for one in kind.published for suffix in _alike(one.suffix))
+    return (*found, *(H5_SUFFIXES if kind.keras_files is not None else ()))
+
+
+def _of_keras_file(path: Path, text: str, files: KerasFiles) -> StartWeights:
+    published = text.startswith(files.address)
+    origin = WeightsOrigin(
+        name=text,
+        source=files.source if published else f"file {PurePosixPath(text).name}",
+        sha256=_sha256(path),
+        licence=files.licence if published else "",
+    )
+    layers = h5_layers(read_h5_file(path), files.pixel_scale, files.pixel_offset, path)
+    return StartWeights(layers, origin)
 
 
 def _of_file(path: Path, text: str, published: PublishedWeights) -> StartWeights:
@@ -156,14 +198,56 @@ def keras_layers(arrays: Arrays, scale: float, offset: float, path: Path) -> lis
             found.append([_vector(arrays, f"{layer}.{key}", path) for key in _NORM])
         if not all(np.isfinite(array).all() for array in found[-1]):
             raise _bad(path, f"{layer} has values that are no numbers")
+    return _with_our_pixels(found, scale, offset, path)
+
+
+def h5_layers(layers: Sequence[KerasLayer], scale: float, offset: float, path: Path) -> list[LayerWeights]:
+    """Return Keras' convolutions and batch norms, in the order of the file.
+
+    That order is the model's, by which Keras itself takes weights: names differ between published files of
+    one network (``Conv1``, ``mobl0_conv_0_expand``).
+
+    Args:
+        layers: Of the file; dense ones stay out.
+        scale: As in :func:`keras_layers`.
+        offset: Likewise.
+        path: For errors.
+
+    Raises:
+        InputError: WEIGHTS_BAD; a layer is of another kind, or has values that are no numbers.
+    """
+    found: list[LayerWeights] = []
+    for layer in layers:
+        arrays = layer.arrays
+        kernel = arrays.get("depthwise_kernel", arrays.get("kernel"))
+        if kernel is not None and kernel.ndim == 2:  # the logits of what it was trained for
+            continue
+        if kernel is not None and kernel.ndim == 4 and len(arrays) == 1:
+            found.append([kernel])
+        elif set(arrays) == set(_H5_NORM) and len({array.shape for array in arrays.values()}) == 1:
+            found.append([arrays[name] for name in _H5_NORM])
+        else:
+            raise _bad(path, f"{layer.name} has {', '.join(arrays)}: no convolution and no batch norm")
+        if not all(np.isfinite(array).all() for array in found[-1]):
+            raise _bad(path, f"{layer.name} has values that are no numbers")
+    return _with_our_pixels(found, scale, offset, path)
+
+
+def _with_our_pixels(
+    found: list[LayerWeights], scale: float, offset: float, path: Path
+) -> list[LayerWeights]:
+    """Let the first two layers, a convolution and its batch norm, take pixels as ours come in."""
     if len(found) < 2 or found[0][0].ndim != 4 or len(found[1]) != len(_NORM):
         raise _bad(path, "it does not begin with a convolution and its batch norm")
     (kernel,), norm = found[0], found[1]
+    if norm[2].shape != kernel.shape[3:]:
+        raise _bad(path, f"its first batch norm has {norm[2].shape}, expected {kernel.shape[3:]}")
     norm[2] = norm[2] - np.float32(offset) * kernel.sum(axis=(0, 1, 2))
     found[0] = [kernel * np.float32(scale / PIXEL_SCALE)]
     return found
 
 
+_H5_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 _NORM = ("weight", "bias", "running_mean", "running_var")
 """Keras' order: gamma, beta, mean, variance."""
 
