@@ -1,4 +1,4 @@
-"""Trains small convolutions at many sizes of batch, and tells which kill their process, and what oneDNN saves.
+"""Trains small convolutions at many sizes of batch: which kill their process, and what oneDNN saves.
 
     .venv/bin/python -m campaigns.small_convolutions [--filters 4,8,12] [--batches 6,7,15] [--kinds resnet]
 
@@ -82,7 +82,11 @@ def main() -> int:
             row = [Cell(kind, filters, batch) for batch in options.batches]
             shown = " ".join(f"{_shown(with_it[cell], without[cell]):>5}" for cell in row)
             print(f"{filters:>7}        {shown}")
-    reached = [cell for cell in cells if cell.batch == trained_batch(cell.batch) and with_it[cell].signal]
+    reached = [
+        cell
+        for cell in cells
+        if cell.batch == trained_batch(cell.batch, cell.batch + 1) and with_it[cell].signal
+    ]
     print(
         f"\n{len(cells)} cells; died with oneDNN: {_dead(with_it)}, without: {_dead(without)}, "
         f"of the batches that Galago trains with: {len(reached)}"
@@ -109,7 +113,7 @@ def outcomes(cells: Sequence[Cell], *, onednn: bool) -> dict[Cell, Outcome]:
 def _run(
     cells: Sequence[Cell], found: dict[Cell, Outcome], *, onednn: bool
 ) -> tuple[Cell | None, Ending, str]:
-    """Train cells in one process; return the last one that it began, how it ended and what it complained of."""
+    """Train cells in one process; return the last one begun, how it ended and its complaints."""
     begun = None
     with tempfile.TemporaryFile("w+") as stderr:
         orders = [f"{cell.kind}:{cell.filters}:{cell.batch}" for cell in cells]
@@ -147,6 +151,7 @@ def train_cell(tf: Any, cell: Cell) -> float:
     import time
 
     import numpy as np
+    from msgspec import convert
 
     from galago_workstation.training.network_kind import build_network, find_network
 
@@ -154,7 +159,9 @@ def train_cell(tf: Any, cell: Cell) -> float:
     kind = find_network(cell.kind)
     assert kind is not None
     shape = SHAPES[cell.kind]
-    network = build_network(kind.options(**{"filters": cell.filters}), shape, 3, seed=1)
+    network = build_network(
+        convert({"kind": cell.kind, "filters": cell.filters}, kind.options), shape, 3, seed=1
+    )
     network.compile("adam", tf.keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
     random = np.random.default_rng(1)
     inputs = tf.constant(random.random((cell.batch, *shape), dtype=np.float32) * 255)

@@ -67,7 +67,8 @@ def error_of(monkeypatch: pytest.MonkeyPatch, program: str) -> tuple[GalagoError
 def test_a_death_is_one_line_with_the_signal_and_what_to_do(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    program = f"import os, signal, sys; print('corrupt', file=sys.stderr, flush=True); os.kill(os.getpid(), signal.{name})"
+    program = "import os, signal, sys; print('corrupt', file=sys.stderr, flush=True); "
+    program += f"os.kill(os.getpid(), signal.{name})"
     error, complaints = error_of(monkeypatch, program)
     assert isinstance(error, DeviceError) and error.reason == Reason.TRAIN_CRASHED and error.exit_code == 1
     assert f"was ended by {name}" in str(error) and "(corrupt)" in str(error)
@@ -157,6 +158,6 @@ def test_a_process_that_the_system_kills_is_one_line(config: Path, tmp_path: Pat
 
 
 def test_the_batches_that_training_uses_leave_the_heap_whole() -> None:
-    cells = [Cell("resnet", filters, trained_batch(batch)) for filters, batch in ((8, 7), (12, 13))]
+    cells = [Cell("resnet", filters, trained_batch(batch, 99)) for filters, batch in ((8, 1), (12, 13))]
     found = outcomes(cells, onednn=True)
     assert [found[cell].signal for cell in cells] == [None] * len(cells)

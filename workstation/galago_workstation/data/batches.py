@@ -116,7 +116,7 @@ class Batches:
         self._feed = feed
         self._labels = np.asarray(labels, np.int32)
         self._classes = classes
-        self.batch_size = trained_batch(min(batch_size, len(feed)))
+        self.batch_size = trained_batch(batch_size, len(feed))
         """Samples of every batch."""
         self._once = len(feed) // self.batch_size
         self.rounds = -(-max(least_steps, 1) // self._once)
@@ -152,13 +152,13 @@ class Batches:
         return targets
 
 
-def trained_batch(wanted: int) -> int:
-    """Return how many samples a batch has where ``wanted`` are asked for: an even number, one less if need be.
+def trained_batch(wanted: int, samples: int) -> int:
+    """Return how many samples a batch has: ``wanted``, at most all, made even.
 
     oneDNN in TensorFlow 2.21 writes behind its memory where a convolution of few filters learns from an odd
-    batch (docs/adr/0019-even-batches.md); even ones are as fast as any. A single sample stays one.
+    batch, one of a single sample too (docs/adr/0019-even-batches.md); even ones are as fast as any.
 
-    >>> trained_batch(7), trained_batch(64), trained_batch(1)
-    (6, 64, 1)
+    >>> trained_batch(64, 7), trained_batch(64, 100), trained_batch(1, 100)
+    (6, 64, 2)
     """
-    return wanted - wanted % 2 if wanted > 1 else wanted
+    return min(max(2, min(wanted, samples) // 2 * 2), samples)
