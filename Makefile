@@ -16,7 +16,7 @@ CRASH_FOLDER ?= /dev/shm
 # Tests start Python a thousand times: each start would compile the whole product again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: resume hostile-data demo test ready lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts tflite-runtime fuzz flash-twelve first-device format clean replay-speed recording cut-recordings words few-pictures
+.PHONY: resume small-convolutions hostile-data demo test ready lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts tflite-runtime fuzz flash-twelve first-device format clean replay-speed recording cut-recordings words few-pictures
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -78,6 +78,10 @@ flash-twelve: $(DEV_STAMP) parts
 # A training that is killed twenty times against one that is left alone.
 resume: $(DEV_STAMP)
 	$(BIN)/python -m campaigns.resume_kills
+
+# Small convolutions at many sizes of batch: which kill their process with oneDNN, and what it saves.
+small-convolutions: $(DEV_STAMP)
+	$(BIN)/python -m campaigns.small_convolutions
 
 # Folders of training data with everything that goes wrong with them: what galago data check says.
 hostile-data: $(DEV_STAMP)

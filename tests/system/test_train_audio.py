@@ -14,6 +14,7 @@ from galago_edge.commands.cli import main
 from galago_edge.preprocess import log_mel
 from galago_workstation.data.sample_reader import real_inputs
 from galago_workstation.run_folder import Run
+from test_kit.training_here import training_here
 
 # Keras 3.15 saves its variables through an interface that numpy 2 is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -78,7 +79,8 @@ def make_data(folder: Path) -> Path:
 @pytest.mark.slow
 def test_a_microphone_model_learns_and_keeps_places_apart(tmp_path: Path) -> None:
     config = make_data(tmp_path)
-    result = CliRunner().invoke(main, ["train", str(config), "--out", str(tmp_path / "run")])
+    with training_here():
+        result = CliRunner().invoke(main, ["train", str(config), "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
     run = Run.open(tmp_path / "run")
     assert run.modality == "microphone"

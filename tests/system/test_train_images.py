@@ -22,6 +22,7 @@ from galago_edge.preprocess import ImagePreprocessor
 from galago_workstation.data.sample import PARTS
 from galago_workstation.data.sample_reader import real_inputs
 from galago_workstation.run_folder import Run, weights_sha256
+from test_kit.training_here import training_here
 
 # Keras 3.15 saves its variables through an interface that numpy 2 is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -82,7 +83,8 @@ def make_data(folder: Path, count: int = 40) -> Path:
 
 
 def train(config: Path, out: Path) -> Result:
-    return CliRunner().invoke(main, ["train", str(config), "--out", str(out)])
+    with training_here():
+        return CliRunner().invoke(main, ["train", str(config), "--out", str(out)])
 
 
 @pytest.fixture(scope="module")

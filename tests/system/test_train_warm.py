@@ -15,6 +15,7 @@ from galago_edge.contract.errors import Reason
 from galago_workstation.run_folder import Run
 from galago_workstation.training.networks.efficientnet_lite0 import NETWORK
 from real_parts import MissingPartError, missing_part, packaged_file
+from test_kit.training_here import training_here
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -61,7 +62,8 @@ def configured(folder: Path, name: str, weights: str, more: str = "") -> Path:
 
 
 def galago(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    with training_here():
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

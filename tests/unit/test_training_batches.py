@@ -75,10 +75,27 @@ def test_every_epoch_sees_every_sample_once_in_a_new_order() -> None:
 
 
 def test_a_set_smaller_than_a_batch_is_one_batch() -> None:
-    feed = NumberFeed(3, lambda epoch, index: 0)
-    batches = Batches(feed, [0, 1, 0], classes=2, batch_size=64, seed=1, witness=Witness(feed))
+    feed = NumberFeed(4, lambda epoch, index: 0)
+    batches = Batches(feed, [0, 1, 0, 1], classes=2, batch_size=64, seed=1, witness=Witness(feed))
     assert batches.steps == 1
-    assert [len(inputs) for inputs, _ in batches.of(range(2))] == [3, 3]
+    assert [len(inputs) for inputs, _ in batches.of(range(2))] == [4, 4]
+
+
+@pytest.mark.parametrize(("wanted", "samples"), [(64, 7), (7, 100), (1, 100), (5, 5), (2, 2), (1, 3)])
+def test_every_batch_is_even_and_no_sample_is_left_out_for_ever(wanted: int, samples: int) -> None:
+    seen: set[int] = set()
+
+    def note(epoch: int, index: int) -> int:
+        seen.add(index)
+        return 0
+
+    feed = NumberFeed(samples, note)
+    labels = [index % 2 for index in range(samples)]
+    batches = Batches(feed, labels, classes=2, batch_size=wanted, seed=1, witness=Witness(feed))
+    sizes = {len(inputs) for inputs, _ in batches.of(range(20))}
+    assert sizes == {batches.batch_size}
+    assert batches.batch_size % 2 == 0 and 2 <= batches.batch_size <= max(2, wanted)
+    assert seen == set(range(samples))
 
 
 def test_an_epoch_goes_through_a_small_set_until_there_are_enough_steps() -> None:
@@ -88,20 +105,20 @@ def test_an_epoch_goes_through_a_small_set_until_there_are_enough_steps() -> Non
         seen.append((epoch, index))
         return 1 + epoch
 
-    feed = NumberFeed(10, note)
+    feed = NumberFeed(8, note)
     witness = Witness(feed)
-    batches = Batches(feed, list(range(10)), classes=10, batch_size=5, least_steps=7, seed=1, witness=witness)
+    batches = Batches(feed, list(range(8)), classes=8, batch_size=4, least_steps=7, seed=1, witness=witness)
 
     rows = list(batches.of(range(1, 3)))
 
     assert (batches.rounds, batches.steps, len(rows)) == (4, 8, 16)
     # every time is changed in its own way, and the second epoch goes on where the first one ended
-    assert sorted(seen) == [(turn, index) for turn in range(4, 12) for index in range(10)]
+    assert sorted(seen) == [(turn, index) for turn in range(4, 12) for index in range(8)]
     orders = [
         tuple(np.concatenate([targets.argmax(axis=1) for _, targets in rows[start : start + 2]]))
         for start in range(0, 16, 2)
     ]
-    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert all(sorted(order) == list(range(8)) for order in orders)
     assert len(set(orders)) == 8
     assert [witness.close(epoch).size for epoch in (1, 2)] == [8.0, 12.0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -81,6 +82,10 @@ class Child:
         except (OSError, IndexError):
             return 0
         return int(pages) * mmap.PAGESIZE
+
+    def interrupt(self) -> None:
+        """Ask it to end, as Ctrl+C does; harmless when it has ended."""
+        self._process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
         """End it without waiting; harmless when it has ended. Any thread may."""

@@ -113,6 +113,7 @@ class Reason(enum.StrEnum):
     CALIBRATION_BAD = enum.auto()
     EXPORT_FAILED = enum.auto()
     MODEL_DOUBTFUL = enum.auto()
+    TRAIN_CRASHED = enum.auto()
     # caller
     USAGE = enum.auto()
     CONFIG_BAD = enum.auto()

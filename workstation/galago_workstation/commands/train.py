@@ -23,7 +23,8 @@ def train(config: Path, out: Path | None, fresh: bool) -> None:
     """Train the network that CONFIG describes and leave a run folder.
 
     Ctrl+C once ends it well, with the best epoch so far; twice aborts it. A training that was aborted or
-    killed goes on behind the last epoch that it had kept.
+    killed goes on behind the last epoch that it had kept. It runs in a process of its own: one that crashes
+    ends with one line that says so.
 
     \b
     Example:
@@ -31,12 +32,15 @@ def train(config: Path, out: Path | None, fresh: bool) -> None:
     """
     from galago_workstation.progress_lines import on_terminal
     from galago_workstation.training.progress import LiveProgress, PlainProgress
-    from galago_workstation.training.training_run import train
+    from galago_workstation.training.training_process import train_apart
+
+    def complain(line: str) -> None:
+        say(line, err=True)
 
     out = out if out is not None else Path("runs") / config.stem
     if on_terminal():
         with LiveProgress() as live:
-            train(config, out, live, fresh=fresh)
+            train_apart(config, out, live, fresh=fresh, complain=complain)
     else:
-        train(config, out, PlainProgress(say), fresh=fresh)
+        train_apart(config, out, PlainProgress(say), fresh=fresh, complain=complain)
     say(f"run folder: {out}")

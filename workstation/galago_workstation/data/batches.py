@@ -96,7 +96,7 @@ class Batches:
         feed: Training samples.
         labels: Theirs, by position.
         classes: Number of labels.
-        batch_size: Samples of a batch; at most all of them.
+        batch_size: Samples of a batch; at most all of them, and an even number: see :func:`trained_batch`.
         least_steps: An epoch has at least so many batches: it goes through a small set several times.
         seed: Decides the order.
         witness: Is shown the last time that an epoch goes through the set.
@@ -116,8 +116,9 @@ class Batches:
         self._feed = feed
         self._labels = np.asarray(labels, np.int32)
         self._classes = classes
-        self._batch_size = min(batch_size, len(feed))
-        self._once = len(feed) // self._batch_size
+        self.batch_size = trained_batch(batch_size, len(feed))
+        """Samples of every batch."""
+        self._once = len(feed) // self.batch_size
         self.rounds = -(-max(least_steps, 1) // self._once)
         """How often an epoch goes through the set, each time in a new order and changed in a new way."""
         self._seed = seed
@@ -137,7 +138,7 @@ class Batches:
             for turn in range(epoch * self.rounds, (epoch + 1) * self.rounds):
                 order = np.random.default_rng((self._seed, turn)).permutation(len(self._feed))
                 for step in range(self._once):
-                    indices = order[step * self._batch_size : (step + 1) * self._batch_size]
+                    indices = order[step * self.batch_size : (step + 1) * self.batch_size]
                     changed = self._feed.augmented(turn, indices)
                     if turn % self.rounds == self.rounds - 1:
                         self._witness.see(epoch, indices, changed.inputs)
@@ -149,3 +150,15 @@ class Batches:
         targets[rows, self._labels[indices]] = changed.shares
         targets[rows, self._labels[changed.partners]] += 1.0 - changed.shares  # may be the same label
         return targets
+
+
+def trained_batch(wanted: int, samples: int) -> int:
+    """Return how many samples a batch has: ``wanted``, at most all, made even.
+
+    oneDNN in TensorFlow 2.21 writes behind its memory where a convolution of few filters learns from an odd
+    batch, one of a single sample too (docs/adr/0019-even-batches.md); even ones are as fast as any.
+
+    >>> trained_batch(64, 7), trained_batch(64, 100), trained_batch(1, 100)
+    (6, 64, 2)
+    """
+    return min(max(2, min(wanted, samples) // 2 * 2), samples)

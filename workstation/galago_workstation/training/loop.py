@@ -107,6 +107,9 @@ class Trainer:
                 f"each epoch goes through the training samples {self._batches.rounds} times, so that there "
                 f"are at least {self._options.min_steps} steps"
             )
+        most = min(self._options.batch_size, len(self._numbers))
+        if self._batches.batch_size != most:
+            self._progress.say(f"batches of {self._batches.batch_size} samples, not of {most}: even ones")
         state = self._state_of(checkpoint)
         self._progress.begin(
             self._options.epochs, self._batches.steps, 0 if state is None else len(state.epochs)
