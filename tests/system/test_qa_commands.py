@@ -146,7 +146,7 @@ def test_what_a_bundle_proposes_is_no_label_until_a_person_confirms_it(
     call = ("qa", "label", top, "--bundle", old, "--format", "audacity", *results)
     first = galago(*call, "--json")
     told = json.loads(first.stdout)
-    assert "1 recordings that have labels were left out" in first.stderr
+    assert "1 recording that has labels was left out" in first.stderr
     assert [(row["recording"], row["labels"]) for row in told] == [
         ("a.wav", {"low": 1}),
         ("b.wav", {"high": 1}),

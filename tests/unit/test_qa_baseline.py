@@ -112,8 +112,8 @@ def test_a_baseline_is_of_one_bundle_and_of_different_recordings() -> None:
     tuned = replace(RUN[0], labels=RUN[0].labels[:1])
     for replays, met in (
         ([], "0 bundles"),
-        ([*RUN[1:], other], "2 bundles with 1 policies"),
-        ([*RUN[1:], tuned], "1 bundles with 2 policies"),
+        ([*RUN[1:], other], "2 bundles with 1 policy"),
+        ([*RUN[1:], tuned], "1 bundle with 2 policies"),
         ([*RUN, replace(RUN[0], recording="copy")], "one recording twice"),
     ):
         with pytest.raises(InputError, match=met):

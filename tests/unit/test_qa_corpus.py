@@ -261,7 +261,7 @@ def test_a_list_in_csv_says_the_same(folder: Path) -> None:
         ("x.csv", "path,lables\na.wav,b\n", CallerError, Reason.CONFIG_BAD, "did you mean labels"),
         ("x.csv", "path,site\na.wav,b\n", CallerError, Reason.CONFIG_BAD, "tags.NAME"),
         ("x.csv", "path,path\na.wav,b\n", CallerError, Reason.CONFIG_BAD, "2 columns path"),
-        ("x.csv", "path,labels\na.wav\n", CallerError, Reason.CONFIG_BAD, "line 2: met 1 fields, expected 2"),
+        ("x.csv", "path,labels\na.wav\n", CallerError, Reason.CONFIG_BAD, "line 2: met 1 field, expected 2"),
         ("x.csv", "path\n\xff\n", InputError, Reason.DATA_BAD, "no CSV in UTF-8"),
         ("x.csv", "", CallerError, Reason.CONFIG_BAD, "no column is called path"),
         ("x.csv", "path,start_time\na,2026-05-01T22:00:00\n", CallerError, Reason.CONFIG_BAD, "no zone"),

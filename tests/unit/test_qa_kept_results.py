@@ -219,7 +219,7 @@ def test_halves_of_processes_that_are_gone_are_removed_and_those_of_living_ones_
     [
         (("clean", "results"), 2, "nothing says which results are still needed"),
         (("list", "nowhere"), 3, "there are no results in"),
-        (("list", "letters"), 1, "holds no results of replays, but 1 other things (a.txt ...)"),
+        (("list", "letters"), 1, "holds no results of replays, but 1 other thing (a.txt ...)"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(tmp_path: Path, args: tuple[str, str], code: int, text: str) -> None:

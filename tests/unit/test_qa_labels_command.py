@@ -48,8 +48,8 @@ def test_labels_come_from_audacity_and_go_back(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     out = tmp_path / "porch.wav.labels.tsv"
     assert result.output.splitlines() == [
-        f"{out}: 1 events (1 smoke), 1 stretches to be ignored",
-        "not taken over: range of frequencies, 1 times",
+        f"{out}: 1 event (1 smoke), 1 stretch to be ignored",
+        "not taken over: range of frequencies, 1 time",
     ]
     found = read_labels(out)
     assert found.truth.events == (Truth(S, 2500 * MS, "smoke"),)
@@ -108,7 +108,7 @@ def test_lines_out_of_order_are_said(tmp_path: Path) -> None:
     labels = tmp_path / "x.labels.tsv"
     labels.write_text("start_ns\tend_ns\tlabel\n5\t6\ta\n1\t2\ta\n")
     result = run("export", labels, "--format", "sed", "--out", tmp_path / "o")
-    assert "1 lines begin before the line above them; they are sorted" in result.output
+    assert "1 line begins before the line above it; sorted now" in result.output
 
 
 def test_it_must_be_known_where_to_write_and_what_is_named_must_be_there(tmp_path: Path) -> None:

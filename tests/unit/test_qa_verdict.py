@@ -12,7 +12,9 @@ import pytest
 from galago_edge.contract.errors import CallerError, InputError
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord
+from galago_workstation.qa.comparison_report import as_data, gate_rows, markdown
 from galago_workstation.qa.gate_rules import GateRules, bind_gates, load_gates
+from galago_workstation.qa.junit_report import gate_text
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.release_verdict import Stance
 from galago_workstation.qa.replay_comparison import BundleComparison, WhoWasRight, compare_bundles
@@ -300,7 +302,7 @@ def test_recordings_without_labels_are_left_out_and_said(tmp_path: Path) -> None
         tmp_path, '[[gate]]\nmeasure = "missed"\nat_most = 0.1\n', [*corpus(), bare], [*corpus(), bare]
     )
     assert found.verdict and found.verdict.gates[0].evidence.notes == (
-        "1 recordings without labels left out (60.0 min)",
+        "1 recording without labels left out (60.0 min)",
     )
     lost = compared(tmp_path, '[[gate]]\nmeasure = "lost"\nat_most = 0.1\n', [bare], [bare])
     assert lost.verdict and lost.verdict.gates[0].evidence.units == 1 and lost.right == ()
@@ -314,6 +316,47 @@ def test_whole_recordings_can_be_the_units(tmp_path: Path) -> None:
     assert only(compared(tmp_path, gate, [*good, bad], [*good, bad]))[0] is Stance.FAIL
     found = compared(tmp_path, f'{gate}unit = "recording"\n', [*good, bad], [*good, bad])
     assert only(found)[0] is Stance.PASS
+
+
+def uneven(**more: float) -> list[Replayed]:
+    """One recording in which ten things are missed, and three in which one is found each."""
+    late = more.get("late_s", 2.0)
+    found = [recording(f"r{each}", [event(10 + late)], [10]) for each in range(3)]
+    return [recording("bad", [], GREAT[:10]), *found]
+
+
+def test_where_recordings_are_judged_their_figure_and_their_number_are_shown(tmp_path: Path) -> None:
+    """Ten of thirteen things are missed, 77 %; of four recordings one misses all and three none: 25 %."""
+    gate = '[[gate]]\nmeasure = "missed"\nat_most = 0.5\n'
+    by_thing = compared(tmp_path, gate, uneven(), uneven())
+    found = compared(tmp_path, f'{gate}unit = "recording"\n', uneven(), uneven())
+    assert found.verdict and by_thing.verdict
+    (row,), (thing_row,) = gate_rows(found.verdict), gate_rows(by_thing.verdict)
+    assert (row[2], row[3], row[5]) == ("25.0 %", "25.0 %", "4 recordings")
+    assert (thing_row[3], thing_row[5]) == ("76.9 %", "13")
+    (data,) = as_data(found)["verdict"]["gates"]
+    told = {key: data[key] for key in ("unit", "old", "new", "judged", "against", "things")}
+    assert told == {"unit": "recording", "old": 0.25, "new": 0.25, "judged": 4, "against": 1, "things": 13}
+    assert data["against_by_recording"] == {"bad": 10}
+    assert "OLD 25.0 %, NEW 25.0 %" in (text := gate_text(found.verdict.gates[0]))
+    assert "4 of 4 recordings judged, each alike (13 things in them), 4.00 h" in text
+    assert "13 judged in 4 recordings, 4.00 h" in gate_text(by_thing.verdict.gates[0])
+    assert "| 25.0 % | 25.0 % |" in markdown(found) and "| 4 recordings |" in markdown(found)
+
+
+def test_a_delay_of_recordings_is_their_quantile(tmp_path: Path) -> None:
+    """Half of the weight is behind two recordings: 2 s, though most things are later or missed."""
+    gate = '[[gate]]\nmeasure = "delay"\nat_most = 5\nquantile = 0.5\n'
+    assert only_new(compared(tmp_path, gate, uneven(), uneven())) == math.inf
+    whole = f'{gate}unit = "recording"\n'
+    assert only_new(compared(tmp_path, whole, uneven(), uneven())) == 2.0
+    above = whole.replace("at_most", "above_old_at_most")
+    assert only_new(compared(tmp_path, above, uneven(), uneven(late_s=3.0))) == 1.0
+
+
+def only_new(found: BundleComparison) -> float:
+    assert found.verdict is not None
+    return found.verdict.gates[0].evidence.new
 
 
 def test_who_was_right_counts_each_thing_that_was_there() -> None:

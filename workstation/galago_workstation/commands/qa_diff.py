@@ -13,6 +13,7 @@ import click
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH, FiniteRange, refuse_own_inputs
 from galago_edge.commands.output_places import check_outputs
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_options import (
     markdown_option,
@@ -255,7 +256,8 @@ def baseline(
         told = {"path": str(out), "bundle": made.bundle, "recordings": len(replays), "events": events}
         say_data(told | {"losses": msgspec.to_builtins(replaying.losses)})
     else:
-        say(f"{out}: {len(replays)} recordings, {events} events of bundle {made.bundle[:12]}")
+        told_of = f"{count_of(len(replays), 'recording')}, {count_of(events, 'event')}"
+        say(f"{out}: {told_of} of bundle {made.bundle[:12]}")
         for line in replaying.losses.lines():
             say(line)
     ctx.exit(replaying.exit_code)

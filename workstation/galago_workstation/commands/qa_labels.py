@@ -12,6 +12,7 @@ import click
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH, refuse_own_inputs
 from galago_edge.commands.output_places import check_outputs
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.printable import printable
 from galago_workstation.commands.qa_options import replace_option
@@ -173,7 +174,8 @@ def export(file: Path, out: Path, kind: str, recording: Path | None, replace: bo
     export_labels(rows_of(read.truth), out, kind, subject, replace=replace)
     _tell(out, read.truth, {}, as_json=as_json)
     if read.unsorted and not as_json:
-        say(f"{file}: {read.unsorted} lines begin before the line above them; they are sorted")
+        begin = noun_of(read.unsorted, "begins before the line above it", "begin before the line above them")
+        say(f"{file}: {count_of(read.unsorted, 'line')} {begin}; sorted now")
 
 
 def _sha256(recording: Path | None) -> str | None:
@@ -220,7 +222,8 @@ def _tell(out: Path, truth: TruthList, left_out: dict[str, int], *, as_json: boo
     from galago_workstation.qa.report_words import counts_text
 
     counts = counts_text(Counter(event.label for event in truth.events))
-    ignored = f", {len(truth.ignored)} stretches to be ignored" if truth.ignored else ""
-    say(f"{out}: {len(truth.events)} events{f' ({counts})' if counts else ''}{ignored}")
+    stretches = count_of(len(truth.ignored), "stretch", "stretches")
+    ignored = f", {stretches} to be ignored" if truth.ignored else ""
+    say(f"{out}: {count_of(len(truth.events), 'event')}{f' ({counts})' if counts else ''}{ignored}")
     for what, count in left_out.items():
-        say(f"not taken over: {what}, {count} times")
+        say(f"not taken over: {what}, {count_of(count, 'time')}")

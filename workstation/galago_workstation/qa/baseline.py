@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.manifest import Label, Natural, Sha256
@@ -93,7 +94,7 @@ def make_baseline(replays: Sequence[Replayed], rule: MatchingRule | None = None)
     policies = {each.labels for each in replays}
     met = ""
     if len(bundles) != 1 or len(policies) != 1:
-        met = f"{len(bundles)} bundles with {len(policies)} policies"
+        met = f"{count_of(len(bundles), 'bundle')} with {count_of(len(policies), 'policy', 'policies')}"
     elif len({each.sha256 for each in replays}) != len(replays):
         met = "one recording twice"
     elif any(each.faults for each in replays):

@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.printable import on_one_line, printable
 from galago_edge.contract.streams import NS_PER_S
 from galago_workstation.files import write_bytes, write_json
 from galago_workstation.qa.event_diff import EventChange
-from galago_workstation.qa.junit_report import Inconclusive, figure_text, junit_xml
+from galago_workstation.qa.junit_report import Inconclusive, figure_text, judged_text, junit_xml
 from galago_workstation.qa.release_verdict import GateVerdict, ReleaseVerdict, Stance
 from galago_workstation.qa.replay_comparison import BundleComparison
 from galago_workstation.qa.report_words import TWO_SIDED, hours_text, label_text
@@ -66,7 +67,7 @@ def summary_lines(found: BundleComparison) -> list[str]:
     times = sorted({ns / NS_PER_S for ns in found.diff.tolerance_ns.values()})
     tolerance = f"{times[0]:g} s" if len(times) == 1 else f"{times[0]:g} to {times[-1]:g} s"
     lines = [
-        f"OLD {found.old[:12]}, NEW {found.new[:12]}: {found.recordings} recordings,"
+        f"OLD {found.old[:12]}, NEW {found.new[:12]}: {count_of(found.recordings, 'recording')},"
         f" {hours_text(found.hours)}, labels {', '.join(map(label_text, found.labels))}",
         f"events: {counts['same']} same, {counts['lost']} lost, {counts['gained']} gained, {counts['moved']}"
         f" moved ({found.diff.moved_only} with the same score), {counts['rescored']} rescored"
@@ -82,15 +83,17 @@ def summary_lines(found: BundleComparison) -> list[str]:
         )
         lines.append(
             f"windows: {windows.compared} compared, agreement {_percent(1 - windows.flip_rate)},"
-            f" {windows.flips} flips ({_percent(windows.flip_rate)}{interval}), {windows.confident} of them"
-            f" sure on both sides; scores differ by {windows.mean:.4f}, at most {windows.largest:.4f}"
+            f" {count_of(windows.flips, 'flip')} ({_percent(windows.flip_rate)}{interval}),"
+            f" {windows.confident} of them sure on both sides; scores differ by {windows.mean:.4f},"
+            f" at most {windows.largest:.4f}"
         )
     if windows.uncompared:
         lines.append(
             f"windows: {windows.uncompared} not compared: in one bundle only, or its gate was closed"
         )
     if windows.without_scores:
-        lines.append(f"windows: {windows.without_scores} recordings without scores (a baseline has none)")
+        bare = count_of(windows.without_scores, "recording")
+        lines.append(f"windows: {bare} without scores (a baseline has none)")
     if found.verdict is not None:
         low, high = 100 * found.verdict.wrong_fail, 100 * found.verdict.wrong_pass
         lines.append(
@@ -109,7 +112,7 @@ def gate_rows(verdict: ReleaseVerdict) -> Rows:
             figure_text(gate.evidence, gate.evidence.old),
             figure_text(gate.evidence, gate.evidence.new),
             _between(gate),
-            str(gate.evidence.units),
+            judged_text(gate.evidence),
             hours_text(float(gate.evidence.tally.hours)),
             "; ".join([gate.why, *gate.evidence.notes]),
         )
@@ -283,7 +286,8 @@ def _verdict_data(verdict: ReleaseVerdict) -> dict[str, Any]:
                 "compared_with": gate.evidence.bound,
                 "between": gate.limits and [_number(each) for each in gate.limits],
                 "evidence_holds": _number(gate.holds), "evidence_broken": _number(gate.broken),
-                "judged": gate.evidence.units, "against": gate.evidence.count,
+                "unit": gate.evidence.gate.rule.unit, "judged": gate.evidence.units,
+                "against": gate.evidence.count, "things": gate.evidence.things,
                 "against_by_recording": {printable(key): hits for key, hits in gate.evidence.hits.items()},
                 "recordings": gate.evidence.recordings, "hours": float(gate.evidence.tally.hours),
                 "more_hours": None if gate.more_hours is None else _number(gate.more_hours),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from galago_edge.api.replayed_part import unix_ns
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.sources.address import parse_source
@@ -80,7 +81,7 @@ class Corpus:
         if not fitting:
             raise InputError(
                 Reason.DATA_BAD,
-                f"{self.name}: none of {_count(len(self.recordings), 'recording')} is of a {modality}, "
+                f"{self.name}: none of {count_of(len(self.recordings), 'recording')} is of a {modality}, "
                 "which the bundle is for",
                 hint="give a corpus of the bundle's modality, or another bundle",
             )
@@ -368,10 +369,6 @@ def _below(top: Path, path: Path) -> str:
 def _named(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
     return f"{len(names)} ({', '.join(names[:_NAMED])}{f' and {more} more' if more > 0 else ''})"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _empty(where: str, scan: Scan) -> InputError:

@@ -22,6 +22,7 @@ from typing import Annotated
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_edge.contract.known_names import did_you_mean
 from galago_edge.host.toml_file import load_toml, tables_as
@@ -112,12 +113,14 @@ def _check_columns(columns: list[str], path: Path) -> None:
         raise _bad(f"{where}: the column {column!r} is unknown{near}")
     for column in columns:
         if columns.count(column) > 1:
-            raise _bad(f"{where}: there are {columns.count(column)} columns {column}, expected one")
+            raise _bad(
+                f"{where}: there are {count_of(columns.count(column), 'column')} {column}, expected one"
+            )
 
 
 def _row(columns: list[str], row: list[str], where: str) -> ListedRecording:
     if len(row) != len(columns):
-        raise _bad(f"{where}: met {len(row)} fields, expected {len(columns)}, as in line 1")
+        raise _bad(f"{where}: met {count_of(len(row), 'field')}, expected {len(columns)}, as in line 1")
     said = {column: text for column, text in zip(columns, row, strict=True) if text}
     tags = {column.removeprefix(_TAG): said.pop(column) for column in list(said) if column.startswith(_TAG)}
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from galago_edge.bundle import Bundle
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import GalagoError, LinkError, Reason
 from galago_edge.decision import Decider
 from galago_edge.pipeline.threshold_overrides import override_thresholds
@@ -73,11 +74,11 @@ class CorpusReplay:
         found = sum(not one.fresh and one.stored is not None for one in self.replays)
         failed = sum(one.error is not None for one in self.replays)
         counts = [
-            f"{len(self.replays)} recordings",
+            count_of(len(self.replays), "recording"),
             duration_text(sum(one.duration_ns for one in stored)),
-            f"{sum(one.windows for one in stored)} windows",
-            f"{sum(one.events for one in stored)} events",
-            f"{sum(one.gaps for one in stored)} gaps",
+            count_of(sum(one.windows for one in stored), "window"),
+            count_of(sum(one.events for one in stored), "event"),
+            count_of(sum(one.gaps for one in stored), "gap"),
         ]
         return "; ".join(
             [
@@ -254,6 +255,7 @@ class _Lines:
 def _line(told: RecordingReplay) -> str:
     counts = "no result"
     if (stored := told.stored) is not None:
-        counts = f"{stored.windows} windows, {stored.events} events, {stored.gaps} gaps"
+        told_of = ((stored.windows, "window"), (stored.events, "event"), (stored.gaps, "gap"))
+        counts = ", ".join(count_of(*one) for one in told_of)
     failed = "" if told.error is None else f"; failed: {told.error.reason}"
     return f"{told.recording.name}: {counts}{failed}"

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord
@@ -150,7 +151,8 @@ def _refuse_contradiction(both: Sequence[tuple[Replayed, Replayed]]) -> None:
     if unlike:
         raise InputError(
             Reason.DATA_BAD,
-            f"the labels of OLD and NEW contradict each other in {len(unlike)} recordings: {_some(unlike)}",
+            f"the labels of OLD and NEW contradict each other in {count_of(len(unlike), 'recording')}: "
+            f"{_some(unlike)}",
             hint="replay the corpus, with its labels as they are now, with both bundles: docs/qa-diff.md",
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import event_identity
@@ -154,9 +155,10 @@ def compare_bundles(
     for name, replays in (("OLD", old), ("NEW", new)):
         if len(bundles := {each.bundle for each in replays}) > 1:
             raise InputError(
-                Reason.SOURCE_MISMATCH, f"what {name} said comes from {len(bundles)} bundles, one is needed",
+                Reason.SOURCE_MISMATCH,
+                f"what {name} said comes from {count_of(len(bundles), 'bundle')}, one is needed",
                 hint="replay the corpus with one bundle",
-            )  # fmt: skip
+            )
     pairs, left_out = pair_recordings(old, new, common=common)
     diff = diff_events(pairs, tolerance_ns=tolerance_ns, common=common)
     labels = tuple(name for name in labels_of(pair.new for pair in pairs) if name not in diff.only_new)

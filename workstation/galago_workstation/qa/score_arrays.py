@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.streams import WindowSeen
 from galago_edge.decision.activation import ONE
@@ -194,7 +195,7 @@ def _check_arrays(found: WindowScores) -> None:
     count = len(found.span)
     for name, array in (("q16", found.q16), ("skipped", found.skipped), ("restart", found.restart)):
         if len(array) != count:
-            raise ValueError(f"{name} is of {len(array)} windows, and span of {count}")
+            raise ValueError(f"{name} is of {count_of(len(array), 'window')}, and span of {count}")
     if not count:
         return
     if not (int(found.q16.min(initial=0)) >= 0 and int(found.q16.max(initial=0)) <= ONE):

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.streams import Gap
@@ -171,10 +172,12 @@ def why_data(told: ReplayedWhy) -> dict[str, Any]:
 
 
 def _cost_words(cost: CorpusCost) -> str:
+    alarms = noun_of(cost.false_more, "false alarm")
     words = (
-        f"on {cost.recordings} labelled recordings {cost.false_more:+d} false alarms "
+        f"on {count_of(cost.recordings, 'labelled recording')} {cost.false_more:+d} {alarms} "
         f"({cost.false_more_per_day:+.2f} a day), {cost.found_more:+d} of {cost.truths} found"
     )
     if cost.doubtful:
-        words += f"; {cost.doubtful} windows are in doubt because of the activity gate"
+        are = noun_of(cost.doubtful, "is", "are")
+        words += f"; {count_of(cost.doubtful, 'window')} {are} in doubt because of the activity gate"
     return words

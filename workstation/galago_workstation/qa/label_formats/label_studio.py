@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.decoding import from_json
 from galago_workstation.qa.label_formats.cvat import framed
 from galago_workstation.qa.label_formats.decimal_seconds import seconds_of
@@ -144,7 +145,7 @@ def _chosen(tasks: list[_Task], subject: LabelSubject, found: ForeignLabels) -> 
     chosen = about or (named if len(named) == 1 else [])
     if len(chosen) != 1:
         wanted = repr(subject.recording) if subject.recording else "the recording"
-        what = f"has {len(named)} tasks, {len(about)} of them name {wanted}; expected one"
+        what = f"has {count_of(len(named), 'task')}, {len(about)} of them about {wanted}; expected one"
         raise subject.refused("", what, hint="give the recording, and export only its task")
     for _ in range(len(named) - 1):
         found.leave_out("task of another recording")
