@@ -12,10 +12,17 @@ import pytest
 from galago_edge.contract.errors import CallerError, InputError
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord
-from galago_workstation.qa.comparison_report import as_data, gate_rows, markdown
+from galago_workstation.qa.comparison_report import (
+    as_data,
+    change_text,
+    gate_rows,
+    markdown,
+    summary_lines,
+)
 from galago_workstation.qa.gate_rules import GateRules, bind_gates, load_gates
 from galago_workstation.qa.junit_report import gate_text
 from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.page.shown_event import compared_events
 from galago_workstation.qa.release_verdict import Stance
 from galago_workstation.qa.replay_comparison import BundleComparison, WhoWasRight, compare_bundles
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
@@ -366,6 +373,37 @@ def test_who_was_right_counts_each_thing_that_was_there() -> None:
     assert (found.negative_flips, found.positive_flips) == (0.01, 0.02)
     assert found.chance == pytest.approx(1.0)
     assert WhoWasRight("", 0, 6, 0, 0).chance == pytest.approx(2 / 64)
+
+
+def test_what_is_lost_and_gained_of_one_truth_says_so_and_counts_as_before() -> None:
+    """NEW finds the first smoke five seconds later, and the second not at all but in a false alarm."""
+    old = [recording("a", [event(11), event(101)], [10, 100])]
+    new = [recording("a", [event(16), event(300)], [10, 100])]
+    found = compare_bundles(old, new, rule=RULE)
+    assert found.diff.counts == {"lost": 2, "gained": 2, "moved": 0, "rescored": 0, "same": 0}
+    assert (found.right[0].both, found.right[0].only_old) == (1, 1)
+    texts = [(one.kind, change_text(one)) for one in found.diff.changes]
+    assert texts == [
+        ("lost", "score 0.900; of the same truth as the one gained at 0:00:16.000"),
+        ("gained", "score 0.900; of the same truth as the one lost at 0:00:11.000"),
+        ("lost", "score 0.900"),
+        ("gained", "score 0.900"),
+    ]
+    told = "events: 1 lost and 1 gained are of the same truth, which both bundles found, further apart than"
+    assert any(line.startswith(told) for line in summary_lines(found))
+    data = as_data(found)
+    assert [one["same_truth_at_ns"] for one in data["changes"]] == [16 * S, 11 * S, None, None]
+    assert data["lost_and_gained_of_same_truths"] == 1
+    shown = [one.what for one in compared_events(found, RULE)]
+    assert shown[0].endswith("the one gained at 0:00:16.000")
+
+
+def test_a_loss_whose_truth_an_event_of_both_finds_is_of_no_pair() -> None:
+    old = [recording("a", [event(11), event(16)], [10])]
+    new = [recording("a", [event(16)], [10])]
+    found = compare_bundles(old, new, rule=RULE)
+    assert [(one.kind, one.same_truth_ns) for one in found.diff.changes] == [("lost", None)]
+    assert found.diff.of_same_truths == 0 and not any("same truth" in line for line in summary_lines(found))
 
 
 def test_without_gates_there_is_no_verdict_and_the_exit_code_is_0() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from galago_edge.contract.count_words import count_of
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.printable import on_one_line, printable
 from galago_edge.contract.streams import NS_PER_S
 from galago_workstation.files import write_bytes, write_json
@@ -54,7 +54,11 @@ def change_text(change: EventChange) -> str:
     if change.old is None or change.new is None:
         event = change.old or change.new
         assert event is not None
-        return f"score {event.score:.3f}"
+        words = f"score {event.score:.3f}"
+        if change.same_truth_ns is not None:
+            other = "gained" if change.new is None else "lost"
+            words += f"; of the same truth as the one {other} at {stream_time(change.same_truth_ns)}"
+        return words
     parts = [f"{change.shift_ns / NS_PER_S:+.3f} s"] if change.shift_ns else []
     if change.score_change:
         parts.append(f"score {change.old.score:.3f} -> {change.new.score:.3f}")
@@ -73,6 +77,11 @@ def summary_lines(found: BundleComparison) -> list[str]:
         f" moved ({found.diff.moved_only} with the same score), {counts['rescored']} rescored"
         f" (one event if within {tolerance})",
     ]
+    if pairs := found.diff.of_same_truths:
+        lines.append(
+            f"events: {pairs} lost and {pairs} gained are of the same {noun_of(pairs, 'truth')}, which both"
+            " bundles found, further apart than one event may move"
+        )
     windows = found.windows
     if windows.compared:
         between = windows.flip_interval
@@ -240,12 +249,14 @@ def as_data(found: BundleComparison) -> dict[str, Any]:
         "losses": msgspec.to_builtins(found.losses),
         "tolerance_ns": {printable(name): ns for name, ns in diff.tolerance_ns.items()},
         "events": diff.counts,
+        "lost_and_gained_of_same_truths": diff.of_same_truths,
         "changes": [
             {
                 "kind": each.kind, "recording": printable(each.recording), "label": each.label,
                 "at_ns": each.at_ns, "shift_ns": each.shift_ns, "old_score": each.old and each.old.score,
                 "new_score": each.new and each.new.score, "truth": each.truth or None,
                 "old_truth": each.old_truth or None, "new_truth": each.new_truth or None,
+                "same_truth_at_ns": each.same_truth_ns,
             }
             for each in diff.changes
         ],

@@ -44,6 +44,9 @@ class EventChange:
     without such an event, and in a recording without labels."""
     new_truth: str = ""
     """The same of the event of NEW."""
+    same_truth_ns: int | None = None
+    """Of an event lost or gained: when the other bundle decided the same truth by one that is gained or lost;
+    it is further away than an event may move. None where it did not."""
 
     @property
     def truth(self) -> str:
@@ -91,6 +94,11 @@ class EventDiff:
     only_old: tuple[str, ...] = ()
     """Labels that only the old bundle has, left out (``--common``)."""
     only_new: tuple[str, ...] = ()
+
+    @property
+    def of_same_truths(self) -> int:
+        """How many of the lost ones are of the same truth as one of the gained."""
+        return sum(change.kind == "lost" and change.same_truth_ns is not None for change in self.changes)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -257,7 +257,7 @@ def replayed_of(
         events=tuple(one for one in records if isinstance(one, EventRecord)),
         gaps=tuple(one for one in records if isinstance(one, GapRecord)),
         states=tuple(one for one in records if isinstance(one, StateRecord)),
-        scores=read_scores(place / SCORES, len(stored.labels)),
+        scores=read_scores(place / SCORES, len(stored.labels), stored.duration_ns),
         tags=tags,
         loss=None if failure is None else RecordingLoss.of(name, failure.error()),
     )

@@ -116,14 +116,16 @@ class ScoreCollector:
         return self._folder / f"{name}.raw"
 
 
-def read_scores(path: Path, labels: int) -> WindowScores:
+def read_scores(path: Path, labels: int, end_ns: int) -> WindowScores:
     """Return what ``scores.npz`` holds of so many labels; the arrays are read only.
+
+    ``end_ns``: where the recording ends in stream time, behind which no window can end.
 
     Only what a replay writes is read: arrays that are not compressed, of known types and shapes. So it takes
     no more memory than the file has bytes.
 
     Raises:
-        InputError: RUN_BAD; it is not what a replay writes.
+        InputError: RUN_BAD; it is not what a replay writes, or not of this recording.
         LinkError: It cannot be read.
     """
     try:
@@ -133,7 +135,7 @@ def read_scores(path: Path, labels: int) -> WindowScores:
                 for name, (dtype, shape) in _shapes(labels).items()
             }
             found = WindowScores(**arrays)
-            _check_arrays(found)
+            _check_arrays(found, end_ns)
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
     except (ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
@@ -186,7 +188,7 @@ def _header(data: bytes, name: str) -> tuple[Any, int]:
         raise ValueError(f"{name} has a header that makes no sense") from None
 
 
-def _check_arrays(found: WindowScores) -> None:
+def _check_arrays(found: WindowScores, end_ns: int) -> None:
     """Check that the arrays belong together.
 
     Raises:
@@ -204,5 +206,7 @@ def _check_arrays(found: WindowScores) -> None:
     starts, ends = span[:, [0, 2]], span[:, [1, 3]]
     if not (bool((starts >= 0).all()) and bool((ends >= starts).all()) and int(ends.max()) < _LATEST):
         raise ValueError("a window ends before it begins, or where no recording is")
+    if (latest_ns := int(span[:, 3].max())) > end_ns:
+        raise ValueError(f"a window ends at {latest_ns} ns, and the recording at {end_ns} ns")
     if bool((np.diff(starts, axis=0) < 0).any()):
         raise ValueError("the windows are not in order")
