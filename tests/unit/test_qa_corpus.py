@@ -288,6 +288,37 @@ def test_a_bad_list_is_refused_in_one_line(
     assert said in text and "\n" not in text
 
 
+LINES = "[[recording]]\npath = 'a.wav'\n\n[[ recording ]]  # the next\npath = '{}'\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place"),
+    [
+        ("x.toml", LINES, "line 4"),
+        ("x.toml", "recording = [{{ path = 'a.wav' }}, {{ path = '{}' }}]\n", "recording 2"),
+        ("x.csv", 'path,tags.site\n\na.wav,"a\nb"\n{},c\n', "line 5"),
+    ],
+)
+def test_what_is_wrong_with_a_listed_recording_is_told_with_its_line(
+    tmp_path: Path, name: str, content: str, place: str
+) -> None:
+    write_night(tmp_path / "a.wav")
+    (tmp_path / "copy.wav").write_bytes((tmp_path / "a.wav").read_bytes())
+    for other in ("x.mcap.sha256", "notes.txt"):
+        (tmp_path / other).write_text(f"{'0' * 64}  x.mcap\n")
+    for listed, said in (
+        ("x.mcap.sha256", "x.mcap.sha256 is the hash of a recording, expected the recording"),
+        ("notes.txt", f"{tmp_path / 'notes.txt'} is no kind of source"),
+        ("gone.wav", "the recording gone.wav does not exist"),
+        ("copy.wav", "copy.wav and a.wav hold the same recording"),
+        ("a.wav", "a.wav is listed more than once"),
+    ):
+        (tmp_path / name).write_text(content.format(listed))
+        with pytest.raises(GalagoError) as caught:
+            read_corpus(tmp_path / name)
+        assert str(caught.value).startswith(f"{tmp_path / name}, {place}: {said}") and caught.value.hint
+
+
 def test_a_list_may_name_recordings_elsewhere_and_says_so(tmp_path: Path) -> None:
     write_night(tmp_path / "elsewhere" / "a.wav")
     lists = tmp_path / "lists"
@@ -338,7 +369,7 @@ def test_whatever_stands_in_a_csv_comes_back_as_it_was(
     writer.writerow(["path", "tags.site", "sha256"])
     writer.writerows(rows)
     path.write_text(text.getvalue(), encoding="utf-8", newline="")
-    assert read_corpus_manifest(path) == tuple(
+    assert tuple(row.said for row in read_corpus_manifest(path)) == tuple(
         ListedRecording(path=name, tags={"site": site} if site else {}, sha256=sha256 or None)
         for name, site, sha256 in rows
     )

@@ -22,7 +22,8 @@ from galago_workstation.commands.qa_runs import Replaying
 
 if TYPE_CHECKING:
     from galago_edge.contract.manifest import Label
-    from galago_workstation.qa.corpus import Corpus, CorpusRecording
+    from galago_workstation.qa.corpus import Corpus
+    from galago_workstation.qa.corpus_rows import CorpusRecording
     from galago_workstation.qa.replayed import Replayed
 
 

@@ -14,7 +14,8 @@ from galago_edge.decision import Decider
 from galago_edge.pipeline.threshold_overrides import override_thresholds
 from galago_edge.sources.recorded_drops import with_recorded_drops
 from galago_workstation.progress_lines import Advance, PlainReport, Report
-from galago_workstation.qa.corpus import Corpus, CorpusRecording
+from galago_workstation.qa.corpus import Corpus
+from galago_workstation.qa.corpus_rows import CorpusRecording
 from galago_workstation.qa.replay_environment import ReplayEnvironment
 from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob, computing_here, ordered_query
 from galago_workstation.qa.replay_results import ReplayResults, StoredReplay
