@@ -8,6 +8,7 @@ its export formats and tags.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -169,12 +170,9 @@ def _take(found: ForeignLabels, where: str, region: _Region, subject: LabelSubje
         labels = value.labels or value.timeserieslabels
         rows = [subject.timed(where, repr(value.start), repr(value.end), label) for label in labels]
     elif region.type in ("timelinelabels", "videorectangle"):
-        labels = value.timelinelabels or value.labels
-        rows = [
-            LabelRow(where, *subject.framed(where, first, last, base=1), label.strip())
-            for first, last in _ranges(value)
-            for label in labels
-        ]
+        labels, rows = value.timelinelabels or value.labels, []
+        for frames, label in itertools.product(_ranges(value), labels):
+            found.take_frames(subject, where, frames, label, base=1)
     else:
         found.leave_out(f"region of the type {region.type[:40]!r}")
         return
