@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from galago_edge.contract.errors import CallerError, InputError
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord
+from galago_workstation.progress_lines import PlainReport
 from galago_workstation.qa.comparison_report import (
     as_data,
     change_text,
@@ -22,6 +24,8 @@ from galago_workstation.qa.comparison_report import (
 from galago_workstation.qa.gate_rules import GateRules, bind_gates, load_gates
 from galago_workstation.qa.junit_report import gate_text
 from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.page.page_events import PageWish
+from galago_workstation.qa.page.page_making import comparison_page
 from galago_workstation.qa.page.shown_event import compared_events
 from galago_workstation.qa.release_verdict import Stance
 from galago_workstation.qa.replay_comparison import BundleComparison, WhoWasRight, compare_bundles
@@ -348,6 +352,8 @@ def test_where_recordings_are_judged_their_figure_and_their_number_are_shown(tmp
     assert "OLD 25.0 %, NEW 25.0 %" in (text := gate_text(found.verdict.gates[0]))
     assert "4 of 4 recordings judged, each alike (13 things in them), 4.00 h" in text
     assert "13 judged in 4 recordings, 4.00 h" in gate_text(by_thing.verdict.gates[0])
+    page = comparison_page(found, RULE, PageWish(at=datetime.now(UTC), report=PlainReport())).content
+    assert (page.head.tables[0].rows[0][5], page.head.tables[0].rows[0][3]) == ("4 recordings", "25.0 %")
     assert "| 25.0 % | 25.0 % |" in markdown(found) and "| 4 recordings |" in markdown(found)
 
 

@@ -30,7 +30,7 @@ from galago_workstation.qa.score_arrays import read_scores
 from galago_workstation.qa.sealed_json import sealed_json, unchecked
 
 RUN, RESULTS = "run.json", "results"
-_AGAIN = "replay the corpus again: galago replay CORPUS --bundle BUNDLE --out RUN; what is stored is found"
+_AGAIN = "replay the corpus again: galago replay CORPUS --bundle BUNDLE --out RUN; it takes stored results"
 
 ReadTruth = Callable[[Path, str, int | None], TruthList]
 """Reads a file of labels, for a recording of this SHA-256 and duration in nanoseconds. Raises GalagoError."""
