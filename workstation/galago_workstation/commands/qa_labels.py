@@ -13,12 +13,11 @@ from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH, refuse_own_inputs
 from galago_edge.commands.output_places import check_outputs
 from galago_edge.contract.count_words import count_of, noun_of
-from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.errors import CallerError, GalagoError, Reason
 from galago_edge.contract.printable import printable
 from galago_workstation.commands.qa_options import replace_option
 
 if TYPE_CHECKING:
-    from galago_edge.contract.errors import GalagoError
     from galago_workstation.qa.frame_times import FrameTimes, RecordingExtent
     from galago_workstation.qa.replayed import TruthList
 
@@ -255,7 +254,8 @@ def _part_words(extent: RecordingExtent, loss: GalagoError, truth: TruthList) ->
 
     if not extent.cut:
         return f"read in part: {loss.line}"
-    behind = sum(event.end_ns > extent.read_to_ns for event in truth.events)
+    ends = [event.end_ns for event in truth.events] + [end_ns for _, end_ns in truth.ignored]
+    behind = sum(end_ns > extent.read_to_ns for end_ns in ends)
     reach = noun_of(behind, "reaches", "reach")
     told = f"; {count_of(behind, 'label')} {reach} behind that, where nobody watched"
     return f"read in part, {duration_text(extent.read_to_ns)} of it: {loss.line}{told if behind else ''}"

@@ -25,6 +25,7 @@ CLOSE_S = 60.0
 """False alarms that are closer than this more often than chance allows are not independent."""
 _CHANCE = 0.001
 _ROUNDING = 1e-9
+"""Relative: a weight that is less by so little is only not written exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,7 @@ def _quantile(values: Sequence[float], share: float, weights: Sequence[float]) -
         return float("nan")
     order = np.argsort(values)
     reached = np.cumsum(np.array(weights)[order])
-    enough = reached >= share * reached[-1] * (1.0 - _ROUNDING)  # sums of thirds are no whole numbers
+    enough = reached >= share * reached[-1] * (1.0 - _ROUNDING)
     return float(np.array(values)[order][np.argmax(enough)])
 
 
