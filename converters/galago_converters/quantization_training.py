@@ -80,12 +80,13 @@ def train_rounding(
     with captured():
         for epoch in range(epochs):
             twin.network.reset_metrics()
+            loss = math.nan
             for turn in range(epoch * rounds, (epoch + 1) * rounds):
                 order = np.random.default_rng((seed, turn)).permutation(len(inputs))
                 for chosen in np.split(order[: once * batch_size], once):
                     batch = spec.real(inputs[chosen]), teacher[chosen]
-                    found = twin.network.train_on_batch(*batch, return_dict=True)
-            distances.append(_distance(float(found["loss"]), epoch))  # Keras averages over the epoch
+                    loss = float(twin.network.train_on_batch(*batch, return_dict=True)["loss"])
+            distances.append(_distance(loss, epoch))  # Keras averages over the epoch
             done(epoch + 1)
     return Retrained(export_rounding(twin.for_export(), spec), tuple(distances))
 

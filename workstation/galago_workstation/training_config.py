@@ -173,6 +173,20 @@ class ConvertOptions(_Table, frozen=True, kw_only=True):
     """Epochs of quantization-aware training, if int8 loses more than half a point; 0: none."""
 
 
+def convert_options(base: ConvertOptions, **given: object) -> ConvertOptions:
+    """Return options with some replaced; None leaves one as it is.
+
+    Raises:
+        CallerError: CONFIG_BAD; a value that cannot be.
+    """
+    values = {key: value for key, value in given.items() if value is not None}
+    try:
+        return msgspec.convert(msgspec.to_builtins(base) | values, ConvertOptions)
+    except msgspec.ValidationError as error:
+        text = f"{', '.join(f'{key} = {value!r}' for key, value in values.items())}: {error}"
+        raise CallerError(Reason.CONFIG_BAD, text, hint=f"see [convert] in {DOCS}") from None
+
+
 class ModelGates(_Table, frozen=True, kw_only=True):
     """What the int8 model must reach on the test part; below it no bundle is built without a reason."""
 

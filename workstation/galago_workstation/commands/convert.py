@@ -49,21 +49,18 @@ def convert(
     """
     from datetime import UTC, datetime
 
-    import msgspec
-
     from galago_converters.conversion_record import CONVERTED_FOLDER, INT8_FILE, encode
     from galago_workstation.conversion.conversion_run import convert_run
     from galago_workstation.progress_lines import command_report
     from galago_workstation.run_folder import Run
+    from galago_workstation.training_config import convert_options
 
     opened = Run.open(run)
-    given = {
-        "calibration_samples": calibration_samples,
-        "max_loss_points": max_loss_points,
-        "aware_epochs": aware_epochs,
-    }
-    options = msgspec.structs.replace(
-        opened.config.convert, **{key: value for key, value in given.items() if value is not None}
+    options = convert_options(
+        opened.config.convert,
+        calibration_samples=calibration_samples,
+        max_loss_points=max_loss_points,
+        aware_epochs=aware_epochs,
     )
     report = command_report(say, as_json=as_json)
     result = convert_run(opened, now=datetime.now(UTC), report=report, options=options)

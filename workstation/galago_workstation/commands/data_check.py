@@ -11,11 +11,9 @@ import msgspec
 
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH
-from galago_edge.contract.errors import CallerError, Reason
 
 if TYPE_CHECKING:
-    from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
-    from galago_workstation.data.data_inspection import Data, InspectedData
+    from galago_workstation.data.data_inspection import InspectedData
 
 _SHOWN = 3
 """Of each finding; with --json all."""
@@ -35,46 +33,16 @@ def check(context: click.Context, data: Path, as_json: bool) -> None:
     Example:
         galago data check birds.toml
     """
-    from galago_workstation.data.data_inspection import inspect_data
+    from galago_workstation.data.data_inspection import inspect_path
     from galago_workstation.progress_lines import command_report
 
-    options, root, spec = _data_of(data)
-    found = inspect_data(options, root, spec, command_report(say, as_json=as_json))
+    found = inspect_path(data, command_report(say, as_json=as_json))
     if as_json:
         say_data(_as_data(found))
     else:
         for line in _lines(found):
             say(line)
     context.exit(0 if found.usable else 1)
-
-
-def _data_of(path: Path) -> tuple[Data, Path, ImagePreprocess | AudioPreprocess | None]:
-    """Return what is to be checked, the folder that it starts at, and how a device would take it."""
-    from galago_workstation.data.folder_survey import survey
-    from galago_workstation.training_config import AudioFolders, ImageFolders, read_config
-
-    if not path.is_dir():
-        _refuse_no_text(path)
-        config = read_config(path)
-        return config.data, path.parent, config.preprocess
-    kind = survey(path).kind
-    return (ImageFolders if kind == "images" else AudioFolders)(folder="."), path, None
-
-
-def _refuse_no_text(path: Path) -> None:
-    """Refuse a picture, a sound or whatever else is no text; what cannot be read is refused by who reads it.
-
-    Raises:
-        CallerError: CONFIG_BAD.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096) if path.is_file() else b""
-    except OSError:
-        return
-    if b"\0" in head:
-        text = f"{path} is no configuration and no folder"
-        raise CallerError(Reason.CONFIG_BAD, text, hint="give a configuration (.toml) or a folder of classes")
 
 
 def _as_data(found: InspectedData) -> dict[str, Any]:

@@ -34,21 +34,13 @@ def init(data: Path, out: Path | None, replace: bool) -> None:
         galago train birds.toml
     """
     from galago_workstation.data.folder_survey import survey
-    from galago_workstation.files import refuse_existing, write_bytes
-    from galago_workstation.output_kinds import CONFIGURATION
-    from galago_workstation.training.config_proposal import proposed_config
-    from galago_workstation.training.networks.speech_embedding import PUBLISHED
-    from galago_workstation.training.weights.published_weights import at_hand
-    from galago_workstation.training_config import read_config
+    from galago_workstation.training.proposal_file import proposal_path, write_proposal
 
-    out = out or Path(f"{data.resolve().name}.toml")
-    refuse_existing(out, CONFIGURATION, replace=replace)
+    out = proposal_path(data, out, replace=replace)
     found = survey(data)
     for line in _lines(found):
         say(line)
-    speech = found.kind == "audio" and at_hand(PUBLISHED) is not None
-    write_bytes(out, proposed_config(found, out, speech=speech).encode())
-    read_config(out)
+    write_proposal(found, out)
     say(f"wrote {out}: look at it, then galago train {out}")
 
 

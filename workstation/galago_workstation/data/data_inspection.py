@@ -14,11 +14,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from galago_edge.contract.errors import GalagoError, InputError, disk_error
+from galago_edge.contract.errors import CallerError, GalagoError, InputError, Reason, disk_error
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
 from galago_edge.contract.printable import printable
 from galago_workstation.data.data_finding import FindingLevel, FindingList
-from galago_workstation.data.folder_survey import BACKGROUND_NAMES
+from galago_workstation.data.folder_survey import BACKGROUND_NAMES, survey
 from galago_workstation.data.idx import IdxSet
 from galago_workstation.data.listing import Listing, Met
 from galago_workstation.data.look_rules import judge_formats, judge_looks
@@ -33,7 +33,7 @@ from galago_workstation.data.sample_look import (
 from galago_workstation.data.sample_reader import files_listing
 from galago_workstation.data.splits import split
 from galago_workstation.progress_lines import Report
-from galago_workstation.training_config import AudioFolders, IdxFiles, ImageFolders
+from galago_workstation.training_config import AudioFolders, IdxFiles, ImageFolders, read_config
 
 Data: TypeAlias = ImageFolders | AudioFolders | IdxFiles
 
@@ -81,6 +81,43 @@ def inspect_data(
         report: Is told how far it is.
     """
     return _Inspection(data, root, spec, report).inspected()
+
+
+def inspect_path(path: Path, report: Report) -> InspectedData:
+    """Look at all samples that a configuration names, or those of a folder of classes.
+
+    Raises:
+        CallerError: CONFIG_BAD; it is neither.
+        InputError: The folder holds nothing that could be classes.
+    """
+    options, root, spec = _data_of(path)
+    return inspect_data(options, root, spec, report)
+
+
+def _data_of(path: Path) -> tuple[Data, Path, ImagePreprocess | AudioPreprocess | None]:
+    """Return what is to be checked, the folder that it starts at, and how a device would take it."""
+    if not path.is_dir():
+        _refuse_no_text(path)
+        config = read_config(path)
+        return config.data, path.parent, config.preprocess
+    kind = survey(path).kind
+    return (ImageFolders if kind == "images" else AudioFolders)(folder="."), path, None
+
+
+def _refuse_no_text(path: Path) -> None:
+    """Refuse a picture, a sound or whatever else is no text; what cannot be read is refused by who reads it.
+
+    Raises:
+        CallerError: CONFIG_BAD.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096) if path.is_file() else b""
+    except OSError:
+        return
+    if b"\0" in head:
+        text = f"{path} is no configuration and no folder"
+        raise CallerError(Reason.CONFIG_BAD, text, hint="give a configuration (.toml) or a folder of classes")
 
 
 class _Inspection:
