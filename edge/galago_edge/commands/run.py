@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=PATH,
-    help="Append the records here, to a new file or to one that holds records.  [default: standard output, unless the configuration has a log]",
+    help="Append the records here, to a new file or one of records.  "
+    "[default: standard output, unless the configuration has a log]",
 )
 @click.option("--scores", is_flag=True, help="Add a record for every window.")
 @click.pass_context

@@ -91,7 +91,7 @@ class Continuity:
         return [] if gap is None else self._close_gap(gap.to_ns, gap.cause)
 
     def _joins(self) -> bool:
-        """Tell whether what comes next joins what came last, or the beginning: then nothing need be missing."""
+        """Tell whether what comes next joins what came last, or the beginning: nothing need be missing."""
         return self._cause is None or not self.next_index
 
     def _close_gap(self, to_ns: int, cause: str) -> list[Item]:

@@ -1,4 +1,5 @@
 const page = JSON.parse(document.getElementById("data").textContent);
+const SHORT = 18;  // letters of a figure with its unit or interval: never broken into two lines
 const STEP = 50;  // events drawn at a time
 const CHIP = { lost: "bad", missed: "bad", "false alarm": "warn", gained: "old", "cross-trigger": "warn", found: "good" };
 const VERDICT = { pass: "good", fail: "bad", inconclusive: "warn" };
@@ -49,14 +50,26 @@ function watched(bundle) {
 }
 function tables() {
   for (const [place, table] of page.head.tables.entries()) {
-    const head = make("tr", "", ...table.heads.map((text) => make("th", "", text)));
-    const rows = table.rows.map((row) => make("tr", "", ...row.map((text) => make("td", Object.hasOwn(VERDICT, text) ? "word " + text : "", text))));
-    const scroll = make("div", "card scroll", make("table", "", make("thead", "", head), make("tbody", "", ...rows)));
+    const head = role("row", make("tr", "", ...table.heads.map((text) => role("columnheader", make("th", "", text)))));
+    const rows = table.rows.map((row) => role("row", make("tr", "", ...row.map((text, column) => cell(text, table.heads[column])))));
+    const parts = [make("thead", "", head), make("tbody", "", ...rows)].map((one) => role("rowgroup", one));
+    const scroll = make("div", "card scroll", role("table", make("table", "", ...parts)));
     scroll.tabIndex = 0;
     scroll.setAttribute("role", "region");
     scroll.setAttribute("aria-label", table.title);
     $(place ? "tables" : "first").append(make("div", "", make("div", "head", make("h2", "", table.title)), scroll));
   }
+}
+
+function role(name, one) {  // said, because a table that is laid out as lines on a phone would not be one any more
+  one.setAttribute("role", name);
+  return one;
+}
+function cell(text, head) {
+  const one = role("cell", make("td", Object.hasOwn(VERDICT, text) ? "word " + text : "", text));
+  one.dataset.head = head;  // stands before it where the heads have no room
+  if (text.length <= SHORT) one.classList.add("short");
+  return one;
 }
 
 // ---- the list of events
