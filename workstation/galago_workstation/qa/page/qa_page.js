@@ -1,5 +1,4 @@
 const page = JSON.parse(document.getElementById("data").textContent);
-const SHORT = 18;  // letters of a figure with its unit or interval: never broken into two lines
 const STEP = 50;  // events drawn at a time
 const CHIP = { lost: "bad", missed: "bad", "false alarm": "warn", gained: "old", "cross-trigger": "warn", found: "good" };
 const VERDICT = { pass: "good", fail: "bad", inconclusive: "warn" };
@@ -13,7 +12,7 @@ function top_() {
   const called = (bundle) => bundle.release || bundle.id.slice(0, 12);
   $("title").textContent = page.bundles.length > 1 ? called(first) + " \u2192 " + called(last) : called(last);
   document.title = (page.head.verdict ? page.head.verdict + ": " : "") + $("title").textContent + " \u00b7 Galago QA";
-  $("made").textContent = (page.bundles.length > 1 ? "two bundles on " : "") + count(page.recordings.length, "recording") + unlabelled() + ", made " + page.made;
+  $("made").append((page.bundles.length > 1 ? "two bundles on " : "") + count(page.recordings.length, "recording") + unlabelled() + ", made ", make("span", "moment", page.made));
   if (page.head.verdict) {
     $("verdict").hidden = false;
     $("verdict").classList.add(VERDICT[page.head.verdict] || "warn");
@@ -49,27 +48,10 @@ function watched(bundle) {
   return make("div", "watched", make("p", "sub", bundle.name + ": " + bundle.times.duration + " recorded"), bar, list);
 }
 function tables() {
-  for (const [place, table] of page.head.tables.entries()) {
-    const head = role("row", make("tr", "", ...table.heads.map((text) => role("columnheader", make("th", "", text)))));
-    const rows = table.rows.map((row) => role("row", make("tr", "", ...row.map((text, column) => cell(text, table.heads[column])))));
-    const parts = [make("thead", "", head), make("tbody", "", ...rows)].map((one) => role("rowgroup", one));
-    const scroll = make("div", "card scroll", role("table", make("table", "", ...parts)));
-    scroll.tabIndex = 0;
-    scroll.setAttribute("role", "region");
-    scroll.setAttribute("aria-label", table.title);
-    $(place ? "tables" : "first").append(make("div", "", make("div", "head", make("h2", "", table.title)), scroll));
+  for (const [place, one] of page.head.tables.entries()) {
+    const rows = one.rows.map((row) => row.map((text) => cell(text, Object.hasOwn(VERDICT, text) ? "word " + text : "")));
+    $(place ? "tables" : "first").append(make("div", "", make("div", "head", make("h2", "", one.title)), table(one.title, one.heads, rows)));
   }
-}
-
-function role(name, one) {  // said, because a table that is laid out as lines on a phone would not be one any more
-  one.setAttribute("role", name);
-  return one;
-}
-function cell(text, head) {
-  const one = role("cell", make("td", Object.hasOwn(VERDICT, text) ? "word " + text : "", text));
-  one.dataset.head = head;  // stands before it where the heads have no room
-  if (text.length <= SHORT) one.classList.add("short");
-  return one;
 }
 
 // ---- the list of events
