@@ -1,4 +1,4 @@
-"""``galago recording`` on what is cut off, empty, or of another kind: told once, and nothing empty is made."""
+"""``galago recording`` on what is cut off, empty, or of another kind: told once, nothing empty is made."""
 
 from __future__ import annotations
 
@@ -57,6 +57,12 @@ def test_a_part_in_which_nothing_lies_is_refused_and_leaves_nothing(tmp_path: Pa
     said = galago("cut", path, tmp_path / "c.mcap", "--from", "30", "--to", "40")
     assert said.exit_code == 2 and "it ends at 1.000 s [CONFIG_BAD]" in said.stderr
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_place_that_nothing_can_be_written_to_is_named_as_it_was_given(tmp_path: Path) -> None:
+    night, target = write_night(tmp_path / "n.wav"), tmp_path / f"{'x' * 240}.mcap"
+    said = galago("import", night, target)
+    assert said.exit_code == 3 and f"could not write {target}: File name too long" in said.stderr
 
 
 def test_an_empty_file_and_one_of_another_kind_are_named_for_what_they_are(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from galago_edge.sources.recorded_camera import RecordedCamera
 from galago_edge.sources.recorded_microphone import RecordedMicrophone
 from galago_edge.sources.recording_damage import DamagedError
 
-
 _TO_FOLDER = "export to a folder: a WAV for each stretch; or cut a part without a gap"
 
 
@@ -51,9 +50,8 @@ def export_source(path: Path, target: Path, source: str | None = None) -> Export
     Raises:
         CallerError: EXISTS; TARGET_UNKNOWN, there is no such source; CONFIG_BAD, it must be said which, or it
             is a camera and cannot become a WAV.
-        InputError: SOURCE_MISMATCH; a WAV of sound with gaps, or nothing is there to be written. The damage of
-            the recording, where a WAV cannot say it.
-            RECORDING_UNREADABLE.
+        InputError: SOURCE_MISMATCH; a WAV of sound with gaps, or nothing is there to be written.
+            RECORDING_UNREADABLE. What is wrong with the recording, where a WAV cannot say it.
         LinkError: SOURCE_MISSING, or the disk fails.
         DeviceError: EXTRA_MISSING.
     """
