@@ -33,7 +33,10 @@ class OutputKind:
 
 EVENTS = OutputKind("records as JSON lines", re.compile(re.escape(_RECORD)))
 VERDICT_JSON = OutputKind("a verdict on faults", re.compile(rb'\{\s*"faults":'))
-JUNIT = OutputKind("a JUnit report", re.compile(rb"\s*(<\?xml[^>]*\?>\s*)?<testsuite"))
+JUNIT = OutputKind(
+    "a JUnit report of Galago",  # host.junit_document; other programs' begin alike
+    re.compile(rb'(<\?xml[^>]*\?>\s*)?<testsuites>\s*<testsuite name="[^"]*" package="galago\.qa"'),
+)
 
 
 def refuse_other_kind(path: Path | None, kind: OutputKind) -> None:
