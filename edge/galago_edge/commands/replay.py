@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import galago_edge
-from galago_edge.commands.cli import say
+from galago_edge.commands.cli import say, show_read_in_part
 from galago_edge.commands.extension import ExtendedCommand, asked_for, extension_of
 from galago_edge.commands.options import (
     PATH,
@@ -24,7 +24,7 @@ from galago_edge.commands.options import (
 from galago_edge.commands.output_places import check_outputs
 from galago_edge.commands.replay_faults import check_verdict, planned, tell_verdict, unmet, write_verdict
 from galago_edge.contract.count_words import count_of
-from galago_edge.contract.errors import CallerError, DeviceError, Reason
+from galago_edge.contract.errors import CallerError, DeviceError, InputError, Reason
 from galago_edge.host.former_output import EVENTS, refuse_other_kind
 
 if TYPE_CHECKING:
@@ -219,15 +219,19 @@ def _one(
 ) -> None:
     """Replay one recording; tell what was expected of it, if anything was."""
     from galago_edge.api.expectations import Expectations
+    from galago_edge.contract.records import GapRecord
+    from galago_edge.sources.recording_damage import read_in_part
 
     expectations = Expectations(() if faults is None else faults.expected, bundle.manifest.labels)
     own_opencv([bundle.modality])
     recording = galago_edge.replay(source, bundle, **what)
+    causes: set[str] = set()
     with records_to(out) as sink:
 
         def emit(records: Sequence[Record]) -> None:
             sink.emit(records)
             expectations.take(records)
+            causes.update(record.cause for record in records if isinstance(record, GapRecord))
 
         failure = recording.write(emit)
     if out is not None:
@@ -240,7 +244,10 @@ def _one(
     if verdict is not None:
         write_verdict(verdict, judged, {} if failure is None else {"": failure}, what["faults"])
     if failure is not None:
-        raise failure
+        if not (isinstance(failure, InputError) and read_in_part(recording.windows, causes)):
+            raise failure
+        show_read_in_part(failure)
+        click.get_current_context().exit(failure.exit_code)
     if unmet(judged):
         click.get_current_context().exit(1)
 

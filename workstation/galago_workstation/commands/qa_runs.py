@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from galago_edge.commands.cli import say, show_error
+from galago_edge.commands.cli import read_in_part_line, say, show_error
 from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, Reason
 
@@ -237,7 +237,7 @@ class Replaying:
                 self._told.add(str(loss.error()))
                 show_error(loss.error())
         for loss in in_part:
-            self._tell(f"read in part, the rest is a gap: {loss.error().line}")
+            self._tell(read_in_part_line(loss.error()))
         return kept
 
     @staticmethod

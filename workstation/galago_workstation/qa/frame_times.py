@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item, samples_to_ns
+from galago_edge.contract.streams import GAPS_OF_DAMAGE, AudioBlock, Frame, Gap, Item, samples_to_ns
 from galago_edge.sources.address import parse_source
 from galago_edge.sources.recording_damage import DamagedError
 from galago_edge.sources.source_kind import Address, Opening
-from galago_workstation.qa.recording_losses import GAPS_OF_DAMAGE
 from galago_workstation.qa.replayed import Stretch
 
 _RATE_HZ = 16_000
