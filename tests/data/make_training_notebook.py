@@ -23,7 +23,7 @@ def notebook() -> str:
     parts = BLOCK.split(PAGE.read_text(encoding="utf-8"))
     cells: list[dict[str, Any]] = []
     for number in range(0, len(parts), 3):
-        text, code, output = (parts + ["", ""])[number : number + 3]
+        text, code, output = [*parts, "", ""][number : number + 3]
         text = text.replace("The same as a notebook: [training.ipynb](training.ipynb). ", "")
         cells.append({"cell_type": "markdown", "metadata": {}, "source": _lines(text.strip("\n"))})
         if code:

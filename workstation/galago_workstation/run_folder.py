@@ -30,10 +30,9 @@ from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.manifest import ImagePreprocess, Label, LabelName, Preprocess, Sha256
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.printable import unprintable
-from galago_workstation import training_config
 from galago_workstation.data.sample import PARTS, Part, Sample
 from galago_workstation.files import read_json
-from galago_workstation.training_config import Config, IdxFiles
+from galago_workstation.training_config import Config, IdxFiles, label_specs, read_config
 
 if TYPE_CHECKING:
     from galago_workstation.data.sample_reader import Reader
@@ -162,7 +161,7 @@ class Run:
         from galago_edge.preprocess import fingerprint
 
         record = read_json(path / RUN_FILE, RunRecord, hint=f"{path} is not a run folder; run galago train")
-        run = cls(path, record, training_config.read_config(path / CONFIG_FILE))
+        run = cls(path, record, read_config(path / CONFIG_FILE))
         then, now = record.preprocess_sha256, fingerprint(run.preprocess)
         if now != then:
             raise InputError(
@@ -218,7 +217,7 @@ class Run:
 
     def label_specs(self) -> tuple[Label, ...]:
         """Return the manifest's labels, with background flags and decision policies."""
-        return training_config.label_specs(self.config, self.labels)
+        return label_specs(self.config, self.labels)
 
     @cached_property
     def data_root(self) -> Path:

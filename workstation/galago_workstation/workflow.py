@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from galago_workstation.packing.bundle_build import Packed
     from galago_workstation.run_folder import Run
 
+__all__ = ["EvaluatedRun", "build_bundle", "check_data", "convert", "evaluate", "init", "open_run", "train"]
+
 AnyPath: TypeAlias = str | os.PathLike[str]
 Echo: TypeAlias = Callable[[str], object]
 

@@ -9,7 +9,7 @@ from galago_workstation.files import refuse_existing, write_bytes
 from galago_workstation.output_kinds import CONFIGURATION
 from galago_workstation.training.config_proposal import proposed_config
 from galago_workstation.training.networks.speech_embedding import PUBLISHED
-from galago_workstation.training.weights.published_weights import at_hand
+from galago_workstation.training.weights import published_weights
 from galago_workstation.training_config import read_config
 
 
@@ -30,6 +30,6 @@ def write_proposal(found: FolderSurvey, out: Path) -> None:
     Raises:
         LinkError: The disk.
     """
-    speech = found.kind == "audio" and at_hand(PUBLISHED) is not None
+    speech = found.kind == "audio" and published_weights.at_hand(PUBLISHED) is not None
     write_bytes(out, proposed_config(found, out, speech=speech).encode())
     read_config(out)
