@@ -98,7 +98,9 @@ def _sample(
     )
 
 
-def manifest_rows(path: Path, met: Met = refuse, *, labelled: bool = True) -> Iterator[tuple[int, ManifestRow]]:
+def manifest_rows(
+    path: Path, met: Met = refuse, *, labelled: bool = True
+) -> Iterator[tuple[int, ManifestRow]]:
     """Yield the rows of a table of samples with the numbers of their lines, from 1.
 
     Args:

@@ -315,7 +315,7 @@ def put_logits(network: Any, start: StartWeights, labels: Sequence[str]) -> tupl
     if start.logits is None:
         raise CallerError(
             Reason.CONFIG_BAD,
-            f"[model] keep_logits: weights {start.origin.name!r} are no run, and have no logits of these labels",
+            f"[model] keep_logits: weights {start.origin.name!r} are no run, and have no such logits",
             hint="name a run folder in weights, or leave keep_logits out",
         )
     layer = network.get_layer(LOGITS)
