@@ -120,7 +120,15 @@ def test_a_sample_that_changed_is_not_labelled(review: Review) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/nothing", "/media/3.jpg", "/media/0.wav", "/media/-1.jpg", "/context/0/0.jpg", "/context/9/0.jpg", "/../x"],
+    [
+        "/nothing",
+        "/media/3.jpg",
+        "/media/0.wav",
+        "/media/-1.jpg",
+        "/context/0/0.jpg",
+        "/context/9/0.jpg",
+        "/../x",
+    ],
 )
 def test_there_is_nothing_else(review: Review, path: str) -> None:
     assert review.ask(path)[0] == 404
@@ -158,7 +166,9 @@ def test_a_name_that_was_pointed_here_is_refused(review: Review, host: str) -> N
         {"Content_Type": "application/x-www-form-urlencoded"},
     ],
 )
-def test_another_page_cannot_answer_whatever_its_browser_knows(review: Review, headers: dict[str, str]) -> None:
+def test_another_page_cannot_answer_whatever_its_browser_knows(
+    review: Review, headers: dict[str, str]
+) -> None:
     sample = review.session.samples[0]
     body = {"number": 0, "sha256": sample.sha256, "label": "dark"}
     assert review.ask("/api/answer", body, **headers)[0] == 403

@@ -34,7 +34,13 @@ def kept(root: Path, label: str, level: int, number: int, **note: object) -> Pat
     stem = f"20261122T11430012{number}Z-door-near-00c0d{number}"
     context = root / "light" / ".context"
     picture(context / f"{stem}-pre1.jpg", level)
-    told = {"label": label, "trigger": "near", "device": "porch", "stream": "door", "context": [f"{stem}-pre1.jpg"]}
+    told = {
+        "label": label,
+        "trigger": "near",
+        "device": "porch",
+        "stream": "door",
+        "context": [f"{stem}-pre1.jpg"],
+    }
     (context / f"{stem}.json").write_text(json.dumps({**told, **note}))
     return picture(root / "light" / label.replace("/", "%2F") / f"{stem}.png", level)
 
@@ -47,7 +53,9 @@ def test_what_a_device_kept_has_its_note_its_label_its_hour_and_what_was_before(
     assert [path.name for path in one.context] == ["20261122T114300121Z-door-near-00c0d1-pre1.jpg"]
 
 
-def test_a_sample_that_somebody_moved_has_the_label_of_its_folder_and_the_devices_beside_it(tmp_path: Path) -> None:
+def test_a_sample_that_somebody_moved_has_the_label_of_its_folder_and_the_devices_beside_it(
+    tmp_path: Path,
+) -> None:
     path = kept(tmp_path, "dark", 30, 1)
     (tmp_path / "light" / "mid" / "sure").mkdir(parents=True)
     path.rename(tmp_path / "light" / "mid" / "sure" / path.name)
@@ -64,7 +72,10 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     kept(tmp_path, "dark", 90, 1)
     next((tmp_path / "light" / ".context").glob("*.json")).write_text("{")
     found = find_field_samples(tmp_path, sounds=None)
-    assert [sample.id for sample in found.samples] == ["a.png", "light/dark/20261122T114300121Z-door-near-00c0d1.png"]
+    assert [sample.id for sample in found.samples] == [
+        "a.png",
+        "light/dark/20261122T114300121Z-door-near-00c0d1.png",
+    ]
     told = "; ".join(found.left_out())
     assert "cannot be read: 1" in told and "copies of others: 1" in told and ".txt 1" in told
     assert "notes of devices that cannot be read: 1" in told
@@ -116,7 +127,9 @@ def test_a_bundle_proposes_what_it_would_answer_on_a_device(tmp_path: Path, tiny
     model = model_of_bundle(bundle)
     for level, label in ((30, "dark"), (128, "mid"), (225, "bright")):
         scores = model.scores(np.full((20, 24, 3), level, np.uint8))
-        assert max(scores, key=scores.__getitem__) == label and sum(scores.values()) == pytest.approx(1, abs=1e-3)
+        assert max(scores, key=scores.__getitem__) == label and sum(scores.values()) == pytest.approx(
+            1, abs=1e-3
+        )
 
 
 def test_a_sound_is_asked_about_and_shown_as_a_spectrogram(tmp_path: Path, tiny_audio_model: bytes) -> None:
@@ -138,7 +151,9 @@ def test_a_recording_is_no_sample(tmp_path: Path) -> None:
         SampleSight(True).raw(path)
 
 
-def test_the_command_lists_the_order_and_says_what_is_left_out(tmp_path: Path, tiny_image_model: bytes) -> None:
+def test_the_command_lists_the_order_and_says_what_is_left_out(
+    tmp_path: Path, tiny_image_model: bytes
+) -> None:
     bundle = make_bundle(tmp_path / "b.galago", tiny_image_model, tuple(Label(name=one) for one in LABELS))
     kept(tmp_path / "samples", "dark", 225, 1), kept(tmp_path / "samples", "dark", 30, 2)
     (tmp_path / "samples" / "broken.png").write_bytes(b"\x89PNG")
@@ -153,6 +168,16 @@ def test_the_command_lists_the_order_and_says_what_is_left_out(tmp_path: Path, t
 
 
 def test_two_proposers_are_one_too_many(tmp_path: Path) -> None:
-    arguments = ["data", "review", str(tmp_path), "--out", str(tmp_path / "out"), "--bundle", "b", "--run", "r"]
+    arguments = [
+        "data",
+        "review",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+        "--bundle",
+        "b",
+        "--run",
+        "r",
+    ]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 2 and "one of the two" in done.output

@@ -94,8 +94,10 @@ class ReviewFile:
             raise
 
     def close(self) -> None:
-        """Give the lock back."""
-        os.close(self._fd)
+        """Give the lock back. Twice does no harm."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
 
     @property
     def undoable(self) -> str | None:
