@@ -1,4 +1,4 @@
-"""Retraining: what is taken of new samples, how they are divided, what is trained, and how two runs compare."""
+"""Retraining: what is taken of new samples, how they are divided, what is trained, how two runs compare."""
 
 from __future__ import annotations
 
@@ -205,6 +205,13 @@ def test_groups_and_what_looks_alike_stay_together() -> None:
     for number, part in enumerate(parts):
         assert part == parts[number % 3 if number < 9 else 0]
     assert set(parts) == set(PARTS)
+
+
+def test_groups_of_several_labels_are_divided_among_themselves() -> None:
+    nights = [new(number, "ab"[number % 2], group=f"night {number // 4}") for number in range(12)]
+    parts = divided(nights)
+    assert {parts[number] for number in (0, 4, 8)} == set(PARTS)
+    assert all(parts[number] == parts[number // 4 * 4] for number in range(12))
 
 
 def test_a_group_of_the_run_and_a_part_of_the_table_are_kept() -> None:

@@ -178,9 +178,15 @@ def test_another_page_cannot_answer_whatever_its_browser_knows(
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"number": 0}, [], {"number": 0, "sha256": "x", "label": ""}, {"number": 0, "sha256": "x", "label": "y" * 65},
-     {"number": 0, "sha256": "x" * 9_000, "label": "y"}],
-)  # fmt: skip
+    [
+        {},
+        {"number": 0},
+        [],
+        {"number": 0, "sha256": "x", "label": ""},
+        {"number": 0, "sha256": "x", "label": "y" * 65},
+        {"number": 0, "sha256": "x" * 9_000, "label": "y"},
+    ],
+)
 def test_what_is_no_answer_is_refused(review: Review, body: Any) -> None:
     assert review.ask("/api/answer", body)[0] == 400
 

@@ -23,10 +23,10 @@ def divide_new(
 ) -> list[Part]:
     """Return the part of each new sample.
 
-    A unit, which is never torn apart, is what has one group or is nearly the same. Of each label's units
-    the share ``hold_out`` is tested with and ``validation_share`` validated with: of two units one is held
-    out, of three one goes to each part; a single one is learned from. What a table gives a part keeps it, and
-    so does a group that the run has already.
+    A unit, which is never torn apart, is what has one group or is nearly the same. Of the units of each
+    label, and of those that hold several labels, the share ``hold_out`` is tested with and
+    ``validation_share`` validated with: of two units one is held out, of three one goes to each part; a single
+    one is learned from. What a table gives a part keeps it, and so does a group that the run has already.
 
     Args:
         samples: The new samples.
@@ -41,13 +41,14 @@ def divide_new(
     """
     units = _units(samples, alike)
     parts: dict[int, Part] = {}
-    of_label: dict[str, list[int]] = {}
+    of_label: dict[str | None, list[int]] = {}
     for number, members in enumerate(units):
         given = _given([samples[member] for member in members], known_groups)
         if given is not None:
             parts[number] = given
         else:
-            of_label.setdefault(samples[members[0]].label, []).append(number)
+            labels = {samples[member].label for member in members}
+            of_label.setdefault(labels.pop() if len(labels) == 1 else None, []).append(number)
     for numbers in of_label.values():
         numbers.sort(key=lambda number: _place(samples, units[number]))
         test, validation = _counts(len(numbers), hold_out, validation_share)

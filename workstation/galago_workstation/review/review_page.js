@@ -28,6 +28,7 @@ function show(number) {
   const sound = $("sound");
   sound.hidden = !review.sounds;
   if (review.sounds) sound.src = one.sound === null ? "media/" + at + ".wav" : "context/" + at + "/" + one.sound + ".wav";
+  $("heard").hidden = one.sound === null;
   $("around").replaceChildren(...one.pictures.map((place) => {
     const picture = make("img");
     picture.src = "context/" + at + "/" + place + ".jpg";
