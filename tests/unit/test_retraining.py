@@ -214,6 +214,13 @@ def test_groups_of_several_labels_are_divided_among_themselves() -> None:
     assert all(parts[number] == parts[number // 4 * 4] for number in range(12))
 
 
+def test_of_few_groups_the_largest_is_learned_from_and_the_smallest_validated_with() -> None:
+    for nights in ("aaaaabbbc", "cbbbaaaaa", "bbbaaaaac"):
+        parts = divided([new(number, group=night) for number, night in enumerate(nights)])
+        assert dict(zip(nights, parts, strict=True)) == {"a": "train", "b": "test", "c": "validation"}
+    assert divided([new(1, group="a"), new(2, group="a"), new(3, group="b")]) == ["train", "train", "test"]
+
+
 def test_a_group_of_the_run_and_a_part_of_the_table_are_kept() -> None:
     samples = [
         new(1, group="old"),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,6 +210,52 @@ def test_a_port_that_is_taken_is_one_line_that_names_the_option(review: Review) 
         second.start()
     assert refused.value.reason is Reason.IO
     assert "the review page cannot listen" in str(refused.value) and "--port" in refused.value.hint
+
+
+def test_what_no_bundle_could_hold_is_shown_and_not_offered(tmp_path: Path) -> None:
+    for number, label in enumerate(("dark", "Dark", "x\u200b", "y" * 70)):
+        (tmp_path / "samples" / label).mkdir(parents=True)
+        pixels = np.full((8, 8, 3), 40 * number, np.uint8)
+        cv2.imwrite(str(tmp_path / "samples" / label / f"{number}.png"), pixels)
+    file = ReviewFile(tmp_path / "out", "ada")
+    session = ReviewSession(
+        find_field_samples(tmp_path / "samples", sounds=None), file, None, (), PlainReport()
+    )
+    assert session.labels == ("Dark",) and len(session.samples) == 4
+    file.close()
+
+
+def test_samples_that_were_moved_are_found_by_their_content(tmp_path: Path) -> None:
+    (tmp_path / "old" / "dark").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "old" / "dark" / "1.png"), np.zeros((8, 8, 3), np.uint8))
+    for place in ("old", "new"):
+        file = ReviewFile(tmp_path / "out", "ada")
+        session = ReviewSession(
+            find_field_samples(tmp_path / place, sounds=None), file, None, (), PlainReport()
+        )
+        if place == "old":
+            session.answer(0, session.samples[0].sha256, "dark")
+            (tmp_path / "old").rename(tmp_path / "new")
+        file.close()
+    assert "../new/dark/1.png,dark" in (tmp_path / "out" / "samples.csv").read_text()
+
+
+def test_the_command_shows_its_page_until_it_is_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    cv2.imwrite(str(tmp_path / "samples" / "1.png"), np.zeros((8, 8, 3), np.uint8))
+    command = [sys.executable, "-m", "galago_edge", "data", "review", str(tmp_path / "samples"), "--json"]
+    command += ["--label", "dark", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stderr is not None
+        found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=(\S{16,})\n", next(child.stderr))
+        assert found is not None and "Ctrl+C" in next(child.stderr)
+        connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=30)
+        connection.request("GET", "/api/review", headers={"Authorization": f"Bearer {found[2]}"})
+        assert json.loads(connection.getresponse().read())["labels"] == ["dark"]
+        connection.close()
+        child.send_signal(signal.SIGINT)
+        told = json.loads(child.stdout.read())
+    assert child.returncode == 0 and (told["samples"], told["answered"]) == (1, 0)
 
 
 def test_sounds_are_heard_and_seen(tmp_path: Path) -> None:

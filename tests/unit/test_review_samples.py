@@ -163,6 +163,7 @@ def test_the_command_lists_the_order_and_says_what_is_left_out(
     lines = done.output.splitlines()
     assert lines[0] == "2 pictures; labels: dark, mid, bright" and "cannot be read: 1" in lines[1]
     assert "(1 differ)" in lines[2] and "bright 0.9" in lines[3] and "the device noted dark" in lines[3]
+    assert not (tmp_path / "out").exists()
     told = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert [row["proposed"] for row in told["samples"]] == ["dark", "dark"]
 

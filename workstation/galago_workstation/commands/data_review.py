@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,14 +57,17 @@ def review(
     from galago_workstation.progress_lines import command_report
     from galago_workstation.qa.golden_record import who
     from galago_workstation.review.field_samples import find_field_samples
-    from galago_workstation.review.review_file import ReviewFile
+    from galago_workstation.review.review_file import REVIEW_FILE, ReviewFile
     from galago_workstation.review.review_session import ReviewSession
 
     model = _model(bundle, run)
     found = find_field_samples(samples, sounds=None if model is None else model.sounds)
     reviewer = reviewer or who()
     report = command_report(say, as_json=as_json)
-    with contextlib.closing(ReviewFile(out, reviewer)) as file:
+    with contextlib.ExitStack() as stack:
+        if listing and not (out / REVIEW_FILE).is_file():  # which leaves nothing behind
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="galago-review-")))
+        file = stack.enter_context(contextlib.closing(ReviewFile(out, reviewer)))
         if file.torn:
             report.say("the last line was cut off, and is gone: an answer that was not saved yet")
         session = ReviewSession(found, file, model, labels, report)

@@ -25,8 +25,8 @@ def divide_new(
 
     A unit, which is never torn apart, is what has one group or is nearly the same. Of the units of each
     label, and of those that hold several labels, the share ``hold_out`` is tested with and
-    ``validation_share`` validated with: of two units one is held out, of three one goes to each part; a single
-    one is learned from. What a table gives a part keeps it, and so does a group that the run has already.
+    ``validation_share`` validated with: of two units the smaller one is held out, of three the largest is
+    learned from and the smallest validated with; a single one is learned from. What a table gives a part keeps it, and so does a group that the run has.
 
     Args:
         samples: The new samples.
@@ -51,6 +51,9 @@ def divide_new(
             of_label.setdefault(labels.pop() if len(labels) == 1 else None, []).append(number)
     for numbers in of_label.values():
         numbers.sort(key=lambda number: _place(samples, units[number]))
+        if len(numbers) <= len(PARTS):  # none to choose from by chance: most is learned from, least validates
+            by_size = sorted(numbers, key=lambda number: len(units[number]))
+            numbers[:] = [*by_size[-2:-1], *by_size[:-2], *by_size[-1:]]
         test, validation = _counts(len(numbers), hold_out, validation_share)
         for rank, number in enumerate(numbers):
             parts[number] = "test" if rank < test else "validation" if rank < test + validation else "train"

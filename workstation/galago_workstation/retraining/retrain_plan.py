@@ -21,6 +21,8 @@ from galago_workstation.run_folder import CONFIG_FILE, Run
 from galago_workstation.training_config import DOCS, IdxFiles
 
 MARK = "# Written by galago retrain."
+_KEPT = ("kind", "background", "validation_share")
+"""Of ``[data]``: the table says everything else."""
 _FOLDER_KEYS = ("background_folder", "noise_folder")
 """Of ``[augment]``: paths that start at the configuration."""
 
@@ -101,7 +103,7 @@ def retrain_tables(run: Run, plan: RetrainPlan, *, epochs: int | None, new_head:
     (``new_head``) or the configuration says it.
     """
     tables = load_toml(run.path / CONFIG_FILE, dict[str, Any], docs=DOCS)
-    data = {key: tables["data"][key] for key in ("kind", "background") if key in tables["data"]}
+    data = {key: tables["data"][key] for key in _KEPT if key in tables["data"]}
     model = {key: value for key, value in tables["model"].items() if key != "weights_sha256"}
     augment = {
         key: _relative(run.data_root / value, plan) if key in _FOLDER_KEYS else value

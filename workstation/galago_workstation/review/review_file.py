@@ -11,6 +11,7 @@ import datetime
 import errno
 import fcntl
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -77,6 +78,7 @@ class ReviewFile:
         self.torn = False
         """The last line was cut off, by a power cut perhaps: an answer that nobody was told was saved."""
         self._reviewer = reviewer
+        self._paths: dict[str, str] = {}
         self._steps: list[tuple[str, ReviewAnswer | None]] = []
         """Whose answer changed, and what it was before."""
         path = folder / REVIEW_FILE
@@ -130,6 +132,15 @@ class ReviewFile:
             self._write_table()
         return sha256
 
+    def place(self, paths: Mapping[str, str]) -> None:
+        """Let the table say where contents lie now, by their hashes: samples may have been moved since.
+
+        Raises:
+            LinkError: The disk.
+        """
+        self._paths.update(paths)
+        self._write_table()
+
     def _take(self, line: ReviewAnswer | _Undone) -> None:
         if isinstance(line, ReviewAnswer):
             self._steps.append((line.sha256, self.answers.get(line.sha256)))
@@ -159,7 +170,7 @@ class ReviewFile:
     def _write_table(self) -> None:
         rows = [
             ManifestRow(
-                path=one.path,
+                path=self._paths.get(one.sha256, one.path),
                 label=one.label,
                 group=one.group,
                 reviewer=one.reviewer,

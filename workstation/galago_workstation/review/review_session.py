@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import threading
@@ -107,6 +108,7 @@ class ReviewSession:
         self._numbers = {sample.sha256: number for number, sample in enumerate(self.samples)}
         self.labels = _labels(self.samples, file, model, labels)
         self._lock = threading.Lock()
+        file.place({sample.sha256: self._path(sample) for sample in self.samples})
 
     def shown(self, reviewer: str) -> ShownReview:
         """Return everything that the page needs."""
@@ -151,7 +153,7 @@ class ReviewSession:
             told = self._file.answer(
                 ReviewAnswer(
                     sha256=sha256,
-                    path=printable(Path(os.path.relpath(sample.path, self._file.folder)).as_posix()),
+                    path=self._path(sample),
                     label=label,
                     group=sample.group,
                     proposed=proposal.label,
@@ -199,6 +201,9 @@ class ReviewSession:
             "left_out": list(self.found.left_out()),
         }
 
+    def _path(self, sample: FieldSample) -> str:
+        return printable(Path(os.path.relpath(sample.path, self._file.folder)).as_posix())
+
     def _change(self, number: int | None, answer: ShownAnswer | None) -> ReviewChange:
         answered = len(self.answered())
         return ReviewChange(number=number, answer=answer, labels=self.labels, answered=answered)
@@ -230,14 +235,21 @@ def _ordered(
 def _labels(
     samples: Sequence[FieldSample], file: ReviewFile, model: ProposingModel | None, more: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the labels that may be answered: the model's in its order, then all others by their names."""
+    """Return the labels that may be answered: the model's in its order, then all others by their names.
+
+    What a folder or a device calls a sample and no bundle could hold as a label is shown, and not offered.
+    """
     own = () if model is None else model.labels
-    others = {*more, *(sample.said for sample in samples)}
-    others |= {sample.note.label for sample in samples if sample.note is not None}
-    others |= {one.label for one in file.answers.values() if one.label is not None}
-    labels = (*own, *sorted(others - {"", *own}))
+    wanted = {*more, *(one.label for one in file.answers.values() if one.label is not None)}
+    labels = (*own, *sorted(wanted - {"", *own}))
     _check(labels)
-    return labels
+    came = {sample.said for sample in samples}
+    came |= {sample.note.label for sample in samples if sample.note is not None}
+    for label in sorted(came - {"", *labels}):
+        with contextlib.suppress(InputError):
+            _check((*labels, label))
+            labels = (*labels, label)
+    return (*own, *sorted(set(labels) - {*own}))
 
 
 def _check(labels: Sequence[str]) -> None:
