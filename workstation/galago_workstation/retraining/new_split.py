@@ -25,8 +25,9 @@ def divide_new(
 
     A unit, which is never torn apart, is what has one group or is nearly the same. Of the units of each
     label, and of those that hold several labels, the share ``hold_out`` is tested with and
-    ``validation_share`` validated with: of two units the smaller one is held out, of three the largest is
-    learned from and the smallest validated with; a single one is learned from. What a table gives a part keeps it, and so does a group that the run has.
+    ``validation_share`` validated with, by chance that is fixed. Of three units the largest is learned from
+    and the smallest validated with, of two the smaller one is held out, a single one is learned from. What a
+    table gives a part keeps it, and so does a group that the run has already.
 
     Args:
         samples: The new samples.
@@ -50,12 +51,8 @@ def divide_new(
             labels = {samples[member].label for member in members}
             of_label.setdefault(labels.pop() if len(labels) == 1 else None, []).append(number)
     for numbers in of_label.values():
-        numbers.sort(key=lambda number: _place(samples, units[number]))
-        if len(numbers) <= len(PARTS):  # none to choose from by chance: most is learned from, least validates
-            by_size = sorted(numbers, key=lambda number: len(units[number]))
-            numbers[:] = [*by_size[-2:-1], *by_size[:-2], *by_size[-1:]]
         test, validation = _counts(len(numbers), hold_out, validation_share)
-        for rank, number in enumerate(numbers):
+        for rank, number in enumerate(_ranked(samples, units, numbers)):
             parts[number] = "test" if rank < test else "validation" if rank < test + validation else "train"
     found: list[Part] = ["train"] * len(samples)
     for number, members in enumerate(units):
@@ -92,6 +89,17 @@ def _given(members: Sequence[NewSample], known_groups: Mapping[str, Part]) -> Pa
     given = {known_groups[one.group] for one in members if one.group in known_groups}
     given |= {one.part for one in members if one.part is not None}
     return max(given, key=PARTS.index) if given else None
+
+
+def _ranked(
+    samples: Sequence[NewSample], units: Sequence[Sequence[int]], numbers: Sequence[int]
+) -> list[int]:
+    """Return the numbers of units in the order in which test, validation and training get them."""
+    ranked = sorted(numbers, key=lambda number: _place(samples, units[number]))
+    if len(ranked) > len(PARTS):
+        return ranked
+    by_size = sorted(ranked, key=lambda number: len(units[number]))
+    return [*by_size[-2:-1], *by_size[:-2], *by_size[-1:]]
 
 
 def _place(samples: Sequence[NewSample], members: Sequence[int]) -> bytes:
