@@ -37,7 +37,7 @@ color = "gray"
 [model]
 kind = "resnet"
 filters = 4
-stages = 2
+stages = 1
 
 [train]
 min_steps = 0
@@ -128,6 +128,9 @@ def test_the_new_run_converts_and_is_trained_further_as_any_other(retrained: tup
     folder, _ = retrained
     new = folder / "runs" / "two-2"
     assert (done := galago("convert", new)).exit_code == 0, done.output
+    listed = galago("data", "review", folder / "field", "--run", new, "--out", folder / "out", "--list")
+    assert listed.exit_code == 0, listed.output
+    assert listed.output.startswith("16 pictures; labels: bars, plain, stripes\n")
     for number in range(3):
         picture(folder / "more" / "bars" / f"{number}.png", "bars", 900 + number, dark=90)
     done = galago(

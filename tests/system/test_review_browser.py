@@ -183,6 +183,7 @@ def test_a_new_label_and_clicks_answer_as_keys_do(served: Served, browser: Any) 
     browser.find_element("css selector", "#labels button:nth-child(4)").click()
     wait_for(lambda: "2 of 5" in text_of(browser, "#progress"), "the click to be saved")
     assert HOSTILE in served.rows().values()
+    assert browser.execute_script("return document.activeElement === document.body"), "keys go on"
     browser.find_element("css selector", "#undo").click()
     wait_for(lambda: "1 of 5" in text_of(browser, "#progress"), "the answer to be taken back")
     assert browser.execute_script("return document.querySelectorAll('img[src=x]').length") == 0

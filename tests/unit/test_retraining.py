@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,9 +167,26 @@ def test_labels_that_differ_in_case_alone_are_refused(run: FinishedRun, tmp_path
 
 
 def test_a_devices_own_answers_are_told_to_be_no_labels_yet(run: FinishedRun, tmp_path: Path) -> None:
-    picture(tmp_path / "light" / "a" / "1.png", 90)
-    (tmp_path / "light" / ".context").mkdir()
-    assert "device's own answers" in "; ".join(found_in(run, tmp_path / "light").left_out())
+    picture(tmp_path / "samples" / "light" / "on%2Foff" / "1.png", 90)
+    (tmp_path / "samples" / "light" / ".context").mkdir()
+    found = found_in(run, tmp_path / "samples" / "light")
+    assert [one.label for one in found.samples] == ["on/off"]
+    assert "device's own answers" in "; ".join(found.left_out())
+    with pytest.raises(InputError, match="holds folders of bundles"):
+        found_in(run, tmp_path / "samples")
+
+
+def test_a_name_that_is_no_utf_8_goes_the_whole_way(run: FinishedRun, tmp_path: Path) -> None:
+    path = picture(tmp_path / "new" / "a" / "1.png", 90)
+    path = path.rename(path.with_name(os.fsdecode(b"caf\xe9.png")))
+    table = tmp_path / "new" / "samples.csv"
+    table.write_text("path,label\na/caf\\xe9.png,a\n")
+    (sample,) = found_in(run, table).samples
+    assert sample.path == path
+    plan = plan_of(run, None)  # type: ignore[arg-type]
+    write_plan(plan, run, [sample], ["train"], epochs=None)  # type: ignore[arg-type]
+    listing = list_manifest(read_config(plan.config).data, plan.config.parent)  # type: ignore[arg-type]
+    assert sample.sha256 in {one.sha256 for one in listing.pool}
 
 
 # ---- how they are divided

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from galago_edge.contract.errors import GalagoError, InputError, Reason
 from galago_edge.contract.printable import printable
@@ -147,11 +148,18 @@ def _rows(place: Path, sounds: bool, found: NewSamples) -> Iterator[tuple[Path, 
             hint="name what galago data review wrote",
         )
     tree = class_tree(place, AUDIO_SUFFIXES if sounds else IMAGE_SUFFIXES)
+    if any((place / name / CONTEXT).is_dir() for name in tree.classes):
+        raise InputError(
+            Reason.DATA_BAD,
+            f"{place} holds folders of bundles, as a device keeps samples, expected folders of labels",
+            hint=f"galago data review {place}, and give what that writes",
+        )
     found.strays += sum(tree.strays.values()) + len(tree.beside)
-    if (place / CONTEXT).is_dir():
+    if kept_by_device := (place / CONTEXT).is_dir():
         found.unreviewed.append(printable(str(place)))
-    for label, paths in tree.classes.items():
-        yield from ((path, ManifestRow(path=printable(path.name), label=printable(label))) for path in paths)
+    for name, paths in tree.classes.items():
+        label = printable(unquote(name) if kept_by_device else name)
+        yield from ((path, ManifestRow(path=printable(path.name), label=label)) for path in paths)
 
 
 def _refuse_other_label(new: NewSample, label: str, where: str) -> None:

@@ -89,7 +89,7 @@ async function change(path, body) {
     const changed = await ask(path, body);
     trouble("");
     review.labels = changed.labels;
-    if (changed.number === null) return null;
+    if (changed.number === null) { trouble("there is nothing to take back"); return null; }
     if (changed.answer === null) delete review.answers[changed.number];
     else review.answers[changed.number] = changed.answer;
     return changed.number;
@@ -118,7 +118,7 @@ function pressed(event) {
     if (event.key === "Escape") $("text").blur();
     return;
   }
-  if (event.key === "Enter" && event.target.closest("button:not(#accept)")) return;  // the button itself is meant
+  if ((event.key === "Enter" || event.key === " ") && event.target.closest("button")) return;  // that one is meant
   const label = /^[1-9]$/.test(event.key) ? review.labels[event.key - 1] : undefined;
   const keys = {
     Enter: accept, x: () => save(null), u: undo,
@@ -145,6 +145,7 @@ async function begin() {
   show(asked >= 1 && asked <= review.samples.length ? asked - 1 : nextOpen(0) ?? 0);
 }
 document.addEventListener("keydown", pressed);
+document.addEventListener("click", (event) => { if (event.detail) event.target.closest("button")?.blur(); });  // keys go on
 $("accept").addEventListener("click", accept);
 $("unusable").addEventListener("click", () => save(null));
 $("undo").addEventListener("click", undo);
