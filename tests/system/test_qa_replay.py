@@ -106,8 +106,8 @@ def test_each_is_told_in_the_order_of_the_corpus_and_summed_up(
 ) -> None:
     first = galago("replay", corpus, "--bundle", microphone, "--out", tmp_path / "run")
     assert first.stdout.splitlines() == [
-        "barn/a.wav: 56 windows, 1 events, 0 gaps",
-        "barn/b.wav: 76 windows, 1 events, 0 gaps",
+        "barn/a.wav: 56 windows, 1 event, 0 gaps",
+        "barn/b.wav: 76 windows, 1 event, 0 gaps",
         "porch/c.wav: 56 windows, 0 events, 0 gaps",
         "tiny 1.0.0: 3 recordings, 10 s, 188 windows, 2 events, 0 gaps; 0 found as stored before"
         f" -> {tmp_path / 'run'}",

@@ -23,6 +23,7 @@ from galago_edge.commands.options import (
 )
 from galago_edge.commands.output_places import check_outputs
 from galago_edge.commands.replay_faults import check_verdict, planned, tell_verdict, unmet, write_verdict
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, DeviceError, Reason
 from galago_edge.host.former_output import EVENTS, refuse_other_kind
 
@@ -230,7 +231,8 @@ def _one(
 
         failure = recording.write(emit)
     if out is not None:
-        told = f"{recording.windows} windows, {recording.events} events, {recording.gaps} gaps"
+        counts = ((recording.windows, "window"), (recording.events, "event"), (recording.gaps, "gap"))
+        told = ", ".join(count_of(*one) for one in counts)
         say(f"{bundle}: {told} -> {out}")
     judged = {"": expectations.judged()}
     if faults is not None:
@@ -269,7 +271,8 @@ def _many(sources: tuple[str, ...], more: dict[str, Any]) -> Callable[..., None]
     if len(sources) > 1:
         raise DeviceError(
             Reason.EXTRA_MISSING,
-            f"to replay {len(sources)} recordings at once needs the workstation, which is not installed",
+            f"to replay {count_of(len(sources), 'recording')} at once needs the workstation, "
+            "which is not installed",
             hint="pip install galago, or replay one at a time",
         )
     return None

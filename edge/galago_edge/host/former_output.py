@@ -28,7 +28,10 @@ class OutputKind:
 
 EVENTS = OutputKind("records as JSON lines", re.compile(rb'\{"v":'))
 VERDICT_JSON = OutputKind("a verdict on faults", re.compile(rb'\{\s*"faults":'))
-JUNIT = OutputKind("a JUnit report", re.compile(rb"\s*(<\?xml[^>]*\?>\s*)?<testsuite"))
+JUNIT = OutputKind(
+    "a JUnit report of Galago",  # host.junit_document; other programs' begin alike
+    re.compile(rb'(<\?xml[^>]*\?>\s*)?<testsuites>\s*<testsuite name="[^"]*" package="galago\.qa"'),
+)
 
 
 def refuse_other_kind(path: Path | None, kind: OutputKind) -> None:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from galago_edge.bundle import Bundle
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import GalagoError, LinkError, Reason
 from galago_edge.decision import Decider
 from galago_edge.pipeline.threshold_overrides import override_thresholds
 from galago_edge.sources.recorded_drops import with_recorded_drops
 from galago_workstation.progress_lines import Advance, PlainReport, Report
-from galago_workstation.qa.corpus import Corpus, CorpusRecording
+from galago_workstation.qa.corpus import Corpus
+from galago_workstation.qa.corpus_rows import CorpusRecording
 from galago_workstation.qa.replay_environment import ReplayEnvironment
 from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob, computing_here, ordered_query
 from galago_workstation.qa.replay_results import ReplayResults, StoredReplay
@@ -73,11 +75,11 @@ class CorpusReplay:
         found = sum(not one.fresh and one.stored is not None for one in self.replays)
         failed = sum(one.error is not None for one in self.replays)
         counts = [
-            f"{len(self.replays)} recordings",
+            count_of(len(self.replays), "recording"),
             duration_text(sum(one.duration_ns for one in stored)),
-            f"{sum(one.windows for one in stored)} windows",
-            f"{sum(one.events for one in stored)} events",
-            f"{sum(one.gaps for one in stored)} gaps",
+            count_of(sum(one.windows for one in stored), "window"),
+            count_of(sum(one.events for one in stored), "event"),
+            count_of(sum(one.gaps for one in stored), "gap"),
         ]
         return "; ".join(
             [
@@ -254,6 +256,7 @@ class _Lines:
 def _line(told: RecordingReplay) -> str:
     counts = "no result"
     if (stored := told.stored) is not None:
-        counts = f"{stored.windows} windows, {stored.events} events, {stored.gaps} gaps"
+        told_of = ((stored.windows, "window"), (stored.events, "event"), (stored.gaps, "gap"))
+        counts = ", ".join(count_of(*one) for one in told_of)
     failed = "" if told.error is None else f"; failed: {told.error.reason}"
     return f"{told.recording.name}: {counts}{failed}"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import GalagoError
 
 GAPS_OF_DAMAGE = frozenset({"truncated", "unreadable"})
@@ -77,4 +78,4 @@ def _counted(losses: Sequence[RecordingLoss]) -> str:
     names = sorted({one.recording for one in losses})
     reasons = {one.recording: one.reason for one in losses}
     shown = ", ".join(f"{name}: {reasons[name]}" for name in names[:_NAMED])
-    return f"{len(names)} recordings ({shown}{' ...' * (len(names) > _NAMED)})"
+    return f"{count_of(len(names), 'recording')} ({shown}{' ...' * (len(names) > _NAMED)})"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import DeviceError, LinkError, Reason, system_words
 from galago_workstation.qa.replay_results import StoredFailure
@@ -113,7 +114,9 @@ def _check_declared(client: Client, address: str) -> None:
     if declaring:
         return
     met = (
-        f"none of the {workers} workers of {address} declares" if workers else f"{address} has no worker with"
+        f"none of the {count_of(workers, 'worker')} of {address} declares"
+        if workers
+        else f"{address} has no worker with"
     )
     raise LinkError(
         Reason.TRANSPORT,

@@ -88,6 +88,12 @@ class Replayed:
         return not decided or not any(gap.cause in GAPS_OF_DAMAGE for gap in self.gaps)
 
     @property
+    def read_to_ns(self) -> int:
+        """Stream time up to which it could be read: its end, or where it is cut off."""
+        cut = (gap.from_ns for gap in self.gaps if gap.cause == "truncated")
+        return min(cut, default=self.duration_ns)
+
+    @property
     def faults(self) -> str:
         """What tells the faults apart with which it was replayed (``FaultPlan.digest``); empty for none."""
         started = (one for one in self.states if (one.subject, one.state) == ("stream", "started"))
