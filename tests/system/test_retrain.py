@@ -139,6 +139,7 @@ def test_the_new_run_converts_and_is_trained_further_as_any_other(retrained: tup
     assert done.exit_code == 0, done.output
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["parent"]["path"] == str(new) and sum(told["new"].values()) == 3 and told["new_labels"] == []
+    assert told["worse"] == (told["sets"][0]["points"] < 0)
     assert told["left_out"][0].startswith("left out, in the run's train part already: ")
     assert Run.open(folder / "runs" / "two-3").config.train.head_epochs == 0
 

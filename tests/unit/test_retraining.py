@@ -114,7 +114,7 @@ def test_a_table_and_class_folders_are_taken_together(run: FinishedRun, tmp_path
     table.write_text("path,label,group,reviewer,reviewed_utc\n2.png,b c,porch,ada,2026-11-22T11:43:00Z\n")
     found = found_in(run, tmp_path / "folders", tmp_path / "reviewed")
     assert [(one.label, one.group) for one in found.samples] == [("a", ""), ("b c", "porch")]
-    assert "no samples: 1 files" in "; ".join(found.left_out())
+    assert "no samples: 1 file" in "; ".join(found.left_out())
 
 
 def test_what_the_run_has_or_nearly_has_is_left_out_and_told(run: FinishedRun, tmp_path: Path) -> None:

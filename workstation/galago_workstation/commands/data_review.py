@@ -98,10 +98,11 @@ def _model(bundle: Path | None, run: Path | None) -> ProposingModel | None:
 
 
 def _before(session: ReviewSession) -> Iterator[str]:
+    from galago_edge.contract.count_words import count_of
     from galago_workstation.review.review_order import RULE
 
-    kind = "sounds" if session.found.sounds else "pictures"
-    yield f"{len(session.samples)} {kind}; labels: {', '.join(session.labels) or 'none yet'}"
+    kind = "sound" if session.found.sounds else "picture"
+    yield f"{count_of(len(session.samples), kind)}; labels: {', '.join(session.labels) or 'none yet'}"
     yield from session.found.left_out()
     disagree = sum(proposal.disagrees for proposal in session.proposals)
     yield f"order: {RULE} ({disagree} differ)"
@@ -118,14 +119,14 @@ def _serve(session: ReviewSession, reviewer: str, port: int) -> None:
     token = secrets.token_urlsafe(18)
     app = ReviewApp(session, token, reviewer)
     settings = PageSettings(port=port, token=token)
-    with PageServer(settings, app, name="the review page", remedy="give another --port") as page:
-        say(f"{page.url}?token={token}", err=True)
+    server = PageServer(settings, app, name="the review page", remedy="give another --port")
+    with contextlib.suppress(KeyboardInterrupt), server:
+        say(f"{server.url}?token={token}", err=True)
         say(
             "open it in a browser; Ctrl+C here ends the review, and all that was shown as saved is saved",
             err=True,
         )
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        threading.Event().wait()
 
 
 def _list(session: ReviewSession, *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_json
 from galago_edge.commands.options import PATH, FiniteRange
+from galago_edge.contract.count_words import count_of
 from galago_workstation.commands.train import train_shown
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _said(old: Run, found: NewSamples, parts: Sequence[Part]) -> Iterator[str]:
     labels = Counter(sample.label for sample in found.samples)
     told = ", ".join(f"{name} {count}" for name, count in sorted(labels.items()))
     yield (
-        f"{len(found.samples)} new samples ({told}): {counts['train']} to learn from, "
+        f"{count_of(len(found.samples), 'new sample')} ({told}): {counts['train']} to learn from, "
         f"{counts['validation']} to validate with, {counts['test']} held out"
     )
     yield from found.left_out()
@@ -145,6 +146,7 @@ def _record(
         new_labels=_new_labels(old, found),
         left_out=tuple(found.left_out()),
         sets=sets,
+        worse=sets[0].points < 0,
     )
 
 

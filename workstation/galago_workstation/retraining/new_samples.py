@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import GalagoError, InputError, Reason
 from galago_edge.contract.printable import printable
 from galago_edge.recording.sample_layout import CONTEXT
@@ -79,7 +80,7 @@ class NewSamples:
             first_error = next(iter(self.failed.values()))
             yield f"left out, cannot be read: {len(self.failed)}, the first: {first_error}"
         if self.strays:
-            yield f"left out, no samples: {self.strays} files"
+            yield f"left out, no samples: {count_of(self.strays, 'file')}"
         for folder in self.unreviewed:
             yield (
                 f"note: the labels of {folder} are the device's own answers, unless somebody sorted them; "

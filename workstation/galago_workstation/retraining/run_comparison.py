@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from galago_converters.export import logits
 from galago_converters.inputs import input_spec
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.manifest import Sha256
 from galago_edge.contract.printable import on_one_line
 from galago_workstation.data.sample import Part, Sample
@@ -58,14 +59,11 @@ class ComparedSet(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[ComparedLabel, ...]
     chance: float
     """Exact McNemar: how often luck alone makes equal runs differ so much; 1 where none differ."""
+    points: float
+    """NEW's accuracy less OLD's, in percentage points."""
     low_points: float
-    """Of the 95 % interval of NEW's accuracy less OLD's, in percentage points."""
+    """Of its 95 % interval."""
     high_points: float
-
-    @property
-    def points(self) -> float:
-        """NEW's accuracy less OLD's, in percentage points."""
-        return 100 * (self.all.new - self.all.old)
 
 
 class ParentRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,11 +89,8 @@ class RetrainRecord(msgspec.Struct, frozen=True, kw_only=True):
     new_labels: tuple[str, ...]
     left_out: tuple[str, ...]
     sets: tuple[ComparedSet, ...]
-
-    @property
-    def worse(self) -> bool:
-        """Whether the new run has fewer of the old test set right."""
-        return self.sets[0].points < 0
+    worse: bool
+    """Whether the new run has fewer of the old test set right."""
 
 
 def compared_set(
@@ -119,15 +114,16 @@ def compared_set(
     of_all = _counted("", right)
     differing = of_all.only_old + of_all.only_new
     low, high = share_interval(of_all.only_new, differing)
-    points = 100 * differing / max(of_all.samples, 1)
+    at_stake = 100 * differing / max(of_all.samples, 1)
     told = np.array(truth)
     return ComparedSet(
         name=name,
         all=of_all,
         labels=tuple(_counted(label, right[told == label]) for label in labels if label in truth),
         chance=WhoWasRight("", of_all.both, of_all.only_old, of_all.only_new, of_all.neither).chance,
-        low_points=points * (2 * low - 1),
-        high_points=points * (2 * high - 1),
+        points=100 * (of_all.only_new - of_all.only_old) / max(of_all.samples, 1),
+        low_points=at_stake * (2 * low - 1),
+        high_points=at_stake * (2 * high - 1),
     )
 
 
@@ -158,7 +154,7 @@ def compare_runs(old: Run, new: Run, report: Report) -> tuple[ComparedSet, ...]:
     models = old.keras_model(), new.keras_model()
     found = []
     for name, run, samples in sets:
-        report.say(f"comparing on the {name}: {len(samples)} samples")
+        report.say(f"comparing on the {name}: {count_of(len(samples), 'sample')}")
         inputs = run.inputs(samples)
         truth = [run.labels[sample.label] for sample in samples]
         given = [_answers(model, of.labels, inputs, of) for model, of in zip(models, (old, new), strict=True)]
@@ -174,7 +170,7 @@ def _answers(model: Any, labels: Sequence[str], inputs: npt.NDArray[Any], run: R
 def comparison_lines(found: ComparedSet) -> Iterator[str]:
     """Yield the table of one set and what it says."""
     rows = [("accuracy", found.all), *((f"recall {on_one_line(one.label)}", one) for one in found.labels)]
-    head = f"{found.name}, {found.all.samples} samples"
+    head = f"{found.name}, {count_of(found.all.samples, 'sample')}"
     width = max(len(head), *(len(title) for title, _ in rows))
     yield f"{head.ljust(width)}  {'old':>8}  {'new':>8}  {'lost':>5}  {'gained':>6}"
     for title, one in rows:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import GalagoError, InputError, Reason, disk_error
 from galago_edge.contract.printable import printable
@@ -90,7 +91,7 @@ class FieldSamples:
         if self.strays:
             kinds = ", ".join(f"{suffix or 'no suffix'} {n}" for suffix, n in sorted(self.strays.items()))
             kind = "sounds" if self.sounds else "pictures"
-            yield f"left out, no {kind}: {sum(self.strays.values())} files ({kinds})"
+            yield f"left out, no {kind}: {count_of(sum(self.strays.values()), 'file')} ({kinds})"
         if self.bad_notes:
             yield f"notes of devices that cannot be read: {self.bad_notes}; their samples are shown without"
 
