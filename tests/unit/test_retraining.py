@@ -250,6 +250,12 @@ def test_a_group_of_the_run_and_a_part_of_the_table_are_kept() -> None:
     assert divided(samples, known_groups={"old": "test"}) == ["test", "test", "validation", "test", "train"]
 
 
+def test_a_group_of_the_run_stays_in_its_part_though_it_looks_like_one_of_another() -> None:
+    samples = [new(1, group="learned"), new(2, group="tested"), new(3)]
+    parts = divided(samples, [(1, 0), (2, 1)], known_groups={"learned": "train", "tested": "test"})
+    assert parts == ["train", "test", "test"]
+
+
 @pytest.mark.parametrize(
     "samples", [[new(1, "z"), new(2, "z")], [new(n, "z", "one night") for n in range(9)]]
 )

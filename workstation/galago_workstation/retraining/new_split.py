@@ -57,7 +57,7 @@ def divide_new(
     found: list[Part] = ["train"] * len(samples)
     for number, members in enumerate(units):
         for member in members:
-            found[member] = parts[number]
+            found[member] = known_groups.get(samples[member].group, parts[number])  # whatever it looks like
     _check_new_labels(samples, found, known_labels)
     return found
 
