@@ -56,6 +56,7 @@ def test_three_tables_are_enough(tmp_path: Path) -> None:
     [
         (IMAGES + "layers = 3\n", "layers"),
         (IMAGES + "[trian]\n", "did you mean train?"),
+        (IMAGES + "keep_logits = true\n", "keep_logits needs weights"),
         (IMAGES + "filters = 1\n", "[model] filters: expected a whole number >= 4"),
         (IMAGES.replace("resnet", "ds_cnn"), "[model] kind: ds_cnn takes no image"),
         (IMAGES + '[gate]\nkind = "level"\n', "[gate] kind"),

@@ -12,15 +12,19 @@ import numpy.typing as npt
 import pytest
 
 from galago_converters.frameworks import import_tensorflow
+from galago_edge.bundle.weights_origin import WeightsOrigin
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_workstation.training.network_kind import PIXEL_SCALE, build_network
 from galago_workstation.training.networks.efficientnet_lite0 import NETWORK, EfficientNetLite0
 from galago_workstation.training.networks.resnet import ResNet
 from galago_workstation.training.phases import let_learn, optimizer, phases, schedule
 from galago_workstation.training.weights.start_weights import (
+    LOGITS,
+    StartLogits,
     StartWeights,
     keras_layers,
     open_start_weights,
+    put_logits,
     put_weights,
     weighted,
 )
@@ -283,3 +287,29 @@ def _fields(options: TrainOptions) -> dict[str, Any]:
 def test_the_phases_are_the_epochs(options: TrainOptions, epochs: list[int]) -> None:
     assert [phase.epochs for phase in phases(options, warm=True)] == epochs
     assert [phase.body_learns for phase in phases(options, warm=False)] == [True]
+
+
+def small(labels: int) -> Any:
+    return build_network(ResNet(filters=4, stages=1), (8, 8, 1), labels, seed=labels)
+
+
+def test_logits_of_labels_that_a_run_had_go_on_and_new_ones_begin_with_chance() -> None:
+    origin = WeightsOrigin(name="run", source="a run", sha256="0" * 64)
+    old, new = small(2), small(3)
+    kernel, bias = old.get_layer(LOGITS).get_weights()[0], np.array([5.0, 7.0], np.float32)
+    chance = [weights.copy() for weights in new.get_layer(LOGITS).get_weights()]
+    start = StartWeights([], origin, StartLogits(("cat", "dog"), [kernel, bias]))
+
+    assert put_logits(new, start, ("ant", "cat", "dog")) == ("ant",)
+
+    kernel_now, bias_now = new.get_layer(LOGITS).get_weights()
+    np.testing.assert_array_equal(kernel_now[:, 1:], kernel)
+    np.testing.assert_array_equal(kernel_now[:, 0], chance[0][:, 0])
+    assert bias_now.tolist() == [0.0, 5.0, 7.0]
+
+
+def test_logits_can_be_kept_of_a_run_only() -> None:
+    origin = WeightsOrigin(name="imagenet", source="somebody", sha256="0" * 64)
+    with pytest.raises(CallerError, match="are no run") as refused:
+        put_logits(small(2), StartWeights([], origin), ("cat", "dog"))
+    assert refused.value.reason is Reason.CONFIG_BAD

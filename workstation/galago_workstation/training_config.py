@@ -332,6 +332,8 @@ def _check(config: Config) -> None:
         _check_folders(data)
     for label in ("", *config.decision.label):
         config.decision.policy(label)
+    if config.model.keep_logits and config.model.weights is None:
+        raise _bad("[model] keep_logits needs weights", "name the run folder whose logits are kept")
     check_augment(config.augment)
     if isinstance(config, AudioConfig):
         _check_frontend(config.preprocess, network_of(config.model).frontend)

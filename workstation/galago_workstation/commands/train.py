@@ -30,6 +30,18 @@ def train(config: Path, out: Path | None, fresh: bool) -> None:
     Example:
         galago train digits.toml --out runs/digits
     """
+    out = out if out is not None else Path("runs") / config.stem
+    train_shown(config, out, fresh=fresh)
+    say(f"run folder: {out}")
+
+
+def train_shown(config: Path, out: Path, *, fresh: bool, silent: bool = False) -> None:
+    """Train in a process of its own and show how far it is, unless ``silent``.
+
+    Raises:
+        GalagoError: As ``train_apart``.
+        KeyboardInterrupt: It was aborted.
+    """
     from galago_workstation.progress_lines import on_terminal
     from galago_workstation.training.progress import LiveProgress, PlainProgress
     from galago_workstation.training.training_process import train_apart
@@ -37,10 +49,10 @@ def train(config: Path, out: Path | None, fresh: bool) -> None:
     def complain(line: str) -> None:
         say(line, err=True)
 
-    out = out if out is not None else Path("runs") / config.stem
-    if on_terminal():
+    if silent:
+        train_apart(config, out, PlainProgress(lambda line: None), fresh=fresh, complain=complain)
+    elif on_terminal():
         with LiveProgress() as live:
             train_apart(config, out, live, fresh=fresh, complain=complain)
     else:
         train_apart(config, out, PlainProgress(say), fresh=fresh, complain=complain)
-    say(f"run folder: {out}")

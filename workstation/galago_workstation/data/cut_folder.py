@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
 from galago_edge.contract.modality import Modality
 from galago_edge.recording.sample_media import wav_bytes
 from galago_edge.sources.opencv import import_cv2
+from galago_workstation.data.sample_manifest import ManifestRow, manifest_bytes
 from galago_workstation.data.stream_cuts import (
     Cut,
     CutPlan,
@@ -105,7 +104,8 @@ def cut_corpus(corpus: Corpus, modality: Modality, plan: CutPlan, out: Path, rep
                 hint="label recordings first: galago qa label, or galago qa labels import",
             )
         write_json(folder / CUTS_FILE, CutRecord(samples=tuple(samples)))
-        write_bytes(folder / TABLE_FILE, _table(samples))
+        table = [ManifestRow(path=one.path, label=one.label, group=one.recording) for one in samples]
+        write_bytes(folder / TABLE_FILE, manifest_bytes(table))
     result.labels.update(sample.label for sample in samples)
     return result
 
@@ -154,11 +154,3 @@ def _contents(
             yield cut, ".jpg", frame.encoded
         else:
             yield cut, ".png", cv2.imencode(".png", frame.pixels)[1].tobytes()
-
-
-def _table(samples: list[CutSample]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "label", "group"))
-    writer.writerows((one.path, one.label, one.recording) for one in samples)
-    return text.getvalue().encode()

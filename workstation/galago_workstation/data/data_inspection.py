@@ -120,6 +120,18 @@ def _refuse_no_text(path: Path) -> None:
         raise CallerError(Reason.CONFIG_BAD, text, hint="give a configuration (.toml) or a folder of classes")
 
 
+def looks_of(paths: Sequence[Path], *, sounds: bool) -> Iterator[SampleLook | GalagoError]:
+    """Yield what each file is like, in their order; what cannot be read is an error. Many go to all cores."""
+    look = partial(_look, sound=sounds)
+    if len(paths) < WORTH_A_PROCESS:
+        yield from map(look, paths)
+        return
+    # a decoder's complaints are taken from standard error, of which a process has one
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), context) as pool:
+        yield from pool.map(look, paths, chunksize=_AT_ONCE)
+
+
 class _Inspection:
     def __init__(
         self, data: Data, root: Path, spec: ImagePreprocess | AudioPreprocess | None, report: Report
@@ -180,15 +192,8 @@ class _Inspection:
                 grey = idx.picture(sample.id)
                 yield look_at_pixels(np.repeat(grey[:, :, None], 3, axis=2))
             return
-        look = partial(_look, sound=isinstance(self._data, AudioFolders))
         paths = [sample.path for sample in samples]
-        if len(paths) < WORTH_A_PROCESS:
-            yield from map(look, paths)
-            return
-        # a decoder's complaints are taken from standard error, of which a process has one
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(len(os.sched_getaffinity(0)), context) as pool:
-            yield from pool.map(look, paths, chunksize=_AT_ONCE)
+        yield from looks_of([path for path in paths if path], sounds=isinstance(self._data, AudioFolders))
 
     def _part_of(self, listing: Listing, result: InspectedData) -> Mapping[str, Part]:
         """Return the part of each sample by its id; empty when the data cannot be divided yet."""
@@ -298,8 +303,7 @@ def _counts(labels: Sequence[str], samples: Sequence[Sample]) -> dict[str, int]:
     return {printable(name): counts[number] for number, name in enumerate(labels)}
 
 
-def _look(path: Path | None, *, sound: bool) -> SampleLook | GalagoError:
-    assert path is not None  # of a sample that is a file
+def _look(path: Path, *, sound: bool) -> SampleLook | GalagoError:
     try:
         if sound:
             return look_at_sound(path)

@@ -1,4 +1,7 @@
-"""A table of samples, in CSV or JSON lines: which file, which label, and perhaps which group and part."""
+"""A table of samples, in CSV or JSON lines: which file, which label, and perhaps which group and part.
+
+``galago data review`` writes such tables, too, with who said the label and when.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import csv
 import io
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +20,8 @@ from galago_edge.contract.errors import GalagoError, InputError, Reason, disk_er
 from galago_edge.contract.printable import on_one_line, printable
 from galago_workstation.data.class_folders import file_sha256
 from galago_workstation.data.listing import Listing, Met, check_labels, make_listing, refuse
-from galago_workstation.data.sample import Sample
+from galago_workstation.data.sample import Part, Sample
+from galago_workstation.files import named_path
 from galago_workstation.training_config import AudioFolders, ImageFolders
 
 _HINT = (
@@ -25,13 +29,23 @@ _HINT = (
 )
 
 
-class _Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ManifestRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One sample."""
 
     path: Annotated[str, msgspec.Meta(min_length=1)]
-    label: Annotated[str, msgspec.Meta(min_length=1)]
+    """From the table's folder, as ``printable`` has it."""
+    label: str = ""
+    """In Unicode's form NFC; empty where nobody has said it yet."""
     group: str = ""
     part: Literal["", "train", "validation", "test"] = ""
+    reviewer: str = ""
+    """Who said the label, where that was noted; training does not ask."""
+    reviewed_utc: str = ""
+
+    @property
+    def given_part(self) -> Part | None:
+        """The part that the table gives it, if any."""
+        return self.part or None
 
 
 def list_manifest(data: ImageFolders | AudioFolders, root: Path, met: Met = refuse) -> Listing:
@@ -48,13 +62,13 @@ def list_manifest(data: ImageFolders | AudioFolders, root: Path, met: Met = refu
     """
     assert data.manifest is not None
     path = root / data.manifest
-    rows = list(_rows(path, met))
+    rows = list(manifest_rows(path, met))
     labels = sorted({row.label for _, row in rows})
     check_labels(labels, str(path), met)
     samples: list[Sample] = []
     lines: dict[Path, int] = {}
     for number, row in rows:
-        file = path.parent / row.path
+        file = named_path(path.parent, row.path)
         try:
             if (first := lines.setdefault(file, number)) != number:
                 raise InputError(
@@ -67,7 +81,7 @@ def list_manifest(data: ImageFolders | AudioFolders, root: Path, met: Met = refu
 
 
 def _sample(
-    data: ImageFolders | AudioFolders, root: Path, file: Path, row: _Row, labels: Sequence[str]
+    data: ImageFolders | AudioFolders, root: Path, file: Path, row: ManifestRow, labels: Sequence[str]
 ) -> Sample:
     if not file.is_file():
         found = "is no file" if file.exists() else "does not exist"
@@ -80,12 +94,24 @@ def _sample(
         sha256=file_sha256(file, pictures=isinstance(data, ImageFolders)),
         label=labels.index(row.label),
         group=row.group or None,
-        part=row.part or None,
+        part=row.given_part,
     )
 
 
-def _rows(path: Path, met: Met) -> Iterator[tuple[int, _Row]]:
-    """Yield the rows with the numbers of their lines, from 1."""
+def manifest_rows(
+    path: Path, met: Met = refuse, *, labelled: bool = True
+) -> Iterator[tuple[int, ManifestRow]]:
+    """Yield the rows of a table of samples with the numbers of their lines, from 1.
+
+    Args:
+        path: The table; ``.jsonl`` and ``.ndjson`` are JSON lines, everything else is CSV.
+        met: Is told which rows are wrong; they are left out.
+        labelled: Whether a row without a label is wrong.
+
+    Raises:
+        InputError: DATA_BAD; it is not there, or no table.
+        LinkError: It cannot be read.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -101,11 +127,24 @@ def _rows(path: Path, met: Met) -> Iterator[tuple[int, _Row]]:
     json_lines = path.suffix.lower() in (".jsonl", ".ndjson")
     for number, fields in _json_rows(text) if json_lines else _csv_rows(text):
         try:
-            row = msgspec.convert(from_json(fields) if isinstance(fields, str) else fields, _Row)
+            row = msgspec.convert(from_json(fields) if isinstance(fields, str) else fields, ManifestRow)
+            if labelled and not row.label:
+                raise msgspec.ValidationError("Object missing required field `label`")
         except msgspec.DecodeError as error:
             met(_placed(path, number, InputError(Reason.DATA_BAD, str(error), hint=_HINT)))
         else:
             yield number, msgspec.structs.replace(row, label=unicodedata.normalize("NFC", row.label))
+
+
+def manifest_bytes(rows: Iterable[ManifestRow]) -> bytes:
+    """Return a table as CSV, with the columns that any of the rows needs."""
+    told = [msgspec.to_builtins(row) for row in rows]
+    names = [name for name in ManifestRow.__struct_fields__ if any(name in row for row in told)]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names or ("path", "label"))
+    writer.writerows([row.get(name, "") for name in names] for row in told)
+    return text.getvalue().encode()
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:

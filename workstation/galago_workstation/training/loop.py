@@ -26,7 +26,7 @@ from galago_workstation.training.interruption import Interruption
 from galago_workstation.training.network_kind import build_network
 from galago_workstation.training.phases import LearningPhase, let_learn, optimizer, phases, schedule
 from galago_workstation.training.progress import TrainingProgress
-from galago_workstation.training.weights.start_weights import StartWeights, put_weights
+from galago_workstation.training.weights.start_weights import StartWeights, put_logits, put_weights
 from galago_workstation.training_config import Config, ImageConfig
 
 Parts = Mapping[Part, Sequence[Sample]]
@@ -84,6 +84,8 @@ class Trainer:
         self._network = self._new_network()
         if start is not None:
             put_weights(self._network, start)
+            if config.model.keep_logits and (new := put_logits(self._network, start, labels)):
+                progress.say(f"labels that it did not have, which begin with chance: {', '.join(new)}")
 
     @property
     def parameters(self) -> int:

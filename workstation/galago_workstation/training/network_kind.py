@@ -43,6 +43,8 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     by its address; None: chance."""
     weights_sha256: Sha256 | None = None
     """Of the file at an address, without which nothing is fetched."""
+    keep_logits: bool = False
+    """With a run folder in ``weights``: the logits of labels that it has begin with what they were there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

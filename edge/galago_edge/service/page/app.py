@@ -12,15 +12,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
-from typing import Any
-from urllib.parse import parse_qs
 
 import msgspec
 
@@ -31,34 +26,30 @@ from galago_edge.service.page.access import Access
 from galago_edge.service.page.served_file import (
     CACHED,
     POLICY,
-    AttachedPart,
     OpenAttached,
     UnsatisfiableError,
     attached_part,
 )
-
-Environ = dict[str, Any]
-StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+from galago_edge.service.page.web_answer import (
+    HTML,
+    NO_FRAMES,
+    TEXT,
+    Environ,
+    StartResponse,
+    WebAnswer,
+    content_policy,
+    form_fields,
+    let_in,
+    not_allowed,
+    query_fields,
+    text_answer,
+)
 
 _ANCESTOR = re.compile(
     r"'self'|https?://(\*\.)?([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5}|:\*)?"
 )
 _ATTACHMENTS = "/attachments/"
-_BODY_LIMIT_BYTES = 4096
-_HTML = "text/html; charset=utf-8"
-_TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: str
-    kind: str
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-    """Further ones, and others than every answer has."""
-    part: AttachedPart | None = None
-    """What is sent from the disk instead of ``body``."""
 
 
 class PageApp:
@@ -84,24 +75,13 @@ class PageApp:
         self._attached = attached
         self._index = _asset("index.html")
         self._login = _asset("login.html")
-        self._policy = f"{_content_policy(self._index, self._login)}; {self._frames[0]}"
+        self._policy = f"{content_policy(self._index, self._login)}; {self._frames[0]}"
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         answer = self._answer(environ)
         part = answer.part
-        headers = {
-            "Content-Type": answer.kind,
-            "Content-Length": str(part.length if part is not None else len(answer.body)),
-            "Cache-Control": "no-store",
-            "Content-Security-Policy": self._policy,
-            "X-Content-Type-Options": "nosniff",
-            **self._frames[1],
-            "Referrer-Policy": "no-referrer",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Cross-Origin-Opener-Policy": "same-origin",
-            **answer.headers,
-        }
+        headers = answer.all_headers(self._policy, self._frames[1])
         try:
             start_response(answer.status, [*headers.items()])
             if environ["REQUEST_METHOD"] != "HEAD":
@@ -115,35 +95,35 @@ class PageApp:
             if part is not None:
                 part.file.close()
 
-    def _answer(self, environ: Environ) -> _Answer:
+    def _answer(self, environ: Environ) -> WebAnswer:
         method = environ["REQUEST_METHOD"]
         # WSGI gives the path's bytes as Latin-1
         path = environ.get("PATH_INFO", "").encode("latin-1").decode(errors="replace")
         if not self._access.host_is_ours(environ.get("HTTP_HOST", "")):
-            return _text(
+            return text_answer(
                 "421 Misdirected Request",
                 "This page answers to localhost and to IP addresses only. "
                 "With a token in [page] it answers to every name.\n",
             )
         if path == "/login":
             if method != "POST":
-                return _not_allowed("POST")
-            return self._enter(_form(environ).get("token", [""])[0])
+                return not_allowed("POST")
+            return self._enter(form_fields(environ).get("token", [""])[0])
         if method not in ("GET", "HEAD"):
-            return _not_allowed("GET, HEAD")
+            return not_allowed("GET, HEAD")
         if path == "/" and self._access.needs_token:
-            given = _fields(environ.get("QUERY_STRING", "")).get("token")
+            given = query_fields(environ.get("QUERY_STRING", "")).get("token")
             if given:
                 return self._enter(given[0])
         if not self._access.may_see(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", "")):
             return self._ask_for_token("") if path == "/" else _unauthorized()
         return self._read(path, environ)
 
-    def _read(self, path: str, environ: Environ) -> _Answer:
+    def _read(self, path: str, environ: Environ) -> WebAnswer:
         if path == "/":
-            return _Answer("200 OK", _HTML, self._index.encode())
+            return WebAnswer("200 OK", HTML, self._index.encode())
         if path == "/api/status":
-            return _Answer("200 OK", _JSON, msgspec.json.encode(self._status()))
+            return WebAnswer("200 OK", _JSON, msgspec.json.encode(self._status()))
         if path == "/metrics":
             return self._metrics(environ.get("HTTP_ACCEPT", ""))
         if path.startswith(_ATTACHMENTS):
@@ -151,68 +131,50 @@ class PageApp:
         if path.startswith("/preview/") and path.endswith(".jpg"):
             picture = self._preview(path.removeprefix("/preview/").removesuffix(".jpg"))
             if picture is None:  # no error: browsers write one line to their console for each
-                return _Answer("204 No Content", _TEXT, b"")
-            return _Answer("200 OK", "image/jpeg", picture)
-        return _text("404 Not Found", "There is nothing here.\n")
+                return WebAnswer("204 No Content", TEXT, b"")
+            return WebAnswer("200 OK", "image/jpeg", picture)
+        return text_answer("404 Not Found", "There is nothing here.\n")
 
-    def _attachment(self, name: str, environ: Environ) -> _Answer:
+    def _attachment(self, name: str, environ: Environ) -> WebAnswer:
         try:
             file = self._attached(name)
             if file is None:
-                return _text("404 Not Found", "This picture or sound is no longer kept.\n")
+                return text_answer("404 Not Found", "This picture or sound is no longer kept.\n")
             part = attached_part(file, name, _range(environ), environ.get("HTTP_IF_RANGE", ""))
         except UnsatisfiableError as error:
-            return _text("416 Range Not Satisfiable", "It ends before.\n", {"Content-Range": str(error)})
+            return text_answer(
+                "416 Range Not Satisfiable", "It ends before.\n", {"Content-Range": str(error)}
+            )
         except OSError as error:  # the rest of the page works without it
             text = f"It cannot be read now: {error.strerror}\n"
-            return _text("503 Service Unavailable", text, {"Retry-After": "5"})
+            return text_answer("503 Service Unavailable", text, {"Retry-After": "5"})
         headers = {
             "Cache-Control": CACHED,
             "Content-Security-Policy": f"{POLICY}; {self._frames[0]}",
             "Accept-Ranges": "bytes",
         }
         if not part.place:
-            return _Answer("200 OK", part.media_type, b"", headers, part)
+            return WebAnswer("200 OK", part.media_type, b"", headers, part)
         headers["Content-Range"] = part.place
-        return _Answer("206 Partial Content", part.media_type, b"", headers, part)
+        return WebAnswer("206 Partial Content", part.media_type, b"", headers, part)
 
-    def _metrics(self, accept: str) -> _Answer:
+    def _metrics(self, accept: str) -> WebAnswer:
         try:
             kind, body = render_metrics(self._status(), accept)
         except GalagoError as error:  # the extra is missing: the rest of the page works without it
-            return _text("501 Not Implemented", f"{error}: {error.hint}\n")
-        return _Answer("200 OK", kind, body)
+            return text_answer("501 Not Implemented", f"{error}: {error.hint}\n")
+        return WebAnswer("200 OK", kind, body)
 
-    def _enter(self, token: str) -> _Answer:
+    def _enter(self, token: str) -> WebAnswer:
         if not self._access.needs_token:
-            return _Answer("303 See Other", _TEXT, b"", {"Location": "./"})
+            return WebAnswer("303 See Other", TEXT, b"", {"Location": "./"})
         if not self._access.token_is_right(token):
             return self._ask_for_token("That is not the token of this device.")
-        # A page that goes on by itself instead of a redirect: after a link from another site the browser
-        # would follow a redirect without the new cookie, because SameSite=Strict looks at where it all began.
-        body = (
-            b'<!doctype html><meta http-equiv="refresh" content="0;url=./"><title>Galago</title>'
-            b'<link rel="icon" href="data:,">'
-        )
-        return _Answer("200 OK", _HTML, body, {"Set-Cookie": self._access.cookie()})
+        return let_in(self._access)
 
-    def _ask_for_token(self, complaint: str) -> _Answer:
+    def _ask_for_token(self, complaint: str) -> WebAnswer:
         body = self._login.replace("<!--complaint-->", escape(complaint)).encode()
-        return _Answer("401 Unauthorized", _HTML, body, {"WWW-Authenticate": "Bearer"})
-
-
-def _form(environ: Environ) -> dict[str, list[str]]:
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if not length.isdigit() or int(length) > _BODY_LIMIT_BYTES:
-        return {}
-    return _fields(environ["wsgi.input"].read(int(length)).decode("ascii", errors="replace"))
-
-
-def _fields(query: str) -> dict[str, list[str]]:
-    try:
-        return parse_qs(query, max_num_fields=20)
-    except ValueError:  # more fields than any form of ours has
-        return {}
+        return WebAnswer("401 Unauthorized", HTML, body, {"WWW-Authenticate": "Bearer"})
 
 
 def _range(environ: Environ) -> str:
@@ -221,16 +183,8 @@ def _range(environ: Environ) -> str:
     return asked
 
 
-def _text(status: str, text: str, headers: dict[str, str] | None = None) -> _Answer:
-    return _Answer(status, _TEXT, text.encode(), headers or {})
-
-
-def _not_allowed(allow: str) -> _Answer:
-    return _text("405 Method Not Allowed", f"Only {allow}.\n", {"Allow": allow})
-
-
-def _unauthorized() -> _Answer:
-    return _text(
+def _unauthorized() -> WebAnswer:
+    return text_answer(
         "401 Unauthorized",
         "This device wants its token: Authorization: Bearer TOKEN\n",
         {"WWW-Authenticate": "Bearer"},
@@ -239,21 +193,6 @@ def _unauthorized() -> _Answer:
 
 def _asset(name: str) -> str:
     return resources.files("galago_edge.service.page").joinpath(name).read_text(encoding="utf-8")
-
-
-def _content_policy(*pages: str) -> str:
-    """Allow the scripts and styles that stand in our own files, by their hashes, and nothing else."""
-
-    def hashes(tag: str) -> str:
-        found = [text for page in pages for text in re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)]
-        digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in found)
-        return " ".join(f"'sha256-{digest}'" for digest in digests)
-
-    return (
-        f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; "
-        "img-src 'self' data: blob:; media-src 'self'; connect-src 'self'; form-action 'self'; "
-        "base-uri 'none'"
-    )
 
 
 def _frame_headers(ancestors: Sequence[str]) -> tuple[str, dict[str, str]]:
@@ -267,5 +206,5 @@ def _frame_headers(ancestors: Sequence[str]) -> tuple[str, dict[str, str]]:
                 hint="see docs/watching.md",
             )
     if not ancestors:
-        return "frame-ancestors 'none'", {"X-Frame-Options": "DENY"}
+        return NO_FRAMES
     return f"frame-ancestors {' '.join(ancestors)}", {}

@@ -1,4 +1,4 @@
-"""The web server around the page."""
+"""The web server around a page: that of the device's status, and others that a companion may have."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.contract.settings import PageSettings
@@ -20,6 +20,9 @@ from galago_edge.service.page.app import PageApp
 from galago_edge.service.page.doorkeeper import CONNECTIONS, IDLE_S, Doorkeeper
 from galago_edge.service.page.served_file import OpenAttached
 
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+"""As WSGI has it."""
+
 _THREADS = 2
 _ANSWERS_BYTES = 1 << 30
 _SEND_BUFFER_BYTES = 128 << 10
@@ -27,28 +30,21 @@ _SEND_BUFFER_BYTES = 128 << 10
 _PREVIEW_S = 0.5  # a picture that young is shown to the next visitor as well
 
 
-class Page:
-    """Status page and metrics, served by threads of their own until ``stop``."""
+class PageServer:
+    """An application, served by threads of its own until ``stop``."""
 
     def __init__(
         self,
         settings: PageSettings,
-        status: Callable[[], ServiceStatus],
-        preview: Callable[[str], bytes | None] = lambda stream: None,
-        attached: OpenAttached = lambda name: None,
+        app: Application,
+        *,
+        name: str = "the status page",
+        remedy: str = "set another port in [page]",
     ) -> None:
-        """Prepare to show what ``status`` returns and what ``preview(stream)`` and ``attached(file)`` give.
-
-        All are called from the page's own threads, ``preview`` once at a time. ``preview`` returns a JPEG
-        file, None for a stream that has no picture (yet) or that does not exist.
-
-        Raises:
-            CallerError: CONFIG_BAD; others could see the page without a token, or it could not say who may
-                show it in a frame.
-        """
+        """Prepare to serve ``app``. ``name`` and ``remedy`` are for the error of a port that is taken."""
         self._settings = settings
-        self._access = Access(settings)
-        self._app = PageApp(self._access, status, _Fresh(preview), attached, settings.frame_ancestors)
+        self._app = app
+        self._name, self._remedy = name, remedy
         self._door = Doorkeeper()
         self._server: Any = None
         self._sockets: dict[int, Any] = {}
@@ -76,10 +72,10 @@ class Page:
             CallerError: CONFIG_BAD; the host's name is not known.
             LinkError: IO; the port is taken, or the address is not one of this device.
         """
-        waitress = import_extra("waitress", "web", "the status page")
+        waitress = import_extra("waitress", "web", self._name)
         # One line each time that a request waits for a free thread is not worth a device's log.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        listener = _listen(self._settings)
+        listener = _listen(self._settings, self._name, self._remedy)
         self._stopping.clear()
         self._woken.clear()
         self._server = waitress.create_server(
@@ -112,7 +108,7 @@ class Page:
         self._thread = None
         self._server = None
 
-    def __enter__(self) -> Page:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -136,6 +132,30 @@ class Page:
         server.asyncore.close_all(sockets, ignore_all=True)
 
 
+class Page(PageServer):
+    """Status page and metrics."""
+
+    def __init__(
+        self,
+        settings: PageSettings,
+        status: Callable[[], ServiceStatus],
+        preview: Callable[[str], bytes | None] = lambda stream: None,
+        attached: OpenAttached = lambda name: None,
+    ) -> None:
+        """Prepare to show what ``status`` returns and what ``preview(stream)`` and ``attached(file)`` give.
+
+        All are called from the page's own threads, ``preview`` once at a time. ``preview`` returns a JPEG
+        file, None for a stream that has no picture (yet) or that does not exist.
+
+        Raises:
+            CallerError: CONFIG_BAD; others could see the page without a token, or it could not say who may
+                show it in a frame.
+        """
+        access = Access(settings)
+        app = PageApp(access, status, _Fresh(preview), attached, settings.frame_ancestors)
+        super().__init__(settings, app)
+
+
 class _Fresh:
     """Makes a picture for all visitors of the same moment once."""
 
@@ -156,7 +176,7 @@ class _Fresh:
             return picture
 
 
-def _listen(settings: PageSettings) -> socket.socket:
+def _listen(settings: PageSettings, name: str, remedy: str) -> socket.socket:
     host = settings.host.strip("[]")
     try:
         found = socket.getaddrinfo(
@@ -185,6 +205,6 @@ def _listen(settings: PageSettings) -> socket.socket:
     except OSError as error:
         raise LinkError(
             Reason.IO,
-            f"the status page cannot listen on {address[0]} port {settings.port}: {error.strerror}",
-            hint="set another port in [page]; 0 takes a free one",
+            f"{name} cannot listen on {address[0]} port {settings.port}: {error.strerror}",
+            hint=f"{remedy}; 0 takes a free one",
         ) from None

@@ -30,7 +30,7 @@ LayerWeights = list[npt.NDArray[np.float32]]
 """Of one layer, in Keras' order and shapes."""
 
 LOGITS = "logits"
-"""Name of the layer that is always new: its labels are this training's."""
+"""Name of the layer that is new, because its labels are this training's, unless they shall be kept."""
 
 TORCH_SUFFIXES = (".pth", ".pt")
 TFLITE_SUFFIXES = (".tflite",)
@@ -40,11 +40,21 @@ NORM_EPSILON = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
+class StartLogits:
+    """The last layer of a run: kernel ``(features, labels)``, bias ``(labels,)``."""
+
+    labels: tuple[str, ...]
+    weights: LayerWeights
+
+
+@dataclass(frozen=True, slots=True)
 class StartWeights:
     """Weights of every layer but the logits, in the order in which the network has them."""
 
     layers: list[LayerWeights]
     origin: WeightsOrigin
+    logits: StartLogits | None = None
+    """Of a run."""
 
 
 def open_start_weights(
@@ -99,9 +109,9 @@ def open_start_weights(
 def _of_run(path: Path, text: str) -> StartWeights:
     run = Run.open(path)
     run.check_untouched()
-    layers = [
-        [np.asarray(weights) for weights in layer.get_weights()] for layer in weighted(run.keras_model())
-    ]
+    network = run.keras_model()
+    layers = [[np.asarray(weights) for weights in layer.get_weights()] for layer in weighted(network)]
+    logits = [np.asarray(weights) for weights in network.get_layer(LOGITS).get_weights()]
     began = run.record.weights
     origin = WeightsOrigin(
         name=text,
@@ -109,7 +119,7 @@ def _of_run(path: Path, text: str) -> StartWeights:
         sha256=_sha256(path / MODEL_FILE),
         licence="" if began is UNSET else began.licence,
     )
-    return StartWeights(layers, origin)
+    return StartWeights(layers, origin, StartLogits(run.labels, logits))
 
 
 def _alike(suffix: str) -> tuple[str, ...]:
@@ -289,6 +299,34 @@ def put_weights(network: Any, start: StartWeights) -> None:
         if _shapes(given) != expected:
             raise _other(start, f"{_shapes(given)} in layer {number + 1}, {layer.name},", f"{expected}")
         layer.set_weights(given)
+
+
+def put_logits(network: Any, start: StartWeights, labels: Sequence[str]) -> tuple[str, ...]:
+    """Give the logits of labels that the run had what they were there; return the labels that are new.
+
+    Args:
+        network: Whose other layers fit already.
+        start: Of a run.
+        labels: The network's, in the order of its logits.
+
+    Raises:
+        CallerError: CONFIG_BAD; the weights are not a run's.
+    """
+    if start.logits is None:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"[model] keep_logits: weights {start.origin.name!r} are no run, and have no such logits",
+            hint="name a run folder in weights, or leave keep_logits out",
+        )
+    layer = network.get_layer(LOGITS)
+    given = [weights.copy() for weights in layer.get_weights()]
+    before = {label: place for place, label in enumerate(start.logits.labels)}
+    for place, label in enumerate(labels):
+        if label in before:
+            for new, old in zip(given, start.logits.weights, strict=True):
+                new[..., place] = old[..., before[label]]
+    layer.set_weights(given)
+    return tuple(label for label in labels if label not in before)
 
 
 def _shapes(weights: Sequence[npt.NDArray[Any]]) -> list[tuple[int, ...]]:

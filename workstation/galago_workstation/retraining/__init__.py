@@ -1,0 +1,1 @@
+"""A run trained further with new samples, and compared with what it was."""
