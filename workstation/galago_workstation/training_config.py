@@ -109,6 +109,8 @@ class TrainOptions(_Table, frozen=True, kw_only=True):
     label_smoothing: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)] = 0.0
     class_weights: bool = False
     """Weigh classes by the inverse of how often they occur."""
+    sampling: Literal["natural", "balanced"] = "natural"
+    """Show samples as often as there are of each label, or each label equally often."""
     clip_norm: Annotated[float, msgspec.Meta(ge=0.0, le=1_000.0)] = 0.0
     """Largest norm of all gradients together; larger ones are shortened. 0: as they are."""
     average: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
@@ -317,6 +319,9 @@ def _check(config: Config) -> None:
     for label in ("", *config.decision.label):
         config.decision.policy(label)
     check_augment(config.augment)
+    if config.train.sampling == "balanced" and config.train.class_weights:
+        text = 'sampling = "balanced" and class_weights = true both make up for unequal labels'
+        raise _bad(f"[train] {text}", "together they would do it twice: give one of the two")
     if isinstance(config, AudioConfig):
         _check_frontend(config.preprocess, network_of(config.model).frontend)
 

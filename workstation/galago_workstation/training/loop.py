@@ -70,6 +70,7 @@ class Trainer:
             batch_size=self._options.batch_size,
             least_steps=-(-self._options.min_steps // self._options.epochs),
             seed=self._options.seed,
+            sampling=self._options.sampling,
             witness=self._witness,
         )
         self._validation = (

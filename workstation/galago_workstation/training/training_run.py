@@ -43,7 +43,7 @@ from galago_workstation.training.loop import Parts, Trainer
 from galago_workstation.training.network_kind import network_of
 from galago_workstation.training.progress import TrainingProgress, duration
 from galago_workstation.training.weights.start_weights import StartWeights, open_start_weights
-from galago_workstation.training_config import Config, label_specs, read_config
+from galago_workstation.training_config import Config, TrainOptions, label_specs, read_config
 
 _NAMED_LABELS = 20
 _UNEQUAL = 5
@@ -70,7 +70,7 @@ def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bo
     listing = reader.listing()
     label_specs(config, listing.labels)
     parts = split(listing, validation_share=config.data.validation_share, test_share=config.data.test_share)
-    for line in _data_lines(listing, parts):
+    for line in _data_lines(listing, parts, config.train):
         progress.say(line)
     start = _start(config, root, progress)
     material = _material(config, root, parts, progress)
@@ -169,7 +169,7 @@ def _material_record(own: OwnFolder) -> MaterialRecord:
     return MaterialRecord(folder=printable(own.name), files=len(own.files), sha256=own.sha256)
 
 
-def _data_lines(listing: Listing, parts: Parts) -> Iterator[str]:
+def _data_lines(listing: Listing, parts: Parts, options: TrainOptions) -> Iterator[str]:
     counts = ", ".join(f"{len(parts[part])} {part}" for part in PARTS)
     left_out = listing.duplicates_left_out
     copies = f"; {left_out} left out as copies of others" if left_out else ""
@@ -186,10 +186,17 @@ def _data_lines(listing: Listing, parts: Parts) -> Iterator[str]:
         shown = [*shown[: _NAMED_LABELS // 2], "...", *shown[-_NAMED_LABELS // 2 :]]
     yield f"to learn from: {', '.join(shown)}"
     most, least = labels[0], labels[-1]
-    if most[0] >= _UNEQUAL * least[0]:
+    if options.sampling == "balanced":
+        each = sum(of_labels.values()) / len(labels)
+        yield (
+            f"balanced sampling: of each label about {each:.0f} samples for every {sum(of_labels.values())} "
+            f"shown; each one of {on_one_line(least[1])} {each / least[0]:.1f} times, of "
+            f"{on_one_line(most[1])} {each / most[0]:.2g} times"
+        )
+    elif most[0] >= _UNEQUAL * least[0] and not options.class_weights:
         yield (
             f"note: {on_one_line(most[1])} has {most[0] / least[0]:.0f} times as many samples as "
-            f"{on_one_line(least[1])}: [train] class_weights = true makes up for it"
+            f'{on_one_line(least[1])}: [train] sampling = "balanced" or class_weights = true makes up for it'
         )
 
 
