@@ -101,16 +101,16 @@ class NotingFeed:
 def balanced_batches() -> Batches:
     feed = NotingFeed(12)
     labels = labels_of([10, 2]).tolist()
-    return Batches(
-        feed, labels, classes=2, batch_size=4, seed=5, sampling="balanced", witness=Witness(feed)
-    )
+    return Batches(feed, labels, classes=2, batch_size=4, seed=5, sampling="balanced", witness=Witness(feed))
 
 
 def test_batches_are_made_of_what_the_order_says_and_each_use_is_changed_in_its_own_way() -> None:
     batches = balanced_batches()
     order = BalancedOrder(labels_of([10, 2]), 12, seed=5)
     for epoch in range(3):
-        inputs, targets = (np.concatenate(parts) for parts in zip(*batches.of(range(epoch, epoch + 1)), strict=True))
+        inputs, targets = (
+            np.concatenate(parts) for parts in zip(*batches.of(range(epoch, epoch + 1)), strict=True)
+        )
         assert inputs.tolist() == np.stack(order.turn(epoch), axis=1).tolist()
         assert targets.sum(axis=0).tolist() == [6.0, 6.0]
 

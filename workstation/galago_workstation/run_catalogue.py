@@ -35,6 +35,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     best_epoch: int
     interrupted: bool
     validation_accuracy: float
+    validation_balanced: float | None
+    """Mean of all labels' recalls; None for a run from before it was kept."""
     test_accuracy: float | None
     """Of the int8 model; None for a run that was not evaluated."""
     test_accuracy_keras: float | None
@@ -64,6 +66,7 @@ def summarised(path: Path) -> RunSummary:
     evaluated = (path / EVALUATION_FILE).exists()
     found = read_json(path / EVALUATION_FILE, Evaluation, hint="run galago evaluate") if evaluated else None
     int8 = None if found is None else found.tflite_int8
+    balanced = record.result.validation_balanced
     return RunSummary(
         path=str(path),
         created_utc=record.created_utc,
@@ -76,6 +79,7 @@ def summarised(path: Path) -> RunSummary:
         best_epoch=record.result.best_epoch,
         interrupted=record.result.interrupted,
         validation_accuracy=record.result.validation_accuracy,
+        validation_balanced=None if balanced is msgspec.UNSET else balanced,
         test_accuracy=None if int8 is None else int8.accuracy,
         test_accuracy_keras=None if found is None else found.keras.accuracy,
         int8_bytes=None if int8 is None else int8.bytes,
@@ -127,6 +131,7 @@ def differences(paths: Sequence[Path]) -> list[RunDifference]:
         ("begins with", [run.begins_with or ABSENT for run in runs]),
         ("best epoch", [f"{run.best_epoch} of {run.epochs}{interrupted(run)}" for run in runs]),
         ("validation accuracy", [share(run.validation_accuracy) for run in runs]),
+        ("validation, balanced", [share(run.validation_balanced) for run in runs]),
         ("test accuracy, Keras", [share(run.test_accuracy_keras) for run in runs]),
         ("test accuracy, int8", [share(run.test_accuracy) for run in runs]),
         ("int8 bytes", [str(run.int8_bytes or ABSENT) for run in runs]),

@@ -65,6 +65,8 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Counted from 1, as in metrics.csv; its weights are the model's."""
     validation_accuracy: float
     validation_loss: float
+    validation_balanced: float | UnsetType = UNSET
+    """Mean of all labels' recalls; runs from before this was kept have it in metrics.csv alone."""
     parameters: int
     weights_sha256: Sha256
     seconds: float

@@ -128,6 +128,7 @@ def _rows(found: RunSummary) -> list[tuple[str, str]]:
         ("samples", ", ".join(f"{count} {part}" for part, count in found.samples.items())),
         ("best epoch", f"{found.best_epoch} of {found.epochs}{interrupted(found)}"),
         ("validation accuracy", share(found.validation_accuracy)),
+        ("validation, balanced", share(found.validation_balanced)),
         ("test accuracy, Keras", share(found.test_accuracy_keras)),
         ("test accuracy, int8", share(found.test_accuracy)),
         ("int8 file", ABSENT if found.int8_bytes is None else f"{found.int8_bytes} bytes"),

@@ -8,7 +8,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 from msgspec import UNSET
@@ -21,7 +20,7 @@ from galago_workstation.data.listing import Listing
 from galago_workstation.data.sample import PARTS, samples_sha256
 from galago_workstation.data.sample_reader import open_reader
 from galago_workstation.data.splits import split
-from galago_workstation.environment import environment
+from galago_workstation.environment import environment, training_software
 from galago_workstation.files import new_folder, write_bytes, write_json
 from galago_workstation.run_folder import (
     CONFIG_FILE,
@@ -42,6 +41,7 @@ from galago_workstation.training.curves import draw_curves
 from galago_workstation.training.loop import Parts, Trainer
 from galago_workstation.training.network_kind import network_of
 from galago_workstation.training.progress import TrainingProgress, duration
+from galago_workstation.training.training_logs import NO_LOGS, TrainingLogs
 from galago_workstation.training.weights.start_weights import StartWeights, open_start_weights
 from galago_workstation.training_config import Config, TrainOptions, label_specs, read_config
 
@@ -50,8 +50,18 @@ _UNEQUAL = 5
 """Times as many samples of one label as of another that are worth a note."""
 
 
-def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bool = False) -> Run:
+def train(
+    config_path: Path,
+    out: Path,
+    progress: TrainingProgress,
+    *,
+    fresh: bool = False,
+    root: Path | None = None,
+    logs: TrainingLogs = NO_LOGS,
+) -> Run:
     """Train what ``config_path`` says and leave the run folder ``out``.
+
+    Paths in the configuration are relative to ``root``, or else to the folder that it lies in.
 
     An existing run there is replaced when training has ended well, and stays as it is otherwise. A training
     that was killed left ``OUT.unfinished``; the next one with the same data, settings and software goes on
@@ -65,7 +75,7 @@ def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bo
     began = time.monotonic()
     config = read_config(config_path)
     preprocess_sha256 = fingerprint(config.preprocess)  # refuses what the frontend cannot do, before any work
-    root = config_path.parent
+    root = config_path.parent if root is None else root
     reader = open_reader(config, root)
     listing = reader.listing()
     label_specs(config, listing.labels)
@@ -96,6 +106,7 @@ def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bo
             best_epoch=best.epoch,
             validation_accuracy=best.validation_accuracy,
             validation_loss=best.validation_loss,
+            validation_balanced=best.validation_balanced,
             parameters=trainer.parameters,
             weights_sha256=weights,
             seconds=round(time.monotonic() - began, 1),
@@ -135,8 +146,7 @@ def _state_key(
             hashlib.sha256(encode_split(parts)).hexdigest(),
             "" if start is None else start.origin.sha256,
             *(own.sha256 for own in material.values()),
-            galago_workstation.__version__,
-            *(f"{name}={version(name)}" for name in ("tensorflow", "keras", "numpy")),
+            training_software(),
         )
     )
 
