@@ -120,7 +120,7 @@ def differences(paths: Sequence[Path]) -> list[RunDifference]:
         LinkError: One cannot be read.
     """
     runs = [summarised(path) for path in paths]
-    settings = [dict(_flat(_tables(path))) for path in paths]
+    settings = [settings_of(path / CONFIG_FILE) for path in paths]
     keys = sorted({key for one in settings for key in one})
     rows = [(key, [one.get(key, ABSENT) for one in settings]) for key in keys]
     rows += [("labels", [", ".join(run.labels) for run in runs])]
@@ -157,6 +157,16 @@ def share(value: float | None) -> str:
 def interrupted(run: RunSummary) -> str:
     """Return what is to be said of a run that somebody ended; else nothing."""
     return ", interrupted" if run.interrupted else ""
+
+
+def settings_of(config: Path) -> dict[str, str]:
+    """Return the settings of a configuration as JSON, by key: ``train.epochs``.
+
+    Raises:
+        CallerError: CONFIG_BAD; it is damaged.
+        LinkError: It cannot be read.
+    """
+    return dict(_flat(load_toml(config, dict[str, Any], docs=DOCS)))
 
 
 def _tables(path: Path) -> dict[str, Any]:

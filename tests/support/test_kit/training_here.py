@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from galago_workstation.training.logged_training import train_logged
 from galago_workstation.training.progress import TrainingProgress
 from galago_workstation.training.training_logs import TrainingLogs
-from galago_workstation.training.training_run import train
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def training_here() -> Iterator[None]:
         logs: TrainingLogs,
         complain: Callable[[str], object],
     ) -> None:
-        train(config, out, progress, fresh=fresh, logs=logs)
+        train_logged(config, out, progress, fresh=fresh, logs=logs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("galago_workstation.training.training_process.train_apart", here)

@@ -39,6 +39,12 @@ _INTERRUPTED = 130
     help="Trainings at a time, which share the processor's cores.  [default: 1]",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Train on the Dask cluster of this scheduler.")
+@click.option(
+    "--tensorboard",
+    type=PATH,
+    metavar="FOLDER",
+    help="Also write event files for TensorBoard, to FOLDER/NAME of each run.",
+)
 @click.option("--fresh", is_flag=True, help="Train what is whole already, too.")
 @json_option
 @click.pass_context
@@ -51,6 +57,7 @@ def sweep(
     out: Path | None,
     jobs: int | None,
     scheduler: str | None,
+    tensorboard: Path | None,
     fresh: bool,
     as_json: bool,
 ) -> None:
@@ -64,6 +71,7 @@ def sweep(
     Example:
         galago sweep digits.toml --set train.learning_rate=0.001,0.003 --set model.width=0.25,0.5 --seeds 3
     """
+    from galago_edge.commands.output_places import check_outputs
     from galago_edge.contract.errors import CallerError, Reason
     from galago_workstation.progress_lines import command_report
     from galago_workstation.sweep.search_grid import grid_of
@@ -81,6 +89,7 @@ def sweep(
     if not axes and seeds == 1:
         text = "there is nothing to vary: no --grid, no --set and one seed"
         raise CallerError(Reason.USAGE, text, hint="such as --set train.learning_rate=0.001,0.003")
+    check_outputs({}, {"--tensorboard": tensorboard})
     plan = plan_sweep(config, axes, seeds)
     folder = SweepFolder(out if out is not None else Path("runs") / f"{config.stem}-sweep")
     end = run_sweep(
@@ -89,6 +98,7 @@ def sweep(
         jobs=jobs or 1,
         scheduler=scheduler,
         fresh=fresh,
+        tensorboard=tensorboard,
         report=command_report(say, as_json=as_json),
         complain=lambda line: say(line, err=True),
     )

@@ -19,7 +19,20 @@ from galago_edge.commands.options import PATH
     help="Run folder; default: runs/NAME for NAME.toml. An existing run is replaced at the end.",
 )
 @click.option("--fresh", is_flag=True, help="Begin anew, where a training that was ended would go on.")
-def train(config: Path, out: Path | None, fresh: bool) -> None:
+@click.option(
+    "--tensorboard",
+    type=PATH,
+    metavar="FOLDER",
+    help="Also write event files for TensorBoard, to FOLDER/NAME of the run.",
+)
+@click.option(
+    "--mlflow",
+    metavar="URI",
+    envvar="GALAGO_MLFLOW",
+    show_envvar=True,
+    help="Also make a run of MLflow, on this server or in this store.",
+)
+def train(config: Path, out: Path | None, fresh: bool, tensorboard: Path | None, mlflow: str | None) -> None:
     """Train the network that CONFIG describes and leave a run folder.
 
     Ctrl+C once ends it well, with the best epoch so far; twice aborts it. A training that was aborted or
@@ -30,17 +43,21 @@ def train(config: Path, out: Path | None, fresh: bool) -> None:
     Example:
         galago train digits.toml --out runs/digits
     """
+    from galago_edge.commands.output_places import check_outputs
     from galago_workstation.progress_lines import on_terminal
     from galago_workstation.training.progress import LiveProgress, PlainProgress
+    from galago_workstation.training.training_logs import TrainingLogs
     from galago_workstation.training.training_process import train_apart
 
     def complain(line: str) -> None:
         say(line, err=True)
 
+    check_outputs({}, {"--tensorboard": tensorboard})
+    logs = TrainingLogs(tensorboard, mlflow or None)
     out = out if out is not None else Path("runs") / config.stem
     if on_terminal():
         with LiveProgress() as live:
-            train_apart(config, out, live, fresh=fresh, complain=complain)
+            train_apart(config, out, live, fresh=fresh, logs=logs, complain=complain)
     else:
-        train_apart(config, out, PlainProgress(say), fresh=fresh, complain=complain)
+        train_apart(config, out, PlainProgress(say), fresh=fresh, logs=logs, complain=complain)
     say(f"run folder: {out}")

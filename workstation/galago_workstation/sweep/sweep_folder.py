@@ -61,7 +61,7 @@ class SweepFolder:
         except OSError as error:
             raise disk_error(error, f"write into {self.path}") from error
 
-    def orders(self, plan: SweepPlan, *, fresh: bool) -> list[SweepOrder]:
+    def orders(self, plan: SweepPlan, *, fresh: bool, tensorboard: Path | None = None) -> list[SweepOrder]:
         """Return what is to be trained: the runs that are not whole, or all of them."""
         return [
             SweepOrder.of(
@@ -70,6 +70,7 @@ class SweepFolder:
                 config=self._config(run),
                 out=self.path / run.name,
                 root=plan.config.parent,
+                tensorboard=tensorboard,
                 fresh=fresh,
             )
             for run in plan.runs

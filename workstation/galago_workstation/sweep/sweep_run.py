@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from galago_edge.contract.errors import GalagoError, LinkError, Reason
 from galago_workstation.progress_lines import Report
@@ -36,6 +37,7 @@ def run_sweep(
     jobs: int = 1,
     scheduler: str | None = None,
     fresh: bool = False,
+    tensorboard: Path | None = None,
     report: Report,
     complain: Callable[[str], object],
 ) -> SweepEnd:
@@ -50,6 +52,7 @@ def run_sweep(
         jobs: Trainings at a time on this computer.
         scheduler: Address of a Dask scheduler whose workers train instead.
         fresh: Train what is whole, too.
+        tensorboard: Folder of event files for TensorBoard.
         report: Is told of every training.
         complain: Is given what libraries wrote to standard error.
 
@@ -59,7 +62,7 @@ def run_sweep(
         LinkError: The disk, the system or the cluster fails.
     """
     folder.prepare(plan)
-    orders = folder.orders(plan, fresh=fresh)
+    orders = folder.orders(plan, fresh=fresh, tensorboard=tensorboard)
     end = SweepEnd(sweep_results(plan, {}), found=len(plan.runs) - len(orders))
     report.say(
         f"{plan.points} points x {plan.seeds} seed{'s' if plan.seeds > 1 else ''}: {len(plan.runs)} trainings"

@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from galago_edge.contract.errors import GalagoError
 from galago_workstation.sweep.sweep_work import SweepOrder, SweepOutcome, sole_training, whole_run
 from galago_workstation.training.curves import Epoch
+from galago_workstation.training.logged_progress import WARNING
+from galago_workstation.training.training_logs import TrainingLogs
 from galago_workstation.training.training_process import TrainingProcess
 
 _THREADS = "TF_NUM_INTRAOP_THREADS"
@@ -31,9 +33,10 @@ class OnceTold:
 
 
 class PreparationProgress:
-    """Passes on what a training tells before it begins; what comes then, the sweep tells in its own line."""
+    """Passes on what a training tells before it begins, and warnings; the rest the sweep tells itself."""
 
-    def __init__(self, lines: OnceTold) -> None:
+    def __init__(self, name: str, lines: OnceTold) -> None:
+        self._name = name
         self._lines = lines
         self._begun = False
 
@@ -41,6 +44,8 @@ class PreparationProgress:
         """Show one line."""
         if not self._begun:
             self._lines.say(text)
+        elif text.startswith(WARNING):
+            self._lines.say(f"{self._name}: {text}")
 
     def begin(self, epochs: int, steps: int, done: int = 0) -> None:
         """Be quiet from now on."""
@@ -108,7 +113,7 @@ class _Place:
 
     def __init__(self, order: SweepOrder, lines: OnceTold, more_environment: Mapping[str, str]) -> None:
         self.order = order
-        self.progress = PreparationProgress(lines)
+        self.progress = PreparationProgress(order.name, lines)
         self.process: TrainingProcess | None = None
         """None: the run is there by now."""
         order.check_software()
@@ -121,6 +126,7 @@ class _Place:
                         order.out,
                         fresh=order.fresh,
                         root=order.root,
+                        logs=TrainingLogs(order.tensorboard),
                         more_environment=more_environment,
                     )
                 )

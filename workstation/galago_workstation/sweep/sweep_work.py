@@ -30,12 +30,22 @@ class SweepOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What paths in the configuration are relative to."""
     software: str
     """Versions with which it is to be trained: other ones would train another network."""
+    tensorboard_bytes: bytes = b""
+    """Folder of event files; empty for none."""
     fresh: bool = False
     """Train, whatever is there."""
 
     @classmethod
     def of(
-        cls, name: str, config_sha256: str, *, config: Path, out: Path, root: Path, fresh: bool
+        cls,
+        name: str,
+        config_sha256: str,
+        *,
+        config: Path,
+        out: Path,
+        root: Path,
+        tensorboard: Path | None = None,
+        fresh: bool,
     ) -> SweepOrder:
         """Return the order for these places, which are made absolute."""
         return cls(
@@ -45,6 +55,7 @@ class SweepOrder(msgspec.Struct, frozen=True, kw_only=True):
             out_bytes=os.fsencode(out.absolute()),
             root_bytes=os.fsencode(root.absolute()),
             software=training_software(),
+            tensorboard_bytes=b"" if tensorboard is None else os.fsencode(tensorboard.absolute()),
             fresh=fresh,
         )
 
@@ -62,6 +73,11 @@ class SweepOrder(msgspec.Struct, frozen=True, kw_only=True):
     def root(self) -> Path:
         """What paths in the configuration are relative to."""
         return Path(os.fsdecode(self.root_bytes))
+
+    @property
+    def tensorboard(self) -> Path | None:
+        """Folder of event files."""
+        return Path(os.fsdecode(self.tensorboard_bytes)) if self.tensorboard_bytes else None
 
     def check_software(self) -> None:
         """Refuse to train with other versions than those of who orders.

@@ -38,6 +38,25 @@ def write_metrics(path: Path, epochs: Iterable[Epoch]) -> None:
             writer.writerow({name: _short(value) for name, value in asdict(epoch).items()})
 
 
+def read_metrics(path: Path) -> list[Epoch]:
+    """Return the epochs that :func:`write_metrics` wrote, with six digits of each value.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is damaged.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        try:
+            return [_epoch(row) for row in csv.DictReader(file)]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path} has not the columns of metrics.csv: {error}") from None
+
+
+def _epoch(row: dict[str, str]) -> Epoch:
+    values = {field.name: float(row[field.name]) for field in fields(Epoch)}
+    return Epoch(**{**values, "epoch": int(row["epoch"])})  # type: ignore[arg-type]  # checked above
+
+
 def _short(value: float) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 

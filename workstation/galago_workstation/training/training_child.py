@@ -59,9 +59,9 @@ def main(
     """Train, and tell how it ended."""
     channel = Channel[LineSaid](link, LineSaid)
     try:
-        from galago_workstation.training.training_run import train
+        from galago_workstation.training.logged_training import train_logged
 
-        train(config, out, RelayedProgress(channel), fresh=fresh, root=root, logs=logs)
+        train_logged(config, out, RelayedProgress(channel), fresh=fresh, root=root, logs=logs)
     except GalagoError as error:
         channel.send(TrainingFailed(error.as_data(with_exit=True)))
     except KeyboardInterrupt:

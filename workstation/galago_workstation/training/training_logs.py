@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MLFLOW_VARIABLE = "GALAGO_MLFLOW"
-"""Environment variable with the address of MLflow."""
+"""Environment variable with the address of MLflow, for processes that train."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,10 @@ class TrainingProcess:
                             *(str(path or "") for path in (root, logs.tensorboard)),
                         ),
                         shared=(theirs.fileno(),),
-                        more_environment={MLFLOW_VARIABLE: logs.mlflow or "", **more_environment},
+                        more_environment={
+                            **({MLFLOW_VARIABLE: logs.mlflow} if logs.mlflow else {}),
+                            **more_environment,
+                        },
                         stderr=self._stderr.fileno(),
                     )
             except OSError as error:

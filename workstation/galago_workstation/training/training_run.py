@@ -41,7 +41,6 @@ from galago_workstation.training.curves import draw_curves
 from galago_workstation.training.loop import Parts, Trainer
 from galago_workstation.training.network_kind import network_of
 from galago_workstation.training.progress import TrainingProgress, duration
-from galago_workstation.training.training_logs import NO_LOGS, TrainingLogs
 from galago_workstation.training.weights.start_weights import StartWeights, open_start_weights
 from galago_workstation.training_config import Config, TrainOptions, label_specs, read_config
 
@@ -57,7 +56,6 @@ def train(
     *,
     fresh: bool = False,
     root: Path | None = None,
-    logs: TrainingLogs = NO_LOGS,
 ) -> Run:
     """Train what ``config_path`` says and leave the run folder ``out``.
 
