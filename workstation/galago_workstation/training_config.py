@@ -114,8 +114,9 @@ class TrainOptions(_Table, frozen=True, kw_only=True):
     """Largest norm of all gradients together; larger ones are shortened. 0: as they are."""
     average: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the average of the weights (EMA) that is validated and kept, such as 0.99; 0: none."""
-    best_by: Literal["balanced", "accuracy"] = "balanced"
-    """What decides which epoch's weights are kept: the mean of all labels' recalls, or the accuracy."""
+    best_by: Literal["balanced", "accuracy", "streams"] = "balanced"
+    """What decides which epoch's weights are kept: the mean of all labels' recalls, the accuracy, or what
+    becomes of the recordings of ``[validation]``."""
     patience: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
     """Epochs without a better validation result before training stops; the best weights are kept."""
     head_epochs: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 5
@@ -182,11 +183,23 @@ class ModelGates(_Table, frozen=True, kw_only=True):
     """By label."""
 
 
+class StreamOptions(_Table, frozen=True, kw_only=True):
+    """Recordings by which epochs are chosen, for ``[train] best_by = "streams"``."""
+
+    streams: str
+    """A corpus: a folder or a list of recordings with labels; relative to the configuration file."""
+    false_alarms_per_hour: Annotated[float, msgspec.Meta(ge=0.0, le=100_000.0)] = 1.0
+    """The limit; of the epochs that hold it the one with the most recall is kept."""
+    every: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    """The first epoch and every so many behind it are judged; no other can be kept."""
+
+
 class _Config(_Table, frozen=True, kw_only=True):
     train: TrainOptions = TrainOptions()
     decision: DecisionOptions = DecisionOptions()
     convert: ConvertOptions = ConvertOptions()
     gates: ModelGates = ModelGates()
+    validation: StreamOptions | UnsetType = UNSET
 
 
 class ImageConfig(_Config, frozen=True, kw_only=True):
@@ -339,6 +352,9 @@ def _check(config: Config) -> None:
     if config.train.sampling == "balanced" and config.train.class_weights:
         text = 'sampling = "balanced" and class_weights = true both make up for unequal labels'
         raise bad_setting(f"[train] {text}", "together they would do it twice: give one of the two")
+    if (config.train.best_by == "streams") != (config.validation is not UNSET):
+        text = '[train] best_by = "streams" and the table [validation] go together'
+        raise bad_setting(text, "give both or none")
     if isinstance(config, AudioConfig):
         _check_frontend(config.preprocess, network_of(config.model).frontend)
 

@@ -79,7 +79,7 @@ def plan_sweep(config: Path, axes: Sequence[GridAxis], seeds: int) -> SweepPlan:
     for number, settings in enumerate(grid_points(axes)):
         changed = with_settings(tables, settings)
         checked = _checked(changed, config, settings)
-        balanced |= checked.train.best_by == "balanced"
+        balanced |= checked.train.best_by != "accuracy"
         for seed in range(checked.train.seed, checked.train.seed + seeds):
             runs.append(_planned(changed, number, settings, seed, seeds))
     return SweepPlan(config, tuple(axes), seeds, tuple(runs), balanced)

@@ -27,6 +27,9 @@ class Epoch:
     """Mean absolute difference that augmentation made, in input codes."""
     augment_fresh: float
     """Share of watched samples that were changed in another way than in the epoch before."""
+    stream_recall: float | None = None
+    """Of what is in the validation recordings; None where they were not judged."""
+    stream_false_alarms_per_hour: float | None = None
 
 
 def write_metrics(path: Path, epochs: Iterable[Epoch]) -> None:
@@ -53,11 +56,13 @@ def read_metrics(path: Path) -> list[Epoch]:
 
 
 def _epoch(row: dict[str, str]) -> Epoch:
-    values = {field.name: float(row[field.name]) for field in fields(Epoch)}
+    values = {field.name: float(row[field.name]) if row[field.name] else None for field in fields(Epoch)}
     return Epoch(**{**values, "epoch": int(row["epoch"])})  # type: ignore[arg-type]  # checked above
 
 
-def _short(value: float) -> str:
+def _short(value: float | None) -> str:
+    if value is None:
+        return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

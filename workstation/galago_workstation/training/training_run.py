@@ -7,10 +7,10 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 import galago_workstation
 from galago_edge.contract.printable import on_one_line, printable
@@ -21,7 +21,14 @@ from galago_workstation.data.sample import PARTS, samples_sha256
 from galago_workstation.data.sample_reader import open_reader
 from galago_workstation.data.splits import split
 from galago_workstation.environment import environment, training_software
+from galago_workstation.evaluation.validation_streams import (
+    ValidationStreams,
+    corpus_sha256,
+    labelled_recordings,
+    modality_of,
+)
 from galago_workstation.files import new_folder, write_bytes, write_json
+from galago_workstation.qa.corpus import Corpus, read_corpus
 from galago_workstation.run_folder import (
     CONFIG_FILE,
     CURVES_FILE,
@@ -38,6 +45,7 @@ from galago_workstation.run_folder import (
 )
 from galago_workstation.training.checkpoint import Checkpoint
 from galago_workstation.training.curves import draw_curves
+from galago_workstation.training.epoch_streams import EpochStreams
 from galago_workstation.training.loop import Parts, Trainer
 from galago_workstation.training.network_kind import network_of
 from galago_workstation.training.progress import TrainingProgress, duration
@@ -82,16 +90,19 @@ def train(
         progress.say(line)
     start = _start(config, root, progress)
     material = _material(config, root, parts, progress)
-    checkpoint = Checkpoint(
-        out.with_name(out.name + ".unfinished"), _state_key(config_path, parts, start, material)
-    )
+    corpus = _streams_corpus(config, root)
+    key = _state_key(config_path, parts, start, material)
+    if corpus is not None:
+        key += f" {corpus_sha256(corpus)}"
+    checkpoint = Checkpoint(out.with_name(out.name + ".unfinished"), key)
     if fresh:
         checkpoint.remove()
     with new_folder(out, mark=RUN_FILE) as folder:
         content = config_path.read_bytes()
         write_bytes(folder / CONFIG_FILE, content)
         write_bytes(folder / SPLIT_FILE, encode_split(parts))
-        trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start, material)
+        streams = _streams(config, corpus, listing.labels, folder, progress)
+        trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start, material, streams)
         fitted = trainer.fit(checkpoint)
         best = fitted.best
         weights = trainer.save(folder / MODEL_FILE)
@@ -105,6 +116,8 @@ def train(
             validation_accuracy=best.validation_accuracy,
             validation_loss=best.validation_loss,
             validation_balanced=best.validation_balanced,
+            stream_recall=_or_unset(best.stream_recall),
+            stream_false_alarms_per_hour=_or_unset(best.stream_false_alarms_per_hour),
             parameters=trainer.parameters,
             weights_sha256=weights,
             seconds=round(time.monotonic() - began, 1),
@@ -127,9 +140,12 @@ def train(
             result=result,
             weights=UNSET if start is None else start.origin,
             material={key: _material_record(own) for key, own in material.items()} or UNSET,
+            streams=_streams_record(config, corpus),
         )
         write_json(folder / RUN_FILE, record)
     checkpoint.remove()
+    if streams is not None:
+        progress.say(streams.verdict(best))
     progress.say(_result_line(result, len(parts["validation"])))
     return Run.open(out)
 
@@ -175,6 +191,48 @@ def _material(config: Config, root: Path, parts: Parts, progress: TrainingProgre
 
 def _material_record(own: OwnFolder) -> MaterialRecord:
     return MaterialRecord(folder=printable(own.name), files=len(own.files), sha256=own.sha256)
+
+
+def _streams_corpus(config: Config, root: Path) -> Corpus | None:
+    """Return the recordings that ``[validation]`` names; None where there is no such table."""
+    if config.validation is UNSET:
+        return None
+    corpus = read_corpus(root / config.validation.streams)
+    return corpus.of_modality(modality_of(config.preprocess))
+
+
+def _streams(
+    config: Config, corpus: Corpus | None, labels: Sequence[str], folder: Path, progress: TrainingProgress
+) -> EpochStreams | None:
+    if corpus is None or config.validation is UNSET:
+        return None
+    for note in corpus.notes:
+        progress.say(f"[validation] streams: {note}")
+    if config.gate is not UNSET:
+        progress.say("note: validation streams are judged without the activity gate")
+    recordings = ValidationStreams(
+        corpus,
+        config.preprocess,
+        label_specs(config, tuple(labels)),
+        config.decision.decision(),
+        folder,
+        progress.say,
+    )
+    return EpochStreams(recordings, config.validation.false_alarms_per_hour, config.validation.every)
+
+
+def _streams_record(config: Config, corpus: Corpus | None) -> MaterialRecord | UnsetType:
+    if corpus is None or config.validation is UNSET:
+        return UNSET
+    return MaterialRecord(
+        folder=printable(config.validation.streams),
+        files=len(labelled_recordings(corpus)),
+        sha256=corpus_sha256(corpus),
+    )
+
+
+def _or_unset(value: float | None) -> float | UnsetType:
+    return UNSET if value is None else value
 
 
 def _data_lines(listing: Listing, parts: Parts, options: TrainOptions) -> Iterator[str]:
