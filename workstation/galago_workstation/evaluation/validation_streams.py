@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galago_edge.contract.errors import InputError, Reason
+from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.manifest import Decision, Label, Preprocess
 from galago_edge.contract.modality import Modality
 from galago_edge.decision import ONE
@@ -145,13 +145,16 @@ def corpus_sha256(corpus: Corpus) -> str:
 
     Raises:
         InputError: DATA_BAD; there is none.
-        OSError: Labels cannot be read.
+        LinkError: Labels cannot be read.
     """
     digest = hashlib.sha256()
     for one in labelled_recordings(corpus):
         assert one.labels is not None
         digest.update(f"{one.name}\0{one.query}\0{one.sha256}\0".encode(errors="surrogateescape"))
-        digest.update(hashlib.sha256(one.labels.read_bytes()).digest())
+        try:
+            digest.update(hashlib.sha256(one.labels.read_bytes()).digest())
+        except OSError as error:
+            raise disk_error(error, f"read {one.labels}") from error
     return digest.hexdigest()
 
 
