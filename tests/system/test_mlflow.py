@@ -12,7 +12,7 @@ import pytest
 from galago_workstation.training.curves import Epoch
 from galago_workstation.training.logged_progress import LogAttempts
 from galago_workstation.training.logged_training import train_logged
-from galago_workstation.training.mlflow_log import MlflowLog
+from galago_workstation.training.mlflow_log import MlflowLog, send_report
 from galago_workstation.training.progress import PlainProgress
 from galago_workstation.training.training_logs import TrainingLogs
 from real_parts import free_port
@@ -56,6 +56,11 @@ def test_a_training_is_a_run_with_settings_epochs_and_files(
     assert {one.path for one in client.list_artifacts(found.info.run_id)} >= {"run.json", "metrics.csv"}
     assert len(list((tmp_path / "tb" / "run").iterdir())) == 2
     assert not any("Warning" in line for line in lines)
+
+    (run.path / "report.html").write_text("<p>report</p>")
+    send_report(run, uri, ("report.html",), {"test_accuracy_int8": 0.75})
+    assert client.get_run(found.info.run_id).data.metrics["test_accuracy_int8"] == 0.75
+    assert "report.html" in {one.path for one in client.list_artifacts(found.info.run_id)}
 
 
 def test_a_server_that_is_not_there_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

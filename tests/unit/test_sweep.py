@@ -144,6 +144,7 @@ def test_a_run_that_fails_is_a_line_and_a_count_and_the_others_go_on(config: Pat
         ("train.epochs.more=1", "expected a whole number, got a table"),
         ("data.folder.more=1", "folder, which is no table"),
         ("train.learning_rate=0.1,0.1", "twice"),
+        ("train.epochs=2026-01-02", "date has no place in a configuration"),
         ("train.learning_rate", "is not KEY=VALUE"),
         ("train.learning_rate=", "is not KEY=VALUE"),
         ("=1", "is not KEY=VALUE"),

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import InputError, LinkError, Reason
+from galago_workstation.commands import evaluate
 from galago_workstation.run_folder import Run
 from galago_workstation.training import logged_training, mlflow_log
 from galago_workstation.training.curves import Epoch, read_metrics, write_metrics
@@ -160,12 +161,23 @@ class SpeakingClient:
 
 def test_what_mlflow_says_of_an_address_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     library = types.SimpleNamespace(MlflowClient=SpeakingClient)
-    monkeypatch.setattr(mlflow_log, "_mlflow", lambda: library)
+    monkeypatch.setattr(mlflow_log, "mlflow_library", lambda: library)
     log = mlflow_log.MlflowLog("http://me:pass%2Fword@host:5000", "birds", {}, {})
     with pytest.raises(LinkError) as caught:
         log.write([epoch(1)])
     assert str(caught.value) == "no answer from http://***@host:5000 (***)"
     assert log.title == "MLflow at http://***@host:5000"
+
+
+def test_a_report_of_a_run_that_was_not_logged_is_not_sent_and_the_evaluation_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = types.SimpleNamespace(path=tmp_path)
+    part = types.SimpleNamespace(accuracy=0.5)
+    found = types.SimpleNamespace(keras=part, tflite_float=part, tflite_int8=part)
+    evaluate._send(run, found, "http://host:5000")  # type: ignore[arg-type]  # as much of both as is asked for
+    error = capsys.readouterr().err
+    assert error.startswith("Warning: the report is not sent to MLflow:") and "mlflow.json" in error
 
 
 def test_mlflow_that_is_not_installed_and_a_place_for_events_that_is_a_file_are_one_line(

@@ -16,7 +16,7 @@ from galago_workstation.data.batches import Batches, Witness
 from galago_workstation.data.feed import ChangedInputs
 from galago_workstation.data.listing import Listing
 from galago_workstation.data.sample import Sample
-from galago_workstation.data.sample_order import BalancedOrder, NaturalOrder, Shown
+from galago_workstation.data.sample_order import BalancedOrder, NaturalOrder, TurnSamples
 from galago_workstation.training.training_run import _data_lines
 from galago_workstation.training_config import TrainOptions, read_config
 
@@ -69,7 +69,7 @@ def test_up_to_any_turn_labels_and_samples_of_a_label_are_shown_equally_often(
 
 def test_a_turn_depends_on_seed_and_number_alone() -> None:
     def turn(number: int, seed: int = 1) -> list[int]:
-        found: Shown = BalancedOrder(labels_of([20, 5]), 24, seed).turn(number)
+        found: TurnSamples = BalancedOrder(labels_of([20, 5]), 24, seed).turn(number)
         return found.indices.tolist()
 
     assert turn(7) == turn(7)

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from galago_edge.contract.errors import CallerError, Reason
-
-if TYPE_CHECKING:
-    from galago_workstation.training_config import AudioFolders, ImageFolders
 
 _GROUP_KEYS = ("validation_groups", "test_groups")
 
 
-def check_folders(data: ImageFolders | AudioFolders) -> None:
+class FolderSettings(Protocol):
+    """The table ``[data]`` of the kinds ``images`` and ``audio``, as far as it is checked here."""
+
+    @property
+    def folder(self) -> str | None: ...
+    @property
+    def manifest(self) -> str | None: ...
+    @property
+    def test_folder(self) -> str | None: ...
+    @property
+    def validation_folder(self) -> str | None: ...
+    @property
+    def group(self) -> str | None: ...
+    @property
+    def validation_groups(self) -> tuple[str, ...]: ...
+    @property
+    def test_groups(self) -> tuple[str, ...]: ...
+
+
+def check_folders(data: FolderSettings) -> None:
     """Refuse a table ``[data]`` whose keys contradict each other.
 
     Raises:

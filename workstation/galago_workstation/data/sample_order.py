@@ -17,7 +17,7 @@ _OF_LABEL = 1
 """Behind the numbers that decide a label's order; behind those that decide a turn's, NumPy thinks zeros."""
 
 
-class Shown(NamedTuple):
+class TurnSamples(NamedTuple):
     """What a turn shows, in its order."""
 
     indices: Positions
@@ -29,7 +29,7 @@ class Shown(NamedTuple):
 class SampleOrder(Protocol):
     """Decides what every turn shows."""
 
-    def turn(self, number: int) -> Shown:
+    def turn(self, number: int) -> TurnSamples:
         """Return what turn ``number``, counted from 0, shows: always as many samples."""
         ...
 
@@ -46,10 +46,10 @@ class NaturalOrder:
     def __init__(self, samples: int, shown: int, seed: int) -> None:
         self._samples, self._shown, self._seed = samples, shown, seed
 
-    def turn(self, number: int) -> Shown:
+    def turn(self, number: int) -> TurnSamples:
         """Return what a turn shows."""
         order = np.random.default_rng((self._seed, number)).permutation(self._samples)[: self._shown]
-        return Shown(order, np.full(len(order), number, np.int64))
+        return TurnSamples(order, np.full(len(order), number, np.int64))
 
 
 class BalancedOrder:
@@ -70,7 +70,7 @@ class BalancedOrder:
         self._of_label = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         self._shown, self._seed = shown, seed
 
-    def turn(self, number: int) -> Shown:
+    def turn(self, number: int) -> TurnSamples:
         """Return what a turn shows."""
         places = np.arange(number * self._shown, (number + 1) * self._shown)  # among all that is ever shown
         which, at = places % len(self._of_label), places // len(self._of_label)
@@ -80,7 +80,7 @@ class BalancedOrder:
             if mine.any():
                 indices[mine], uses[mine] = self._of_one(label, int(at[mine][0]), int(at[mine][-1]) + 1)
         order = np.random.default_rng((self._seed, number)).permutation(self._shown)
-        return Shown(indices[order], uses[order])
+        return TurnSamples(indices[order], uses[order])
 
     def _of_one(self, label: int, start: int, stop: int) -> tuple[Positions, Positions]:
         """Return what a label shows from its place ``start`` to before ``stop``, and the uses."""

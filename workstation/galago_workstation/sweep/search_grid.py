@@ -130,9 +130,12 @@ def _axes(tables: Tables, where: str, path: tuple[str, ...] = ()) -> Iterator[Gr
 def _axis(path: tuple[str, ...], values: Any, where: str) -> GridAxis:
     key = ".".join(map(toml_key, path))
     if not isinstance(values, list) or not values:
-        met = "an empty list" if values == [] else toml_value(values)
+        met = "an empty list" if values == [] else "a single value"
         raise _bad(f"{where}: {key} is {met}, expected a list of values to try", f"such as {key} = [1, 2]")
-    texts = [toml_value(value) for value in values]
+    try:
+        texts = [toml_value(value) for value in values]
+    except TypeError as error:
+        raise _bad(f"{where}: {key}: {error}", "give numbers, texts, lists or tables") from None
     if twice := next((text for text in texts if texts.count(text) > 1), None):
         raise _bad(f"{where}: {key} has {twice} twice", "give each value once")
     return GridAxis(path, tuple(values))

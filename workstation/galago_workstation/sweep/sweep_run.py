@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,8 +70,11 @@ def run_sweep(
         + (f", {end.found} of them whole already" if end.found else "")
     )
     try:
-        with report.track("sweep", len(orders)) as advance:
-            for number, outcome in enumerate(_outcomes(orders, jobs, scheduler, report, complain), 1):
+        with (
+            report.track("sweep", len(orders)) as advance,
+            contextlib.closing(_outcomes(orders, jobs, scheduler, report, complain)) as outcomes,
+        ):
+            for number, outcome in enumerate(outcomes, 1):
                 _take(outcome, end, folder, plan, f"[{number}/{len(orders)}]", report)
                 advance(number)
     except KeyboardInterrupt:

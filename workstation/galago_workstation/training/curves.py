@@ -33,12 +33,14 @@ class Epoch:
 
 
 def write_metrics(path: Path, epochs: Iterable[Epoch]) -> None:
-    """Write one line per epoch, the names of the columns first."""
+    """Write one line per epoch, the names of the columns first: of those that some epoch has a value of."""
+    rows = [asdict(epoch) for epoch in epochs]
+    names = [field.name for field in fields(Epoch) if any(row[field.name] is not None for row in rows)]
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Epoch)], lineterminator="\n")
+        writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
-        for epoch in epochs:
-            writer.writerow({name: _short(value) for name, value in asdict(epoch).items()})
+        for row in rows:
+            writer.writerow({name: _short(row[name]) for name in names})
 
 
 def read_metrics(path: Path) -> list[Epoch]:
@@ -56,8 +58,8 @@ def read_metrics(path: Path) -> list[Epoch]:
 
 
 def _epoch(row: dict[str, str]) -> Epoch:
-    values = {field.name: float(row[field.name]) if row[field.name] else None for field in fields(Epoch)}
-    return Epoch(**{**values, "epoch": int(row["epoch"])})  # type: ignore[arg-type]  # checked above
+    values = {name: float(text) for name, text in row.items() if text}  # empty: not judged
+    return Epoch(**{**values, "epoch": int(row["epoch"])})  # type: ignore[arg-type]  # an int where it is one
 
 
 def _short(value: float | None) -> str:

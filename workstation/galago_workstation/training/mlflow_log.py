@@ -14,10 +14,12 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 from msgspec import UNSET
 
 from galago_edge.contract.errors import DeviceError, LinkError, Reason, system_words
 from galago_edge.host.urls import HIDDEN, hide_credentials
+from galago_workstation.files import read_json, write_json
 from galago_workstation.run_folder import (
     CONFIG_FILE,
     CURVES_FILE,
@@ -37,8 +39,19 @@ _PARAMETERS, _METRICS = 100, 1_000
 """So many of them MLflow takes in one request."""
 _LONGEST = 6_000
 """Characters of a parameter that MLflow takes."""
+_SAID = 300
+"""Characters of what MLflow says of a failure."""
+MLFLOW_FILE = "mlflow.json"
+"""In a run folder: which run of MLflow it is."""
 _UNFIT = re.compile(r"[^/\w.\- :]")
 """Characters that MLflow refuses in a name."""
+
+
+class MlflowPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Content of ``RUN/mlflow.json``."""
+
+    run: str
+    """Id of the run of MLflow."""
 
 
 class MlflowLog:
@@ -57,7 +70,7 @@ class MlflowLog:
     def __init__(self, uri: str, name: str, settings: Mapping[str, str], tags: Mapping[str, str]) -> None:
         for variable, value in _IMPATIENT.items():
             os.environ.setdefault(variable, value)
-        self._library = _mlflow()
+        self._library = mlflow_library()
         self.title = f"MLflow at {hide_credentials(uri)}"
         self._uri, self._name = uri, name
         self._settings, self._tags = sorted(settings.items()), tags
@@ -66,13 +79,13 @@ class MlflowLog:
 
     def write(self, epochs: Sequence[Epoch]) -> None:
         """Write all figures of these epochs; the step is the epoch, from 1."""
-        with self._secrets_kept():
+        with secrets_kept(self._uri):
             self._write(epochs)
 
     def finish(self, run: Run | None) -> None:
         """Add what the run came to and its small files, and close it: ``FAILED`` without one."""
         if run is not None or self._run:  # else nothing was trained
-            with self._secrets_kept():
+            with secrets_kept(self._uri):
                 self._finish(run)
 
     def _write(self, epochs: Sequence[Epoch]) -> None:
@@ -101,6 +114,7 @@ class MlflowLog:
         for name in _FILES:
             self._client.log_artifact(self._run, str(run.path / name))
         self._client.set_terminated(self._run, "FINISHED")
+        write_json(run.path / MLFLOW_FILE, MlflowPlace(run=self._run))
 
     def _begin(self) -> None:
         """Make the run and send its settings, unless that is done."""
@@ -122,20 +136,40 @@ class MlflowLog:
         for start in range(0, len(metrics), _METRICS):
             self._client.log_batch(self._run, metrics=metrics[start : start + _METRICS])
 
-    @contextlib.contextmanager
-    def _secrets_kept(self) -> Iterator[None]:
-        """Raise what MLflow raises without user and password, which its messages quote.
 
-        Raises:
-            LinkError: TRANSPORT; what MLflow said.
-        """
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 (MLflow and what it uses raise what they like)
-            said = system_words(error)
-            for secret in secrets_of(self._uri):
-                said = said.replace(secret, HIDDEN)
-            raise LinkError(Reason.TRANSPORT, said, hint="look at the server's log") from None
+def send_report(run: Run, uri: str, files: Sequence[str], figures: Mapping[str, float]) -> None:
+    """Add files of a run folder, and figures, to the run of MLflow that its training made.
+
+    Raises:
+        InputError: RUN_BAD; the training made none.
+        DeviceError: EXTRA_MISSING; the package is not installed.
+        LinkError: TRANSPORT; what MLflow said.
+    """
+    hint = "only a run that was trained with --mlflow has one there"
+    place = read_json(run.path / MLFLOW_FILE, MlflowPlace, hint=hint)
+    library = mlflow_library()
+    with secrets_kept(uri):
+        client, now = library.MlflowClient(tracking_uri=uri), time.time_ns() // 1_000_000
+        metrics = [library.entities.Metric(name, value, now, 0) for name, value in figures.items()]
+        client.log_batch(place.run, metrics=metrics)
+        for name in files:
+            client.log_artifact(place.run, str(run.path / name))
+
+
+@contextlib.contextmanager
+def secrets_kept(uri: str) -> Iterator[None]:
+    """Raise what MLflow raises without user and password, which its messages quote.
+
+    Raises:
+        LinkError: TRANSPORT; what MLflow said.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (MLflow and what it uses raise what they like)
+        said = system_words(error)
+        for secret in secrets_of(uri):
+            said = said.replace(secret, HIDDEN)
+        raise LinkError(Reason.TRANSPORT, said[:_SAID], hint="look at the server's log") from None
 
 
 def secrets_of(uri: str) -> list[str]:
@@ -151,11 +185,15 @@ def secrets_of(uri: str) -> list[str]:
     return sorted((one for one in found if one), key=lambda one: (-len(one), one))
 
 
-def _mlflow() -> Any:
+def mlflow_library() -> Any:
+    """Return the package, with ``MlflowClient`` and ``entities``.
+
+    Raises:
+        DeviceError: EXTRA_MISSING; it is not installed.
+    """
     try:
         import mlflow
         import mlflow.entities
-        from mlflow import MlflowClient  # noqa: F401 (what is used of it must be there)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "mlflow":
             raise  # installed but broken: say so
