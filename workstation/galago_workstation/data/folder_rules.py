@@ -14,19 +14,39 @@ class FolderSettings(Protocol):
     """The table ``[data]`` of the kinds ``images`` and ``audio``, as far as it is checked here."""
 
     @property
-    def folder(self) -> str | None: ...
+    def folder(self) -> str | None:
+        """Of class folders."""
+        ...
+
     @property
-    def manifest(self) -> str | None: ...
+    def manifest(self) -> str | None:
+        """A table of samples."""
+        ...
+
     @property
-    def test_folder(self) -> str | None: ...
+    def test_folder(self) -> str | None:
+        """Official test set."""
+        ...
+
     @property
-    def validation_folder(self) -> str | None: ...
+    def validation_folder(self) -> str | None:
+        """Official validation set."""
+        ...
+
     @property
-    def group(self) -> str | None: ...
+    def group(self) -> str | None:
+        """Regular expression with one capture."""
+        ...
+
     @property
-    def validation_groups(self) -> tuple[str, ...]: ...
+    def validation_groups(self) -> tuple[str, ...]:
+        """Groups that are the validation part."""
+        ...
+
     @property
-    def test_groups(self) -> tuple[str, ...]: ...
+    def test_groups(self) -> tuple[str, ...]:
+        """Groups that are the test part."""
+        ...
 
 
 def check_folders(data: FolderSettings) -> None:
