@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import types
 from collections.abc import Sequence
@@ -157,6 +158,48 @@ class SpeakingClient:
 
     def __init__(self, tracking_uri: str) -> None:
         raise ConnectionError(f"no answer from {tracking_uri} (pass/word)")
+
+
+class NotingClient:
+    """A client of MLflow that takes what it is given, and counts."""
+
+    def __init__(self) -> None:
+        self.metrics: list[tuple[str, float, int, int]] = []
+        self.params: list[tuple[str, str]] = []
+
+    def get_experiment_by_name(self, name: str) -> None:
+        return None
+
+    def create_experiment(self, name: str) -> str:
+        return "1"
+
+    def create_run(self, experiment: str, run_name: str, tags: dict[str, str]) -> Any:
+        return types.SimpleNamespace(info=types.SimpleNamespace(run_id="r"))
+
+    def log_batch(self, run: str, metrics: Sequence[Any] = (), params: Sequence[Any] = ()) -> None:
+        self.metrics += metrics
+        self.params += params
+
+
+def test_mlflow_gets_every_figure_that_there_is_and_names_that_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = NotingClient()
+    entities = types.SimpleNamespace(Metric=lambda *figure: figure, Param=lambda *pair: pair)
+    library = types.SimpleNamespace(MlflowClient=lambda tracking_uri: client, entities=entities)
+    monkeypatch.setattr(mlflow_log, "mlflow_library", lambda: library)
+    settings = {f"decision.label.{number:03}.on": "0.5" for number in range(150)} | {"a'b": "1"}
+    log = mlflow_log.MlflowLog("http://host", "birds", settings, {})
+    log.write([epoch(1), dataclasses.replace(epoch(2), stream_recall=0.5)])
+    assert [name for name, _, _, step in client.metrics if step == 1] == [
+        *("loss", "accuracy", "validation_loss", "validation_accuracy", "validation_balanced"),
+        *("learning_rate", "seconds", "augment_change", "augment_fresh"),
+    ]
+    assert [(name, value) for name, value, _, step in client.metrics if step == 2][-1] == (
+        "stream_recall",
+        0.5,
+    )
+    assert len(client.params) == 151 and ("a_b", "1") in client.params
 
 
 def test_what_mlflow_says_of_an_address_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ class MlflowLog:
                 metric(name, float(value), now, epoch.epoch)
                 for epoch in epochs
                 for name, value in asdict(epoch).items()
-                if name != "epoch"
+                if name != "epoch" and value is not None
             ]
         )
 

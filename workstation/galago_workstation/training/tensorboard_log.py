@@ -20,6 +20,8 @@ _OF = {
         "epoch_loss": "validation_loss",
         "epoch_accuracy": "validation_accuracy",
         "epoch_balanced": "validation_balanced",
+        "epoch_stream_recall": "stream_recall",
+        "epoch_stream_false_alarms_per_hour": "stream_false_alarms_per_hour",
     },
 }
 """Fields of an epoch by part and tag; the names are those of ``keras.callbacks.TensorBoard``."""
@@ -48,7 +50,8 @@ class TensorboardLog:
             with self._writers[part].as_default():
                 for epoch in epochs:
                     for tag, field in fields.items():
-                        _scalar(tf, tag, getattr(epoch, field), epoch.epoch)
+                        if (value := getattr(epoch, field)) is not None:
+                            _scalar(tf, tag, value, epoch.epoch)
             self._writers[part].flush()
 
     def finish(self, run: Run | None) -> None:
