@@ -40,6 +40,25 @@ class HeldOut(_Part, frozen=True, kw_only=True):
     """The limit that the conversion had to keep, in percentage points."""
 
 
+class AwareTraining(_Part, frozen=True, kw_only=True):
+    """What quantization-aware training came to, where it was asked for and int8 lost enough."""
+
+    epochs: Positive
+    samples: Positive
+    """Of the training part, without their labels."""
+    batch_size: Positive
+    seed: int
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0)]
+    distances: tuple[Annotated[float, msgspec.Meta(ge=0.0)], ...]
+    """By epoch: root of the mean squared difference of a logit to the float network's, while training."""
+    before: HeldOut
+    """Of the int8 file whose ranges are calibrated."""
+    after: HeldOut
+    """Of the one that learned to live with rounding."""
+    kept: bool
+    """``int8.tflite`` is the second one."""
+
+
 class Conversion(_Part, frozen=True, kw_only=True):
     """``conversion.json``: everything that packing needs to know about the two model files."""
 
@@ -66,6 +85,8 @@ class Conversion(_Part, frozen=True, kw_only=True):
     float_delta: Annotated[float, msgspec.Meta(ge=0.0)]
     """Largest difference of a logit between Keras and the float TFLite file, on calibration samples."""
     held_out: HeldOut
+    aware: AwareTraining | UnsetType = UNSET
+    """Unset: there was no quantization-aware training."""
     versions: dict[str, str]
     """Package name to version, for everything that had a hand in the bytes."""
 

@@ -66,15 +66,34 @@ def export(model: Any, spec: InputSpec, representative: Codes, *, labels: int) -
         try:
             plain = as_float32(model, representative[:_PROBES], spec)
             _save(plain, spec, folder)
-            float_model = _convert(folder, None, spec)
+            float_model = _convert(folder, spec)
             # the calibrator crashes the process on control flow, so the float file is judged first
             quality_gate.check_float(inspection.report(float_model), spec, labels=labels, layers=layers)
-            int8_model = _convert(folder, representative, spec)
+            int8_model = _convert(folder, spec, representative)
         except GalagoError:
             raise
         except Exception as error:  # whatever the author's own layers may raise
             raise _cause(error, layers, chatter) from error
     return Exported(float_model, int8_model, layers, rebuilt=plain is not model)
+
+
+def export_rounding(network: Any, spec: InputSpec) -> bytes:
+    """Convert a network with fake quantization to a full-int8 TFLite file, with the ranges that it has.
+
+    Args:
+        network: From :meth:`galago_converters.fake_quantization.FakeQuantized.for_export`.
+        spec: The input tensor.
+
+    Raises:
+        ModelError: EXPORT_FAILED.
+    """
+    layers = LayerNames.of_model(network)
+    with captured() as chatter, tempfile.TemporaryDirectory(prefix="galago-export-") as folder:
+        try:
+            _save(network, spec, folder)
+            return _convert(folder, spec, ranges_inside=True)
+        except Exception as error:  # the converter raises what it likes
+            raise _cause(error, layers, chatter) from error
 
 
 def _cause(error: Exception, layers: LayerNames, chatter: Chatter) -> ModelError:
@@ -228,22 +247,28 @@ def _save(model: Any, spec: InputSpec, folder: str) -> None:
             keras.config.enable_traceback_filtering()
 
 
-def _convert(folder: str, representative: Codes | None, spec: InputSpec) -> bytes:
+def _convert(
+    folder: str, spec: InputSpec, representative: Codes | None = None, *, ranges_inside: bool = False
+) -> bytes:
+    """Return the float file, or the int8 one: with ranges from samples, or from the graph itself."""
     tf = import_tensorflow()
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(Path(folder)), signature_keys=["serving_default"]
     )
     converter.exclude_conversion_metadata = True  # it holds versions and would make bytes depend on them
-    if representative is None:
+    if representative is None and not ranges_inside:
         return bytes(converter.convert())
-
-    def samples() -> Iterator[dict[str, Floats]]:
-        for codes in representative:
-            yield {"input": spec.real(codes)[np.newaxis]}
-
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = samples
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = getattr(tf, spec.dtype)
     converter.inference_output_type = tf.int8
+    if representative is not None:
+        codes = representative
+
+        def samples() -> Iterator[dict[str, Floats]]:
+            for sample in codes:
+                yield {"input": spec.real(sample)[np.newaxis]}
+
+        converter.representative_dataset = samples
+        # not with ranges inside: the converter then demands samples all the same
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     return bytes(converter.convert())

@@ -62,7 +62,8 @@ def check_loss(*, accuracy_float: float, accuracy_int8: float, max_loss_points: 
             Reason.INT8_LOSS,
             f"int8 is {loss:.2f} points worse than float ({100 * accuracy_int8:.2f} against"
             f" {100 * accuracy_float:.2f} % of {samples} held-out samples), allowed are {max_loss_points:g}",
-            hint="more convert.calibration_samples, a wider network, or a larger convert.max_loss_points",
+            hint="galago convert --aware-epochs 8, more convert.calibration_samples, a wider network, or a"
+            " larger convert.max_loss_points",
         )
 
 

@@ -465,3 +465,37 @@ def test_options_of_convert_take_the_place_of_the_runs_and_are_recorded(run: Pat
     assert found.held_out.max_loss_points == 3.5
     assert found.config_sha256 == hashlib.sha256((run / "config.toml").read_bytes()).hexdigest()
     assert json.loads((run / "converted" / "calibration.json").read_bytes())["requested"] == 9
+
+
+def test_quantization_aware_training_is_tried_where_int8_loses_and_the_better_file_is_kept(
+    run: Path, keras: Any
+) -> None:
+    network(keras, unused_gain=2000.0).save(run / "model.keras")
+    as_if_trained_so(run)
+    result = galago("convert", run, "--aware-epochs", 2, "--max-loss-points", 100, "--json")
+    assert result.exit_code == 0, result.output
+    found = msgspec.json.decode(result.stdout, type=Conversion)
+    aware = found.aware
+    assert not isinstance(aware, msgspec.UnsetType)
+    assert aware.before.accuracy_float - aware.before.accuracy_int8 > 0.005
+    assert (aware.epochs, aware.samples % 2, aware.batch_size) == (2, 0, aware.samples)
+    assert len(aware.distances) == 2
+    assert aware.kept is (
+        (aware.after.accuracy_int8, -aware.after.flips) > (aware.before.accuracy_int8, -aware.before.flips)
+    )
+    assert found.held_out == (aware.after if aware.kept else aware.before)
+    assert read_conversion(run) == found
+    inspection.report((run / "converted" / "int8.tflite").read_bytes())
+
+
+def test_without_a_loss_nothing_is_trained_and_that_is_said(run: Path) -> None:
+    result = galago("convert", run, "--aware-epochs", 2)
+    assert result.exit_code == 0, result.output
+    assert "int8 loses at most 0.5 points: no quantization-aware training" in result.stdout
+    assert read_conversion(run).aware is msgspec.UNSET
+
+
+def test_what_loses_too_much_is_told_of_the_training(run: Path, keras: Any) -> None:
+    network(keras, unused_gain=2000.0).save(run / "model.keras")
+    as_if_trained_so(run)
+    assert "try --aware-epochs 8" in galago("convert", run).output

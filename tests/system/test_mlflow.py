@@ -71,5 +71,5 @@ def test_a_server_that_is_not_there_is_a_warning(monkeypatch: pytest.MonkeyPatch
     epoch = Epoch(1, 0.5, 0.81, 0.4, 0.8346, 0.75, 1e-3, 21.4, 8.0, 1.0)
     attempts.epoch(epoch)
     attempts.finish(None, [epoch])
-    assert "fails, the training goes on" in lines[0] and "1 of 1 epochs not written down" in lines[1]
+    assert "fails, the training goes on" in lines[0] and "1 of 1 epoch not written down" in lines[1]
     assert "secret" not in "".join(lines)

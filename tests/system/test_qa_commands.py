@@ -15,7 +15,9 @@ from click.testing import CliRunner, Result
 from galago_edge.bundle.keys import create_key_pair
 from galago_edge.commands.cli import main
 from galago_workstation.qa.label_file import write_labels
+from galago_workstation.qa.replay_run import ReplayRun
 from galago_workstation.qa.replayed import Truth, TruthList
+from galago_workstation.qa.sealed_json import sealed_json
 from test_kit import make_bundle
 from test_kit.corpora import microphone_bundle, policy_labels, write_night
 
@@ -146,7 +148,7 @@ def test_what_a_bundle_proposes_is_no_label_until_a_person_confirms_it(
     call = ("qa", "label", top, "--bundle", old, "--format", "audacity", *results)
     first = galago(*call, "--json")
     told = json.loads(first.stdout)
-    assert "1 recordings that have labels were left out" in first.stderr
+    assert "1 recording that has labels was left out" in first.stderr
     assert [(row["recording"], row["labels"]) for row in told] == [
         ("a.wav", {"low": 1}),
         ("b.wav", {"high": 1}),
@@ -206,7 +208,9 @@ def test_proposals_go_where_they_are_asked_for_and_near_misses_are_counted(
     (row,) = answer(*call, "--near", "0.5")
     assert (row["labels"], row["near_misses"]) == ({"high": 1}, 1)  # its count held it back
     assert row["paths"] == [str(out / "b.wav.proposed.tsv")]
-    assert "all 3 recordings" in galago("qa", "label", corpus, "--bundle", new, *results, code=2).output
+    assert (
+        "has labels (3 recordings)" in galago("qa", "label", corpus, "--bundle", new, *results, code=2).output
+    )
     for wrong, code in ((("--label", "siren"), 2), (("--near", "2"), 2), (("--format", "cvat"), 2)):
         galago(*call[: -len(results)], *results, "--out", tmp_path / "other", *wrong, code=code)
     assert not (tmp_path / "other").exists()
@@ -307,6 +311,19 @@ def test_a_run_whose_results_are_of_other_recordings_is_refused(run: Path, tmp_p
     listed = json.loads((copy / "run.json").read_text())
     first, second, *_ = listed["recordings"]
     first["digest"], second["digest"] = second["digest"], first["digest"]
-    (copy / "run.json").write_text(json.dumps(listed))
+    del listed["sha256"]
+    forged = sealed_json(msgspec.convert(listed, ReplayRun))
+    (copy / "run.json").write_bytes(forged)
 
     assert "it is of another recording or bundle" in galago("qa", "score", copy, code=1).output
+
+
+def test_a_run_from_which_somebody_took_a_recording_gives_no_figure(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    listed = json.loads((copy / "run.json").read_text())
+    del listed["recordings"][0]
+    (copy / "run.json").write_text(json.dumps(listed))
+    why = ("qa", "why", "x", "--run", copy, "--label", "low", "--at", "1")
+    for call in (("qa", "score", copy), ("qa", "diff", run, copy), ("qa", "diff", copy, run), why):
+        told = galago(*call, code=1).stderr
+        assert "run.json is not as galago replay writes it: its SHA-256 is " in told and "[RUN_BAD]" in told

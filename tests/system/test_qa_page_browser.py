@@ -358,6 +358,68 @@ def test_labels_that_are_digits_and_what_has_no_labels_are_told_as_what_they_are
     assert browser.execute_script("return document.documentElement.scrollWidth") == 360
 
 
+@pytest.fixture(scope="module")
+def gated(sounds: Path) -> Path:
+    """The page of the same bundles with gates that have much to say."""
+    tags = '{ site = "the barn behind the second house by the river" }'
+    recordings = [f'[[recording]]\npath = "corpus/{name}.wav"\ntags = {tags}\n' for name in "abc"]
+    (sounds / "corpus.toml").write_text("".join(recordings))
+    gate = '[[gate]]\nlabel = "*"\ntags = { site = "*" }\n'
+    bounds = ('measure = "missed"\nabove_old_at_most = 0.05\n', 'measure = "false_alarms"\nat_most = 1\n')
+    (sounds / "gates.toml").write_text("".join(gate + bound for bound in bounds))
+    page = sounds / "gated.html"
+    bundles = (sounds / "old.galago", sounds / "new.galago")
+    galago(
+        *("qa", "diff", *bundles, sounds / "corpus.toml", *stored(sounds)),
+        *("--gates", sounds / "gates.toml", "--html", page, "--page-events", "0"),
+        code=7,
+    )
+    return page
+
+
+def torn(browser: Any, css: str) -> list[str]:
+    """Return the texts of the elements that take more than one line."""
+    script = """return [...document.querySelectorAll(arguments[0])].filter((one) => {
+      const range = document.createRange();
+      range.selectNodeContents(one);
+      return new Set([...range.getClientRects()].map((line) => Math.round(line.top))).size > 1;
+    }).map((one) => one.textContent)"""
+    return list(browser.execute_script(script, css))
+
+
+def test_a_phone_shows_the_tables_whole_with_the_head_of_each_value(gated: Path, browser: Any) -> None:
+    resize_browser(browser, (360, 740))
+    show(browser, gated)
+    assert texts(browser, "#first h2") == ["Gates"]
+    widths = """return [document.documentElement, ...document.querySelectorAll(".scroll")].map(
+      (one) => one.scrollWidth - one.clientWidth)"""
+    assert set(browser.execute_script(widths)) == {0}, "nothing is to be moved sideways to be read"
+    before = """return [...document.querySelectorAll("#first tbody tr:first-child td")].map(
+      (one) => getComputedStyle(one, "::before").content)"""
+    assert browser.execute_script(before)[:3] == ["none", '"verdict"', '"OLD"']
+    assert torn(browser, "td.short") == []
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    roles = {node["role"]["value"] for node in nodes if "role" in node}
+    assert {"table", "row", "columnheader", "cell"} <= roles, "a table for a screen reader all the same"
+
+
+def test_times_and_figures_stay_on_one_line_on_a_desk(gated: Path, browser: Any) -> None:
+    show(browser, gated)
+    browser.execute_script(
+        "for (const one of document.querySelectorAll('.row .at')) one.textContent = '123:45:56.789'"
+    )
+    assert torn(browser, ".row .at") == []
+    column = (
+        "return [...document.querySelectorAll('#first th')].findIndex((one) => one.textContent === 'time')"
+    )
+    number = int(browser.execute_script(column)) + 1
+    assert number > 0 and len(texts(browser, f"#first td:nth-child({number})")) == 4
+    assert torn(browser, f"#first td:nth-child({number})") == []
+    overlap = """return [...document.querySelectorAll('.row .at')].some(
+      (one) => one.scrollWidth > one.clientWidth)"""
+    assert not browser.execute_script(overlap), "a time has room in its column"
+
+
 # ---- names that nobody would choose, and recordings that are gone
 
 

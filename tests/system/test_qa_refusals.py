@@ -81,8 +81,8 @@ def test_what_failed_is_counted_told_and_ends_the_command_and_what_is_cut_off_do
         assert "Error: empty.wav: " in told.stderr and "Error: cut.wav" not in told.stderr
         assert "read in part, the rest is a gap: cut.wav: " in told.stderr
         for text in (told.stdout, (tmp_path / "score.md").read_text().replace("\\", "")):
-            assert "Failed, and not judged: 1 recordings (empty.wav: AUDIO_UNREADABLE)." in text
-            assert "Read in part, the rest is a gap: 1 recordings (cut.wav: AUDIO_TRUNCATED)." in text
+            assert "Failed, and not judged: 1 recording (empty.wav: AUDIO_UNREADABLE)." in text
+            assert "Read in part, the rest is a gap: 1 recording (cut.wav: AUDIO_TRUNCATED)." in text
     made = tmp_path / "b.json"
     assert lost(answer("qa", "baseline", run, "--out", made, code=1))["failed"] == gone
     assert lost(answer("qa", "diff", "--baseline", made, run, code=1))["failed"] == gone
@@ -118,7 +118,7 @@ def test_two_runs_whose_labels_contradict_each_other_are_not_compared(
             "replay", tmp_path / name, "--bundle", bundle, "--out", run, "--results", results, "--jobs", "1"
         )
     told = galago("qa", "diff", tmp_path / "run-one", tmp_path / "run-other", code=1).stderr
-    assert "the labels of OLD and NEW contradict each other in 1 recordings: night.wav [DATA_BAD]" in told
+    assert "the labels of OLD and NEW contradict each other in 1 recording: night.wav [DATA_BAD]" in told
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from galago_edge.contract.streams import Span
 from galago_edge.decision import Decider, Fired
 from galago_workstation.qa.corpus import corpus_of, read_corpus
 from galago_workstation.qa.corpus_replay import CorpusReplay, ReplayPlan, replay_corpus
+from galago_workstation.qa.label_file import write_labels
 from galago_workstation.qa.replay_job import ReplayChanges
 from galago_workstation.qa.replay_results import RECORDS, ReplayResults, write_stored
 from galago_workstation.qa.replay_run import read_run, record_lines, run_of
@@ -106,8 +107,8 @@ def test_each_is_told_in_the_order_of_the_corpus_and_summed_up(
 ) -> None:
     first = galago("replay", corpus, "--bundle", microphone, "--out", tmp_path / "run")
     assert first.stdout.splitlines() == [
-        "barn/a.wav: 56 windows, 1 events, 0 gaps",
-        "barn/b.wav: 76 windows, 1 events, 0 gaps",
+        "barn/a.wav: 56 windows, 1 event, 0 gaps",
+        "barn/b.wav: 76 windows, 1 event, 0 gaps",
         "porch/c.wav: 56 windows, 0 events, 0 gaps",
         "tiny 1.0.0: 3 recordings, 10 s, 188 windows, 2 events, 0 gaps; 0 found as stored before"
         f" -> {tmp_path / 'run'}",
@@ -226,12 +227,38 @@ def test_a_damaged_recording_is_a_result_too_and_ends_as_when_it_is_replayed_alo
             rows["barn/b.wav"]["error"]["reason"] == "AUDIO_TRUNCATED" and rows["barn/b.wav"]["windows"] > 0
         )
         assert rows["empty.wav"]["error"]["reason"] in alone[corpus / "empty.wav"].stderr
+        outcomes = ["whole", "read in part", "failed", "whole"]
+        assert [rows[name]["outcome"] for name in sorted(rows)] == outcomes
         assert rows["empty.wav"]["windows"] == 0
         assert "error" not in rows["barn/a.wav"]
     found, missing = read_run(tmp_path / "run")
     assert len(found) == 4 and missing == []
     (ended,) = [state for state in found[1].states if state.subject == "stream" and state.state != "started"]
     assert isinstance(ended, StateRecord) and ended.state == "failed"
+
+
+def test_a_cut_recording_is_read_in_part_for_replays_and_judges_alike_told_once_and_counted(
+    corpus: Path, microphone: Path, tmp_path: Path
+) -> None:
+    cut, run = corpus / "barn" / "b.wav", tmp_path / "run"
+    cut.write_bytes(cut.read_bytes()[:60_000])
+    write_labels(cut.with_name("b.wav.labels.tsv"), TruthList(()))
+    (corpus / "empty.wav").write_bytes(b"")
+    alone = galago("replay", cut, "--bundle", microphone, "--out", tmp_path / "b.jsonl")
+    many = galago("replay", corpus, "--bundle", microphone, "--out", run)
+    judged = galago("qa", "score", run)
+    assert [one.exit_code for one in (alone, many, judged)] == [1, 1, 1]
+    for said in (alone, many, judged):
+        (line,) = [line for line in said.output.splitlines() if "[AUDIO_TRUNCATED]" in line]
+        assert line.startswith("read in part, the rest is a gap: ") and "is cut off" in line
+        assert "failed: " not in said.output
+    assert many.stdout.count("b.wav") == 1 and many.stderr.count("Error: empty.wav: ") == 1
+    assert "; 1 read in part; 1 failed -> " in many.stdout
+    (corpus / "empty.wav").unlink()
+    again = galago("replay", corpus, "--bundle", microphone, "--out", run)
+    assert again.exit_code == 1 and "; 1 read in part -> " in again.stdout, "the whole of it was asked for"
+    judged = galago("qa", "score", run)
+    assert judged.exit_code == 0, "what was decided is judged"
 
 
 def test_a_run_of_another_bundle_or_something_else_is_not_written_over(

@@ -188,7 +188,7 @@ def test_a_truncated_recording_is_replayed_as_far_as_it_goes(recording: Path, mi
     result = galago("replay", recording, "--bundle", microphone, "--out", out)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[0] == (
-        f"Error: {recording} is cut off: "
+        f"read in part, the rest is a gap: {recording} is cut off: "
         "it holds 48000 of the 96000 samples its header promises [AUDIO_TRUNCATED]"
     )
     assert len(result.stderr.splitlines()) == 2  # and the hint

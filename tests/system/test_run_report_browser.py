@@ -135,6 +135,21 @@ def test_phone_and_desk_show_all_of_it_and_every_text_can_be_read(
         assert {text: round(ratio, 2) for text, ratio in contrasts.items() if ratio < 4.5} == {}  # WCAG AA
 
 
+def test_a_phone_shows_tables_whole_and_the_confusions_as_a_table(
+    pages: dict[str, Path], browser: Any
+) -> None:
+    resize_browser(browser, SIZES[1])
+    show(browser, pages["sounds"])
+    script = """return [...document.querySelectorAll(".scroll:not(:has(.matrix))")].map(
+      (one) => one.scrollWidth - one.clientWidth)"""
+    moved = browser.execute_script(script)
+    assert len(moved) >= 4 and set(moved) == {0}, "nothing is to be moved sideways to be read"
+    assert browser.execute_script(
+        "return getComputedStyle(document.querySelector('#forms td:last-child'), '::before').content"
+    ).startswith('"TFLite int8')
+    assert visible(browser, "table.matrix thead th"), "its heads are labels"
+
+
 @pytest.mark.parametrize(
     ("size", "name"), [((1280, 1600), "run-report.png"), ((360, 1400), "run-report-phone.png")]
 )

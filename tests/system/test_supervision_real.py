@@ -260,7 +260,8 @@ def test_a_pipe_whose_writer_ends_and_another_begins(
     seen.wait_until("healthy")
     seen.wait_for_more(20)
     seen.stop()
-    assert seen.causes()[:2] == ["connecting", "disconnect"]
+    causes = seen.causes()  # a pipe that holds a bit already has nothing to wait for
+    assert causes[causes[0] == "connecting"] == "disconnect"
     assert seen.source.status().connects >= 2
     accounted(seen)
 

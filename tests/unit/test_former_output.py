@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,34 @@ from click.testing import CliRunner
 
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import GalagoError, InputError, Reason
-from galago_edge.host.former_output import EVENTS, JUNIT, VERDICT_JSON, OutputKind, refuse_other_kind
-from galago_workstation.output_kinds import BASELINE, CONFIGURATION, EXPORTED_LABELS, LABELS, POLICY
+from galago_edge.host.former_output import (
+    EVENTS,
+    JUNIT,
+    VERDICT_JSON,
+    OutputKind,
+    refuse_other_kind,
+    refuse_other_log,
+)
+from galago_edge.host.junit_document import junit_document
+from galago_workstation.output_kinds import BASELINE, CONFIGURATION, EXPORTED_LABELS, LABELS, MARKDOWN, POLICY
+from galago_workstation.qa.comparison_report import markdown
+from galago_workstation.qa.corpus_score import score
+from galago_workstation.qa.gate_rules import GateRule, GateRules
 from galago_workstation.qa.label_file import is_label_file
+from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.replay_comparison import compare_bundles
+from galago_workstation.qa.score_report import markdown as score_markdown
+from test_kit.replays import truths, written
 
+NIGHT = written([("a", 11)], truths((10, 12, "a")))
+GATES = GateRules(gate=(GateRule(measure="lost", at_most_count=0),))
 FORMER = [
     (EVENTS, b'{"v":1,"kind":"state"}\n'),
     (VERDICT_JSON, b'{\n  "faults": "ab",\n  "met": true\n}\n'),
-    (JUNIT, b'<?xml version="1.0" encoding="utf-8"?>\n<testsuites tests="1"/>\n'),
+    (JUNIT, junit_document('a "suite"', [], at=datetime.now(UTC), properties={})),
+    (MARKDOWN, score_markdown(score([NIGHT], MatchingRule())).encode()),
+    (MARKDOWN, markdown(compare_bundles([NIGHT], [NIGHT])).encode()),
+    (MARKDOWN, markdown(compare_bundles([NIGHT], [NIGHT], gates=GATES)).encode()),
     (LABELS, b"# galago.labels/1\n\n# recording sha256 ab\nstart_ns\tend_ns\tlabel\n1\t2\ta\n"),
     (LABELS, b"\xef\xbb\xbfstart_ns\tend_ns\tlabel\r\n"),
     (BASELINE, b'{\n  "schema": "galago.baseline/1",\n'),
@@ -34,6 +55,10 @@ FOREIGN = [
     b"RIFF\x24\0\0\0WAVE",
     b'{\n  "schema": "galago.replays/1",\n',
     b"mine",
+    b"# Score of our team\n\nmine",
+    b"## fail: the third attempt\n\n- OLD habits\n",
+    b'<?xml version="1.0" encoding="utf-8"?>\n<testsuites><testsuite name="pytest" errors="0" tests="3">',
+    b'<?xml version="1.0"?>\n<testsuites tests="1"/>\n',
     b"\0" * 100,
     b"#\n" * 40_000,
 ]
@@ -64,17 +89,89 @@ def test_what_is_new_empty_or_no_file_is_not_judged(tmp_path: Path) -> None:
         refuse_other_kind(path, EVENTS)
 
 
+RECORD = b'{"v":1,"kind":"gap"}\n'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        RECORD,
+        RECORD * 100_000,
+        RECORD + b'{"v":1,"ki',
+        RECORD + b'{"',
+        RECORD + b'{"v":1,"ki\0\0\0',
+        RECORD + b"\0" * 4_096,
+        RECORD + b"\0" * (2 << 20),
+        b'{"v":1,"ki',
+        b'{"v":1,"ki\0\0\n' + RECORD,
+        b"\0\0\0\n" + RECORD,
+        b'{"v":9,"kind":"of a later version"}\n',
+    ],
+    ids=lambda content: repr(content[-24:]),
+)
+def test_a_log_of_records_goes_on_also_where_a_power_cut_tore_a_line(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(content)
+    refuse_other_log(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *FOREIGN,
+        b"\x89PNG\r\n\x1a\n" + RECORD,
+        b'{\n  "faults": "ab"\n}\n',
+        b"\n\n",
+        RECORD + b"RIFF\x24\0\0\0WAVE",
+        RECORD + b"mine\n",
+        RECORD + b"x" * (2 << 20),
+        b"mine\n" * 1_000 + RECORD,
+    ],
+    ids=lambda content: repr(content[:24]),
+)
+def test_no_records_are_appended_to_anything_else(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(GalagoError, match="exists and is something else, expected a new file or") as caught:
+        refuse_other_log(path)
+    assert caught.value.reason == Reason.EXISTS
+
+
+def test_what_is_new_empty_or_no_file_takes_records(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    os.mkfifo(tmp_path / "fifo")  # opening it would wait
+    for name in ("new", "empty", "fifo"):
+        refuse_other_log(tmp_path / name)
+    refuse_other_log(Path("/dev/null"))
+    refuse_other_log(None)
+
+
+def test_a_large_log_is_looked_at_at_its_ends_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with path.open("wb") as file:
+        file.write(RECORD)
+        file.truncate(1 << 36)  # read whole, it would take minutes
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n" + RECORD)
+    refuse_other_log(path)
+
+
 @pytest.mark.parametrize(
     "call",
     [
         (*REPLAY, "--out"),
         (*REPLAY, "--faults", "f.toml", "--verdict"),
         ("qa", "baseline", "run", "--replace", "--out"),
+        ("qa", "score", "run", "--markdown"),
+        ("qa", "diff", "old", "new", "--markdown"),
+        ("qa", "diff", "old", "new", "--gates", "gates.toml", "--junit"),
+        ("qa", "golden", "verify", "g.json", "run", "--bundle", "b.galago", "--junit"),
         (*TUNE, "--out"),
         ("qa", "labels", "import", "x.txt", "--format", "audacity", "--replace", "--out"),
         ("qa", "labels", "confirm", "x.txt", "--replace", "--out"),
         ("qa", "labels", "export", "x.txt", "--format", "audacity", "--replace", "--out"),
         ("init", "birds", "--replace", "--out"),
+        ("run", "--root", "none", "--stream", "hall=a.wav", "--out"),
     ],
     ids=" ".join,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord, GapRecord
@@ -25,6 +25,7 @@ from galago_workstation.qa.baseline import (
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replay_comparison import compare_bundles
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
+from galago_workstation.qa.sealed_json import unsealed
 
 S = 1_000_000_000
 RULE = MatchingRule(post_ns=2 * S)  # these replays have no scores that tell the hop
@@ -66,8 +67,8 @@ def test_a_baseline_is_one_line_for_each_recording_by_name_and_the_same_bytes_ev
     content = encode_baseline(make_baseline(RUN, RULE))
     assert content == encode_baseline(make_baseline(RUN[::-1], RULE))
     lines = content.decode().splitlines()
-    assert [line.split('"')[3] for line in lines if '"sha256"' in line] == sorted(HASHES)
-    decoded = from_json(content, type=Baseline)
+    assert [line.split('"')[3] for line in lines if '"recording"' in line] == sorted(HASHES)
+    decoded = unsealed(content, Baseline)
     assert decoded == make_baseline(RUN, RULE)
     (figure,) = decoded.figures
     assert (figure.events, figure.there, figure.found, figure.false_alarms) == (3, 6, 2, 1)
@@ -77,7 +78,7 @@ def test_a_baseline_is_one_line_for_each_recording_by_name_and_the_same_bytes_ev
 @given(st.lists(st.tuples(st.integers(0, 3_000), st.floats(0, 1)), max_size=5))
 def test_every_event_comes_back_as_it_was(events: list[tuple[int, float]]) -> None:
     baseline = make_baseline([replayed("a.wav", *(event(*each) for each in events))], RULE)
-    assert from_json(encode_baseline(baseline), type=Baseline) == baseline
+    assert unsealed(encode_baseline(baseline), Baseline) == baseline
 
 
 def test_a_baseline_is_written_over_only_when_asked(tmp_path: Path) -> None:
@@ -112,8 +113,8 @@ def test_a_baseline_is_of_one_bundle_and_of_different_recordings() -> None:
     tuned = replace(RUN[0], labels=RUN[0].labels[:1])
     for replays, met in (
         ([], "0 bundles"),
-        ([*RUN[1:], other], "2 bundles with 1 policies"),
-        ([*RUN[1:], tuned], "1 bundles with 2 policies"),
+        ([*RUN[1:], other], "2 bundles with 1 policy"),
+        ([*RUN[1:], tuned], "1 bundle with 2 policies"),
         ([*RUN, replace(RUN[0], recording="copy")], "one recording twice"),
     ):
         with pytest.raises(InputError, match=met):
@@ -126,12 +127,42 @@ def test_a_truth_whose_label_the_bundle_does_not_have_is_refused() -> None:
         make_baseline([odd], RULE)
 
 
-@pytest.mark.parametrize("change", [{"bundle": "zzz"}, {"recordings": []}])
+@pytest.mark.parametrize(
+    "change",
+    [{"bundle": "zzz"}, {"recordings": []}, {"bundle": "f" * 64}, {"figures": []}, {"hours": 3.1}],
+    ids=str,
+)
 def test_a_baseline_that_somebody_edited_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
-    path = tmp_path / "baseline.json"
+    assert "baseline" in edited(tmp_path, lambda said: said | change)
+
+
+def test_a_baseline_without_figures_and_with_events_that_nobody_said_is_refused(tmp_path: Path) -> None:
+    """The counts agree: nothing but the hash tells it."""
+
+    def forged(said: dict[str, Any]) -> dict[str, Any]:
+        for recording in said["recordings"]:
+            recording["events"] = [["smoke", 0.5, 1, 2, 3, 4]]
+        return said | {"figures": []}
+
+    assert "is not as galago qa baseline writes it: its SHA-256 is " in edited(tmp_path, forged)
+
+
+def test_a_baseline_of_an_earlier_build_says_how_it_is_made_anew(tmp_path: Path) -> None:
+    def unsealed_one(said: dict[str, Any]) -> dict[str, Any]:
+        del said["sha256"]
+        return said
+
+    assert "it has no hash of itself" in edited(tmp_path, unsealed_one)
+
+
+def edited(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
+    """What is said of a baseline that is as it was written but for this."""
+    path = folder / "baseline.json"
     write_baseline(path, make_baseline(RUN, RULE))
     read_baseline(path)
-    path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | change))
+    path.write_bytes(msgspec.json.encode(change(msgspec.json.decode(path.read_bytes()))))
     with pytest.raises(InputError) as caught:
         read_baseline(path)
     assert caught.value.reason is Reason.DATA_BAD
+    assert f"galago qa baseline CORPUS --bundle OLD --out {path} --replace" in caught.value.hint
+    return str(caught.value)

@@ -261,7 +261,7 @@ def test_a_list_in_csv_says_the_same(folder: Path) -> None:
         ("x.csv", "path,lables\na.wav,b\n", CallerError, Reason.CONFIG_BAD, "did you mean labels"),
         ("x.csv", "path,site\na.wav,b\n", CallerError, Reason.CONFIG_BAD, "tags.NAME"),
         ("x.csv", "path,path\na.wav,b\n", CallerError, Reason.CONFIG_BAD, "2 columns path"),
-        ("x.csv", "path,labels\na.wav\n", CallerError, Reason.CONFIG_BAD, "line 2: met 1 fields, expected 2"),
+        ("x.csv", "path,labels\na.wav\n", CallerError, Reason.CONFIG_BAD, "line 2: met 1 field, expected 2"),
         ("x.csv", "path\n\xff\n", InputError, Reason.DATA_BAD, "no CSV in UTF-8"),
         ("x.csv", "", CallerError, Reason.CONFIG_BAD, "no column is called path"),
         ("x.csv", "path,start_time\na,2026-05-01T22:00:00\n", CallerError, Reason.CONFIG_BAD, "no zone"),
@@ -286,6 +286,37 @@ def test_a_bad_list_is_refused_in_one_line(
     (tmp_path / name).write_bytes(content.encode("latin-1"))
     text = refused(tmp_path / name, kind, reason)
     assert said in text and "\n" not in text
+
+
+LINES = "[[recording]]\npath = 'a.wav'\n\n[[ recording ]]  # the next\npath = '{}'\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place"),
+    [
+        ("x.toml", LINES, "line 4"),
+        ("x.toml", "recording = [{{ path = 'a.wav' }}, {{ path = '{}' }}]\n", "recording 2"),
+        ("x.csv", 'path,tags.site\n\na.wav,"a\nb"\n{},c\n', "line 5"),
+    ],
+)
+def test_what_is_wrong_with_a_listed_recording_is_told_with_its_line(
+    tmp_path: Path, name: str, content: str, place: str
+) -> None:
+    write_night(tmp_path / "a.wav")
+    (tmp_path / "copy.wav").write_bytes((tmp_path / "a.wav").read_bytes())
+    for other in ("x.mcap.sha256", "notes.txt"):
+        (tmp_path / other).write_text(f"{'0' * 64}  x.mcap\n")
+    for listed, said in (
+        ("x.mcap.sha256", "x.mcap.sha256 is the hash of a recording, expected the recording"),
+        ("notes.txt", f"{tmp_path / 'notes.txt'} is no kind of source"),
+        ("gone.wav", "the recording gone.wav does not exist"),
+        ("copy.wav", "copy.wav and a.wav hold the same recording"),
+        ("a.wav", "a.wav is listed more than once"),
+    ):
+        (tmp_path / name).write_text(content.format(listed))
+        with pytest.raises(GalagoError) as caught:
+            read_corpus(tmp_path / name)
+        assert str(caught.value).startswith(f"{tmp_path / name}, {place}: {said}") and caught.value.hint
 
 
 def test_a_list_may_name_recordings_elsewhere_and_says_so(tmp_path: Path) -> None:
@@ -338,7 +369,7 @@ def test_whatever_stands_in_a_csv_comes_back_as_it_was(
     writer.writerow(["path", "tags.site", "sha256"])
     writer.writerows(rows)
     path.write_text(text.getvalue(), encoding="utf-8", newline="")
-    assert read_corpus_manifest(path) == tuple(
+    assert tuple(row.said for row in read_corpus_manifest(path)) == tuple(
         ListedRecording(path=name, tags={"site": site} if site else {}, sha256=sha256 or None)
         for name, site, sha256 in rows
     )

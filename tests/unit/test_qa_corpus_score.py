@@ -87,7 +87,7 @@ def test_the_rule_the_hours_and_the_refractory_times_stand_beside_the_figures() 
         "(1.5 s)",
         "a 2.5 s, b 0 s",
         "2 recordings, 1 of them without events; 2.00 h valid, 2 s not watched",
-        "Not labelled and not counted: 1 recordings (unknown.wav)",
+        "Not labelled and not counted: 1 recording (unknown.wav)",
     ):
         assert part in said, part
 
@@ -99,8 +99,8 @@ def test_what_could_not_be_judged_is_said() -> None:
         gaps=[(100, 120, "stall")],
     )
     said = "\n".join(statements(score([replayed], RULE)))
-    assert "Neither found nor missed: 1 truths" in said
-    assert "Not judged: 1 truths and 1 events in stretches to be ignored." in said
+    assert "Neither found nor missed: 1 truth " in said
+    assert "Not judged: 1 truth and 1 event in stretches to be ignored." in said
 
 
 def test_a_claim_is_shown_or_told_what_it_needs() -> None:
@@ -128,7 +128,7 @@ def refused(replays: list[Replayed], **more: Any) -> str:
 def test_what_cannot_be_judged_is_one_line() -> None:
     barn, porch, unknown = corpus()
     assert "none of 0 recordings has labels" in refused([])
-    assert "none of 1 recordings has labels" in refused([unknown])
+    assert "none of 1 recording has labels" in refused([unknown])
     other = dataclasses.replace(porch, bundle="c0" * 32)
     assert "porch.wav was decided by another bundle than barn.wav" in refused([barn, other])
     overridden = dataclasses.replace(porch, labels=(plain_label("a", on=0.9), porch.labels[1]))
@@ -136,7 +136,7 @@ def test_what_cannot_be_judged_is_one_line() -> None:
     twice = dataclasses.replace(porch, sha256=barn.sha256)
     assert "porch.wav is the same recording as barn.wav, expected each once" in refused([barn, twice])
     lost = written([], truths(), gaps=[(0, 3600, "stall")])
-    assert "of 1 labelled recordings no moment is valid" in refused([lost])
+    assert "of 1 labelled recording no moment is valid" in refused([lost])
     ignored = written([], truths(ignored=[(0, 3600)]))
     assert "no moment is valid" in refused([ignored])
     strange = written([], truths((1, 2, "smoke")))

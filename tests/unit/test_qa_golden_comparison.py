@@ -13,7 +13,8 @@ import pytest
 
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.pipeline.stage_hashes import STAGES
-from galago_workstation.qa.corpus import Corpus, CorpusRecording
+from galago_workstation.qa.corpus import Corpus
+from galago_workstation.qa.corpus_rows import CorpusRecording
 from galago_workstation.qa.exactness_tiers import OutputSteps, Tier, TierChoice
 from galago_workstation.qa.golden_comparison import (
     GoldenFinding,

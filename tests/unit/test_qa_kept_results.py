@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,11 @@ from click.testing import CliRunner, Result
 
 import galago_edge
 from galago_edge.commands.cli import main
+from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_workstation.qa.corpus import Corpus, read_corpus
 from galago_workstation.qa.corpus_replay import CorpusReplay, ReplayPlan, replay_corpus
 from galago_workstation.qa.kept_results import results_in
-from galago_workstation.qa.replay_run import write_run
+from galago_workstation.qa.replay_run import check_run_place, read_run_file, write_run
 from test_kit import with_model
 from test_kit.corpora import microphone_bundle, write_night
 
@@ -219,7 +221,7 @@ def test_halves_of_processes_that_are_gone_are_removed_and_those_of_living_ones_
     [
         (("clean", "results"), 2, "nothing says which results are still needed"),
         (("list", "nowhere"), 3, "there are no results in"),
-        (("list", "letters"), 1, "holds no results of replays, but 1 other things (a.txt ...)"),
+        (("list", "letters"), 1, "holds no results of replays, but 1 other thing (a.txt ...)"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(tmp_path: Path, args: tuple[str, str], code: int, text: str) -> None:
@@ -231,3 +233,19 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, args: tuple[str, str], 
     assert refused.exit_code == code, refused.output
     assert text in refused.stderr and "Traceback" not in refused.output
     assert len(refused.stderr.strip().splitlines()) == 2
+
+
+@pytest.mark.parametrize("seal", ["", '"sha256": "abc"'], ids=["of an earlier build", "edited"])
+def test_a_run_that_is_not_as_it_was_written_is_told_and_written_anew_in_its_place(
+    seal: str, whole: Path, tmp_path: Path
+) -> None:
+    run = read_run_file(whole / "run")
+    text = (whole / "run" / "run.json").read_text()
+    changed = re.sub(r',\s*"sha256": "[0-9a-f]{64}"\s*}\s*\Z', f"{',' * bool(seal)}{seal}}}", text)
+    (tmp_path / "run.json").write_text(changed)
+    with pytest.raises(InputError, match=r"run\.json is not as galago replay writes it: it") as refused:
+        read_run_file(tmp_path)
+    assert refused.value.reason is Reason.RUN_BAD and "galago replay CORPUS" in refused.value.hint
+    check_run_place(tmp_path, run.bundle, run.stream, run.changes)
+    with pytest.raises(CallerError, match="holds a run of another bundle"):
+        check_run_place(tmp_path, "f" * 64, run.stream, run.changes)

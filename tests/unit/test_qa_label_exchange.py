@@ -160,7 +160,7 @@ def test_label_studio_takes_the_task_of_the_recording_and_one_annotation_of_it(t
     found = read(tmp_path, "label-studio", text, recording="b.wav")
     assert found.truth.events == (Truth(S, 2 * S, "cat"),)
     assert found.left_out == {"task of another recording": 1, "prediction": 1}
-    with pytest.raises(InputError, match="has 2 tasks, 0 of them name the recording; expected one"):
+    with pytest.raises(InputError, match="has 2 tasks, 0 of them about the recording; expected one"):
         read(tmp_path, "label-studio", text)
     doubled = [one("a.wav", "dog") | {"annotations": [{"result": []}, {"result": []}]}]
     with pytest.raises(InputError, match="task 1: has 2 annotations, expected one"):
@@ -220,7 +220,7 @@ def test_xml_with_a_document_type_is_refused_before_any_entity(tmp_path: Path) -
 
 
 REFUSED = [
-    ("audacity", "1.0 2.0 a\n", "line 1: has 1 columns"),
+    ("audacity", "1.0 2.0 a\n", "line 1: has 1 column,"),
     ("audacity", "1,5\t2\ta\n", "'1,5' is no number of seconds"),
     ("audacity", "\\\t1\t2\n", "frequencies stand before"),
     ("audacity", "nan\tinf\ta\n", "'nan' is no number"),

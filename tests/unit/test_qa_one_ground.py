@@ -39,7 +39,7 @@ def test_labels_that_contradict_each_other_are_refused_in_one_line() -> None:
     old, new = night(11, bundle="d0" * 32), night(11, truths((10, 12, "b")))
     with pytest.raises(InputError) as refused:
         compared(old, new)
-    told = "the labels of OLD and NEW contradict each other in 1 recordings: porch.wav"
+    told = "the labels of OLD and NEW contradict each other in 1 recording: porch.wav"
     assert (str(refused.value), refused.value.reason, refused.value.exit_code) == (told, "DATA_BAD", 1)
     ignored = night(11, truths((10, 12, "a"), ignored=[(40, 50)]))
     with pytest.raises(InputError, match="contradict each other"):

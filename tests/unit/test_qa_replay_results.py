@@ -41,6 +41,7 @@ from galago_workstation.qa.replay_results import (
 from galago_workstation.qa.score_arrays import ScoreCollector, read_scores
 from test_kit.corpora import policy_labels
 
+A_DAY_NS = 86_400_000_000_000
 COMPUTING = Computing(galago_edge="1", code="c", runtime="r 1", decoders={"av": "1", "soxr": "2"})
 JOB_A = ReplayJob(
     recording="a" * 64,
@@ -367,7 +368,7 @@ def test_scores_come_back_to_the_bit_however_many_there_are(tmp_path: Path, coun
             collector.take(window)
         collector.save(tmp_path / SCORES)
     assert [path.name for path in tmp_path.iterdir()] == [SCORES]
-    found = read_scores(tmp_path / SCORES, 3)
+    found = read_scores(tmp_path / SCORES, 3, A_DAY_NS)
     assert found.span.shape == (count, 4) and found.span.dtype == np.int64
     assert found.q16.shape == (count, 3) and found.q16.dtype == np.int32
     assert [Span(*row) for row in found.span.tolist()] == [window.span for window in seen]
@@ -437,13 +438,23 @@ def test_scores_that_contradict_themselves_are_refused(changed: dict[str, Any], 
         "restart": np.zeros(3, np.bool_),
     }
     np.savez(tmp_path / SCORES, **whole)
-    read_scores(tmp_path / SCORES, 2)
+    read_scores(tmp_path / SCORES, 2, A_DAY_NS)
     np.savez(tmp_path / SCORES, **(whole | changed))
 
     with pytest.raises(InputError, match="holds no scores") as caught:
-        read_scores(tmp_path / SCORES, 2)
+        read_scores(tmp_path / SCORES, 2, A_DAY_NS)
 
     assert caught.value.reason == Reason.RUN_BAD
+
+
+def test_scores_of_windows_behind_the_end_of_their_recording_are_refused(tmp_path: Path) -> None:
+    span = np.array([[0, 16, 0, 1_000], [16, 32, 1_000, 2_000]])
+    none = {"skipped": np.zeros(2, np.bool_), "restart": np.zeros(2, np.bool_)}
+    np.savez(tmp_path / SCORES, span=span, q16=np.zeros((2, 2), np.int32), **none)
+    read_scores(tmp_path / SCORES, 2, 2_000)
+    with pytest.raises(InputError, match="a window ends at 2000 ns, and the recording at 1999 ns") as caught:
+        read_scores(tmp_path / SCORES, 2, 1_999)
+    assert caught.value.reason == Reason.RUN_BAD and "replay again" in caught.value.hint
 
 
 def test_a_packed_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
@@ -451,7 +462,7 @@ def test_a_packed_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match="compressed"):
-            read_scores(tmp_path / SCORES, 2)
+            read_scores(tmp_path / SCORES, 2, A_DAY_NS)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
@@ -470,7 +481,7 @@ def test_a_member_that_is_no_array_is_one_line(member: bytes, tmp_path: Path) ->
     with zipfile.ZipFile(tmp_path / SCORES, "w") as archive:
         archive.writestr("span.npy", member)
     with pytest.raises(InputError, match="holds no scores"):
-        read_scores(tmp_path / SCORES, 2)
+        read_scores(tmp_path / SCORES, 2, A_DAY_NS)
 
 
 def test_what_holds_no_scores_is_refused(tmp_path: Path) -> None:
@@ -478,5 +489,5 @@ def test_what_holds_no_scores_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"PK\3\4nothing", b"\x93NUMPY"):
         path.write_bytes(content)
         with pytest.raises(InputError) as caught:
-            read_scores(path, 2)
+            read_scores(path, 2, A_DAY_NS)
         assert caught.value.reason == Reason.RUN_BAD

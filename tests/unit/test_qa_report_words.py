@@ -30,8 +30,8 @@ CUT = RecordingLoss.of("cut.wav", InputError(Reason.AUDIO_TRUNCATED, "it is cut 
 GONE = RecordingLoss.of("gone.wav", LinkError(Reason.SOURCE_MISSING, "it does not exist", hint="look"))
 LOSSES = RecordingLosses(failed=(GONE,), read_in_part=(CUT,))
 SAID = (
-    "Failed, and not judged: 1 recordings (gone.wav: SOURCE_MISSING).",
-    "Read in part, the rest is a gap: 1 recordings (cut.wav: AUDIO_TRUNCATED).",
+    "Failed, and not judged: 1 recording (gone.wav: SOURCE_MISSING).",
+    "Read in part, the rest is a gap: 1 recording (cut.wav: AUDIO_TRUNCATED).",
 )
 
 

@@ -126,7 +126,7 @@ def test_what_is_too_little_is_said_with_what_would_be_needed() -> None:
     few = made_corpus(5, CorpusPlan(recordings=2, hours=0.2, truths_per_hour=15))
     report = tune_labels(few, [LABEL], TuneGoal(false_per_day=1), space=TINY)
     told = "\n".join(tune_lines(report))
-    assert "24.0 min of watched time cannot show 1 false alarms a day (two-sided 95 %)" in told
+    assert "24.0 min of watched time cannot show 1 false alarm a day (two-sided 95 %)" in told
     assert "even without a single one: 88.53 h are needed" in told
     assert "true events give recall an interval wider than 30 points (two-sided 95 %): about" in told
     free = tune_labels(few, [LABEL], TuneGoal(false_per_day=0), space=TINY)
@@ -145,7 +145,7 @@ def test_a_tag_to_group_by_that_no_recording_has_is_refused_and_one_that_some_la
     replays[0] = dataclasses.replace(replays[0], tags={})
     report = tune_labels(replays, [LABEL], TuneGoal(false_per_day=200, group_by="site"), space=TINY)
 
-    assert "1 of 8 recordings have no tag 'site': each is a group of its own" in report.lacking[0]
+    assert "1 of 8 recordings has no tag 'site': each is a group of its own" in report.lacking[0]
     assert report.labels[0].groups == 2
 
 
@@ -178,7 +178,7 @@ def test_the_file_is_one_that_repolicy_takes_and_the_data_are_json(tmp_path: Pat
     assert labels[1].policy == report.labels[0].policy and changes
     data = json.loads(json.dumps(tune_data(report), allow_nan=False))
     assert data["labels"][0]["policy"] == msgspec.to_builtins(report.labels[0].policy)
-    assert data["unlabelled"] == 1 and "1 recordings are not labelled" in tune_lines(report)[-1]
+    assert data["unlabelled"] == 1 and "1 recording is not labelled" in tune_lines(report)[-1]
     assert tune_lines(report)[1].startswith("glass")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,20 @@ import pytest
 from galago_edge.contract.errors import CallerError, InputError
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord
+from galago_workstation.progress_lines import PlainReport
+from galago_workstation.qa.comparison_report import (
+    as_data,
+    change_text,
+    gate_rows,
+    markdown,
+    summary_lines,
+)
 from galago_workstation.qa.gate_rules import GateRules, bind_gates, load_gates
+from galago_workstation.qa.junit_report import gate_text
 from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.page.page_events import PageWish
+from galago_workstation.qa.page.page_making import comparison_page
+from galago_workstation.qa.page.shown_event import compared_events
 from galago_workstation.qa.release_verdict import Stance
 from galago_workstation.qa.replay_comparison import BundleComparison, WhoWasRight, compare_bundles
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList
@@ -300,7 +313,7 @@ def test_recordings_without_labels_are_left_out_and_said(tmp_path: Path) -> None
         tmp_path, '[[gate]]\nmeasure = "missed"\nat_most = 0.1\n', [*corpus(), bare], [*corpus(), bare]
     )
     assert found.verdict and found.verdict.gates[0].evidence.notes == (
-        "1 recordings without labels left out (60.0 min)",
+        "1 recording without labels left out (60.0 min)",
     )
     lost = compared(tmp_path, '[[gate]]\nmeasure = "lost"\nat_most = 0.1\n', [bare], [bare])
     assert lost.verdict and lost.verdict.gates[0].evidence.units == 1 and lost.right == ()
@@ -316,6 +329,49 @@ def test_whole_recordings_can_be_the_units(tmp_path: Path) -> None:
     assert only(found)[0] is Stance.PASS
 
 
+def uneven(**more: float) -> list[Replayed]:
+    """One recording in which ten things are missed, and three in which one is found each."""
+    late = more.get("late_s", 2.0)
+    found = [recording(f"r{each}", [event(10 + late)], [10]) for each in range(3)]
+    return [recording("bad", [], GREAT[:10]), *found]
+
+
+def test_where_recordings_are_judged_their_figure_and_their_number_are_shown(tmp_path: Path) -> None:
+    """Ten of thirteen things are missed, 77 %; of four recordings one misses all and three none: 25 %."""
+    gate = '[[gate]]\nmeasure = "missed"\nat_most = 0.5\n'
+    by_thing = compared(tmp_path, gate, uneven(), uneven())
+    found = compared(tmp_path, f'{gate}unit = "recording"\n', uneven(), uneven())
+    assert found.verdict and by_thing.verdict
+    (row,), (thing_row,) = gate_rows(found.verdict), gate_rows(by_thing.verdict)
+    assert (row[2], row[3], row[5]) == ("25.0 %", "25.0 %", "4 recordings")
+    assert (thing_row[3], thing_row[5]) == ("76.9 %", "13")
+    (data,) = as_data(found)["verdict"]["gates"]
+    told = {key: data[key] for key in ("unit", "old", "new", "judged", "against", "things")}
+    assert told == {"unit": "recording", "old": 0.25, "new": 0.25, "judged": 4, "against": 1, "things": 13}
+    assert data["against_by_recording"] == {"bad": 10}
+    assert "OLD 25.0 %, NEW 25.0 %" in (text := gate_text(found.verdict.gates[0]))
+    assert "4 of 4 recordings judged, each alike (13 things in them), 4.00 h" in text
+    assert "13 judged in 4 recordings, 4.00 h" in gate_text(by_thing.verdict.gates[0])
+    page = comparison_page(found, RULE, PageWish(at=datetime.now(UTC), report=PlainReport())).content
+    assert (page.head.tables[0].rows[0][5], page.head.tables[0].rows[0][3]) == ("4 recordings", "25.0 %")
+    assert "| 25.0 % | 25.0 % |" in markdown(found) and "| 4 recordings |" in markdown(found)
+
+
+def test_a_delay_of_recordings_is_their_quantile(tmp_path: Path) -> None:
+    """Half of the weight is behind two recordings: 2 s, though most things are later or missed."""
+    gate = '[[gate]]\nmeasure = "delay"\nat_most = 5\nquantile = 0.5\n'
+    assert only_new(compared(tmp_path, gate, uneven(), uneven())) == math.inf
+    whole = f'{gate}unit = "recording"\n'
+    assert only_new(compared(tmp_path, whole, uneven(), uneven())) == 2.0
+    above = whole.replace("at_most", "above_old_at_most")
+    assert only_new(compared(tmp_path, above, uneven(), uneven(late_s=3.0))) == 1.0
+
+
+def only_new(found: BundleComparison) -> float:
+    assert found.verdict is not None
+    return found.verdict.gates[0].evidence.new
+
+
 def test_who_was_right_counts_each_thing_that_was_there() -> None:
     old, new = corpus(missed=3), [recording("a", [event(at + 2) for at in GREAT[1:-1]], GREAT)]
     found = compare_bundles(old, new, rule=RULE).right[0]
@@ -323,6 +379,37 @@ def test_who_was_right_counts_each_thing_that_was_there() -> None:
     assert (found.negative_flips, found.positive_flips) == (0.01, 0.02)
     assert found.chance == pytest.approx(1.0)
     assert WhoWasRight("", 0, 6, 0, 0).chance == pytest.approx(2 / 64)
+
+
+def test_what_is_lost_and_gained_of_one_truth_says_so_and_counts_as_before() -> None:
+    """NEW finds the first smoke five seconds later, and the second not at all but in a false alarm."""
+    old = [recording("a", [event(11), event(101)], [10, 100])]
+    new = [recording("a", [event(16), event(300)], [10, 100])]
+    found = compare_bundles(old, new, rule=RULE)
+    assert found.diff.counts == {"lost": 2, "gained": 2, "moved": 0, "rescored": 0, "same": 0}
+    assert (found.right[0].both, found.right[0].only_old) == (1, 1)
+    texts = [(one.kind, change_text(one)) for one in found.diff.changes]
+    assert texts == [
+        ("lost", "score 0.900; of the same truth as the one gained at 0:00:16.000"),
+        ("gained", "score 0.900; of the same truth as the one lost at 0:00:11.000"),
+        ("lost", "score 0.900"),
+        ("gained", "score 0.900"),
+    ]
+    told = "events: 1 lost and 1 gained are of the same truth, which both bundles found, further apart than"
+    assert any(line.startswith(told) for line in summary_lines(found))
+    data = as_data(found)
+    assert [one["same_truth_at_ns"] for one in data["changes"]] == [16 * S, 11 * S, None, None]
+    assert data["lost_and_gained_of_same_truths"] == 1
+    shown = [one.what for one in compared_events(found, RULE)]
+    assert shown[0].endswith("the one gained at 0:00:16.000")
+
+
+def test_a_loss_whose_truth_an_event_of_both_finds_is_of_no_pair() -> None:
+    old = [recording("a", [event(11), event(16)], [10])]
+    new = [recording("a", [event(16)], [10])]
+    found = compare_bundles(old, new, rule=RULE)
+    assert [(one.kind, one.same_truth_ns) for one in found.diff.changes] == [("lost", None)]
+    assert found.diff.of_same_truths == 0 and not any("same truth" in line for line in summary_lines(found))
 
 
 def test_without_gates_there_is_no_verdict_and_the_exit_code_is_0() -> None:

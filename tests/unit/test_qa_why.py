@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from galago_edge.contract.errors import GalagoError
+from galago_edge.contract.errors import CallerError, GalagoError, InputError, Reason
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.records import GapRecord, StateRecord
 from galago_edge.decision import ONE
 from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.recording_losses import RecordingLoss
 from galago_workstation.qa.replayed import Replayed, Truth, TruthList, WindowScores
 from galago_workstation.qa.why import why_data, why_lines, why_replayed
 
@@ -101,10 +102,30 @@ def test_gaps_and_overrides_of_the_replay_are_known() -> None:
     device = dataclasses.replace(missed, labels=strict, states=(started,))
     told = why_replayed(device, "dog", 3_000 * MS)
     assert told.found.cause == "threshold" and told.found.override_decided
-    gap = GapRecord(stream="replay", from_ns=10 * S, to_ns=20 * S, cause="truncated")
-    away = why_replayed(dataclasses.replace(missed, gaps=(gap,)), "dog", 15 * S)
-    assert why_lines(away)[1] == "nobody watched: a gap from 10 s to 20 s (truncated)"
+    gap = GapRecord(stream="replay", from_ns=10 * S, to_ns=20 * S, cause="missing")
+    away = why_replayed(dataclasses.replace(missed, gaps=(gap,), duration_ns=20 * S), "dog", 15 * S)
+    assert why_lines(away)[1] == "nobody watched: a gap from 10 s to 20 s (missing)"
     assert why_lines(away)[2] == "no change of one part of the policy would have given an event"
+
+
+def test_a_time_behind_the_end_says_where_the_recording_ends_and_what_to_do() -> None:
+    whole = recording({30: 0.7})
+    cut = InputError(Reason.AUDIO_TRUNCATED, "night.wav is cut off", hint="copy it again")
+    gap = GapRecord(stream="replay", from_ns=10 * S, to_ns=20 * S, cause="truncated")
+    lost = dataclasses.replace(
+        whole, gaps=(gap,), duration_ns=20 * S, loss=RecordingLoss.of("night.wav", cut)
+    )
+    for one, said, advice in (
+        (whole, "15 s is behind the end of night.wav, which ends at 10 s", "give a time up to 10 s"),
+        (lost, "which can be read up to 10 s (AUDIO_TRUNCATED)", "copied or recorded again"),
+    ):
+        with pytest.raises(CallerError) as caught:
+            why_replayed(one, "dog", 15 * S)
+        assert said in str(caught.value) and advice in caught.value.hint
+        assert caught.value.reason is Reason.USAGE
+        near = why_replayed(one, "dog", 11 * S)
+        assert "11 s is behind the end: it can be read up to 10 s" in why_lines(near)
+        assert why_data(near)["read_to_ns"] == 10 * S
 
 
 def test_an_event_needs_no_change() -> None:

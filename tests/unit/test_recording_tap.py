@@ -189,6 +189,7 @@ def test_a_disk_that_fails_costs_the_recording_alone_and_is_tried_again(desk: De
     desk.disk.fault = OSError(5, "Input/output error")
     tap.item(jpeg_frame(1))
     wait_for(lambda: tap.fault, "the disk fails")
+    assert tap.fault == f"could not record to {desk.folder.path}: Input/output error"
     tap.item(jpeg_frame(2))
     wait_for(lambda: tap.lost == {"failed": 2}, "nothing is tried at once")
     desk.disk.fault, desk.now_s = None, 100.0

@@ -462,6 +462,19 @@ def test_a_bundle_that_failed_gives_way_at_the_next_frame_and_the_time_between_i
     assert live.stream.tally.gaps == 1
 
 
+def test_a_bundle_that_fails_at_the_frame_at_which_another_takes_over_leaves_no_gap(
+    bundles: list[Path], live: LiveStream
+) -> None:
+    walk, one = Walk(live), build(bundles[1])
+    walk.frames("dark", 5)
+    live.stream.push = broken  # type: ignore[method-assign]
+    live.offer(one)
+    walk.frames("dark", 1)
+    assert live.build is one and live.failure is None
+    assert not [record for record in walk.records if isinstance(record, GapRecord)], "of no length"
+    assert live.stream.tally.gaps == 0
+
+
 def test_at_once_does_not_wait_for_a_label_to_end(bundles: list[Path], live: LiveStream) -> None:
     walk, two = Walk(live), build(bundles[1])
     walk.frames("bright", 5)

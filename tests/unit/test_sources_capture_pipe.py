@@ -14,10 +14,11 @@ import pytest
 
 from galago_edge.contract.errors import CallerError, LinkError, Reason
 from galago_edge.contract.settings import SourceSettings
-from galago_edge.contract.streams import AudioBlock
+from galago_edge.contract.streams import AudioBlock, Gap
 from galago_edge.sources import parse_source
 from galago_edge.sources.capture import open_capture
 from galago_edge.sources.capture.pipe_capture import PipeCapture
+from galago_edge.sources.supervised_source import Supervised
 
 RATE_HZ = 16_000
 FOREVER_S = 60.0
@@ -161,3 +162,16 @@ def test_a_writer_that_is_ahead_of_the_clock_waits(fifo: Path, writer: int) -> N
     third = capture.read(0)
     assert third is not None and third.first_sample == 60_000
     capture.close()
+
+
+def test_a_stream_on_a_pipe_that_was_full_already_begins_with_its_samples_and_no_gap(
+    fifo: Path, writer: int
+) -> None:
+    os.write(writer, noise(20_000).tobytes())
+    settings = SourceSettings(address=f"pipe:{fifo}")
+    source = Supervised("hall", lambda: opened(fifo), "microphone", settings)
+    items = iter(source)
+    first = next(item for item in items if isinstance(item, AudioBlock | Gap))
+    assert isinstance(first, AudioBlock) and (first.first_sample, first.captured_ns) == (0, 0)
+    source.stop()
+    assert not [item for item in items if isinstance(item, Gap) and item.from_ns == item.to_ns]

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from galago_edge.contract.settings import SourceSettings
 from galago_edge.contract.streams import AudioBlock, Frame, Gap, Item
@@ -285,7 +287,10 @@ def test_a_connection_that_is_earlier_than_the_count_goes_on_with_the_next_sampl
     assert placed(stream, block(0, 100 * MS)) == [(4_800, 300 * MS)]
     stream.lost("disconnect")
     stream.connected()
-    assert placed(stream, block(0, 200 * MS)) == [(400 * MS, 400 * MS, "disconnect"), (6_400, 400 * MS)]
+    assert placed(stream, block(0, 200 * MS)) == [
+        (400 * MS, 400 * MS + 62_500, "disconnect"),  # one sample: it does not join
+        (6_401, 400 * MS + 62_500),
+    ]
 
 
 def test_another_rate_goes_on_in_time_with_the_next_whole_sample() -> None:
@@ -302,7 +307,7 @@ def test_another_rate_goes_on_in_time_with_the_next_whole_sample() -> None:
 
 
 def test_the_first_rate_is_no_restart() -> None:
-    assert placed(microphone(), block(0, 0, rate_hz=48_000)) == [(0, 0, "connecting"), (0, 0)]
+    assert placed(microphone(), block(0, 0, rate_hz=48_000)) == [(0, 0)]
 
 
 def late(
@@ -435,3 +440,56 @@ def test_damage_that_no_frame_follows_is_counted_once_and_is_the_gap_at_the_end(
     assert (stream.dropped, stream.next_index) == (2, 13)
     stream.lost("disconnect")
     assert stream.dropped == 2
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["item", "lost", "overrun", "unreadable"]),
+        st.integers(-2 * S, 40 * MS) | st.just(0),  # so much later than the item before it
+        st.integers(0, 2),  # so many were thrown away before it
+        st.sampled_from([8_000, RATE_HZ, 44_100]),
+    ),
+    max_size=12,
+)
+
+
+@given(STEPS, st.integers(-S, S), st.sampled_from(["camera", "microphone"]))
+def test_no_gap_is_of_no_length_and_none_overlaps_whatever_the_clocks_and_connections_do(
+    steps: list[tuple[str, int, int, int]], at_ns: int, modality: str
+) -> None:
+    stream: Continuity = camera() if modality == "camera" else microphone()
+    stream.connected()
+    found: list[tuple[object, ...]] = []
+    index, wants_gap = 0, False
+    for what, later_ns, skipped, rate_hz in steps:
+        at_ns += later_ns
+        if what == "lost":
+            stream.lost("disconnect")
+            stream.connected()
+            index, wants_gap = 0, bool(found)
+            continue
+        if what != "item":
+            stream.place(Gap(START_NS + at_ns, START_NS + at_ns, what))
+            continue
+        item = (
+            frame(index + skipped, at_ns)
+            if modality == "camera"
+            else block(index + skipped, at_ns, 4, rate_hz)
+        )
+        index += skipped + (1 if modality == "camera" else 4)
+        before = len(found)
+        found += placed(stream, item)
+        assert not wants_gap or len(found) == before + 2, "what was lost joins nothing"
+        wants_gap = False
+    found += shown(stream.finish(START_NS + at_ns))
+    gaps = [item for item in found if len(item) == 3]
+    assert all(int(str(from_ns)) < int(str(to_ns)) for from_ns, to_ns, _ in gaps)
+    times = [int(str(one)) for item in found for one in (item[:2] if len(item) == 3 else item[1:])]
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize("stream", [camera(), microphone()], ids=["camera", "microphone"])
+def test_a_stream_that_begins_with_what_was_captured_before_has_no_gap_there(stream: Continuity) -> None:
+    item = frame(0, -S) if isinstance(stream, FrameContinuity) else block(0, -S)
+    assert placed(stream, item) == [(0, 0)]
+    assert stream.open_gap(START_NS) is None

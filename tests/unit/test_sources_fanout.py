@@ -162,7 +162,7 @@ def test_frames_that_the_camera_itself_left_out_are_no_drop_of_the_stream() -> N
     fan = fanout(one_by_one(slow, taken), fps=0.2)
     items = run_attentively(fan, fan.subscribe(TINY_IMAGE), taken)
     assert sum(isinstance(item, Frame) for item in items) == 19
-    assert [cause for _, _, cause in gaps(items)] == ["connecting", "disconnect"]
+    assert [cause for _, _, cause in gaps(items)] == ["connecting"]
 
 
 def test_short_drops_are_counted_and_no_gap() -> None:
@@ -198,7 +198,7 @@ def test_a_microphone_stream_keeps_ten_seconds_and_what_it_loses_is_a_gap() -> N
     slow = fan.subscribe(TINY_AUDIO)
     fan.run()
     items = list(slow)
-    assert gaps(items)[:2] == [(0.0, 0.0, "connecting"), (0.0, 50.0, "overrun")]
+    assert gaps(items)[0] == (0.0, 50.0, "overrun")
     blocks = [item for item in items if isinstance(item, AudioBlock)]
     assert sum(len(block.samples) for block in blocks) == 10 * RATE_HZ
     assert blocks[0].first_sample == 50 * RATE_HZ
@@ -212,7 +212,7 @@ def test_what_was_lost_before_an_outage_is_told_apart_from_it() -> None:
     slow = fan.subscribe(TINY_AUDIO)
     fan.run()
     found = gaps(list(slow))
-    assert found[:3] == [(0.0, 0.0, "connecting"), (0.0, 25.0, "overrun"), (30.0, 40.0, "disconnect")]
+    assert found[:2] == [(0.0, 25.0, "overrun"), (30.0, 40.0, "disconnect")]
 
 
 def test_sound_is_converted_to_the_bundles_rate_in_its_place() -> None:

@@ -96,9 +96,9 @@ def test_gaps_are_cut_and_notices_of_the_whole_come_first() -> None:
             30,
             60,
             "is damaged in 1 place of the part that was asked for, the first at 0.000 s",
-            "record or copy it again; what is whole was decided",
+            "record or copy it again; what is whole is taken",
         ),
-        (55, None, "ends early, at 0.000 s", "record or copy it again; what is whole was decided"),
+        (55, None, "ends early, at 0.000 s", "record or copy it again; what is whole is taken"),
         (80, None, "ends early, at 0.000 s before the part that was asked for", "record or copy it again"),
     ],
 )

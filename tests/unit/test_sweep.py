@@ -95,7 +95,7 @@ def test_what_is_whole_is_not_trained_again_and_what_is_new_is(config: Path) -> 
 
     more = ask(config, "--set", "train.learning_rate=0.1,0.4")
     assert len(trained(config)) == 3
-    assert "1 more runs in" in more.stdout
+    assert "1 more run in" in more.stdout
 
     config.write_text(CONFIG + "epochs = 9\n")
     ask(config, "--set", "train.learning_rate=0.1")

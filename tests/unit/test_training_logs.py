@@ -89,7 +89,7 @@ def test_a_dead_log_is_told_of_once_not_asked_at_every_epoch_and_gets_the_rest_w
     attempts.epoch(epoch(5))
     assert notebook.epochs == [1, 2, 3, 4, 5]
     attempts.finish(None, [epoch(number) for number in range(1, 6)])
-    assert told[1:] == ["the notebook: failed 1 times, and has everything now"]
+    assert told[1:] == ["the notebook: failed 1 time, and has everything now"]
 
 
 def test_what_a_log_did_not_take_until_the_end_is_counted(

@@ -183,7 +183,7 @@ def test_a_training_keeps_the_epoch_that_the_recordings_choose(config: Path, tmp
         (
             lambda nights: (nights / "low.wav.labels.tsv").unlink(),
             "DATA_BAD",
-            "none of 1 recordings has labels",
+            "none of 1 recording has labels",
         ),
         (
             lambda nights: (nights / "low.wav.labels.tsv").write_text(TRUTH.format(label="hihg")),

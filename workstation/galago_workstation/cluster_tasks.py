@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import DeviceError, LinkError, Reason, system_words
 
 if TYPE_CHECKING:
@@ -128,7 +129,9 @@ def _check_declared(client: Client, address: str, work: ClusterWork) -> None:
     if declaring:
         return
     met = (
-        f"none of the {workers} workers of {address} declares" if workers else f"{address} has no worker with"
+        f"none of the {count_of(workers, 'worker')} of {address} declares"
+        if workers
+        else f"{address} has no worker with"
     )
     raise LinkError(
         Reason.TRANSPORT,

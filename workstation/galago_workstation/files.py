@@ -45,21 +45,6 @@ def refuse_existing(path: Path, kind: OutputKind, *, replace: bool) -> None:
     refuse_other_kind(path, kind)
 
 
-def refuse_other_report(path: Path | None, *suffixes: str) -> None:
-    """Refuse to write a report over a file that is no former report by its name: over what the command reads.
-
-    Raises:
-        CallerError: EXISTS; it has something in it, and another ending.
-    """
-    if path is None or path.suffix.lower() in suffixes or not path.is_file() or not path.stat().st_size:
-        return
-    raise CallerError(
-        Reason.EXISTS,
-        f"{path} exists and does not end in {suffixes[0]}; only a former report is written over",
-        hint=f"choose a new file, or one that ends in {suffixes[0]}",
-    )
-
-
 def named_path(folder: Path, text: str) -> Path:
     r"""Return the path, from a folder, that ``printable`` made ``text`` of: names of files need not be UTF-8.
 

@@ -10,6 +10,14 @@ _COMMENTS = rb"(?:\xef\xbb\xbf)?(?:[ \t]*\r?\n|[ \t]*#[^\n]*\n)*+"  # possessive
 
 LABELS = OutputKind("labels (.labels.tsv)", re.compile(_COMMENTS + rb"start_ns\tend_ns\tlabel"))
 BASELINE = OutputKind("a baseline", re.compile(rb'\{\s*"schema"\s*:\s*"galago\.baseline/'))
+MARKDOWN = OutputKind(
+    "a Markdown report of Galago",
+    re.compile(
+        rb"# Score of bundle \S+\n"  # qa.score_report
+        rb"|## (?:no gates, so no verdict|(?:pass|fail|inconclusive): [^\n]*)\n\n"  # qa.comparison_report
+        rb"- OLD \S+, NEW \S+: [0-9]+ recording"
+    ),
+)
 POLICY = OutputKind(
     "policies", re.compile(_COMMENTS + rb"(?:bundle[ \t]*=[^\n]*\n)?" + _COMMENTS + rb"\[label\.")
 )

@@ -171,6 +171,8 @@ class ConvertOptions(_Table, frozen=True, kw_only=True):
     calibration_samples: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 300
     max_loss_points: Annotated[float, msgspec.Meta(ge=0.0, le=100.0)] = 1.0
     """Largest loss of int8 against float on held-out data, in percentage points of accuracy."""
+    aware_epochs: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    """Epochs of quantization-aware training, if int8 loses more than half a point; 0: none."""
 
 
 class ModelGates(_Table, frozen=True, kw_only=True):

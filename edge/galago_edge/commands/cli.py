@@ -141,6 +141,18 @@ def show_error(failure: GalagoError, about: str = "") -> None:
         say(f"Hint: {failure.hint}", err=True)
 
 
+def read_in_part_line(failure: GalagoError, about: str = "") -> str:
+    """Return how all commands tell of a recording that was decided as far as it could be read."""
+    return f"read in part, the rest is a gap: {about}{failure.line}"
+
+
+def show_read_in_part(failure: GalagoError, about: str = "") -> None:
+    """Write that line and the failure's hint to stderr, for a command that was asked for the whole of it."""
+    say(read_in_part_line(failure, about), err=True)
+    if failure.hint:
+        say(f"Hint: {failure.hint}", err=True)
+
+
 def _end(ctx: click.Context, failure: GalagoError) -> NoReturn:
     show_error(failure)
     ctx.exit(failure.exit_code)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.cli import json_option, say, say_data, show_read_in_part
 from galago_edge.commands.options import PATH
 
 
@@ -15,7 +15,8 @@ from galago_edge.commands.options import PATH
 @click.argument("target", type=PATH)
 @click.option("--source", help="Which source.  [default: the only one]")
 @json_option
-def export(path: Path, target: Path, source: str | None, as_json: bool) -> None:
+@click.pass_context
+def export(ctx: click.Context, path: Path, target: Path, source: str | None, as_json: bool) -> None:
     """Write a source of RECORDING as WAV, or to a folder.
 
     TARGET is a new FILE.wav, or the name of a new folder: of pictures with a times.csv, which is a source
@@ -36,4 +37,5 @@ def export(path: Path, target: Path, source: str | None, as_json: bool) -> None:
     else:
         say(f"{report.source}: {report.count} files, {report.gaps} gaps -> {target}")
     if report.damage is not None:
-        raise report.damage
+        show_read_in_part(report.damage)
+        ctx.exit(report.damage.exit_code)

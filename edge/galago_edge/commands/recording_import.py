@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from galago_edge.commands.cli import json_option, say, say_data
+from galago_edge.commands.cli import json_option, say, say_data, show_read_in_part
 from galago_edge.commands.options import PATH
 from galago_edge.commands.replay import read_by
 from galago_edge.contract.errors import CallerError, Reason
@@ -23,7 +23,8 @@ def _name(text: str) -> str:
 @click.argument("target", metavar="RECORDING", type=PATH)
 @click.option("--name", callback=read_by(_name), help="What its source is called.  [default: cam, mic]")
 @json_option
-def import_(source: str, target: Path, name: str | None, as_json: bool) -> None:
+@click.pass_context
+def import_(ctx: click.Context, source: str, target: Path, name: str | None, as_json: bool) -> None:
     """Make RECORDING of any file or folder that replay takes.
 
     Times, gaps and notices are those of SOURCE, so a replay says the same. JPEG pictures keep their bytes,
@@ -49,5 +50,7 @@ def import_(source: str, target: Path, name: str | None, as_json: bool) -> None:
     else:
         for label, counts in report.sources.items():
             say(f"{label}: {', '.join(f'{count} {what}' for what, count in counts.items())} -> {target}")
+    for failure in report.damage:
+        show_read_in_part(failure)
     if report.damage:
-        raise report.damage[0]
+        ctx.exit(max(failure.exit_code for failure in report.damage))

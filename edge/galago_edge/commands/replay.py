@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import galago_edge
-from galago_edge.commands.cli import say
+from galago_edge.commands.cli import say, show_read_in_part
 from galago_edge.commands.extension import ExtendedCommand, asked_for, extension_of
 from galago_edge.commands.options import (
     PATH,
@@ -23,7 +23,8 @@ from galago_edge.commands.options import (
 )
 from galago_edge.commands.output_places import check_outputs
 from galago_edge.commands.replay_faults import check_verdict, planned, tell_verdict, unmet, write_verdict
-from galago_edge.contract.errors import CallerError, DeviceError, Reason
+from galago_edge.contract.count_words import count_of
+from galago_edge.contract.errors import CallerError, DeviceError, InputError, Reason
 from galago_edge.host.former_output import EVENTS, refuse_other_kind
 
 if TYPE_CHECKING:
@@ -218,19 +219,24 @@ def _one(
 ) -> None:
     """Replay one recording; tell what was expected of it, if anything was."""
     from galago_edge.api.expectations import Expectations
+    from galago_edge.contract.records import GapRecord
+    from galago_edge.sources.recording_damage import read_in_part
 
     expectations = Expectations(() if faults is None else faults.expected, bundle.manifest.labels)
     own_opencv([bundle.modality])
     recording = galago_edge.replay(source, bundle, **what)
+    causes: set[str] = set()
     with records_to(out) as sink:
 
         def emit(records: Sequence[Record]) -> None:
             sink.emit(records)
             expectations.take(records)
+            causes.update(record.cause for record in records if isinstance(record, GapRecord))
 
         failure = recording.write(emit)
     if out is not None:
-        told = f"{recording.windows} windows, {recording.events} events, {recording.gaps} gaps"
+        counts = ((recording.windows, "window"), (recording.events, "event"), (recording.gaps, "gap"))
+        told = ", ".join(count_of(*one) for one in counts)
         say(f"{bundle}: {told} -> {out}")
     judged = {"": expectations.judged()}
     if faults is not None:
@@ -238,7 +244,10 @@ def _one(
     if verdict is not None:
         write_verdict(verdict, judged, {} if failure is None else {"": failure}, what["faults"])
     if failure is not None:
-        raise failure
+        if not (isinstance(failure, InputError) and read_in_part(recording.windows, causes)):
+            raise failure
+        show_read_in_part(failure)
+        click.get_current_context().exit(failure.exit_code)
     if unmet(judged):
         click.get_current_context().exit(1)
 
@@ -269,7 +278,8 @@ def _many(sources: tuple[str, ...], more: dict[str, Any]) -> Callable[..., None]
     if len(sources) > 1:
         raise DeviceError(
             Reason.EXTRA_MISSING,
-            f"to replay {len(sources)} recordings at once needs the workstation, which is not installed",
+            f"to replay {count_of(len(sources), 'recording')} at once needs the workstation, "
+            "which is not installed",
             hint="pip install galago, or replay one at a time",
         )
     return None

@@ -15,6 +15,7 @@ from galago_edge.commands.service_signals import signals_to
 from galago_edge.commands.store_options import root_option
 from galago_edge.contract.errors import CallerError, DeviceError, GalagoError, Reason
 from galago_edge.host.early_end import EarlyEnd
+from galago_edge.host.former_output import refuse_other_log
 
 if TYPE_CHECKING:
     from galago_edge.contract.settings import Settings
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=PATH,
-    help="Append the records here.  [default: standard output, unless the configuration has a log]",
+    help="Append the records here, to a new file or one of records.  "
+    "[default: standard output, unless the configuration has a log]",
 )
 @click.option("--scores", is_flag=True, help="Add a record for every window.")
 @click.pass_context
@@ -71,6 +73,7 @@ def run(
 
     early_end = ctx.find_object(EarlyEnd) or EarlyEnd()
     settings = _configured(options, config)
+    refuse_other_log(out)
     slots: Slots = RecordingSlots(root)
     if any(is_live(stream, settings.source) for stream in settings.stream):
         named = [stream.bundle for stream in settings.stream if stream.bundle is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError
 from galago_edge.contract.status import (
     AttachmentsStatus,
@@ -61,10 +62,6 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60} s"
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def _service(status: ServiceStatus) -> str:
     facts = [
         status.state,
@@ -89,7 +86,7 @@ def _source(source: SourceStatus) -> list[str]:
     if source.dropped:
         facts.append(f"{source.dropped} dropped")
     if source.failures:
-        facts.append(_count(source.failures, "failure"))
+        facts.append(count_of(source.failures, "failure"))
     if source.missing_s >= 1:
         facts.append(f"nothing for {duration(source.missing_s)}")
     if source.learning:
@@ -110,9 +107,9 @@ def _stream(stream: StreamStatus) -> list[str]:
         runs += f" instead of {backend.wanted} ({backend.reason or 'not tried yet'})"
     facts = [
         runs,
-        _count(stream.windows, "window"),
-        _count(stream.events, "event"),
-        _count(stream.gaps, "gap"),
+        count_of(stream.windows, "window"),
+        count_of(stream.events, "event"),
+        count_of(stream.gaps, "gap"),
     ]
     if stream.skipped:
         facts.append(f"{stream.skipped} skipped by the gate")
@@ -162,7 +159,7 @@ def _trial(trial: TrialStatus) -> list[str]:
         facts.append(f"{trial.live_s:.0f} s of {trial.trial_s:.0f} s with something to see or hear")
     if trial.inferences:
         facts.append(f"p99 {trial.p99_ms:.1f} ms")
-    facts.append(_count(trial.left, "boot attempt") + " left")
+    facts.append(count_of(trial.left, "boot attempt") + " left")
     lines = [f"{trial.name} {trial.version}: {', '.join(facts)}"]
     if trial.fault:
         lines.append(f"  {trial.fault}")
@@ -198,7 +195,7 @@ def _event(event: dict[str, Any], zone: TimeZone) -> str:
 
 def _scrub(scrub: ScrubStatus) -> str:
     how = f"{scrub.damaged} DAMAGED" if scrub.damaged else "all whole"
-    return f"{_count(scrub.bundles, 'bundle')} read {duration(scrub.ago_s)} ago, {how}"
+    return f"{count_of(scrub.bundles, 'bundle')} read {duration(scrub.ago_s)} ago, {how}"
 
 
 def _samples(samples: dict[str, Any]) -> str:
@@ -209,7 +206,7 @@ def _samples(samples: dict[str, Any]) -> str:
 def _attachments(found: AttachmentsStatus) -> list[str]:
     facts = [
         f"{found.made} made",
-        f"{_count(found.files, 'file')} of {found.bytes / 1e6:.1f} of {found.max_bytes / 1e6:.0f} MB",
+        f"{count_of(found.files, 'file')} of {found.bytes / 1e6:.1f} of {found.max_bytes / 1e6:.0f} MB",
     ]
     if found.waiting:
         facts.append(f"{found.waiting} waiting")
@@ -217,7 +214,7 @@ def _attachments(found: AttachmentsStatus) -> list[str]:
         facts.append(f"{found.deleted} deleted to make room")
     if found.skipped:
         told = ", ".join(f"{count} {why}" for why, count in found.skipped.items())
-        facts.append(f"{_count(sum(found.skipped.values()), 'event')} without ({told})")
+        facts.append(f"{count_of(sum(found.skipped.values()), 'event')} without ({told})")
     return [", ".join(facts), *([f"  {found.fault}"] if found.fault else [])]
 
 
@@ -228,7 +225,7 @@ def _recording(found: RecordingStatus) -> list[str]:
         f"now {', '.join(found.writing) or 'nothing'}",
         *([f"not now {', '.join(idle)}"] if idle else []),
         f"{found.finished} finished",
-        f"{_count(found.files, 'file')} of {found.bytes / 1e6:.1f} of {found.max_bytes / 1e6:.0f} MB",
+        f"{count_of(found.files, 'file')} of {found.bytes / 1e6:.1f} of {found.max_bytes / 1e6:.0f} MB",
     ]
     if found.deleted:
         facts.append(f"{found.deleted} deleted")

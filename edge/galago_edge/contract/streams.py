@@ -115,6 +115,8 @@ GAP_CAUSES = (
     *("truncated", "unreadable", "missing"),  # of recordings
 )
 """Why nobody watched or heard: the stable words of docs/events.md."""
+GAPS_OF_DAMAGE = frozenset({"truncated", "unreadable"})
+"""Those that stand where a recording could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.decision.explanation import DecidedBy, Explanation
 from galago_edge.decision.policy_proposals import PolicyProposal
 
@@ -76,7 +77,7 @@ def _value(value: float) -> str:
 
 
 def _windows(count: int) -> str:
-    return f"{count} window" if count == 1 else f"{count} windows"
+    return count_of(count, "window")
 
 
 def _score(value: Any) -> str:

@@ -62,6 +62,7 @@ def cut_file(
 
     Raises:
         CallerError: EXISTS; TARGET_UNKNOWN, there is no such source, or it must be said which one counts.
+            CONFIG_BAD; nothing lies there.
         GalagoError: As :func:`recover_file`.
     """
 
@@ -82,13 +83,15 @@ def cut_file(
             for name, one in sources.items()
         }
 
-    return _copied(path, target, part)
+    return _copied(path, target, part, cut=True)
 
 
 def _copied(
     path: Path,
     target: Path,
     part_of: Callable[[dict[str, RecordedSource]], dict[str, tuple[int, int | None]]],
+    *,
+    cut: bool = False,
 ) -> CopyReport:
     with RecordWalk(path) as walk:
         sources = recorded_sources(walk)
@@ -117,7 +120,18 @@ def _copied(
             report.items = {name: copy.items - left_out[name] for name, copy in copies.items()}
             report.missing = left_out.total() + sum(copy.course.unreadable for copy in copies.values())
             report.ended_early = not walk.whole
+            if cut and not any(report.items.values()):
+                raise _nothing_there(path, copies)
     return report
+
+
+def _nothing_there(path: Path, copies: dict[str, _Copy]) -> CallerError:
+    end_s = max(copy.seen_ns for copy in copies.values()) / NS_PER_S
+    return CallerError(
+        Reason.CONFIG_BAD,
+        f"nothing of {path} lies in that part, so nothing is written; it ends at {end_s:.3f} s",
+        hint="galago recording info shows from when to when its sources go",
+    )
 
 
 def _about_of(sources: dict[str, RecordedSource]) -> AboutRecording:
@@ -138,6 +152,8 @@ class _Copy:
         self.items = 0
         self._writer = writer
         self._end_ns = 0
+        self.seen_ns = 0
+        """How far the recording goes, whatever is taken of it."""
         self._leading: list[StoredPicture] = []
         """Pictures before the part that those in it lean on."""
         self.mark = source.mark or SourceMark(name=source.name, modality=source.modality, origin="import")
@@ -152,6 +168,8 @@ class _Copy:
         """Write what lies in the part."""
         for item in items:
             begin_ns = stored_begin_ns(item)
+            if not isinstance(item, Missing):
+                self.seen_ns = max(self.seen_ns, stored_end_ns(item))
             if self.to_ns is not None and begin_ns >= self.to_ns and not isinstance(item, Missing):
                 continue
             if isinstance(item, StoredPicture) and begin_ns < self.from_ns:

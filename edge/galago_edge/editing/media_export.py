@@ -22,6 +22,9 @@ from galago_edge.recorded.recorded_items import RecordedSource, StoredItems, rec
 from galago_edge.sources.picture_times import TIMES_NAME
 from galago_edge.sources.recorded_camera import RecordedCamera
 from galago_edge.sources.recorded_microphone import RecordedMicrophone
+from galago_edge.sources.recording_damage import DamagedError
+
+_TO_FOLDER = "export to a folder: a WAV for each stretch; or cut a part without a gap"
 
 
 @dataclass(slots=True)
@@ -48,7 +51,7 @@ def export_source(path: Path, target: Path, source: str | None = None) -> Export
         CallerError: EXISTS; TARGET_UNKNOWN, there is no such source; CONFIG_BAD, it must be said which, or it
             is a camera and cannot become a WAV.
         InputError: SOURCE_MISMATCH; a WAV of sound with gaps, or nothing is there to be written.
-            RECORDING_UNREADABLE.
+            RECORDING_UNREADABLE. What is wrong with the recording, where a WAV cannot say it.
         LinkError: SOURCE_MISSING, or the disk fails.
         DeviceError: EXTRA_MISSING.
     """
@@ -157,16 +160,16 @@ def _one_wav(path: Path, target: Path, source: RecordedSource, report: ExportRep
     with replacement(target, durable=Durable.NO) as new, wave.open(str(new), "wb") as file:
         _describe(file, first.rate_hz)
         expected = first.first_sample
-        for block in itertools.chain([first], blocks):
-            if block.first_sample != expected:
-                at_s = block.captured_ns / NS_PER_S
-                raise InputError(
-                    Reason.SOURCE_MISMATCH,
-                    f"{path}: sound is missing before {at_s:.3f} s, and a WAV cannot say so",
-                    hint="export to a folder: a WAV for each stretch; or cut a part without a gap",
-                )
-            expected = block.first_sample + len(block.samples)
-            file.writeframes(block.samples.astype("<i2").tobytes())
+        try:
+            for block in itertools.chain([first], blocks):
+                if block.first_sample != expected:
+                    at_s = block.captured_ns / NS_PER_S
+                    text = f"{path}: sound is missing before {at_s:.3f} s, and a WAV cannot say so"
+                    raise InputError(Reason.SOURCE_MISMATCH, text, hint=_TO_FOLDER)
+                expected = block.first_sample + len(block.samples)
+                file.writeframes(block.samples.astype("<i2").tobytes())
+        except DamagedError as damage:  # behind the last block that can be read
+            raise InputError(damage.reason, f"{damage}, and a WAV cannot say so", hint=_TO_FOLDER) from None
     _add(report, target.name)
 
 

@@ -1,4 +1,4 @@
-"""What a command may write over: a former output of the same kind, told by its first bytes, and nothing else.
+"""What a command may write over or go on with: a former output of the same kind, told by its bytes alone.
 
 A name says nothing: a recording can be called ``events.jsonl``, and ``--out`` is easily given another file.
 """
@@ -14,6 +14,11 @@ from galago_edge.contract.errors import CallerError, Reason, disk_error
 
 _HEAD_BYTES = 65_536
 """So much is looked at: a policy has some lines of comment for each label."""
+_LINE_BYTES = 1 << 20
+"""A record has some hundred bytes; a line that is longer than this is none (``api.record_reader``)."""
+_RECORD = b'{"v":'
+_BLANK = b"\0\r\n"
+"""Some file systems fill with zeros what they had promised before a power cut and not yet written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +31,12 @@ class OutputKind:
     """Matches the beginning of every file of this kind, and of no other that Galago reads or writes."""
 
 
-EVENTS = OutputKind("records as JSON lines", re.compile(rb'\{"v":'))
+EVENTS = OutputKind("records as JSON lines", re.compile(re.escape(_RECORD)))
 VERDICT_JSON = OutputKind("a verdict on faults", re.compile(rb'\{\s*"faults":'))
-JUNIT = OutputKind("a JUnit report", re.compile(rb"\s*(<\?xml[^>]*\?>\s*)?<testsuite"))
+JUNIT = OutputKind(
+    "a JUnit report of Galago",  # host.junit_document; other programs' begin alike
+    re.compile(rb'(<\?xml[^>]*\?>\s*)?<testsuites>\s*<testsuite name="[^"]*" package="galago\.qa"'),
+)
 
 
 def refuse_other_kind(path: Path | None, kind: OutputKind) -> None:
@@ -41,19 +49,66 @@ def refuse_other_kind(path: Path | None, kind: OutputKind) -> None:
         CallerError: EXISTS.
         LinkError: The file is there and cannot be read.
     """
-    if path is None:
+    ends = _ends_of(path, tail_bytes=0)
+    if ends is not None and not kind.begins.match(ends.head):
+        raise _something_else(ends.path, kind)
+
+
+def refuse_other_log(path: Path | None) -> None:
+    """Refuse to append records to a file that holds anything else, or more than records.
+
+    Its first and its last line are looked at, whatever its size: each must be a record, or what a power cut
+    leaves of one, its beginning; zeros around them do not count. What :func:`refuse_other_kind` does not
+    judge passes here, too.
+
+    Raises:
+        CallerError: EXISTS.
+        LinkError: The file is there and cannot be read.
+    """
+    ends = _ends_of(path, tail_bytes=_LINE_BYTES)
+    if ends is None:
         return
+    first = ends.head.lstrip(_BLANK).partition(b"\n")[0]
+    last = ends.tail.rstrip(_BLANK).rpartition(b"\n")[2].lstrip(_BLANK)
+    if not (_begins_record(first) and (_begins_record(last) or not last)):
+        raise _something_else(ends.path, EVENTS)
+
+
+def _begins_record(line: bytes) -> bool:
+    begun = line.rstrip(_BLANK)
+    return bool(begun) and (begun.startswith(_RECORD) or _RECORD.startswith(begun))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """The beginning and the end of a file that is not empty."""
+
+    path: Path
+    size: int
+    head: bytes
+    tail: bytes
+
+
+def _ends_of(path: Path | None, *, tail_bytes: int) -> _Ends | None:
+    """Return them; None for what is not there, empty, or no regular file."""
+    if path is None:
+        return None
     try:
         if not path.is_file():
-            return
+            return None
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
             size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - tail_bytes))
+            tail = file.read(tail_bytes)
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
-    if size and not kind.begins.match(head):
-        raise CallerError(
-            Reason.EXISTS,
-            f"{path} exists and is something else, expected a new file or {kind.what}; nothing was written",
-            hint="choose another name, or move the file away",
-        )
+    return _Ends(path, size, head, tail) if size else None
+
+
+def _something_else(path: Path, kind: OutputKind) -> CallerError:
+    return CallerError(
+        Reason.EXISTS,
+        f"{path} exists and is something else, expected a new file or {kind.what}; nothing was written",
+        hint="choose another name, or move the file away",
+    )

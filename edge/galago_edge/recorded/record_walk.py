@@ -55,6 +55,7 @@ _MESSAGE_HEAD = struct.Struct("<HIQQ")
 _PLACE = re.compile(rb"\x06.{5}\x00\x00\x00|\x0f\x04\x00{7}", re.DOTALL)
 """Where a chunk, or the end of the data, may begin."""
 _LOOK_BYTES = 1 << 20
+_SUFFIXES = (".mcap", ".part")
 _HEAD_RECORDS = 16
 """Before the first chunk: so many are looked at for what the file says of itself."""
 
@@ -299,8 +300,9 @@ class RecordWalk:
 
 def not_mcap(path: Path, why: str) -> InputError:
     """Return the failure of a file that is no recording, or none that can be read."""
-    return InputError(
-        Reason.RECORDING_UNREADABLE,
-        f"{path} {why}",
-        hint="expected an MCAP file with at least one whole chunk of pictures or sound",
-    )
+    with contextlib.suppress(OSError):
+        why = "is empty" if path.stat().st_size == 0 else why
+    hint = "expected an MCAP file with at least one whole chunk of pictures or sound"
+    if path.suffix.lower() not in _SUFFIXES:
+        hint = f"{hint}; galago recording import makes one of a file of another kind"
+    return InputError(Reason.RECORDING_UNREADABLE, f"{path} {why}", hint=hint)

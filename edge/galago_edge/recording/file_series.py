@@ -44,7 +44,7 @@ class FileSeries:
                 hint=f"galago recording recover {path} makes a whole one of it; or choose another name",
             ) from None
         except OSError as error:
-            raise disk_error(error, f"write {path}") from error
+            raise disk_error(error, f"write {whole}") from error
 
     def free_number(self, after: int) -> int:
         """Return the next number of which there is no file, whole or not."""

@@ -245,7 +245,7 @@ class SourceTap:
 
     def _failed(self, thing: Thing | None, error: Exception) -> None:
         full = isinstance(error, GalagoError) and error.reason is Reason.NO_SPACE
-        self._fault = fault_in_words(error, "record")
+        self._fault = fault_in_words(error, f"record to {self._files.folder}")
         if thing is not None:
             self._skip(thing, DISK if full else UNWRITTEN)
         if not self._broken:

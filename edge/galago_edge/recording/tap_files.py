@@ -81,6 +81,11 @@ class TapFiles:
         """The last of them."""
 
     @property
+    def folder(self) -> Path:
+        """Where the recordings are."""
+        return self._folder.path
+
+    @property
     def writing(self) -> bool:
         """Tell whether a recording is open."""
         return self._writer is not None

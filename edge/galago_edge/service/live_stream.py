@@ -239,7 +239,7 @@ class LiveStream:
     def _take_over(self, candidate: Build, item: Frame | AudioBlock) -> list[Record]:
         before = self.build
         records: list[Record] = []
-        if self.failure is not None:  # nobody watched since then
+        if self.failure is not None and self.outage.since_ns < item.captured_ns:  # nobody watched since then
             gap = Gap(self.outage.since_ns, item.captured_ns, "restart")
             self.coverage.gap(gap)
             before.stream.tally.gaps += 1

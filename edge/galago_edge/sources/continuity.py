@@ -2,7 +2,9 @@
 
 A capture counts from its own beginning, in the monotonic clock. A stream counts from the start of the
 supervision, over every connection. Between two items either nothing is missing or there is a Gap that
-begins where the last item ended and ends where the next one begins.
+begins where the last item ended and ends where the next one begins. No Gap is of no length: where a stream
+begins with what was captured before, nothing is missing, and what does not join what came before is at least
+one sample or nanosecond behind it.
 """
 
 from __future__ import annotations
@@ -73,7 +75,8 @@ class Continuity:
     def open_gap(self, clock_ns: int) -> Gap | None:
         """Return what is missing up to now, when that is or becomes a Gap."""
         now_ns = self.stream_ns(clock_ns)
-        if self._cause is None and now_ns - self.end_ns < max(self._gap_ns, _SLOW * self.usual_ns()):
+        least_ns = 1 if self._cause is not None else max(self._gap_ns, _SLOW * self.usual_ns())
+        if now_ns - self.end_ns < least_ns:
             return None
         return Gap(self.end_ns, now_ns, self._cause or "stall")
 
@@ -85,12 +88,17 @@ class Continuity:
     def finish(self, clock_ns: int) -> list[Item]:
         """Return the Gap that is still open when the supervision ends."""
         gap = self.open_gap(clock_ns)
-        return [] if gap is None else [self._close_gap(gap.to_ns, gap.cause)]
+        return [] if gap is None else self._close_gap(gap.to_ns, gap.cause)
 
-    def _close_gap(self, to_ns: int, cause: str) -> Gap:
+    def _joins(self) -> bool:
+        """Tell whether what comes next joins what came last, or the beginning: nothing need be missing."""
+        return self._cause is None or not self.next_index
+
+    def _close_gap(self, to_ns: int, cause: str) -> list[Item]:
+        """Return the Gap up to ``to_ns``; nothing when it would be of no length."""
         gap = Gap(self.end_ns, to_ns, cause)
         self.end_ns, self._cause = to_ns, None
-        return gap
+        return [gap] if gap.from_ns < gap.to_ns else []
 
 
 class FrameContinuity(Continuity):
@@ -134,16 +142,16 @@ class FrameContinuity(Continuity):
             elif isinstance(item, Gap):
                 super().lost(item.cause)
             return []
-        at_ns = self.stream_ns(item.captured_ns)
+        at_ns = max(self.stream_ns(item.captured_ns), self.end_ns + (not self._joins()))
         index = max(self._base + item.index, self.next_index)
         missing, passed_ns = index - self.next_index, at_ns - self.end_ns
         placed: list[Item] = []
         if self._cause is not None:
-            placed.append(self._close_gap(at_ns, self._cause))
+            placed += self._close_gap(at_ns, self._cause)
         else:
             if passed_ns >= self._gap_ns and passed_ns >= _SLOW * self.usual_ns():
                 cause = "unreadable" if self._damaged else "drop" if missing else "stall"
-                placed.append(self._close_gap(at_ns, cause))
+                placed += self._close_gap(at_ns, cause)
             self._intervals.append(passed_ns)
         self.next_index, self.end_ns, self._damaged = index + 1, at_ns, 0
         self.dropped += missing
@@ -205,10 +213,12 @@ class SampleContinuity(Continuity):
         at_ns = item.captured_ns - self.start_ns
         placed: list[Item] = []
         missing = self._missing(item, at_ns)
+        if not missing and not self._joins():  # less than a sample, by the clocks
+            missing = int(samples_to_ns(self.next_index, rate_hz) <= self.end_ns)
         if missing or self._cause is not None:
             self.next_index += missing
             to_ns = max(samples_to_ns(self.next_index, rate_hz), self.end_ns)
-            placed.append(self._close_gap(to_ns, self._cause or "overrun"))
+            placed += self._close_gap(to_ns, self._cause or "overrun")
         first_ns = samples_to_ns(self.next_index, rate_hz)
         self._lateness.note(at_ns, at_ns - first_ns)
         placed.append(replace(item, first_sample=self.next_index, captured_ns=first_ns))

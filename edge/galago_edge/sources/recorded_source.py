@@ -159,7 +159,7 @@ class OpenedRecording:
         Raises:
             DamagedError: The reason of the modality.
         """
-        hint = "galago recording check says where; what is whole was decided"
+        hint = "galago recording check says where; what is whole is taken"
         if self._cut_ns is not None:
             also = f", and {self._missing} items before are missing" if self._missing else ""
             text = f"{self._path} ends early, at {self._cut_ns / 1e9:.3f} s: its recorder was ended{also}"
@@ -172,4 +172,4 @@ class OpenedRecording:
         if self._told_damage is not None:
             reason, at_ns = self._told_damage
             text = f"{self._path} is a whole copy of a file that was damaged, at {at_ns / 1e9:.3f} s"
-            raise DamagedError(reason, text, hint="record it again; what is whole was decided")
+            raise DamagedError(reason, text, hint="record it again; what is whole is taken")

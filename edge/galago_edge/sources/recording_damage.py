@@ -6,13 +6,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from galago_edge.contract.errors import GalagoError, InputError
-from galago_edge.contract.streams import Gap, Item, Notice
-
-_DAMAGED = ("unreadable", "truncated")
+from galago_edge.contract.streams import GAPS_OF_DAMAGE, Gap, Item, Notice
 
 
 class DamagedError(InputError):
     """A recording was read to its end, and every place that cannot be relied on was told by a notice."""
+
+
+def read_in_part(windows: int, causes: Iterable[str]) -> bool:
+    """Tell whether a recording with an InputError was decided as far as it could be read, the rest a gap.
+
+    Otherwise it has failed: nothing was decided, or what could not be read is no gap, so that nobody can say
+    where it is. One rule for replays and for all that judges them.
+
+    Args:
+        windows: So many were decided.
+        causes: Of its gaps.
+    """
+    return windows > 0 and any(cause in GAPS_OF_DAMAGE for cause in causes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ def with_stretches(items: Iterable[Item]) -> Iterator[Item | DamagedStretch]:
                 held = None
                 if gap is not None:
                     continue
-            if isinstance(item, Notice) and item.state in _DAMAGED:
+            if isinstance(item, Notice) and item.state in GAPS_OF_DAMAGE:
                 held = item
             else:
                 yield item

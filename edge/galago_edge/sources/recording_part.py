@@ -161,7 +161,7 @@ class RecordingPart:
         return InputError(
             _REASONS[self.modality, worst.state] if said is None else Reason(said),
             f"{self.shown or self._source.description().get('name', 'the recording')} {found}",
-            hint=f"record or copy it again{'; what is whole was decided' if self._given else ''}",
+            hint=f"record or copy it again{'; what is whole is taken' if self._given else ''}",
         )
 
     def _cut(self, item: Item, *, whole: bool) -> Item | None:

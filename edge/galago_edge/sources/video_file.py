@@ -260,9 +260,7 @@ class VideoFile:
         if damage:
             kind = InputError if self._first_damage is None else DamagedError  # a place that is told, or not
             text = f"{self._path} {damage}"
-            raise kind(
-                Reason.VIDEO_UNREADABLE, text, hint="record or copy it again; what is whole was decided"
-            )
+            raise kind(Reason.VIDEO_UNREADABLE, text, hint="record or copy it again; what is whole is taken")
 
     def _truncated(self, end_ns: int) -> Iterator[Item]:
         """Say that it ends early; damage right before a cut belongs to that."""
@@ -299,7 +297,7 @@ class VideoFile:
         return DamagedError(
             Reason.VIDEO_TRUNCATED,
             f"{self._path} ends early: {found}{promised}{also}",
-            hint="record or copy it again; what is there was decided",
+            hint="record or copy it again; what is there is taken",
         )
 
     def _unreadable(self, what: str, hint: str = "check that the file is whole") -> InputError:

@@ -22,8 +22,20 @@ from galago_edge.commands.options import PATH, FiniteRange
     type=FiniteRange(0, 100),
     help="Points of accuracy that int8 may lose.  [default: the run's convert.max_loss_points]",
 )
+@click.option(
+    "--aware-epochs",
+    type=click.IntRange(0, 1000),
+    help="Epochs of quantization-aware training, if int8 loses more than half a point.  [default: the run's"
+    " convert.aware_epochs]",
+)
 @json_option
-def convert(run: Path, calibration_samples: int | None, max_loss_points: float | None, as_json: bool) -> None:
+def convert(
+    run: Path,
+    calibration_samples: int | None,
+    max_loss_points: float | None,
+    aware_epochs: int | None,
+    as_json: bool,
+) -> None:
     """Convert the trained run folder RUN to float and int8 TFLite.
 
     The files are written to RUN/converted, the int8 one only if it passes every quality gate: builtin int8
@@ -45,7 +57,11 @@ def convert(run: Path, calibration_samples: int | None, max_loss_points: float |
     from galago_workstation.run_folder import Run
 
     opened = Run.open(run)
-    given = {"calibration_samples": calibration_samples, "max_loss_points": max_loss_points}
+    given = {
+        "calibration_samples": calibration_samples,
+        "max_loss_points": max_loss_points,
+        "aware_epochs": aware_epochs,
+    }
     options = msgspec.structs.replace(
         opened.config.convert, **{key: value for key, value in given.items() if value is not None}
     )

@@ -13,7 +13,9 @@ import click
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH, FiniteRange, refuse_own_inputs
 from galago_edge.commands.output_places import check_outputs
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.host.former_output import JUNIT, refuse_other_kind
 from galago_workstation.commands.qa_options import (
     markdown_option,
     place_argument,
@@ -88,15 +90,15 @@ def diff(
       galago qa diff --baseline alarms.baseline.json alarms-1.1.0.galago corpus --gates gates.toml
       galago qa diff alarms-1.0.0.galago alarms-1.1.0.galago corpus --html diff.html
     """
-    from galago_workstation.files import refuse_other_report
+    from galago_workstation.output_kinds import MARKDOWN
     from galago_workstation.qa.baseline import read_baseline
     from galago_workstation.qa.comparison_report import show_comparison, write_reports
     from galago_workstation.qa.gate_rules import load_gates
     from galago_workstation.qa.junit_report import junit_of_failure
     from galago_workstation.qa.replay_comparison import compare_bundles
 
-    refuse_other_report(junit, ".xml")
-    refuse_other_report(markdown, ".md", ".markdown")
+    refuse_other_kind(junit, JUNIT)
+    refuse_other_kind(markdown, MARKDOWN)
     rules = None if gates is None else load_gates(gates)  # before hours of replaying
     check_outputs({"--junit": junit, "--markdown": markdown, **page.files()}, page.folders())
     _check_junit(ctx, junit, gates)
@@ -255,7 +257,8 @@ def baseline(
         told = {"path": str(out), "bundle": made.bundle, "recordings": len(replays), "events": events}
         say_data(told | {"losses": msgspec.to_builtins(replaying.losses)})
     else:
-        say(f"{out}: {len(replays)} recordings, {events} events of bundle {made.bundle[:12]}")
+        told_of = f"{count_of(len(replays), 'recording')}, {count_of(events, 'event')}"
+        say(f"{out}: {told_of} of bundle {made.bundle[:12]}")
         for line in replaying.losses.lines():
             say(line)
     ctx.exit(replaying.exit_code)

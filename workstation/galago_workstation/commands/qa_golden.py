@@ -13,6 +13,7 @@ import click
 from galago_edge.commands.cli import GalagoGroup, json_option, say, say_data
 from galago_edge.commands.options import PATH, bundle_options, opened_bundle
 from galago_edge.commands.output_places import check_outputs
+from galago_edge.host.former_output import JUNIT, refuse_other_kind
 from galago_workstation.commands.qa_options import jobs_option
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def verify(
     Example:
       galago qa golden verify alarms.golden.json golden --bundle alarms-1.0.0.galago --junit golden.xml
     """
-    from galago_workstation.files import refuse_other_report, write_bytes
+    from galago_workstation.files import write_bytes
     from galago_workstation.qa.exactness_tiers import OutputSteps, Tier
     from galago_workstation.qa.golden_comparison import (
         GoldenFinding,
@@ -224,7 +225,7 @@ def verify(
     from galago_workstation.qa.golden_report import finding_data, finding_lines, golden_junit
     from galago_workstation.qa.junit_report import junit_of_failure
 
-    refuse_other_report(junit, ".xml")
+    refuse_other_kind(junit, JUNIT)
     check_outputs({"--junit": junit}, {"--keep": options["keep"]})
     with junit_of_failure(junit, "galago qa golden verify"):
         kept = read_golden(file)

@@ -13,6 +13,7 @@ import click
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH, FiniteRange, bundle_option
 from galago_edge.commands.output_places import check_outputs
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.errors import CallerError, Reason, disk_error
 from galago_edge.contract.printable import printable
 from galago_workstation.commands.qa_labels import FORMATS, frames_of
@@ -21,7 +22,8 @@ from galago_workstation.commands.qa_runs import Replaying
 
 if TYPE_CHECKING:
     from galago_edge.contract.manifest import Label
-    from galago_workstation.qa.corpus import Corpus, CorpusRecording
+    from galago_workstation.qa.corpus import Corpus
+    from galago_workstation.qa.corpus_rows import CorpusRecording
     from galago_workstation.qa.replayed import Replayed
 
 
@@ -88,7 +90,8 @@ def label(
     for row in () if as_json else told:
         counts = counts_text(row["labels"])
         near_misses = f", {row['near_misses']} of them near misses" if near is not None else ""
-        say(f"{row['paths'][0]}: {row['proposals']} proposals{f' ({counts})' if counts else ''}{near_misses}")
+        proposed = count_of(row["proposals"], "proposal")
+        say(f"{row['paths'][0]}: {proposed}{f' ({counts})' if counts else ''}{near_misses}")
     ctx.exit(replaying.exit_code)
 
 
@@ -101,9 +104,10 @@ def _unlabelled(corpus: Corpus) -> Corpus:
     open_ones = tuple(one for one in corpus.recordings if one.labels is None)
     count = len(corpus.recordings) - len(open_ones)
     if not open_ones:
-        text = f"all {count} recordings of {corpus.name} have labels"
+        text = f"every recording of {corpus.name} has labels ({count_of(count, 'recording')})"
         raise CallerError(Reason.USAGE, text, hint="to propose labels for them, too: --labelled")
-    note = (f"{count} recordings that have labels were left out",) if count else ()
+    had = noun_of(count, "has labels was", "have labels were")
+    note = (f"{count_of(count, 'recording')} that {had} left out",) if count else ()
     return replace(corpus, recordings=open_ones, notes=(*corpus.notes, *note))
 
 

@@ -12,12 +12,13 @@ import click
 from galago_edge.commands.cli import json_option, say, say_data
 from galago_edge.commands.options import PATH, refuse_own_inputs
 from galago_edge.commands.output_places import check_outputs
-from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.contract.count_words import count_of, noun_of
+from galago_edge.contract.errors import CallerError, GalagoError, Reason
 from galago_edge.contract.printable import printable
 from galago_workstation.commands.qa_options import replace_option
 
 if TYPE_CHECKING:
-    from galago_workstation.qa.frame_times import FrameTimes
+    from galago_workstation.qa.frame_times import FrameTimes, RecordingExtent
     from galago_workstation.qa.replayed import TruthList
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,7 +71,8 @@ def import_(
     """Read another program's FILE and write a .labels.tsv.
 
     RECORDING is read to its end, so that nothing lies behind it, and frame numbers become times by its time
-    table. CVAT counts frames from 0, Label Studio from 1. What is not taken over is counted and said.
+    table. What lies behind the end of one that is cut off stays. CVAT counts frames from 0, Label Studio from
+    1. What is not taken over is counted and said.
 
     \b
     Examples:
@@ -91,17 +93,17 @@ def import_(
     refuse_existing(out, LABELS, replace=replace)  # before a long recording is read
     check_outputs({"--out": out})
     refuse_own_inputs([out], [file, recording])
-    frames = frames_of(kind, recording)
+    extent = _extent(recording, kind)
     subject = LabelSubject(
         str(file),
         recording=printable(recording.name) if recording is not None else None,
-        frames=frames,
+        frames=None if extent is None else extent.frames,
         column=label_column,
     )
-    end_ns = _end_ns(recording, frames)
+    end_ns = None if extent is None else extent.end_ns
     found = import_labels(file, kind, subject, duration_ns=end_ns, confirmed=confirmed)
     write_labels(out, found.truth, sha256=_sha256(recording), replace=replace)
-    _tell(out, found.truth, found.left_out, as_json=as_json)
+    _tell(out, found.truth, found.left_out, extent, as_json=as_json)
 
 
 @labels.command()
@@ -136,9 +138,11 @@ def confirm(file: Path, out: Path | None, recording: Path | None, replace: bool,
     check_outputs({"--out": out})
     refuse_own_inputs([out], [file, recording])
     sha256 = _sha256(recording)
-    read = read_labels(file, sha256=sha256, duration_ns=_end_ns(recording, None), confirmed=True)
+    extent = _extent(recording)
+    end_ns = None if extent is None else extent.end_ns
+    read = read_labels(file, sha256=sha256, duration_ns=end_ns, confirmed=True)
     write_labels(out, read.truth, sha256=sha256 or read.sha256, replace=replace)
-    _tell(out, read.truth, {}, as_json=as_json)
+    _tell(out, read.truth, {}, extent, as_json=as_json)
 
 
 @labels.command("export")
@@ -173,7 +177,8 @@ def export(file: Path, out: Path, kind: str, recording: Path | None, replace: bo
     export_labels(rows_of(read.truth), out, kind, subject, replace=replace)
     _tell(out, read.truth, {}, as_json=as_json)
     if read.unsorted and not as_json:
-        say(f"{file}: {read.unsorted} lines begin before the line above them; they are sorted")
+        begin = noun_of(read.unsorted, "begins before the line above it", "begin before the line above them")
+        say(f"{file}: {count_of(read.unsorted, 'line')} {begin}; sorted now")
 
 
 def _sha256(recording: Path | None) -> str | None:
@@ -194,33 +199,63 @@ def _sha256(recording: Path | None) -> str | None:
 
 def frames_of(kind: str, recording: Path | None) -> FrameTimes | None:
     """Return the time table where the format has frame numbers and the recording frames."""
-    from galago_edge.sources import parse_source
-    from galago_workstation.qa.frame_times import read_frame_times
+    from galago_workstation.qa.frame_times import frame_extent
 
-    if recording is None or kind not in _IN_FRAMES:
+    if recording is None or not _has_numbers(kind, recording):
         return None
-    is_camera = parse_source(str(recording)).modality == "camera"
-    return read_frame_times(recording) if is_camera else None
+    return frame_extent(recording).frames
 
 
-def _end_ns(recording: Path | None, frames: FrameTimes | None) -> int | None:
-    """Return where the recording ends; None where nobody says which it is."""
-    from galago_workstation.qa.frame_times import recording_end_ns
+def _has_numbers(kind: str, recording: Path) -> bool:
+    from galago_edge.sources import parse_source
 
-    if frames is not None or recording is None:
-        return None if frames is None else frames.end_ns
-    return recording_end_ns(recording)
+    return kind in _IN_FRAMES and parse_source(str(recording)).modality == "camera"
 
 
-def _tell(out: Path, truth: TruthList, left_out: dict[str, int], *, as_json: bool) -> None:
+def _extent(recording: Path | None, kind: str = "") -> RecordingExtent | None:
+    """Return how far the recording can be read; None where nobody says which it is."""
+    from galago_workstation.qa.frame_times import frame_extent, recording_extent
+
+    if recording is None:
+        return None
+    return frame_extent(recording) if _has_numbers(kind, recording) else recording_extent(recording)
+
+
+def _tell(
+    out: Path,
+    truth: TruthList,
+    left_out: dict[str, int],
+    extent: RecordingExtent | None = None,
+    *,
+    as_json: bool,
+) -> None:
+    if extent is not None and extent.loss is not None:
+        say(_part_words(extent, extent.loss, truth), err=True)
     if as_json:
         said = {"path": str(out), "events": len(truth.events), "ignored": len(truth.ignored)}
+        if extent is not None:
+            loss = None if extent.loss is None else extent.loss.as_data()
+            said |= {"read_to_ns": extent.read_to_ns, "loss": loss}
         say_data(said | {"left_out": left_out})
         return
     from galago_workstation.qa.report_words import counts_text
 
     counts = counts_text(Counter(event.label for event in truth.events))
-    ignored = f", {len(truth.ignored)} stretches to be ignored" if truth.ignored else ""
-    say(f"{out}: {len(truth.events)} events{f' ({counts})' if counts else ''}{ignored}")
+    stretches = count_of(len(truth.ignored), "stretch", "stretches")
+    ignored = f", {stretches} to be ignored" if truth.ignored else ""
+    say(f"{out}: {count_of(len(truth.events), 'event')}{f' ({counts})' if counts else ''}{ignored}")
     for what, count in left_out.items():
-        say(f"not taken over: {what}, {count} times")
+        say(f"not taken over: {what}, {count_of(count, 'time')}")
+
+
+def _part_words(extent: RecordingExtent, loss: GalagoError, truth: TruthList) -> str:
+    """Say once how much of the recording can be read, and what lies behind that."""
+    from galago_workstation.qa.report_words import duration_text
+
+    if not extent.cut:
+        return f"read in part: {loss.line}"
+    ends = [event.end_ns for event in truth.events] + [end_ns for _, end_ns in truth.ignored]
+    behind = sum(end_ns > extent.read_to_ns for end_ns in ends)
+    reach = noun_of(behind, "reaches", "reach")
+    told = f"; {count_of(behind, 'label')} {reach} behind that, where nobody watched"
+    return f"read in part, {duration_text(extent.read_to_ns)} of it: {loss.line}{told if behind else ''}"

@@ -13,6 +13,7 @@ import click
 
 from galago_edge.commands.cli import say
 from galago_edge.commands.options import PATH
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_runs import Replaying
 
@@ -79,8 +80,9 @@ class WantedPage:
         )
         content = write_page(self.path, make(wish))
         place = self.path if is_file_path(self.path) else self.path / INDEX
-        more = f"; {content.more_events} events are not listed" if content.more_events else ""
-        say(f"page: {place} ({content.media_text}{more})", err=True)
+        more, are = content.more_events, noun_of(content.more_events, "is", "are")
+        unlisted = f"; {count_of(more, 'event')} {are} not listed" if more else ""
+        say(f"page: {place} ({content.media_text}{unlisted})", err=True)
 
 
 def page_options(command: F) -> F:

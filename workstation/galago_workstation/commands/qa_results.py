@@ -11,6 +11,7 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_data, show_error
 from galago_edge.commands.options import PATH, FiniteRange
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.commands.qa_runs import RESULTS
 
@@ -202,7 +203,7 @@ def _tell_beside(halves: int, others: Sequence[str]) -> None:
 def _amount(found: Sequence[KeptResult]) -> str:
     from galago_workstation.qa.kept_results import bytes_of
 
-    return f"{len(found)} result{'s' * (len(found) != 1)}, {bytes_of(found) / 1e6:.1f} MB"
+    return f"{count_of(len(found), 'result')}, {bytes_of(found) / 1e6:.1f} MB"
 
 
 def _day(ns: int) -> str:

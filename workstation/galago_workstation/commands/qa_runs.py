@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from galago_edge.commands.cli import say, show_error
+from galago_edge.commands.cli import read_in_part_line, say, show_error
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, Reason
 
 if TYPE_CHECKING:
@@ -229,13 +230,14 @@ class Replaying:
         self._losses = self.losses | RecordingLosses(failed=failed, read_in_part=in_part)
         if failed and not kept:
             worst = max(failed, key=lambda loss: loss.exit)
-            raise worst.error(f"none of {len(failed)} recordings can be judged; " if len(failed) > 1 else "")
+            told = f"none of {count_of(len(failed), 'recording')} can be judged; "
+            raise worst.error(told if len(failed) > 1 else "")
         for loss in failed:
             if str(loss.error()) not in self._told:
                 self._told.add(str(loss.error()))
                 show_error(loss.error())
         for loss in in_part:
-            self._tell(f"read in part, the rest is a gap: {loss.error().line}")
+            self._tell(read_in_part_line(loss.error()))
         return kept
 
     @staticmethod

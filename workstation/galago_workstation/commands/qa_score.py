@@ -12,6 +12,7 @@ from galago_edge.commands.cli import json_option, say, say_json
 from galago_edge.commands.options import FiniteRange
 from galago_edge.commands.output_places import check_outputs
 from galago_edge.contract.errors import CallerError, Reason
+from galago_edge.host.former_output import refuse_other_kind
 from galago_workstation.commands.qa_options import (
     markdown_option,
     place_argument,
@@ -123,13 +124,13 @@ def score(
       galago qa score runs/alarms-1.1.0 --json
       galago qa score runs/alarms-1.1.0 --html score.html
     """
-    from galago_workstation.files import refuse_other_report
+    from galago_workstation.output_kinds import MARKDOWN
 
     page.check()
     if options["det"] and not options["as_json"]:
         text = "--det adds curves to --json, which is not asked for"
         raise CallerError(Reason.USAGE, text, hint="give --json, too; --html has curves of its own")
-    refuse_other_report(options["markdown"], ".md", ".markdown")
+    refuse_other_kind(options["markdown"], MARKDOWN)
     check_outputs({"--markdown": options["markdown"], **page.files()}, page.folders())
     replays = replaying.of(place, bundle)
     found = show_score(replays, rule=rule, losses=replaying.losses, **options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from galago_edge.commands.cli import json_option, say, say_data, show_error
+from galago_edge.commands.cli import json_option, say, say_data, show_error, show_read_in_part
 from galago_edge.commands.extension import CommandExtension
 from galago_edge.commands.options import PATH
 from galago_edge.commands.output_places import check_outputs
@@ -157,7 +157,8 @@ def _tell(
 ) -> None:
     for one in found.replays:
         if one.error is not None:
-            show_error(one.error, f"{one.recording.name}: ")
+            show = show_read_in_part if one.read_in_part else show_error
+            show(one.error, f"{one.recording.name}: ")
     for note in found.notes:
         say(note, err=True)
     environments = found.environments()
@@ -195,6 +196,7 @@ def _row(one: RecordingReplay, judged: Mapping[str, Sequence[Judgement]]) -> dic
         "sha256": one.recording.sha256,
         "result": one.digest if one.stored is not None else None,
         "fresh": one.fresh,
+        "outcome": one.outcome,
     }
     if (stored := one.stored) is not None:
         row |= {

@@ -109,6 +109,8 @@ def sweep(
 def _tell(end: SweepEnd, plan: SweepPlan, out: Path, others: int, *, as_json: bool) -> None:
     import msgspec
 
+    from galago_edge.contract.count_words import count_of, noun_of
+
     for name, error in end.failures.items():
         show_error(error, f"{name}: ")
     if as_json:
@@ -124,11 +126,12 @@ def _tell(end: SweepEnd, plan: SweepPlan, out: Path, others: int, *, as_json: bo
     for warning in end.results.warnings:
         say(f"Warning: {warning}", err=True)
     if others:
-        say(f"{others} more runs in {out} are of other settings, and stay")
+        more = f"{count_of(others, 'more run')} in {out} {noun_of(others, 'is', 'are')}"
+        say(f"{more} of other settings, and {noun_of(others, 'stays', 'stay')}")
     whole = end.found + end.trained
     failed_words = f", {len(end.failures)} failed" if end.failures else ""
     left = f", {end.left} left: the same command goes on" if end.interrupted else ""
-    say(f"{whole} of {len(plan.runs)} runs whole{failed_words}{left} -> {out}")
+    say(f"{whole} of {count_of(len(plan.runs), 'run')} whole{failed_words}{left} -> {out}")
 
 
 def _table(results: SweepResults, plan: SweepPlan) -> list[str]:

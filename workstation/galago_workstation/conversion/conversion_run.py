@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 from galago_converters import calibration, inspection, metadata
 from galago_converters.calibration import CalibrationRecord
 from galago_converters.conversion_record import (
@@ -16,6 +18,7 @@ from galago_converters.conversion_record import (
     CONVERTED_FOLDER,
     FLOAT_FILE,
     INT8_FILE,
+    AwareTraining,
     Conversion,
     HeldOut,
     encode,
@@ -25,7 +28,13 @@ from galago_converters.export import export
 from galago_converters.inputs import InputSpec, input_spec
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import Tensor
-from galago_workstation.conversion.acceptance import check_float, check_form, compare_held_out
+from galago_workstation.conversion.acceptance import (
+    check_float,
+    check_form,
+    check_held_out,
+    compare_held_out,
+)
+from galago_workstation.conversion.aware_conversion import LOSSY_POINTS, lossy, train_aware
 from galago_workstation.data.sample import Sample
 from galago_workstation.files import new_folder, write_bytes
 from galago_workstation.progress_lines import PlainReport, Report
@@ -80,14 +89,38 @@ def convert_run(
     )
     model = run.keras_model()
     exported = export(model, spec, representative, labels=len(run.labels))
-    files = _Files(_embed(exported.float_model, run), _embed(exported.int8_model, run), record)
-    check_form(files.int8_model, exported, run, spec)
-    delta = check_float(model, files.float_model, representative[:_PROBES], spec, rebuilt=exported.rebuilt)
-    report.say(f"comparing int8 with float on {len(held_out)} validation samples")
-    comparison = compare_held_out(
-        files.float_model, files.int8_model, run, held_out, spec, report, options.max_loss_points
-    )
-    conversion = _describe(run, files, spec, now=now, delta=delta, held_out=comparison)
+    float_model = _embed(exported.float_model, run)
+    delta = check_float(model, float_model, representative[:_PROBES], spec, rebuilt=exported.rebuilt)
+
+    def judged(int8_model: bytes) -> tuple[bytes, HeldOut]:
+        embedded = _embed(int8_model, run)
+        check_form(embedded, exported.layers, run, spec)
+        report.say(f"comparing int8 with float on {len(held_out)} validation samples")
+        limit = options.max_loss_points
+        return embedded, compare_held_out(float_model, embedded, run, held_out, spec, report, limit)
+
+    int8_model, comparison = judged(exported.int8_model)
+    aware: AwareTraining | UnsetType = UNSET
+    if options.aware_epochs and lossy(comparison):
+        aware, trained = train_aware(
+            run,
+            model,
+            spec,
+            representative,
+            options=options,
+            before=comparison,
+            judge=judged,
+            report=report,
+        )
+        if trained is not None:
+            int8_model, comparison = trained, aware.after
+    elif lossy(comparison):
+        report.say(f"int8 loses more than {LOSSY_POINTS} points: try --aware-epochs 8")
+    elif options.aware_epochs:
+        report.say(f"int8 loses at most {LOSSY_POINTS} points: no quantization-aware training")
+    check_held_out(comparison)
+    files = _Files(float_model, int8_model, record)
+    conversion = _describe(run, files, spec, now=now, delta=delta, held_out=comparison, aware=aware)
     with new_folder(run.path / CONVERTED_FOLDER, mark=CONVERSION_FILE) as folder:
         write_bytes(folder / FLOAT_FILE, files.float_model)
         write_bytes(folder / INT8_FILE, files.int8_model)
@@ -114,7 +147,14 @@ def _embed(model: bytes, run: Run) -> bytes:
 
 
 def _describe(
-    run: Run, files: _Files, spec: InputSpec, *, now: datetime, delta: float, held_out: HeldOut
+    run: Run,
+    files: _Files,
+    spec: InputSpec,
+    *,
+    now: datetime,
+    delta: float,
+    held_out: HeldOut,
+    aware: AwareTraining | UnsetType,
 ) -> Conversion:
     found = inspection.report(files.int8_model)
     return Conversion(
@@ -132,6 +172,7 @@ def _describe(
         preprocess_sha256=run.record.preprocess_sha256,
         float_delta=delta,
         held_out=held_out,
+        aware=aware,
         versions={package: version(package) for package in _PACKAGES},
     )
 

@@ -28,7 +28,8 @@ from galago_workstation.data.stream_cuts import (
 )
 from galago_workstation.files import new_folder, write_bytes, write_json
 from galago_workstation.progress_lines import Report
-from galago_workstation.qa.corpus import Corpus, CorpusRecording
+from galago_workstation.qa.corpus import Corpus
+from galago_workstation.qa.corpus_rows import CorpusRecording
 from galago_workstation.qa.label_file import read_labels
 from galago_workstation.qa.replayed import TruthList
 

@@ -22,7 +22,7 @@ from galago_edge.pipeline import DecidingStream, batches, hand_on
 from galago_edge.preprocess import ImagePreprocessor, LogMelFrontend, fingerprint
 from galago_edge.sources import open_source
 from galago_workstation.data.augmentation.scratch_file import ScratchFile
-from galago_workstation.qa.corpus import CorpusRecording
+from galago_workstation.qa.corpus_rows import CorpusRecording
 from galago_workstation.qa.label_file import read_labels
 from galago_workstation.qa.replay_work import receptive_ns
 from galago_workstation.qa.replayed import Replayed, WindowScores

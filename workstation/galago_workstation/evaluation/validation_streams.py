@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.manifest import Decision, Label, Preprocess
 from galago_edge.contract.modality import Modality
@@ -19,7 +20,8 @@ from galago_edge.decision import ONE
 from galago_workstation.data.augmentation.scratch_file import ScratchFile
 from galago_workstation.data.sample_reader import real_inputs
 from galago_workstation.evaluation.recorded_windows import cut_recording
-from galago_workstation.qa.corpus import Corpus, CorpusRecording
+from galago_workstation.qa.corpus import Corpus
+from galago_workstation.qa.corpus_rows import CorpusRecording
 from galago_workstation.qa.judged_recording import deciding, judge
 from galago_workstation.qa.label_score import ALL, LabelScore, label_score
 from galago_workstation.qa.matching import MatchingRule
@@ -83,7 +85,7 @@ class ValidationStreams:
         left_out = len(corpus.recordings) - len(labelled)
         rest = f"; {left_out} left out, nobody has labelled them" if left_out else ""
         say(
-            f"validation streams: {len(labelled)} recordings, {without.false_rate.hours:.2f} h, "
+            f"validation streams: {count_of(len(labelled), 'recording')}, {without.false_rate.hours:.2f} h, "
             f"{without.found.of} to be found{rest}"
         )
 
@@ -136,7 +138,7 @@ def labelled_recordings(corpus: Corpus) -> list[CorpusRecording]:
     """
     found = [one for one in corpus.recordings if one.labels is not None]
     if not found:
-        raise _bad(corpus, f"none of {len(corpus.recordings)} recordings has labels")
+        raise _bad(corpus, f"none of {count_of(len(corpus.recordings), 'recording')} has labels")
     return found
 
 

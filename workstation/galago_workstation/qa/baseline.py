@@ -2,7 +2,8 @@
 
 It is meant to be committed: JSON with one line for each recording, by the recording's content, in the order
 of names, so that a change shows as a change of few lines. It holds no scores and no truth: window scores are
-not compared with a baseline, and the truth is that of the corpus when it is compared.
+not compared with a baseline, and the truth is that of the corpus when it is compared. Its last field is the
+hash of the others (``sealed_json``): what was edited is no baseline any more.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from galago_edge.contract.decoding import from_json
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.manifest import Label, Natural, Sha256
 from galago_edge.contract.printable import printable
@@ -23,6 +24,7 @@ from galago_workstation.output_kinds import BASELINE
 from galago_workstation.qa.label_rows import refuse_unknown
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.replayed import Replayed
+from galago_workstation.qa.sealed_json import BrokenSealError, seal_of, unsealed
 from galago_workstation.qa.truth_outcomes import outcomes
 
 SCHEMA: Literal["galago.baseline/1"] = "galago.baseline/1"
@@ -93,7 +95,7 @@ def make_baseline(replays: Sequence[Replayed], rule: MatchingRule | None = None)
     policies = {each.labels for each in replays}
     met = ""
     if len(bundles) != 1 or len(policies) != 1:
-        met = f"{len(bundles)} bundles with {len(policies)} policies"
+        met = f"{count_of(len(bundles), 'bundle')} with {count_of(len(policies), 'policy', 'policies')}"
     elif len({each.sha256 for each in replays}) != len(replays):
         met = "one recording twice"
     elif any(each.faults for each in replays):
@@ -145,14 +147,15 @@ def _recording(each: Replayed) -> BaselineRecording:
 
 
 def encode_baseline(baseline: Baseline) -> bytes:
-    """Return the file's bytes: indented, but each figure and each recording in one line."""
+    """Return the file's bytes: indented, but each figure and each recording in one line, and sealed."""
     head = msgspec.structs.replace(baseline, figures=(), recordings=())
     text = msgspec.json.format(msgspec.json.encode(head), indent=2).decode()
     for key, rows in (("figures", baseline.figures), ("recordings", baseline.recordings)):
         lines = ",\n".join(f"    {msgspec.json.encode(row).decode()}" for row in rows)
         if rows:  # its own key is the first with this name and indentation, nothing of a label can be
             text = text.replace(f'\n  "{key}": []', f'\n  "{key}": [\n{lines}\n  ]', 1)
-    return text.encode() + b"\n"
+    seal = f',\n  "sha256": "{seal_of(baseline)}"\n}}\n'
+    return (text.removesuffix("\n}") + seal).encode()
 
 
 def write_baseline(path: Path, baseline: Baseline, *, replace: bool = False) -> None:
@@ -170,25 +173,22 @@ def read_baseline(path: Path) -> list[Replayed]:
     """Return what OLD said, as replays without scores, states and truth.
 
     Raises:
-        InputError: DATA_BAD; it is no baseline, or damaged.
+        InputError: DATA_BAD; it is no baseline, is damaged, was edited, or is of a build that sealed none.
         LinkError: It cannot be read.
     """
-    hint = "write it again with galago qa baseline"
+    hint = f"write it again: galago qa baseline CORPUS --bundle OLD --out {path} --replace"
     try:
-        found = from_json(path.read_bytes(), type=Baseline)
+        found = unsealed(path.read_bytes(), Baseline)
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
     except msgspec.DecodeError as error:
         raise InputError(Reason.DATA_BAD, f"{path} is no baseline: {error}", hint=hint) from None
-    for figure in found.figures:
-        events = sum(one.label == figure.label for each in found.recordings for one in each.events)
-        if events != figure.events:
-            raise InputError(
-                Reason.DATA_BAD,
-                f"{path} has {events} events of {figure.label!r}, and its figures say {figure.events}: it is "
-                f"not as it was written",
-                hint=hint,
-            )
+    except BrokenSealError as error:
+        raise InputError(
+            Reason.DATA_BAD,
+            f"{path} is not as galago qa baseline writes it: {error}",
+            hint=f"bring the committed file back; where that is of an earlier build, {hint}",
+        ) from None
     return [_replayed(found, each) for each in found.recordings]
 
 

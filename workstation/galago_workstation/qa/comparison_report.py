@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.printable import on_one_line, printable
 from galago_edge.contract.streams import NS_PER_S
 from galago_workstation.files import write_bytes, write_json
 from galago_workstation.qa.event_diff import EventChange
-from galago_workstation.qa.junit_report import Inconclusive, figure_text, junit_xml
+from galago_workstation.qa.junit_report import Inconclusive, figure_text, judged_text, junit_xml
 from galago_workstation.qa.release_verdict import GateVerdict, ReleaseVerdict, Stance
 from galago_workstation.qa.replay_comparison import BundleComparison
 from galago_workstation.qa.report_words import TWO_SIDED, hours_text, label_text
@@ -53,7 +54,11 @@ def change_text(change: EventChange) -> str:
     if change.old is None or change.new is None:
         event = change.old or change.new
         assert event is not None
-        return f"score {event.score:.3f}"
+        words = f"score {event.score:.3f}"
+        if change.same_truth_ns is not None:
+            other = "gained" if change.new is None else "lost"
+            words += f"; of the same truth as the one {other} at {stream_time(change.same_truth_ns)}"
+        return words
     parts = [f"{change.shift_ns / NS_PER_S:+.3f} s"] if change.shift_ns else []
     if change.score_change:
         parts.append(f"score {change.old.score:.3f} -> {change.new.score:.3f}")
@@ -66,12 +71,17 @@ def summary_lines(found: BundleComparison) -> list[str]:
     times = sorted({ns / NS_PER_S for ns in found.diff.tolerance_ns.values()})
     tolerance = f"{times[0]:g} s" if len(times) == 1 else f"{times[0]:g} to {times[-1]:g} s"
     lines = [
-        f"OLD {found.old[:12]}, NEW {found.new[:12]}: {found.recordings} recordings,"
+        f"OLD {found.old[:12]}, NEW {found.new[:12]}: {count_of(found.recordings, 'recording')},"
         f" {hours_text(found.hours)}, labels {', '.join(map(label_text, found.labels))}",
         f"events: {counts['same']} same, {counts['lost']} lost, {counts['gained']} gained, {counts['moved']}"
         f" moved ({found.diff.moved_only} with the same score), {counts['rescored']} rescored"
         f" (one event if within {tolerance})",
     ]
+    if pairs := found.diff.of_same_truths:
+        lines.append(
+            f"events: {pairs} lost and {pairs} gained are of the same {noun_of(pairs, 'truth')}, which both"
+            " bundles found, further apart than one event may move"
+        )
     windows = found.windows
     if windows.compared:
         between = windows.flip_interval
@@ -82,15 +92,17 @@ def summary_lines(found: BundleComparison) -> list[str]:
         )
         lines.append(
             f"windows: {windows.compared} compared, agreement {_percent(1 - windows.flip_rate)},"
-            f" {windows.flips} flips ({_percent(windows.flip_rate)}{interval}), {windows.confident} of them"
-            f" sure on both sides; scores differ by {windows.mean:.4f}, at most {windows.largest:.4f}"
+            f" {count_of(windows.flips, 'flip')} ({_percent(windows.flip_rate)}{interval}),"
+            f" {windows.confident} of them sure on both sides; scores differ by {windows.mean:.4f},"
+            f" at most {windows.largest:.4f}"
         )
     if windows.uncompared:
         lines.append(
             f"windows: {windows.uncompared} not compared: in one bundle only, or its gate was closed"
         )
     if windows.without_scores:
-        lines.append(f"windows: {windows.without_scores} recordings without scores (a baseline has none)")
+        bare = count_of(windows.without_scores, "recording")
+        lines.append(f"windows: {bare} without scores (a baseline has none)")
     if found.verdict is not None:
         low, high = 100 * found.verdict.wrong_fail, 100 * found.verdict.wrong_pass
         lines.append(
@@ -109,7 +121,7 @@ def gate_rows(verdict: ReleaseVerdict) -> Rows:
             figure_text(gate.evidence, gate.evidence.old),
             figure_text(gate.evidence, gate.evidence.new),
             _between(gate),
-            str(gate.evidence.units),
+            judged_text(gate.evidence),
             hours_text(float(gate.evidence.tally.hours)),
             "; ".join([gate.why, *gate.evidence.notes]),
         )
@@ -237,12 +249,14 @@ def as_data(found: BundleComparison) -> dict[str, Any]:
         "losses": msgspec.to_builtins(found.losses),
         "tolerance_ns": {printable(name): ns for name, ns in diff.tolerance_ns.items()},
         "events": diff.counts,
+        "lost_and_gained_of_same_truths": diff.of_same_truths,
         "changes": [
             {
                 "kind": each.kind, "recording": printable(each.recording), "label": each.label,
                 "at_ns": each.at_ns, "shift_ns": each.shift_ns, "old_score": each.old and each.old.score,
                 "new_score": each.new and each.new.score, "truth": each.truth or None,
                 "old_truth": each.old_truth or None, "new_truth": each.new_truth or None,
+                "same_truth_at_ns": each.same_truth_ns,
             }
             for each in diff.changes
         ],
@@ -283,7 +297,8 @@ def _verdict_data(verdict: ReleaseVerdict) -> dict[str, Any]:
                 "compared_with": gate.evidence.bound,
                 "between": gate.limits and [_number(each) for each in gate.limits],
                 "evidence_holds": _number(gate.holds), "evidence_broken": _number(gate.broken),
-                "judged": gate.evidence.units, "against": gate.evidence.count,
+                "unit": gate.evidence.gate.rule.unit, "judged": gate.evidence.units,
+                "against": gate.evidence.count, "things": gate.evidence.things,
                 "against_by_recording": {printable(key): hits for key, hits in gate.evidence.hits.items()},
                 "recordings": gate.evidence.recordings, "hours": float(gate.evidence.tally.hours),
                 "more_hours": None if gate.more_hours is None else _number(gate.more_hours),

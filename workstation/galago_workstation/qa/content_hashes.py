@@ -21,6 +21,7 @@ from urllib.parse import quote_from_bytes
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.errors import GalagoError, disk_error
 from galago_edge.sources.recording_digest import recording_files, recording_sha256
 from galago_workstation.files import write_bytes
@@ -99,7 +100,8 @@ class ContentHashes:
         if self._believed:
             yield (
                 "not read again, for size and times are as when they were: "
-                f"{self._believed} of {self._asked} recordings; --rehash reads them"
+                f"{self._believed} of {count_of(self._asked, 'recording')}; --rehash reads "
+                f"{noun_of(self._believed, 'it', 'them')}"
             )
 
     @contextlib.contextmanager

@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from galago_edge.api.replayed_part import unix_ns
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.sources.address import parse_source
-from galago_edge.sources.source_kind import Address, split_query
-from galago_workstation.progress_lines import PlainReport, Report
+from galago_edge.sources.source_kind import split_query
+from galago_workstation.progress_lines import Report
 from galago_workstation.qa.content_hashes import ContentHashes
-from galago_workstation.qa.corpus_manifest import ListedRecording, is_manifest, read_corpus_manifest
+from galago_workstation.qa.corpus_manifest import (
+    is_manifest,
+    read_corpus_manifest,
+)
+from galago_workstation.qa.corpus_rows import CorpusRecording, CorpusRow, read_rows, without_dots
 from galago_workstation.qa.corpus_scan import Scan, holds_pictures, scan_folder
-from galago_workstation.qa.label_file import is_label_file, labels_path
+from galago_workstation.qa.label_file import labels_path
 
 _NAMED = 3
 """So many names stand in a note, the others are counted."""
-_OF_NOTHING = hashlib.sha256().hexdigest()
-"""That of every empty file."""
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusRecording:
-    """One recording of a corpus."""
-
-    name: str
-    """The path below the corpus' folder, with ``/``; for one that lies elsewhere, as it is written."""
-    path: Path
-    """Absolute."""
-    query: str
-    """Its options, as they stand behind ``?`` of an address; empty for none."""
-    sha256: str
-    """Of its content, as ``recording_sha256`` gives it."""
-    labels: Path | None = None
-    """The file that says what is really in it; None when nobody has labelled it."""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    started_ns: int | None = None
-    """Unix time of its first frame or sample, in nanoseconds."""
-
-    @property
-    def address(self) -> str:
-        """How it is opened: ``galago_edge.sources.open_source``."""
-        return f"{self.path}?{self.query}" if self.query else str(self.path)
-
-    def parsed(self) -> Address:
-        """Return what the address names.
-
-        Raises:
-            GalagoError: As ``parse_source``.
-        """
-        return parse_source(self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +48,7 @@ class Corpus:
         if not fitting:
             raise InputError(
                 Reason.DATA_BAD,
-                f"{self.name}: none of {_count(len(self.recordings), 'recording')} is of a {modality}, "
+                f"{self.name}: none of {count_of(len(self.recordings), 'recording')} is of a {modality}, "
                 "which the bundle is for",
                 hint="give a corpus of the bundle's modality, or another bundle",
             )
@@ -153,7 +121,7 @@ def corpus_of(
                 f"{text} is a corpus, and others are given beside it",
                 hint="give one corpus, or recordings alone",
             )
-        found.append((_without_dots(path), path, text[len(address.target) + 1 :]))
+        found.append((without_dots(path), path, text[len(address.target) + 1 :]))
     common = Path(os.path.commonpath([shown.parent for shown, _, _ in found]))
     listed = [(shown.relative_to(common).as_posix(), path, query, None) for shown, path, query in found]
     hashes = hashes or ContentHashes()
@@ -175,26 +143,23 @@ def _of_folder(folder: Path, report: Report | None, hashes: ContentHashes) -> Co
 def _of_manifest(path: Path, report: Report | None, hashes: ContentHashes) -> Corpus:
     folder = path.absolute().parent
     listed = []
-    for one in read_corpus_manifest(path):
+    for row in read_corpus_manifest(path):
         # a question mark is a legal file name: the whole text counts when it exists
-        target, query = (one.path, "") if (folder / one.path).exists() else split_query(one.path)
-        listed.append((target, folder / target, query, one))
+        text = row.said.path
+        target, query = (text, "") if (folder / text).exists() else split_query(text)
+        listed.append((target, folder / target, query, row))
     if not listed:
         raise _empty(str(path), Scan())
     _refuse_results_among(listed, folder, hashes)
-    inside = _without_dots(folder)
-    outside = [name for name, where, _, _ in listed if not _without_dots(where).is_relative_to(inside)]
+    inside = without_dots(folder)
+    outside = [name for name, where, _, _ in listed if not without_dots(where).is_relative_to(inside)]
     notes = [f"outside the folder of {path.name}: {_named(outside)}"] if outside else []
     return _hashed(str(path), listed, report, hashes, notes=notes)
 
 
-_Row = tuple[str, Path, str, ListedRecording | None]
-"""Name, place, options, and what a manifest says of it."""
-
-
 def _hashed(
     name: str,
-    listed: Sequence[_Row],
+    listed: Sequence[CorpusRow],
     report: Report | None,
     hashes: ContentHashes,
     *,
@@ -203,11 +168,11 @@ def _hashed(
 ) -> Corpus:
     """Return the corpus ``name`` of these rows; errors call it ``where``, if not by its name."""
     with hashes.kept():
-        found = _rows(listed, where or name, report, hashes)
+        found = read_rows(listed, where or name, report, hashes)
     return Corpus(name, tuple(found), (*notes, *hashes.notes()))
 
 
-def _refuse_results_among(listed: Sequence[_Row], top: Path, hashes: ContentHashes) -> None:
+def _refuse_results_among(listed: Sequence[CorpusRow], top: Path, hashes: ContentHashes) -> None:
     """Refuse a folder of results among the recordings of a corpus that lies at ``top``.
 
     Raises:
@@ -227,117 +192,6 @@ def _refuse_results_among(listed: Sequence[_Row], top: Path, hashes: ContentHash
             )
 
 
-def _rows(
-    listed: Sequence[_Row], where: str, report: Report | None, hashes: ContentHashes
-) -> list[CorpusRecording]:
-    names: set[str] = set()
-    for name, _, _, _ in listed:
-        if name in names:
-            raise CallerError(
-                Reason.CONFIG_BAD,
-                f"{where}: {name} is listed more than once, expected each recording once",
-                hint="remove all but one of them",
-            )
-        names.add(name)
-    found: list[CorpusRecording] = []
-    contents: dict[tuple[str, str], str] = {}
-    with (report or PlainReport()).track("reading", len(listed)) as advance:
-        for number, (name, path, query, said) in enumerate(listed, 1):
-            sha256 = _sha256(name, path, where, hashes)
-            _check_content(name, sha256, said, where)
-            if (other := contents.setdefault((sha256, query), name)) != name:
-                raise _twice(where, name, other, sha256)
-            found.append(_recording(name, path, query, sha256, said, where))
-            advance(number)
-    _refuse_shared_labels(found, where)
-    return found
-
-
-def _refuse_shared_labels(found: Sequence[CorpusRecording], where: str) -> None:
-    """Refuse a list in which one file of labels is said to be about two different recordings."""
-    first: dict[Path, CorpusRecording] = {}
-    for one in found:
-        if one.labels is None:
-            continue
-        other = first.setdefault(_without_dots(one.labels), one)
-        if other.sha256 != one.sha256:
-            raise InputError(
-                Reason.DATA_BAD,
-                f"{where}: {other.name} and {one.name} have the same labels, {one.labels}; expected "
-                "a file of their own for each recording",
-                hint="correct one of the two rows",
-            )
-
-
-def _twice(where: str, name: str, other: str, sha256: str) -> InputError:
-    if sha256 == _OF_NOTHING:
-        return InputError(
-            Reason.DATA_BAD,
-            f"{where}: {name} and {other} are empty, of 0 bytes, expected recordings",
-            hint="remove them, or copy or record them again",
-        )
-    return InputError(
-        Reason.DATA_BAD,
-        f"{where}: {name} and {other} hold the same recording, which would count twice",
-        hint="remove one of them",
-    )
-
-
-def _check_content(name: str, sha256: str, said: ListedRecording | None, where: str) -> None:
-    if said is None or said.sha256 in (None, sha256):
-        return
-    raise InputError(
-        Reason.DATA_BAD,
-        f"{where}: {name} was changed: its SHA-256 is {sha256[:16]}…, expected {(said.sha256 or '')[:16]}…",
-        hint="bring back the recording that was listed, or list the new one",
-    )
-
-
-def _recording(
-    name: str, path: Path, query: str, sha256: str, said: ListedRecording | None, where: str
-) -> CorpusRecording:
-    labels: Path | None = labels_path(path)
-    if said is not None and said.labels is not None:
-        labels = Path(where).absolute().parent / said.labels
-        if not is_label_file(labels):
-            raise LinkError(
-                Reason.SOURCE_MISSING,
-                f"{where}: the labels of {name}, {said.labels}, do not exist",
-                hint="correct the path, which begins at the list's folder, or leave it out",
-            )
-    elif labels is not None and not is_label_file(labels):
-        labels = None
-    tags = {} if said is None else said.tags
-    return CorpusRecording(name, path, query, sha256, labels, tags, _started_ns(name, said, where))
-
-
-def _started_ns(name: str, said: ListedRecording | None, where: str) -> int | None:
-    moment: datetime.datetime | None = None if said is None else said.start_time
-    try:
-        return None if moment is None else unix_ns(moment)
-    except ValueError as error:
-        raise CallerError(
-            Reason.CONFIG_BAD, f"{where}: {name}: {error}", hint="correct its start_time"
-        ) from None
-
-
-def _sha256(name: str, path: Path, where: str, hashes: ContentHashes) -> str:
-    if not path.exists():
-        raise LinkError(
-            Reason.SOURCE_MISSING,
-            f"{where}: the recording {name} does not exist",
-            hint="bring it back, or take it off the list",
-        )
-    sha256 = hashes.of(path)
-    if sha256 is None:
-        raise InputError(
-            Reason.SOURCE_MISMATCH,
-            f"{where}: {name} is a pipe or a device, expected a recording",
-            hint="copy it to a file",
-        )
-    return sha256
-
-
 def _notes(top: Path, scan: Scan) -> Iterable[str]:
     """Say what of a folder is not used."""
     if scan.hidden:
@@ -355,11 +209,6 @@ def _notes(top: Path, scan: Scan) -> Iterable[str]:
         yield f"labels without a recording, left out: {_named(strays)}"
 
 
-def _without_dots(path: Path) -> Path:
-    """Return a path as people write it; not to open it: a folder may be a link."""
-    return Path(os.path.normpath(path))
-
-
 def _below(top: Path, path: Path) -> str:
     """Return a recording's name; that of a corpus which is one recording is its folder's."""
     return path.relative_to(top).as_posix() if path != top else top.name
@@ -368,10 +217,6 @@ def _below(top: Path, path: Path) -> str:
 def _named(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
     return f"{len(names)} ({', '.join(names[:_NAMED])}{f' and {more} more' if more > 0 else ''})"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _empty(where: str, scan: Scan) -> InputError:

@@ -17,18 +17,22 @@ from __future__ import annotations
 
 import csv
 import datetime
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_edge.contract.known_names import did_you_mean
-from galago_edge.host.toml_file import load_toml, tables_as
+from galago_edge.host.small_file import read_small
+from galago_edge.host.toml_file import TOML_LIMIT_BYTES, load_toml, tables_as
 
 _DOCS = "docs/qa-replay.md"
 _SUFFIXES = (".toml", ".csv")
 _TAG = "tags."
+_TABLE = re.compile(rb"[ \t]*\[\[[ \t]*recording[ \t]*\]\]")
 _COLUMNS = ("path", "sha256", "labels", "start_time")
 
 Sha256Hex = Annotated[
@@ -60,6 +64,14 @@ class ListedRecording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             )
 
 
+class ListedRow(NamedTuple):
+    """One recording of a manifest, and where it stands there."""
+
+    said: ListedRecording
+    place: str
+    """The manifest and the line, for messages."""
+
+
 class _Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     recording: tuple[ListedRecording, ...] = ()
 
@@ -69,7 +81,7 @@ def is_manifest(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES and not path.is_dir()
 
 
-def read_corpus_manifest(path: Path) -> tuple[ListedRecording, ...]:
+def read_corpus_manifest(path: Path) -> tuple[ListedRow, ...]:
     """Return what a manifest lists, in its order.
 
     Raises:
@@ -78,20 +90,34 @@ def read_corpus_manifest(path: Path) -> tuple[ListedRecording, ...]:
         LinkError: It cannot be read.
     """
     if path.suffix.lower() == ".toml":
-        return load_toml(path, _Listing, docs=_DOCS).recording
+        listed = load_toml(path, _Listing, docs=_DOCS).recording
+        places = _places(path, len(listed))
+        return tuple(ListedRow(one, place) for one, place in zip(listed, places, strict=True))
     return _csv(path)
 
 
-def _csv(path: Path) -> tuple[ListedRecording, ...]:
+def _places(path: Path, count: int) -> list[str]:
+    """Return where each table of a TOML file stands: its line, or its number where lines do not tell it."""
+    lines = read_small(path, TOML_LIMIT_BYTES).split(b"\n")
+    heads = [number for number, line in enumerate(lines, 1) if _TABLE.match(line)]
+    if len(heads) == count:
+        return [f"{path}, line {number}" for number in heads]
+    return [f"{path}, recording {number}" for number in range(1, count + 1)]
+
+
+def _csv(path: Path) -> tuple[ListedRow, ...]:
     found = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file, strict=True)
             columns = next(rows, [])
             _check_columns(columns, path)
+            line = rows.line_num + 1
             for row in rows:
                 if row:
-                    found.append(_row(columns, row, f"{path}, line {rows.line_num}"))
+                    place = f"{path}, line {line}"
+                    found.append(ListedRow(_row(columns, row, place), place))
+                line = rows.line_num + 1  # a field in quotes may go over several
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -112,12 +138,14 @@ def _check_columns(columns: list[str], path: Path) -> None:
         raise _bad(f"{where}: the column {column!r} is unknown{near}")
     for column in columns:
         if columns.count(column) > 1:
-            raise _bad(f"{where}: there are {columns.count(column)} columns {column}, expected one")
+            raise _bad(
+                f"{where}: there are {count_of(columns.count(column), 'column')} {column}, expected one"
+            )
 
 
 def _row(columns: list[str], row: list[str], where: str) -> ListedRecording:
     if len(row) != len(columns):
-        raise _bad(f"{where}: met {len(row)} fields, expected {len(columns)}, as in line 1")
+        raise _bad(f"{where}: met {count_of(len(row), 'field')}, expected {len(columns)}, as in line 1")
     said = {column: text for column, text in zip(columns, row, strict=True) if text}
     tags = {column.removeprefix(_TAG): said.pop(column) for column in list(said) if column.startswith(_TAG)}
     try:

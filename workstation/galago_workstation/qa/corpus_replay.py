@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from galago_edge.api.record_reader import read_records
 from galago_edge.bundle import Bundle
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import GalagoError, LinkError, Reason
+from galago_edge.contract.records import GapRecord
 from galago_edge.decision import Decider
 from galago_edge.pipeline.threshold_overrides import override_thresholds
 from galago_edge.sources.recorded_drops import with_recorded_drops
+from galago_edge.sources.recording_damage import read_in_part
 from galago_workstation.progress_lines import Advance, PlainReport, Report
-from galago_workstation.qa.corpus import Corpus, CorpusRecording
+from galago_workstation.qa.corpus import Corpus
+from galago_workstation.qa.corpus_rows import CorpusRecording
 from galago_workstation.qa.replay_environment import ReplayEnvironment
 from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob, computing_here, ordered_query
-from galago_workstation.qa.replay_results import ReplayResults, StoredReplay
+from galago_workstation.qa.replay_results import RECORDS, ReplayResults, StoredReplay
 from galago_workstation.qa.replay_work import ReplayOrder, ReplayOutcome
 from galago_workstation.qa.report_words import duration_text
 
@@ -35,6 +41,13 @@ class RecordingReplay:
     result."""
     fresh: bool
     """Whether it was replayed now, and not found."""
+    read_in_part: bool = False
+    """Whether it was decided as far as it could be read, and the rest is a gap: it has not failed then."""
+
+    @property
+    def outcome(self) -> str:
+        """The word for it: ``whole``, ``read in part`` or ``failed``."""
+        return "whole" if self.error is None else "read in part" if self.read_in_part else "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +67,10 @@ class CorpusReplay:
 
     @property
     def exit_code(self) -> int:
-        """That of the recording that fared worst, as ``galago replay`` alone would end."""
+        """That of the recording that fared worst, as ``galago replay`` alone would end.
+
+        One that was read in part counts, too: the whole of it was asked for.
+        """
         return max((one.error.exit_code for one in self.replays if one.error is not None), default=0)
 
     def environments(self) -> list[tuple[ReplayEnvironment, int]]:
@@ -71,19 +87,19 @@ class CorpusReplay:
         """Return what it came to, in one line."""
         stored = [one.stored for one in self.replays if one.stored is not None]
         found = sum(not one.fresh and one.stored is not None for one in self.replays)
-        failed = sum(one.error is not None for one in self.replays)
+        outcomes = Counter(one.outcome for one in self.replays)
         counts = [
-            f"{len(self.replays)} recordings",
+            count_of(len(self.replays), "recording"),
             duration_text(sum(one.duration_ns for one in stored)),
-            f"{sum(one.windows for one in stored)} windows",
-            f"{sum(one.events for one in stored)} events",
-            f"{sum(one.gaps for one in stored)} gaps",
+            count_of(sum(one.windows for one in stored), "window"),
+            count_of(sum(one.events for one in stored), "event"),
+            count_of(sum(one.gaps for one in stored), "gap"),
         ]
         return "; ".join(
             [
                 ", ".join(counts),
                 f"{found} found as stored before",
-                *([f"{failed} failed"] if failed else []),
+                *(f"{outcomes[one]} {one}" for one in ("read in part", "failed") if outcomes[one]),
             ]
         )
 
@@ -143,7 +159,7 @@ def replay_corpus(
         if fault:
             notes.append(f"the result of {one.name} is no good and is computed again: {fault}")
     with told.track("replaying", len(asked)) as advance:
-        lines = _Lines([(one, job.digest) for one, job in asked], told, advance)
+        lines = _Lines([(one, job.digest) for one, job in asked], told, advance, folder)
         for digest, stored in found.items():
             lines.ended(digest, stored, None, fresh=False)
         with closing(_outcomes(list(orders.values()), plan)) as outcomes:
@@ -216,13 +232,25 @@ def _result(outcome: ReplayOutcome, folder: ReplayResults) -> tuple[StoredReplay
     )
 
 
+def _read_in_part(stored: StoredReplay | None, folder: ReplayResults) -> bool:
+    if stored is None or stored.failure is None:
+        return False
+    records = read_records(folder.place(stored.job.digest) / RECORDS)
+    causes = (one.cause for one in records if isinstance(one, GapRecord))
+    return read_in_part(stored.windows, causes)
+
+
 class _Lines:
     """Tells of every recording as soon as all before it have ended, so that two runs say the same."""
 
     def __init__(
-        self, asked: Sequence[tuple[CorpusRecording, str]], report: Report, advance: Advance
+        self,
+        asked: Sequence[tuple[CorpusRecording, str]],
+        report: Report,
+        advance: Advance,
+        folder: ReplayResults,
     ) -> None:
-        self._asked = [one for one, _ in asked]
+        self._asked, self._folder = [one for one, _ in asked], folder
         self._report, self._advance = report, advance
         self._of: dict[str, list[CorpusRecording]] = {}
         for one, digest in asked:
@@ -236,8 +264,9 @@ class _Lines:
         """Take how a job ended, for every recording that it is the job of."""
         if stored is not None and stored.failure is not None:
             error = stored.failure.error()
+        in_part = _read_in_part(stored, self._folder)
         for one in self._of[digest]:
-            self._ended[one.name] = RecordingReplay(one, digest, stored, error, fresh)
+            self._ended[one.name] = RecordingReplay(one, digest, stored, error, fresh, in_part)
         self._advance(len(self._ended))
         while self._told < len(self._asked):
             told = self._ended.get(self._asked[self._told].name)
@@ -252,8 +281,9 @@ class _Lines:
 
 
 def _line(told: RecordingReplay) -> str:
+    """Return how much was decided; what is wrong with a recording is told once, when all have ended."""
     counts = "no result"
     if (stored := told.stored) is not None:
-        counts = f"{stored.windows} windows, {stored.events} events, {stored.gaps} gaps"
-    failed = "" if told.error is None else f"; failed: {told.error.reason}"
-    return f"{told.recording.name}: {counts}{failed}"
+        told_of = ((stored.windows, "window"), (stored.events, "event"), (stored.gaps, "gap"))
+        counts = ", ".join(count_of(*one) for one in told_of)
+    return f"{told.recording.name}: {counts}"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.known_names import known_names
 from galago_edge.contract.manifest import Label
@@ -127,7 +128,8 @@ def score(
             )
     judged = [judge(replayed, rule) for replayed in labelled]
     if not watched_by(ALL, judged).valid_ns:
-        text = f"of {len(judged)} labelled recordings no moment is valid, expected time that is judged"
+        labelled_ones = count_of(len(judged), "labelled recording")
+        text = f"of {labelled_ones} no moment is valid, expected time that is judged"
         hint = "gaps, warm-up and stretches to be ignored fill it: give longer recordings"
         raise InputError(Reason.DATA_BAD, text, hint=hint)
     segments = sum((segment_counts(one) for one in judged), start=SegmentCounts())
@@ -162,7 +164,7 @@ def score(
 def _labels(replays: Sequence[Replayed]) -> list[Label]:
     """Return the labels that can become events, of replays that may be judged together."""
     if not any(replayed.truth is not None for replayed in replays):
-        text = f"none of {len(replays)} recordings has labels, expected one at least"
+        text = f"none of {count_of(len(replays), 'recording')} has labels, expected one at least"
         raise CallerError(Reason.USAGE, text, hint="put a .labels.tsv beside a recording: galago qa labels")
     refuse_mixed(replays)
     return deciding(replays[0].labels)

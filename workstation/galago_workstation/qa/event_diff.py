@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord
@@ -43,6 +44,9 @@ class EventChange:
     without such an event, and in a recording without labels."""
     new_truth: str = ""
     """The same of the event of NEW."""
+    same_truth_ns: int | None = None
+    """Of an event lost or gained: when the other bundle decided the same truth by one that is gained or lost;
+    it is further away than an event may move. None where it did not."""
 
     @property
     def truth(self) -> str:
@@ -90,6 +94,11 @@ class EventDiff:
     only_old: tuple[str, ...] = ()
     """Labels that only the old bundle has, left out (``--common``)."""
     only_new: tuple[str, ...] = ()
+
+    @property
+    def of_same_truths(self) -> int:
+        """How many of the lost ones are of the same truth as one of the gained."""
+        return sum(change.kind == "lost" and change.same_truth_ns is not None for change in self.changes)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -150,7 +159,8 @@ def _refuse_contradiction(both: Sequence[tuple[Replayed, Replayed]]) -> None:
     if unlike:
         raise InputError(
             Reason.DATA_BAD,
-            f"the labels of OLD and NEW contradict each other in {len(unlike)} recordings: {_some(unlike)}",
+            f"the labels of OLD and NEW contradict each other in {count_of(len(unlike), 'recording')}: "
+            f"{_some(unlike)}",
             hint="replay the corpus, with its labels as they are now, with both bundles: docs/qa-diff.md",
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.records import EventRecord
 from galago_edge.contract.streams import NS_PER_S
 from galago_workstation.qa.e_process import Tally
@@ -23,6 +24,8 @@ NS_PER_HOUR = 3_600 * NS_PER_S
 CLOSE_S = 60.0
 """False alarms that are closer than this more often than chance allows are not independent."""
 _CHANCE = 0.001
+_ROUNDING = 1e-9
+"""Relative: a weight that is less by so little is only not written exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +59,27 @@ class GateEvidence:
     bound: float
     """What ``tally`` is compared with."""
     old: float
-    """The measure, of OLD alone: a share, an hour, seconds; NaN where there is none."""
+    """The measure, of OLD alone: a share, an hour, seconds; NaN where there is none. Where whole recordings
+    are the units, each has the same weight in it."""
     new: float
     units: int
-    """Things that were there, events of OLD, or false alarms of NEW."""
+    """What was judged: recordings with something to judge where they are the units, otherwise ``things``."""
     count: int
-    """Of them, those that count against NEW."""
+    """Of the units, those that count against NEW."""
     recordings: int
     notes: tuple[str, ...] = ()
     """What was left out, and what speaks against the assumptions."""
     clustered: bool = False
     """False alarms come in clusters: nothing can be promised."""
     hits: Mapping[str, int] = field(default_factory=dict)
-    """By recording: those that count against NEW, for people who look for them."""
+    """By recording: things that count against NEW, for people who look for them."""
+    things: int = 0
+    """Things that were there, events of OLD, or false alarms of NEW."""
+
+    @property
+    def by_recording(self) -> bool:
+        """Whether whole recordings are the units."""
+        return self.gate.rule.unit == "recording"
 
 
 def judge(
@@ -142,9 +153,8 @@ def gather(gate: BoundGate, judged: Sequence[JudgedPair]) -> GateEvidence:
     labelled = [each for each in chosen if each.labelled]
     if len(labelled) < len(chosen):
         hours = sum(each.hours for each in chosen if not each.labelled)
-        notes.append(
-            f"{len(chosen) - len(labelled)} recordings without labels left out ({hours_text(hours)})"
-        )
+        bare = count_of(len(chosen) - len(labelled), "recording")
+        notes.append(f"{bare} without labels left out ({hours_text(hours)})")
     if gate.rule.measure == "false_alarms":
         return _false_alarms(gate, labelled, notes)
     return _of_truths(gate, labelled, notes)
@@ -169,12 +179,12 @@ def _of_truths(gate: BoundGate, chosen: Sequence[JudgedPair], notes: list[str]) 
     if not delay:
         return found
     old_s, new_s = _delays(gate, chosen, 0), _delays(gate, chosen, 1)
+    share, weights = gate.rule.delay_quantile, _weights(gate, rows)
     if kind == "above_old_at_most":
         later = [after - before if np.isfinite(after) else np.inf if np.isfinite(before) else 0.0
                  for before, after in zip(old_s, new_s, strict=True)]  # fmt: skip
-        return replace(found, old=0.0, new=_quantile(later, gate.rule.delay_quantile))
-    share = gate.rule.delay_quantile
-    return replace(found, old=_quantile(old_s, share), new=_quantile(new_s, share))
+        return replace(found, old=0.0, new=_quantile(later, share, weights))
+    return replace(found, old=_quantile(old_s, share, weights), new=_quantile(new_s, share, weights))
 
 
 def _values(gate: BoundGate, old: TruthOutcome, new: TruthOutcome) -> tuple[float, float, float]:
@@ -208,18 +218,27 @@ def _of_units(
     hours = np.array(sum(each.hours_of(gate.label) for each in chosen))
     tally = Tally("unit", values, np.array([np.sum(flat[:, 2] == value) for value in values], np.float64),
                   hours, -1.0 if paired else 0.0)  # fmt: skip
+    units = flat
     if gate.rule.unit == "recording":
-        means = np.array([np.mean([unit[2] for unit in row]) for row in rows if row])
-        tally = Tally("unit", means, np.ones(len(means)), hours, tally.low, prior=0.0)
-    old, new = (float(flat[:, side].mean()) if len(flat) else np.nan for side in (0, 1))
+        units = np.array([np.mean(row, axis=0) for row in rows if row], np.float64).reshape(-1, 3)
+        tally = Tally("unit", units[:, 2], np.ones(len(units)), hours, tally.low, prior=0.0)
+    old, new, judged = (float(units[:, side].mean()) if len(units) else np.nan for side in range(3))
     if gate.rule.measure in ("lost", "regressed"):
-        old, new = np.nan, float(flat[:, 2].mean()) if len(flat) else np.nan
+        old, new = np.nan, judged
     hits = {each.pair.name: round(sum(unit[2] for unit in row if unit[2] > 0.0))
             for each, row in zip(chosen, rows, strict=True)}  # fmt: skip
+    hits = {name: count for name, count in hits.items() if count}
+    against = len(hits) if gate.rule.unit == "recording" else int(np.sum(flat[:, 2] > 0.0))
     return GateEvidence(
-        gate, tally, bound, old, new, len(flat), int(np.sum(flat[:, 2] > 0.0)), len(chosen), tuple(notes),
-        hits={name: count for name, count in hits.items() if count},
+        gate, tally, bound, old, new, len(units), against, len(chosen), tuple(notes), hits=hits,
+        things=len(flat),
     )  # fmt: skip
+
+
+def _weights(gate: BoundGate, rows: Sequence[Sequence[object]]) -> list[float]:
+    """Return the weight of each event of each recording: all the same, or all of a recording together 1."""
+    whole = gate.rule.unit == "recording"
+    return [1.0 / len(row) if whole else 1.0 for row in rows for _ in row]
 
 
 def _delays(gate: BoundGate, chosen: Sequence[JudgedPair], side: int) -> list[float]:
@@ -230,11 +249,14 @@ def _delays(gate: BoundGate, chosen: Sequence[JudgedPair], side: int) -> list[fl
     return [np.inf if each.delay_ns is None else each.delay_ns / NS_PER_S for each in outcomes]
 
 
-def _quantile(values: Sequence[float], share: float) -> float:
-    """Smallest value that at least ``share`` of the values do not exceed; NaN of none."""
+def _quantile(values: Sequence[float], share: float, weights: Sequence[float]) -> float:
+    """Smallest value that at least ``share`` of the weight does not exceed; NaN of none."""
     if not values:
         return float("nan")
-    return float(np.quantile(np.array(values), share, method="inverted_cdf"))
+    order = np.argsort(values)
+    reached = np.cumsum(np.array(weights)[order])
+    enough = reached >= share * reached[-1] * (1.0 - _ROUNDING)
+    return float(np.array(values)[order][np.argmax(enough)])
 
 
 def _false_alarms(gate: BoundGate, chosen: Sequence[JudgedPair], notes: list[str]) -> GateEvidence:
@@ -258,7 +280,7 @@ def _false_alarms(gate: BoundGate, chosen: Sequence[JudgedPair], notes: list[str
     return GateEvidence(
         gate, tally, 0.0 if kind == "times_old_at_most" else bound, rates[0], rates[1], common + only_new,
         common + only_new, len(chosen), (*notes, *clusters), bool(clusters),
-        hits={name: count for name, count in hits.items() if count},
+        hits={name: count for name, count in hits.items() if count}, things=common + only_new,
     )  # fmt: skip
 
 
@@ -300,4 +322,5 @@ def _clusters(moments: Sequence[Sequence[int]], hours: float) -> str:
     chance = -np.expm1(-alarms / hours * CLOSE_S / 3600.0)
     if binom.sf(close - 1, len(gaps), chance) >= _CHANCE:
         return ""
-    return f"{close} of {alarms} false alarms come within {CLOSE_S:g} s of the one before: no chance"
+    told = count_of(alarms, "false alarm")
+    return f"{close} of {told} come within {CLOSE_S:g} s of the one before: no chance"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import Label
 from galago_workstation.qa.baseline import BaselineEvent
@@ -156,8 +157,8 @@ def compare_golden(
     broken: tuple[str, ...] = ()
     if choice.tier is Tier.T1 and total.beyond > total.beyond_allowed:
         broken = (
-            f"{total.beyond} of {total.outputs} outputs are more than {T1_FEW_STEPS} steps off, "
-            f"{total.beyond_allowed} may be",
+            f"{total.beyond} of {count_of(total.outputs, 'output')} {noun_of(total.beyond, 'is', 'are')} "
+            f"more than {T1_FEW_STEPS} steps off, {total.beyond_allowed} may be",
         )
     return GoldenFinding(name, choice, found, broken)
 

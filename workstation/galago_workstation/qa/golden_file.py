@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason, disk_error
 from galago_edge.contract.manifest import Natural, Sha256
@@ -226,7 +227,7 @@ def _recording_fault(one: GoldenRecording, labels: int) -> str:
     if hashlib.sha256(outputs).hexdigest() != one.stages["logits"]:
         return "its outputs are not those of their hash"
     if len(outputs) != len(one.runs()) * labels:
-        return f"{len(outputs)} outputs, expected {len(one.runs())} runs of {labels}"
+        return f"{count_of(len(outputs), 'output')}, expected {count_of(len(one.runs()), 'run')} of {labels}"
     if events_sha256(one.events) != one.stages["events"]:
         return "its events are not those of their hash"
     return ""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from galago_edge.bundle import Bundle
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.printable import on_one_line
 from galago_edge.pipeline.stage_hashes import first_difference
@@ -42,11 +43,11 @@ def make_golden(
     if not any(one.windows for one in recordings):
         raise InputError(
             Reason.SOURCE_TOO_SHORT,
-            f"none of {_count(len(recordings))} is as long as one window of {bundle}: a golden of them would "
-            f"pass whatever a bundle says",
+            f"none of {count_of(len(recordings), 'recording')} is as long as one window of {bundle}: a "
+            f"golden of them would pass whatever a bundle says",
             hint="give recordings of some seconds",
         )
-    what = f"recorded: {_count(len(recordings))}"
+    what = f"recorded: {count_of(len(recordings), 'recording')}"
     if before is not None:
         what = changes_text(before, bundle.id, environment, recordings)
     entry = GoldenEntry(
@@ -84,7 +85,7 @@ def changes_text(
     kept = sum(key in old for key in new)
     come = {new[key].recording for key in new.keys() - old}
     gone = {old[key].recording for key in old.keys() - new}
-    parts = [f"{kept - stages.total()} of {_count(len(old))} equal to the byte"]
+    parts = [f"{kept - stages.total()} of {count_of(len(old), 'recording')} equal to the byte"]
     parts += [f"{count} first in {stage}" for stage, count in sorted(stages.items())]
     parts += [
         f"{word}: {_few(names)}"
@@ -109,10 +110,6 @@ def _first(old: GoldenRecording, new: GoldenRecording) -> str | None:
 def _kept(said: GoldenRecording) -> GoldenRecording:
     marks = {stage: str(StageMarks.parsed(text).thinned(MARKS)) for stage, text in said.marks.items()}
     return msgspec.structs.replace(said, marks=marks)
-
-
-def _count(number: int) -> str:
-    return f"{number} recording{'s' * (number != 1)}"
 
 
 def who() -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.host.junit_document import JunitCase, junit_document
 from galago_workstation.qa.comparison_report import stream_time
 from galago_workstation.qa.exactness_tiers import T1_FEW_STEPS, Tier, TierChoice
@@ -48,7 +49,7 @@ def verdict_text(found: GoldenFinding) -> str:
     wrong = sum(bool(one.broken) for one in found.recordings)
     equal = sum(one.first is None for one in found.recordings)
     count = len(found.recordings)
-    parts = [f"{count} recording{'s' * (count != 1)}", f"{equal} equal to the byte"]
+    parts = [count_of(count, "recording"), f"{equal} equal to the byte"]
     if wrong:
         parts.append(f"{wrong} not as {found.choice.tier} asks for")
     parts += found.broken
@@ -61,8 +62,9 @@ def _summary(one: RecordingFinding) -> str:
     text = f"differs first in {difference_text(one.first)}"
     if one.steps.outputs:
         steps = one.steps
-        text += f"; of {steps.outputs} outputs {steps.beyond} are more than {T1_FEW_STEPS} steps off"
-        text += f", at most {steps.most}"
+        are = noun_of(steps.beyond, "is", "are")
+        text += f"; of {count_of(steps.outputs, 'output')} {steps.beyond} {are} more than"
+        text += f" {T1_FEW_STEPS} steps off, at most {steps.most}"
     return f"holds, {text}" if not one.broken else text
 
 

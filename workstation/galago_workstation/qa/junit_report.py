@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import GalagoError, LinkError
 from galago_edge.host.junit_document import JunitCase, junit_document
 from galago_workstation.files import write_bytes
@@ -95,12 +96,18 @@ def gate_text(gate: GateVerdict) -> str:
             f"compared with {evidence.bound:g}: between {gate.limits[0]:.4g} and {gate.limits[1]:.4g}"
             " (two one-sided bounds)"
         )
-    lines.append(
-        f"{evidence.units} judged in {evidence.recordings} recordings,"
-        f" {hours_text(float(evidence.tally.hours))}"
-    )
+    of = count_of(evidence.recordings, "recording")
+    judged = f"{evidence.units} judged in {of}"
+    if evidence.by_recording:
+        judged = f"{evidence.units} of {of} judged, each alike ({count_of(evidence.things, 'thing')} in them)"
+    lines.append(f"{judged}, {hours_text(float(evidence.tally.hours))}")
     lines += [f"{name}: {count}" for name, count in sorted(evidence.hits.items())]
     return "\n".join([*lines, *evidence.notes])
+
+
+def judged_text(evidence: GateEvidence) -> str:
+    """Return how many units a gate was judged by; whole recordings are named, for each has one weight."""
+    return count_of(evidence.units, "recording") if evidence.by_recording else str(evidence.units)
 
 
 def figure_text(evidence: GateEvidence, value: float) -> str:

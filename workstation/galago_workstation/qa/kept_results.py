@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import InputError, LinkError, Reason, disk_error
 from galago_workstation.qa.content_hashes import HASHES
 from galago_workstation.qa.replay_results import JOB, ReplayResults
@@ -122,7 +123,8 @@ def results_in(folder: Path) -> ResultsFolder:
     if others and not found and not halves:
         raise InputError(
             Reason.DATA_BAD,
-            f"{folder} holds no results of replays, but {len(others)} other things ({others[0]} ...)",
+            f"{folder} holds no results of replays, but {count_of(len(others), 'other thing')} "
+            f"({others[0]} ...)",
             hint="give the folder of --results, or a run",
         )
     return ResultsFolder(tuple(found), tuple(halves), tuple(others))

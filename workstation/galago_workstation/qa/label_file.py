@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, InputError, Reason, disk_error
 from galago_workstation.files import refuse_existing, write_bytes
 from galago_workstation.output_kinds import LABELS
@@ -262,7 +263,7 @@ def _perhaps_proposed(line: str, name: str, where: str) -> LabelRow:
 def _row(line: str, name: str, where: str) -> LabelRow:
     parts = line.split("\t", 2)  # a label may hold tabs
     if len(parts) != 3:
-        met = f"has {len(parts)} column{'s' * (len(parts) != 1)}"
+        met = f"has {count_of(len(parts), 'column')}"
         raise refusal(name, where, f"{met}, expected start_ns, end_ns, label with tabs between them")
     for text, what in zip(parts, ("start_ns", "end_ns"), strict=False):
         if not _WHOLE.match(text):

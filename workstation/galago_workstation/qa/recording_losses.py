@@ -4,7 +4,7 @@ One rule for all commands. A recording **failed** when it has no result, when no
 or when it is damaged and nobody can say where: it is not judged, it is counted, and the command ends with the
 exit code of the recording that fared worst, as ``galago replay`` does. A recording that was decided as far as
 it could be read, and whose rest is a gap, is **read in part**: what was decided is judged, the gap is time
-that nobody watched, and that is no failure.
+that nobody watched, and that is no failure (``galago_edge.sources.recording_damage.read_in_part``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import GalagoError
 
-GAPS_OF_DAMAGE = frozenset({"truncated", "unreadable"})
-"""Causes of the gaps that stand where a recording could not be read."""
 _NAMED = 5
 
 
@@ -77,4 +76,4 @@ def _counted(losses: Sequence[RecordingLoss]) -> str:
     names = sorted({one.recording for one in losses})
     reasons = {one.recording: one.reason for one in losses}
     shown = ", ".join(f"{name}: {reasons[name]}" for name in names[:_NAMED])
-    return f"{len(names)} recordings ({shown}{' ...' * (len(names) > _NAMED)})"
+    return f"{count_of(len(names), 'recording')} ({shown}{' ...' * (len(names) > _NAMED)})"

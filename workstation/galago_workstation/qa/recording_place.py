@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galago_edge.contract.settings import ViewSettings
-from galago_workstation.files import named_path, read_json
+from galago_workstation.files import named_path
 from galago_workstation.qa.corpus_replay import CorpusReplay
-from galago_workstation.qa.replay_run import RUN, ReplayRun
+from galago_workstation.qa.replay_run import read_run_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def places_of_run(folder: Path) -> Places:
         InputError: RUN_BAD; there is no run, or it is damaged.
         LinkError: It cannot be read.
     """
-    run = read_json(folder / RUN, ReplayRun, hint="replay the corpus again")
+    run = read_run_file(folder)
     return {one.sha256: RecordingPlace(_address(one.address), run.changes.view) for one in run.recordings}
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_workstation.qa.e_process import limits, log_wealth
 from galago_workstation.qa.gate_evidence import GateEvidence
 from galago_workstation.qa.hours_needed import MOST_TIMES, hours_ahead
@@ -128,7 +129,8 @@ def hours_words(hours: float) -> str:
     """
     if math.isinf(hours):
         return f"needs more hours than can be forecast ({MOST_TIMES} x as many as there are)"
-    return f"needs {math.ceil(hours * 10) / 10 if hours < 10 else math.ceil(hours):g} more hours"
+    least = math.ceil(hours * 10) / 10 if hours < 10 else math.ceil(hours)
+    return f"needs {least:g} more {noun_of(least, 'hour')}"
 
 
 def decide(
@@ -151,11 +153,12 @@ def decide(
         return ReleaseVerdict(gates, Stance.FAIL, broken, wrong_pass, wrong_fail, why)
     undecided = sum(gate.stance is Stance.INCONCLUSIVE for gate in gates)
     if failed:
-        why = (f"{', '.join(failed)} fails by itself, which among {len(gates)} gates may be luck:"
+        why = (f"{', '.join(failed)} fails by itself, which among {count_of(len(gates), 'gate')} may be luck:"
                f" mean evidence {evidence_words(broken)} of {1.0 / wrong_fail:g}")  # fmt: skip
     else:
         needed = [gate.more_hours for gate in gates if gate.stance is Stance.INCONCLUSIVE]
         known = [hours for hours in needed if hours is not None]
         most = f"; {hours_words(max(known))}" if len(known) == len(needed) else ""
-        why = f"{undecided} of {len(gates)} gates are undecided{most}"
+        are = noun_of(undecided, "is", "are")
+        why = f"{undecided} of {count_of(len(gates), 'gate')} {are} undecided{most}"
     return ReleaseVerdict(gates, Stance.INCONCLUSIVE, broken, wrong_pass, wrong_fail, why)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import event_identity
 from galago_workstation.qa.event_diff import (
+    EventChange,
     EventDiff,
     ReplayPair,
     diff_events,
@@ -28,6 +30,9 @@ from galago_workstation.qa.release_verdict import ReleaseVerdict, decide
 from galago_workstation.qa.replayed import Replayed
 from galago_workstation.qa.report_words import label_text
 from galago_workstation.qa.window_agreement import WindowAgreement, window_agreement
+
+_Said = tuple[str, int, tuple[str | int, ...]]
+"""An event: its recording, 0 for OLD and 1 for NEW, and what it is told by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +159,10 @@ def compare_bundles(
     for name, replays in (("OLD", old), ("NEW", new)):
         if len(bundles := {each.bundle for each in replays}) > 1:
             raise InputError(
-                Reason.SOURCE_MISMATCH, f"what {name} said comes from {len(bundles)} bundles, one is needed",
+                Reason.SOURCE_MISMATCH,
+                f"what {name} said comes from {count_of(len(bundles), 'bundle')}, one is needed",
                 hint="replay the corpus with one bundle",
-            )  # fmt: skip
+            )
     pairs, left_out = pair_recordings(old, new, common=common)
     diff = diff_events(pairs, tolerance_ns=tolerance_ns, common=common)
     labels = tuple(name for name in labels_of(pair.new for pair in pairs) if name not in diff.only_new)
@@ -203,8 +209,8 @@ def _refuse_unknown_to_both(pairs: Sequence[ReplayPair]) -> None:
 
 
 def _told(diff: EventDiff, judged: Sequence[JudgedPair]) -> EventDiff:
-    """Say of each change what the event was, where there are labels."""
-    told: dict[tuple[str, int, tuple[str | int, ...]], str] = {}
+    """Say of each change what the event was, where there are labels, and what is two changes of one truth."""
+    told: dict[_Said, str] = {}
     for each in judged:
         for side in (0, 1):
             for truth in each.truths:
@@ -223,7 +229,33 @@ def _told(diff: EventDiff, judged: Sequence[JudgedPair]) -> EventDiff:
             )
             change = replace(change, old_truth=old, new_truth=new)
         changes.append(change)
-    return replace(diff, changes=tuple(changes))
+    return replace(diff, changes=tuple(_linked(changes, judged)))
+
+
+def _linked(changes: Sequence[EventChange], judged: Sequence[JudgedPair]) -> Iterator[EventChange]:
+    """Yield the changes; of one lost and one gained that found one truth, each says when the other was."""
+    alone = {key for change in changes if (key := _alone(change)) is not None}
+    others: dict[_Said | None, int] = {}
+    for each in judged:
+        for old, new in each.truths:
+            if old.event is None or new.event is None:
+                continue
+            lost, gained = (
+                (each.pair.name, n, event_identity(one)) for n, one in enumerate((old.event, new.event))
+            )
+            if lost in alone and gained in alone:
+                others |= {lost: new.event.end_ns, gained: old.event.end_ns}
+    for change in changes:
+        yield replace(change, same_truth_ns=others.get(_alone(change)))
+
+
+def _alone(change: EventChange) -> _Said | None:
+    """Return the event that only one of the two bundles has; None where both have it."""
+    if change.old is not None and change.new is not None:
+        return None
+    event, side = (change.old, 0) if change.old is not None else (change.new, 1)
+    assert event is not None
+    return change.recording, side, event_identity(event)
 
 
 def _who_was_right(judged: Sequence[JudgedPair], labels: Sequence[str]) -> tuple[WhoWasRight, ...]:

@@ -1,7 +1,8 @@
 """A run: one corpus through one bundle, kept as a list of results, so that it is judged without either.
 
 ``RUN/run.json`` names every recording, what is known of it and where its result is: in ``RUN/results``, or in
-another folder of results that several runs share.
+another folder of results that several runs share. What is in it decides: a recording that is taken out or has
+another tag is another verdict. So it has a hash of itself (``sealed_json``), as the results have.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from galago_edge.api.record_reader import read_records
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason, disk_error
 from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
-from galago_workstation.files import named_path, read_json, write_json
+from galago_workstation.files import named_path, write_bytes
 from galago_workstation.qa.corpus_replay import CorpusReplay
 from galago_workstation.qa.label_file import is_label_file
 from galago_workstation.qa.recording_losses import RecordingLoss
@@ -26,9 +27,10 @@ from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob
 from galago_workstation.qa.replay_results import RECORDS, SCORES, ReplayResults, StoredFailure, StoredReplay
 from galago_workstation.qa.replayed import Replayed, TruthList
 from galago_workstation.qa.score_arrays import read_scores
+from galago_workstation.qa.sealed_json import sealed_json, unchecked
 
 RUN, RESULTS = "run.json", "results"
-_AGAIN = "replay the corpus again: galago replay CORPUS --bundle BUNDLE --out RUN"
+_AGAIN = "replay the corpus again: galago replay CORPUS --bundle BUNDLE --out RUN; it takes stored results"
 
 ReadTruth = Callable[[Path, str, int | None], TruthList]
 """Reads a file of labels, for a recording of this SHA-256 and duration in nanoseconds. Raises GalagoError."""
@@ -83,7 +85,7 @@ def check_run_place(folder: Path, bundle: str, stream: str, changes: ReplayChang
         raise CallerError(Reason.EXISTS, f"{folder} exists and is no run ({RUN} is missing)", hint=hint)
     if not (folder / RUN).exists():
         return  # interrupted before its end: it goes on
-    met = read_json(folder / RUN, ReplayRun, hint=hint)
+    met, _ = _read(folder / RUN, hint)  # changed or not, it is written anew
     if (met.bundle, met.stream, met.changes) != (bundle, stream, changes):
         raise CallerError(
             Reason.EXISTS,
@@ -116,34 +118,57 @@ def write_run(folder: Path, replayed: CorpusReplay) -> None:
         )
         for one in replayed.replays
     )
-    write_json(
-        folder / RUN,
-        ReplayRun(
-            bundle=replayed.bundle,
-            stream=replayed.stream,
-            changes=replayed.changes,
-            results=printable(os.path.relpath(replayed.results, folder)),
-            recordings=rows,
-        ),
+    run = ReplayRun(
+        bundle=replayed.bundle,
+        stream=replayed.stream,
+        changes=replayed.changes,
+        results=printable(os.path.relpath(replayed.results, folder)),
+        recordings=rows,
     )
+    write_bytes(folder / RUN, sealed_json(run))
+
+
+def read_run_file(folder: Path) -> ReplayRun:
+    """Return what ``run.json`` says, which is as it was written.
+
+    Raises:
+        InputError: RUN_BAD; it is missing or damaged, was edited, or is of a build that did not seal it.
+        LinkError: It cannot be read.
+    """
+    run, fault = _read(folder / RUN, _AGAIN)
+    if fault:
+        text = f"{folder / RUN} is not as galago replay writes it: {fault}"
+        raise InputError(Reason.RUN_BAD, text, hint=_AGAIN)
+    return run
+
+
+def _read(path: Path, hint: str) -> tuple[ReplayRun, str]:
+    try:
+        return unchecked(path.read_bytes(), ReplayRun)
+    except FileNotFoundError:
+        raise InputError(Reason.RUN_BAD, f"{path} does not exist", hint=hint) from None
+    except OSError as error:
+        raise disk_error(error, f"read {path}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(Reason.RUN_BAD, f"{path}: {error}", hint=hint) from None
 
 
 def results_of_run(folder: Path) -> Path:
     """Return the folder in which the results of a run are.
 
     Raises:
-        InputError: RUN_BAD; ``run.json`` is damaged.
+        InputError: RUN_BAD; ``run.json`` is damaged or was edited.
     """
-    return named_path(folder, read_json(folder / RUN, ReplayRun, hint=_AGAIN).results)
+    return named_path(folder, read_run_file(folder).results)
 
 
 def digests_of_run(folder: Path) -> list[str]:
     """Return the digests of the results that a run lists.
 
     Raises:
-        InputError: RUN_BAD; ``run.json`` is damaged.
+        InputError: RUN_BAD; ``run.json`` is damaged or was edited.
     """
-    return [one.digest for one in read_json(folder / RUN, ReplayRun, hint=_AGAIN).recordings]
+    return [one.digest for one in read_run_file(folder).recordings]
 
 
 def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Replayed], list[RecordingLoss]]:
@@ -152,10 +177,11 @@ def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Re
     Without ``read_truth`` labels are not read; nor are those of a recording that failed.
 
     Raises:
-        InputError: RUN_BAD; there is no run, or a result is missing or damaged. What ``read_truth`` raises.
+        InputError: RUN_BAD; there is no run, it was edited, or a result is missing or damaged. What
+            ``read_truth`` raises.
         LinkError: Something cannot be read; SOURCE_MISSING, of labels that are gone.
     """
-    run = read_json(folder / RUN, ReplayRun, hint=_AGAIN)
+    run = read_run_file(folder)
     results = ReplayResults(named_path(folder, run.results))
     found: list[Replayed] = []
     missing: list[RecordingLoss] = []
@@ -231,7 +257,7 @@ def replayed_of(
         events=tuple(one for one in records if isinstance(one, EventRecord)),
         gaps=tuple(one for one in records if isinstance(one, GapRecord)),
         states=tuple(one for one in records if isinstance(one, StateRecord)),
-        scores=read_scores(place / SCORES, len(stored.labels)),
+        scores=read_scores(place / SCORES, len(stored.labels), stored.duration_ns),
         tags=tags,
         loss=None if failure is None else RecordingLoss.of(name, failure.error()),
     )

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.records import EventRecord, GapRecord, StateRecord
-from galago_workstation.qa.recording_losses import GAPS_OF_DAMAGE, RecordingLoss
+from galago_edge.sources.recording_damage import read_in_part
+from galago_workstation.qa.recording_losses import RecordingLoss
 
 Stretch = tuple[int, int]
 """Stream time from a moment to another, half-open, in nanoseconds."""
@@ -84,8 +85,14 @@ class Replayed:
         """Whether it cannot be judged: nothing was decided, or what could not be read is no gap."""
         if self.loss is None:
             return False
-        decided = self.scores is not None and len(self.scores.span) > 0
-        return not decided or not any(gap.cause in GAPS_OF_DAMAGE for gap in self.gaps)
+        windows = 0 if self.scores is None else len(self.scores.span)
+        return not read_in_part(windows, (gap.cause for gap in self.gaps))
+
+    @property
+    def read_to_ns(self) -> int:
+        """Stream time up to which it could be read: its end, or where it is cut off."""
+        cut = (gap.from_ns for gap in self.gaps if gap.cause == "truncated")
+        return min(cut, default=self.duration_ns)
 
     @property
     def faults(self) -> str:

@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import InputError, Reason, disk_error
 from galago_edge.contract.streams import WindowSeen
 from galago_edge.decision.activation import ONE
@@ -115,14 +116,16 @@ class ScoreCollector:
         return self._folder / f"{name}.raw"
 
 
-def read_scores(path: Path, labels: int) -> WindowScores:
+def read_scores(path: Path, labels: int, end_ns: int) -> WindowScores:
     """Return what ``scores.npz`` holds of so many labels; the arrays are read only.
+
+    ``end_ns``: where the recording ends in stream time, behind which no window can end.
 
     Only what a replay writes is read: arrays that are not compressed, of known types and shapes. So it takes
     no more memory than the file has bytes.
 
     Raises:
-        InputError: RUN_BAD; it is not what a replay writes.
+        InputError: RUN_BAD; it is not what a replay writes, or not of this recording.
         LinkError: It cannot be read.
     """
     try:
@@ -132,7 +135,7 @@ def read_scores(path: Path, labels: int) -> WindowScores:
                 for name, (dtype, shape) in _shapes(labels).items()
             }
             found = WindowScores(**arrays)
-            _check_arrays(found)
+            _check_arrays(found, end_ns)
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
     except (ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
@@ -185,7 +188,7 @@ def _header(data: bytes, name: str) -> tuple[Any, int]:
         raise ValueError(f"{name} has a header that makes no sense") from None
 
 
-def _check_arrays(found: WindowScores) -> None:
+def _check_arrays(found: WindowScores, end_ns: int) -> None:
     """Check that the arrays belong together.
 
     Raises:
@@ -194,7 +197,7 @@ def _check_arrays(found: WindowScores) -> None:
     count = len(found.span)
     for name, array in (("q16", found.q16), ("skipped", found.skipped), ("restart", found.restart)):
         if len(array) != count:
-            raise ValueError(f"{name} is of {len(array)} windows, and span of {count}")
+            raise ValueError(f"{name} is of {count_of(len(array), 'window')}, and span of {count}")
     if not count:
         return
     if not (int(found.q16.min(initial=0)) >= 0 and int(found.q16.max(initial=0)) <= ONE):
@@ -203,5 +206,7 @@ def _check_arrays(found: WindowScores) -> None:
     starts, ends = span[:, [0, 2]], span[:, [1, 3]]
     if not (bool((starts >= 0).all()) and bool((ends >= starts).all()) and int(ends.max()) < _LATEST):
         raise ValueError("a window ends before it begins, or where no recording is")
+    if (latest_ns := int(span[:, 3].max())) > end_ns:
+        raise ValueError(f"a window ends at {latest_ns} ns, and the recording at {end_ns} ns")
     if bool((np.diff(starts, axis=0) < 0).any()):
         raise ValueError("the windows are not in order")

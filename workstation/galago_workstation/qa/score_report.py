@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.printable import on_one_line
 from galago_workstation.qa.corpus_score import MISSED, NOTHING, CorpusScore, GroupScore
 from galago_workstation.qa.exact_intervals import RateClaim, RateEstimate, ShareEstimate
@@ -56,7 +57,7 @@ def statements(score: CorpusScore) -> list[str]:
         post += f" to {rule.post_ns_most / 1e9:g}"
     said = [
         f"Rule: {rule.text} ({post} s). Refractory: {refractory}.",
-        f"{overall.recordings} recordings, {overall.without_events} of them without events;"
+        f"{count_of(overall.recordings, 'recording')}, {overall.without_events} of them without events;"
         f" {duration_text(overall.watched.valid_ns)} valid,"
         f" {duration_text(overall.watched.not_watched_ns)} not watched.",
         f"Intervals are {TWO_SIDED}; where nothing was counted (<), the bound is {ONE_SIDED}.",
@@ -64,16 +65,22 @@ def statements(score: CorpusScore) -> list[str]:
     ]
     if score.unlabelled:
         shown = ", ".join(score.unlabelled[:5]) + (" ..." if len(score.unlabelled) > 5 else "")
-        said.append(f"Not labelled and not counted: {len(score.unlabelled)} recordings ({shown}).")
+        said.append(
+            f"Not labelled and not counted: {count_of(len(score.unlabelled), 'recording')} ({shown})."
+        )
     if rule.most_delay_ns is not None:
         late = overall.total.late
-        said.append(f"Late: {late} events, no false alarms, in the time of truths that count as missed.")
+        said.append(
+            f"Late: {count_of(late, 'event')}, no false alarms, in the time of truths that count as missed."
+        )
     unwatched = overall.total.unwatched
     if unwatched:
-        said.append(f"Neither found nor missed: {unwatched} truths during which nothing could be decided.")
+        told = count_of(unwatched, "truth")
+        said.append(f"Neither found nor missed: {told} during which nothing could be decided.")
     ignored = overall.total.ignored_truths, overall.total.ignored_events
     if any(ignored):
-        said.append(f"Not judged: {ignored[0]} truths and {ignored[1]} events in stretches to be ignored.")
+        told = f"{count_of(ignored[0], 'truth')} and {count_of(ignored[1], 'event')}"
+        said.append(f"Not judged: {told} in stretches to be ignored.")
     said += [
         f"{_row_name(one.label)}: {_claim(one.claim)}"
         for one in (*overall.labels, overall.total)
@@ -172,7 +179,7 @@ def _measure_rows(score: CorpusScore) -> Iterable[Sequence[str]]:
 
 
 def _claim(claim: RateClaim) -> str:
-    wanted = f"less than {claim.per_hour:g} false alarms per hour"
+    wanted = f"less than {claim.per_hour:g} {noun_of(claim.per_hour, 'false alarm')} per hour"
     if claim.supported:
         return (
             f"{wanted} is shown: at most {claim.bound_per_hour:.3g} ({ONE_SIDED}) after"

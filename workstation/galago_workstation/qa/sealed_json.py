@@ -31,10 +31,20 @@ def sealed_json(value: msgspec.Struct) -> bytes:
         ValueError: The struct has such a field of its own.
     """
     plain: dict[str, Any] = from_json(msgspec.json.encode(value), type=dict[str, Any])
+    whole = plain | {_SEAL: seal_of(value)}
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
+
+
+def seal_of(value: msgspec.Struct) -> str:
+    """Return the hash alone, in hexadecimal, for a file that is laid out in its own way.
+
+    Raises:
+        ValueError: The struct has such a field of its own.
+    """
+    plain: dict[str, Any] = from_json(msgspec.json.encode(value), type=dict[str, Any])
     if _SEAL in plain:
         raise ValueError(f"{type(value).__name__} has a field {_SEAL} of its own")
-    whole = plain | {_SEAL: _digest(_canonical(plain))}
-    return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
+    return _digest(_canonical(plain))
 
 
 def unsealed(content: bytes, type_: type[T]) -> T:
@@ -44,15 +54,28 @@ def unsealed(content: bytes, type_: type[T]) -> T:
         BrokenSealError: It has no hash of itself, or another one.
         msgspec.DecodeError: It is no JSON, or not of this type.
     """
+    value, fault = unchecked(content, type_)
+    if fault:
+        raise BrokenSealError(fault)
+    return value
+
+
+def unchecked(content: bytes, type_: type[T]) -> tuple[T, str]:
+    """Return the value and what is wrong with its hash, ending a sentence; nothing when it is right.
+
+    For those who only ask what a file is about, before they write it anew.
+
+    Raises:
+        msgspec.DecodeError: It is no JSON, or not of this type.
+    """
     plain: dict[str, Any] = from_json(content, type=dict[str, Any])
     said = plain.pop(_SEAL, None)
     # in the order of the file, which tables keep; of another version: that is said rather than its hash
     value = from_json(msgspec.json.encode(plain), type=type_)
     if said is None:
-        raise BrokenSealError("it has no hash of itself")
-    if said != (found := _digest(_canonical(plain))):
-        raise BrokenSealError(f"its SHA-256 is {found[:16]}…, expected {str(said)[:16]}…")
-    return value
+        return value, "it has no hash of itself"
+    found = _digest(_canonical(plain))
+    return value, "" if said == found else f"its SHA-256 is {found[:16]}…, expected {str(said)[:16]}…"
 
 
 def _canonical(plain: dict[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_edge.contract.known_names import known_names
 from galago_workstation.qa.exact_intervals import poisson_interval, share_interval
@@ -108,7 +109,9 @@ def _untagged(recordings: Sequence[Replayed], tag: str | None) -> tuple[str, ...
         known = known_names(tag, {name for one in recordings for name in one.tags})
         hint = "correct --group-by, or leave it out; tags stand in the list of the corpus"
         raise CallerError(Reason.CONFIG_BAD, f"no recording has the tag {tag!r}; {known}", hint=hint)
-    return (f"{without} of {len(recordings)} recordings have no tag {tag!r}: each is a group of its own",)
+    have = noun_of(without, "has", "have")
+    all_of_them = count_of(len(recordings), "recording")
+    return (f"{without} of {all_of_them} {have} no tag {tag!r}: each is a group of its own",)
 
 
 def _doubt(corpus: JudgedCorpus, found: TunedLabel) -> GateDoubt:
@@ -126,8 +129,8 @@ def _lacking(found: TunedLabel, goal: TuneGoal, doubt: GateDoubt) -> Iterator[st
         told = found.promise if found.seen.found and found.promise is not None else found.seen
         where = "on these recordings" if told is found.seen else "on recordings that the choice had not seen"
         yield (
-            f"this policy finds nothing, 0 of {told.truths} {where}: allow more than {goal.false_per_day:g} "
-            f"false alarms a day, or record more of it"
+            f"this policy finds nothing, 0 of {told.truths} {where}: allow more than "
+            f"{_alarms(goal.false_per_day)}, or record more of it"
         )
     if doubt.doubtful > MOST_DOUBTFUL * max(doubt.windows, 1):
         share = 100 * doubt.doubtful / doubt.windows
@@ -141,13 +144,13 @@ def _lacking(found: TunedLabel, goal: TuneGoal, doubt: GateDoubt) -> Iterator[st
         yield f"{found.groups} groups of recordings only: what differs from one to the next is hardly seen"
     if not found.within_budget:
         yield (
-            f"no policy keeps {goal.false_per_day:g} false alarms a day on these recordings: this one has "
+            f"no policy keeps {_alarms(goal.false_per_day)} on these recordings: this one has "
             f"{found.seen.false_per_day:.2f}, with the fewest"
         )
     promised = found.promise
     if found.within_budget and promised is not None and promised.false_per_day > goal.false_per_day:
         yield (
-            f"the budget of {goal.false_per_day:g} false alarms a day is kept on these recordings, but on "
+            f"the budget of {_alarms(goal.false_per_day)} is kept on these recordings, but on "
             f"others {promised.false_per_day:.2f} are to be expected: record more hours and places"
         )
     shown = poisson_interval(0)[1] / goal.false_per_day if goal.false_per_day > 0 else float("inf")
@@ -155,15 +158,20 @@ def _lacking(found: TunedLabel, goal: TuneGoal, doubt: GateDoubt) -> Iterator[st
         yield "no time, however long, can show a budget of 0 false alarms a day"
     elif found.seen.days < shown:
         yield (
-            f"{hours_text(24 * found.seen.days)} of watched time cannot show {goal.false_per_day:g} false "
-            f"alarms a day ({TWO_SIDED}), even without a single one: "
+            f"{hours_text(24 * found.seen.days)} of watched time cannot show {_alarms(goal.false_per_day)} "
+            f"({TWO_SIDED}), even without a single one: "
             f"{hours_text(24 * shown)} are needed"
         )
     if (enough := _truths_needed(found.seen)) > found.seen.truths:
+        give = noun_of(found.seen.truths, "gives", "give")
         yield (
-            f"{found.seen.truths} true events give recall an interval wider than "
+            f"{count_of(found.seen.truths, 'true event')} {give} recall an interval wider than "
             f"{100 * _WIDEST_RECALL:.0f} points ({TWO_SIDED}): about {enough} are needed"
         )
+
+
+def _alarms(per_day: float) -> str:
+    return f"{per_day:g} {noun_of(per_day, 'false alarm')} a day"
 
 
 def _truths_needed(seen: Promise) -> int:

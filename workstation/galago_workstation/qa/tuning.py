@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import LabelPolicy
 from galago_edge.decision.label_track import Integers
@@ -318,14 +319,15 @@ def _check(corpus: JudgedCorpus) -> None:
     if not corpus.recordings:
         raise InputError(
             Reason.DATA_BAD,
-            f"none of {corpus.unlabelled} recordings is labelled",
+            f"none of {count_of(corpus.unlabelled, 'recording')} is labelled",
             hint="put labels beside the recordings",
         )
     watched = corpus.watched(1)
     if not watched.valid_ns.sum():
         raise InputError(
             Reason.DATA_BAD,
-            f"{len(corpus.recordings)} labelled recordings have no time that was watched and is judged",
+            f"{count_of(len(corpus.recordings), 'labelled recording')} "
+            f"{noun_of(len(corpus.recordings), 'has', 'have')} no time that was watched and is judged",
             hint="add recordings, or ignore less of them",
         )
     if not watched.truths.sum():

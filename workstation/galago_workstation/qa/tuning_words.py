@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.errors import InputError, Reason
 from galago_edge.contract.manifest import LabelPolicy
 from galago_workstation.packing.policy_file import write_policies
@@ -60,23 +61,31 @@ def tune_lines(report: TuneReport) -> list[str]:
     )
     for one, doubt, lacking in zip(report.labels, report.doubts, report.lacking, strict=True):
         lines.append(
-            f"{label_text(one.label)}: as it is now {_promise_words(one.before)}; {one.tried} policies tried"
+            f"{label_text(one.label)}: as it is now {_promise_words(one.before)}; "
+            f"{count_of(one.tried, 'policy', 'policies')} tried"
         )
         if one.policy == one.present:
             lines.append(f"{label_text(one.label)}: nothing better was found, the policy stays as it is")
         if (more := one.aside.repeats - one.aside_before.repeats) > 0:
-            lines.append(f"{label_text(one.label)}: {more} more repeats than now: {_repeats_words(one)}")
+            told = count_of(more, "more repeat")
+            lines.append(f"{label_text(one.label)}: {told} than now: {_repeats_words(one)}")
         lines += [f"{label_text(one.label)}: {sentence}" for sentence in lacking]
         if doubt.doubtful:
-            lines.append(
-                f"{label_text(one.label)}: {doubt.doubtful} of {doubt.windows} windows, at {doubt.places} "
-                f"places, have scores that the activity gate hid from this policy; {doubt.events} events "
-                f"rest on them"
-            )
+            lines.append(f"{label_text(one.label)}: {_hidden_words(doubt)}")
     lines += [f"not tuned: {sentence}" for sentence in report.skipped]
     if report.unlabelled:
-        lines.append(f"{report.unlabelled} recordings are not labelled and were left out")
+        are, were = (noun_of(report.unlabelled, *one) for one in (("is", "are"), ("was", "were")))
+        lines.append(f"{count_of(report.unlabelled, 'recording')} {are} not labelled and {were} left out")
     return lines
+
+
+def _hidden_words(doubt: GateDoubt) -> str:
+    have, rest = noun_of(doubt.doubtful, "has", "have"), noun_of(doubt.events, "rests", "rest")
+    windows, places = count_of(doubt.windows, "window"), count_of(doubt.places, "place")
+    return (
+        f"{doubt.doubtful} of {windows}, at {places}, {have} scores that the activity gate hid from this "
+        f"policy; {count_of(doubt.events, 'event')} {rest} on them"
+    )
 
 
 def _row(name: str, policy: LabelPolicy, told: Promise | None, seen: Promise, aside: FoundAside) -> str:

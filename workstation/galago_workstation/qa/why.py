@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.streams import Gap
@@ -55,6 +56,8 @@ class ReplayedWhy:
     """The smallest first."""
     costs: tuple[CorpusCost | None, ...]
     """Of each change; None without a labelled corpus."""
+    read_to_ns: int
+    """Up to which the recording could be read."""
 
 
 def why_replayed(
@@ -72,9 +75,11 @@ def why_replayed(
 
     Raises:
         InputError: DATA_BAD, no scores are stored; LABELS_MISMATCH, no such label.
-        CallerError: The corpus cannot be judged, see :class:`JudgedCorpus`; USAGE, it is of another bundle.
+        CallerError: The corpus cannot be judged, see :class:`JudgedCorpus`; USAGE, it is of another bundle,
+            or the recording, or what can be read of it, ends before that time.
     """
     heard = heard_of(replayed, label)
+    _refuse_behind_the_end(replayed, at_ns, within_ns)
     found = explain(heard, at_ns - within_ns, at_ns + within_ns)
     changes = proposals(heard, found)
     costs: tuple[CorpusCost | None, ...] = (None,) * len(changes)
@@ -83,7 +88,25 @@ def why_replayed(
         _refuse_other_bundle(replayed, corpus[0])
         judged = JudgedCorpus(corpus, label, rule or MatchingRule())
         costs = tuple(cost_of(judged, heard.label.policy, one.policy) for one in changes)
-    return ReplayedWhy(replayed.recording, at_ns, found, changes, costs)
+    return ReplayedWhy(replayed.recording, at_ns, found, changes, costs, replayed.read_to_ns)
+
+
+def _refuse_behind_the_end(replayed: Replayed, at_ns: int, within_ns: int) -> None:
+    """Refuse a question about a time of which nothing was heard or seen."""
+    end_ns = replayed.read_to_ns
+    if at_ns - within_ns <= end_ns:
+        return
+    end, hint = f"ends at {_seconds(end_ns)}", f"give a time up to {_seconds(end_ns)}"
+    if replayed.loss is not None:
+        end = f"can be read up to {_seconds(end_ns)} ({replayed.loss.reason})"
+        hint += "; what is behind it can be asked about when it was copied or recorded again"
+    raise CallerError(
+        Reason.USAGE, f"{_seconds(at_ns)} is behind the end of {replayed.recording}, which {end}", hint=hint
+    )
+
+
+def _seconds(ns: int) -> str:
+    return f"{ns / 1e9:.9g} s"
 
 
 def _refuse_other_bundle(replayed: Replayed, one: Replayed) -> None:
@@ -152,6 +175,10 @@ def why_lines(told: ReplayedWhy) -> list[str]:
         f"{told.recording}, {label_text(told.found.label)}, {told.at_ns / 1e9:g} s: {told.found.cause}",
         reason_words(told.found),
     ]
+    if told.at_ns > told.read_to_ns:
+        lines.append(
+            f"{_seconds(told.at_ns)} is behind the end: it can be read up to {_seconds(told.read_to_ns)}"
+        )
     for number, (change, cost) in enumerate(zip(told.changes, told.costs, strict=True)):
         line = f"{'smallest change' if number == 0 else 'or'}: {proposal_words(change)}"
         lines.append(line if cost is None else f"{line}; {_cost_words(cost)}")
@@ -162,7 +189,7 @@ def why_lines(told: ReplayedWhy) -> list[str]:
 
 def why_data(told: ReplayedWhy) -> dict[str, Any]:
     """Return the answer for programs."""
-    data: dict[str, Any] = {"recording": told.recording, "at_ns": told.at_ns}
+    data: dict[str, Any] = {"recording": told.recording, "at_ns": told.at_ns, "read_to_ns": told.read_to_ns}
     data |= explanation_data(told.found, told.changes)
     for change, cost in zip(data["changes"], told.costs, strict=True):
         if cost is not None:
@@ -171,10 +198,12 @@ def why_data(told: ReplayedWhy) -> dict[str, Any]:
 
 
 def _cost_words(cost: CorpusCost) -> str:
+    alarms = noun_of(cost.false_more, "false alarm")
     words = (
-        f"on {cost.recordings} labelled recordings {cost.false_more:+d} false alarms "
+        f"on {count_of(cost.recordings, 'labelled recording')} {cost.false_more:+d} {alarms} "
         f"({cost.false_more_per_day:+.2f} a day), {cost.found_more:+d} of {cost.truths} found"
     )
     if cost.doubtful:
-        words += f"; {cost.doubtful} windows are in doubt because of the activity gate"
+        are = noun_of(cost.doubtful, "is", "are")
+        words += f"; {count_of(cost.doubtful, 'window')} {are} in doubt because of the activity gate"
     return words

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import GalagoError, LinkError, Reason
 from galago_workstation.progress_lines import Report
 from galago_workstation.sweep.sweep_folder import SweepFolder
@@ -66,7 +67,8 @@ def run_sweep(
     orders = folder.orders(plan, fresh=fresh, tensorboard=tensorboard)
     end = SweepEnd(sweep_results(plan, {}), found=len(plan.runs) - len(orders))
     report.say(
-        f"{plan.points} points x {plan.seeds} seed{'s' if plan.seeds > 1 else ''}: {len(plan.runs)} trainings"
+        f"{count_of(plan.points, 'point')} x {count_of(plan.seeds, 'seed')}: "
+        f"{count_of(len(plan.runs), 'training')}"
         + (f", {end.found} of them whole already" if end.found else "")
     )
     try:

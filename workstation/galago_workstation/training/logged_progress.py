@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import system_words
 from galago_workstation.run_folder import Run
 from galago_workstation.training.curves import Epoch
@@ -63,12 +64,16 @@ class LogAttempts:
         self._pending = [epoch for epoch in epochs if epoch.epoch not in self._written]
         whole = (not self._pending or self._write()) and self._attempt(lambda: self._log.finish(run))
         if whole and self._failures:
-            self._say(f"{self._log.title}: failed {self._failures} times, and has everything now")
+            self._say(f"{self._log.title}: failed {count_of(self._failures, 'time')}, and has everything now")
         elif not whole:
-            lost = f"{len(self._pending)} of {len(epochs)} epochs" if self._pending else "the end of the run"
+            lost = (
+                f"{len(self._pending)} of {count_of(len(epochs), 'epoch')}"
+                if self._pending
+                else "the end of the run"
+            )
             self._say(
-                f"{WARNING}{self._log.title}: {lost} not written down, after {self._failures} failures; "
-                "the run folder has everything"
+                f"{WARNING}{self._log.title}: {lost} not written down, after "
+                f"{count_of(self._failures, 'failure')}; the run folder has everything"
             )
 
     def _write(self) -> bool:

@@ -115,6 +115,4 @@ class FaultedSource:
 
     def _is_beginning(self, item: Item) -> bool:
         """Tell whether it is the Gap before the first item that no fault has made: a recording is open."""
-        if not isinstance(item, Gap) or item.cause != "connecting":
-            return False
-        return not self._played.disturbed or item.from_ns == item.to_ns
+        return isinstance(item, Gap) and item.cause == "connecting" and not self._played.disturbed

@@ -10,7 +10,7 @@ function top_() {
   document.title = page.name + " \u00b7 Galago report";
   const int8 = page.forms[page.forms.length - 1];
   const samples = int8.labels.reduce((sum, one) => sum + one.recall.of, 0);
-  $("made").textContent = count(page.labels.length, "label") + ", " + count(samples, "test sample") + ", made " + page.made;
+  $("made").append(count(page.labels.length, "label") + ", " + count(samples, "test sample") + ", made ", make("span", "moment", page.made));
   const grave = page.doubts.length > 0;
   $("chip").append(make("span", "chip " + (grave ? "warn" : "good"), grave ? count(page.doubts.length, "doubt") : "no doubts"));
   $("doubts").append(...page.doubts.map((one) => make("li", "", make("span", "chip warn", one.code.replaceAll("_", " ")), one.text)));
@@ -20,22 +20,14 @@ function top_() {
 
 // ---- tables
 
-function table(title, heads, rows, cls) {
-  const head = make("tr", "", ...heads.map((text) => make("th", "", text)));
-  const scroll = make("div", "card scroll", make("table", cls || "", make("thead", "", head), make("tbody", "", ...rows)));
-  scroll.tabIndex = 0;
-  scroll.setAttribute("role", "region");
-  scroll.setAttribute("aria-label", title);
-  return scroll;
-}
 function titled(place, title, heads, rows, below) {
-  const cells = rows.map((row) => make("tr", "", ...row.map((text, number) => make("td", number ? "" : "word", text))));
+  const cells = rows.map((row) => row.map((text, number) => cell(text, number ? "" : "word")));
   $(place).append(make("div", "head", make("h2", "", title), make("p", "sub", below || "")), table(title, heads, cells));
 }
 function matrix() {
   const form = page.forms[Number($("form").value)];
   if (!form.confusion.length) {  // too many labels for a matrix
-    const rows = form.pairs.map((pair) => make("tr", "", make("td", "", label(pair[0])), make("td", "", label(pair[1])), make("td", "", grouped.format(pair[2]))));
+    const rows = form.pairs.map((pair) => [label(pair[0]), label(pair[1]), grouped.format(pair[2])].map((text) => cell(text)));
     $("confusion").replaceChildren(rows.length ? table("The most frequent confusions", ["true", "given", "samples"], rows) : make("p", "card inner", "This form gives no test sample another label than its own."));
     return;
   }
@@ -45,7 +37,7 @@ function matrix() {
     const recall = form.labels[truth].recall;
     const head = make("th", "", label(truth));
     head.scope = "row";
-    return make("tr", "", head, ...cells, make("td", "number", recall.of ? percent(recall.low) + " to " + percent(recall.high) : ""));
+    return [head, ...cells, make("td", "number", recall.of ? percent(recall.low) + " to " + percent(recall.high) : "")];
   });
   $("confusion").replaceChildren(table("Confusions: true label down, given label across", ["true \\ given", ...page.labels.map((_, n) => label(n)), "recall, 95 %"], rows, "matrix"));
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from galago_edge.contract.count_words import count_of
 from galago_workstation.qa.label_file import text_lines
 from galago_workstation.qa.label_formats.decimal_seconds import seconds_of
 from galago_workstation.qa.label_formats.subject import ForeignLabels, LabelSubject
@@ -30,7 +31,9 @@ def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
             continue
         parts = line.split("\t")
         if len(parts) != 3:
-            what = f"has {len(parts)} columns, expected start, end and label with tabs between them"
+            what = (
+                f"has {count_of(len(parts), 'column')}, expected start, end and label with tabs between them"
+            )
             raise subject.refused(where, what)
         found.rows.append(unmarked(subject.timed(where, *parts)))
     return found

@@ -13,7 +13,7 @@ A tag or track of the source ``auto`` is a proposal: a model has made it, and no
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -110,12 +110,12 @@ def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
     found = ForeignLabels()
     for track in reading.tracks:
         for first, last in _seen(track.frames):
-            row = _row(subject, track.where, first, last, track.label)
-            found.rows.append(replace(row, proposed=track.proposed))
+            where, label, proposed = track.where, track.label, track.proposed
+            found.take_frames(subject, where, (first, last), label, base=0, proposed=proposed)
     for (label, proposed), pictures in reading.images.items():
         for first, last in runs(pictures):
-            row = _row(subject, pictures[first], first, last, label)
-            found.rows.append(replace(row, proposed=proposed))
+            where = pictures[first]
+            found.take_frames(subject, where, (first, last), label, base=0, proposed=proposed)
     return found
 
 
@@ -232,7 +232,3 @@ def _seen(frames: dict[int, bool]) -> list[tuple[int, int]]:
     if first is not None:
         found.append((first, max(frames)))
     return found
-
-
-def _row(subject: LabelSubject, where: str, first: int, last: int, label: str) -> LabelRow:
-    return LabelRow(where, *subject.framed(where, first, last, base=0), label.strip())

@@ -8,12 +8,14 @@ its export formats and tags.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.decoding import from_json
 from galago_workstation.qa.label_formats.cvat import framed
 from galago_workstation.qa.label_formats.decimal_seconds import seconds_of
@@ -144,7 +146,7 @@ def _chosen(tasks: list[_Task], subject: LabelSubject, found: ForeignLabels) -> 
     chosen = about or (named if len(named) == 1 else [])
     if len(chosen) != 1:
         wanted = repr(subject.recording) if subject.recording else "the recording"
-        what = f"has {len(named)} tasks, {len(about)} of them name {wanted}; expected one"
+        what = f"has {count_of(len(named), 'task')}, {len(about)} of them about {wanted}; expected one"
         raise subject.refused("", what, hint="give the recording, and export only its task")
     for _ in range(len(named) - 1):
         found.leave_out("task of another recording")
@@ -168,12 +170,9 @@ def _take(found: ForeignLabels, where: str, region: _Region, subject: LabelSubje
         labels = value.labels or value.timeserieslabels
         rows = [subject.timed(where, repr(value.start), repr(value.end), label) for label in labels]
     elif region.type in ("timelinelabels", "videorectangle"):
-        labels = value.timelinelabels or value.labels
-        rows = [
-            LabelRow(where, *subject.framed(where, first, last, base=1), label.strip())
-            for first, last in _ranges(value)
-            for label in labels
-        ]
+        labels, rows = value.timelinelabels or value.labels, []
+        for frames, label in itertools.product(_ranges(value), labels):
+            found.take_frames(subject, where, frames, label, base=1)
     else:
         found.leave_out(f"region of the type {region.type[:40]!r}")
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from galago_edge.contract.count_words import count_of
 from galago_workstation.qa.label_file import text_lines
 from galago_workstation.qa.label_formats.decimal_seconds import seconds_of
 from galago_workstation.qa.label_formats.sed import same_file
@@ -51,7 +52,8 @@ def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
         seen.add(key)
         found.rows.append(unmarked(subject.timed(where, cells[_START], cells[_END], cells[label])))
     if len(files) > 1:
-        what = f"is about {len(files)} recordings, whose times go on one behind the other; expected one"
+        about = count_of(len(files), "recording")
+        what = f"is about {about}, whose times go on one behind the other; expected one"
         raise subject.refused("", what, hint="open one recording in Raven and save its table")
     return found
 

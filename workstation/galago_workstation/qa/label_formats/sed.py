@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from galago_edge.contract.count_words import count_of
 from galago_workstation.qa.label_file import text_lines
 from galago_workstation.qa.label_formats.decimal_seconds import ns_of, seconds_of
 from galago_workstation.qa.label_formats.subject import ForeignLabels, LabelSubject
@@ -45,7 +46,9 @@ def read(data: bytes, subject: LabelSubject) -> ForeignLabels:
         if file and not any(cell for cell in cells if cell != file):
             continue
         if len(cells) <= max(columns[name] for name in _TIMED):
-            raise subject.refused(where, f"has {len(cells)} columns, expected {max(columns.values()) + 1}")
+            raise subject.refused(
+                where, f"has {count_of(len(cells), 'column')}, expected {max(columns.values()) + 1}"
+            )
         if subject.recording is not None and file and not same_file(file, subject.recording):
             found.leave_out("event of another recording")
             continue
@@ -112,5 +115,5 @@ def _refuse_others(files: set[str], subject: LabelSubject) -> None:
         what = f"is about {min(files)!r}{others}, expected {recording!r}"
         raise subject.refused("", what, hint="give the recording that it is about")
     if recording is None and len(files) > 1:
-        what = f"is about {len(files)} recordings, expected one"
+        what = f"is about {count_of(len(files), 'recording')}, expected one"
         raise subject.refused("", what, hint="give the recording: --recording")

@@ -10,6 +10,7 @@ from galago_workstation.qa.label_formats.decimal_seconds import ns_of
 from galago_workstation.qa.label_rows import LabelRow, refusal
 from galago_workstation.qa.replayed import Stretch
 
+BEHIND = "frame behind the end of what can be read"
 NO_TABLE = "give the recording: only its own time table says when a frame was taken"
 
 
@@ -42,8 +43,11 @@ class LabelSubject:
             raise self.refused(where, str(error)) from None
         return LabelRow(where, start_ns, end_ns, label.strip(), slack)
 
-    def framed(self, where: str, first: int, last: int, *, base: int) -> Stretch:
+    def framed(self, where: str, first: int, last: int, *, base: int) -> tuple[Stretch | None, int]:
         """Return the stream time of frames, both included, that are counted from ``base``.
+
+        Of a recording that is cut off: that of those which could be read, None for none, and how many others
+        there are: nobody knows when they were taken.
 
         Raises:
             InputError: DATA_BAD; nobody knows when a frame was taken, or there is no such frame.
@@ -54,8 +58,11 @@ class LabelSubject:
             raise self.refused(where, what, hint=NO_TABLE)
         if last < first:
             raise self.refused(where, f"frame {last} ends what frame {first} begins")
+        behind = self.frames.behind(first - base, last - base)
+        if behind > last - first:
+            return None, behind
         try:
-            return self.frames.stretch(first - base, last - base)
+            return self.frames.stretch(first - base, last - behind - base), behind
         except IndexError:
             there = f"the recording has frames {base} to {len(self.frames) - 1 + base}"
             hint = "is it of another recording?"
@@ -70,6 +77,21 @@ class ForeignLabels:
     left_out: dict[str, int] = field(default_factory=dict)
     """What was not taken over, and how often."""
 
-    def leave_out(self, what: str) -> None:
+    def leave_out(self, what: str, count: int = 1) -> None:
         """Count something that is not taken over."""
-        self.left_out[what] = self.left_out.get(what, 0) + 1
+        self.left_out[what] = self.left_out.get(what, 0) + count
+
+    def take_frames(
+        self, subject: LabelSubject, where: str, frames: tuple[int, int], label: str, *, base: int,
+        proposed: bool = False,
+    ) -> None:  # fmt: skip
+        """Take what is there in these frames, both included; see :meth:`LabelSubject.framed`.
+
+        Raises:
+            InputError: As that.
+        """
+        stretch, behind = subject.framed(where, *frames, base=base)
+        if behind:
+            self.leave_out(BEHIND, behind)
+        if stretch is not None:
+            self.rows.append(LabelRow(where, *stretch, label.strip(), proposed=proposed))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from galago_edge.contract.count_words import count_of, noun_of
 from galago_edge.contract.printable import on_one_line
 from galago_workstation.progress_lines import Report
 from galago_workstation.qa.page.cut_media import CutMedia, cut_media
@@ -153,5 +154,5 @@ def _stretches(replayed: Replayed, line: Stretch) -> tuple[PageStretch, ...]:
 def _media_text(events: Sequence[PageEvent], of: int, asked: int) -> str:
     having = [one.media for one in events if one.media is not None]
     what = "pictures" if any(one.kind == "pictures" for one in having) else "sound"
-    said = f"{len(having)} of {of} events {'has its' if len(having) == 1 else 'have their'} {what}"
+    said = f"{len(having)} of {count_of(of, 'event')} {noun_of(len(having), 'has its', 'have their')} {what}"
     return said if asked >= of else f"{said}; --page-events N for more"

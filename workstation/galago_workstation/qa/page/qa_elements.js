@@ -31,6 +31,32 @@ function source(name) {  // what the page holds itself, or a file beside it
   return held ? "data:" + type + ";base64," + held.textContent : "media/" + name;
 }
 
+// ---- tables: where there is no room each row stands as lines, every value behind its head
+
+const SHORT = 18;  // letters of a figure with its unit or interval: never broken into two lines
+function role(name, one) {  // said, because a table that stands as lines would not be one any more
+  one.setAttribute("role", name);
+  return one;
+}
+function cell(text, cls) {
+  const one = make("td", cls || "", text);
+  if (text.length <= SHORT) one.classList.add("short");
+  return one;
+}
+function table(title, heads, rows, cls) {  // rows: of cells
+  const head = role("row", make("tr", "", ...heads.map((text) => role("columnheader", make("th", "", text)))));
+  const body = rows.map((cells) => role("row", make("tr", "", ...cells.map((one, column) => {
+    one.dataset.head = heads[column];
+    return role(one.scope === "row" ? "rowheader" : "cell", one);
+  }))));
+  const parts = [make("thead", "", head), make("tbody", "", ...body)].map((one) => role("rowgroup", one));
+  const scroll = make("div", "card scroll", role("table", make("table", cls || (heads.length > 2 ? "lines" : "two"), ...parts)));
+  scroll.tabIndex = 0;
+  scroll.setAttribute("role", "region");
+  scroll.setAttribute("aria-label", title);
+  return scroll;
+}
+
 // ---- drawings
 
 const PLOT = 240;

@@ -12,7 +12,7 @@ function top_() {
   const called = (bundle) => bundle.release || bundle.id.slice(0, 12);
   $("title").textContent = page.bundles.length > 1 ? called(first) + " \u2192 " + called(last) : called(last);
   document.title = (page.head.verdict ? page.head.verdict + ": " : "") + $("title").textContent + " \u00b7 Galago QA";
-  $("made").textContent = (page.bundles.length > 1 ? "two bundles on " : "") + count(page.recordings.length, "recording") + unlabelled() + ", made " + page.made;
+  $("made").append((page.bundles.length > 1 ? "two bundles on " : "") + count(page.recordings.length, "recording") + unlabelled() + ", made ", make("span", "moment", page.made));
   if (page.head.verdict) {
     $("verdict").hidden = false;
     $("verdict").classList.add(VERDICT[page.head.verdict] || "warn");
@@ -48,14 +48,9 @@ function watched(bundle) {
   return make("div", "watched", make("p", "sub", bundle.name + ": " + bundle.times.duration + " recorded"), bar, list);
 }
 function tables() {
-  for (const [place, table] of page.head.tables.entries()) {
-    const head = make("tr", "", ...table.heads.map((text) => make("th", "", text)));
-    const rows = table.rows.map((row) => make("tr", "", ...row.map((text) => make("td", Object.hasOwn(VERDICT, text) ? "word " + text : "", text))));
-    const scroll = make("div", "card scroll", make("table", "", make("thead", "", head), make("tbody", "", ...rows)));
-    scroll.tabIndex = 0;
-    scroll.setAttribute("role", "region");
-    scroll.setAttribute("aria-label", table.title);
-    $(place ? "tables" : "first").append(make("div", "", make("div", "head", make("h2", "", table.title)), scroll));
+  for (const [place, one] of page.head.tables.entries()) {
+    const rows = one.rows.map((row) => row.map((text) => cell(text, Object.hasOwn(VERDICT, text) ? "word " + text : "")));
+    $(place ? "tables" : "first").append(make("div", "", make("div", "head", make("h2", "", one.title)), table(one.title, one.heads, rows)));
   }
 }
 
