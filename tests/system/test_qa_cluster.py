@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 import galago_edge
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import DeviceError, LinkError
-from galago_workstation.qa import replay_cluster
+from galago_workstation import cluster_tasks
 from galago_workstation.qa.corpus import read_corpus
 from galago_workstation.qa.corpus_replay import CorpusReplay, ReplayPlan, replay_corpus
 from real_parts import DaskCluster, free_port, wait_for
@@ -154,7 +154,7 @@ def test_a_cluster_without_the_declared_resource_is_an_error_and_not_a_wait(
 def test_when_the_last_worker_with_the_resource_goes_the_wait_ends(
     cluster: DaskCluster, corpus: Path, microphone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay_cluster, "_LOOK_S", 0.2)
+    monkeypatch.setattr(cluster_tasks, "_LOOK_S", 0.2)
     write_long_night(corpus / "long.wav", LONG_S)
     worker = cluster.add_worker(replay=1)
     failures: list[LinkError] = []
@@ -195,7 +195,7 @@ def test_a_scheduler_that_does_not_answer_is_an_error(
     real_part: Callable[..., Any],
 ) -> None:
     real_part(DaskCluster, tmp_path)
-    monkeypatch.setattr(replay_cluster, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(cluster_tasks, "_CONNECT_S", 0.5)
     address = f"tcp://127.0.0.1:{free_port()}"
     result = galago(
         "replay", corpus, "--bundle", microphone, "--out", tmp_path / "run", "--scheduler", address, "--json"

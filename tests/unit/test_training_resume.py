@@ -44,6 +44,7 @@ head_epochs = 2
 min_steps = 0
 batch_size = 16
 average = 0.9
+sampling = "balanced"
 clip_norm = 1
 """
 

@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import galago_workstation
+
 PACKAGES = (
     "galago",
     "galago-edge",
@@ -37,6 +39,16 @@ def environment(tf: Any) -> dict[str, Any]:
         },
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
+
+
+def training_software() -> str:
+    """Return the versions by which the same training has the same weights on one machine."""
+    return " ".join(
+        (
+            galago_workstation.__version__,
+            *(f"{name}={version(name)}" for name in ("tensorflow", "keras", "numpy")),
+        )
+    )
 
 
 def cpu_name() -> str:

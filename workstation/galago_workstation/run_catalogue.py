@@ -35,6 +35,11 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     best_epoch: int
     interrupted: bool
     validation_accuracy: float
+    validation_balanced: float | None
+    """Mean of all labels' recalls; None for a run from before it was kept."""
+    stream_recall: float | None
+    """Of what is in the validation recordings; None where epochs were not chosen by them."""
+    stream_false_alarms_per_hour: float | None
     test_accuracy: float | None
     """Of the int8 model; None for a run that was not evaluated."""
     test_accuracy_keras: float | None
@@ -64,6 +69,7 @@ def summarised(path: Path) -> RunSummary:
     evaluated = (path / EVALUATION_FILE).exists()
     found = read_json(path / EVALUATION_FILE, Evaluation, hint="run galago evaluate") if evaluated else None
     int8 = None if found is None else found.tflite_int8
+    result = record.result
     return RunSummary(
         path=str(path),
         created_utc=record.created_utc,
@@ -72,16 +78,19 @@ def summarised(path: Path) -> RunSummary:
         labels=record.labels,
         samples=record.samples,
         data_sha256=record.samples_sha256,
-        epochs=record.result.epochs,
-        best_epoch=record.result.best_epoch,
-        interrupted=record.result.interrupted,
-        validation_accuracy=record.result.validation_accuracy,
+        epochs=result.epochs,
+        best_epoch=result.best_epoch,
+        interrupted=result.interrupted,
+        validation_accuracy=result.validation_accuracy,
+        validation_balanced=_or_none(result.validation_balanced),
+        stream_recall=_or_none(result.stream_recall),
+        stream_false_alarms_per_hour=_or_none(result.stream_false_alarms_per_hour),
         test_accuracy=None if int8 is None else int8.accuracy,
         test_accuracy_keras=None if found is None else found.keras.accuracy,
         int8_bytes=None if int8 is None else int8.bytes,
         latency_us=None if int8 is None else int8.p50_us,
-        parameters=record.result.parameters,
-        seconds=record.result.seconds,
+        parameters=result.parameters,
+        seconds=result.seconds,
     )
 
 
@@ -116,7 +125,7 @@ def differences(paths: Sequence[Path]) -> list[RunDifference]:
         LinkError: One cannot be read.
     """
     runs = [summarised(path) for path in paths]
-    settings = [dict(_flat(_tables(path))) for path in paths]
+    settings = [settings_of(path / CONFIG_FILE) for path in paths]
     keys = sorted({key for one in settings for key in one})
     rows = [(key, [one.get(key, ABSENT) for one in settings]) for key in keys]
     rows += [("labels", [", ".join(run.labels) for run in runs])]
@@ -127,6 +136,8 @@ def differences(paths: Sequence[Path]) -> list[RunDifference]:
         ("begins with", [run.begins_with or ABSENT for run in runs]),
         ("best epoch", [f"{run.best_epoch} of {run.epochs}{interrupted(run)}" for run in runs]),
         ("validation accuracy", [share(run.validation_accuracy) for run in runs]),
+        ("validation, balanced", [share(run.validation_balanced) for run in runs]),
+        ("validation streams", [streams_text(run) for run in runs]),
         ("test accuracy, Keras", [share(run.test_accuracy_keras) for run in runs]),
         ("test accuracy, int8", [share(run.test_accuracy) for run in runs]),
         ("int8 bytes", [str(run.int8_bytes or ABSENT) for run in runs]),
@@ -149,9 +160,30 @@ def share(value: float | None) -> str:
     return ABSENT if value is None else f"{100 * value:.2f} %"
 
 
+def streams_text(run: RunSummary) -> str:
+    """Return what became of the validation recordings, for people."""
+    if run.stream_recall is None or run.stream_false_alarms_per_hour is None:
+        return ABSENT
+    return f"{share(run.stream_recall)} found, {run.stream_false_alarms_per_hour:.3g} false alarms an hour"
+
+
 def interrupted(run: RunSummary) -> str:
     """Return what is to be said of a run that somebody ended; else nothing."""
     return ", interrupted" if run.interrupted else ""
+
+
+def settings_of(config: Path) -> dict[str, str]:
+    """Return the settings of a configuration as JSON, by key: ``train.epochs``.
+
+    Raises:
+        CallerError: CONFIG_BAD; it is damaged.
+        LinkError: It cannot be read.
+    """
+    return dict(_flat(load_toml(config, dict[str, Any], docs=DOCS)))
+
+
+def _or_none(value: float | msgspec.UnsetType) -> float | None:
+    return None if value is msgspec.UNSET else value
 
 
 def _tables(path: Path) -> dict[str, Any]:

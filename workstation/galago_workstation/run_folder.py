@@ -64,6 +64,11 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Counted from 1, as in metrics.csv; its weights are the model's."""
     validation_accuracy: float
     validation_loss: float
+    validation_balanced: float | UnsetType = UNSET
+    """Mean of all labels' recalls; runs from before this was kept have it in metrics.csv alone."""
+    stream_recall: float | UnsetType = UNSET
+    """Of what is in the validation recordings, where epochs were chosen by them."""
+    stream_false_alarms_per_hour: float | UnsetType = UNSET
     parameters: int
     weights_sha256: Sha256
     seconds: float
@@ -72,7 +77,7 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class MaterialRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A folder of somebody's own sounds or pictures that augmentation used."""
+    """A folder of somebody's own sounds or pictures that training used beside its samples."""
 
     folder: str
     """As the configuration names it, made printable."""
@@ -106,6 +111,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What training began with, unless with chance."""
     material: dict[str, MaterialRecord] | UnsetType = UNSET
     """By the key of ``[augment]`` that names the folder."""
+    streams: MaterialRecord | UnsetType = UNSET
+    """The recordings of ``[validation]``."""
 
 
 class SplitSample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -5,7 +5,6 @@ Bounds live in the types, unknown keys are refused. Every key with its meaning: 
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,13 +31,13 @@ from galago_workstation.data.augmentation.augment_options import (
     check_augment,
     with_preset,
 )
+from galago_workstation.data.folder_rules import bad_setting, check_folders
 from galago_workstation.training.network_kind import NETWORKS, Input, NetworkOptions, find_network, network_of
 
 Share = Annotated[float, msgspec.Meta(ge=0.01, le=0.5)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 DOCS = "docs/training.md"
-_GROUP_KEYS = ("validation_groups", "test_groups")
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,12 +108,15 @@ class TrainOptions(_Table, frozen=True, kw_only=True):
     label_smoothing: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)] = 0.0
     class_weights: bool = False
     """Weigh classes by the inverse of how often they occur."""
+    sampling: Literal["natural", "balanced"] = "natural"
+    """Show samples as often as there are of each label, or each label equally often."""
     clip_norm: Annotated[float, msgspec.Meta(ge=0.0, le=1_000.0)] = 0.0
     """Largest norm of all gradients together; larger ones are shortened. 0: as they are."""
     average: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.0
     """Momentum of the average of the weights (EMA) that is validated and kept, such as 0.99; 0: none."""
-    best_by: Literal["balanced", "accuracy"] = "balanced"
-    """What decides which epoch's weights are kept: the mean of all labels' recalls, or the accuracy."""
+    best_by: Literal["balanced", "accuracy", "streams"] = "balanced"
+    """What decides which epoch's weights are kept: the mean of all labels' recalls, the accuracy, or what
+    becomes of the recordings of ``[validation]``."""
     patience: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
     """Epochs without a better validation result before training stops; the best weights are kept."""
     head_epochs: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 5
@@ -197,11 +199,23 @@ class ModelGates(_Table, frozen=True, kw_only=True):
     """By label."""
 
 
+class StreamOptions(_Table, frozen=True, kw_only=True):
+    """Recordings by which epochs are chosen, for ``[train] best_by = "streams"``."""
+
+    streams: str
+    """A corpus: a folder or a list of recordings with labels; relative to the configuration file."""
+    false_alarms_per_hour: Annotated[float, msgspec.Meta(ge=0.0, le=100_000.0)] = 1.0
+    """The limit; of the epochs that hold it the one with the most recall is kept."""
+    every: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    """The first epoch and every so many behind it are judged; no other can be kept."""
+
+
 class _Config(_Table, frozen=True, kw_only=True):
     train: TrainOptions = TrainOptions()
     decision: DecisionOptions = DecisionOptions()
     convert: ConvertOptions = ConvertOptions()
     gates: ModelGates = ModelGates()
+    validation: StreamOptions | UnsetType = UNSET
 
 
 class ImageConfig(_Config, frozen=True, kw_only=True):
@@ -246,21 +260,39 @@ def read_config(path: Path) -> Config:
         DeviceError: PLUGIN_BAD; the network is another distribution's, and cannot be used.
         LinkError: The file cannot be read.
     """
+    refuse_folder(path)
+    return checked_config(load_toml(path, dict[str, Any], docs=DOCS), str(path))
+
+
+def refuse_folder(path: Path) -> None:
+    """Say what makes a configuration of a folder of data.
+
+    Raises:
+        CallerError: CONFIG_BAD; it is a folder.
+    """
     if path.is_dir():
         raise CallerError(
             Reason.CONFIG_BAD,
             f"{path} is a folder, expected a training configuration",
             hint=f"galago init {path} looks at it and writes one",
         )
-    tables = load_toml(path, dict[str, Any], docs=DOCS)
+
+
+def checked_config(tables: dict[str, Any], where: str) -> Config:
+    """Return the configuration that plain tables say; errors begin with ``where``.
+
+    Raises:
+        CallerError: CONFIG_BAD; as :func:`read_config`.
+        DeviceError: PLUGIN_BAD; as :func:`read_config`.
+    """
     try:
         config = _config_of(tables)
     except msgspec.ValidationError as error:
-        raise CallerError(Reason.CONFIG_BAD, f"{path}: {error}", hint=f"see {DOCS} for every key") from None
+        raise CallerError(Reason.CONFIG_BAD, f"{where}: {error}", hint=f"see {DOCS} for every key") from None
     try:
         _check(config)
     except CallerError as error:
-        raise CallerError(error.reason, f"{path}: {error}", hint=error.hint) from None
+        raise CallerError(error.reason, f"{where}: {error}", hint=error.hint) from None
     return config
 
 
@@ -327,48 +359,22 @@ def _check(config: Config) -> None:
     data = config.data
     if isinstance(data, IdxFiles):
         if (data.test_images is None) != (data.test_labels is None):
-            raise _bad("[data] test_images and test_labels go together", "give both or none")
+            raise bad_setting("[data] test_images and test_labels go together", "give both or none")
     else:
-        _check_folders(data)
+        check_folders(data)
     for label in ("", *config.decision.label):
         config.decision.policy(label)
     if config.model.keep_logits and config.model.weights is None:
         raise _bad("[model] keep_logits needs weights", "name the run folder whose logits are kept")
     check_augment(config.augment)
+    if config.train.sampling == "balanced" and config.train.class_weights:
+        text = 'sampling = "balanced" and class_weights = true both make up for unequal labels'
+        raise bad_setting(f"[train] {text}", "together they would do it twice: give one of the two")
+    if (config.train.best_by == "streams") != (config.validation is not UNSET):
+        text = '[train] best_by = "streams" and the table [validation] go together'
+        raise bad_setting(text, "give both or none")
     if isinstance(config, AudioConfig):
         _check_frontend(config.preprocess, network_of(config.model).frontend)
-
-
-def _check_folders(data: ImageFolders | AudioFolders) -> None:
-    if (data.folder is None) == (data.manifest is None):
-        found = "neither folder nor manifest" if data.folder is None else "folder and manifest"
-        raise _bad(f"[data] has {found}", "give one of the two")
-    if data.manifest is not None:
-        empty = type(data)()
-        for key in ("test_folder", "validation_folder", "pattern", "ignore", "group", *_GROUP_KEYS):
-            if getattr(data, key) != getattr(empty, key):
-                raise _bad(f"[data] has manifest and {key}", "the manifest's columns group and part say it")
-    if data.group is not None:
-        _check_group(data.group)
-    for part, groups, folder in (
-        ("validation", data.validation_groups, data.validation_folder),
-        ("test", data.test_groups, data.test_folder),
-    ):
-        if groups and data.group is None:
-            raise _bad(f"[data] {part}_groups needs group", "group says what of a path is the group")
-        if groups and folder is not None:
-            raise _bad(f"[data] has {part}_groups and {part}_folder", "give one of the two")
-    if both := sorted(set(data.validation_groups) & set(data.test_groups)):
-        raise _bad(f"[data] names {both[0]!r} in validation_groups and in test_groups", "give it one part")
-
-
-def _check_group(pattern: str) -> None:
-    try:
-        captures = re.compile(pattern).groups
-    except re.error as error:
-        raise _bad(f"[data] group is not a regular expression: {error}", "example: '^([^_]+)_'") from None
-    if captures != 1:
-        raise _bad(f"[data] group has {captures} captures, expected one", "example: '^([^_]+)_'")
 
 
 def _check_frontend(given: AudioPreprocess, wanted: AudioPreprocess | None) -> None:
@@ -378,11 +384,11 @@ def _check_frontend(given: AudioPreprocess, wanted: AudioPreprocess | None) -> N
     for name in wanted.__struct_fields__:
         found, expected = getattr(given, name), getattr(wanted, name)
         if name == "window_frames" and found < expected:
-            raise _bad(f"[preprocess] window_frames is {found}", f"this network takes {expected} and more")
+            raise bad_setting(
+                f"[preprocess] window_frames is {found}", f"this network takes {expected} and more"
+            )
         if found != expected and name not in ("window_frames", "hop_frames"):
             shown = "missing" if found is UNSET else f"{found!r}"
-            raise _bad(f"[preprocess] {name} is {shown}", f"this network takes {name} = {expected!r} only")
-
-
-def _bad(message: str, hint: str) -> CallerError:
-    return CallerError(Reason.CONFIG_BAD, message, hint=hint)
+            raise bad_setting(
+                f"[preprocess] {name} is {shown}", f"this network takes {name} = {expected!r} only"
+            )

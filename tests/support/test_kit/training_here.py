@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from galago_workstation.training.logged_training import train_logged
 from galago_workstation.training.progress import TrainingProgress
-from galago_workstation.training.training_run import train
+from galago_workstation.training.training_logs import TrainingLogs
 
 
 @contextlib.contextmanager
@@ -17,9 +18,15 @@ def training_here() -> Iterator[None]:
     """Let the command train in this process, as ``train()`` does, for as long as the block lasts."""
 
     def here(
-        config: Path, out: Path, progress: TrainingProgress, *, fresh: bool, complain: Callable[[str], object]
+        config: Path,
+        out: Path,
+        progress: TrainingProgress,
+        *,
+        fresh: bool,
+        logs: TrainingLogs,
+        complain: Callable[[str], object],
     ) -> None:
-        train(config, out, progress, fresh=fresh)
+        train_logged(config, out, progress, fresh=fresh, logs=logs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("galago_workstation.training.training_process.train_apart", here)

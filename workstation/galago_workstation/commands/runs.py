@@ -115,7 +115,7 @@ def compare(runs_: tuple[Path, ...], as_json: bool) -> None:
 
 def _rows(found: RunSummary) -> list[tuple[str, str]]:
     from galago_edge.contract.printable import on_one_line
-    from galago_workstation.run_catalogue import ABSENT, interrupted, share
+    from galago_workstation.run_catalogue import ABSENT, interrupted, share, streams_text
     from galago_workstation.training.progress import duration
 
     latency = ABSENT if found.latency_us is None else f"{found.latency_us / 1000:.2f} ms on this machine"
@@ -128,6 +128,8 @@ def _rows(found: RunSummary) -> list[tuple[str, str]]:
         ("samples", ", ".join(f"{count} {part}" for part, count in found.samples.items())),
         ("best epoch", f"{found.best_epoch} of {found.epochs}{interrupted(found)}"),
         ("validation accuracy", share(found.validation_accuracy)),
+        ("validation, balanced", share(found.validation_balanced)),
+        ("validation streams", streams_text(found)),
         ("test accuracy, Keras", share(found.test_accuracy_keras)),
         ("test accuracy, int8", share(found.test_accuracy)),
         ("int8 file", ABSENT if found.int8_bytes is None else f"{found.int8_bytes} bytes"),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from galago_edge.commands.cli import say
 from galago_edge.commands.options import PATH
+
+if TYPE_CHECKING:
+    from galago_workstation.training.training_logs import TrainingLogs
 
 
 @click.command()
@@ -19,7 +23,20 @@ from galago_edge.commands.options import PATH
     help="Run folder; default: runs/NAME for NAME.toml. An existing run is replaced at the end.",
 )
 @click.option("--fresh", is_flag=True, help="Begin anew, where a training that was ended would go on.")
-def train(config: Path, out: Path | None, fresh: bool) -> None:
+@click.option(
+    "--tensorboard",
+    type=PATH,
+    metavar="FOLDER",
+    help="Also write event files for TensorBoard, to FOLDER/NAME of the run.",
+)
+@click.option(
+    "--mlflow",
+    metavar="URI",
+    envvar="GALAGO_MLFLOW",
+    show_envvar=True,
+    help="Also make a run of MLflow, on this server or in this store.",
+)
+def train(config: Path, out: Path | None, fresh: bool, tensorboard: Path | None, mlflow: str | None) -> None:
     """Train the network that CONFIG describes and leave a run folder.
 
     Ctrl+C once ends it well, with the best epoch so far; twice aborts it. A training that was aborted or
@@ -30,12 +47,18 @@ def train(config: Path, out: Path | None, fresh: bool) -> None:
     Example:
         galago train digits.toml --out runs/digits
     """
+    from galago_edge.commands.output_places import check_outputs
+    from galago_workstation.training.training_logs import TrainingLogs
+
+    check_outputs({}, {"--tensorboard": tensorboard})
     out = out if out is not None else Path("runs") / config.stem
-    train_shown(config, out, fresh=fresh)
+    train_shown(config, out, fresh=fresh, logs=TrainingLogs(tensorboard, mlflow or None))
     say(f"run folder: {out}")
 
 
-def train_shown(config: Path, out: Path, *, fresh: bool, silent: bool = False) -> None:
+def train_shown(
+    config: Path, out: Path, *, fresh: bool, silent: bool = False, logs: TrainingLogs | None = None
+) -> None:
     """Train in a process of its own and show how far it is, unless ``silent``.
 
     Raises:
@@ -44,15 +67,17 @@ def train_shown(config: Path, out: Path, *, fresh: bool, silent: bool = False) -
     """
     from galago_workstation.progress_lines import on_terminal
     from galago_workstation.training.progress import LiveProgress, PlainProgress
+    from galago_workstation.training.training_logs import NO_LOGS
     from galago_workstation.training.training_process import train_apart
 
     def complain(line: str) -> None:
         say(line, err=True)
 
+    logs = logs or NO_LOGS
     if silent:
-        train_apart(config, out, PlainProgress(lambda line: None), fresh=fresh, complain=complain)
+        train_apart(config, out, PlainProgress(lambda line: None), fresh=fresh, logs=logs, complain=complain)
     elif on_terminal():
         with LiveProgress() as live:
-            train_apart(config, out, live, fresh=fresh, complain=complain)
+            train_apart(config, out, live, fresh=fresh, logs=logs, complain=complain)
     else:
-        train_apart(config, out, PlainProgress(say), fresh=fresh, complain=complain)
+        train_apart(config, out, PlainProgress(say), fresh=fresh, logs=logs, complain=complain)

@@ -6,13 +6,14 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.data.feed import ChangedInputs, Feed, Indices
+from galago_workstation.data.sample_order import Positions, sample_order
 from galago_workstation.data.sample_reader import Inputs
 
 WATCHED = 64
@@ -99,6 +100,7 @@ class Batches:
         batch_size: Samples of a batch; at most all of them, and an even number: see :func:`trained_batch`.
         least_steps: An epoch has at least so many batches: it goes through a small set several times.
         seed: Decides the order.
+        sampling: Whether samples are shown as often as they are there, or labels equally often.
         witness: Is shown the last time that an epoch goes through the set.
     """
 
@@ -111,6 +113,7 @@ class Batches:
         batch_size: int,
         least_steps: int = 1,
         seed: int,
+        sampling: Literal["natural", "balanced"] = "natural",
         witness: Witness,
     ) -> None:
         self._feed = feed
@@ -121,7 +124,7 @@ class Batches:
         self._once = len(feed) // self.batch_size
         self.rounds = -(-max(least_steps, 1) // self._once)
         """How often an epoch goes through the set, each time in a new order and changed in a new way."""
-        self._seed = seed
+        self._order = sample_order(sampling, self._labels, self._once * self.batch_size, seed)
         self._witness = witness
 
     @property
@@ -136,13 +139,31 @@ class Batches:
         """
         for epoch in epochs:
             for turn in range(epoch * self.rounds, (epoch + 1) * self.rounds):
-                order = np.random.default_rng((self._seed, turn)).permutation(len(self._feed))
+                shown = self._order.turn(turn)
                 for step in range(self._once):
-                    indices = order[step * self.batch_size : (step + 1) * self.batch_size]
-                    changed = self._feed.augmented(turn, indices)
+                    part = slice(step * self.batch_size, (step + 1) * self.batch_size)
+                    indices = shown.indices[part]
+                    changed = self._changed(indices, shown.uses[part])
                     if turn % self.rounds == self.rounds - 1:
                         self._witness.see(epoch, indices, changed.inputs)
                     yield changed.inputs, self._targets(indices, changed)
+
+    def _changed(self, indices: Indices, uses: Positions) -> ChangedInputs:
+        """Return samples as augmentation changes them, each in the way of its own use."""
+        numbers = np.unique(uses)
+        if len(numbers) == 1:  # always, unless labels are balanced
+            return self._feed.augmented(int(numbers[0]), indices)
+        rows = [np.flatnonzero(uses == number) for number in numbers]
+        parts = [
+            self._feed.augmented(int(number), indices[mine])
+            for number, mine in zip(numbers, rows, strict=True)
+        ]
+        back = np.argsort(np.concatenate(rows))
+        return ChangedInputs(
+            np.concatenate([part.inputs for part in parts])[back],
+            np.concatenate([part.partners for part in parts])[back],
+            np.concatenate([part.shares for part in parts])[back],
+        )
 
     def _targets(self, indices: Indices, changed: ChangedInputs) -> npt.NDArray[np.float32]:
         targets = np.zeros((len(indices), self._classes), np.float32)

@@ -117,8 +117,9 @@ class Checkpoint:
             return None
         except OSError as error:
             raise disk_error(error, f"read {self._path}") from error
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.DecodeError):
-            return None  # zip has a checksum of each array: what is damaged is no state
+        except (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, msgspec.DecodeError):
+            # zip has a checksum of each array; RuntimeError: a flag or a version that zipfile does not know
+            return None
         return TrainingState(
             phase=head.phase,
             phase_first=head.phase_first,

@@ -27,18 +27,44 @@ class Epoch:
     """Mean absolute difference that augmentation made, in input codes."""
     augment_fresh: float
     """Share of watched samples that were changed in another way than in the epoch before."""
+    stream_recall: float | None = None
+    """Of what is in the validation recordings; None where they were not judged."""
+    stream_false_alarms_per_hour: float | None = None
 
 
 def write_metrics(path: Path, epochs: Iterable[Epoch]) -> None:
-    """Write one line per epoch, the names of the columns first."""
+    """Write one line per epoch, the names of the columns first: of those that some epoch has a value of."""
+    rows = [asdict(epoch) for epoch in epochs]
+    names = [field.name for field in fields(Epoch) if any(row[field.name] is not None for row in rows)]
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Epoch)], lineterminator="\n")
+        writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
-        for epoch in epochs:
-            writer.writerow({name: _short(value) for name, value in asdict(epoch).items()})
+        for row in rows:
+            writer.writerow({name: _short(row[name]) for name in names})
 
 
-def _short(value: float) -> str:
+def read_metrics(path: Path) -> list[Epoch]:
+    """Return the epochs that :func:`write_metrics` wrote, with six digits of each value.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is damaged.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        try:
+            return [_epoch(row) for row in csv.DictReader(file)]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path} has not the columns of metrics.csv: {error}") from None
+
+
+def _epoch(row: dict[str, str]) -> Epoch:
+    values = {name: float(text) for name, text in row.items() if text}  # empty: not judged
+    return Epoch(**{**values, "epoch": int(row["epoch"])})  # type: ignore[arg-type]  # an int where it is one
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

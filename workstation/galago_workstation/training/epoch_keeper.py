@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.data.batches import Witness
+from galago_workstation.evaluation.validation_streams import StreamFigures
 from galago_workstation.training.curves import Epoch, write_metrics
+from galago_workstation.training.epoch_streams import EpochStreams
 from galago_workstation.training.progress import TrainingProgress
 from galago_workstation.training_config import TrainOptions
 
@@ -29,6 +32,7 @@ class EpochKeeper:
         witness: What augmentation does.
         augmented: Whether it shall do anything.
         interrupted: Tells whether somebody wants it to end.
+        streams: Judges epochs by recordings; None where they are not chosen by them.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class EpochKeeper:
         *,
         augmented: bool,
         interrupted: Callable[[], bool],
+        streams: EpochStreams | None = None,
     ) -> None:
         self._options = options
         self._metrics = metrics
@@ -47,6 +52,7 @@ class EpochKeeper:
         self._witness = witness
         self._augmented = augmented
         self._interrupted = interrupted
+        self._streams = streams
         self._began = 0.0
         self._first = 0
         self._rate: Any = None
@@ -73,15 +79,32 @@ class EpochKeeper:
         self._progress.step()
         return not self._interrupted()
 
-    def epoch_ends(self, network: Any, logs: dict[str, float], weights: Callable[[], Weights]) -> bool:
+    def judged_by_streams(self, network: Any) -> StreamFigures | None:
+        """Return what the weights that would be kept of the epoch that ends come to on recordings."""
+        return None if self._streams is None else self._streams.judge(len(self.epochs) + 1, network)
+
+    def epoch_ends(
+        self,
+        network: Any,
+        logs: dict[str, float],
+        weights: Callable[[], Weights],
+        streams: StreamFigures | None = None,
+    ) -> bool:
         """Measure an epoch; return whether to go on.
 
         Args:
             network: Whose optimizer tells the learning rate.
             logs: What Keras measured.
             weights: Returns what would be kept of this epoch.
+            streams: What it came to on recordings.
         """
         row = self._row(len(self.epochs), network, logs)
+        if streams is not None:
+            row = dataclasses.replace(
+                row,
+                stream_recall=streams.recall,
+                stream_false_alarms_per_hour=streams.false_alarms_per_hour,
+            )
         self.epochs.append(row)
         best = self.best is None or self._goodness(row) > self._goodness(self.best)
         if best:
@@ -115,8 +138,10 @@ class EpochKeeper:
             augment_fresh=change.fresh,
         )
 
-    def _goodness(self, epoch: Epoch) -> tuple[float, float]:
+    def _goodness(self, epoch: Epoch) -> tuple[float, ...]:
         """Return what decides which weights are kept, and the loss where small sets tie."""
+        if self._streams is not None:
+            return self._streams.goodness(epoch)
         balanced = self._options.best_by == "balanced"
         return epoch.validation_balanced if balanced else epoch.validation_accuracy, -epoch.validation_loss
 
@@ -143,7 +168,10 @@ def keras_callback(keras: Any, keeper: EpochKeeper, over: Callable[[bool], None]
             self._put(self._own)
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-            goes_on = keeper.epoch_ends(self.model, logs, self._kept)
+            self._put(_averages(self.model))
+            streams = keeper.judged_by_streams(self.model)
+            self._put(self._own)
+            goes_on = keeper.epoch_ends(self.model, logs, self._kept, streams)
             self.model.stop_training = not goes_on
             over(not goes_on)
 

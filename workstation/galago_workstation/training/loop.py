@@ -22,6 +22,7 @@ from galago_workstation.run_folder import METRICS_FILE, weights_sha256
 from galago_workstation.training.checkpoint import Checkpoint, TrainingState
 from galago_workstation.training.curves import Epoch
 from galago_workstation.training.epoch_keeper import EpochKeeper, balanced_accuracy, keras_callback
+from galago_workstation.training.epoch_streams import EpochStreams
 from galago_workstation.training.interruption import Interruption
 from galago_workstation.training.network_kind import build_network
 from galago_workstation.training.phases import LearningPhase, let_learn, optimizer, phases, schedule
@@ -50,6 +51,7 @@ class Trainer:
         progress: TrainingProgress,
         start: StartWeights | None = None,
         material: Mapping[str, OwnFolder] = MappingProxyType({}),
+        streams: EpochStreams | None = None,
     ) -> None:
         self._config = config
         self._start = start
@@ -57,6 +59,7 @@ class Trainer:
         self._labels = labels
         self._folder = folder
         self._progress = progress
+        self._streams = streams
         self._input_shape = reader.input_shape
         train = parts["train"]
         background = {number for number, name in enumerate(labels) if name in config.data.background}
@@ -70,6 +73,7 @@ class Trainer:
             batch_size=self._options.batch_size,
             least_steps=-(-self._options.min_steps // self._options.epochs),
             seed=self._options.seed,
+            sampling=self._options.sampling,
             witness=self._witness,
         )
         self._validation = (
@@ -124,6 +128,7 @@ class Trainer:
                 self._witness,
                 augmented=self._augmented,
                 interrupted=lambda: interruption.asked,
+                streams=self._streams,
             )
             if state is not None:
                 keeper.take_up(state.epochs, state.best_epoch, state.best_weights)

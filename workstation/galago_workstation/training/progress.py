@@ -125,10 +125,16 @@ def epoch_line(epoch: Epoch, epochs: int, best: bool) -> str:
     accuracy, balanced = f"{epoch.validation_accuracy:.2%}", f"{epoch.validation_balanced:.2%}"
     if balanced != accuracy:  # labels of unequal size
         accuracy += f" (balanced {balanced})"
+    streams = ""
+    if epoch.stream_recall is not None and epoch.stream_false_alarms_per_hour is not None:
+        streams = (
+            f", streams {epoch.stream_recall:.2%} found and "
+            f"{epoch.stream_false_alarms_per_hour:.3g} false alarms an hour"
+        )
     return (
         f"epoch {epoch.epoch:{len(str(epochs))}}/{epochs}: "
         f"loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.2%}, "
-        f"validation {epoch.validation_loss:.4f} and {accuracy}{mark}, "
+        f"validation {epoch.validation_loss:.4f} and {accuracy}{streams}{mark}, "
         f"{duration(epoch.seconds)}"
     ).replace("%", " %")
 

@@ -1,7 +1,9 @@
 """Trains in a process of its own, which may crash without taking anything else along.
 
-``python -m galago_workstation.training.training_child FD FRESH CONFIG OUT``: progress and how it ended go to
-FD, FRESH is ``fresh`` or ``on``. SIGINT is Ctrl+C: once ends the training well, twice aborts it.
+``python -m galago_workstation.training.training_child FD FRESH CONFIG OUT ROOT TENSORBOARD``: progress and
+how it ended go to FD, FRESH is ``fresh`` or ``on``; the last two may be empty. Where MLflow is stands in the
+environment, for its address may hold a password. SIGINT is Ctrl+C: once ends the training well, twice aborts
+it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from galago_edge.children.channel import Channel
 from galago_edge.children.lifeline import die_with_parent
 from galago_edge.contract.errors import GalagoError
 from galago_workstation.training.curves import Epoch
+from galago_workstation.training.training_logs import MLFLOW_VARIABLE, TrainingLogs
 from galago_workstation.training.training_messages import (
     EpochDone,
     LineSaid,
@@ -50,13 +53,15 @@ class RelayedProgress:
         self._channel.send(EpochDone(epoch, best))
 
 
-def main(link: socket.socket, fresh: bool, config: Path, out: Path) -> None:
+def main(
+    link: socket.socket, fresh: bool, config: Path, out: Path, root: Path | None, logs: TrainingLogs
+) -> None:
     """Train, and tell how it ended."""
     channel = Channel[LineSaid](link, LineSaid)
     try:
-        from galago_workstation.training.training_run import train
+        from galago_workstation.training.logged_training import train_logged
 
-        train(config, out, RelayedProgress(channel), fresh=fresh)
+        train_logged(config, out, RelayedProgress(channel), fresh=fresh, root=root, logs=logs)
     except GalagoError as error:
         channel.send(TrainingFailed(error.as_data(with_exit=True)))
     except KeyboardInterrupt:
@@ -65,9 +70,20 @@ def main(link: socket.socket, fresh: bool, config: Path, out: Path) -> None:
         channel.send(TrainingFinished())
 
 
+def _path(argument: str) -> Path | None:
+    return Path(argument) if argument else None
+
+
 if __name__ == "__main__":
     die_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored where we come from
-    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2] == "fresh", Path(sys.argv[3]), Path(sys.argv[4]))
+    main(
+        socket.socket(fileno=int(sys.argv[1])),
+        sys.argv[2] == "fresh",
+        Path(sys.argv[3]),
+        Path(sys.argv[4]),
+        _path(sys.argv[5]),
+        TrainingLogs(_path(sys.argv[6]), os.environ.get(MLFLOW_VARIABLE) or None),
+    )
     sys.stderr.flush()
     os._exit(0)  # the run is there; what TensorFlow does when it is taken down is of no use to anybody

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
+from typing import Self
 
 from galago_edge.children.channel import Channel, channel_ends
 from galago_edge.children.child import Child
@@ -15,6 +17,7 @@ from galago_edge.children.ending import Ending
 from galago_edge.children.output import Output
 from galago_edge.contract.errors import DeviceError, GalagoError, Reason, disk_error
 from galago_workstation.training.progress import TrainingProgress
+from galago_workstation.training.training_logs import MLFLOW_VARIABLE, NO_LOGS, TrainingLogs
 from galago_workstation.training.training_messages import (
     EpochDone,
     LineSaid,
@@ -37,6 +40,7 @@ def train_apart(
     progress: TrainingProgress,
     *,
     fresh: bool = False,
+    logs: TrainingLogs = NO_LOGS,
     complain: Callable[[str], object],
 ) -> None:
     """Do what ``training_run.train`` does, in a process of its own.
@@ -49,6 +53,7 @@ def train_apart(
         out: The run folder.
         progress: Is told all that training tells.
         fresh: Begin anew.
+        logs: Where else the training is written down.
         complain: Is given each line that libraries wrote to standard error.
 
     Raises:
@@ -57,45 +62,85 @@ def train_apart(
         LinkError: The system starts no process.
         KeyboardInterrupt: It was aborted.
     """
-    with ExitStack() as stack:
-        try:
-            stderr = stack.enter_context(Output("galago-stderr"))
-            link, theirs = channel_ends()
-            channel = Channel[TrainingMessage](link, TrainingMessage)
-            stack.callback(channel.close)
-            with theirs:
-                child = Child(
-                    _PROGRAM,
-                    ("fresh" if fresh else "on", str(config_path), str(out)),
-                    shared=(theirs.fileno(),),
-                    stderr=stderr.fileno(),
-                )
-        except OSError as error:
-            raise disk_error(error, "start a process that trains") from error
-        stack.enter_context(child)
-        passed_on = stack.enter_context(_interrupts_passed_on(child))
-        end = _last_word(channel, progress)
-        ending = child.wait(_ENDS_S)
-        if not isinstance(end, TrainingFailed | TrainingAborted):
-            for line in stderr.text().splitlines():
-                complain(line)
-        if isinstance(end, TrainingFailed):
-            raise GalagoError.from_data(end.data)
-        if isinstance(end, TrainingAborted) or (end is None and passed_on and _by_interrupt(ending)):
-            raise KeyboardInterrupt
-        if end is None:
-            raise _crash(ending, stderr.last_line(), out)
+    with (
+        TrainingProcess(config_path, out, fresh=fresh, logs=logs) as process,
+        _interrupts_passed_on(process),
+    ):
+        while process.take(progress):
+            pass
+        process.finish(complain)
 
 
-def _last_word(
-    channel: Channel[TrainingMessage], progress: TrainingProgress
-) -> TrainingFailed | TrainingAborted | TrainingFinished | None:
-    """Pass progress on until the end; return what the process said of it, None when it died."""
-    while True:
+class TrainingProcess:
+    """A process that trains. Used by one thread; leaving the block ends it.
+
+    Args:
+        config_path: The configuration.
+        out: The run folder.
+        fresh: Begin anew.
+        root: What paths in the configuration are relative to; None: the folder that it lies in.
+        logs: Where else the training is written down.
+        more_environment: Variables beside those of this process.
+
+    Raises:
+        LinkError: The system starts no process.
+    """
+
+    def __init__(
+        self,
+        config_path: Path,
+        out: Path,
+        *,
+        fresh: bool = False,
+        root: Path | None = None,
+        logs: TrainingLogs = NO_LOGS,
+        more_environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._out = out
+        self._end: TrainingFailed | TrainingAborted | TrainingFinished | None = None
+        self._interrupted = False
+        with ExitStack() as stack:
+            try:
+                self._stderr = stack.enter_context(Output("galago-stderr"))
+                self.link, theirs = channel_ends()
+                self._channel = Channel[TrainingMessage](self.link, TrainingMessage)
+                stack.callback(self._channel.close)
+                with theirs:
+                    self._child = Child(
+                        _PROGRAM,
+                        (
+                            *("fresh" if fresh else "on", str(config_path), str(out)),
+                            *(str(path or "") for path in (root, logs.tensorboard)),
+                        ),
+                        shared=(theirs.fileno(),),
+                        more_environment={
+                            **({MLFLOW_VARIABLE: logs.mlflow} if logs.mlflow else {}),
+                            **more_environment,
+                        },
+                        stderr=self._stderr.fileno(),
+                    )
+            except OSError as error:
+                raise disk_error(error, "start a process that trains") from error
+            stack.enter_context(self._child)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def interrupt(self) -> None:
+        """Send it SIGINT: once ends the training well, twice aborts it."""
+        self._interrupted = True
+        self._child.interrupt()
+
+    def take(self, progress: TrainingProgress) -> bool:
+        """Wait for one message and pass it on; return whether another one may come."""
         try:
-            message = channel.receive().message
+            message = self._channel.receive().message
         except (EOFError, ValueError):  # a process with a corrupt heap may say anything
-            return None
+            return False
         match message:
             case LineSaid(text):
                 progress.say(text)
@@ -106,24 +151,39 @@ def _last_word(
             case EpochDone(epoch, best):
                 progress.epoch(epoch, best)
             case _:
-                return message
+                self._end = message
+                return False
+        return True
+
+    def finish(self, complain: Callable[[str], object]) -> None:
+        """Wait for its end behind the last message; return when the run folder is there.
+
+        Raises:
+            GalagoError: As ``training_run.train``.
+            DeviceError: TRAIN_CRASHED; it died.
+            KeyboardInterrupt: It was aborted.
+        """
+        end, ending = self._end, self._child.wait(_ENDS_S)
+        if not isinstance(end, TrainingFailed | TrainingAborted):
+            for line in self._stderr.text().splitlines():
+                complain(line)
+        if isinstance(end, TrainingFailed):
+            raise GalagoError.from_data(end.data)
+        if isinstance(end, TrainingAborted) or (end is None and self._interrupted and _by_interrupt(ending)):
+            raise KeyboardInterrupt
+        if end is None:
+            raise _crash(ending, self._stderr.last_line(), self._out)
 
 
 @contextlib.contextmanager
-def _interrupts_passed_on(child: Child) -> Iterator[list[int]]:
-    """Send every SIGINT to the child; the list has one entry for each."""
-    passed_on: list[int] = []
-
-    def pass_on(number: int, _: object) -> None:
-        passed_on.append(number)
-        child.interrupt()
-
+def _interrupts_passed_on(process: TrainingProcess) -> Iterator[None]:
+    """Send every SIGINT to the process."""
     if threading.current_thread() is not threading.main_thread():  # it gets no signals
-        yield passed_on
+        yield
         return
-    before = signal.signal(signal.SIGINT, pass_on)
+    before = signal.signal(signal.SIGINT, lambda *_: process.interrupt())
     try:
-        yield passed_on
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
 

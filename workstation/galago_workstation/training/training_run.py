@@ -7,11 +7,10 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 import galago_workstation
 from galago_edge.contract.printable import on_one_line, printable
@@ -21,8 +20,15 @@ from galago_workstation.data.listing import Listing
 from galago_workstation.data.sample import PARTS, samples_sha256
 from galago_workstation.data.sample_reader import open_reader
 from galago_workstation.data.splits import split
-from galago_workstation.environment import environment
+from galago_workstation.environment import environment, training_software
+from galago_workstation.evaluation.validation_streams import (
+    ValidationStreams,
+    corpus_sha256,
+    labelled_recordings,
+    modality_of,
+)
 from galago_workstation.files import new_folder, write_bytes, write_json
+from galago_workstation.qa.corpus import Corpus, read_corpus
 from galago_workstation.run_folder import (
     CONFIG_FILE,
     CURVES_FILE,
@@ -39,19 +45,29 @@ from galago_workstation.run_folder import (
 )
 from galago_workstation.training.checkpoint import Checkpoint
 from galago_workstation.training.curves import draw_curves
+from galago_workstation.training.epoch_streams import EpochStreams
 from galago_workstation.training.loop import Parts, Trainer
 from galago_workstation.training.network_kind import network_of
 from galago_workstation.training.progress import TrainingProgress, duration
 from galago_workstation.training.weights.start_weights import StartWeights, open_start_weights
-from galago_workstation.training_config import Config, label_specs, read_config
+from galago_workstation.training_config import Config, TrainOptions, label_specs, read_config
 
 _NAMED_LABELS = 20
 _UNEQUAL = 5
 """Times as many samples of one label as of another that are worth a note."""
 
 
-def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bool = False) -> Run:
+def train(
+    config_path: Path,
+    out: Path,
+    progress: TrainingProgress,
+    *,
+    fresh: bool = False,
+    root: Path | None = None,
+) -> Run:
     """Train what ``config_path`` says and leave the run folder ``out``.
+
+    Paths in the configuration are relative to ``root``, or else to the folder that it lies in.
 
     An existing run there is replaced when training has ended well, and stays as it is otherwise. A training
     that was killed left ``OUT.unfinished``; the next one with the same data, settings and software goes on
@@ -65,25 +81,28 @@ def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bo
     began = time.monotonic()
     config = read_config(config_path)
     preprocess_sha256 = fingerprint(config.preprocess)  # refuses what the frontend cannot do, before any work
-    root = config_path.parent
+    root = config_path.parent if root is None else root
     reader = open_reader(config, root)
     listing = reader.listing()
     label_specs(config, listing.labels)
     parts = split(listing, validation_share=config.data.validation_share, test_share=config.data.test_share)
-    for line in _data_lines(listing, parts):
+    for line in _data_lines(listing, parts, config.train):
         progress.say(line)
     start = _start(config, root, progress)
     material = _material(config, root, parts, progress)
-    checkpoint = Checkpoint(
-        out.with_name(out.name + ".unfinished"), _state_key(config_path, parts, start, material)
-    )
+    corpus = _streams_corpus(config, root)
+    key = _state_key(config_path, parts, start, material)
+    if corpus is not None:
+        key += f" {corpus_sha256(corpus)}"
+    checkpoint = Checkpoint(out.with_name(out.name + ".unfinished"), key)
     if fresh:
         checkpoint.remove()
     with new_folder(out, mark=RUN_FILE) as folder:
         content = config_path.read_bytes()
         write_bytes(folder / CONFIG_FILE, content)
         write_bytes(folder / SPLIT_FILE, encode_split(parts))
-        trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start, material)
+        streams = _streams(config, corpus, listing.labels, folder, progress)
+        trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start, material, streams)
         fitted = trainer.fit(checkpoint)
         best = fitted.best
         weights = trainer.save(folder / MODEL_FILE)
@@ -96,6 +115,9 @@ def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bo
             best_epoch=best.epoch,
             validation_accuracy=best.validation_accuracy,
             validation_loss=best.validation_loss,
+            validation_balanced=best.validation_balanced,
+            stream_recall=_or_unset(best.stream_recall),
+            stream_false_alarms_per_hour=_or_unset(best.stream_false_alarms_per_hour),
             parameters=trainer.parameters,
             weights_sha256=weights,
             seconds=round(time.monotonic() - began, 1),
@@ -118,9 +140,12 @@ def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bo
             result=result,
             weights=UNSET if start is None else start.origin,
             material={key: _material_record(own) for key, own in material.items()} or UNSET,
+            streams=_streams_record(config, corpus),
         )
         write_json(folder / RUN_FILE, record)
     checkpoint.remove()
+    if streams is not None:
+        progress.say(streams.verdict(best))
     progress.say(_result_line(result, len(parts["validation"])))
     return Run.open(out)
 
@@ -135,8 +160,7 @@ def _state_key(
             hashlib.sha256(encode_split(parts)).hexdigest(),
             "" if start is None else start.origin.sha256,
             *(own.sha256 for own in material.values()),
-            galago_workstation.__version__,
-            *(f"{name}={version(name)}" for name in ("tensorflow", "keras", "numpy")),
+            training_software(),
         )
     )
 
@@ -169,7 +193,49 @@ def _material_record(own: OwnFolder) -> MaterialRecord:
     return MaterialRecord(folder=printable(own.name), files=len(own.files), sha256=own.sha256)
 
 
-def _data_lines(listing: Listing, parts: Parts) -> Iterator[str]:
+def _streams_corpus(config: Config, root: Path) -> Corpus | None:
+    """Return the recordings that ``[validation]`` names; None where there is no such table."""
+    if config.validation is UNSET:
+        return None
+    corpus = read_corpus(root / config.validation.streams)
+    return corpus.of_modality(modality_of(config.preprocess))
+
+
+def _streams(
+    config: Config, corpus: Corpus | None, labels: Sequence[str], folder: Path, progress: TrainingProgress
+) -> EpochStreams | None:
+    if corpus is None or config.validation is UNSET:
+        return None
+    for note in corpus.notes:
+        progress.say(f"[validation] streams: {note}")
+    if config.gate is not UNSET:
+        progress.say("note: validation streams are judged without the activity gate")
+    recordings = ValidationStreams(
+        corpus,
+        config.preprocess,
+        label_specs(config, tuple(labels)),
+        config.decision.decision(),
+        folder,
+        progress.say,
+    )
+    return EpochStreams(recordings, config.validation.false_alarms_per_hour, config.validation.every)
+
+
+def _streams_record(config: Config, corpus: Corpus | None) -> MaterialRecord | UnsetType:
+    if corpus is None or config.validation is UNSET:
+        return UNSET
+    return MaterialRecord(
+        folder=printable(config.validation.streams),
+        files=len(labelled_recordings(corpus)),
+        sha256=corpus_sha256(corpus),
+    )
+
+
+def _or_unset(value: float | None) -> float | UnsetType:
+    return UNSET if value is None else value
+
+
+def _data_lines(listing: Listing, parts: Parts, options: TrainOptions) -> Iterator[str]:
     counts = ", ".join(f"{len(parts[part])} {part}" for part in PARTS)
     left_out = listing.duplicates_left_out
     copies = f"; {left_out} left out as copies of others" if left_out else ""
@@ -186,10 +252,17 @@ def _data_lines(listing: Listing, parts: Parts) -> Iterator[str]:
         shown = [*shown[: _NAMED_LABELS // 2], "...", *shown[-_NAMED_LABELS // 2 :]]
     yield f"to learn from: {', '.join(shown)}"
     most, least = labels[0], labels[-1]
-    if most[0] >= _UNEQUAL * least[0]:
+    if options.sampling == "balanced":
+        each = sum(of_labels.values()) / len(labels)
+        yield (
+            f"balanced sampling: of each label about {each:.0f} samples for every {sum(of_labels.values())} "
+            f"shown; each one of {on_one_line(least[1])} {each / least[0]:.1f} times, of "
+            f"{on_one_line(most[1])} {each / most[0]:.2g} times"
+        )
+    elif most[0] >= _UNEQUAL * least[0] and not options.class_weights:
         yield (
             f"note: {on_one_line(most[1])} has {most[0] / least[0]:.0f} times as many samples as "
-            f"{on_one_line(least[1])}: [train] class_weights = true makes up for it"
+            f'{on_one_line(least[1])}: [train] sampling = "balanced" or class_weights = true makes up for it'
         )
 
 

@@ -33,7 +33,7 @@ class ScratchFile:
                 weakref.finalize(self, self._file.close)  # it lives as long as this
             self._file.write(content)
         except OSError as error:
-            raise disk_error(error, f"keep {len(content) >> 10} KiB for augmentation") from error
+            raise disk_error(error, f"keep {len(content) >> 10} KiB for training") from error
         self._size += len(content)
         return start
 
