@@ -365,7 +365,7 @@ def _check(config: Config) -> None:
     for label in ("", *config.decision.label):
         config.decision.policy(label)
     if config.model.keep_logits and config.model.weights is None:
-        raise _bad("[model] keep_logits needs weights", "name the run folder whose logits are kept")
+        raise bad_setting("[model] keep_logits needs weights", "name the run folder whose logits are kept")
     check_augment(config.augment)
     if config.train.sampling == "balanced" and config.train.class_weights:
         text = 'sampling = "balanced" and class_weights = true both make up for unequal labels'
