@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import os
@@ -84,7 +85,8 @@ def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bo
         write_bytes(folder / CONFIG_FILE, content)
         write_bytes(folder / SPLIT_FILE, encode_split(parts))
         trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start, material)
-        fitted = trainer.fit(checkpoint)
+        with contextlib.closing(trainer):
+            fitted = trainer.fit(checkpoint)
         best = fitted.best
         weights = trainer.save(folder / MODEL_FILE)
         draw_curves(

@@ -1,0 +1,249 @@
+"""What feeding a training costs: Galago's loop beside plain Keras, and its input pipeline alone.
+
+    python -m benchmarks.training_feed [--only fit|pipeline] [--rounds 5] [--epochs 4]
+
+fit: the same network, optimizer, loss, metrics, batches and validation. ``keras.Model.fit`` has everything
+as float32 arrays in memory; Galago's loop begins with files, without augmentation for equal work, and with
+``strength = "usual"``. They take turns in rounds of a few epochs in one process; the first epoch of each
+round, in which TensorFlow traces the network, does not count. Of each epoch: the clock and processor time.
+
+pipeline: batches of 64 as training gets them, with all that ``strength`` switches on, without a network:
+pictures per second of processor time, so per core, and by the clock with as many workers as cores. Pictures
+are held as in a training that fits into memory, or decoded anew from JPEG files each time.
+
+Target (docs/benchmarks.md): without augmentation 0.95 of the speed of plain Keras.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+import wave
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galago_workstation.data.sample_reader import open_reader, real_inputs
+from galago_workstation.data.splits import split
+from galago_workstation.training.checkpoint import Checkpoint
+from galago_workstation.training.epoch_keeper import balanced_accuracy
+from galago_workstation.training.loop import Trainer
+from galago_workstation.training.network_kind import build_network
+from galago_workstation.training.phases import optimizer, phases, schedule
+from galago_workstation.training.progress import PlainProgress
+from galago_workstation.training_config import Config, read_config
+
+OUT = Path(__file__).with_name("out") / "training_feed.json"
+TARGET = 0.95
+RATE_HZ = 16_000
+LABELS = 4
+BATCH = 64
+
+Turn = Callable[[int], list["EpochCost"]]
+
+
+@dataclass(frozen=True)
+class EpochCost:
+    """What an epoch took."""
+
+    wall_s: float
+    cpu_s: float
+    """Of all threads."""
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """Something to learn."""
+
+    name: str
+    side: int
+    """Of a picture in pixels; 0: sounds of a second."""
+    samples: int
+    model: str
+    preprocess: str
+
+
+FIT_TASKS = (
+    FitTask(
+        "28 x 28 gray, resnet of 16 filters",
+        28,
+        4_000,
+        'kind = "resnet"\nfilters = 16\nstages = 1',
+        'kind = "image"\nwidth = 28\nheight = 28\ncolor = "gray"',
+    ),
+    FitTask(
+        "96 x 96 colour, mobilenet_v1 of width 0.25",
+        96,
+        2_000,
+        'kind = "mobilenet_v1"\nwidth = 0.25',
+        'kind = "image"\nwidth = 96\nheight = 96',
+    ),
+    FitTask("sounds of 1 s, ds_cnn", 0, 1_000, 'kind = "ds_cnn"\nfilters = 32', 'kind = "logmel"'),
+)
+
+
+def picture(rng: np.random.Generator, side: int) -> npt.NDArray[np.uint8]:
+    """Return a picture of soft colours and some noise, BGR."""
+    import cv2
+
+    rough = rng.integers(0, 200, (6, 6, 3), dtype=np.uint8)
+    soft = cv2.resize(rough, (side, side), interpolation=cv2.INTER_CUBIC)
+    noise = rng.integers(0, 12, soft.shape, dtype=np.uint8)
+    return np.asarray(cv2.add(soft, noise), np.uint8)
+
+
+def write_samples(folder: Path, side: int, count: int, suffix: str = ".png") -> None:
+    """Write so many pictures, or sounds with ``side`` 0, in class folders."""
+    import cv2
+
+    rng = np.random.default_rng(1)
+    for number in range(count):
+        place = folder / f"label{number % LABELS}"
+        place.mkdir(parents=True, exist_ok=True)
+        if side:
+            cv2.imwrite(str(place / f"{number}{suffix}"), picture(rng, side))
+            continue
+        tone = 4_000 * np.sin(2 * np.pi * (300 + 200 * (number % LABELS)) * np.arange(RATE_HZ) / RATE_HZ)
+        with wave.open(str(place / f"{number}.wav"), "wb") as file:
+            file.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
+            file.writeframes(np.rint(tone + rng.normal(0, 500, RATE_HZ)).astype("<i2").tobytes())
+
+
+def written_config(folder: Path, task: FitTask, strength: str, epochs: int) -> Config:
+    """Return a configuration for samples in ``folder/samples``."""
+    kind = "images" if task.side else "audio"
+    path = folder / f"{strength}.toml"
+    path.write_text(
+        f'[data]\nkind = "{kind}"\nfolder = "samples"\n[preprocess]\n{task.preprocess}\n'
+        f'[model]\n{task.model}\n[augment]\nstrength = "{strength}"\n'
+        f"[train]\nepochs = {epochs}\nmin_steps = 0\nbatch_size = {BATCH}\npatience = {epochs}\n"
+    )
+    return read_config(path)
+
+
+def galago(folder: Path, config: Config) -> Turn:
+    """Return what trains for some epochs in Galago's loop; its epochs tell their time themselves."""
+    reader = open_reader(config, folder)
+    listing = reader.listing()
+    parts = split(listing, validation_share=0.15, test_share=0.15)
+    run = folder / f"run-{config.augment.strength}"
+    run.mkdir()
+
+    class CpuClock(PlainProgress):
+        """Looks at the processor's clock whenever an epoch ends."""
+
+        def __init__(self) -> None:
+            super().__init__(lambda _: None)
+            self.ends: list[float] = []
+
+        def epoch(self, epoch: Any, best: bool) -> None:
+            self.ends.append(time.process_time())
+
+    clock = CpuClock()
+    trainer = Trainer(config, reader, listing.labels, parts, run, clock)
+
+    def turn(epochs: int) -> list[EpochCost]:
+        clock.ends.clear()
+        fitted = trainer.fit(Checkpoint(run / "state", f"{time.monotonic_ns()}"))
+        assert len(fitted.epochs) == epochs
+        cpu = np.diff(clock.ends).tolist()
+        return [EpochCost(row.seconds, used) for row, used in zip(fitted.epochs[1:], cpu, strict=True)]
+
+    return turn
+
+
+def plain_keras(folder: Path, config: Config) -> tuple[Turn, int]:
+    """Return what trains in ``keras.Model.fit`` on arrays, and the samples of an epoch."""
+    import keras
+
+    reader = open_reader(config, folder)
+    listing = reader.listing()
+    parts = split(listing, validation_share=0.15, test_share=0.15)
+    count = len(parts["train"]) // BATCH * BATCH  # as many steps as ours has
+    arrays = {
+        part: (
+            real_inputs(reader.inputs(parts[part])),
+            np.eye(LABELS, dtype=np.float32)[[sample.label for sample in parts[part]]],
+        )
+        for part in ("train", "validation")
+    }
+    inputs, targets = (array[:count] for array in arrays["train"])
+    network = build_network(config.model, reader.input_shape, LABELS, seed=1)
+    (phase,) = phases(config.train, warm=False)
+
+    class Clock(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.costs: list[EpochCost] = []
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self._began = time.monotonic(), time.process_time()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            wall, cpu = self._began
+            self.costs.append(EpochCost(time.monotonic() - wall, time.process_time() - cpu))
+
+    def turn(epochs: int) -> list[EpochCost]:
+        rate = schedule(keras, config.train, phase, count // BATCH)
+        network.compile(
+            optimizer=optimizer(keras, config.train, phase, network, rate),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy"), balanced_accuracy(keras, LABELS)],
+            jit_compile=False,
+        )
+        clock = Clock()
+        network.fit(
+            inputs,
+            targets,
+            batch_size=BATCH,
+            epochs=epochs,
+            validation_data=arrays["validation"],
+            callbacks=[clock],
+            verbose=0,
+        )
+        return clock.costs[1:]
+
+    return turn, count
+
+
+def fit_results(rounds: int, epochs: int) -> Iterator[dict[str, Any]]:
+    """Measure every task."""
+    import tensorflow as tf
+
+    tf.keras.utils.set_random_seed(1)
+    tf.config.experimental.enable_op_determinism()  # as our loop does
+    for task in FIT_TASKS:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write_samples(folder / "samples", task.side, task.samples)
+            configs = {
+                strength: written_config(folder, task, strength, epochs) for strength in ("none", "usual")
+            }
+            keras_turn, count = plain_keras(folder, configs["none"])
+            turns = {"keras": keras_turn, **{name: galago(folder, found) for name, found in configs.items()}}
+            costs: dict[str, list[EpochCost]] = {name: [] for name in turns}
+            for number in range(rounds):
+                order = list(turns)
+                for contender in order[number % 3 :] + order[: number % 3]:
+                    costs[contender] += turns[contender](epochs)
+        medians = {
+            name: {
+                "wall_s": statistics.median(cost.wall_s for cost in found),
+                "cpu_s": statistics.median(cost.cpu_s for cost in found),
+            }
+            for name, found in costs.items()
+        }
+        yield {
+            "task": task.name,
+            "samples": count,
+            "medians": medians,
+            "speed": {
+                name: {clock: medians["keras"][clock] / medians[name][clock] for clock in ("wall_s", "cpu_s")}
+                for name in configs
+            },
+            "epochs": {name: [asdict(cost) for cost in found] for name, found in costs.items()},
+        }

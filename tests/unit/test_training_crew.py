@@ -1,0 +1,293 @@
+"""Processes that prepare samples: same batches whoever makes them, and one line when one of them dies."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from galago_edge.contract.errors import DeviceError, GalagoError, InputError, Reason
+from galago_edge.contract.manifest import ImagePreprocess
+from galago_edge.recording.sample_media import wav_bytes
+from galago_workstation.data import decoded_samples
+from galago_workstation.data.augmentation.augment_options import ImageAugment
+from galago_workstation.data.augmentation.own_material import own_folders
+from galago_workstation.data.batches import Batches, Witness
+from galago_workstation.data.decoded_samples import DecodedSamples
+from galago_workstation.data.feed import PictureFeed, open_feed
+from galago_workstation.data.sample import Part, Sample
+from galago_workstation.data.sample_reader import ImageReader, open_reader
+from galago_workstation.data.worker_crew import Begin, WorkerCrew
+from galago_workstation.training_config import ImageFolders, read_config
+from test_kit.hostile_data import RATE, encoded, picture, tone
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"  # of Python 3.12; nothing here holds a lock
+)
+
+
+@pytest.fixture
+def crews() -> Iterator[Callable[..., WorkerCrew[int, int]]]:
+    made: list[WorkerCrew[int, int]] = []
+
+    def make(work: Callable[[int, Begin | None], int], count: int) -> WorkerCrew[int, int]:
+        made.append(WorkerCrew(work, count, lambda position: f"pictures/{position}.png"))
+        return made[-1]
+
+    yield make
+    for crew in made:
+        crew.close()
+
+
+def told(number: int, begin: Begin | None) -> int:
+    assert begin is not None
+    begin(number)
+    return number
+
+
+def test_results_come_in_the_order_of_the_jobs_and_workers_never_run_far_ahead(
+    crews: Callable[..., WorkerCrew[int, int]],
+) -> None:
+    crew = crews(lambda number, begin: number * number, 3)
+    asked: list[int] = []
+
+    def jobs() -> Iterator[int]:
+        for number in range(40):
+            asked.append(number)
+            yield number
+
+    results = crew.results(jobs())
+    assert next(results) == (0, 0)
+    assert len(asked) == 6  # two for each worker
+    assert list(results) == [(number, number * number) for number in range(1, 40)]
+
+
+def test_a_new_series_ends_one_that_was_left_in_the_middle(
+    crews: Callable[..., WorkerCrew[int, int]],
+) -> None:
+    crew = crews(lambda number, begin: -number, 2)
+    left = crew.results(iter(range(100, 200)))
+    next(left)
+    assert [result for _, result in crew.results(iter(range(9)))] == [-number for number in range(9)]
+    assert list(left) == []
+
+
+def test_what_a_worker_refuses_is_refused_here_with_its_code(
+    crews: Callable[..., WorkerCrew[int, int]],
+) -> None:
+    def refuse(number: int, begin: Begin | None) -> int:
+        raise InputError(Reason.IMAGE_UNREADABLE, "a.png is cut off", hint="leave it out")
+
+    with pytest.raises(GalagoError, match=r"^a.png is cut off$") as caught:
+        list(crews(refuse, 1).results([1]))
+    assert caught.value.reason == Reason.IMAGE_UNREADABLE
+    assert (caught.value.exit_code, caught.value.hint) == (InputError.exit_code, "leave it out")
+
+
+def test_a_worker_that_dies_or_fails_is_one_line_with_the_sample_that_it_was_at(
+    crews: Callable[..., WorkerCrew[int, int]],
+) -> None:
+    def die(number: int, begin: Begin | None) -> int:
+        if told(number, begin) == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    def fail(number: int, begin: Begin | None) -> int:
+        raise ZeroDivisionError(f"what is 1 / {told(number, begin)}?")
+
+    with pytest.raises(DeviceError) as caught:
+        list(crews(die, 2).results(range(20)))
+    assert caught.value.reason == Reason.TRAIN_CRASHED
+    assert str(caught.value) == (
+        "a process that prepares samples was ended by SIGKILL; it was at pictures/7.png"
+    )
+    with pytest.raises(
+        DeviceError, match=r"failed \(ZeroDivisionError: what is 1 / 3\?\); it was at pictures/3.png"
+    ):
+        list(crews(fail, 2).results([3]))
+
+
+def test_workers_end_with_their_crew(crews: Callable[..., WorkerCrew[int, int]]) -> None:
+    crew = crews(lambda number, begin: os.getpid(), 2)
+    pids = {pid for _, pid in crew.results(range(4))}
+    assert len(pids) == 2 and os.getpid() not in pids
+    crew.close()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+# ---- the batches of a training
+
+
+PICTURES = """
+[data]
+kind = "images"
+folder = "samples"
+[preprocess]
+kind = "image"
+width = 12
+height = 10
+[model]
+kind = "mobilenet_v1"
+[augment]
+strength = "strong"
+"""
+SOUNDS = """
+[data]
+kind = "audio"
+folder = "samples"
+background = ["dog"]
+[preprocess]
+kind = "logmel"
+[model]
+kind = "ds_cnn"
+[augment]
+strength = "strong"
+noise_folder = "noise"
+"""
+
+
+@pytest.fixture(scope="module", params=["pictures", "sounds"])
+def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a configuration and a few samples."""
+    root = tmp_path_factory.mktemp(request.param)
+    (root / "c.toml").write_text(PICTURES if request.param == "pictures" else SOUNDS)
+    (root / "noise").mkdir()
+    (root / "noise" / "rain.wav").write_bytes(wav_bytes(tone(99, 2.0), RATE))
+    for at, label in enumerate(("cat", "dog")):
+        (root / "samples" / label).mkdir(parents=True)
+        for number in range(9):
+            seed = 100 * at + number
+            place = root / "samples" / label / f"{number}"
+            if request.param == "pictures":
+                place.with_suffix(".jpg").write_bytes(encoded(".jpg", picture(seed)))
+            else:
+                place.with_suffix(".wav").write_bytes(wav_bytes(tone(seed, 0.3 + 0.2 * (number % 5)), RATE))
+    return root
+
+
+def batches_of(root: Path, workers: int, epochs: range = range(3)) -> list[tuple[Any, Any]]:
+    """Return all batches of two turns through the set for each epoch."""
+    config = read_config(root / "c.toml")
+    reader = open_reader(config, root)
+    samples = list(reader.listing().pool)
+    parts: dict[Part, list[Sample]] = {"train": samples, "validation": [], "test": []}
+    feed = open_feed(
+        config, reader, samples, root, background={1}, material=own_folders(config.augment, root, parts)
+    )
+    batches = Batches(
+        feed,
+        [sample.label for sample in samples],
+        classes=2,
+        batch_size=10,
+        least_steps=2,
+        seed=3,
+        witness=Witness(feed),
+        workers=workers,
+    )
+    with contextlib.closing(batches):
+        return list(batches.of(epochs))
+
+
+def test_the_number_of_workers_changes_no_bit_of_any_batch(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("galago_workstation.data.batches._PIECE", 4)  # so that a batch is shared
+    alone = batches_of(data, 0)
+    assert len(alone) == 6 and not np.array_equal(alone[0][0], alone[2][0])
+    for workers in (1, 3):
+        for (inputs, targets), (expected, of_whom) in zip(batches_of(data, workers), alone, strict=True):
+            assert inputs.dtype == expected.dtype and np.array_equal(inputs, expected)
+            assert np.array_equal(targets, of_whom)
+    (later,) = [batches_of(data, 3, range(2, 3))]  # a training that goes on behind the second epoch
+    assert all(np.array_equal(one[0], other[0]) for one, other in zip(later, alone[4:], strict=True))
+
+
+def test_what_does_not_fit_into_memory_gives_the_same_batches(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory = batches_of(data, 0)
+    monkeypatch.setattr(decoded_samples, "MEMORY_BYTES", 40_000)
+    monkeypatch.setattr(decoded_samples, "_free_share", lambda folder: 30_000)
+    for workers in (0, 2):
+        for (inputs, _), (expected, _) in zip(batches_of(data, workers), in_memory, strict=True):
+            assert np.array_equal(inputs, expected)
+    assert sorted(path.name for path in data.iterdir()) == ["c.toml", "noise", "samples"]
+
+
+def test_a_sample_that_changes_midway_is_one_line_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoded_samples, "MEMORY_BYTES", 0)
+    monkeypatch.setattr(decoded_samples, "_free_share", lambda folder: 0)
+    (tmp_path / "a").mkdir()
+    samples = []
+    for number in range(3):
+        path = tmp_path / "a" / f"{number}.png"
+        path.write_bytes(encoded(".png", picture(number, 10, 12)))
+        samples.append(Sample(f"a/{number}.png", path, hashlib.sha256(path.read_bytes()).hexdigest(), 0))
+    reader = ImageReader(ImageFolders(folder="."), ImagePreprocess(width=12, height=10), tmp_path)
+    feed = PictureFeed(reader, samples, ImageAugment(noise=3.0), 1, None)
+    batches = Batches(feed, [0, 0, 0], classes=1, batch_size=2, seed=1, witness=Witness(feed), workers=2)
+    with contextlib.closing(batches):
+        running = batches.of(range(100))
+        next(running)
+        (tmp_path / "a" / "1.png").write_bytes(encoded(".png", picture(77, 10, 12)))
+        with pytest.raises(GalagoError, match=r"^a/1.png has changed: its hash was") as caught:
+            list(running)
+    assert caught.value.reason == Reason.DATA_BAD
+
+
+# ---- where decoded samples are
+
+
+def numbered(count: int) -> list[Sample]:
+    return [Sample(f"{number}", None, "", 0) for number in range(count)]
+
+
+def decoded(sample: Sample) -> npt.NDArray[np.int16]:
+    return np.full(100 + int(sample.id), int(sample.id), np.int16)
+
+
+def test_samples_are_kept_in_memory_then_on_the_disk_and_the_rest_is_decoded_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoded_samples, "MEMORY_BYTES", 2 * (100 + 101) + 1)
+    asked: list[str] = []
+
+    def decode(sample: Sample) -> npt.NDArray[np.int16]:
+        asked.append(sample.id)
+        return decoded(sample)
+
+    held = DecodedSamples(decode, numbered(6), np.int16, tmp_path, disk_bytes=2 * (102 + 103))
+
+    assert asked == ["0", "1", "2", "3", "4", "5"]
+    assert all(np.array_equal(held[index], decoded(held_as)) for index, held_as in enumerate(numbered(6)))
+    assert asked[6:] == ["4", "5"]
+    assert [held.length(index) for index in range(6)] == [100, 101, 102, 103, 104, 105]
+    assert held.decodes_anew == 2
+    assert held.said() == (
+        "decoded training samples: 0.0 GiB in memory, 0.0 GiB in a file on the disk, "
+        "0.0 GiB (2 samples) decoded anew in every epoch"
+    )
+    assert list(tmp_path.iterdir()) == []  # the file has no name
+    assert DecodedSamples(decoded, numbered(2), np.int16, tmp_path).said() is None
+
+
+def test_a_sample_that_no_worker_can_decode_is_told_before_training(tmp_path: Path) -> None:
+    def decode(sample: Sample) -> npt.NDArray[np.int16]:
+        if sample.id == "290":
+            raise InputError(Reason.AUDIO_TRUNCATED, f"{sample.id} is cut off", hint="leave it out")
+        return decoded(sample)
+
+    with pytest.raises(GalagoError, match=r"^290 is cut off$"):
+        DecodedSamples(decode, numbered(300), np.int16, tmp_path)
