@@ -16,20 +16,32 @@ Target (docs/benchmarks.md): without augmentation 0.95 of the speed of plain Ker
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import json
+import os
+import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import wave
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from galago_workstation.data import decoded_samples
+from galago_workstation.data.batches import Batches, Witness
+from galago_workstation.data.feed import open_feed
 from galago_workstation.data.sample_reader import open_reader, real_inputs
 from galago_workstation.data.splits import split
+from galago_workstation.data.worker_crew import usual_workers
 from galago_workstation.training.checkpoint import Checkpoint
 from galago_workstation.training.epoch_keeper import balanced_accuracy
 from galago_workstation.training.loop import Trainer
@@ -210,40 +222,169 @@ def plain_keras(folder: Path, config: Config) -> tuple[Turn, int]:
     return turn, count
 
 
-def fit_results(rounds: int, epochs: int) -> Iterator[dict[str, Any]]:
-    """Measure every task."""
-    import tensorflow as tf
+def fit_result(task: FitTask, rounds: int, epochs: int) -> dict[str, Any]:
+    """Measure a task; in a process in which TensorFlow is not loaded yet."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_samples(folder / "samples", task.side, task.samples)
+        # as a training does it: its processes before TensorFlow, which the second one needs none of
+        turns = {
+            strength: galago(folder, written_config(folder, task, strength, epochs))
+            for strength in ("usual", "none")
+        }
+        import tensorflow as tf
 
-    tf.keras.utils.set_random_seed(1)
-    tf.config.experimental.enable_op_determinism()  # as our loop does
-    for task in FIT_TASKS:
+        tf.keras.utils.set_random_seed(1)
+        tf.config.experimental.enable_op_determinism()  # as our loop does
+        turns["keras"], count = plain_keras(folder, read_config(folder / "none.toml"))
+        costs: dict[str, list[EpochCost]] = {name: [] for name in turns}
+        for number in range(rounds):
+            order = list(turns)
+            for contender in order[number % 3 :] + order[: number % 3]:
+                costs[contender] += turns[contender](epochs)
+    medians = {
+        name: EpochCost(
+            statistics.median(cost.wall_s for cost in found), statistics.median(cost.cpu_s for cost in found)
+        )
+        for name, found in costs.items()
+    }
+    plain = medians["keras"]
+    return {
+        "task": task.name,
+        "samples": count,
+        "medians": {name: asdict(found) for name, found in medians.items()},
+        "speed": {
+            name: {"wall": plain.wall_s / found.wall_s, "cpu": plain.cpu_s / found.cpu_s}
+            for name, found in medians.items()
+            if name != "keras"
+        },
+        "epochs": {name: [asdict(cost) for cost in found] for name, found in costs.items()},
+    }
+
+
+def pipeline_results(count: int) -> Iterator[dict[str, Any]]:
+    """Measure the pipeline alone, for both sizes, strengths and places."""
+    for side in (96, 224):
+        task = FitTask(
+            "", side, count, 'kind = "mobilenet_v1"', f'kind = "image"\nwidth = {side}\nheight = {side}'
+        )
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            write_samples(folder / "samples", task.side, task.samples)
-            configs = {
-                strength: written_config(folder, task, strength, epochs) for strength in ("none", "usual")
-            }
-            keras_turn, count = plain_keras(folder, configs["none"])
-            turns = {"keras": keras_turn, **{name: galago(folder, found) for name, found in configs.items()}}
-            costs: dict[str, list[EpochCost]] = {name: [] for name in turns}
-            for number in range(rounds):
-                order = list(turns)
-                for contender in order[number % 3 :] + order[: number % 3]:
-                    costs[contender] += turns[contender](epochs)
-        medians = {
-            name: {
-                "wall_s": statistics.median(cost.wall_s for cost in found),
-                "cpu_s": statistics.median(cost.cpu_s for cost in found),
-            }
-            for name, found in costs.items()
-        }
-        yield {
-            "task": task.name,
-            "samples": count,
-            "medians": medians,
-            "speed": {
-                name: {clock: medians["keras"][clock] / medians[name][clock] for clock in ("wall_s", "cpu_s")}
-                for name in configs
-            },
-            "epochs": {name: [asdict(cost) for cost in found] for name, found in costs.items()},
-        }
+            write_samples(folder / "samples", side, count, ".jpg")
+            for strength in ("none", "usual", "strong"):
+                config = written_config(folder, task, strength, 1)
+                for place, budget in (("held in memory", decoded_samples.MEMORY_BYTES), ("JPEG files", 0)):
+                    yield {"side": side, "strength": strength, "place": place} | pipeline_result(
+                        folder, config, budget
+                    )
+
+
+def pipeline_result(folder: Path, config: Config, memory_bytes: int) -> dict[str, float]:
+    """Return pictures per second of processor time, and by the clock with a process for each core."""
+    kept, decoded_samples.MEMORY_BYTES = decoded_samples.MEMORY_BYTES, memory_bytes
+    share, decoded_samples.DISK_SHARE = decoded_samples.DISK_SHARE, 0.0
+    try:
+        reader = open_reader(config, folder)
+        samples = list(reader.listing().pool)
+        feed = open_feed(config, reader, samples, folder, material={})
+    finally:
+        decoded_samples.MEMORY_BYTES, decoded_samples.DISK_SHARE = kept, share
+    found = {}
+    for name, workers in (("one process", 0), ("a process a core", usual_workers())):
+        batches = Batches(
+            feed,
+            [sample.label for sample in samples],
+            classes=LABELS,
+            batch_size=BATCH,
+            seed=1,
+            witness=Witness(feed),
+            workers=workers,
+        )
+        with contextlib.closing(batches):
+            running = batches.of(range(3))
+            for _ in range(batches.steps):  # everything is loaded, and every worker is at work
+                next(running)
+            wall, cpu = time.perf_counter(), time.process_time()
+            pictures = sum(len(inputs) for inputs, _ in running)
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        found |= {f"{name}, by the clock": pictures / wall}
+        if not workers:
+            found |= {"per second of a core": pictures / cpu}
+        else:
+            found |= {"processor time that taking batches costs the training": cpu / wall}
+    return found
+
+
+def environment() -> dict[str, Any]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return {
+        "processor": next((line.partition(":")[2].strip() for line in lines if "model name" in line), ""),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "versions": {
+            name: version(name) for name in ("numpy", "opencv-python-headless", "tensorflow", "keras")
+        },
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def fit_line(found: dict[str, Any]) -> str:
+    def figures(name: str) -> str:
+        cost = found["medians"][name]
+        said = f"{name} {cost['wall_s']:.2f} ({cost['cpu_s']:.2f})"
+        speed = found["speed"].get(name)
+        return said if speed is None else f"{said}: {speed['wall']:.2f} ({speed['cpu']:.2f}) of the speed"
+
+    shown = ", ".join(figures(name) for name in ("keras", "none", "usual"))
+    return f"{found['task']}: {found['samples']} samples, seconds of an epoch (of processor time): {shown}"
+
+
+def pipeline_line(found: dict[str, Any]) -> str:
+    where = f"{found['side']} pixels, {found['strength']}, {found['place']}"
+    figures = (f"{name} {value:.4g}" for name, value in found.items() if isinstance(value, float))
+    return f"{where}: {', '.join(figures)}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", choices=("fit", "pipeline"))
+    parser.add_argument("--rounds", type=int, default=5, help="of each contender")
+    parser.add_argument("--epochs", type=int, default=4, help="of a round; the first one does not count")
+    parser.add_argument("--pictures", type=int, default=512, help="of each size, for the pipeline alone")
+    parser.add_argument("--task", type=int, help="one task of fit, its results to --out")
+    parser.add_argument("--out", type=Path, default=OUT, help="JSON file with all figures")
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    if options.task is not None:
+        found = fit_result(FIT_TASKS[options.task], options.rounds, options.epochs)
+        options.out.write_text(json.dumps(found))
+        return 0
+    report: dict[str, Any] = {"benchmark": "training_feed", "began": environment(), "fit": [], "pipeline": []}
+    for number in range(len(FIT_TASKS)) if options.only != "pipeline" else ():
+        part = options.out.with_suffix(f".{number}.json")
+        settings = ("--rounds", str(options.rounds), "--epochs", str(options.epochs))
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.training_feed",
+            "--task",
+            str(number),
+            "--out",
+            str(part),
+        ]
+        subprocess.run([*command, *settings], check=True)
+        report["fit"].append(json.loads(part.read_text()))
+        part.unlink()
+        print(fit_line(report["fit"][-1]), flush=True)
+    for found in pipeline_results(options.pictures) if options.only != "fit" else ():
+        report["pipeline"].append(found)
+        print(pipeline_line(found), flush=True)
+    report["ended"] = environment()
+    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    met = all(found["speed"]["none"]["wall"] >= TARGET for found in report["fit"])
+    print(f"target of {TARGET} {'met' if met else 'missed'}; wrote {options.out}")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

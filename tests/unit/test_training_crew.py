@@ -22,7 +22,7 @@ from galago_workstation.data.augmentation.augment_options import ImageAugment
 from galago_workstation.data.augmentation.own_material import own_folders
 from galago_workstation.data.batches import Batches, Witness
 from galago_workstation.data.decoded_samples import DecodedSamples
-from galago_workstation.data.feed import PictureFeed, open_feed
+from galago_workstation.data.feed import ClipFeed, Feed, PictureFeed, open_feed
 from galago_workstation.data.sample import Part, Sample
 from galago_workstation.data.sample_reader import ImageReader, open_reader
 from galago_workstation.data.worker_crew import Begin, WorkerCrew
@@ -165,7 +165,7 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     (root / "noise" / "rain.wav").write_bytes(wav_bytes(tone(99, 2.0), RATE))
     for at, label in enumerate(("cat", "dog")):
         (root / "samples" / label).mkdir(parents=True)
-        for number in range(9):
+        for number in range(4):
             seed = 100 * at + number
             place = root / "samples" / label / f"{number}"
             if request.param == "pictures":
@@ -175,20 +175,23 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return root
 
 
-def batches_of(root: Path, workers: int, epochs: range = range(3)) -> list[tuple[Any, Any]]:
-    """Return all batches of two turns through the set for each epoch."""
+def opened(root: Path) -> PictureFeed | ClipFeed:
     config = read_config(root / "c.toml")
     reader = open_reader(config, root)
     samples = list(reader.listing().pool)
     parts: dict[Part, list[Sample]] = {"train": samples, "validation": [], "test": []}
-    feed = open_feed(
-        config, reader, samples, root, background={1}, material=own_folders(config.augment, root, parts)
-    )
+    material = own_folders(config.augment, root, parts)
+    return open_feed(config, reader, samples, root, background={1}, material=material)
+
+
+def batches_of(feed: Feed, workers: int, epochs: range = range(2)) -> list[tuple[Any, Any]]:
+    """Return all batches of two turns through the set for each epoch."""
+    labels = [index % 2 for index in range(len(feed))]
     batches = Batches(
         feed,
-        [sample.label for sample in samples],
+        labels,
         classes=2,
-        batch_size=10,
+        batch_size=8,
         least_steps=2,
         seed=3,
         witness=Witness(feed),
@@ -198,29 +201,38 @@ def batches_of(root: Path, workers: int, epochs: range = range(3)) -> list[tuple
         return list(batches.of(epochs))
 
 
+def is_same(some: list[tuple[Any, Any]], others: list[tuple[Any, Any]]) -> bool:
+    return len(some) == len(others) and all(
+        one.dtype == other.dtype and np.array_equal(one, other)
+        for pair in zip(some, others, strict=True)
+        for one, other in zip(*pair, strict=True)
+    )
+
+
 def test_the_number_of_workers_changes_no_bit_of_any_batch(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("galago_workstation.data.batches._PIECE", 4)  # so that a batch is shared
-    alone = batches_of(data, 0)
-    assert len(alone) == 6 and not np.array_equal(alone[0][0], alone[2][0])
-    for workers in (1, 3):
-        for (inputs, targets), (expected, of_whom) in zip(batches_of(data, workers), alone, strict=True):
-            assert inputs.dtype == expected.dtype and np.array_equal(inputs, expected)
-            assert np.array_equal(targets, of_whom)
-    (later,) = [batches_of(data, 3, range(2, 3))]  # a training that goes on behind the second epoch
-    assert all(np.array_equal(one[0], other[0]) for one, other in zip(later, alone[4:], strict=True))
+    feed = opened(data)
+    three = batches_of(feed, 3)
+    assert len(three) == 4 and not is_same(three[:1], three[1:2])
+    assert is_same(batches_of(feed, 1), three)
+    assert is_same(batches_of(feed, 0), three)
+    assert is_same(batches_of(feed, 0, range(1, 2)), three[2:])  # goes on behind the first epoch
 
 
 def test_what_does_not_fit_into_memory_gives_the_same_batches(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_memory = batches_of(data, 0)
-    monkeypatch.setattr(decoded_samples, "MEMORY_BYTES", 40_000)
-    monkeypatch.setattr(decoded_samples, "_free_share", lambda folder: 30_000)
-    for workers in (0, 2):
-        for (inputs, _), (expected, _) in zip(batches_of(data, workers), in_memory, strict=True):
-            assert np.array_equal(inputs, expected)
+    held = opened(data)
+    in_memory = batches_of(held, 0)
+    third = sum(held.held[index].nbytes for index in range(len(held))) // 3
+    monkeypatch.setattr(decoded_samples, "MEMORY_BYTES", third)
+    monkeypatch.setattr(decoded_samples, "_free_share", lambda folder: third)
+    feed = opened(data)
+    assert 0 < feed.held.decodes_anew < len(feed)
+    assert is_same(batches_of(feed, 2), in_memory)
+    assert is_same(batches_of(feed, 0), in_memory)
     assert sorted(path.name for path in data.iterdir()) == ["c.toml", "noise", "samples"]
 
 
@@ -271,7 +283,7 @@ def test_samples_are_kept_in_memory_then_on_the_disk_and_the_rest_is_decoded_ane
     held = DecodedSamples(decode, numbered(6), np.int16, tmp_path, disk_bytes=2 * (102 + 103))
 
     assert asked == ["0", "1", "2", "3", "4", "5"]
-    assert all(np.array_equal(held[index], decoded(held_as)) for index, held_as in enumerate(numbered(6)))
+    assert all(np.array_equal(held[index], decoded(sample)) for index, sample in enumerate(numbered(6)))
     assert asked[6:] == ["4", "5"]
     assert [held.length(index) for index in range(6)] == [100, 101, 102, 103, 104, 105]
     assert held.decodes_anew == 2
