@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from galago_edge.contract.errors import DeviceError, GalagoError, InputError, Reason
+from galago_edge.contract.errors import DeviceError, InputError, Reason
 from galago_edge.contract.manifest import ImagePreprocess
 from galago_edge.recording.sample_media import wav_bytes
 from galago_workstation.data import decoded_samples
@@ -86,7 +86,7 @@ def test_what_a_worker_refuses_is_refused_here_with_its_code(
     def refuse(number: int, begin: Begin | None) -> int:
         raise InputError(Reason.IMAGE_UNREADABLE, "a.png is cut off", hint="leave it out")
 
-    with pytest.raises(GalagoError, match=r"^a.png is cut off$") as caught:
+    with pytest.raises(InputError, match=r"^a.png is cut off$") as caught:
         list(crews(refuse, 1).results([1]))
     assert caught.value.reason == Reason.IMAGE_UNREADABLE
     assert (caught.value.exit_code, caught.value.hint) == (InputError.exit_code, "leave it out")
@@ -153,6 +153,8 @@ kind = "ds_cnn"
 [augment]
 strength = "strong"
 noise_folder = "noise"
+room_s = 0
+codecs = []
 """
 
 
@@ -254,7 +256,7 @@ def test_a_sample_that_changes_midway_is_one_line_with_its_name(
         running = batches.of(range(100))
         next(running)
         (tmp_path / "a" / "1.png").write_bytes(encoded(".png", picture(77, 10, 12)))
-        with pytest.raises(GalagoError, match=r"^a/1.png has changed: its hash was") as caught:
+        with pytest.raises(InputError, match=r"^a/1.png has changed: its hash was") as caught:
             list(running)
     assert caught.value.reason == Reason.DATA_BAD
 
@@ -301,5 +303,5 @@ def test_a_sample_that_no_worker_can_decode_is_told_before_training(tmp_path: Pa
             raise InputError(Reason.AUDIO_TRUNCATED, f"{sample.id} is cut off", hint="leave it out")
         return decoded(sample)
 
-    with pytest.raises(GalagoError, match=r"^290 is cut off$"):
+    with pytest.raises(InputError, match=r"^290 is cut off$"):
         DecodedSamples(decode, numbered(300), np.int16, tmp_path)

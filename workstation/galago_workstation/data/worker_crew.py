@@ -117,7 +117,7 @@ class WorkerCrew(Generic[Job, Result]):
             try:
                 answer = (_DONE, self._make(job, begin))
             except GalagoError as error:
-                answer = (_REFUSED, error.as_data(with_exit=True))
+                answer = (_REFUSED, (type(error), error.as_data(with_exit=True)))
             except Exception as error:  # noqa: BLE001 - a process boundary: the parent tells it with the sample
                 answer = (_FAILED, f"{type(error).__name__}: {error}")
             link.send(answer)
@@ -173,7 +173,8 @@ class WorkerCrew(Generic[Job, Result]):
 
     def _judged(self, kind: int, content: Any, worker: _Worker) -> Result:
         if kind == _REFUSED:
-            raise GalagoError.from_data(content)
+            kind_of_error, told = content
+            raise kind_of_error.from_data(told)
         if kind == _FAILED:
             raise self._crash(worker, f"failed ({content})")
         result: Result = content
