@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -123,6 +124,25 @@ def test_workers_end_with_their_crew(crews: Callable[..., WorkerCrew[int, int]])
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_workers_use_opencv_after_their_parent_used_it_with_threads(
+    crews: Callable[..., WorkerCrew[int, int]],
+) -> None:
+    large = np.zeros((1_500, 1_500), np.uint8)  # enough for OpenCV to share it among threads
+
+    def blur(number: int, begin: Begin | None) -> int:
+        return int(cv2.GaussianBlur(large + np.uint8(number), (0, 0), 3.0)[0, 0])
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    try:
+        assert blur(5, None) == 5
+        crew = crews(blur, 2)
+        assert [result for _, result in crew.results(range(4))] == [0, 1, 2, 3]
+        assert cv2.getNumThreads() == 4
+    finally:
+        cv2.setNumThreads(before)
 
 
 # ---- the batches of a training

@@ -11,6 +11,7 @@ its results are asked for.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import signal
@@ -25,7 +26,6 @@ from typing import Any, Generic, TypeVar
 from galago_edge.children.ending import Ending
 from galago_edge.children.lifeline import die_with_parent, leave_signals_to_parent
 from galago_edge.contract.errors import DeviceError, GalagoError, Reason, disk_error
-from galago_edge.preprocess.image import use_one_thread
 
 MOST_WORKERS = 16
 _JOBS_EACH = 2
@@ -71,14 +71,13 @@ class WorkerCrew(Generic[Job, Result]):
         self._series = 0
         self._lock = threading.Lock()
         self._at = mmap.mmap(-1, _NUMBER_BYTES * max(1, count))  # shared with the workers
-        if count and "cv2" in sys.modules:
-            use_one_thread()  # its threads would be missing in the copy, which would wait for them
         try:
             lifeline = os.pipe()
             self.close = weakref.finalize(self, _end, os.getpid(), self._workers, lifeline)
             """Ends the processes; they end with this object, too."""
-            for number in range(count):
-                self._workers.append(self._forked(number, lifeline))
+            with _without_opencv_threads():
+                for number in range(count):
+                    self._workers.append(self._forked(number, lifeline))
         except OSError as error:
             raise disk_error(error, "start processes that prepare samples") from error
 
@@ -214,6 +213,21 @@ class _Worker:
         if self._status is None:
             os.kill(self.pid, signal.SIGKILL)
             self.ending()
+
+
+@contextlib.contextmanager
+def _without_opencv_threads() -> Iterator[None]:
+    """End the threads of OpenCV for a while: a forked copy has none of them, and shall not count on any."""
+    cv2 = sys.modules.get("cv2")  # nobody loads it for this
+    if cv2 is None:
+        yield
+        return
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _end(owner: int, workers: list[_Worker], lifeline: tuple[int, int]) -> None:
