@@ -1,12 +1,12 @@
 """Memory of a training's input pipeline where the data is much larger than memory.
 
-    python -m benchmarks.training_stream [--pictures 100000] [--hours 100] [--disk-gb 2]
+    python -m benchmarks.training_stream [--pictures 100000] [--hours 100] [--disk-gb 2] [--batches N]
 
 Pictures of 224 x 224 as small JPEG files, and sounds of a minute as FLAC files: few contents, each file made
 another one by a comment in it. They are listed, decoded once and prepared for one epoch with
 ``strength = "light"``, as ``galago train`` does it, without a network. A process that watches adds up the
-memory of all of them twice a second; the largest sum of each stage counts. 1 GiB of decoded samples stays in
-memory and ``--disk-gb`` on the disk; the rest is decoded anew.
+memory of all of them every two seconds; the largest sum of each stage counts. 1 GiB of decoded samples stays
+in memory and ``--disk-gb`` on the disk; the rest is decoded anew.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import shutil
 import subprocess
@@ -38,7 +39,7 @@ OUT = Path(__file__).with_name("out") / "training_stream.json"
 SIDE, QUALITY = 224, 30
 CONTENTS = 16
 MINUTE_S = 60
-EVERY_S = 0.5
+EVERY_S = 2.0
 PICTURES = FitTask("", SIDE, 0, 'kind = "mobilenet_v1"', f'kind = "image"\nwidth = {SIDE}\nheight = {SIDE}')
 SOUNDS = FitTask("", 0, 0, 'kind = "ds_cnn"', 'kind = "logmel"')
 
@@ -84,8 +85,8 @@ def _write(folder: Path, number: int, suffix: str, content: bytes) -> None:
     (place / f"{number}{suffix}").write_bytes(content)
 
 
-def work(folder: Path, disk_gb: float) -> None:
-    """List, decode and prepare an epoch; say which stage begins."""
+def work(folder: Path, disk_gb: float, most: int | None) -> None:
+    """List, decode and prepare an epoch, or so many batches of it; say which stage begins."""
     free = shutil.disk_usage(folder).free
     decoded_samples.DISK_SHARE = min(decoded_samples.DISK_SHARE, disk_gb * (1 << 30) / free)
 
@@ -110,17 +111,17 @@ def work(folder: Path, disk_gb: float) -> None:
         workers=usual_workers(),
     )
     with contextlib.closing(batches):
-        prepared = sum(len(inputs) for inputs, _ in batches.of(range(1)))
+        prepared = sum(len(inputs) for inputs, _ in itertools.islice(batches.of(range(1)), most))
     stage("", prepared=prepared)
 
 
-def watched(folder: Path, disk_gb: float) -> dict[str, Any]:
+def watched(folder: Path, settings: list[str]) -> dict[str, Any]:
     """Run the work in another process, and return what it said and took."""
-    command = [sys.executable, "-m", "benchmarks.training_stream", "--work", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.training_stream", "--work", str(folder), *settings]
     said = folder / "said"
     stages: dict[str, dict[str, float]] = {}
     with said.open("w") as out:
-        child = subprocess.Popen([*command, "--disk-gb", str(disk_gb)], stdout=out)
+        child = subprocess.Popen(command, stdout=out)
     began = time.monotonic()
     last = 0.0
     while child.poll() is None:
@@ -150,12 +151,15 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=100_000)
     parser.add_argument("--hours", type=float, default=100.0, help="of sound")
     parser.add_argument("--disk-gb", type=float, default=2.0, help="of the disk for decoded samples, in GiB")
+    parser.add_argument("--batches", type=int, help="of the epoch; all if not given")
     parser.add_argument("--work", type=Path, help="only the work on samples that are there")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     if options.work is not None:
-        work(options.work, options.disk_gb)
+        work(options.work, options.disk_gb, options.batches)
         return
+    settings = ["--disk-gb", str(options.disk_gb)]
+    settings += [] if options.batches is None else ["--batches", str(options.batches)]
     report: dict[str, Any] = {"benchmark": "training_stream", "began": environment()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for name, task, write, count in (
@@ -168,8 +172,9 @@ def main() -> None:
             folder = Path(scratch)
             write(folder / "samples", count)
             written_config(folder, task, "light", 1)
-            report[name] = watched(folder, options.disk_gb)
-        print(f"{name}: {report[name]['samples']} files, {report[name]['held']}")
+            report[name] = watched(folder, settings)
+        found = report[name]
+        print(f"{name}: {found['samples']} files, {found['held']}; {found['prepared']} prepared")
         for stage, found in report[name]["stages"].items():
             print(
                 f"  {stage}: " + ", ".join(f"{key} {value:.0f}" for key, value in found.items()), flush=True
