@@ -33,6 +33,7 @@ from benchmarks.training_feed import BATCH, LABELS, FitTask, environment, write_
 from galago_workstation.data import decoded_samples
 from galago_workstation.data.batches import Batches, Witness
 from galago_workstation.data.feed import PictureFeed, open_feed
+from galago_workstation.data.sample_preparation import SamplePreparation
 from galago_workstation.data.sample_reader import open_reader
 from galago_workstation.training_config import read_config
 
@@ -59,6 +60,7 @@ def ours(workers: int) -> Callable[[PictureFeed], Inputs]:
 
     def batches(feed: PictureFeed) -> Iterator[Any]:
         labels = [index % LABELS for index in range(len(feed))]
+        preparation = SamplePreparation(feed, workers)
         made = Batches(
             feed,
             labels,
@@ -66,9 +68,9 @@ def ours(workers: int) -> Callable[[PictureFeed], Inputs]:
             batch_size=BATCH,
             seed=1,
             witness=Witness(feed),
-            workers=workers,
+            preparation=preparation,
         )
-        with contextlib.closing(made):
+        with contextlib.closing(preparation):
             yield from (inputs for inputs, _ in made.of(range(EPOCHS)))
 
     return batches

@@ -40,6 +40,7 @@ from benchmarks.process_costs import family, processor_s
 from galago_workstation.data import decoded_samples
 from galago_workstation.data.batches import Batches, Witness
 from galago_workstation.data.feed import open_feed
+from galago_workstation.data.sample_preparation import SamplePreparation
 from galago_workstation.data.sample_reader import open_reader, real_inputs
 from galago_workstation.data.splits import split
 from galago_workstation.data.worker_crew import usual_workers
@@ -299,6 +300,7 @@ def pipeline_result(folder: Path, config: Config, memory_bytes: int) -> dict[str
         decoded_samples.MEMORY_BYTES, decoded_samples.DISK_SHARE = kept, share
     found = {}
     for name, workers in (("one process", 0), ("a process a core", usual_workers())):
+        preparation = SamplePreparation(feed, workers)
         batches = Batches(
             feed,
             [sample.label for sample in samples],
@@ -306,9 +308,9 @@ def pipeline_result(folder: Path, config: Config, memory_bytes: int) -> dict[str
             batch_size=BATCH,
             seed=1,
             witness=Witness(feed),
-            workers=workers,
+            preparation=preparation,
         )
-        with contextlib.closing(batches):
+        with contextlib.closing(preparation):
             running = batches.of(range(3))
             for _ in range(batches.steps):  # everything is loaded, and every worker is at work
                 next(running)

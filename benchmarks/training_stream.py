@@ -31,6 +31,7 @@ from benchmarks.training_feed import BATCH, LABELS, RATE_HZ, FitTask, environmen
 from galago_workstation.data import decoded_samples
 from galago_workstation.data.batches import Batches, Witness
 from galago_workstation.data.feed import open_feed
+from galago_workstation.data.sample_preparation import SamplePreparation
 from galago_workstation.data.sample_reader import open_reader
 from galago_workstation.data.worker_crew import usual_workers
 from galago_workstation.training_config import read_config
@@ -101,6 +102,7 @@ def work(folder: Path, disk_gb: float, most: int | None) -> None:
     stage("decoded", samples=len(samples))
     feed = open_feed(config, reader, samples, folder, material={})
     stage("an epoch", held=feed.held.said())
+    preparation = SamplePreparation(feed, usual_workers())
     batches = Batches(
         feed,
         [sample.label for sample in samples],
@@ -108,9 +110,9 @@ def work(folder: Path, disk_gb: float, most: int | None) -> None:
         batch_size=BATCH,
         seed=1,
         witness=Witness(feed),
-        workers=usual_workers(),
+        preparation=preparation,
     )
-    with contextlib.closing(batches):
+    with contextlib.closing(preparation):
         prepared = sum(len(inputs) for inputs, _ in itertools.islice(batches.of(range(1)), most))
     stage("", prepared=prepared)
 

@@ -25,6 +25,7 @@ from galago_workstation.data.batches import Batches, Witness
 from galago_workstation.data.decoded_samples import DecodedSamples
 from galago_workstation.data.feed import ClipFeed, Feed, PictureFeed, open_feed
 from galago_workstation.data.sample import Part, Sample
+from galago_workstation.data.sample_preparation import SamplePreparation, WantedBatch
 from galago_workstation.data.sample_reader import ImageReader, open_reader
 from galago_workstation.data.worker_crew import Begin, WorkerCrew
 from galago_workstation.training_config import ImageFolders, read_config
@@ -209,6 +210,7 @@ def opened(root: Path) -> PictureFeed | ClipFeed:
 def batches_of(feed: Feed, workers: int, epochs: range = range(2)) -> list[tuple[Any, Any]]:
     """Return all batches of two turns through the set for each epoch."""
     labels = [index % 2 for index in range(len(feed))]
+    preparation = SamplePreparation(feed, workers)
     batches = Batches(
         feed,
         labels,
@@ -217,9 +219,9 @@ def batches_of(feed: Feed, workers: int, epochs: range = range(2)) -> list[tuple
         least_steps=2,
         seed=3,
         witness=Witness(feed),
-        workers=workers,
+        preparation=preparation,
     )
-    with contextlib.closing(batches):
+    with contextlib.closing(preparation):
         return list(batches.of(epochs))
 
 
@@ -234,7 +236,7 @@ def is_same(some: list[tuple[Any, Any]], others: list[tuple[Any, Any]]) -> bool:
 def test_the_number_of_workers_changes_no_bit_of_any_batch(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("galago_workstation.data.batches._PIECE", 4)  # so that a batch is shared
+    monkeypatch.setattr("galago_workstation.data.sample_preparation._PIECE", 4)  # so that a batch is shared
     feed = opened(data)
     three = batches_of(feed, 3)
     assert len(three) == 4 and not is_same(three[:1], three[1:2])
@@ -271,14 +273,33 @@ def test_a_sample_that_changes_midway_is_one_line_with_its_name(
         samples.append(Sample(f"a/{number}.png", path, hashlib.sha256(path.read_bytes()).hexdigest(), 0))
     reader = ImageReader(ImageFolders(folder="."), ImagePreprocess(width=12, height=10), tmp_path)
     feed = PictureFeed(reader, samples, ImageAugment(noise=3.0), 1, None)
-    batches = Batches(feed, [0, 0, 0], classes=1, batch_size=2, seed=1, witness=Witness(feed), workers=2)
-    with contextlib.closing(batches):
+    preparation = SamplePreparation(feed, 2)
+    batches = Batches(
+        feed, [0, 0, 0], classes=1, batch_size=2, seed=1, witness=Witness(feed), preparation=preparation
+    )
+    with contextlib.closing(preparation):
         running = batches.of(range(100))
         next(running)
         (tmp_path / "a" / "1.png").write_bytes(encoded(".png", picture(77, 10, 12)))
         with pytest.raises(InputError, match=r"^a/1.png has changed: its hash was") as caught:
             list(running)
     assert caught.value.reason == Reason.DATA_BAD
+
+
+def test_samples_of_one_batch_that_were_used_more_or_less_often_are_each_changed_in_their_own_way(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("galago_workstation.data.sample_preparation._PIECE", 2)
+    feed = opened(data)
+    indices, uses = np.array([3, 3, 1, 2, 3]), np.array([0, 1, 0, 0, 2])
+    for workers in (2, 0):
+        preparation = SamplePreparation(feed, workers)
+        with contextlib.closing(preparation):
+            ((_, changed),) = preparation.of([WantedBatch(0, 0, indices, uses)])
+        for row, (index, use) in enumerate(zip(indices, uses, strict=True)):
+            alone = feed.augmented(int(use), np.array([index]))
+            assert np.array_equal(changed.inputs[row], alone.inputs[0])
+            assert (changed.partners[row], changed.shares[row]) == (alone.partners[0], alone.shares[0])
 
 
 # ---- where decoded samples are

@@ -13,13 +13,11 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.data.feed import ChangedInputs, Feed, Indices
+from galago_workstation.data.sample_preparation import SamplePreparation, WantedBatch
 from galago_workstation.data.sample_reader import Inputs
-from galago_workstation.data.worker_crew import Begin, WorkerCrew
 
 WATCHED = 64
 """So many training samples are watched for what augmentation does to them."""
-_PIECE = 64
-"""So many samples of a batch are prepared by one worker: a large batch is shared among them."""
 EVIDENCE = 256
 """After so many watched samples without any change, augmentation is declared dead."""
 
@@ -92,19 +90,8 @@ class Witness:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """Some samples of a batch: a worker's job."""
-
-    turn: int
-    """Which time through the set, from 0."""
-    indices: Indices
-    last: bool
-    """The batch ends with it."""
-
-
 class Batches:
-    """The batches of every epoch, in order, whoever prepares them.
+    """The batches of every epoch, in order.
 
     Args:
         feed: Training samples.
@@ -114,10 +101,7 @@ class Batches:
         least_steps: An epoch has at least so many batches: it goes through a small set several times.
         seed: Decides the order.
         witness: Is shown the last time that an epoch goes through the set.
-        workers: Processes that prepare them ahead of time; 0: they are prepared when they are asked for.
-
-    Raises:
-        LinkError: The system refuses a process.
+        preparation: Prepares the feed's samples; None: they are prepared where they are asked for.
     """
 
     def __init__(
@@ -130,9 +114,10 @@ class Batches:
         least_steps: int = 1,
         seed: int,
         witness: Witness,
-        workers: int = 0,
+        preparation: SamplePreparation | None = None,
     ) -> None:
         self._feed = feed
+        self._preparation = SamplePreparation(feed) if preparation is None else preparation
         self._labels = np.asarray(labels, np.int32)
         self._classes = classes
         self.batch_size = trained_batch(batch_size, len(feed))
@@ -142,11 +127,6 @@ class Batches:
         """How often an epoch goes through the set, each time in a new order and changed in a new way."""
         self._seed = seed
         self._witness = witness
-        self._crew: WorkerCrew[_Piece, ChangedInputs] = WorkerCrew(self._prepared, workers, feed.name)
-
-    def close(self) -> None:
-        """End the workers."""
-        self._crew.close()
 
     @property
     def steps(self) -> int:
@@ -158,29 +138,18 @@ class Batches:
 
         Targets ``(n, classes)`` float32: the share of each label, 1 for the sample's own unless it is mixed.
         """
-        indices: list[Indices] = []
-        parts: list[ChangedInputs] = []
-        for piece, changed in self._crew.results(self._pieces(epochs)):
-            indices.append(piece.indices)
-            parts.append(changed)
-            if piece.last:
-                batch, whole = np.concatenate(indices), _together(parts)
-                if piece.turn % self.rounds == self.rounds - 1:
-                    self._witness.see(piece.turn // self.rounds, batch, whole.inputs)
-                yield whole.inputs, self._targets(batch, whole)
-                indices, parts = [], []
+        for batch, changed in self._preparation.of(self._wanted(epochs)):
+            if batch.turn % self.rounds == self.rounds - 1:
+                self._witness.see(batch.epoch, batch.indices, changed.inputs)
+            yield changed.inputs, self._targets(batch.indices, changed)
 
-    def _pieces(self, epochs: range) -> Iterator[_Piece]:
-        rows = _PIECE if len(self._crew) else self.batch_size
-        for turn in range(epochs.start * self.rounds, epochs.stop * self.rounds):
-            order = np.random.default_rng((self._seed, turn)).permutation(len(self._feed))
-            for step in range(self._once):
-                batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-                for start in range(0, len(batch), rows):
-                    yield _Piece(turn, batch[start : start + rows], start + rows >= len(batch))
-
-    def _prepared(self, piece: _Piece, begin: Begin | None) -> ChangedInputs:
-        return self._feed.augmented(piece.turn, piece.indices, begin)
+    def _wanted(self, epochs: range) -> Iterator[WantedBatch]:
+        for epoch in epochs:
+            for turn in range(epoch * self.rounds, (epoch + 1) * self.rounds):
+                order = np.random.default_rng((self._seed, turn)).permutation(len(self._feed))
+                for step in range(self._once):
+                    indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+                    yield WantedBatch(epoch, turn, indices, np.full(len(indices), turn))
 
     def _targets(self, indices: Indices, changed: ChangedInputs) -> npt.NDArray[np.float32]:
         targets = np.zeros((len(indices), self._classes), np.float32)
@@ -188,16 +157,6 @@ class Batches:
         targets[rows, self._labels[indices]] = changed.shares
         targets[rows, self._labels[changed.partners]] += 1.0 - changed.shares  # may be the same label
         return targets
-
-
-def _together(parts: Sequence[ChangedInputs]) -> ChangedInputs:
-    if len(parts) == 1:
-        return parts[0]
-    return ChangedInputs(
-        np.concatenate([part.inputs for part in parts]),
-        np.concatenate([part.partners for part in parts]),
-        np.concatenate([part.shares for part in parts]),
-    )
 
 
 def trained_batch(wanted: int, samples: int) -> int:

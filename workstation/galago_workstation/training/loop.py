@@ -20,6 +20,7 @@ from galago_workstation.data.batches import Batches, Witness
 from galago_workstation.data.decoded_samples import decoded_once
 from galago_workstation.data.feed import open_feed
 from galago_workstation.data.sample import Part, Sample
+from galago_workstation.data.sample_preparation import SamplePreparation
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inputs, real_inputs
 from galago_workstation.data.worker_crew import usual_workers
 from galago_workstation.run_folder import METRICS_FILE, weights_sha256
@@ -65,6 +66,9 @@ class Trainer:
         train = parts["train"]
         background = {number for number, name in enumerate(labels) if name in config.data.background}
         feed = open_feed(config, reader, train, folder, background=background, material=material)
+        if (where := feed.held.said()) is not None:
+            progress.say(where)
+        self._preparation = SamplePreparation(feed, usual_workers() if feed.costly else 0)
         self._witness = Witness(feed)
         self._numbers = [sample.label for sample in train]
         self._batches = Batches(
@@ -75,10 +79,8 @@ class Trainer:
             least_steps=-(-self._options.min_steps // self._options.epochs),
             seed=self._options.seed,
             witness=self._witness,
-            workers=usual_workers() if feed.costly else 0,
+            preparation=self._preparation,
         )
-        if (where := feed.held.said()) is not None:
-            progress.say(where)
         self._failed: GalagoError | None = None
         self._validation = (
             reader.inputs(parts["validation"], folder),
@@ -208,7 +210,7 @@ class Trainer:
 
     def close(self) -> None:
         """End the processes that prepare samples."""
-        self._batches.close()
+        self._preparation.close()
 
     def save(self, path: Path) -> str:
         """Write the network without its optimizer; return the hash of its weights."""
