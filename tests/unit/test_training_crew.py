@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from galago_workstation.data.feed import ClipFeed, Feed, PictureFeed, open_feed
 from galago_workstation.data.sample import Part, Sample
 from galago_workstation.data.sample_preparation import SamplePreparation, WantedBatch
 from galago_workstation.data.sample_reader import ImageReader, open_reader
-from galago_workstation.data.worker_crew import Begin, WorkerCrew
+from galago_workstation.data.worker_crew import MOST_WORKERS, Begin, WorkerCrew, usual_workers
 from galago_workstation.training_config import ImageFolders, read_config
 from test_kit.hostile_data import RATE, encoded, picture, tone
 
@@ -125,6 +127,28 @@ def test_workers_end_with_their_crew(crews: Callable[..., WorkerCrew[int, int]])
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_crew_that_is_closed_ends_what_was_asked_of_it(
+    crews: Callable[..., WorkerCrew[int, int]],
+) -> None:
+    crew = crews(lambda number, begin: number, 2)
+    left = crew.results(range(100))
+    assert next(left) == (0, 0)
+    crew.close()
+    assert list(left) == []
+
+
+def test_nobody_forks_beside_tensorflow_or_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda who: range(99))
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    assert usual_workers() == MOST_WORKERS
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    assert usual_workers() == 0
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    assert usual_workers() == 0
 
 
 def test_workers_use_opencv_after_their_parent_used_it_with_threads(

@@ -73,8 +73,7 @@ class WorkerCrew(Generic[Job, Result]):
         self._at = mmap.mmap(-1, _NUMBER_BYTES * max(1, count))  # shared with the workers
         try:
             lifeline = os.pipe()
-            self.close = weakref.finalize(self, _end, os.getpid(), self._workers, lifeline)
-            """Ends the processes; they end with this object, too."""
+            self._finalize = weakref.finalize(self, _end, os.getpid(), self._workers, lifeline)
             with _without_opencv_threads():
                 for number in range(count):
                     self._workers.append(self._forked(number, lifeline))
@@ -83,6 +82,16 @@ class WorkerCrew(Generic[Job, Result]):
 
     def __len__(self) -> int:
         return len(self._workers)
+
+    def close(self) -> None:
+        """End the processes, and what another thread may still be asking of them.
+
+        They end with this object, too, and with the process that made it.
+        """
+        with self._lock:
+            self._series += 1
+            self._given.clear()
+            self._finalize()
 
     def _forked(self, number: int, lifeline: tuple[int, int]) -> _Worker:
         ours, theirs = Pipe()
