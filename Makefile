@@ -16,7 +16,7 @@ CRASH_FOLDER ?= /dev/shm
 # Tests start Python a thousand times: each start would compile the whole product again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: resume small-convolutions hostile-data demo test ready lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts tflite-runtime fuzz flash-twelve first-device format clean replay-speed recording cut-recordings words few-pictures
+.PHONY: resume small-convolutions hostile-data demo test ready lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts tflite-runtime fuzz flash-twelve first-device format clean replay-speed recording cut-recordings words few-pictures training-feed training-stream
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -145,6 +145,14 @@ cut-recordings: $(DEV_STAMP)
 # Twenty words from one recording each, from scratch and with a warm start: about two hours, on 8 kHz prompts of Debian.
 words: $(DEV_STAMP) parts
 	$(BIN)/python -m campaigns.one_shot_words
+
+# What feeding a training costs, beside plain Keras on arrays in memory: about ten minutes.
+training-feed: $(DEV_STAMP)
+	$(BIN)/python -m benchmarks.training_feed
+
+# Memory where training data are 100,000 pictures and 100 hours of sound: needs 4 GB of disk, about half an hour.
+training-stream: $(DEV_STAMP)
+	$(BIN)/python -m benchmarks.training_stream
 
 # Few pictures in four classes, from scratch and with a warm start: hours, on drawings of an npm package (npm).
 few-pictures: $(DEV_STAMP)

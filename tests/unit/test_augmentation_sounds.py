@@ -168,14 +168,14 @@ def test_without_background_the_context_is_noise_and_the_share_says_of_how_many(
 
 
 def test_a_piece_of_other_clips_comes_from_anywhere_and_short_ones_are_repeated() -> None:
-    clips = SoundClips([np.arange(1_000, dtype=np.int16), np.empty(0, np.int16), np.full(30, 9, np.int16)])
+    clips = SoundClips([np.arange(1_000, dtype=np.int16), np.full(30, 9, np.int16)])
     pieces = [clips.piece(np.random.default_rng(i), 100) for i in range(50)]
     assert all(piece.shape == (100,) and piece.dtype == np.float32 for piece in pieces)
     assert any((piece == 9).all() for piece in pieces)
     ramps = [piece for piece in pieces if not (piece == 9).all()]
     assert all((np.diff(piece) == 1).all() for piece in ramps)
     assert len({float(piece[0]) for piece in ramps}) > 10
-    assert not SoundClips([np.empty(0, np.int16)])
+    assert not SoundClips([])
 
 
 # ---- speed, tempo, pitch

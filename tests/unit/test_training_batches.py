@@ -11,6 +11,7 @@ import pytest
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.data.batches import Batches, Witness
 from galago_workstation.data.feed import ChangedInputs
+from galago_workstation.data.worker_crew import Begin
 
 
 class NumberFeed:
@@ -24,10 +25,17 @@ class NumberFeed:
     def __len__(self) -> int:
         return self._count
 
+    def name(self, index: int) -> str:
+        return f"number {index}"
+
     def plain(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         return np.full((len(indices), 4), 100, np.uint8)
 
-    def augmented(self, epoch: int, indices: npt.NDArray[np.int64]) -> ChangedInputs:
+    def augmented(
+        self, epoch: int, indices: npt.NDArray[np.int64], begin: Begin | None = None
+    ) -> ChangedInputs:
+        for index in indices.tolist() if begin is not None else ():
+            begin(index)
         inputs = np.stack([np.full(4, 100 + self._change(epoch, int(index)), np.uint8) for index in indices])
         mixed = [self._partners.get(index, (index, 1.0)) for index in indices.tolist()]
         partners = np.array([partner for partner, _ in mixed])

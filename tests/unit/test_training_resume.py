@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from galago_edge.contract.decoding import from_json
+from galago_edge.contract.errors import InputError, Reason
+from galago_workstation.data import decoded_samples
 from galago_workstation.run_folder import Run
 from galago_workstation.training import loop
 from galago_workstation.training.checkpoint import Checkpoint, TrainingState
@@ -100,6 +102,23 @@ def config(folder: Path, *, epochs: int = 4, weights: str = "") -> Path:
 def finished(path: Path, out: Path, death: Callable[[], None] = kill, at: int = -1) -> tuple[Run, list[str]]:
     progress = DyingProgress(at, death)
     return train(path, out, progress), progress.lines
+
+
+def test_a_picture_that_is_gone_midway_ends_the_training_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoded_samples, "MEMORY_BYTES", 0)
+    monkeypatch.setattr(decoded_samples, "DISK_SHARE", 0.0)
+    path = config(tmp_path, epochs=20)
+
+    def lose() -> None:
+        for picture_file in (tmp_path / "pictures").rglob("*.png"):
+            picture_file.unlink()
+
+    with pytest.raises(InputError, match=r"\d+.png is gone since the data was listed") as caught:
+        finished(path, tmp_path / "run", death=lose, at=1)
+    assert caught.value.reason == Reason.DATA_BAD
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_workstation.data.feed import ChangedInputs, Feed, Indices
-from galago_workstation.data.sample_order import Positions, sample_order
+from galago_workstation.data.sample_order import sample_order
+from galago_workstation.data.sample_preparation import SamplePreparation, WantedBatch
 from galago_workstation.data.sample_reader import Inputs
 
 WATCHED = 64
@@ -102,6 +103,7 @@ class Batches:
         seed: Decides the order.
         sampling: Whether samples are shown as often as they are there, or labels equally often.
         witness: Is shown the last time that an epoch goes through the set.
+        preparation: Prepares the feed's samples; None: they are prepared where they are asked for.
     """
 
     def __init__(
@@ -115,8 +117,10 @@ class Batches:
         seed: int,
         sampling: Literal["natural", "balanced"] = "natural",
         witness: Witness,
+        preparation: SamplePreparation | None = None,
     ) -> None:
         self._feed = feed
+        self._preparation = SamplePreparation(feed) if preparation is None else preparation
         self._labels = np.asarray(labels, np.int32)
         self._classes = classes
         self.batch_size = trained_batch(batch_size, len(feed))
@@ -137,33 +141,18 @@ class Batches:
 
         Targets ``(n, classes)`` float32: the share of each label, 1 for the sample's own unless it is mixed.
         """
+        for batch, changed in self._preparation.of(self._wanted(epochs)):
+            if batch.turn % self.rounds == self.rounds - 1:
+                self._witness.see(batch.epoch, batch.indices, changed.inputs)
+            yield changed.inputs, self._targets(batch.indices, changed)
+
+    def _wanted(self, epochs: range) -> Iterator[WantedBatch]:
         for epoch in epochs:
             for turn in range(epoch * self.rounds, (epoch + 1) * self.rounds):
                 shown = self._order.turn(turn)
                 for step in range(self._once):
                     part = slice(step * self.batch_size, (step + 1) * self.batch_size)
-                    indices = shown.indices[part]
-                    changed = self._changed(indices, shown.uses[part])
-                    if turn % self.rounds == self.rounds - 1:
-                        self._witness.see(epoch, indices, changed.inputs)
-                    yield changed.inputs, self._targets(indices, changed)
-
-    def _changed(self, indices: Indices, uses: Positions) -> ChangedInputs:
-        """Return samples as augmentation changes them, each in the way of its own use."""
-        numbers = np.unique(uses)
-        if len(numbers) == 1:  # always, unless labels are balanced
-            return self._feed.augmented(int(numbers[0]), indices)
-        rows = [np.flatnonzero(uses == number) for number in numbers]
-        parts = [
-            self._feed.augmented(int(number), indices[mine])
-            for number, mine in zip(numbers, rows, strict=True)
-        ]
-        back = np.argsort(np.concatenate(rows))
-        return ChangedInputs(
-            np.concatenate([part.inputs for part in parts])[back],
-            np.concatenate([part.partners for part in parts])[back],
-            np.concatenate([part.shares for part in parts])[back],
-        )
+                    yield WantedBatch(epoch, turn, shown.indices[part], shown.uses[part])
 
     def _targets(self, indices: Indices, changed: ChangedInputs) -> npt.NDArray[np.float32]:
         targets = np.zeros((len(indices), self._classes), np.float32)

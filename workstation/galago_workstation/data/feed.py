@@ -18,8 +18,10 @@ from galago_workstation.data.augmentation.picture_augmentation import PictureAug
 from galago_workstation.data.augmentation.random_draws import SampleDraws
 from galago_workstation.data.augmentation.sample_mixing import Mixing
 from galago_workstation.data.augmentation.sound_augmentation import SoundAugmentation, SoundSource
+from galago_workstation.data.decoded_samples import DecodedSamples, SomeSamples
 from galago_workstation.data.sample import Sample
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inputs
+from galago_workstation.data.worker_crew import Begin
 from galago_workstation.training_config import Config, ImageConfig
 
 Indices = npt.NDArray[np.int64]
@@ -41,17 +43,21 @@ class Feed(Protocol):
 
     def __len__(self) -> int: ...
 
+    def name(self, index: int) -> str:
+        """Return what messages call a sample."""
+        ...
+
     def plain(self, indices: Indices) -> Inputs:
         """Return model inputs without any change."""
         ...
 
-    def augmented(self, epoch: int, indices: Indices) -> ChangedInputs:
-        """Return model inputs as the given epoch changes them."""
+    def augmented(self, epoch: int, indices: Indices, begin: Begin | None = None) -> ChangedInputs:
+        """Return model inputs as the given epoch changes them; ``begin`` is told of each sample."""
         ...
 
 
 class PictureFeed:
-    """Pictures are preprocessed once and changed afterwards."""
+    """Pictures are preprocessed once, where memory and disk hold them, and changed afterwards."""
 
     def __init__(
         self,
@@ -62,21 +68,34 @@ class PictureFeed:
         folder: Path | None,
         backgrounds: BackgroundPictures | None = None,
     ) -> None:
-        self._inputs = reader.inputs(samples, folder)
+        self.held = DecodedSamples(reader.input, samples, np.uint8, folder)
+        self._samples = samples
+        self._shape = reader.input_shape
         self._augmentation = PictureAugmentation(options, reader.input_shape[2], backgrounds)
         self._seed = seed
 
     def __len__(self) -> int:
-        return len(self._inputs)
+        return len(self.held)
+
+    def name(self, index: int) -> str:
+        """Return the id of a sample."""
+        return self._samples[index].id
+
+    @property
+    def costly(self) -> bool:
+        """Whether preparing pictures takes much longer than handing them over."""
+        return self._augmentation.changes or self.held.decodes_anew > 0
 
     def plain(self, indices: Indices) -> npt.NDArray[np.uint8]:
         """Return ``(n, height, width, channels)`` uint8."""
-        return self._inputs[indices]
+        return np.stack([self.held[index] for index in indices.tolist()])
 
-    def augmented(self, epoch: int, indices: Indices) -> ChangedInputs:
+    def augmented(self, epoch: int, indices: Indices, begin: Begin | None = None) -> ChangedInputs:
         """Return ``(n, height, width, channels)`` uint8."""
-        changed = _unmixed(np.empty((len(indices), *self._inputs.shape[1:]), np.uint8), indices)
+        changed = _unmixed(np.empty((len(indices), *self._shape), np.uint8), indices)
         for row, index in enumerate(indices.tolist()):
+            if begin is not None:
+                begin(index)
             draws = SampleDraws(self._seed, epoch, index)
             picture = self._placed(draws)
             mixing = self._augmentation.mixing(draws, len(self), picture.shape)
@@ -88,7 +107,7 @@ class PictureFeed:
         return changed
 
     def _placed(self, draws: SampleDraws) -> npt.NDArray[np.uint8]:
-        return self._augmentation.placed(self._inputs[draws.index], draws)
+        return self._augmentation.placed(self.held[draws.index], draws)
 
 
 class ClipFeed:
@@ -101,7 +120,10 @@ class ClipFeed:
         seed: Decides them.
         noise: Somebody's own recordings of noise.
         background: Labels whose clips may be heard around others.
+        folder: Takes what does not fit into memory; None: the folder of temporary files.
     """
+
+    costly = True
 
     def __init__(
         self,
@@ -112,14 +134,18 @@ class ClipFeed:
         *,
         noise: NoiseRecordings | None = None,
         background: Collection[int] = (),
+        folder: Path | None = None,
     ) -> None:
         self._reader = reader
-        self._clips = [reader.clip(sample) for sample in samples]
+        self.held = DecodedSamples(reader.clip, samples, np.int16, folder)
         self._samples = samples
         self._seed = seed
-        others = SoundClips(
-            [clip for clip, sample in zip(self._clips, samples, strict=True) if sample.label in background]
-        )
+        filled = [
+            index
+            for index, sample in enumerate(samples)
+            if sample.label in background and self.held.length(index)
+        ]
+        others = SoundClips(SomeSamples(self.held, filled))
         around: list[SoundSource] = [] if noise is None else [noise]
         around += [others] if others else []
         spec = reader.spec
@@ -128,7 +154,11 @@ class ClipFeed:
         )
 
     def __len__(self) -> int:
-        return len(self._clips)
+        return len(self.held)
+
+    def name(self, index: int) -> str:
+        """Return the id of a sample."""
+        return self._samples[index].id
 
     def plain(self, indices: Indices) -> npt.NDArray[np.int8]:
         """Return ``(n, window_frames, mel_bands)`` int8, from the middle of each clip."""
@@ -137,18 +167,20 @@ class ClipFeed:
     def window(self, epoch: int, index: int) -> tuple[npt.NDArray[np.int16], Mixing | None]:
         """Return one changed window ``(window_samples,)`` of a clip, and what is mixed in."""
         draws = SampleDraws(self._seed, epoch, index)
-        placed = self._augmentation.placed(self._clips[index], draws)
+        placed = self._augmentation.placed(self.held[index], draws)
         mixing = self._augmentation.mixing(draws, len(self))
         if mixing is not None:
             of_partner = SampleDraws(self._seed, epoch, mixing.partner)
-            partner = self._augmentation.placed(self._clips[mixing.partner], of_partner)
+            partner = self._augmentation.placed(self.held[mixing.partner], of_partner)
             placed = self._augmentation.mixed(placed, partner, mixing)
         return self._augmentation.finished(placed, draws), mixing
 
-    def augmented(self, epoch: int, indices: Indices) -> ChangedInputs:
+    def augmented(self, epoch: int, indices: Indices, begin: Begin | None = None) -> ChangedInputs:
         """Return ``(n, window_frames, mel_bands)`` int8."""
         changed = _unmixed(np.empty((len(indices), *self._reader.input_shape), np.int8), indices)
         for row, index in enumerate(indices.tolist()):
+            if begin is not None:
+                begin(index)
             window, mixing = self.window(epoch, index)
             if mixing is not None:
                 changed.partners[row], changed.shares[row] = mixing.partner, mixing.share
@@ -184,7 +216,15 @@ def open_feed(
     assert not isinstance(config, ImageConfig)
     own = material.get("noise_folder")
     noise = None if own is None else NoiseRecordings(own, reader.spec.sample_rate_hz, folder)
-    return ClipFeed(reader, samples, config.augment, config.train.seed, noise=noise, background=background)
+    return ClipFeed(
+        reader,
+        samples,
+        config.augment,
+        config.train.seed,
+        noise=noise,
+        background=background,
+        folder=folder,
+    )
 
 
 def _unmixed(inputs: Inputs, indices: Indices) -> ChangedInputs:

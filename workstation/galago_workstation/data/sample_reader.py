@@ -28,7 +28,7 @@ from galago_workstation.training_config import AudioFolders, Config, IdxFiles, I
 Inputs = npt.NDArray[np.uint8] | npt.NDArray[np.int8]
 Raw = npt.NDArray[np.uint8] | npt.NDArray[np.int16]
 
-IN_MEMORY_BYTES = 2 << 30
+IN_MEMORY_BYTES = 1 << 30
 """Inputs above this size live in a file that is mapped into memory."""
 
 
@@ -105,6 +105,14 @@ class ImageReader:
         path, content = _content(sample)
         _check_content(sample, hashlib.sha256(content).hexdigest())
         return decode_image(content, str(path))
+
+    def input(self, sample: Sample) -> npt.NDArray[np.uint8]:
+        """Return ``(height, width, channels)`` uint8.
+
+        Raises:
+            InputError: As :meth:`raw`.
+        """
+        return self._preprocess(self.raw(sample))
 
     def inputs(self, samples: Sequence[Sample], folder: Path | None = None) -> npt.NDArray[np.uint8]:
         """Return ``(n, height, width, channels)`` uint8.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from galago_converters.frameworks import import_tensorflow
+from galago_edge.contract.errors import GalagoError
 from galago_workstation.data.augmentation.own_material import OwnFolder
 from galago_workstation.data.batches import Batches, Witness
+from galago_workstation.data.decoded_samples import decoded_once
 from galago_workstation.data.feed import open_feed
 from galago_workstation.data.sample import Part, Sample
+from galago_workstation.data.sample_preparation import SamplePreparation
 from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inputs, real_inputs
+from galago_workstation.data.worker_crew import usual_workers
 from galago_workstation.run_folder import METRICS_FILE, weights_sha256
 from galago_workstation.training.checkpoint import Checkpoint, TrainingState
 from galago_workstation.training.curves import Epoch
@@ -64,6 +69,9 @@ class Trainer:
         train = parts["train"]
         background = {number for number, name in enumerate(labels) if name in config.data.background}
         feed = open_feed(config, reader, train, folder, background=background, material=material)
+        if (where := feed.held.said()) is not None:
+            progress.say(where)
+        self._preparation = SamplePreparation(feed, usual_workers() if feed.costly else 0)
         self._witness = Witness(feed)
         self._numbers = [sample.label for sample in train]
         self._batches = Batches(
@@ -75,13 +83,15 @@ class Trainer:
             seed=self._options.seed,
             sampling=self._options.sampling,
             witness=self._witness,
+            preparation=self._preparation,
         )
+        self._failed: GalagoError | None = None
         self._validation = (
             reader.inputs(parts["validation"], folder),
             np.array([sample.label for sample in parts["validation"]], np.int32),
         )
-        for sample in parts["test"]:  # a test picture that cannot be read shall not be found after hours
-            reader.raw(sample)
+        for _ in decoded_once(lambda sample: reader.raw(sample).shape, parts["test"]):
+            pass  # a test picture that cannot be read shall not be found after hours
         self._augmented = config.augment != type(config.augment)()
         self.tf = import_tensorflow()  # seconds: only when the data has turned out well
         self._keras = self.tf.keras
@@ -179,20 +189,21 @@ class Trainer:
         last = first + phase.epochs
         keeper.begin(first, rate)
         saver = _Saver(checkpoint, self._network, keeper, number, range(first, last))
-        self._network.fit(
-            self._training_set(range(begins, last)),
-            initial_epoch=begins,
-            epochs=last,
-            steps_per_epoch=steps,
-            validation_data=self._validation_set(),
-            callbacks=[
-                keras_callback(
-                    self._keras, keeper, lambda over: saver.save(over or len(keeper.epochs) == last)
-                )
-            ],
-            shuffle=False,  # Batches already is in a new order every epoch
-            verbose=0,
-        )
+        with self._own_errors():
+            self._network.fit(
+                self._training_set(range(begins, last)),
+                initial_epoch=begins,
+                epochs=last,
+                steps_per_epoch=steps,
+                validation_data=self._validation_set(),
+                callbacks=[
+                    keras_callback(
+                        self._keras, keeper, lambda over: saver.save(over or len(keeper.epochs) == last)
+                    )
+                ],
+                shuffle=False,  # Batches already is in a new order every epoch
+                verbose=0,
+            )
 
     def _put(self, state: TrainingState, *, optimizer: bool) -> None:
         """Give network and optimizer the values that they had."""
@@ -203,6 +214,10 @@ class Trainer:
         for variables, values in pairs:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
+
+    def close(self) -> None:
+        """End the processes that prepare samples."""
+        self._preparation.close()
 
     def save(self, path: Path) -> str:
         """Write the network without its optimizer; return the hash of its weights."""
@@ -216,6 +231,23 @@ class Trainer:
             self._config.model, self._input_shape, len(self._labels), seed=self._options.seed
         )
 
+    @contextlib.contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        """Raise what preparing a batch raised as it was, not what TensorFlow makes of it."""
+        try:
+            yield
+        except self.tf.errors.OpError:
+            if self._failed is not None:
+                raise self._failed from None
+            raise
+
+    def _batches_of(self, epochs: range) -> Iterator[tuple[Inputs, npt.NDArray[np.float32]]]:
+        try:
+            yield from self._batches.of(epochs)
+        except GalagoError as error:
+            self._failed = error
+            raise
+
     def _training_set(self, epochs: range) -> Any:
         tf = self.tf
         kind = tf.uint8 if isinstance(self._config, ImageConfig) else tf.int8
@@ -223,7 +255,7 @@ class Trainer:
             tf.TensorSpec((None, *self._input_shape), kind),
             tf.TensorSpec((None, len(self._labels)), tf.float32),
         )
-        batches = tf.data.Dataset.from_generator(lambda: self._batches.of(epochs), output_signature=signature)
+        batches = tf.data.Dataset.from_generator(lambda: self._batches_of(epochs), output_signature=signature)
         weights = self._class_weights() if self._options.class_weights else None
 
         def prepared(inputs: Any, targets: Any) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import os
@@ -103,7 +104,8 @@ def train(
         write_bytes(folder / SPLIT_FILE, encode_split(parts))
         streams = _streams(config, corpus, listing.labels, folder, progress)
         trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start, material, streams)
-        fitted = trainer.fit(checkpoint)
+        with contextlib.closing(trainer):
+            fitted = trainer.fit(checkpoint)
         best = fitted.best
         weights = trainer.save(folder / MODEL_FILE)
         draw_curves(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -86,14 +86,22 @@ def repeated(sound: Sound, count: int, where: float) -> Sound:
     return np.resize(np.roll(sound, -int(where * len(sound))), count)
 
 
-class SoundClips:
-    """Random pieces of clips that are in memory: training samples with a background label."""
+class ManyClips(Protocol):
+    """Clips by their position, none of them empty."""
 
-    def __init__(self, clips: Sequence[npt.NDArray[np.int16]]) -> None:
-        self._clips = [clip for clip in clips if len(clip)]
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> npt.NDArray[np.int16]: ...
+
+
+class SoundClips:
+    """Random pieces of clips: training samples with a background label."""
+
+    def __init__(self, clips: ManyClips) -> None:
+        self._clips = clips
 
     def __bool__(self) -> bool:
-        return bool(self._clips)
+        return len(self._clips) > 0
 
     def piece(self, rng: np.random.Generator, count: int) -> Sound:
         """Return ``(count,)`` in int16 steps, from anywhere in any of them; a short one is repeated."""

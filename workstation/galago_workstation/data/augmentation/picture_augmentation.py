@@ -73,6 +73,11 @@ class PictureAugmentation:
         self._moves = bool(options.flip or options.shift or options.rotation_degrees or options.perspective)
         self._moves |= options.stretch > 0.0 or options.scale != NO_ZOOM
 
+    @property
+    def changes(self) -> bool:
+        """Whether it does anything."""
+        return self._mixes or self._moves or bool(self._operations)
+
     def mixing(self, draws: SampleDraws, count: int, shape: tuple[int, ...]) -> Mixing | None:
         """Return with which of ``count`` samples this one is mixed; None: with none."""
         if not self._mixes:

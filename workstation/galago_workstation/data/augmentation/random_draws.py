@@ -23,7 +23,9 @@ class SampleDraws:
 
     def of(self, operation: str) -> np.random.Generator:
         """Return the generator of one operation, by its name."""
-        return np.random.default_rng((self.seed, self.epoch, self.index, zlib.crc32(operation.encode())))
+        # of an array numpy makes the same generator as of a tuple, in two thirds of the time
+        entropy = (self.seed, self.epoch, self.index, zlib.crc32(operation.encode()))
+        return np.random.Generator(np.random.PCG64(np.array(entropy, np.uint32)))
 
 
 def spread(draw: float) -> float:

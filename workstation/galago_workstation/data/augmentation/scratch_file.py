@@ -12,13 +12,14 @@ from galago_edge.contract.errors import disk_error
 
 
 class ScratchFile:
-    """Bytes in a nameless file that is gone with the object; any thread may read."""
+    """Bytes in a nameless file that is gone with the object; any thread, and any forked process, may read."""
 
     def __init__(self, folder: Path | None) -> None:
         """Use the disk of ``folder``, or that of temporary files."""
         self._folder = folder
         self._file: IO[bytes] | None = None
         self._size = 0
+        self._owner = os.getpid()
 
     def append(self, content: bytes) -> int:
         """Add bytes, and return where they begin; one thread at a time.
@@ -27,6 +28,8 @@ class ScratchFile:
             LinkError: NO_SPACE and other trouble with the disk.
         """
         start = self._size
+        assert self._file is None or self._owner == os.getpid(), "two processes would write to one place"
+        self._owner = os.getpid()
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115

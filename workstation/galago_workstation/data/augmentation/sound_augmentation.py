@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +88,9 @@ class SoundAugmentation:
         noise: SoundSource | None = None,
         around: Sequence[SoundSource] = (),
     ) -> None:
+        if options.room_s or options.codecs:
+            # it takes most of a second: here, once, and not in each of the processes that are forked later
+            importlib.import_module("scipy.signal")
         self._options = options
         self._rate_hz = rate_hz
         self._window = window_samples
