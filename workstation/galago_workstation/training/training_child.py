@@ -1,7 +1,8 @@
 """Trains in a process of its own, which may crash without taking anything else along.
 
 ``python -m galago_workstation.training.training_child FD FRESH CONFIG OUT``: progress and how it ended go to
-FD, FRESH is ``fresh`` or ``on``. SIGINT is Ctrl+C: once ends the training well, twice aborts it.
+FD, FRESH is ``fresh`` or ``on``. Where ``TF_CONFIG`` names several machines it trains with the others. SIGINT
+is Ctrl+C: once ends the training well, twice aborts it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from galago_edge.children.channel import Channel
 from galago_edge.children.lifeline import die_with_parent
 from galago_edge.contract.errors import GalagoError
 from galago_workstation.training.curves import Epoch
+from galago_workstation.training.machines import read_machines
 from galago_workstation.training.training_messages import (
     EpochDone,
     LineSaid,
@@ -54,9 +56,13 @@ def main(link: socket.socket, fresh: bool, config: Path, out: Path) -> None:
     """Train, and tell how it ended."""
     channel = Channel[LineSaid](link, LineSaid)
     try:
-        from galago_workstation.training.training_run import train
+        from galago_workstation.training.training_run import train, train_along
 
-        train(config, out, RelayedProgress(channel), fresh=fresh)
+        machines = read_machines(os.environ)
+        if machines is None or machines.chief:
+            train(config, out, RelayedProgress(channel), fresh=fresh, machines=machines)
+        else:
+            train_along(config, RelayedProgress(channel), machines)
     except GalagoError as error:
         channel.send(TrainingFailed(error.as_data(with_exit=True)))
     except KeyboardInterrupt:

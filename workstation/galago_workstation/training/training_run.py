@@ -8,6 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from galago_edge.preprocess import fingerprint
 from galago_workstation.data.augmentation.own_material import OwnFolder, own_folders
 from galago_workstation.data.listing import Listing
 from galago_workstation.data.sample import PARTS, samples_sha256
-from galago_workstation.data.sample_reader import open_reader
+from galago_workstation.data.sample_reader import AudioReader, ImageReader, open_reader
 from galago_workstation.data.splits import split
 from galago_workstation.environment import environment
 from galago_workstation.files import new_folder, write_bytes, write_json
@@ -40,8 +41,10 @@ from galago_workstation.run_folder import (
 from galago_workstation.training.checkpoint import Checkpoint
 from galago_workstation.training.curves import draw_curves
 from galago_workstation.training.loop import Parts, Trainer
+from galago_workstation.training.machines import Machines
 from galago_workstation.training.network_kind import network_of
 from galago_workstation.training.progress import TrainingProgress, duration
+from galago_workstation.training.training_faults import faults_told
 from galago_workstation.training.weights.start_weights import StartWeights, open_start_weights
 from galago_workstation.training_config import Config, label_specs, read_config
 
@@ -50,19 +53,159 @@ _UNEQUAL = 5
 """Times as many samples of one label as of another that are worth a note."""
 
 
-def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bool = False) -> Run:
+def train(
+    config_path: Path,
+    out: Path,
+    progress: TrainingProgress,
+    *,
+    fresh: bool = False,
+    machines: Machines | None = None,
+) -> Run:
     """Train what ``config_path`` says and leave the run folder ``out``.
 
     An existing run there is replaced when training has ended well, and stays as it is otherwise. A training
     that was killed left ``OUT.unfinished``; the next one with the same data, settings and software goes on
     behind the last epoch in it, unless it is ``fresh``, and ends with the same weights.
 
+    Args:
+        config_path: The configuration.
+        out: The run folder.
+        progress: Is told what happens.
+        fresh: Begin anew.
+        machines: Others that train along (:func:`train_along`), for which it waits; this one is their chief.
+
     Raises:
         CallerError: CONFIG_BAD, or EXISTS when ``out`` is something else than a run.
         InputError: The data set is not what it should be; see ``galago_workstation.data``.
-        LinkError: NO_SPACE and other trouble with the disk.
+        DeviceError: TRAIN_MEMORY.
+        LinkError: NO_SPACE and other trouble with the disk. WORKER_LOST; another machine has not come, or
+            has ended.
     """
     began = time.monotonic()
+    job = _prepared(config_path, progress)
+    checkpoint = Checkpoint(out.with_name(out.name + ".unfinished"), job.key)
+    if fresh:
+        checkpoint.remove()
+    with new_folder(out, mark=RUN_FILE) as folder:
+        write_bytes(folder / CONFIG_FILE, job.content)
+        write_bytes(folder / SPLIT_FILE, encode_split(job.parts))
+        with faults_told(job.config.train.batch_size, machines):
+            trainer = job.trainer(folder, progress, checkpoint, machines)
+            fitted = trainer.fit()
+            weights = trainer.save(folder / MODEL_FILE)
+        result = TrainResult(
+            epochs=len(fitted.epochs),
+            best_epoch=fitted.best.epoch,
+            validation_accuracy=fitted.best.validation_accuracy,
+            validation_loss=fitted.best.validation_loss,
+            parameters=trainer.parameters,
+            weights_sha256=weights,
+            seconds=round(time.monotonic() - began, 1),
+            interrupted=fitted.interrupted,
+        )
+        draw_curves(
+            folder / CURVES_FILE,
+            fitted.epochs,
+            fitted.best.epoch,
+            f"{out.name}: {len(job.listing.labels)} labels",
+        )
+        write_json(folder / ENVIRONMENT_FILE, environment(trainer.tf))
+        write_json(folder / RUN_FILE, job.record(out, folder, result))
+        with faults_told(job.config.train.batch_size, machines):
+            trainer.replicas.wait_for_all()
+    checkpoint.remove()
+    progress.say(_result_line(result, len(job.parts["validation"])))
+    return Run.open(out)
+
+
+def train_along(config_path: Path, progress: TrainingProgress, machines: Machines) -> None:
+    """Train with the chief of these machines, which keeps the run; nothing is written here.
+
+    Raises:
+        GalagoError: As :func:`train`.
+    """
+    job = _prepared(config_path, progress)
+    with faults_told(job.config.train.batch_size, machines):
+        trainer = job.trainer(None, progress, Checkpoint(Path(os.devnull), job.key), machines)
+        trainer.fit()
+        trainer.replicas.wait_for_all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is trained, and all that is known of it before."""
+
+    config: Config
+    content: bytes
+    """Of the configuration file."""
+    root: Path
+    preprocess_sha256: str
+    reader: ImageReader | AudioReader
+    listing: Listing
+    parts: Parts
+    start: StartWeights | None
+    material: Mapping[str, OwnFolder]
+
+    @property
+    def key(self) -> str:
+        """What must be equal for a training to go on where another one was ended, or on another machine."""
+        return " ".join(
+            (
+                hashlib.sha256(self.content).hexdigest(),
+                hashlib.sha256(encode_split(self.parts)).hexdigest(),
+                "" if self.start is None else self.start.origin.sha256,
+                *(own.sha256 for own in self.material.values()),
+                galago_workstation.__version__,
+                *(f"{name}={version(name)}" for name in ("tensorflow", "keras", "numpy")),
+            )
+        )
+
+    def trainer(
+        self,
+        folder: Path | None,
+        progress: TrainingProgress,
+        checkpoint: Checkpoint,
+        machines: Machines | None,
+    ) -> Trainer:
+        """Return what trains it."""
+        return Trainer(
+            self.config,
+            self.reader,
+            self.listing.labels,
+            self.parts,
+            folder,
+            progress,
+            checkpoint,
+            start=self.start,
+            material=self.material,
+            machines=machines,
+        )
+
+    def record(self, out: Path, folder: Path, result: TrainResult) -> RunRecord:
+        """Return what run.json of ``out`` says, whose files are in ``folder`` as yet."""
+        return RunRecord(
+            created_utc=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            producer=f"galago {galago_workstation.__version__}",
+            seed=self.config.train.seed,
+            labels=self.listing.labels,
+            config_sha256=hashlib.sha256(self.content).hexdigest(),
+            model_sha256=hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest(),
+            preprocess_sha256=self.preprocess_sha256,
+            data_root=DataRoot(
+                relative=printable(os.path.relpath(self.root, out)),
+                absolute=printable(str(self.root.resolve())),
+            ),
+            samples={part: len(self.parts[part]) for part in PARTS},
+            samples_sha256={part: samples_sha256(self.parts[part]) for part in PARTS},
+            duplicates_left_out=self.listing.duplicates_left_out,
+            result=result,
+            weights=UNSET if self.start is None else self.start.origin,
+            material={key: _material_record(own) for key, own in self.material.items()} or UNSET,
+        )
+
+
+def _prepared(config_path: Path, progress: TrainingProgress) -> _Job:
+    """Read the configuration, list the data and find what training begins with; tell of all that."""
     config = read_config(config_path)
     preprocess_sha256 = fingerprint(config.preprocess)  # refuses what the frontend cannot do, before any work
     root = config_path.parent
@@ -72,72 +215,16 @@ def train(config_path: Path, out: Path, progress: TrainingProgress, *, fresh: bo
     parts = split(listing, validation_share=config.data.validation_share, test_share=config.data.test_share)
     for line in _data_lines(listing, parts):
         progress.say(line)
-    start = _start(config, root, progress)
-    material = _material(config, root, parts, progress)
-    checkpoint = Checkpoint(
-        out.with_name(out.name + ".unfinished"), _state_key(config_path, parts, start, material)
-    )
-    if fresh:
-        checkpoint.remove()
-    with new_folder(out, mark=RUN_FILE) as folder:
-        content = config_path.read_bytes()
-        write_bytes(folder / CONFIG_FILE, content)
-        write_bytes(folder / SPLIT_FILE, encode_split(parts))
-        trainer = Trainer(config, reader, listing.labels, parts, folder, progress, start, material)
-        fitted = trainer.fit(checkpoint)
-        best = fitted.best
-        weights = trainer.save(folder / MODEL_FILE)
-        draw_curves(
-            folder / CURVES_FILE, fitted.epochs, best.epoch, f"{out.name}: {len(listing.labels)} labels"
-        )
-        write_json(folder / ENVIRONMENT_FILE, environment(trainer.tf))
-        result = TrainResult(
-            epochs=len(fitted.epochs),
-            best_epoch=best.epoch,
-            validation_accuracy=best.validation_accuracy,
-            validation_loss=best.validation_loss,
-            parameters=trainer.parameters,
-            weights_sha256=weights,
-            seconds=round(time.monotonic() - began, 1),
-            interrupted=fitted.interrupted,
-        )
-        record = RunRecord(
-            created_utc=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            producer=f"galago {galago_workstation.__version__}",
-            seed=config.train.seed,
-            labels=listing.labels,
-            config_sha256=hashlib.sha256(content).hexdigest(),
-            model_sha256=hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest(),
-            preprocess_sha256=preprocess_sha256,
-            data_root=DataRoot(
-                relative=printable(os.path.relpath(root, out)), absolute=printable(str(root.resolve()))
-            ),
-            samples={part: len(parts[part]) for part in PARTS},
-            samples_sha256={part: samples_sha256(parts[part]) for part in PARTS},
-            duplicates_left_out=listing.duplicates_left_out,
-            result=result,
-            weights=UNSET if start is None else start.origin,
-            material={key: _material_record(own) for key, own in material.items()} or UNSET,
-        )
-        write_json(folder / RUN_FILE, record)
-    checkpoint.remove()
-    progress.say(_result_line(result, len(parts["validation"])))
-    return Run.open(out)
-
-
-def _state_key(
-    config_path: Path, parts: Parts, start: StartWeights | None, material: Mapping[str, OwnFolder]
-) -> str:
-    """Return what must be equal for a training to go on where another one was ended."""
-    return " ".join(
-        (
-            hashlib.sha256(config_path.read_bytes()).hexdigest(),
-            hashlib.sha256(encode_split(parts)).hexdigest(),
-            "" if start is None else start.origin.sha256,
-            *(own.sha256 for own in material.values()),
-            galago_workstation.__version__,
-            *(f"{name}={version(name)}" for name in ("tensorflow", "keras", "numpy")),
-        )
+    return _Job(
+        config=config,
+        content=config_path.read_bytes(),
+        root=root,
+        preprocess_sha256=preprocess_sha256,
+        reader=reader,
+        listing=listing,
+        parts=parts,
+        start=_start(config, root, progress),
+        material=_material(config, root, parts, progress),
     )
 
 
