@@ -99,8 +99,10 @@ class Trainer:
         self.tf.config.experimental.enable_op_determinism()
         self._keras = self.tf.keras
         self._kept = checkpoint.content() if machines is None or machines.chief else b""
+        self._meeting = None
         if machines is not None:
-            self._kept = meet(machines, checkpoint.key, self._kept, progress.say)
+            self._meeting = meet(machines, checkpoint.key, self._kept, progress.say)
+            self._kept = self._meeting.state
         self.replicas = open_replicas(self.tf, machines)
         self._batches = Batches(
             feed,
@@ -256,6 +258,15 @@ class Trainer:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         self.replicas.prepare(self._network)
+
+    def part(self) -> None:
+        """Let the other machines go, which have waited for the run to be kept, or wait for that.
+
+        Raises:
+            LinkError: WORKER_LOST; the machine that keeps it ended.
+        """
+        if self._meeting is not None:
+            self._meeting.part()
 
     def save(self, path: Path) -> str:
         """Write the network without its optimizer; return the hash of its weights."""

@@ -81,16 +81,6 @@ class Replicas:
         if states:
             self._tf.function(lambda: self.strategy.run(of_replica))()
 
-    def wait_for_all(self) -> None:
-        """Return when every machine has come here: who ends while others still learn ends them, too."""
-        if self.machines is None:
-            return
-
-        def of_replica() -> Any:
-            return self._tf.distribute.get_replica_context().all_reduce("sum", self._tf.zeros(1))
-
-        self._tf.function(lambda: self.strategy.run(of_replica))()
-
 
 def open_replicas(tf: Any, machines: Machines | None) -> Replicas:
     """Return the devices that are here: all GPUs; where there is none, the processor.

@@ -64,7 +64,12 @@ def unused_gpu(
     elif not built_with_cuda:
         why, advice = "this TensorFlow is built without CUDA", _INSTALL
     elif lacking := _lacking_libraries():
-        why, advice = f"CUDA's libraries are not installed ({', '.join(lacking)})", _INSTALL
+        named = (
+            f"{', '.join(lacking[:2])} and {len(lacking) - 2} more"
+            if len(lacking) > 3
+            else ", ".join(lacking)
+        )
+        why, advice = f"CUDA's libraries are not installed ({named})", _INSTALL
     else:
         why = f"TensorFlow cannot open it (driver {driver})"
         advice = "update NVIDIA's driver; what TensorFlow says: python -c 'import tensorflow'"

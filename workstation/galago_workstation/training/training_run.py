@@ -111,9 +111,8 @@ def train(
         )
         write_json(folder / ENVIRONMENT_FILE, environment(trainer.tf))
         write_json(folder / RUN_FILE, job.record(out, folder, result))
-        with faults_told(job.config.train.batch_size, machines):
-            trainer.replicas.wait_for_all()
     checkpoint.remove()
+    trainer.part()
     progress.say(_result_line(result, len(job.parts["validation"])))
     return Run.open(out)
 
@@ -128,7 +127,7 @@ def train_along(config_path: Path, progress: TrainingProgress, machines: Machine
     with faults_told(job.config.train.batch_size, machines):
         trainer = job.trainer(None, progress, Checkpoint(Path(os.devnull), job.key), machines)
         trainer.fit()
-        trainer.replicas.wait_for_all()
+    trainer.part()
 
 
 @dataclass(frozen=True, slots=True)
