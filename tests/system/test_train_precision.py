@@ -81,7 +81,7 @@ def test_a_network_that_learned_in_float16_is_float32_and_converts(folder: Path,
 
     conversion = convert_run(Run.open(tmp_path / "run"), now=NOW)
 
-    assert conversion.float_delta < 1e-4 and conversion.held_out.int8_accuracy >= 0.9
+    assert conversion.float_delta < 1e-4 and conversion.held_out.accuracy_int8 >= 0.9
 
 
 def test_a_network_learns_in_bfloat16(folder: Path, tmp_path: Path) -> None:
