@@ -190,12 +190,13 @@ class Trainer:
 
     def _state(self) -> TrainingState | None:
         """Return where training goes on."""
-        state = self._checkpoint.state_in(self._kept)
+        kept, self._kept = self._kept, b""
+        state = self._checkpoint.state_in(kept)
         if state is not None and state.batch_size != self.batch_size:
             state = None  # another number of devices
         if state is not None:
             self._progress.say(f"goes on behind epoch {len(state.epochs)}, where it was ended")
-        elif self._kept:
+        elif kept:
             self._progress.say(
                 "begins anew: what it was ended at had other data, settings, devices or software"
             )
