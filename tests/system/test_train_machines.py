@@ -87,6 +87,27 @@ os._exit(0)
 """
 
 
+CHANCE = """
+import json, os, sys
+from galago_converters.frameworks import import_tensorflow
+from galago_workstation.training.replicas import open_replicas
+tf = import_tensorflow()
+processor = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+replicas = open_replicas(tf, None)
+layers = tf.keras.layers
+with replicas.scope():
+    inner = tf.keras.Sequential([tf.keras.Input((8,)), layers.BatchNormalization()])
+    network = tf.keras.Sequential([tf.keras.Input((8,)), inner, layers.Dropout(0.5, seed=3)])
+replicas.prepare(network)
+masks = replicas.strategy.run(lambda: network(tf.reshape(tf.range(32.0), (4, 8)), training=True) != 0)
+masks = [mask.numpy().tolist() for mask in replicas.strategy.experimental_local_results(masks)]
+print(json.dumps([masks, inner.layers[0].synchronized]))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
@@ -170,6 +191,13 @@ def test_two_devices_train_what_one_does(config: Path, one: Path, tmp_path: Path
     np.testing.assert_allclose(curve(tmp_path / "run"), curve(one), rtol=NOISE)
 
 
+def test_each_device_drops_other_units_and_batch_norm_sees_the_whole_batch() -> None:
+    [(code, output)] = ended(started([sys.executable, "-c", CHANCE], {}))
+    assert code == 0, output
+    (one, other), synchronized = json.loads(output.splitlines()[-1])
+    assert one != other and synchronized
+
+
 def test_a_machine_that_dies_ends_the_training_and_both_go_on_to_what_one_comes_to(
     config: Path, one: Path, tmp_path: Path
 ) -> None:
@@ -198,6 +226,8 @@ def test_a_machine_that_dies_ends_the_training_and_both_go_on_to_what_one_comes_
 
 
 def test_ctrl_c_on_one_machine_ends_all_of_them_well(config: Path, tmp_path: Path) -> None:
+    config = config.with_name("mixed.toml")
+    config.write_text(CONFIG + 'precision = "mixed_float16"\n')
     first, second = two_machines()
     (code, output), (other, along) = ended(
         program(config, tmp_path / "run", environment=first),

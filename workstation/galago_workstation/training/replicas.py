@@ -18,7 +18,7 @@ _SEED_STEP = 1_000_003
 
 
 class Replicas:
-    """The devices of one training, and what their machines tell each other.
+    """The devices of one training.
 
     Args:
         tf: TensorFlow.
