@@ -1,6 +1,6 @@
 """The devices that learn together: one, all GPUs of this machine, or those of several machines.
 
-It is one training for all of them (docs/adr/0020-one-loop-for-all-devices.md): a batch is divided into equal
+It is one training for all of them (docs/adr/0021-one-loop-for-all-devices.md): a batch is divided into equal
 shares, each device has a replica of the network and learns from its share, and what they found is summed up
 before anything changes. So all replicas stay the same network.
 """
