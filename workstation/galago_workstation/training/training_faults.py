@@ -12,6 +12,8 @@ from galago_workstation.training.machines import Machines
 
 _NO_MEMORY = re.compile(r"out of memory|OUT_OF_MEMORY|STATUS_ALLOC_FAILED", re.IGNORECASE)
 """In what CUDA, cuBLAS and cuDNN say, which TensorFlow passes on as an internal error."""
+_ABORTED = "Collective ops is aborted"
+"""In what TensorFlow raises, of whatever type, when machines no longer work together."""
 _DEVICE = re.compile(r"device:(GPU|CPU):([0-9]+)")
 _SHAPE = re.compile(r"allocating tensor with shape\s?(\[[0-9,]+\])")
 
@@ -46,7 +48,14 @@ def _told(error: Exception, batch_size: int, machines: Machines | None) -> Galag
         isinstance(error, errors.OpError) and _NO_MEMORY.search(text)
     ):
         return _no_memory(text, batch_size)
-    if machines is not None and isinstance(error, errors.OpError):
+    broken = (
+        errors.UnavailableError,
+        errors.DeadlineExceededError,
+        errors.AbortedError,
+        errors.CancelledError,
+        errors.FailedPreconditionError,
+    )
+    if machines is not None and (isinstance(error, broken) or _ABORTED in text):
         return _lost(text, machines)
     return None
 
