@@ -130,8 +130,17 @@ class Checkpoint:
                     ]
                     for letter in "vob"
                 }
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.DecodeError):
-            return None  # zip has a checksum of each array: what is damaged is no state
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            EOFError,
+            RuntimeError,
+            zipfile.BadZipFile,
+            msgspec.DecodeError,
+        ):
+            # zip has a checksum of each array; RuntimeError: a flag or a version that zipfile does not know
+            return None
         return TrainingState(
             phase=head.phase,
             phase_first=head.phase_first,
