@@ -185,10 +185,8 @@ def test_a_damaged_checkpoint_is_none(tmp_path: Path) -> None:
     assert one.content() == b""
     one.save(state())
     whole = one.content()
-    for at in range(0, len(whole), 97):
+    for at in range(len(whole)):
         damaged = bytearray(whole)
         damaged[at] ^= 0x55
-        found = one.state_in(bytes(damaged))  # none, or what was saved: no checksum covers what nobody needs
-        assert found is None or [array.tolist() for array in found.variables] == [[0, 1, 2], 7]
-        assert found is None or (found.epochs, found.phase, found.best_epoch) == ((EPOCH,), 1, 1)
+        assert one.state_in(bytes(damaged)) is None
         assert one.state_in(whole[:at]) is None
