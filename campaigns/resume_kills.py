@@ -53,10 +53,10 @@ clip_norm = 1
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
-from galago_workstation.training import loop
+from galago_workstation.training import checkpoint_saver
 from galago_workstation.training.progress import PlainProgress
 from galago_workstation.training.training_run import train
-loop.SAVED_EVERY_S = 0.0
+checkpoint_saver.SAVED_EVERY_S = 0.0
 class Dying(PlainProgress):
     left = int(sys.argv[3])
     def step(self):

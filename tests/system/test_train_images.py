@@ -111,10 +111,12 @@ def test_progress_is_plain_lines_and_nothing_else(
     assert done.stderr == ""
     assert lines[0].startswith("3 labels; samples: ")
     assert lines[1].startswith("to learn from: ")
-    assert [line.partition(":")[0] for line in lines[2:6]] == [f"epoch {number}/4" for number in (1, 2, 3, 4)]
-    assert "left at most" in lines[2]
-    assert lines[6].startswith("kept epoch ")
-    assert lines[7:] == [f"run folder: {run.path}"]
+    assert lines[2].startswith("trains on ") and lines[2].endswith("; float32")
+    epochs = lines[next(at for at, line in enumerate(lines) if line.startswith("epoch ")) :]
+    assert [line.partition(":")[0] for line in epochs[:4]] == [f"epoch {number}/4" for number in (1, 2, 3, 4)]
+    assert "left at most" in epochs[0]
+    assert epochs[4].startswith("kept epoch ")
+    assert epochs[5:] == [f"run folder: {run.path}"]
 
 
 @pytest.mark.slow

@@ -21,7 +21,13 @@ PACKAGES = (
     "soxr",
     "ai-edge-litert",
 )
-_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_ENABLE_ONEDNN_OPTS", "CUDA_VISIBLE_DEVICES")
+_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "CUDA_VISIBLE_DEVICES",
+    "TF_CONFIG",
+)
 
 
 def environment(tf: Any) -> dict[str, Any]:

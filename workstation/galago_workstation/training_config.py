@@ -106,6 +106,8 @@ class TrainOptions(_Table, frozen=True, kw_only=True):
     weight_decay: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 1e-4
     """AdamW's; kernels only."""
     label_smoothing: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)] = 0.0
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """In what the network computes while it learns; its weights are float32 in any case."""
     class_weights: bool = False
     """Weigh classes by the inverse of how often they occur."""
     sampling: Literal["natural", "balanced"] = "natural"

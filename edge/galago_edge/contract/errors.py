@@ -114,6 +114,7 @@ class Reason(enum.StrEnum):
     EXPORT_FAILED = enum.auto()
     MODEL_DOUBTFUL = enum.auto()
     TRAIN_CRASHED = enum.auto()
+    TRAIN_MEMORY = enum.auto()
     # caller
     USAGE = enum.auto()
     CONFIG_BAD = enum.auto()

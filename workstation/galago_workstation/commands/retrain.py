@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -73,7 +74,9 @@ def retrain(
     from galago_workstation.retraining.retrain_plan import plan_of, write_plan
     from galago_workstation.retraining.run_comparison import RETRAIN_FILE, compare_runs
     from galago_workstation.run_folder import Run
+    from galago_workstation.training.machines import refuse_several
 
+    refuse_several(os.environ, "galago retrain")
     old = Run.open(run)
     old.check_untouched()
     plan = plan_of(old, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,9 @@ def sweep(
     from galago_workstation.sweep.sweep_folder import SweepFolder
     from galago_workstation.sweep.sweep_plan import plan_sweep
     from galago_workstation.sweep.sweep_run import run_sweep
+    from galago_workstation.training.machines import refuse_several
 
+    refuse_several(os.environ, "galago sweep")
     if jobs is not None and scheduler is not None:
         raise CallerError(
             Reason.USAGE,

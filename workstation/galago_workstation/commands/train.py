@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,9 @@ def train(config: Path, out: Path | None, fresh: bool, tensorboard: Path | None,
     killed goes on behind the last epoch that it had kept. It runs in a process of its own: one that crashes
     ends with one line that says so.
 
+    Where TF_CONFIG names several machines, the same command on each of them trains one network; the run
+    folder is on the first one.
+
     \b
     Example:
         galago train digits.toml --out runs/digits
@@ -66,6 +70,7 @@ def train_shown(
         KeyboardInterrupt: It was aborted.
     """
     from galago_workstation.progress_lines import on_terminal
+    from galago_workstation.training.machines import read_machines
     from galago_workstation.training.progress import LiveProgress, PlainProgress
     from galago_workstation.training.training_logs import NO_LOGS
     from galago_workstation.training.training_process import train_apart
@@ -74,6 +79,11 @@ def train_shown(
         say(line, err=True)
 
     logs = logs or NO_LOGS
+    machines = read_machines(os.environ)
+    if machines is not None and not machines.chief:
+        train_apart(config, out, PlainProgress(say), fresh=fresh, complain=complain)
+        say(f"{machines.said} is done; the run folder is on the first one, {machines.addresses[0]}")
+        return
     if silent:
         train_apart(config, out, PlainProgress(lambda line: None), fresh=fresh, logs=logs, complain=complain)
     elif on_terminal():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -104,6 +105,8 @@ class Batches:
         sampling: Whether samples are shown as often as they are there, or labels equally often.
         witness: Is shown the last time that an epoch goes through the set.
         preparation: Prepares the feed's samples; None: they are prepared where they are asked for.
+        replicas: A batch is divided among so many devices, in equal and even shares.
+        own: Which of these shares are made here; None: all of them.
     """
 
     def __init__(
@@ -118,13 +121,17 @@ class Batches:
         sampling: Literal["natural", "balanced"] = "natural",
         witness: Witness,
         preparation: SamplePreparation | None = None,
+        replicas: int = 1,
+        own: range | None = None,
     ) -> None:
         self._feed = feed
         self._preparation = SamplePreparation(feed) if preparation is None else preparation
         self._labels = np.asarray(labels, np.int32)
         self._classes = classes
-        self.batch_size = trained_batch(batch_size, len(feed))
-        """Samples of every batch."""
+        self.batch_size = trained_batch(batch_size, len(feed), replicas)
+        """Samples of every batch, the shares of all devices together."""
+        self._share = self.batch_size // replicas
+        self._own = range(replicas) if own is None else own
         self._once = len(feed) // self.batch_size
         self.rounds = -(-max(least_steps, 1) // self._once)
         """How often an epoch goes through the set, each time in a new order and changed in a new way."""
@@ -137,8 +144,9 @@ class Batches:
         return self.rounds * self._once
 
     def of(self, epochs: range) -> Iterator[tuple[Inputs, npt.NDArray[np.float32]]]:
-        """Yield inputs and targets of one batch after the other; may be read ahead across epochs.
+        """Yield inputs and targets of one share after the other; may be read ahead across epochs.
 
+        All shares of a batch together are the same samples, changed in the same way, however many there are.
         Targets ``(n, classes)`` float32: the share of each label, 1 for the sample's own unless it is mixed.
         """
         for batch, changed in self._preparation.of(self._wanted(epochs)):
@@ -150,8 +158,9 @@ class Batches:
         for epoch in epochs:
             for turn in range(epoch * self.rounds, (epoch + 1) * self.rounds):
                 shown = self._order.turn(turn)
-                for step in range(self._once):
-                    part = slice(step * self.batch_size, (step + 1) * self.batch_size)
+                for step, share in itertools.product(range(self._once), self._own):
+                    first = step * self.batch_size + share * self._share
+                    part = slice(first, first + self._share)
                     yield WantedBatch(epoch, turn, shown.indices[part], shown.uses[part])
 
     def _targets(self, indices: Indices, changed: ChangedInputs) -> npt.NDArray[np.float32]:
@@ -162,13 +171,23 @@ class Batches:
         return targets
 
 
-def trained_batch(wanted: int, samples: int) -> int:
-    """Return how many samples a batch has: ``wanted``, at most all, made even.
+def trained_batch(wanted: int, samples: int, replicas: int = 1) -> int:
+    """Return how many samples a batch has: ``wanted``, at most all, made even for each of the devices.
 
     oneDNN in TensorFlow 2.21 writes behind its memory where a convolution of few filters learns from an odd
     batch, one of a single sample too (docs/adr/0019-even-batches.md); even ones are as fast as any.
 
-    >>> trained_batch(64, 7), trained_batch(64, 100), trained_batch(1, 100)
-    (6, 64, 2)
+    Raises:
+        CallerError: CONFIG_BAD; there are too few samples for so many devices.
+
+    >>> trained_batch(64, 7), trained_batch(64, 100), trained_batch(1, 100), trained_batch(64, 100, 3)
+    (6, 64, 2, 60)
     """
-    return min(max(2, min(wanted, samples) // 2 * 2), samples)
+    least = 2 * replicas
+    if replicas > 1 and samples < least:
+        raise CallerError(
+            Reason.CONFIG_BAD,
+            f"{samples} samples to learn from are too few for {replicas} devices: each one needs two",
+            hint="train on fewer devices (CUDA_VISIBLE_DEVICES=0, no TF_CONFIG)",
+        )
+    return min(max(least, min(wanted, samples) // least * least), samples)

@@ -7,23 +7,20 @@ far and the epochs that were.
 
 from __future__ import annotations
 
+import hashlib
 import io
-import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import disk_error
 from galago_workstation.files import write_bytes
 from galago_workstation.training.curves import Epoch
-
-Weights = Sequence[npt.NDArray[Any]]
+from galago_workstation.training.learner import Weights
 
 _STATE = "state"
 
@@ -34,11 +31,13 @@ class _State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     phase: int
     phase_first: int
     phase_over: bool
+    batch_size: int
     epochs: tuple[Epoch, ...]
     best_epoch: int
 
 
 _SCHEMA = "galago.checkpoint/1"
+_DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,8 @@ class TrainingState:
     """The epoch with which it began, from 0."""
     phase_over: bool
     """It is done, whatever epochs it had left."""
+    batch_size: int
+    """Samples of a batch, which may depend on the number of devices."""
     epochs: tuple[Epoch, ...]
     best_epoch: int
     """From 1."""
@@ -71,7 +72,7 @@ class Checkpoint:
 
     def __init__(self, path: Path, key: str) -> None:
         self._path = path
-        self._key = key
+        self.key = key
 
     def save(self, state: TrainingState) -> None:
         """Replace the file.
@@ -79,12 +80,29 @@ class Checkpoint:
         Raises:
             LinkError: NO_SPACE and other trouble with the disk; the former state stays.
         """
+        write_bytes(self._path, self._encoded(state))
+
+    def content(self) -> bytes:
+        """Return what the file holds; nothing where there is none.
+
+        Raises:
+            LinkError: It cannot be read.
+        """
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise disk_error(error, f"read {self._path}") from error
+
+    def _encoded(self, state: TrainingState) -> bytes:
         head = _State(
             schema=_SCHEMA,
-            key=self._key,
+            key=self.key,
             phase=state.phase,
             phase_first=state.phase_first,
             phase_over=state.phase_over,
+            batch_size=state.batch_size,
             epochs=state.epochs,
             best_epoch=state.best_epoch,
         )
@@ -96,14 +114,18 @@ class Checkpoint:
         arrays[_STATE] = encoded
         content = io.BytesIO()
         np.savez(content, **arrays)
-        write_bytes(self._path, content.getvalue())
+        # zip's own checksums do not cover the names of the arrays; readers of zip skip what stands behind it
+        return content.getvalue() + hashlib.sha256(content.getvalue()).digest()
 
-    def read(self) -> TrainingState | None:
-        """Return the state; None where there is none, or only that of another training or a damaged one."""
+    def state_in(self, content: bytes) -> TrainingState | None:
+        """Return the state in a file's content; None where it is another training's, or damaged."""
+        whole, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+        if hashlib.sha256(whole).digest() != digest:
+            return None
         try:
-            with self._path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            with np.load(io.BytesIO(whole), allow_pickle=False) as file:
                 head = from_json(file[_STATE].tobytes(), _State)
-                if (head.schema, head.key) != (_SCHEMA, self._key):
+                if (head.schema, head.key) != (_SCHEMA, self.key):
                     return None
                 groups = {
                     letter: [
@@ -113,28 +135,19 @@ class Checkpoint:
                     ]
                     for letter in "vob"
                 }
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise disk_error(error, f"read {self._path}") from error
-        except (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, msgspec.DecodeError):
-            # zip has a checksum of each array; RuntimeError: a flag or a version that zipfile does not know
-            return None
+        except (ValueError, KeyError, msgspec.DecodeError):
+            return None  # whole, but another version's
         return TrainingState(
             phase=head.phase,
             phase_first=head.phase_first,
             phase_over=head.phase_over,
+            batch_size=head.batch_size,
             epochs=head.epochs,
             best_epoch=head.best_epoch,
             variables=groups["v"],
             optimizer=groups["o"],
             best_weights=groups["b"],
         )
-
-    @property
-    def exists(self) -> bool:
-        """Whether there is a file, of this training or another one."""
-        return self._path.exists()
 
     def remove(self) -> None:
         """Remove the file: the training is over."""

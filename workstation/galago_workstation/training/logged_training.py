@@ -12,6 +12,7 @@ from galago_workstation.run_catalogue import settings_of
 from galago_workstation.run_folder import METRICS_FILE, Run
 from galago_workstation.training.curves import Epoch, read_metrics
 from galago_workstation.training.logged_progress import LoggedProgress, RunLog
+from galago_workstation.training.machines import Machines
 from galago_workstation.training.mlflow_log import MlflowLog
 from galago_workstation.training.progress import TrainingProgress
 from galago_workstation.training.tensorboard_log import TensorboardLog
@@ -27,6 +28,7 @@ def train_logged(
     fresh: bool = False,
     root: Path | None = None,
     logs: TrainingLogs,
+    machines: Machines | None = None,
 ) -> Run:
     """Do what ``training_run.train`` does, and let ``logs`` write it down; a log that fails ends nothing.
 
@@ -36,7 +38,7 @@ def train_logged(
     """
     logged = LoggedProgress(progress, _opened(logs, config_path, out))
     try:
-        run = train(config_path, out, logged, fresh=fresh, root=root)
+        run = train(config_path, out, logged, fresh=fresh, root=root, machines=machines)
     except BaseException:  # Ctrl+C, too
         logged.finish(None, logged.epochs)
         raise

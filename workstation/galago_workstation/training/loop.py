@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +25,19 @@ from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inpu
 from galago_workstation.data.worker_crew import usual_workers
 from galago_workstation.run_folder import METRICS_FILE, weights_sha256
 from galago_workstation.training.checkpoint import Checkpoint, TrainingState
+from galago_workstation.training.checkpoint_saver import CheckpointSaver
 from galago_workstation.training.curves import Epoch
-from galago_workstation.training.epoch_keeper import EpochKeeper, balanced_accuracy, keras_callback
+from galago_workstation.training.epoch_keeper import EpochKeeper
 from galago_workstation.training.epoch_streams import EpochStreams
 from galago_workstation.training.interruption import Interruption
+from galago_workstation.training.learner import Learner, sample_loss
+from galago_workstation.training.machines import Machines
 from galago_workstation.training.network_kind import build_network
 from galago_workstation.training.phases import LearningPhase, let_learn, optimizer, phases, schedule
 from galago_workstation.training.progress import TrainingProgress
+from galago_workstation.training.replicas import open_replicas
+from galago_workstation.training.roll_call import meet
+from galago_workstation.training.trained_on import trained_on
 from galago_workstation.training.weights.start_weights import StartWeights, put_logits, put_weights
 from galago_workstation.training_config import Config, ImageConfig
 
@@ -39,12 +45,27 @@ Parts = Mapping[Part, Sequence[Sample]]
 
 _READ_AHEAD = 4  # batches that are made while the network works on others
 _EVALUATION_BATCH = 256
-SAVED_EVERY_S = 20.0
-"""What a training that is killed has to do again at most, beside the epoch that it was in."""
 
 
 class Trainer:
-    """One network, its data, and the loop that brings them together."""
+    """One network, its data, and the loop that brings them together.
+
+    Args:
+        config: The configuration.
+        reader: Of its data.
+        labels: Names of the classes, in output order.
+        parts: The samples.
+        folder: The run folder; None on a machine that helps another one, which keeps the run.
+        progress: Is told what happens.
+        checkpoint: Where the training is kept while it lasts; another machine than the first one has none.
+        start: What training begins with; None: chance.
+        streams: Judges epochs by recordings; None where they are not chosen by them.
+        material: Somebody's own recordings and pictures, by the key that names their folder.
+        machines: The machines that train together; None: this one alone. It waits for the others.
+
+    Raises:
+        GalagoError: As ``data``, ``build_network`` and ``roll_call.meet``.
+    """
 
     def __init__(
         self,
@@ -52,11 +73,14 @@ class Trainer:
         reader: ImageReader | AudioReader,
         labels: Sequence[str],
         parts: Parts,
-        folder: Path,
+        folder: Path | None,
         progress: TrainingProgress,
+        checkpoint: Checkpoint,
+        *,
         start: StartWeights | None = None,
         material: Mapping[str, OwnFolder] = MappingProxyType({}),
         streams: EpochStreams | None = None,
+        machines: Machines | None = None,
     ) -> None:
         self._config = config
         self._start = start
@@ -65,6 +89,7 @@ class Trainer:
         self._folder = folder
         self._progress = progress
         self._streams = streams
+        self._checkpoint = checkpoint
         self._input_shape = reader.input_shape
         train = parts["train"]
         background = {number for number, name in enumerate(labels) if name in config.data.background}
@@ -74,6 +99,24 @@ class Trainer:
         self._preparation = SamplePreparation(feed, usual_workers() if feed.costly else 0)
         self._witness = Witness(feed)
         self._numbers = [sample.label for sample in train]
+        self._failed: GalagoError | None = None
+        self._validation = (
+            reader.inputs(parts["validation"], folder),
+            np.array([sample.label for sample in parts["validation"]], np.int32),
+        )
+        for _ in decoded_once(lambda sample: reader.raw(sample).shape, parts["test"]):
+            pass  # a test picture that cannot be read shall not be found after hours
+        self._augmented = config.augment != type(config.augment)()
+        self.tf = import_tensorflow()  # seconds: only when the data has turned out well
+        # same seed, same machine, same weights; on CPUs this costs nothing measurable
+        self.tf.config.experimental.enable_op_determinism()
+        self._keras = self.tf.keras
+        self._kept = checkpoint.content() if machines is None or machines.chief else b""
+        self._meeting = None
+        if machines is not None:
+            self._meeting = meet(machines, checkpoint.key, self._kept, progress.say)
+            self._kept = self._meeting.state
+        self.replicas = open_replicas(self.tf, machines)
         self._batches = Batches(
             feed,
             self._numbers,
@@ -84,18 +127,11 @@ class Trainer:
             sampling=self._options.sampling,
             witness=self._witness,
             preparation=self._preparation,
+            replicas=self.replicas.count,
+            own=self.replicas.own,
         )
-        self._failed: GalagoError | None = None
-        self._validation = (
-            reader.inputs(parts["validation"], folder),
-            np.array([sample.label for sample in parts["validation"]], np.int32),
-        )
-        for _ in decoded_once(lambda sample: reader.raw(sample).shape, parts["test"]):
-            pass  # a test picture that cannot be read shall not be found after hours
-        self._augmented = config.augment != type(config.augment)()
-        self.tf = import_tensorflow()  # seconds: only when the data has turned out well
-        self._keras = self.tf.keras
-        self._network = self._new_network()
+        with self.replicas.scope():
+            self._network = self._new_network(self._options.precision)
         if start is not None:
             put_weights(self._network, start)
             if config.model.keep_logits and (new := put_logits(self._network, start, labels)):
@@ -106,7 +142,12 @@ class Trainer:
         """Number of weights, batch norm statistics included."""
         return int(self._network.count_params())
 
-    def fit(self, checkpoint: Checkpoint) -> FitResult:
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch, those of all devices together."""
+        return self._batches.batch_size
+
+    def fit(self) -> FitResult:
         """Train, put the best weights back, and return all epochs and the best one.
 
         metrics.csv grows with every epoch. A training that was killed goes on behind the last epoch that the
@@ -116,104 +157,142 @@ class Trainer:
             CallerError: CONFIG_BAD; the loss is no number any more, or augmentation does nothing.
             LinkError: The disk fails.
         """
-        # same seed, same machine, same weights; on CPUs this costs nothing measurable
-        self.tf.config.experimental.enable_op_determinism()
-        if self._batches.rounds > 1:
-            self._progress.say(
-                f"each epoch goes through the training samples {self._batches.rounds} times, so that there "
-                f"are at least {self._options.min_steps} steps"
-            )
-        most = min(self._options.batch_size, len(self._numbers))
-        if self._batches.batch_size != most:
-            self._progress.say(f"batches of {self._batches.batch_size} samples, not of {most}: even ones")
-        state = self._state_of(checkpoint)
+        for line in self._lines():
+            self._progress.say(line)
+        state = self._state()
         self._progress.begin(
             self._options.epochs, self._batches.steps, 0 if state is None else len(state.epochs)
         )
         with Interruption(self._progress.say) as interruption:
             keeper = EpochKeeper(
                 self._options,
-                self._folder / METRICS_FILE,
+                None if self._folder is None else self._folder / METRICS_FILE,
                 self._progress,
                 self._witness,
                 augmented=self._augmented,
-                interrupted=lambda: interruption.asked,
                 streams=self._streams,
             )
-            if state is not None:
+            if state is None:
+                self.replicas.prepare(self._network)
+            else:
                 keeper.take_up(state.epochs, state.best_epoch, state.best_weights)
+            validation = self.replicas.batches(self._validation_set())
+            interrupted = False
             for number, phase in enumerate(phases(self._options, warm=self._start is not None)):
-                if not interruption.asked and (state is None or number >= state.phase):
-                    own = state if state is not None and number == state.phase else None
-                    self._learn(number, phase, keeper, checkpoint, own)
+                if interrupted or (state is not None and number < state.phase):
+                    continue
+                own = state if state is not None and number == state.phase else None
+                if own is not None and own.phase_over:
+                    self._put(own)
+                    continue
+                saver = CheckpointSaver(
+                    self._checkpoint if self.replicas.chief else None, keeper, number, self.batch_size
+                )
+                interrupted = self._learn(phase, keeper, saver, validation, own, interruption)
         assert keeper.best is not None
         self._network.set_weights(keeper.best_weights)
-        return FitResult(keeper.epochs, keeper.best, interruption.asked)
+        return FitResult(keeper.epochs, keeper.best, interrupted)
 
-    def _state_of(self, checkpoint: Checkpoint) -> TrainingState | None:
-        state = checkpoint.read()
+    def _lines(self) -> Iterator[str]:
+        """Yield what is worth knowing before it begins."""
+        yield from trained_on(self.tf, self.replicas, self._options.precision)
+        if self._batches.rounds > 1:
+            yield (
+                f"each epoch goes through the training samples {self._batches.rounds} times, so that there "
+                f"are at least {self._options.min_steps} steps"
+            )
+        most = min(self._options.batch_size, len(self._numbers))
+        if self.batch_size != most:
+            devices = f" for each of {self.replicas.count} devices" if self.replicas.count > 1 else ""
+            yield f"batches of {self.batch_size} samples, not of {most}: even ones{devices}"
+
+    def _state(self) -> TrainingState | None:
+        """Return where training goes on."""
+        kept, self._kept = self._kept, b""
+        state = self._checkpoint.state_in(kept)
+        if state is not None and state.batch_size != self.batch_size:
+            state = None  # another number of devices
         if state is not None:
             self._progress.say(f"goes on behind epoch {len(state.epochs)}, where it was ended")
-        elif checkpoint.exists:
-            self._progress.say("begins anew: what it was ended at had other data, settings or software")
+        elif kept:
+            self._progress.say(
+                "begins anew: what it was ended at had other data, settings, devices or software"
+            )
         return state
 
     def _learn(
         self,
-        number: int,
         phase: LearningPhase,
         keeper: EpochKeeper,
-        checkpoint: Checkpoint,
+        saver: CheckpointSaver,
+        validation: Any,
         state: TrainingState | None,
-    ) -> None:
-        """Train for the epochs of a phase, or until the best weights stay the best for too long."""
-        if state is not None and state.phase_over:
-            self._put(state, optimizer=False)
-            return
+        interruption: Interruption,
+    ) -> bool:
+        """Train for the epochs of a phase, or until the best weights stay the best for too long.
+
+        Returns:
+            Whether somebody ended it.
+        """
         steps = self._batches.steps
         rate = schedule(self._keras, self._options, phase, steps)
         let_learn(self._keras, self._network, phase)
-        self._network.compile(
-            optimizer=optimizer(self._keras, self._options, phase, self._network, rate),
-            loss=_loss(self._keras, self._config.decision.activation, self._options.label_smoothing),
-            metrics=[
-                self._keras.metrics.CategoricalAccuracy(name="accuracy"),
-                balanced_accuracy(self._keras, len(self._labels)),
-            ],
-            jit_compile=False,  # measured on x86-64: XLA's convolutions are slower than oneDNN's
-        )
-        first = len(keeper.epochs) if state is None else state.phase_first
+        with self.replicas.scope():
+            made = optimizer(self._keras, self._options, phase, self._network, rate)
+        loss = sample_loss(self._keras, self._config.decision.activation, self._options.label_smoothing)
+        learner = Learner(self.tf, self.replicas, self._network, made, loss, self.batch_size)
         if state is not None:
-            self._put(state, optimizer=True)
-        begins = len(keeper.epochs)
+            self._put(state, made)
+        first = len(keeper.epochs) if state is None else state.phase_first
         last = first + phase.epochs
-        keeper.begin(first, rate)
-        saver = _Saver(checkpoint, self._network, keeper, number, range(first, last))
+        keeper.begin(first)
+        batches = self.replicas.batches(self._training_set(range(len(keeper.epochs), last)))
         with self._own_errors():
-            self._network.fit(
-                self._training_set(range(begins, last)),
-                initial_epoch=begins,
-                epochs=last,
-                steps_per_epoch=steps,
-                validation_data=self._validation_set(),
-                callbacks=[
-                    keras_callback(
-                        self._keras, keeper, lambda over: saver.save(over or len(keeper.epochs) == last)
-                    )
-                ],
-                shuffle=False,  # Batches already is in a new order every epoch
-                verbose=0,
-            )
+            for epoch in range(len(keeper.epochs), last):
+                asked = self._learn_epoch(learner, batches, keeper, interruption)
+                with learner.averaged():
+                    judged = learner.judge(validation, self._validation_steps)
+                    streams = keeper.judged_by_streams(self._network)
+                    now, kept = float(rate(made.iterations)), self._network.get_weights
+                    goes_on = keeper.epoch_ends(learner.learned(), judged, now, kept, streams)
+                asked = asked or (self.replicas.machines is None and interruption.asked)
+                over = asked or not goes_on or epoch + 1 == last
+                saver.save(first, over, self._network, made)
+                if over:
+                    return asked
+        return False
 
-    def _put(self, state: TrainingState, *, optimizer: bool) -> None:
+    def _learn_epoch(
+        self, learner: Learner, batches: Any, keeper: EpochKeeper, interruption: Interruption
+    ) -> bool:
+        """Learn from the batches of an epoch; return whether somebody asked for the end."""
+        keeper.epoch_begins()
+        for _ in range(self._batches.steps):
+            # of several machines all end after the same step, or the others would wait for one
+            asked = learner.learn(batches, asked=interruption.asked)
+            keeper.step_ends()
+            if interruption.asked if self.replicas.machines is None else asked:
+                return True
+        return False
+
+    def _put(self, state: TrainingState, optimizer: Any = None) -> None:
         """Give network and optimizer the values that they had."""
         pairs = [(self._network.variables, state.variables)]
-        if optimizer:
-            self._network.optimizer.build(self._network.trainable_variables)
-            pairs.append((self._network.optimizer.variables, state.optimizer))
+        if optimizer is not None:
+            pairs.append((optimizer.variables, state.optimizer))
         for variables, values in pairs:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
+        self.replicas.prepare(self._network)
+
+    def part(self) -> None:
+        """Let the other machines go, which have waited for the run to be kept, or wait for that.
+
+        Raises:
+            LinkError: WORKER_LOST; the machine that keeps it ended.
+        """
+        if self._meeting is not None:
+            self._meeting.part()
 
     def close(self) -> None:
         """End the processes that prepare samples."""
@@ -226,9 +305,13 @@ class Trainer:
         clean.save(path)
         return weights_sha256(clean)
 
-    def _new_network(self) -> Any:
+    def _new_network(self, precision: str = "float32") -> Any:
         return build_network(
-            self._config.model, self._input_shape, len(self._labels), seed=self._options.seed
+            self._config.model,
+            self._input_shape,
+            len(self._labels),
+            seed=self._options.seed,
+            precision=precision,
         )
 
     @contextlib.contextmanager
@@ -255,38 +338,50 @@ class Trainer:
             tf.TensorSpec((None, *self._input_shape), kind),
             tf.TensorSpec((None, len(self._labels)), tf.float32),
         )
-        batches = tf.data.Dataset.from_generator(lambda: self._batches_of(epochs), output_signature=signature)
-        weights = self._class_weights() if self._options.class_weights else None
+        shares = tf.data.Dataset.from_generator(lambda: self._batches_of(epochs), output_signature=signature)
+        weights = self._class_weights()
 
         def prepared(inputs: Any, targets: Any) -> tuple[Any, ...]:
-            if weights is None:
-                return self._as_floats(inputs), targets
             # Keras' own class weights are those of a target's largest label: wrong for a mixed one
             return self._as_floats(inputs), targets, tf.linalg.matvec(targets, tf.constant(weights))
 
-        return batches.map(prepared).prefetch(_READ_AHEAD)
+        return shares.map(prepared).prefetch(_READ_AHEAD * len(self.replicas.own))
+
+    @property
+    def _validation_steps(self) -> int:
+        return -(-len(self._validation[1]) // (_EVALUATION_BATCH * self.replicas.count))
 
     def _validation_set(self) -> Any:
+        """Return the validation part again and again, in equal shares: what fills the last has no weight."""
+        tf = self.tf
         inputs, labels = self._validation
+        devices = self.replicas.count
+        share = -(-len(labels) // (self._validation_steps * devices))
 
-        def batches() -> Iterator[tuple[Inputs, npt.NDArray[np.int32]]]:
-            for start in range(0, len(labels), _EVALUATION_BATCH):
-                yield inputs[start : start + _EVALUATION_BATCH], labels[start : start + _EVALUATION_BATCH]
+        def shares() -> Iterator[tuple[Inputs, npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
+            while True:
+                for step, device in itertools.product(range(self._validation_steps), self.replicas.own):
+                    rows = (step * devices + device) * share + np.arange(share)
+                    there = np.minimum(rows, len(labels) - 1)
+                    yield inputs[there], labels[there], (rows < len(labels)).astype(np.float32)
 
         signature = (
-            self.tf.TensorSpec((None, *self._input_shape), self.tf.as_dtype(inputs.dtype)),
-            self.tf.TensorSpec((None,), self.tf.int32),
+            tf.TensorSpec((None, *self._input_shape), tf.as_dtype(inputs.dtype)),
+            tf.TensorSpec((None,), tf.int32),
+            tf.TensorSpec((None,), tf.float32),
         )
-        count = -(-len(labels) // _EVALUATION_BATCH)
-        dataset = self.tf.data.Dataset.from_generator(batches, output_signature=signature)
-        prepared = dataset.map(lambda x, y: (self._as_floats(x), self.tf.one_hot(y, len(self._labels))))
-        return prepared.apply(self.tf.data.experimental.assert_cardinality(count))
+        dataset = tf.data.Dataset.from_generator(shares, output_signature=signature)
+        return dataset.map(
+            lambda x, y, weight: (self._as_floats(x), tf.one_hot(y, len(self._labels)), weight)
+        )
 
     def _as_floats(self, inputs: Any) -> Any:
         scale = float(real_inputs(np.ones(1, inputs.dtype.as_numpy_dtype))[0])
         return self.tf.cast(inputs, self.tf.float32) * scale
 
     def _class_weights(self) -> npt.NDArray[np.float32]:
+        if not self._options.class_weights:
+            return np.ones(len(self._labels), np.float32)
         counts = np.bincount(self._numbers, minlength=len(self._labels))
         return (len(self._numbers) / (len(counts) * counts)).astype(np.float32)
 
@@ -299,44 +394,3 @@ class FitResult:
     best: Epoch
     interrupted: bool
     """Somebody ended it before its time."""
-
-
-class _Saver:
-    """Writes the checkpoint after an epoch: not after each, where they are short."""
-
-    def __init__(
-        self, checkpoint: Checkpoint, network: Any, keeper: EpochKeeper, phase: int, epochs: range
-    ) -> None:
-        self._checkpoint = checkpoint
-        self._network = network
-        self._keeper = keeper
-        self._phase = phase
-        self._epochs = epochs
-        self._saved = time.monotonic()
-
-    def save(self, ended: bool) -> None:
-        """Write where the training is, if that is worth it; ``ended`` says that the phase stops here."""
-        phase_over = ended or len(self._keeper.epochs) == self._epochs.stop
-        if not phase_over and time.monotonic() - self._saved < SAVED_EVERY_S:
-            return
-        best = self._keeper.best
-        assert best is not None
-        self._checkpoint.save(
-            TrainingState(
-                phase=self._phase,
-                phase_first=self._epochs.start,
-                phase_over=phase_over,
-                epochs=tuple(self._keeper.epochs),
-                best_epoch=best.epoch,
-                variables=[variable.numpy() for variable in self._network.variables],
-                optimizer=[variable.numpy() for variable in self._network.optimizer.variables],
-                best_weights=self._keeper.best_weights,
-            )
-        )
-        self._saved = time.monotonic()
-
-
-def _loss(keras: Any, activation: str, label_smoothing: float) -> Any:
-    losses = keras.losses
-    kind = losses.CategoricalCrossentropy if activation == "softmax" else losses.BinaryCrossentropy
-    return kind(from_logits=True, label_smoothing=label_smoothing)

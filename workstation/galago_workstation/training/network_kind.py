@@ -122,8 +122,15 @@ def network_of(options: NetworkOptions) -> NetworkKind:
     return kind
 
 
-def build_network(options: NetworkOptions, input_shape: tuple[int, ...], labels: int, *, seed: int) -> Any:
-    """Return an untrained Keras model with float32 logits ``(batch, labels)``.
+def build_network(
+    options: NetworkOptions,
+    input_shape: tuple[int, ...],
+    labels: int,
+    *,
+    seed: int,
+    precision: str = "float32",
+) -> Any:
+    """Return an untrained Keras model with float32 logits ``(batch, labels)`` and float32 weights.
 
     Args:
         options: The configuration's ``[model]``.
@@ -131,12 +138,18 @@ def build_network(options: NetworkOptions, input_shape: tuple[int, ...], labels:
             ``(window_frames, mel_bands)`` feature values.
         labels: Number of classes.
         seed: Same seed, same initial weights.
+        precision: Keras' dtype policy of all layers before the pooling.
 
     Raises:
         CallerError: CONFIG_BAD; the network cannot be built so.
         DeviceError: PLUGIN_BAD; another distribution's network has made a mistake, with these options.
     """
     layers = Layers(import_tensorflow().keras, itertools.count(seed * 1_000_003), options.activation)
+    with _computing_in(layers.keras, precision):
+        return _network(layers, options, input_shape, labels)
+
+
+def _network(layers: Layers, options: NetworkOptions, input_shape: tuple[int, ...], labels: int) -> Any:
     inputs = layers.keras.Input(input_shape, name="input")
     if len(input_shape) == 2:  # log-mel features become a picture of one channel
         x = layers.keras.layers.Reshape((*input_shape, 1), name="one_channel")(inputs)
@@ -145,11 +158,22 @@ def build_network(options: NetworkOptions, input_shape: tuple[int, ...], labels:
     with _told(options):
         x = network_of(options).body(layers, x, options)
         if len(x.shape) == 4:
-            x = layers.keras.layers.GlobalAveragePooling2D(name="pool")(x)
+            x = layers.keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(x)
     if options.dropout > 0.0:
         x = layers.keras.layers.Dropout(options.dropout, seed=next(layers.seeds), name="dropout")(x)
     outputs = layers.dense(x, labels)
     return layers.keras.Model(inputs, outputs, name=type(options).__name__.lower())
+
+
+@contextlib.contextmanager
+def _computing_in(keras: Any, precision: str) -> Iterator[None]:
+    """Let new layers compute in this precision; what is not ours takes it from Keras' policy alone."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @contextlib.contextmanager

@@ -57,9 +57,9 @@ class Layers:
         return y
 
     def dense(self, x: Any, units: int) -> Any:
-        """Return the logits: one for each label."""
+        """Return the logits, float32: one for each label."""
         glorot = self.keras.initializers.GlorotUniform(seed=next(self.seeds))
-        return self.keras.layers.Dense(units, kernel_initializer=glorot, name="logits")(x)
+        return self.keras.layers.Dense(units, kernel_initializer=glorot, name="logits", dtype="float32")(x)
 
     def activate(self, x: Any) -> Any:
         """Return the activation of ``x``."""

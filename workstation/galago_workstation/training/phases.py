@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from galago_workstation.training.weights.start_weights import weighted
 from galago_workstation.training_config import TrainOptions
+
+_REPLICA = re.compile(
+    r"/replica_[0-9]+$"
+)  # what TensorFlow calls a variable on another device than the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,10 @@ def schedule(keras: Any, options: TrainOptions, phase: LearningPhase, steps: int
 
 
 def optimizer(keras: Any, options: TrainOptions, phase: LearningPhase, network: Any, rate: Any) -> Any:
-    """Return AdamW, with a slower learning rate for the layers of a warm body.
+    """Return AdamW for the gradients of a whole batch, with a slower rate for the layers of a warm body.
+
+    With float16 it scales the loss, so that small gradients do not become zero, and leaves out a step whose
+    gradients are not finite.
 
     Args:
         keras: The library.
@@ -80,7 +88,13 @@ def optimizer(keras: Any, options: TrainOptions, phase: LearningPhase, network: 
             """Move one variable."""
             # under TensorFlow the backend's own variable comes here, whose name is Keras' path
             path = getattr(variable, "path", None) or str(variable.name).partition(":")[0]
+            path = _REPLICA.sub("", path)
             super().update_step(gradient, variable, learning_rate * shares.get(path, 1.0))
+
+        def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+            """Leave the gradients as they are: Keras would sum them up over all devices, after clipping them
+            on each; ``Learner`` has done it before."""
+            return grads_and_vars
 
         def finalize_variable_values(self, var_list: Any) -> None:
             """Leave the weights as they are: Keras would put their average there when a phase ends."""
@@ -93,7 +107,7 @@ def optimizer(keras: Any, options: TrainOptions, phase: LearningPhase, network: 
         ema_momentum=options.average or 0.99,
     )
     made.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    return made
+    return keras.optimizers.LossScaleOptimizer(made) if options.precision == "mixed_float16" else made
 
 
 def _shares(keras: Any, options: TrainOptions, network: Any) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 ``python -m galago_workstation.training.training_child FD FRESH CONFIG OUT ROOT TENSORBOARD``: progress and
 how it ended go to FD, FRESH is ``fresh`` or ``on``; the last two may be empty. Where MLflow is stands in the
-environment, for its address may hold a password. SIGINT is Ctrl+C: once ends the training well, twice aborts
-it.
+environment, for its address may hold a password. Where ``TF_CONFIG`` names several machines it trains with
+the others. SIGINT is Ctrl+C: once ends the training well, twice aborts it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from galago_edge.children.channel import Channel
 from galago_edge.children.lifeline import die_with_parent
 from galago_edge.contract.errors import GalagoError
 from galago_workstation.training.curves import Epoch
+from galago_workstation.training.machines import read_machines
 from galago_workstation.training.training_logs import MLFLOW_VARIABLE, TrainingLogs
 from galago_workstation.training.training_messages import (
     EpochDone,
@@ -60,8 +61,13 @@ def main(
     channel = Channel[LineSaid](link, LineSaid)
     try:
         from galago_workstation.training.logged_training import train_logged
+        from galago_workstation.training.training_run import train_along
 
-        train_logged(config, out, RelayedProgress(channel), fresh=fresh, root=root, logs=logs)
+        progress, machines = RelayedProgress(channel), read_machines(os.environ)
+        if machines is None or machines.chief:
+            train_logged(config, out, progress, fresh=fresh, root=root, logs=logs, machines=machines)
+        else:
+            train_along(config, progress, machines, root=root)
     except GalagoError as error:
         channel.send(TrainingFailed(error.as_data(with_exit=True)))
     except KeyboardInterrupt:
