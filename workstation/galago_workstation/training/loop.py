@@ -25,8 +25,9 @@ from galago_workstation.training.epoch_keeper import EpochKeeper, balanced_accur
 from galago_workstation.training.interruption import Interruption
 from galago_workstation.training.network_kind import build_network
 from galago_workstation.training.phases import LearningPhase, let_learn, optimizer, phases, schedule
-from galago_workstation.training.progress import TrainingProgress
-from galago_workstation.training.weights.start_weights import StartWeights, put_weights
+from galago_workstation.training.progress import TrainingProgress, duration
+from galago_workstation.training.solved_logits import embeddings, solve_logits
+from galago_workstation.training.weights.start_weights import LOGITS, StartWeights, put_weights
 from galago_workstation.training_config import Config, ImageConfig
 
 Parts = Mapping[Part, Sequence[Sample]]
@@ -61,6 +62,7 @@ class Trainer:
         train = parts["train"]
         background = {number for number, name in enumerate(labels) if name in config.data.background}
         feed = open_feed(config, reader, train, folder, background=background, material=material)
+        self._feed = feed
         self._witness = Witness(feed)
         self._numbers = [sample.label for sample in train]
         self._batches = Batches(
@@ -111,8 +113,13 @@ class Trainer:
         if self._batches.batch_size != most:
             self._progress.say(f"batches of {self._batches.batch_size} samples, not of {most}: even ones")
         state = self._state_of(checkpoint)
+        todo = phases(self._options, warm=self._start is not None)
+        if state is None and self._start is not None:
+            self._solve_logits()
         self._progress.begin(
-            self._options.epochs, self._batches.steps, 0 if state is None else len(state.epochs)
+            sum(phase.epochs for phase in todo),
+            self._batches.steps,
+            0 if state is None else len(state.epochs),
         )
         with Interruption(self._progress.say) as interruption:
             keeper = EpochKeeper(
@@ -125,13 +132,31 @@ class Trainer:
             )
             if state is not None:
                 keeper.take_up(state.epochs, state.best_epoch, state.best_weights)
-            for number, phase in enumerate(phases(self._options, warm=self._start is not None)):
+            for number, phase in enumerate(todo):
                 if not interruption.asked and (state is None or number >= state.phase):
                     own = state if state is not None and number == state.phase else None
                     self._learn(number, phase, keeper, checkpoint, own)
         assert keeper.best is not None
         self._network.set_weights(keeper.best_weights)
         return FitResult(keeper.epochs, keeper.best, interruption.asked)
+
+    def _solve_logits(self) -> None:
+        """Let the logits begin with the best that there is for what the body gives before it learns."""
+        began = time.monotonic()
+        seen = embeddings(
+            self.tf, self._network, self._feed, np.array(self._numbers, np.int32), self._batches
+        )
+        solved = solve_logits(
+            seen,
+            activation=self._config.decision.activation,
+            label_smoothing=self._options.label_smoothing,
+            label_weights=self._class_weights() if self._options.class_weights else None,
+        )
+        self._network.get_layer(LOGITS).set_weights([solved.kernel, solved.bias])
+        self._progress.say(
+            f"logits solved on {len(seen.values)} views of {seen.samples} samples in "
+            f"{duration(time.monotonic() - began)}"
+        )
 
     def _state_of(self, checkpoint: Checkpoint) -> TrainingState | None:
         state = checkpoint.read()
