@@ -94,10 +94,10 @@ def _pictures(found: FolderSurvey) -> str:
     lines = [
         _row("[preprocess]", f"pictures are {width}x{height} in the median"),
         'kind = "image"',
-        _row(f"width = {sides[0]}", "96 is three times as fast, and less sure")
+        f"width = {sides[0]}",
+        _row(f"height = {sides[1]}", "96 is three times as fast, and less sure")
         if warm
-        else f"width = {sides[0]}",
-        f"height = {sides[1]}",
+        else f"height = {sides[1]}",
     ]
     if ratio > 1.5 and not small:
         lines.append(
@@ -121,7 +121,7 @@ def _pictures(found: FolderSurvey) -> str:
         _row('strength = "usual"', "none, light, usual or strong"),
         "",
         *_training(found, epochs=6 if warm else 30),
-        *(_GENTLY if warm else ()),
+        *(_gentle_steps() if warm else ()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -257,6 +257,17 @@ def _training(found: FolderSurvey, *, epochs: int | None = None) -> Sequence[str
     return lines
 
 
+def _gentle_steps() -> Sequence[str]:
+    """Return how a body with published weights learns from few pictures: some 30 views of each of 220."""
+    return (
+        _row("min_steps = 200", "what the weights know is soon forgotten: few steps,"),
+        _row("batch_size = 32", "small ones,"),
+        _row("learning_rate = 0.001", "of the logits, and"),
+        _row("body_rate = 0.2", "a fifth of it for the rest"),
+        "label_smoothing = 0.1",
+    )
+
+
 def _row(text: str, comment: str) -> str:
     return f"{text:<33} # {comment}"
 
@@ -264,13 +275,3 @@ def _row(text: str, comment: str) -> str:
 def _quoted(text: str) -> str:
     """Return a TOML string."""
     return msgspec.json.encode(text).decode()
-
-
-_GENTLY = (
-    _row("min_steps = 200", "what the weights know is soon forgotten: few steps,"),
-    _row("batch_size = 32", "small ones,"),
-    _row("learning_rate = 0.001", "of the logits, and"),
-    _row("body_rate = 0.2", "a fifth of it for the rest"),
-    "label_smoothing = 0.1",
-)
-"""How a body with published weights learns from few pictures: 200 steps of 32 are some 30 views of each."""
