@@ -54,9 +54,17 @@ manifest = "samples-{quarter}.csv"
 [convert]
 max_loss_points = 100
 """
-_MOBILENET = """[model]
+_MOBILENET = """[preprocess]
+kind = "image"
+width = 96
+height = 96
+[model]
 kind = "mobilenet_v1"
 width = 0.25
+"""
+_FROM_SCRATCH = """[train]
+epochs = 30
+class_weights = true
 """
 
 
@@ -146,20 +154,24 @@ def settings(proposal: str, network: str, seed: int) -> str:
 
     Args:
         proposal: What ``galago init`` writes for the pictures.
-        network: ``warm``, which is the proposal; ``efficientnet_lite0``, the same from scratch; or
-            ``mobilenet_v1`` with the epochs of a proposal for many pictures.
+        network: ``warm``, which is the proposal; ``efficientnet_lite0``, the same network from scratch; or
+            ``mobilenet_v1`` as it is proposed for many pictures. Both have the usual training for that.
         seed: From 1; it also says which quarter is the test.
     """
-    before, model, rest = proposal.partition("[model]")
-    _, augment, behind = rest.partition("[augment]")
-    middle = model + rest.partition("[augment]")[0]
+    spec, model, rest = proposal[proposal.index("[preprocess]") :].partition("[model]")
+    chosen, augment, behind = rest.partition("[augment]")
+    changes, _, train = behind.partition("[train]")
+    # the proposal asks, and of these things left and right mean the same
+    changes = changes.replace("# flip = true", "flip = true")
+    start, train = f"{spec}{model}{chosen}", f"[train]{train}"
+    if network != WARM:
+        train = _FROM_SCRATCH
     if network == "efficientnet_lite0":
-        middle = "".join(line for line in middle.splitlines(True) if not line.startswith("weights"))
+        start = "".join(line for line in start.splitlines(True) if not line.startswith("weights"))
     if network == "mobilenet_v1":
-        middle, behind = _MOBILENET, behind.replace("epochs = 20", "epochs = 30")
+        start = _MOBILENET
     own = _DATA.format(quarter=(seed - 1) % QUARTERS)
-    spec = "[preprocess]" + before.partition("[preprocess]")[2]
-    return f"{own}{spec}{middle}{augment}{behind}seed = {seed}\n"
+    return f"{own}{start}{augment}{changes}{train}seed = {seed}\n"
 
 
 def galago(folder: Path, *arguments: str) -> str:

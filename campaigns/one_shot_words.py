@@ -67,6 +67,7 @@ _DATA = """
 [data]
 kind = "audio"
 folder = "learn"
+validation_folder = "choose"
 test_folder = "test"
 [augment]
 shift_ms = 100
@@ -101,9 +102,6 @@ floor_db = -92.0
 kind = "speech_embedding"
 weights = "speech"
 [train]
-epochs = 10
-min_steps = 300
-learning_rate = 0.005
 body_rate = 0
 """,
 }
@@ -201,14 +199,9 @@ def run_task(folder: Path, network: str, voices: str, task: WordSet, speech: Spe
     from galago_workstation.training.progress import PlainProgress
     from galago_workstation.training.training_run import train
 
-    learn = {
-        word: [
-            *(speech.clip(voice, word) for voice in task.teachers),
-            speech.clip(task.teachers[0], word, _FASTER),
-        ]
-        for word in task.words
-    }
+    learn = {word: [speech.clip(voice, word) for voice in task.teachers] for word in task.words}
     _write(folder / "learn", learn)
+    _write(folder / "choose", {word: [speech.clip(task.teachers[0], word, _FASTER)] for word in task.words})
     _write(folder / "test", {word: [speech.clip(task.tested, word)] for word in task.words})
     config = folder / "words.toml"
     config.write_text(_DATA + _NETWORKS[network] + f"seed = {task.number + 1}\n")

@@ -86,6 +86,7 @@ def test_training_says_and_keeps_what_it_began_with(begun: tuple[Path, Result]) 
 
     assert "begins with EfficientNet-Lite0" in done.output
     assert "Apache-2.0" in done.output
+    assert "logits solved on" in done.output
     run = Run.open(folder / "run")
     assert run.record.weights.sha256 == NETWORK.published[0].sha256  # type: ignore[union-attr]
     assert len((folder / "run" / "metrics.csv").read_text().splitlines()) == 4
@@ -126,6 +127,8 @@ def test_a_run_of_other_labels_is_a_beginning_and_its_body_can_stay(begun: tuple
     assert done.exit_code == 0, done.output
     then, now = (Run.open(folder / name) for name in ("run", "next"))
     assert now.labels == ("blue", "red")
+    assert len((folder / "next" / "metrics.csv").read_text().splitlines()) == 2
+    assert now.record.result.validation_accuracy == 1.0
     assert now.record.weights.licence == "Apache-2.0"  # type: ignore[union-attr]
     for old, new in zip(then.keras_model().layers, now.keras_model().layers, strict=True):
         if old.name != "logits":

@@ -16,16 +16,18 @@ PROPOSAL = """
 kind = "images"
 [preprocess]                      # pictures are 64x64 in the median
 kind = "image"
-width = 96
-height = 96
+width = 160
+height = 160
 [model]
 kind = "efficientnet_lite0"
 weights = "imagenet"              # begins
 [augment]
+# flip = true                     # if left
 strength = "usual"
 [train]
-epochs = 20
+epochs = 6
 class_weights = true
+body_rate = 0.2
 """
 
 
@@ -51,7 +53,7 @@ def test_no_group_is_torn_and_each_quarter_has_its_share_of_every_label() -> Non
             assert abs(counts[label, quarter] - whole / QUARTERS) <= 3, (label, quarter)
 
 
-def test_only_what_training_begins_with_differs_between_warm_and_scratch() -> None:
+def test_what_begins_with_chance_has_the_usual_training_and_the_same_changes() -> None:
     warm, scratch, small = (
         from_toml(settings(PROPOSAL, network, 2))
         for network in ("warm", "efficientnet_lite0", "mobilenet_v1")
@@ -59,11 +61,13 @@ def test_only_what_training_begins_with_differs_between_warm_and_scratch() -> No
 
     assert warm["data"]["manifest"] == "samples-1.csv"
     assert warm["model"].pop("weights") == "imagenet"
-    assert warm == scratch
-    assert warm["train"] == {"epochs": 20, "class_weights": True, "seed": 2}
+    assert warm["train"] == {"epochs": 6, "class_weights": True, "body_rate": 0.2, "seed": 2}
+    usual = {"epochs": 30, "class_weights": True, "seed": 2}
+    assert scratch == warm | {"train": usual}
     assert small["model"] == {"kind": "mobilenet_v1", "width": 0.25}
-    assert small["train"]["epochs"] == 30
-    assert small["augment"] == warm["augment"] and small["preprocess"] == warm["preprocess"]
+    assert small["preprocess"]["width"] == 96
+    assert warm["augment"] == small["augment"] == {"flip": True, "strength": "usual"}
+    assert small["train"] == usual
 
 
 def outcome(**changes: Any) -> SeedOutcome:

@@ -14,10 +14,13 @@ import pytest
 from galago_converters.frameworks import import_tensorflow
 from galago_edge.bundle.weights_origin import WeightsOrigin
 from galago_edge.contract.errors import CallerError, InputError, Reason
+from galago_workstation.data.batches import Batches, Witness
+from galago_workstation.data.feed import ChangedInputs, Indices
 from galago_workstation.training.network_kind import PIXEL_SCALE, build_network
 from galago_workstation.training.networks.efficientnet_lite0 import NETWORK, EfficientNetLite0
 from galago_workstation.training.networks.resnet import ResNet
 from galago_workstation.training.phases import let_learn, optimizer, phases, schedule
+from galago_workstation.training.solved_logits import embeddings, solve_logits
 from galago_workstation.training.weights.start_weights import (
     LOGITS,
     StartLogits,
@@ -278,10 +281,10 @@ def _fields(options: TrainOptions) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("options", "epochs"),
     [
-        (TrainOptions(epochs=20), [5, 15]),
+        (TrainOptions(epochs=20), [20]),
+        (TrainOptions(epochs=20, head_epochs=5), [5, 15]),
         (TrainOptions(epochs=3, head_epochs=5), [3]),
-        (TrainOptions(epochs=20, head_epochs=0), [20]),
-        (TrainOptions(epochs=20, body_rate=0.0), [20]),
+        (TrainOptions(epochs=20, body_rate=0.0), [1]),
     ],
 )
 def test_the_phases_are_the_epochs(options: TrainOptions, epochs: list[int]) -> None:
@@ -313,3 +316,46 @@ def test_logits_can_be_kept_of_a_run_only() -> None:
     with pytest.raises(CallerError, match="are no run") as refused:
         put_logits(small(2), StartWeights([], origin), ("cat", "dog"))
     assert refused.value.reason is Reason.CONFIG_BAD
+
+
+def test_solved_logits_of_a_body_that_stays_are_only_measured() -> None:
+    net = build_network(ResNet(filters=4), (16, 16, 3), 3, seed=1)
+
+    assert changed(*learn(net, TrainOptions(body_rate=0.0), 0)) == set()
+
+
+class TwoColours:
+    """A feed of plain pictures, each nearly one of two grays, which no epoch changes."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(4)
+        grays = np.tile([60, 180], 6)[:, None, None, None]
+        self._pictures = (grays + rng.integers(0, 20, (12, 16, 16, 3))).astype(np.uint8)
+
+    def __len__(self) -> int:
+        return 12
+
+    def plain(self, indices: Indices) -> npt.NDArray[np.uint8]:
+        return self._pictures[indices]
+
+    def augmented(self, epoch: int, indices: Indices) -> ChangedInputs:
+        return ChangedInputs(self.plain(indices), indices, np.ones(len(indices), np.float32))
+
+
+def test_logits_are_solved_on_what_the_body_gives_for_samples_as_they_are_and_changed() -> None:
+    feed = TwoColours()
+    labels = np.tile([0, 1], 6).astype(np.int32)
+    batches = Batches(
+        feed, labels.tolist(), classes=2, batch_size=4, least_steps=6, seed=1, witness=Witness(feed)
+    )
+    net = build_network(ResNet(filters=4), (16, 16, 3), 2, seed=1)
+
+    seen = embeddings(import_tensorflow(), net, feed, labels, batches)
+    solved = solve_logits(seen, activation="softmax", label_smoothing=0.0, label_weights=None)
+
+    assert seen.samples == 12 and seen.values.shape == (12 + 6 * 4, 16) == (*seen.targets.shape[:1], 16)
+    np.testing.assert_array_equal(seen.targets[:12].argmax(axis=1), labels)
+    net.get_layer("logits").set_weights([solved.kernel, solved.bias])
+    answers = net(feed.plain(np.arange(12)).astype(np.float32), training=False).numpy()
+    np.testing.assert_allclose(answers, seen.values[:12] @ solved.kernel + solved.bias, atol=1e-3)
+    np.testing.assert_array_equal(answers.argmax(axis=1), labels)

@@ -121,11 +121,11 @@ class TrainOptions(_Table, frozen=True, kw_only=True):
     becomes of the recordings of ``[validation]``."""
     patience: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
     """Epochs without a better validation result before training stops; the best weights are kept."""
-    head_epochs: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 5
-    """With ``[model] weights``: in so many of ``epochs``, the first ones, only the logits learn."""
+    head_epochs: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    """With ``[model] weights``: in so many of ``epochs``, the first ones, only the solved logits learn."""
     body_rate: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.1
     """With ``[model] weights``: learning rate of the body's last layer as a share of the logits'; 0: the body
-    stays as it is, and all epochs are the head's."""
+    stays as it is, and one epoch measures what the solved logits make of it."""
     layer_decay: Annotated[float, msgspec.Meta(ge=0.5, le=1.0)] = 0.97
     """With ``[model] weights``: each convolution learns so much slower than the one behind it."""
     seed: Seed = 1

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,15 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from galago_converters.frameworks import import_tensorflow
-from galago_edge.contract.errors import GalagoError
 from galago_workstation.data.augmentation.own_material import OwnFolder
 from galago_workstation.data.batches import Batches, Witness
 from galago_workstation.data.decoded_samples import decoded_once
 from galago_workstation.data.feed import open_feed
 from galago_workstation.data.sample import Part, Sample
 from galago_workstation.data.sample_preparation import SamplePreparation
-from galago_workstation.data.sample_reader import AudioReader, ImageReader, Inputs, real_inputs
+from galago_workstation.data.sample_reader import AudioReader, ImageReader
 from galago_workstation.data.worker_crew import usual_workers
 from galago_workstation.run_folder import METRICS_FILE, weights_sha256
 from galago_workstation.training.checkpoint import Checkpoint, TrainingState
@@ -34,17 +31,16 @@ from galago_workstation.training.learner import Learner, sample_loss
 from galago_workstation.training.machines import Machines
 from galago_workstation.training.network_kind import build_network
 from galago_workstation.training.phases import LearningPhase, let_learn, optimizer, phases, schedule
-from galago_workstation.training.progress import TrainingProgress
+from galago_workstation.training.progress import TrainingProgress, duration
 from galago_workstation.training.replicas import open_replicas
 from galago_workstation.training.roll_call import meet
+from galago_workstation.training.solved_logits import embeddings, solve_logits
 from galago_workstation.training.trained_on import trained_on
-from galago_workstation.training.weights.start_weights import StartWeights, put_logits, put_weights
-from galago_workstation.training_config import Config, ImageConfig
+from galago_workstation.training.training_sets import TrainingSets
+from galago_workstation.training.weights.start_weights import LOGITS, StartWeights, put_logits, put_weights
+from galago_workstation.training_config import Config
 
 Parts = Mapping[Part, Sequence[Sample]]
-
-_READ_AHEAD = 4  # batches that are made while the network works on others
-_EVALUATION_BATCH = 256
 
 
 class Trainer:
@@ -97,10 +93,10 @@ class Trainer:
         if (where := feed.held.said()) is not None:
             progress.say(where)
         self._preparation = SamplePreparation(feed, usual_workers() if feed.costly else 0)
+        self._feed = feed
         self._witness = Witness(feed)
         self._numbers = [sample.label for sample in train]
-        self._failed: GalagoError | None = None
-        self._validation = (
+        validation = (
             reader.inputs(parts["validation"], folder),
             np.array([sample.label for sample in parts["validation"]], np.int32),
         )
@@ -117,18 +113,9 @@ class Trainer:
             self._meeting = meet(machines, checkpoint.key, self._kept, progress.say)
             self._kept = self._meeting.state
         self.replicas = open_replicas(self.tf, machines)
-        self._batches = Batches(
-            feed,
-            self._numbers,
-            classes=len(labels),
-            batch_size=self._options.batch_size,
-            least_steps=-(-self._options.min_steps // self._options.epochs),
-            seed=self._options.seed,
-            sampling=self._options.sampling,
-            witness=self._witness,
-            preparation=self._preparation,
-            replicas=self.replicas.count,
-            own=self.replicas.own,
+        self._batches = self._new_batches()
+        self._sets = TrainingSets(
+            self.tf, config, len(labels), self._numbers, self._batches, validation, self.replicas
         )
         with self.replicas.scope():
             self._network = self._new_network(self._options.precision)
@@ -160,8 +147,13 @@ class Trainer:
         for line in self._lines():
             self._progress.say(line)
         state = self._state()
+        todo = phases(self._options, warm=self._start is not None)
+        if state is None and self._start is not None and not self._config.model.keep_logits:
+            self._solve_logits()
         self._progress.begin(
-            self._options.epochs, self._batches.steps, 0 if state is None else len(state.epochs)
+            sum(phase.epochs for phase in todo),
+            self._batches.steps,
+            0 if state is None else len(state.epochs),
         )
         with Interruption(self._progress.say) as interruption:
             keeper = EpochKeeper(
@@ -176,9 +168,9 @@ class Trainer:
                 self.replicas.prepare(self._network)
             else:
                 keeper.take_up(state.epochs, state.best_epoch, state.best_weights)
-            validation = self.replicas.batches(self._validation_set())
+            validation = self.replicas.batches(self._sets.validation())
             interrupted = False
-            for number, phase in enumerate(phases(self._options, warm=self._start is not None)):
+            for number, phase in enumerate(todo):
                 if interrupted or (state is not None and number < state.phase):
                     continue
                 own = state if state is not None and number == state.phase else None
@@ -205,6 +197,24 @@ class Trainer:
         if self.batch_size != most:
             devices = f" for each of {self.replicas.count} devices" if self.replicas.count > 1 else ""
             yield f"batches of {self.batch_size} samples, not of {most}: even ones{devices}"
+
+    def _solve_logits(self) -> None:
+        """Let the logits begin with the best that there is for what the body gives before it learns."""
+        began = time.monotonic()
+        batches = self._batches if self.replicas.machines is None else self._new_batches(whole=True)
+        seen = embeddings(self.tf, self._network, self._feed, np.array(self._numbers, np.int32), batches)
+        solved = solve_logits(
+            seen,
+            activation=self._config.decision.activation,
+            label_smoothing=self._options.label_smoothing,
+            label_weights=self._sets.class_weights() if self._options.class_weights else None,
+        )
+        # another processor rounds in another way, and machines shall begin with the same
+        self._network.get_layer(LOGITS).set_weights(self.replicas.agreed([solved.kernel, solved.bias]))
+        self._progress.say(
+            f"logits solved on {len(seen.values)} views of {seen.samples} samples in "
+            f"{duration(time.monotonic() - began)}"
+        )
 
     def _state(self) -> TrainingState | None:
         """Return where training goes on."""
@@ -246,12 +256,12 @@ class Trainer:
         first = len(keeper.epochs) if state is None else state.phase_first
         last = first + phase.epochs
         keeper.begin(first)
-        batches = self.replicas.batches(self._training_set(range(len(keeper.epochs), last)))
-        with self._own_errors():
+        batches = self.replicas.batches(self._sets.training(range(len(keeper.epochs), last)))
+        with self._sets.own_errors():
             for epoch in range(len(keeper.epochs), last):
                 asked = self._learn_epoch(learner, batches, keeper, interruption)
                 with learner.averaged():
-                    judged = learner.judge(validation, self._validation_steps)
+                    judged = learner.judge(validation, self._sets.validation_steps)
                     streams = keeper.judged_by_streams(self._network)
                     now, kept = float(rate(made.iterations)), self._network.get_weights
                     goes_on = keeper.epoch_ends(learner.learned(), judged, now, kept, streams)
@@ -305,6 +315,22 @@ class Trainer:
         clean.save(path)
         return weights_sha256(clean)
 
+    def _new_batches(self, *, whole: bool = False) -> Batches:
+        """Return the batches of this machine, or whole ones that are made in this process."""
+        return Batches(
+            self._feed,
+            self._numbers,
+            classes=len(self._labels),
+            batch_size=self._options.batch_size,
+            least_steps=-(-self._options.min_steps // self._options.epochs),
+            seed=self._options.seed,
+            sampling=self._options.sampling,
+            witness=Witness(self._feed) if whole else self._witness,
+            preparation=None if whole else self._preparation,
+            replicas=1 if whole else self.replicas.count,
+            own=None if whole else self.replicas.own,
+        )
+
     def _new_network(self, precision: str = "float32") -> Any:
         return build_network(
             self._config.model,
@@ -313,77 +339,6 @@ class Trainer:
             seed=self._options.seed,
             precision=precision,
         )
-
-    @contextlib.contextmanager
-    def _own_errors(self) -> Iterator[None]:
-        """Raise what preparing a batch raised as it was, not what TensorFlow makes of it."""
-        try:
-            yield
-        except self.tf.errors.OpError:
-            if self._failed is not None:
-                raise self._failed from None
-            raise
-
-    def _batches_of(self, epochs: range) -> Iterator[tuple[Inputs, npt.NDArray[np.float32]]]:
-        try:
-            yield from self._batches.of(epochs)
-        except GalagoError as error:
-            self._failed = error
-            raise
-
-    def _training_set(self, epochs: range) -> Any:
-        tf = self.tf
-        kind = tf.uint8 if isinstance(self._config, ImageConfig) else tf.int8
-        signature = (
-            tf.TensorSpec((None, *self._input_shape), kind),
-            tf.TensorSpec((None, len(self._labels)), tf.float32),
-        )
-        shares = tf.data.Dataset.from_generator(lambda: self._batches_of(epochs), output_signature=signature)
-        weights = self._class_weights()
-
-        def prepared(inputs: Any, targets: Any) -> tuple[Any, ...]:
-            # Keras' own class weights are those of a target's largest label: wrong for a mixed one
-            return self._as_floats(inputs), targets, tf.linalg.matvec(targets, tf.constant(weights))
-
-        return shares.map(prepared).prefetch(_READ_AHEAD * len(self.replicas.own))
-
-    @property
-    def _validation_steps(self) -> int:
-        return -(-len(self._validation[1]) // (_EVALUATION_BATCH * self.replicas.count))
-
-    def _validation_set(self) -> Any:
-        """Return the validation part again and again, in equal shares: what fills the last has no weight."""
-        tf = self.tf
-        inputs, labels = self._validation
-        devices = self.replicas.count
-        share = -(-len(labels) // (self._validation_steps * devices))
-
-        def shares() -> Iterator[tuple[Inputs, npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
-            while True:
-                for step, device in itertools.product(range(self._validation_steps), self.replicas.own):
-                    rows = (step * devices + device) * share + np.arange(share)
-                    there = np.minimum(rows, len(labels) - 1)
-                    yield inputs[there], labels[there], (rows < len(labels)).astype(np.float32)
-
-        signature = (
-            tf.TensorSpec((None, *self._input_shape), tf.as_dtype(inputs.dtype)),
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((None,), tf.float32),
-        )
-        dataset = tf.data.Dataset.from_generator(shares, output_signature=signature)
-        return dataset.map(
-            lambda x, y, weight: (self._as_floats(x), tf.one_hot(y, len(self._labels)), weight)
-        )
-
-    def _as_floats(self, inputs: Any) -> Any:
-        scale = float(real_inputs(np.ones(1, inputs.dtype.as_numpy_dtype))[0])
-        return self.tf.cast(inputs, self.tf.float32) * scale
-
-    def _class_weights(self) -> npt.NDArray[np.float32]:
-        if not self._options.class_weights:
-            return np.ones(len(self._labels), np.float32)
-        counts = np.bincount(self._numbers, minlength=len(self._labels))
-        return (len(self._numbers) / (len(counts) * counts)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which layers learn when, and how fast: all at once, or first the head and then the body behind it."""
+"""Which layers learn when, and how fast: all at once, or the body more slowly than the logits behind it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ class LearningPhase:
     body_learns: bool
     warm: bool
     """The body began with weights of another training."""
+    measures: bool = False
+    """Nothing learns any more: the solved logits of an untouched body are the best that there are."""
 
 
 def phases(options: TrainOptions, *, warm: bool) -> tuple[LearningPhase, ...]:
     """Return the phases of a training.
 
     >>> [phase.epochs for phase in phases(TrainOptions(epochs=20), warm=True)]
-    [5, 15]
+    [20]
     """
     if not warm:
         return (LearningPhase(options.epochs, body_learns=True, warm=False),)
-    head = options.epochs if options.body_rate == 0.0 else min(options.head_epochs, options.epochs)
+    if options.body_rate == 0.0:
+        return (LearningPhase(1, body_learns=False, warm=True, measures=True),)
+    head = min(options.head_epochs, options.epochs)
     both = (LearningPhase(head, False, True), LearningPhase(options.epochs - head, True, True))
     return tuple(phase for phase in both if phase.epochs)
 
@@ -49,7 +53,7 @@ def let_learn(keras: Any, network: Any, phase: LearningPhase) -> None:
 
 
 def schedule(keras: Any, options: TrainOptions, phase: LearningPhase, steps: int) -> Any:
-    """Return the learning rate by step: linear warm-up, then a cosine down to zero.
+    """Return the learning rate by step: linear warm-up, then a cosine down to zero; else zero throughout.
 
     Args:
         keras: The library.
@@ -58,6 +62,8 @@ def schedule(keras: Any, options: TrainOptions, phase: LearningPhase, steps: int
         steps: Of one epoch.
     """
     total = phase.epochs * steps
+    if phase.measures:
+        return keras.optimizers.schedules.CosineDecay(0.0, total)
     warmup = min(round(options.warmup_epochs * steps), total - 1) if phase.body_learns else 0
     if warmup == 0:
         return keras.optimizers.schedules.CosineDecay(options.learning_rate, total)

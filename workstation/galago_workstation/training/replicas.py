@@ -8,8 +8,11 @@ before anything changes. So all replicas stay the same network.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from galago_workstation.training.machines import Machines
 
@@ -80,6 +83,19 @@ class Replicas:
 
         if states:
             self._tf.function(lambda: self.strategy.run(of_replica))()
+
+    def agreed(self, values: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        """Return the means over all devices of what each has: the same everywhere, to the last bit."""
+        if self.count == 1:
+            return list(values)
+        tf = self._tf
+
+        def means() -> list[Any]:
+            here = tf.distribute.get_replica_context()
+            return [here.all_reduce(tf.distribute.ReduceOp.MEAN, tf.constant(value)) for value in values]
+
+        found = tf.function(lambda: self.strategy.run(means))()
+        return [self.strategy.experimental_local_results(mean)[0].numpy() for mean in found]
 
 
 def open_replicas(tf: Any, machines: Machines | None) -> Replicas:
