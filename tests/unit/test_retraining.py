@@ -25,7 +25,7 @@ from galago_workstation.retraining.new_samples import NewSample, NewSamples, fin
 from galago_workstation.retraining.new_split import divide_new
 from galago_workstation.retraining.retrain_plan import plan_of, write_plan
 from galago_workstation.retraining.run_comparison import compared_set, comparison_lines, verdict
-from galago_workstation.retraining.toml_text import toml_text
+from galago_workstation.toml_text import toml_text
 from galago_workstation.training_config import Config, read_config
 
 CONFIG = """
@@ -311,6 +311,19 @@ def test_logits_that_are_kept_need_no_epochs_of_their_own_unless_a_label_is_new(
         write_plan(plan, run, [sample], ["train"], epochs=3)  # type: ignore[arg-type]
         options = read_config(plan.config).train
         assert (options.head_epochs, options.epochs) == (head, 3)
+
+
+def test_where_the_body_stays_as_it_is_the_logits_are_solved_anew(run: FinishedRun, tmp_path: Path) -> None:
+    config = run.path / "config.toml"
+    config.write_text(config.read_text().replace("[train]\n", "[train]\nbody_rate = 0.0\n"))
+    plan = plan_of(run, tmp_path / "runs" / "two")  # type: ignore[arg-type]
+    sample = NewSample(picture(tmp_path / "1.png", 90), "0" * 64, "a")
+    write_plan(plan, run, [sample], ["train"], epochs=None)  # type: ignore[arg-type]
+    found = read_config(plan.config)
+    assert found.train.body_rate == 0 and not found.model.keep_logits
+    plan.config.write_text(plan.config.read_text().replace("keep_logits = false", "keep_logits = true"))
+    with pytest.raises(CallerError, match="leave nothing that could learn"):
+        read_config(plan.config)
 
 
 def test_nothing_that_somebody_else_made_is_written_over(run: FinishedRun, tmp_path: Path) -> None:

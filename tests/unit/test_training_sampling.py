@@ -17,7 +17,8 @@ from galago_workstation.data.feed import ChangedInputs
 from galago_workstation.data.listing import Listing
 from galago_workstation.data.sample import Sample
 from galago_workstation.data.sample_order import BalancedOrder, NaturalOrder, TurnSamples
-from galago_workstation.training.training_run import _data_lines
+from galago_workstation.data.worker_crew import Begin
+from galago_workstation.training.training_job import _data_lines
 from galago_workstation.training_config import TrainOptions, read_config
 
 CONFIG = """
@@ -93,7 +94,12 @@ class NotingFeed:
     def plain(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         return np.stack([indices, np.full(len(indices), 255)], axis=1).astype(np.uint8)
 
-    def augmented(self, epoch: int, indices: npt.NDArray[np.int64]) -> ChangedInputs:
+    def name(self, index: int) -> str:
+        return f"sample {index}"
+
+    def augmented(
+        self, epoch: int, indices: npt.NDArray[np.int64], begin: Begin | None = None
+    ) -> ChangedInputs:
         inputs = np.stack([indices, np.full(len(indices), epoch)], axis=1).astype(np.uint8)
         return ChangedInputs(inputs, indices.copy(), np.ones(len(indices), np.float32))
 

@@ -16,6 +16,7 @@ from galago_edge.bundle.weights_origin import WeightsOrigin
 from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_workstation.data.batches import Batches, Witness
 from galago_workstation.data.feed import ChangedInputs, Indices
+from galago_workstation.data.worker_crew import Begin
 from galago_workstation.training.network_kind import PIXEL_SCALE, build_network
 from galago_workstation.training.networks.efficientnet_lite0 import NETWORK, EfficientNetLite0
 from galago_workstation.training.networks.resnet import ResNet
@@ -338,7 +339,10 @@ class TwoColours:
     def plain(self, indices: Indices) -> npt.NDArray[np.uint8]:
         return self._pictures[indices]
 
-    def augmented(self, epoch: int, indices: Indices) -> ChangedInputs:
+    def name(self, index: int) -> str:
+        return f"sample {index}"
+
+    def augmented(self, epoch: int, indices: Indices, begin: Begin | None = None) -> ChangedInputs:
         return ChangedInputs(self.plain(indices), indices, np.ones(len(indices), np.float32))
 
 

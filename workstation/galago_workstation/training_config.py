@@ -368,6 +368,9 @@ def _check(config: Config) -> None:
         config.decision.policy(label)
     if config.model.keep_logits and config.model.weights is None:
         raise bad_setting("[model] keep_logits needs weights", "name the run folder whose logits are kept")
+    if config.model.keep_logits and config.train.body_rate == 0.0:
+        text = "[model] keep_logits and [train] body_rate = 0 leave nothing that could learn"
+        raise bad_setting(text, "leave keep_logits out: then the logits are solved anew")
     check_augment(config.augment)
     if config.train.sampling == "balanced" and config.train.class_weights:
         text = 'sampling = "balanced" and class_weights = true both make up for unequal labels'

@@ -16,11 +16,13 @@ from galago_workstation.data.sample import PARTS, Part
 from galago_workstation.data.sample_manifest import ManifestRow, manifest_bytes
 from galago_workstation.files import write_bytes
 from galago_workstation.retraining.new_samples import NewSample
-from galago_workstation.retraining.toml_text import toml_text
 from galago_workstation.run_folder import CONFIG_FILE, Run
+from galago_workstation.toml_text import toml_text
 from galago_workstation.training_config import DOCS, IdxFiles
 
 MARK = "# Written by galago retrain."
+NEW_HEAD_EPOCHS = 5
+"""In so many the logits alone learn, where some of them begin with chance."""
 _KEPT = ("kind", "background", "validation_share")
 """Of ``[data]``: the table says everything else."""
 _FOLDER_KEYS = ("background_folder", "noise_folder")
@@ -99,8 +101,8 @@ def write_plan(
 def retrain_tables(run: Run, plan: RetrainPlan, *, epochs: int | None, new_head: bool) -> dict[str, Any]:
     """Return the run's configuration, which takes its samples from the table and begins with the run.
 
-    Logits that go on where they were need no epochs of their own, unless there are new ones among them
-    (``new_head``) or the configuration says it.
+    Logits go on where they were. That needs no epochs of their own, unless there are new ones among them
+    (``new_head``) or the configuration says it. Where the body stays as it is they are solved anew.
     """
     tables = load_toml(run.path / CONFIG_FILE, dict[str, Any], docs=DOCS)
     data = {key: tables["data"][key] for key in _KEPT if key in tables["data"]}
@@ -110,14 +112,18 @@ def retrain_tables(run: Run, plan: RetrainPlan, *, epochs: int | None, new_head:
         for key, value in tables.get("augment", {}).items()
     }
     train = dict(tables.get("train", {}))
-    if not new_head:
-        train.setdefault("head_epochs", 0)
+    if new_head:
+        train.setdefault("head_epochs", NEW_HEAD_EPOCHS)
     if epochs is not None:
         train["epochs"] = epochs
     return {
         **tables,
         "data": {**data, "manifest": plan.table.name},
-        "model": {**model, "weights": f"./{_relative(run.path, plan)}", "keep_logits": True},
+        "model": {
+            **model,
+            "weights": f"./{_relative(run.path, plan)}",
+            "keep_logits": train.get("body_rate") != 0,
+        },
         **({"augment": augment} if augment else {}),
         **({"train": train} if train else {}),
     }

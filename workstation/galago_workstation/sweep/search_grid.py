@@ -26,7 +26,7 @@ import msgspec
 from galago_edge.contract.decoding import from_toml
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.host.toml_file import load_toml
-from galago_workstation.sweep.toml_text import toml_key, toml_value
+from galago_workstation.toml_text import toml_key, toml_value
 
 DOCS = "docs/sweep.md"
 MOST_POINTS = 1_000

@@ -12,7 +12,7 @@ from typing import Any
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.host.toml_file import load_toml
 from galago_workstation.sweep.search_grid import GridAxis, Setting, grid_points, with_settings
-from galago_workstation.sweep.toml_text import toml_text
+from galago_workstation.toml_text import toml_text
 from galago_workstation.training_config import DOCS, Config, checked_config, refuse_folder
 
 _SEED = ("train", "seed")
