@@ -16,7 +16,7 @@ CRASH_FOLDER ?= /dev/shm
 # Tests start Python a thousand times: each start would compile the whole product again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: resume small-convolutions hostile-data demo test ready lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts tflite-runtime fuzz flash-twelve first-device format clean replay-speed recording cut-recordings words few-pictures training-feed training-stream
+.PHONY: install resume small-convolutions hostile-data demo test ready lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts tflite-runtime fuzz flash-twelve first-device format clean replay-speed recording cut-recordings words few-pictures training-feed training-stream
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -30,6 +30,8 @@ $(STAMP): $(BIN)/python $(CONFIGS)
 $(DEV_STAMP): $(BIN)/python $(CONFIGS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e edge -e '.[dev]' -e tests/support
 	touch $(STAMP) $@
+
+install: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/galago demo

@@ -216,7 +216,10 @@ class CountingFeed:
     def plain(self, indices: Any) -> Any:
         return np.array([[index, 0] for index in indices.tolist()], np.uint8)
 
-    def augmented(self, epoch: int, indices: Any) -> ChangedInputs:
+    def name(self, index: int) -> str:
+        return f"sample {index}"
+
+    def augmented(self, epoch: int, indices: Any, begin: Any = None) -> ChangedInputs:
         inputs = np.array([[index, epoch] for index in indices.tolist()], np.uint8)
         return ChangedInputs(inputs, indices.copy(), np.ones(len(indices), np.float32))
 

@@ -56,14 +56,17 @@ def train(config: Path, out: Path | None, fresh: bool, tensorboard: Path | None,
 
     check_outputs({}, {"--tensorboard": tensorboard})
     out = out if out is not None else Path("runs") / config.stem
-    train_shown(config, out, fresh=fresh, logs=TrainingLogs(tensorboard, mlflow or None))
-    say(f"run folder: {out}")
+    if train_shown(config, out, fresh=fresh, logs=TrainingLogs(tensorboard, mlflow or None)):
+        say(f"run folder: {out}")
 
 
 def train_shown(
     config: Path, out: Path, *, fresh: bool, silent: bool = False, logs: TrainingLogs | None = None
-) -> None:
+) -> bool:
     """Train in a process of its own and show how far it is, unless ``silent``.
+
+    Returns:
+        Whether the run folder is here: of several machines the first one has it.
 
     Raises:
         GalagoError: As ``train_apart``.
@@ -83,7 +86,7 @@ def train_shown(
     if machines is not None and not machines.chief:
         train_apart(config, out, PlainProgress(say), fresh=fresh, complain=complain)
         say(f"{machines.said} is done; the run folder is on the first one, {machines.addresses[0]}")
-        return
+        return False
     if silent:
         train_apart(config, out, PlainProgress(lambda line: None), fresh=fresh, logs=logs, complain=complain)
     elif on_terminal():
@@ -91,3 +94,4 @@ def train_shown(
             train_apart(config, out, live, fresh=fresh, logs=logs, complain=complain)
     else:
         train_apart(config, out, PlainProgress(say), fresh=fresh, logs=logs, complain=complain)
+    return True
