@@ -32,6 +32,7 @@ $(DEV_STAMP): $(BIN)/python $(CONFIGS)
 	touch $(STAMP) $@
 
 install: $(STAMP)
+	@echo 'galago is .venv/bin/galago'
 
 demo: $(STAMP)
 	$(BIN)/galago demo
