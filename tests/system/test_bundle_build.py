@@ -469,6 +469,23 @@ def test_a_custom_operator_is_on_no_board(camera_run: Path, key: Path) -> None:
     assert "FlexErf" in refused(build(camera_run, key), "OP_UNSUPPORTED")
 
 
+def test_a_bundle_takes_the_place_of_the_same_one_alone(camera_run: Path, key: Path) -> None:
+    out = camera_run.parent / "out.galago"
+    assert build(camera_run, key).exit_code == 0
+    before = out.read_bytes()
+    assert build(camera_run, key).exit_code == 0
+    assert "expected a new file or the same bundle" in refused(
+        build(camera_run, key, "--build-id", "b"), "EXISTS", 2
+    )
+    assert out.read_bytes() == before
+    assert build(camera_run, key, "--build-id", "b", "--replace").exit_code == 0
+    assert out.read_bytes() != before
+    secret = key.read_bytes()
+    for also in ((), ("--replace",)):
+        assert "is something else" in refused(build(camera_run, key, "-o", key, *also), "EXISTS", 2)
+    assert key.read_bytes() == secret
+
+
 def test_the_finished_bundle_is_attacked_before_it_takes_its_place(
     camera_run: Path, key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,7 +497,7 @@ def test_the_finished_bundle_is_attacked_before_it_takes_its_place(
     out = camera_run.parent / "out.galago"
     before = out.read_bytes()
     monkeypatch.setattr(signature, "is_valid", lambda *_: True)  # as if the crypto library were broken
-    refused(build(camera_run, key, "--description", "changed"), "TAMPER_MISSED")
+    refused(build(camera_run, key, "--description", "changed", "--replace"), "TAMPER_MISSED")
     assert out.read_bytes() == before
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from galago_devices import profile_text
+from galago_edge.bundle.archive import header
+from galago_edge.bundle.bundle_place import BUNDLE
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import GalagoError, InputError, Reason
 from galago_edge.host.former_output import (
@@ -20,7 +23,16 @@ from galago_edge.host.former_output import (
     refuse_other_log,
 )
 from galago_edge.host.junit_document import junit_document
-from galago_workstation.output_kinds import BASELINE, CONFIGURATION, EXPORTED_LABELS, LABELS, MARKDOWN, POLICY
+from galago_workstation.output_kinds import (
+    BASELINE,
+    CONFIGURATION,
+    EXPORTED_LABELS,
+    FLASH_RESULTS,
+    LABELS,
+    MARKDOWN,
+    POLICY,
+    PROFILE,
+)
 from galago_workstation.qa.comparison_report import markdown
 from galago_workstation.qa.corpus_score import score
 from galago_workstation.qa.gate_rules import GateRule, GateRules
@@ -50,11 +62,16 @@ FORMER = [
     (EXPORTED_LABELS, b"Selection\tView\tChannel\t"),
     (EXPORTED_LABELS, b"filename\tonset\toffset\tevent_label\n"),
     (EXPORTED_LABELS, b"0.500000\t1.250000\tsmoke\n"),
+    (BUNDLE, header("manifest.json", 4_711) + b"{"),
+    (PROFILE, profile_text("raspberry-pi-5").encode()),
+    (FLASH_RESULTS, b'{\n  "schema": "galago.flash/1",\n'),
 ]
 FOREIGN = [
     b"RIFF\x24\0\0\0WAVE",
     b'{\n  "schema": "galago.replays/1",\n',
     b"mine",
+    b"-----BEGIN PRIVATE KEY-----\n",
+    header("model.tflite", 8) + bytes(512),
     b"# Score of our team\n\nmine",
     b"## fail: the third attempt\n\n- OLD habits\n",
     b'<?xml version="1.0" encoding="utf-8"?>\n<testsuites><testsuite name="pytest" errors="0" tests="3">',
