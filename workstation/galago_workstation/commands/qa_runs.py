@@ -210,7 +210,7 @@ class Replaying:
         for note in found.notes:
             self._tell(note)
         missing = [
-            RecordingLoss.of(one.recording.name, one.error)
+            RecordingLoss.of(one.recording.name, one.error, sha256=one.recording.sha256)
             for one in found.replays
             if one.stored is None and one.error is not None
         ]
