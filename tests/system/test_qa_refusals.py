@@ -88,6 +88,8 @@ def test_what_failed_is_counted_told_and_ends_the_command_and_what_is_cut_off_do
     assert lost(answer("qa", "diff", "--baseline", made, run, code=1))["failed"] == gone
     why = ("qa", "why", "--run", run, "--label", "low", "--at", "1")
     assert lost(answer(*why, "cut.wav", code=1))["failed"] == gone
+    said = {name: galago(*why, name, code=1).output for name in ("cut.wav", "whole.wav")}
+    assert "ead in part" in said["cut.wav"] and "ead in part" not in said["whole.wav"]
     assert "Error: empty.wav: " in galago(*why, "empty.wav", code=1).stderr
 
 
