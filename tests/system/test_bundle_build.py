@@ -18,6 +18,7 @@ from galago_converters import metadata
 from galago_converters.conversion_record import Conversion, HeldOut, encode
 from galago_converters.inspection import report
 from galago_edge.bundle import open_bundle
+from galago_edge.bundle.archive import header
 from galago_edge.bundle.keys import create_key_pair
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import (
@@ -236,7 +237,7 @@ def build(run: Path, key: Path, *options: object) -> Result:
 
 
 def built(run: Path, key: Path, *options: object) -> Manifest:
-    result = build(run, key, *options)
+    result = build(run, key, "--replace", *options)
     assert result.exit_code == 0, result.output
     return open_bundle(run.parent / "out.galago").manifest
 
@@ -446,7 +447,7 @@ def test_what_the_loaded_model_takes_goes_into_the_bundle_and_decides_on_the_boa
     path = camera_run / "evaluation.json"
     record = msgspec.json.decode(path.read_bytes(), type=Evaluation)
     path.write_bytes(encode(changed(record, engine_heap_bytes=600_000_000)))
-    result = build(camera_run, key)
+    result = build(camera_run, key, "--replace")
     assert open_bundle(camera_run.parent / "out.galago").manifest.resources.engine_heap_bytes == 600_000_000
     text = "loading the model takes 600 MB, the board allows 512"
     assert f"not for raspberry-pi-3-32bit: {text}" in result.output
@@ -469,6 +470,23 @@ def test_a_custom_operator_is_on_no_board(camera_run: Path, key: Path) -> None:
     assert "FlexErf" in refused(build(camera_run, key), "OP_UNSUPPORTED")
 
 
+def test_a_bundle_takes_the_place_of_the_same_one_alone(camera_run: Path, key: Path) -> None:
+    out = camera_run.parent / "out.galago"
+    assert build(camera_run, key).exit_code == 0
+    before = out.read_bytes()
+    assert build(camera_run, key).exit_code == 0
+    assert "expected a new file or the same bundle" in refused(
+        build(camera_run, key, "--build-id", "b"), "EXISTS", 2
+    )
+    assert out.read_bytes() == before
+    assert build(camera_run, key, "--build-id", "b", "--replace").exit_code == 0
+    assert out.read_bytes() != before
+    secret = key.read_bytes()
+    for also in ((), ("--replace",)):
+        assert "is something else" in refused(build(camera_run, key, "-o", key, *also), "EXISTS", 2)
+    assert key.read_bytes() == secret
+
+
 def test_the_finished_bundle_is_attacked_before_it_takes_its_place(
     camera_run: Path, key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,7 +498,7 @@ def test_the_finished_bundle_is_attacked_before_it_takes_its_place(
     out = camera_run.parent / "out.galago"
     before = out.read_bytes()
     monkeypatch.setattr(signature, "is_valid", lambda *_: True)  # as if the crypto library were broken
-    refused(build(camera_run, key, "--description", "changed"), "TAMPER_MISSED")
+    refused(build(camera_run, key, "--description", "changed", "--replace"), "TAMPER_MISSED")
     assert out.read_bytes() == before
 
 
@@ -552,11 +570,12 @@ def test_a_run_that_does_not_hold_together_gives_no_bundle_and_leaves_the_old_on
     camera_run: Path, key: Path, tiny_image_model: bytes, damage: Callable[[Path], object], reason: str
 ) -> None:
     out = camera_run.parent / "out.galago"
-    out.write_bytes(b"the old one")
+    former = header("manifest.json", 11) + b"the old one"
+    out.write_bytes(former)
     (camera_run.parent / "plain.tflite").write_bytes(tiny_image_model)
     damage(camera_run)
     refused(build(camera_run, key), reason)
-    assert out.read_bytes() == b"the old one"
+    assert out.read_bytes() == former
     assert not [path for path in camera_run.parent.iterdir() if path.name.startswith(".")]
 
 
@@ -632,7 +651,7 @@ def test_accelerated_models_travel_beside_the_cpu_model(camera_run: Path, key: P
         ("gpu", "model.tflite"),
     ]
     assert len({(model.input.scale, model.output.scale) for model in manifest.model}) == 1
-    shown = build(camera_run, key, "--accelerated", "gpu")
+    shown = build(camera_run, key, "--accelerated", "gpu", "--replace")
     assert "models for cpu, gpu" in shown.output
 
 

@@ -174,5 +174,9 @@ def test_the_boards_are_listed_and_shown(tmp_path: Path) -> None:
     text = galago("devices", "show", "raspberry-pi-5").output
     assert galago("devices", "show", "raspberry-pi-5", "-o", tmp_path / "profile.toml").exit_code == 0
     assert (tmp_path / "profile.toml").read_text() == text
+    (tmp_path / "release.key").write_text("secret")
+    for target, code in (("profile.toml", 0), ("release.key", 2)):
+        assert galago("devices", "show", "generic-arm64", "-o", tmp_path / target).exit_code == code
+    assert (tmp_path / "release.key").read_text() == "secret"
     unknown = galago("devices", "show", "raspberry-pi-6")
     assert unknown.exit_code == 2 and "did you mean raspberry-pi-5" in unknown.stderr

@@ -175,6 +175,40 @@ def test_sign_writes_elsewhere_when_asked(pair: tuple[Path, Path], second: Path,
     assert len(open_bundle(tmp_path / "two.galago").signers) == 2
 
 
+def test_sign_writes_over_no_key_and_no_other_bundle(
+    pair: tuple[Path, Path], second: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "note.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for target in (second, tmp_path / "note.png", pair[1]):
+        before = target.read_bytes()
+        result = galago("bundle", "sign", pair[0], "--key", second, "-o", target)
+        assert (result.exit_code, target.read_bytes()) == (2, before)
+        assert "[EXISTS]" in result.stderr and len(result.stderr.splitlines()) == 2
+    assert galago("bundle", "sign", pair[0], "--key", second, "--replace", "-o", second).exit_code == 2
+    assert galago("bundle", "sign", pair[0], "--key", second, "--replace", "-o", pair[1]).exit_code == 0
+    assert open_bundle(pair[1]).id == open_bundle(pair[0]).id
+
+
+def test_a_file_whose_signatures_would_be_lost_is_not_written_over(
+    pair: tuple[Path, Path], second: Path, tmp_path: Path
+) -> None:
+    third, both = tmp_path / "third.key", tmp_path / "both.galago"
+    create_key_pair(third)
+    galago("bundle", "sign", pair[0], "--key", second, "-o", both)
+    result = galago("bundle", "sign", pair[0], "--key", third, "-o", both)
+    assert result.exit_code == 2 and "signatures that would be lost" in result.stderr
+    assert galago("bundle", "sign", pair[0], "--key", second, "--key", third, "-o", both).exit_code == 0
+
+
+def test_a_damaged_bundle_is_written_over_only_with_replace(
+    pair: tuple[Path, Path], second: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cut.galago").write_bytes(pair[0].read_bytes()[:900])
+    call = ("bundle", "sign", pair[0], "--key", second, "-o", tmp_path / "cut.galago")
+    assert "a damaged bundle" in galago(*call).stderr
+    assert galago(*call, "--replace").exit_code == 0
+
+
 def test_sign_takes_only_what_a_given_key_has_signed(
     pair: tuple[Path, Path], second: Path, tmp_path: Path
 ) -> None:

@@ -170,6 +170,28 @@ def test_the_bundle_itself_is_never_written_over(galago: Any, old: Path, key: Pa
     assert old.read_bytes() == content
 
 
+@pytest.mark.parametrize("name", ["release.key", "policy.toml", "note.png", "index.json"])
+def test_what_is_no_bundle_is_never_written_over(galago: Any, old: Path, key: Path, name: str) -> None:
+    Path("note.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    Path("index.json").write_text("{}")
+    Path("policy.toml").write_text(POLICY, encoding="utf-8")
+    before = Path(name).read_bytes()
+    for options in ((), ("--replace",)):
+        assert "is something else" in refused(galago(old, POLICY, key, "-o", name, *options), "EXISTS", 2)
+    assert Path(name).read_bytes() == before
+
+
+def test_another_policy_of_the_same_version_needs_a_word_for_it(galago: Any, old: Path, key: Path) -> None:
+    assert galago(old, POLICY, key).exit_code == 0
+    first = Path("levels-1.4.3.galago").read_bytes()
+    assert galago(old, POLICY, key).exit_code == 0  # the same bytes
+    other = POLICY.replace("0.9", "0.8")
+    assert "is bundle levels 1.4.3" in refused(galago(old, other, key), "EXISTS", 2)
+    assert Path("levels-1.4.3.galago").read_bytes() == first
+    assert galago(old, other, key, "--replace").exit_code == 0
+    assert Path("levels-1.4.3.galago").read_bytes() != first
+
+
 def test_a_history_of_somebody_else_is_refused_and_not_lost(
     galago: Any, old: Path, key: Path, tmp_path: Path
 ) -> None:

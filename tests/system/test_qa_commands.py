@@ -228,6 +228,8 @@ def test_proposals_go_where_they_are_asked_for_and_near_misses_are_counted(
         (("why", "a.wav", "--run", "{run}", "--at", "soon", "--label", "low"), 2, "--at"),
         (("why", "a.wav", "--run", "{run}", "--at", "1", "--label", "siren"), 1, "siren"),
         (("tune", "{run}", "--false-per-day", "1", "--label", "siren"), 1, "siren"),
+        (("label", "{run}", "--bundle", "{old}"), 2, "give the corpus that was replayed"),
+        (("score", "{corpus}/a.wav", "--bundle", "{old}"), 2, "put it into a folder or a list"),
         (("score", "{corpus}/none", "--bundle", "{old}"), 3, "none"),
     ],
 )

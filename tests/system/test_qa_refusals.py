@@ -88,6 +88,8 @@ def test_what_failed_is_counted_told_and_ends_the_command_and_what_is_cut_off_do
     assert lost(answer("qa", "diff", "--baseline", made, run, code=1))["failed"] == gone
     why = ("qa", "why", "--run", run, "--label", "low", "--at", "1")
     assert lost(answer(*why, "cut.wav", code=1))["failed"] == gone
+    said = {name: galago(*why, name, code=1).output for name in ("cut.wav", "whole.wav")}
+    assert "ead in part" in said["cut.wav"] and "ead in part" not in said["whole.wav"]
     assert "Error: empty.wav: " in galago(*why, "empty.wav", code=1).stderr
 
 
@@ -231,3 +233,13 @@ def test_labels_behind_the_end_of_a_recording_that_is_cut_off_are_of_what_nobody
     (score,) = [one for one in told["overall"]["labels"] if one["label"] == "low"]
     assert (score["found"]["count"], score["missed"], score["unwatched"]) == (1, 0, 1)
     assert told["overall"]["watched"]["truncated_ns"] > 20 * S
+
+    (corpus / "cut.mcap").unlink()
+    labels_path(corpus / "cut.mcap").unlink()
+    (corpus / "cut.wav").write_bytes(whole.read_bytes()[:1_000_000])  # its header tells 60 s
+    write_labels(labels_path(corpus / "cut.wav"), behind)
+    told = answer("qa", "score", corpus, "--bundle", bundle, "--results", results, "--jobs", "1")
+    assert told["overall"]["watched"]["duration_ns"] == 60 * S
+    write_labels(labels_path(corpus / "cut.wav"), TruthList((Truth(90 * S, 91 * S, "low"),)), replace=True)
+    refused = galago("qa", "score", corpus, "--bundle", bundle, "--results", results, code=1)
+    assert "behind the recording's end at 60000000000 ns" in refused.stderr

@@ -273,6 +273,8 @@ def test_a_run_of_another_bundle_or_something_else_is_not_written_over(
     for args in (["--bundle", other], ["--bundle", microphone, "--stream", "door"]):
         result = galago("replay", corpus, *args, "--out", run)
         assert result.exit_code == 2 and "[EXISTS]" in result.stderr
+    less = galago("replay", corpus / "barn", "--bundle", microphone, "--out", run)
+    assert less.exit_code == 2 and "holds a run of another list" in less.stderr
     (tmp_path / "file").write_text("mine")
     for place in (tmp_path / "file", corpus):
         result = galago("replay", corpus, "--bundle", microphone, "--out", place)

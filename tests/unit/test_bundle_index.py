@@ -56,6 +56,17 @@ def test_the_same_bundle_twice_is_one(tmp_path: Path) -> None:
     assert [entry.file for entry in write_index(tmp_path, [TEST_KEY]).bundles] == ["a.galago"]
 
 
+@pytest.mark.parametrize("name", ["index.json", "index.sig"])
+def test_only_a_former_list_is_written_over(name: str, tmp_path: Path) -> None:
+    make_hollow_bundle(tmp_path / "a.galago")
+    for sequence in (1, 2):
+        write_index(tmp_path, [TEST_KEY], sequence=sequence)
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(CallerError) as caught:
+        write_index(tmp_path, [TEST_KEY], sequence=3)
+    assert caught.value.reason == Reason.EXISTS and (tmp_path / name).read_bytes() == b"mine"
+
+
 def test_no_folder_is_not_called_an_empty_one(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none") == (Reason.TARGET_UNKNOWN, f"{tmp_path / 'none'} is no folder")
     assert refusal(tmp_path) == (Reason.TARGET_UNKNOWN, f"{tmp_path} holds no .galago file")
@@ -81,12 +92,13 @@ def test_each_index_is_one_further_than_the_one_that_was_there(tmp_path: Path) -
     assert write_index(tmp_path, [TEST_KEY]).sequence == 41
 
 
-def test_an_index_that_is_none_is_not_written_over(tmp_path: Path) -> None:
+def test_a_damaged_index_is_written_over_only_with_a_number_that_is_given(tmp_path: Path) -> None:
     make_hollow_bundle(tmp_path / "a.galago")
-    (tmp_path / "index.json").write_bytes(b"mine")
+    damaged = b'{\n "schema": "galago.index/1",\n'
+    (tmp_path / "index.json").write_bytes(damaged)
     reason, _ = refusal(tmp_path)
     assert reason is Reason.CONFIG_BAD
-    assert (tmp_path / "index.json").read_bytes() == b"mine"
+    assert (tmp_path / "index.json").read_bytes() == damaged
     assert write_index(tmp_path, [TEST_KEY], sequence=7).sequence == 7
 
 

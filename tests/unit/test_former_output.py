@@ -9,33 +9,54 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from galago_devices import profile_text
+from galago_edge.bundle.archive import header
+from galago_edge.bundle.bundle_place import BUNDLE
 from galago_edge.commands.cli import main
 from galago_edge.contract.errors import GalagoError, InputError, Reason
 from galago_edge.host.former_output import (
     EVENTS,
-    JUNIT,
     VERDICT_JSON,
     OutputKind,
+    junit_kind,
     refuse_other_kind,
     refuse_other_log,
 )
 from galago_edge.host.junit_document import junit_document
-from galago_workstation.output_kinds import BASELINE, CONFIGURATION, EXPORTED_LABELS, LABELS, MARKDOWN, POLICY
+from galago_workstation.output_kinds import (
+    BASELINE,
+    CONFIGURATION,
+    EXPORTED_LABELS,
+    FLASH_RESULTS,
+    LABELS,
+    MARKDOWN,
+    POLICY,
+    PROFILE,
+)
 from galago_workstation.qa.comparison_report import markdown
 from galago_workstation.qa.corpus_score import score
+from galago_workstation.qa.exactness_tiers import Tier, TierChoice
 from galago_workstation.qa.gate_rules import GateRule, GateRules
+from galago_workstation.qa.golden_comparison import GoldenFinding
+from galago_workstation.qa.golden_report import golden_junit
+from galago_workstation.qa.junit_report import junit_xml
 from galago_workstation.qa.label_file import is_label_file
 from galago_workstation.qa.matching import MatchingRule
+from galago_workstation.qa.release_verdict import ReleaseVerdict, Stance
 from galago_workstation.qa.replay_comparison import compare_bundles
 from galago_workstation.qa.score_report import markdown as score_markdown
 from test_kit.replays import truths, written
 
 NIGHT = written([("a", 11)], truths((10, 12, "a")))
 GATES = GateRules(gate=(GateRule(measure="lost", at_most_count=0),))
+NOTHING = ReleaseVerdict((), Stance.INCONCLUSIVE, 0.0, 0.05, 0.05, "no gates")
+FINDING = GoldenFinding("a.golden.json", TierChoice(Tier.T3, ("another bundle",)))
 FORMER = [
     (EVENTS, b'{"v":1,"kind":"state"}\n'),
     (VERDICT_JSON, b'{\n  "faults": "ab",\n  "met": true\n}\n'),
-    (JUNIT, junit_document('a "suite"', [], at=datetime.now(UTC), properties={})),
+    (junit_kind("galago qa diff"), junit_xml(NOTHING, at=datetime.now(UTC))),
+    (junit_kind("galago qa golden verify"), golden_junit(FINDING, at=datetime.now(UTC))),
+    (junit_kind("galago a+b"), junit_document("galago a+b", [], at=datetime.now(UTC), properties={})),
     (MARKDOWN, score_markdown(score([NIGHT], MatchingRule())).encode()),
     (MARKDOWN, markdown(compare_bundles([NIGHT], [NIGHT])).encode()),
     (MARKDOWN, markdown(compare_bundles([NIGHT], [NIGHT], gates=GATES)).encode()),
@@ -50,11 +71,16 @@ FORMER = [
     (EXPORTED_LABELS, b"Selection\tView\tChannel\t"),
     (EXPORTED_LABELS, b"filename\tonset\toffset\tevent_label\n"),
     (EXPORTED_LABELS, b"0.500000\t1.250000\tsmoke\n"),
+    (BUNDLE, header("manifest.json", 4_711) + b"{"),
+    (PROFILE, profile_text("raspberry-pi-5").encode()),
+    (FLASH_RESULTS, b'{\n  "schema": "galago.flash/1",\n'),
 ]
 FOREIGN = [
     b"RIFF\x24\0\0\0WAVE",
     b'{\n  "schema": "galago.replays/1",\n',
     b"mine",
+    b"-----BEGIN PRIVATE KEY-----\n",
+    header("model.tflite", 8) + bytes(512),
     b"# Score of our team\n\nmine",
     b"## fail: the third attempt\n\n- OLD habits\n",
     b'<?xml version="1.0" encoding="utf-8"?>\n<testsuites><testsuite name="pytest" errors="0" tests="3">',

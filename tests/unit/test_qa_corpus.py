@@ -265,6 +265,13 @@ def test_a_list_in_csv_says_the_same(folder: Path) -> None:
         ("x.csv", "path\n\xff\n", InputError, Reason.DATA_BAD, "no CSV in UTF-8"),
         ("x.csv", "", CallerError, Reason.CONFIG_BAD, "no column is called path"),
         ("x.csv", "path,start_time\na,2026-05-01T22:00:00\n", CallerError, Reason.CONFIG_BAD, "no zone"),
+        (
+            "x.csv",
+            "path,start_time\na,May\n",
+            CallerError,
+            Reason.CONFIG_BAD,
+            "start_time 'May' is no moment",
+        ),
         ("x.csv", "path\ngone.wav\n", LinkError, Reason.SOURCE_MISSING, "gone.wav does not exist"),
         (
             "x.csv",
@@ -289,6 +296,25 @@ def test_a_bad_list_is_refused_in_one_line(
 
 
 LINES = "[[recording]]\npath = 'a.wav'\n\n[[ recording ]]  # the next\npath = '{}'\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ('start_time = "May"', "start_time 'May' is no moment, expected 2026-05-01T22:00:00+02:00"),
+        ("start_time = 2026-05-01", "start_time '2026-05-01' is no moment, expected 2026-"),
+        ("start_time = 2026-05-01T22:00:00", "start_time 2026-05-01T22:00:00 has no zone, expected 2026-"),
+        ('sha256 = "12"', "sha256: expected the 64 hexadecimal digits of a SHA-256"),
+        ("tags = { site = 1 }", "[tags] site: expected a text"),
+        ('tag = "x"', "it has no table or setting 'tag'; did you mean tags?"),
+    ],
+)
+def test_a_key_of_a_listed_recording_that_cannot_be_is_told_with_its_line(
+    tmp_path: Path, key: str, said: str
+) -> None:
+    (tmp_path / "x.toml").write_text(f"[[recording]]\npath = 'a'\n\n[[recording]]\npath = 'b'\n{key}\n")
+    text = refused(tmp_path / "x.toml", CallerError, Reason.CONFIG_BAD)
+    assert text.startswith(f"{tmp_path / 'x.toml'}, line 4: {said}")
 
 
 @pytest.mark.parametrize(

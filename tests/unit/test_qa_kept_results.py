@@ -8,6 +8,7 @@ import os
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from galago_edge.contract.errors import CallerError, InputError, Reason
 from galago_workstation.qa.corpus import Corpus, read_corpus
 from galago_workstation.qa.corpus_replay import CorpusReplay, ReplayPlan, replay_corpus
 from galago_workstation.qa.kept_results import results_in
-from galago_workstation.qa.replay_run import check_run_place, read_run_file, write_run
+from galago_workstation.qa.replay_run import check_run_grows, check_run_place, read_run_file, write_run
 from test_kit import with_model
 from test_kit.corpora import microphone_bundle, write_night
 
@@ -249,3 +250,25 @@ def test_a_run_that_is_not_as_it_was_written_is_told_and_written_anew_in_its_pla
     check_run_place(tmp_path, run.bundle, run.stream, run.changes)
     with pytest.raises(CallerError, match="holds a run of another bundle"):
         check_run_place(tmp_path, "f" * 64, run.stream, run.changes)
+
+
+def test_a_run_of_another_list_is_not_written_over(whole: Path, corpora: tuple[Corpus, Corpus]) -> None:
+    barn, porch = corpora  # the run is of the porch
+    with pytest.raises(CallerError) as refused:
+        check_run_grows(whole / "run", barn.recordings)
+    assert refused.value.reason is Reason.EXISTS and "another folder with --out" in refused.value.hint
+    assert str(refused.value).endswith("of another list: 1 recording before, 2 now, without c.wav")
+    assert check_run_grows(whole / "run", porch.recordings) == []
+    assert check_run_grows(whole / "none", barn.recordings) == []
+
+
+def test_a_list_may_grow_and_what_changes_is_told(whole: Path, corpora: tuple[Corpus, Corpus]) -> None:
+    barn, (porch,) = corpora[0].recordings, corpora[1].recordings
+    renamed = replace(porch, name="z.wav", tags={"site": "yard"}, labels=Path("z.tsv"))
+    (told,) = check_run_grows(whole / "run", [*barn, renamed])
+    assert told.endswith(
+        "1 recording before, 3 now; other name of 1 recording; other tags of 1 recording; "
+        "other labels of 1 recording"
+    )
+    (told,) = check_run_grows(whole / "run", [replace(porch, sha256="0" * 64)])
+    assert told == f"{whole / 'run'} is written anew: other content of 1 recording"

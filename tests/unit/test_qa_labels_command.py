@@ -135,10 +135,10 @@ def test_what_lies_behind_the_end_of_a_sound_is_refused_and_its_rounding_cut_off
 def test_labels_of_a_recording_that_is_cut_off_are_taken_and_held_as_scores_do(
     tmp_path: Path, kind: str
 ) -> None:
-    """It can be read up to 1.5 s; nobody knows how long it was, but whoever labelled it."""
+    """It can be read up to 1.5 s; how long it was the header says, or only whoever labelled it."""
     recording = cut_sound(tmp_path, kind)
     track = tmp_path / "track.txt"
-    track.write_text("0.500000\t1.000000\tsmoke\n1.250000\t2.000000\tdoor\n9.000000\t9.500000\tsmoke\n")
+    track.write_text("0.500000\t1.000000\tsmoke\n1.250000\t2.000000\tdoor\n3.000000\t3.500000\tsmoke\n")
     asked = ("import", track, "--format", "audacity", "--recording", recording)
     result = run(*asked)
     assert result.exit_code == 0, result.output
@@ -147,13 +147,23 @@ def test_labels_of_a_recording_that_is_cut_off_are_taken_and_held_as_scores_do(
     assert said.endswith("; 2 labels reach behind that, where nobody watched")
     labels = recording.with_name(f"{recording.name}.labels.tsv")
     found = read_labels(labels, sha256=recording_sha256(recording)).truth
-    assert [one.end_ns for one in found.events] == [S, 2 * S, 9500 * MS]
+    assert [one.end_ns for one in found.events] == [S, 2 * S, 3500 * MS]
     told = json.loads(run(*asked, "--replace", "--json").stdout)
     assert (told["read_to_ns"], told["loss"]["reason"]) == (1500 * MS, "AUDIO_TRUNCATED")
     proposals = tmp_path / "x.proposed.tsv"
-    proposals.write_text("start_ns\tend_ns\tlabel\tproposed\n9000000000\t9500000000\tsmoke\t0.8000\n")
+    proposals.write_text("start_ns\tend_ns\tlabel\tproposed\n3000000000\t3500000000\tsmoke\t0.8000\n")
     confirmed = run("confirm", proposals, "--recording", recording, "--out", tmp_path / "x.labels.tsv")
     assert confirmed.exit_code == 0 and "1 label reaches behind that" in confirmed.stderr
+
+
+def test_behind_the_length_that_the_header_of_a_cut_recording_tells_there_is_no_label(tmp_path: Path) -> None:
+    recording, track = cut_sound(tmp_path, "a cut WAV"), tmp_path / "track.txt"
+    track.write_text("9.000000\t9.500000\tsmoke\n")
+    asked = ("import", track, "--format", "audacity", "--recording")
+    result = run(*asked, recording)
+    assert result.exit_code == 1 and "behind the recording's end at 4000000000 ns" in result.output
+    killed = cut_sound(tmp_path, "a killed recording")  # nobody knows how long it was
+    assert run(*asked, killed).exit_code == 0
 
 
 def cut_sound(folder: Path, kind: str) -> Path:

@@ -12,11 +12,13 @@ from galago_edge.contract.errors import InputError
 from galago_workstation.progress_lines import PlainReport
 from galago_workstation.qa.baseline import encode_baseline, make_baseline, read_baseline
 from galago_workstation.qa.comparison_report import as_data, markdown, table_lines
+from galago_workstation.qa.corpus_score import score
 from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.page.page_events import PageWish
 from galago_workstation.qa.page.page_making import comparison_page
 from galago_workstation.qa.replay_comparison import BundleComparison, compare_bundles, refuse_before
 from galago_workstation.qa.replayed import Replayed, TruthList
+from galago_workstation.qa.score_report import statements
 from test_kit.replays import S, plain_label, truths, written
 
 RULE = MatchingRule(post_ns=S)
@@ -111,3 +113,26 @@ def test_bundles_of_other_labels_are_refused_before_anything_is_replayed() -> No
     with pytest.raises(InputError, match="only OLD has b"):
         refuse_before([plain_label("a"), plain_label("b")], [plain_label("a")], [], gates=None)
     refuse_before([plain_label("a"), plain_label("b")], [plain_label("a")], [], gates=None, common=True)
+
+
+def test_what_is_in_no_figure_is_said_without_gates_too_in_the_words_of_a_score() -> None:
+    bare = replace(written([], None, duration_s=60, name="bare.wav"), bundle="e1" * 32)
+    cut = replace(
+        written([], truths((10, 12, "a"), (52, 54, "a"), (55, 56, "b")), duration_s=60,
+                gaps=[(50, 60, "truncated")], name="cut.wav"),
+        bundle="e1" * 32,
+    )  # fmt: skip
+    found = compare_bundles([bare, cut], [bare, cut], rule=RULE)
+    said = (
+        "Not labelled and not counted: 1 recording (bare.wav).",
+        "Neither found nor missed: 2 truths during which nothing could be decided.",
+    )
+    page = comparison_page(
+        found, RULE, PageWish(at=datetime.datetime.now(datetime.UTC), report=PlainReport())
+    ).content
+    for line in said:
+        assert line in text(found) and line in as_data(found)["notes"] and line in page.head.facts
+        assert line in markdown(found)
+    scored = statements(score([bare, cut], RULE))
+    assert {*said} <= {*scored}
+    assert found.right[0].there == 1

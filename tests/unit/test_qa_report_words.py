@@ -28,6 +28,7 @@ from test_kit.replays import plain_label, truths, written
 RULE = MatchingRule()
 CUT = RecordingLoss.of("cut.wav", InputError(Reason.AUDIO_TRUNCATED, "it is cut off", hint="copy it again"))
 GONE = RecordingLoss.of("gone.wav", LinkError(Reason.SOURCE_MISSING, "it does not exist", hint="look"))
+replace_loss = msgspec.structs.replace
 LOSSES = RecordingLosses(failed=(GONE,), read_in_part=(CUT,))
 SAID = (
     "Failed, and not judged: 1 recording (gone.wav: SOURCE_MISSING).",
@@ -91,6 +92,7 @@ def test_what_failed_and_what_was_read_in_part_is_in_every_form_of_a_score() -> 
         "message": "it is cut off",
         "hint": "copy it again",
         "exit": 1,
+        "sha256": "",
     }
 
 
@@ -116,6 +118,15 @@ def test_a_recording_failed_when_nothing_was_decided_or_its_damage_is_no_gap() -
     assert not whole.failed and not cut.failed
     assert replace(whole, loss=CUT).failed  # damaged, and no gap says where
     assert replace(written([], truths(), duration_s=0.5, gaps=[(0, 0.5, "truncated")]), loss=CUT).failed
+
+
+def test_a_recording_that_two_runs_call_otherwise_is_counted_once_by_its_content() -> None:
+    old, new = (replace_loss(CUT, recording=name, sha256="ab") for name in ("old.wav", "new.wav"))
+    both = RecordingLosses(read_in_part=(old,)) | RecordingLosses(read_in_part=(new,))
+    assert both.read_in_part == (new,)
+    other = RecordingLosses(read_in_part=(replace_loss(CUT, recording="new.wav", sha256="cd"),))
+    (line,) = (both | other).lines()  # another one of that name is another one
+    assert "2 recordings (new.wav: AUDIO_TRUNCATED, new.wav: AUDIO_TRUNCATED)" in line
 
 
 def test_what_two_bundles_lost_alike_is_counted_once() -> None:

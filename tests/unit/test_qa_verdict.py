@@ -198,11 +198,11 @@ def test_gates_are_made_for_each_label_and_each_value_of_a_tag(tmp_path: Path) -
         ('[[gate]]\nmeasure = "missed"\nat_mots = 0.1\n', "has no setting 'at_mots'; did you mean at_most?"),
         (
             '[[gate]]\nmeasure = "missed"\n',
-            r"\[\[gate\]\] 1 has no bound: exactly one is needed, of at_most, above",
+            r"\[\[gate\]\] number 1 has no bound: exactly one is needed, of at_most, above",
         ),
         ('[[gate]]\nmeasure = "missed"\nat_most = 0.1\nat_most_count = 1\n', "has at_most and at_most_count"),
         ('[[gate]]\nmeasure = "missed"\ntimes_old_at_most = 2\n', "but missed can have at_most, above_old"),
-        ('[[gate]]\nmeasure = "missed"\nat_most = 0\n', "above 0 and below 1"),
+        ('[[gate]]\nmeasure = "missed"\nat_most = 0\n', r"\[\[gate\]\] number 1 has .*above 0 and below 1"),
         ('[[gate]]\nmeasure = "missed"\nat_most = nan\n', "above 0 and below 1"),
         ('[[gate]]\nmeasure = "missed"\nabove_old_at_most = 1.5\n', "a share is needed"),
         ('[[gate]]\nmeasure = "false_alarms"\nat_most = 0\n', "nothing can show that there is never one"),

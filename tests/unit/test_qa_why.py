@@ -139,3 +139,11 @@ def test_a_label_that_there_is_not_and_a_replay_without_scores_are_refused() -> 
         why_replayed(one, "cat", 0)
     with pytest.raises(GalagoError, match="has no scores"):
         why_replayed(dataclasses.replace(one, scores=None), "dog", 0)
+
+
+def test_where_the_model_itself_never_answered_that_is_said_with_its_best_score() -> None:
+    told = dataclasses.replace(why_replayed(recording({}), "dog", 3_000 * MS), changes=(), costs=())
+    assert why_lines(told)[2] == (
+        "no change of one part of the policy would have given an event: "
+        "the model itself never answered, its best score there is 0.0000"
+    )

@@ -22,6 +22,10 @@ POLICY = OutputKind(
     "policies", re.compile(_COMMENTS + rb"(?:bundle[ \t]*=[^\n]*\n)?" + _COMMENTS + rb"\[label\.")
 )
 CONFIGURATION = OutputKind("a configuration of training", re.compile(_COMMENTS + rb"\[data\]"))
+PROFILE = OutputKind(  # other distributions' boards may have their keys in another order
+    "the profile of a board", re.compile(_COMMENTS + rb"(?:id|title|arch|ram_mb)[ \t]*=")
+)
+FLASH_RESULTS = OutputKind("results of galago flash", re.compile(rb'\{\s*"schema"\s*:\s*"galago\.flash/'))
 EXPORTED_LABELS = OutputKind(
     "labels of another program",
     re.compile(

@@ -189,6 +189,7 @@ def build_bundle(
     out: AnyPath | None = None,
     *,
     accelerated: Sequence[str] = (),
+    replace: bool = False,
     **options: object,
 ) -> Packed:
     """Pack and sign an evaluated run, as ``galago bundle build``.
@@ -198,6 +199,7 @@ def build_bundle(
         keys: Files of private keys.
         out: File to write; None: NAME-VERSION.galago.
         accelerated: ``NAME=FILE``, or ``NAME`` for an accelerator that takes the CPU model as it is.
+        replace: Write over another bundle.
         options: ``name``, ``version``, ``release_counter``, ``channel``, ``description``, ``build_id``,
             ``allow``, ``devices``: as the command's.
 
@@ -209,5 +211,5 @@ def build_bundle(
     chosen = bundle_build.build_options(run.path, **options)
     file = Path(out) if out is not None else Path(f"{chosen.name}-{chosen.version}.galago")
     return bundle_build.build_bundle(
-        run.path, chosen, [Path(key) for key in keys], file, accelerated=accelerated
+        run.path, chosen, [Path(key) for key in keys], file, accelerated=accelerated, replace=replace
     )

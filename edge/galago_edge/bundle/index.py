@@ -7,6 +7,7 @@ older state of the folder as the present one: ``sequence`` only grows, and a dev
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +23,17 @@ from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import BundleError, CallerError, Reason, disk_error
 from galago_edge.contract.manifest import BundleName, Natural, Sha256, Version
 from galago_edge.host.file_replacement import Durable, replace_file
+from galago_edge.host.former_output import OutputKind, refuse_other_kind
 
 INDEX_NAME = "index.json"
 INDEX_SIGNATURE_NAME = "index.sig"
 INDEX_LIMIT_BYTES = 256 * 1024
 _DOMAIN = b"galago.index/1\0"
 """Stands before the index in what is signed: no manifest begins so, and no index without it is taken."""
+
+
+_INDEX = OutputKind("a list of bundles", re.compile(rb'\{\s*"schema":\s*"galago\.index/'))
+_INDEX_SIGNATURE = OutputKind("its signature", re.compile(rb'\{"signatures":\['))
 
 
 class IndexEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,7 +70,8 @@ def write_index(folder: Path, keys: Sequence[Ed25519PrivateKey], *, sequence: in
     Raises:
         BundleError: A bundle is not whole.
         CallerError: TARGET_UNKNOWN; there is no such folder, or it holds none. CONFIG_BAD; the index that is
-            there is none, or two bundles could both be the highest release.
+            there is none, or two bundles could both be the highest release. EXISTS; what has the name of
+            index or signature is something else.
         LinkError: The folder cannot be read or written.
     """
     found: dict[tuple[str, str], list[IndexEntry]] = {}
@@ -75,6 +82,8 @@ def write_index(folder: Path, keys: Sequence[Ed25519PrivateKey], *, sequence: in
         if not found:
             met = "holds no .galago file" if folder.is_dir() else "is no folder"
             raise CallerError(Reason.TARGET_UNKNOWN, f"{folder} {met}", hint="put the bundles there first")
+        refuse_other_kind(folder / INDEX_NAME, _INDEX)
+        refuse_other_kind(folder / INDEX_SIGNATURE_NAME, _INDEX_SIGNATURE)
         if sequence is None:
             sequence = _last_sequence(folder) + 1
         index = Index(

@@ -21,9 +21,15 @@ from galago_edge.commands.options import PATH, key_option, opened_bundle, trust_
     type=PATH,
     help="File to write.  [default: BUNDLE itself]",
 )
+@click.option("--replace", is_flag=True, help="Write over another bundle.")
 @json_option
 def sign(
-    path: Path, keys: tuple[Path, ...], trusted: tuple[Path, ...], out: Path | None, as_json: bool
+    path: Path,
+    keys: tuple[Path, ...],
+    trusted: tuple[Path, ...],
+    out: Path | None,
+    replace: bool,
+    as_json: bool,
 ) -> None:
     """Add a signature to BUNDLE.
 
@@ -36,6 +42,7 @@ def sign(
       galago bundle sign alarms-1.4.0.galago --key release-2027.key
     """
     from galago_edge.bundle import sign_again
+    from galago_edge.bundle.bundle_place import refuse_other_bundle
     from galago_edge.bundle.keys import key_id, read_private_key
     from galago_edge.contract.errors import CallerError, Reason
 
@@ -48,6 +55,7 @@ def sign(
     if out is None:  # a link stays one: what it leads to is signed
         out = Path(os.path.realpath(path)) if path.is_symlink() else path
     there = set(opened.signers)
+    refuse_other_bundle(out, opened.id, there | {key_id(key) for key in private}, replace=replace)
     signed = sign_again(opened, private, out)
     added = [key_id(key) for key in private if key_id(key) not in there]
     if as_json:

@@ -70,7 +70,12 @@ def why(
     if root is None and bundle is None:
         raise click.UsageError("galago events why needs --root, --bundle or both: for the bundle's policies")
     from galago_edge.decision.explanation import explain
-    from galago_edge.decision.explanation_words import explanation_data, proposal_words, reason_words
+    from galago_edge.decision.explanation_words import (
+        explanation_data,
+        no_change_words,
+        proposal_words,
+        reason_words,
+    )
     from galago_edge.decision.policy_proposals import proposals
     from galago_edge.pipeline.heard_records import hear
 
@@ -95,7 +100,7 @@ def why(
     for number, one in enumerate(changes):
         say(f"{'smallest change' if number == 0 else 'or'}: {proposal_words(one, when)}")
     if not changes and told.cause != "given":
-        say("no change of one part of the policy would have given an event")
+        say(no_change_words(told))
     if stretch.missing:
         say(
             f"{stretch.missing} windows before or between these are not in the log: what smoothing and "

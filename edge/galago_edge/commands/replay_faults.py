@@ -11,13 +11,14 @@ import msgspec
 
 from galago_edge.commands.cli import say
 from galago_edge.contract.errors import CallerError, GalagoError, Reason
-from galago_edge.host.former_output import JUNIT, VERDICT_JSON, refuse_other_kind
+from galago_edge.host.former_output import VERDICT_JSON, junit_kind, refuse_other_kind
 
 if TYPE_CHECKING:
     from galago_edge.api.expectations import Judgement
     from galago_edge.contract.settings import SourceSettings
     from galago_edge.sources.faults.fault_file import FaultPlan, StreamFaults
 
+_SUITE = "galago replay --faults"
 _SUFFIXES = (".json", ".xml")
 
 
@@ -38,7 +39,7 @@ def check_verdict(verdict: Path | None, faults: Path | None) -> None:
     if suffix not in _SUFFIXES:
         text = f"--verdict {verdict} ends in neither .json nor .xml (JUnit)"
         raise CallerError(Reason.USAGE, text, hint="give it one of these endings")
-    refuse_other_kind(verdict, JUNIT if suffix == ".xml" else VERDICT_JSON)
+    refuse_other_kind(verdict, junit_kind(_SUITE) if suffix == ".xml" else VERDICT_JSON)
 
 
 def planned(faults: StreamFaults, settings: SourceSettings | None) -> FaultPlan | None:
@@ -122,4 +123,4 @@ def _junit(
             called = f"{name}: {one.expected}" if name else one.expected
             cases.append(JunitCase(called, "expected", outcome, "not met", f"found {one.found}", str(one)))  # type: ignore[arg-type]
     now = datetime.datetime.now(datetime.UTC)
-    return junit_document("galago replay --faults", cases, at=now, properties={"faults": digest})
+    return junit_document(_SUITE, cases, at=now, properties={"faults": digest})

@@ -9,6 +9,8 @@ from galago_edge.contract.count_words import count_of
 from galago_edge.decision.explanation import DecidedBy, Explanation
 from galago_edge.decision.policy_proposals import PolicyProposal
 
+_LEAST_SCORE = 0.0001
+"""The step in which thresholds are proposed: nothing is below it but 0."""
 When = Callable[[int], str]
 """Returns how a stream time is written."""
 
@@ -41,6 +43,17 @@ def proposal_words(one: PolicyProposal, when: When = stream_seconds) -> str:
     if one.field == "on" and one.policy.off == one.new:
         change += f", and off {_value(one.new)}"
     return f"{change}: an event at {when(one.event_ns)}"
+
+
+def no_change_words(found: Explanation) -> str:
+    """Return that no change would have given an event; of the model itself what it said at best."""
+    words = "no change of one part of the policy would have given an event"
+    best = found.facts.get("best_window")
+    if not isinstance(best, float | int):
+        return words
+    if best < _LEAST_SCORE:
+        return f"{words}: the model itself never answered, its best score there is {best:.4f}"
+    return f"{words}: the model's best score there, before smoothing, is {_score(best)}"
 
 
 def explanation_data(found: Explanation, changes: Sequence[PolicyProposal]) -> dict[str, Any]:

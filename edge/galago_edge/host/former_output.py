@@ -33,10 +33,16 @@ class OutputKind:
 
 EVENTS = OutputKind("records as JSON lines", re.compile(re.escape(_RECORD)))
 VERDICT_JSON = OutputKind("a verdict on faults", re.compile(rb'\{\s*"faults":'))
-JUNIT = OutputKind(
-    "a JUnit report of Galago",  # host.junit_document; other programs' begin alike
-    re.compile(rb'(<\?xml[^>]*\?>\s*)?<testsuites>\s*<testsuite name="[^"]*" package="galago\.qa"'),
-)
+
+
+def junit_kind(suite: str) -> OutputKind:
+    """Return the JUnit reports of one suite (``host.junit_document``): another command's are another's.
+
+    ``suite``: its name, of characters that XML writes as they are.
+    """
+    name = re.escape(suite.encode())
+    begins = rb'(<\?xml[^>]*\?>\s*)?<testsuites>\s*<testsuite name="%s" package="galago\.qa"' % name
+    return OutputKind(f"a JUnit report of {suite}", re.compile(begins))
 
 
 def refuse_other_kind(path: Path | None, kind: OutputKind) -> None:

@@ -54,6 +54,7 @@ def build(
     devices: tuple[str, ...],
     accelerated: tuple[str, ...],
     out: Path | None,
+    replace: bool,
     as_json: bool,
 ) -> None:
     """Pack the converted run folder RUN into one signed bundle.
@@ -80,7 +81,7 @@ def build(
         devices=devices or None,
     )
     out = out or Path(f"{options.name}-{options.version}.galago")
-    packed = build_bundle(run, options, keys, out, accelerated=accelerated)
+    packed = build_bundle(run, options, keys, out, accelerated=accelerated, replace=replace)
     size, manifest = packed.path.stat().st_size, packed.bundle.manifest
     boards = manifest.compat.device_profiles
     if as_json:

@@ -31,6 +31,7 @@ def repolicy(
     release_counter: int | None,
     description: str | None,
     out: Path | None,
+    replace: bool,
     as_json: bool,
 ) -> None:
     """Make a new bundle with other decision policies.
@@ -48,7 +49,7 @@ def repolicy(
 
     release = NewRelease(version=version, release_counter=release_counter, description=description)
     with opened_bundle(path, trusted) as old:
-        made = repolicy(old, policy, keys, out, release)
+        made = repolicy(old, policy, keys, out, release, replace=replace)
         before = {"path": str(path), "id": old.id, "version": old.version}
     new = made.bundle
     if as_json:

@@ -8,6 +8,7 @@ import click
 
 from galago_edge.commands.cli import json_option, say, say_data, show_error
 from galago_edge.commands.options import PATH
+from galago_edge.commands.output_places import check_outputs
 from galago_edge.contract.errors import DeviceError
 
 
@@ -49,12 +50,16 @@ def show(name: str, out: Path | None) -> None:
       galago devices show raspberry-pi-5 -o /media/card/galago/profile.toml
     """
     from galago_devices import profile_text
+    from galago_edge.host.former_output import refuse_other_kind
     from galago_workstation.files import write_bytes
+    from galago_workstation.output_kinds import PROFILE
 
     text = profile_text(name)
     if out is None:
         for line in text.splitlines():
             say(line)
         return
+    check_outputs({"--out": out})
+    refuse_other_kind(out, PROFILE)
     write_bytes(out, text.encode())
     say(f"{out}: {name}")

@@ -101,10 +101,13 @@ def flash(
       galago flash alarms-1.4.0.galago @barns --wait 600
     """
     from galago_edge.contract.wishes import Wishes
+    from galago_edge.host.former_output import refuse_other_kind
     from galago_workstation.flashing.flash_run import Choice, run_flash
     from galago_workstation.flashing.order import FlashOptions, Package
     from galago_workstation.flashing.rows import LoggedRows, result_line, shown
+    from galago_workstation.output_kinds import FLASH_RESULTS
 
+    refuse_other_kind(results, FLASH_RESULTS)
     package = Package.of(bundle)
     options = FlashOptions(
         dry_run=dry_run,

@@ -15,7 +15,7 @@ from galago_edge.commands.options import PATH, FiniteRange, refuse_own_inputs
 from galago_edge.commands.output_places import check_outputs
 from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, Reason
-from galago_edge.host.former_output import JUNIT, refuse_other_kind
+from galago_edge.host.former_output import junit_kind, refuse_other_kind
 from galago_workstation.commands.qa_options import (
     markdown_option,
     place_argument,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from galago_workstation.qa.replayed import Replayed
 
 _NS_PER_S = 1_000_000_000
+_SUITE = "galago qa diff"
+"""Of JUnit; as ``junit_xml`` calls it."""
 
 
 @click.command()
@@ -97,13 +99,13 @@ def diff(
     from galago_workstation.qa.junit_report import junit_of_failure
     from galago_workstation.qa.replay_comparison import compare_bundles
 
-    refuse_other_kind(junit, JUNIT)
+    refuse_other_kind(junit, junit_kind(_SUITE))
     refuse_other_kind(markdown, MARKDOWN)
     rules = None if gates is None else load_gates(gates)  # before hours of replaying
     check_outputs({"--junit": junit, "--markdown": markdown, **page.files()}, page.folders())
     _check_junit(ctx, junit, gates)
     page.check()
-    with junit_of_failure(junit, "galago qa diff"):
+    with junit_of_failure(junit, _SUITE):
         sides = _asked(what, replaying, wanted=2 if baseline is None else 1)
         if baseline is not None:
             sides.insert(0, _Side(replays=read_baseline(baseline)))

@@ -13,7 +13,7 @@ import click
 from galago_edge.commands.cli import GalagoGroup, json_option, say, say_data
 from galago_edge.commands.options import PATH, bundle_options, opened_bundle
 from galago_edge.commands.output_places import check_outputs
-from galago_edge.host.former_output import JUNIT, refuse_other_kind
+from galago_edge.host.former_output import junit_kind, refuse_other_kind
 from galago_workstation.commands.qa_options import jobs_option
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ def _why_options(why: str | None = None) -> Callable[[F], F]:
         )
 
     return add
+
+
+_SUITE = "galago qa golden verify"
+"""Of JUnit; as ``golden_junit`` calls it."""
 
 
 def _said(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -225,9 +229,9 @@ def verify(
     from galago_workstation.qa.golden_report import finding_data, finding_lines, golden_junit
     from galago_workstation.qa.junit_report import junit_of_failure
 
-    refuse_other_kind(junit, JUNIT)
+    refuse_other_kind(junit, junit_kind(_SUITE))
     check_outputs({"--junit": junit}, {"--keep": options["keep"]})
-    with junit_of_failure(junit, "galago qa golden verify"):
+    with junit_of_failure(junit, _SUITE):
         kept = read_golden(file)
         asked = _Asked(place, as_json=as_json, **options)
         corpus, bundle = asked.opened()

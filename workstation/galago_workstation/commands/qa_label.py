@@ -69,9 +69,13 @@ def label(
       galago qa labels confirm nights/porch.wav.proposed.tsv
     """
     from galago_workstation.qa.corpus import is_corpus
+    from galago_workstation.qa.replay_run import RUN
     from galago_workstation.qa.report_words import counts_text
 
     check_outputs({}, {"--out": out})
+    if (place / RUN).is_file():
+        text = f"{place} is a run, which holds what was decided and no recordings"
+        raise CallerError(Reason.USAGE, text, hint="give the corpus that was replayed, or one recording")
     is_one = place.exists() and not is_corpus(place)
     corpus = replaying.single(str(place)) if is_one else replaying.corpus(place)
     if not labelled and not is_one:

@@ -40,6 +40,8 @@ class Replaying:
     """Labels that a truth may have beside the bundle's own; None: any, for what else it says is left out."""
     places: dict[str, RecordingPlace] = field(default_factory=dict)
     """Where the recordings lie that were asked about, by their SHA-256."""
+    about: str | None = None
+    """Only of this recording it is said that it was read in part; None: of all."""
     _losses: RecordingLosses | None = None
     _bundles: dict[Path, Bundle] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
@@ -210,7 +212,7 @@ class Replaying:
         for note in found.notes:
             self._tell(note)
         missing = [
-            RecordingLoss.of(one.recording.name, one.error)
+            RecordingLoss.of(one.recording.name, one.error, sha256=one.recording.sha256)
             for one in found.replays
             if one.stored is None and one.error is not None
         ]
@@ -237,6 +239,8 @@ class Replaying:
                 self._told.add(str(loss.error()))
                 show_error(loss.error())
         for loss in in_part:
+            if self.about not in (None, loss.recording):
+                continue
             self._tell(read_in_part_line(loss.error()))
         return kept
 

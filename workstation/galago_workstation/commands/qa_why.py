@@ -81,6 +81,7 @@ def why(
         text = "RECORDING needs --bundle, or --run where it has been replayed; one of them"
         raise CallerError(Reason.USAGE, text, hint="galago qa why --help")
     if run_folder is not None:
+        replaying.about = recording
         others = replaying.of(run_folder, None)
         asked = next((one for one in others if one.recording == recording), None)
         if asked is None:
@@ -94,12 +95,15 @@ def why(
         assert bundle is not None
         replaying.refuse_unknown_label(bundle, [label])
         asked, others = replaying.one(recording, bundle), []
+        replaying.about = asked.recording
     if corpus is not None:
         others = replaying.of(corpus, None if (corpus / RUN).is_file() else bundle)
     told = why_replayed(asked, label, at_ns, within_ns=round(within * _NS_PER_S), corpus=others, rule=rule)
     if as_json:
         say_data(why_data(told) | {"losses": msgspec.to_builtins(replaying.losses)})
     else:
-        for line in (*why_lines(told), *replaying.losses.lines()):
+        in_part = tuple(one for one in replaying.losses.read_in_part if one.recording == asked.recording)
+        losses = msgspec.structs.replace(replaying.losses, read_in_part=in_part)
+        for line in (*why_lines(told), *losses.lines()):
             say(line)
     ctx.exit(replaying.exit_code)

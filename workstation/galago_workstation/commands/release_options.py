@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def release_options(*, version: str, counter: str, description: str) -> Callable[[F], F]:
-    """Add ``--version``, ``--release-counter``, ``--description`` and ``--out``.
+    """Add ``--version``, ``--release-counter``, ``--description``, ``--out`` and ``--replace``.
 
     Args:
         version: What it is unless somebody says otherwise; so ``description``.
@@ -26,6 +26,7 @@ def release_options(*, version: str, counter: str, description: str) -> Callable
             click.option("--release-counter", type=click.IntRange(min=0), help=counter),
             click.option("--description", help=f"One line for people.  [default: {description}]"),
             click.option("-o", "--out", type=PATH, help="File to write.  [default: NAME-VERSION.galago]"),
+            click.option("--replace", is_flag=True, help="Write over another bundle."),
         )
         for option in reversed(options):
             command = option(command)

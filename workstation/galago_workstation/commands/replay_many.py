@@ -61,7 +61,7 @@ def _run(
     from galago_workstation.qa.content_hashes import ContentHashes
     from galago_workstation.qa.corpus_replay import ReplayPlan, replay_corpus
     from galago_workstation.qa.faulted_answers import judged_answers
-    from galago_workstation.qa.replay_run import RESULTS, check_run_place, write_run
+    from galago_workstation.qa.replay_run import RESULTS, check_run_grows, check_run_place, write_run
 
     _check_call(out, scores=scores, start_time=start_time, jobs=jobs, scheduler=scheduler)
     assert out is not None
@@ -75,6 +75,8 @@ def _run(
     check_run_place(out, bundle.id, plan.stream, plan.changes)
     kept = results or out / RESULTS
     corpus = _corpus(sources, report, ContentHashes(kept, reread=rehash)).of_modality(bundle.modality)
+    for line in check_run_grows(out, corpus.recordings):  # before hours of replaying
+        say(line, err=True)
     found = replay_corpus(corpus, bundle, kept, plan, report=report)
     write_run(out, found)
     judged = {} if expected is None else judged_answers(found, tables, bundle.manifest.labels)

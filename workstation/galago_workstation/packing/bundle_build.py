@@ -31,6 +31,7 @@ from galago_converters.quality_gate import check_loss
 from galago_devices import names, profile
 from galago_edge.bundle import file_entry
 from galago_edge.bundle.allowed_doubts import ALLOWED_KEY, Allowed
+from galago_edge.bundle.bundle_place import check_bundle_place
 from galago_edge.bundle.compatibility import unsupported_ops
 from galago_edge.bundle.keys import read_private_key
 from galago_edge.bundle.weights_origin import WEIGHTS_KEY
@@ -176,11 +177,18 @@ def counter_of(version: str) -> int:
 
 
 def build_bundle(
-    run_path: Path, options: BuildOptions, keys: Sequence[Path], out: Path, *, accelerated: Sequence[str] = ()
+    run_path: Path,
+    options: BuildOptions,
+    keys: Sequence[Path],
+    out: Path,
+    *,
+    accelerated: Sequence[str] = (),
+    replace: bool = False,
 ) -> Packed:
     """Pack, sign, reopen and try a bundle; ``out`` is replaced only when all of it went well.
 
     ``accelerated``: ``NAME=FILE``, or ``NAME`` for an accelerator that takes the CPU model as it is.
+    ``replace``: even if ``out`` is another bundle.
 
     Raises:
         InputError: RUN_BAD; the run is not converted or evaluated, its files do not fit each other, or its
@@ -190,9 +198,10 @@ def build_bundle(
             shall be built. No test sample is answered right, or the model is not what its conversion says;
             TAMPER_MISSED, this machine would take altered copies of the bundle.
         BundleError: A device would refuse the result.
-        CallerError: A key or a board that is none.
+        CallerError: A key or a board that is none. EXISTS; ``out`` is no bundle, or another one.
         LinkError: The disk.
     """
+    check_bundle_place(out)
     private_keys = [read_private_key(path) for path in keys]
     run = Run.open(run_path)
     run.check_untouched()
@@ -212,7 +221,7 @@ def build_bundle(
     if options.allow:
         grave = tuple(doubt.text for doubt in doubts if doubt.refuses)
         extra[ALLOWED_KEY] = Allowed(reason=options.allow, doubts=grave)
-    sealed = seal(out, manifest, contents.files(), private_keys, extra=extra)
+    sealed = seal(out, manifest, contents.files(), private_keys, extra=extra, replace=replace)
     return Packed(
         path=sealed.path, bundle=sealed.bundle, attacks=sealed.attacks, not_for=not_for, doubts=doubts
     )

@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 import galago_workstation
 from galago_edge.bundle import Bundle
+from galago_edge.bundle.bundle_place import check_bundle_place
 from galago_edge.bundle.keys import key_id, read_private_key
 from galago_edge.bundle.manifest_extras import extra_of_bundle
 from galago_edge.bundle.policy_history import (
@@ -49,7 +50,13 @@ class RepoliciedBundle(Sealed):
 
 
 def repolicy(
-    bundle: Bundle, policy: Path, keys: Sequence[Path], out: Path | None, release: NewRelease
+    bundle: Bundle,
+    policy: Path,
+    keys: Sequence[Path],
+    out: Path | None,
+    release: NewRelease,
+    *,
+    replace: bool = False,
 ) -> RepoliciedBundle:
     """Write ``out`` (None: ``NAME-VERSION.galago``) with the policies of the file ``policy``.
 
@@ -60,7 +67,7 @@ def repolicy(
     Raises:
         CallerError: CONFIG_BAD; a policy that cannot be, that is for another bundle, or that changes
             nothing; a version that is none, or a release counter that does not grow. EXISTS; ``out`` is the
-            bundle itself. KEY_BAD; a key that is none.
+            bundle itself, no bundle, or without ``replace`` another one. KEY_BAD; a key that is none.
         BundleError: A device would refuse the result, or the old bundle's history cannot be read.
         ModelError: TAMPER_MISSED.
         LinkError: The disk.
@@ -82,6 +89,7 @@ def repolicy(
             f"{out} is the bundle that the new one is made from",
             hint="give another --out FILE",
         )
+    check_bundle_place(out)
     step = Repolicied(
         source=Ancestor(
             id=bundle.id,
@@ -96,7 +104,7 @@ def repolicy(
     manifest = msgspec.structs.replace(bundle.manifest, bundle=info, labels=labels)
     files = {entry.path: bundle.read(entry.path) for entry in manifest.files}
     extra = extra_of_bundle(bundle) | {HISTORY_KEY: (*history_of_bundle(bundle), step)}
-    sealed = seal(out, manifest, files, private, extra=extra)
+    sealed = seal(out, manifest, files, private, extra=extra, replace=replace)
     lost = tuple(signer for signer in bundle.signers if signer not in set(map(key_id, private)))
     return RepoliciedBundle(sealed.path, sealed.bundle, sealed.attacks, changes=changes, lost_signers=lost)
 

@@ -12,6 +12,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from galago_edge.bundle import Bundle, TrustedKeys, open_bundle, write_bundle
+from galago_edge.bundle.bundle_place import refuse_other_bundle
 from galago_edge.bundle.keys import key_id
 from galago_edge.contract.errors import disk_error
 from galago_edge.contract.manifest import Manifest
@@ -37,19 +38,24 @@ def seal(
     keys: Sequence[Ed25519PrivateKey],
     *,
     extra: Mapping[str, Any] | None = None,
+    replace: bool = False,
 ) -> Sealed:
     """Write and sign a bundle, run its golden samples, attack it; ``out`` is replaced only then.
 
-    ``extra``: further top-level keys of the manifest, which begin with ``x-``.
+    ``extra``: further top-level keys of the manifest, which begin with ``x-``. ``replace``: even if
+    ``out`` is another bundle.
 
     Raises:
+        CallerError: EXISTS; ``out`` is another bundle, or none.
         BundleError: A device would refuse the result.
         ModelError: TAMPER_MISSED, this machine would take altered copies of the bundle.
         LinkError: The disk.
     """
     trusted = TrustedKeys.exactly(map(key_id, keys))
     with _beside(out) as temporary:
-        run_golden(write_bundle(temporary, manifest, files, keys, extra=extra))
+        new = write_bundle(temporary, manifest, files, keys, extra=extra)
+        refuse_other_bundle(out, new.id, new.signers, replace=replace)
+        run_golden(new)
         attacks = attack(open_bundle(temporary, trusted), trusted)
     return Sealed(path=out, bundle=open_bundle(out, trusted), attacks=attacks)
 

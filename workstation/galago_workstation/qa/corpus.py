@@ -90,7 +90,7 @@ def read_corpus(path: Path, *, report: Report | None = None, hashes: ContentHash
         raise CallerError(
             Reason.CONFIG_BAD,
             f"{path} is no corpus, expected a folder, or a list of recordings called .toml or .csv",
-            hint="to replay one recording: galago replay",
+            hint="put it into a folder or a list of recordings (docs/qa-replay.md); galago replay takes one",
         )
     return _of_manifest(path, report, hashes)
 

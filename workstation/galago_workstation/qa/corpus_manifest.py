@@ -19,7 +19,7 @@ import csv
 import datetime
 import re
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,7 @@ from galago_edge.host.small_file import read_small
 from galago_edge.host.toml_file import TOML_LIMIT_BYTES, load_toml, tables_as
 
 _DOCS = "docs/qa-replay.md"
+_MOMENT = "2026-05-01T22:00:00+02:00"
 _SUFFIXES = (".toml", ".csv")
 _TAG = "tags."
 _TABLE = re.compile(rb"[ \t]*\[\[[ \t]*recording[ \t]*\]\]")
@@ -59,9 +60,7 @@ class ListedRecording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             ValueError: As said, in words.
         """
         if self.start_time is not None and self.start_time.utcoffset() is None:
-            raise ValueError(
-                f"start_time {self.start_time.isoformat()} has no zone, expected 2026-05-01T22:00:00+02:00"
-            )
+            raise ValueError(f"start_time {self.start_time.isoformat()} has no zone, expected {_MOMENT}")
 
 
 class ListedRow(NamedTuple):
@@ -73,7 +72,8 @@ class ListedRow(NamedTuple):
 
 
 class _Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    recording: tuple[ListedRecording, ...] = ()
+    recording: tuple[dict[str, Any], ...] = ()
+    """Each is read by itself, so that a fault is told with its line."""
 
 
 def is_manifest(path: Path) -> bool:
@@ -92,7 +92,7 @@ def read_corpus_manifest(path: Path) -> tuple[ListedRow, ...]:
     if path.suffix.lower() == ".toml":
         listed = load_toml(path, _Listing, docs=_DOCS).recording
         places = _places(path, len(listed))
-        return tuple(ListedRow(one, place) for one, place in zip(listed, places, strict=True))
+        return tuple(ListedRow(_listed(one, place), place) for one, place in zip(listed, places, strict=True))
     return _csv(path)
 
 
@@ -148,10 +148,28 @@ def _row(columns: list[str], row: list[str], where: str) -> ListedRecording:
         raise _bad(f"{where}: met {count_of(len(row), 'field')}, expected {len(columns)}, as in line 1")
     said = {column: text for column, text in zip(columns, row, strict=True) if text}
     tags = {column.removeprefix(_TAG): said.pop(column) for column in list(said) if column.startswith(_TAG)}
+    return _listed({**said, "tags": tags}, where)
+
+
+def _listed(said: dict[str, Any], where: str) -> ListedRecording:
     try:
-        return tables_as(ListedRecording, {**said, "tags": tags})
-    except msgspec.ValidationError as error:
+        if "start_time" in said:
+            said = {**said, "start_time": _moment(said["start_time"])}
+        return tables_as(ListedRecording, said)
+    except (msgspec.ValidationError, ValueError) as error:
         raise _bad(f"{where}: {error}") from None
+
+
+def _moment(said: Any) -> datetime.datetime:
+    """Return what is said as a moment.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return msgspec.convert(said, datetime.datetime)
+    except msgspec.ValidationError:
+        raise ValueError(f"start_time {str(said)[:40]!r} is no moment, expected {_MOMENT}") from None
 
 
 def _bad(text: str) -> CallerError:

@@ -73,13 +73,15 @@ class RecordingExtent:
     loss: DamagedError | None = None
     """What of it cannot be read; None when all of it can."""
     cut: bool = False
-    """Its end is missing, and nobody knows how long it was: labels behind ``read_to_ns`` may be right."""
+    """Its end is missing: labels behind ``read_to_ns`` may be right."""
+    promised_ns: int | None = None
+    """Of one that is cut off: its end as its header has it; None where nobody knows how long it was."""
     frames: FrameTimes | None = None
 
     @property
     def end_ns(self) -> int | None:
         """Behind which no label can be; None where nobody knows."""
-        return None if self.cut else self.read_to_ns
+        return self.promised_ns if self.cut else self.read_to_ns
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ class _Walked:
 
     starts: list[int] = field(default_factory=list)
     end_ns: int = 0
+    promised_ns: int | None = None
     gaps: set[str] = field(default_factory=set)
     loss: DamagedError | None = None
 
@@ -101,6 +104,8 @@ class _Walked:
             self.gaps.add(item.cause)
             # what a header promises behind the cut was never read
             self.end_ns = max(self.end_ns, item.from_ns if item.cause == "truncated" else item.to_ns)
+            if item.cause == "truncated" and item.to_ns > item.from_ns:
+                self.promised_ns = item.to_ns
 
 
 def _walk(address: Address, rate_hz: int | None) -> _Walked:
@@ -155,7 +160,7 @@ def _of_frames(recording: Path, walked: _Walked) -> RecordingExtent:
     last_ns = starts[-1] - starts[-2] if len(starts) > 1 else 1  # nothing says how long the last one is shown
     cut = "truncated" in walked.gaps
     end_ns = max(walked.end_ns, starts[-1] + last_ns)
-    return RecordingExtent(end_ns, walked.loss, cut, FrameTimes(starts, end_ns, cut))
+    return RecordingExtent(end_ns, walked.loss, cut, walked.promised_ns, FrameTimes(starts, end_ns, cut))
 
 
 def recording_extent(recording: Path) -> RecordingExtent:
@@ -179,9 +184,13 @@ def recording_extent(recording: Path) -> RecordingExtent:
         walked = _walk(sound, _RATE_HZ)
         if walked.loss is not None and not walked.end_ns:
             raise walked.loss
-        found.append(RecordingExtent(walked.end_ns, walked.loss, "truncated" in walked.gaps))
+        cut = "truncated" in walked.gaps
+        found.append(RecordingExtent(walked.end_ns, walked.loss, cut, walked.promised_ns))
     return RecordingExtent(
         max((one.read_to_ns for one in found), default=0),
         next((one.loss for one in found if one.loss is not None), None),
         any(one.cut for one in found),
+        None
+        if None in (ends := [one.end_ns for one in found])
+        else max(one for one in ends if one is not None),
     )

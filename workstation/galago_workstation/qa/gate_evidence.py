@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -44,6 +45,8 @@ class JudgedPair:
     hours_by_label: Mapping[str, float]
     """Judged for each label: smoothing takes its part. Empty without labels."""
     labelled: bool
+    unwatched: int = 0
+    """Truths of what is compared that neither found nor missed: one bundle at least could decide nothing."""
 
     def hours_of(self, label: str) -> float:
         """Return the hours of a label, or for an empty name those of any."""
@@ -129,7 +132,9 @@ def _judge(
         if label in old.valid_ns_by_label
     }
     alarms = tuple(matched(before, after, tolerance_ns))
-    return JudgedPair(pair, truths, alarms, old_events, hours, by_label, labelled=True)
+    unwatched = Counter(old.unwatched) | Counter(new.unwatched)  # a truth may be there twice
+    count = sum(n for truth, n in unwatched.items() if keep is None or truth.label in keep)
+    return JudgedPair(pair, truths, alarms, old_events, hours, by_label, labelled=True, unwatched=count)
 
 
 def _bursts(alarms: Sequence[EventRecord], burst_s: float) -> list[EventRecord]:

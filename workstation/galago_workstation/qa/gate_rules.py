@@ -116,7 +116,7 @@ def load_gates(path: Path) -> GateRules:
         if (problem := _problem(rule)) is not None:
             raise CallerError(
                 Reason.CONFIG_BAD,
-                f"{path}: [[gate]] {number}{f' ({rule.name})' if rule.name else ''} {problem}",
+                f"{path}: [[gate]] number {number}{f' ({rule.name})' if rule.name else ''} {problem}",
                 hint=f"see {_DOCS} for every key",
             )
     return rules

@@ -27,11 +27,19 @@ class RecordingLoss(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     hint: str
     exit: int
+    sha256: str = ""
+    """Of the recording, which two runs may call by two names; empty where nobody knows it."""
 
     @classmethod
-    def of(cls, recording: str, error: GalagoError) -> RecordingLoss:
+    def of(cls, recording: str, error: GalagoError, *, sha256: str = "") -> RecordingLoss:
         """Return what is kept of an error."""
-        return msgspec.convert({"recording": recording, **error.as_data(with_exit=True)}, cls)
+        said = {"recording": recording, "sha256": sha256, **error.as_data(with_exit=True)}
+        return msgspec.convert(said, cls)
+
+    @property
+    def which(self) -> str:
+        """The recording: its content, or its name where that is all there is."""
+        return self.sha256 or self.recording
 
     def error(self, about: str = "") -> GalagoError:
         """Return the error, its exit code too; ``about`` goes before what was met."""
@@ -53,7 +61,7 @@ class RecordingLosses(msgspec.Struct, frozen=True, kw_only=True):
         return max((one.exit for one in self.failed), default=0)
 
     def __or__(self, other: RecordingLosses) -> RecordingLosses:
-        """Return both; what two bundles met alike in one recording is there once."""
+        """Return both; what two bundles met alike in one recording is there once, as the other has it."""
         return RecordingLosses(
             failed=_united(self.failed, other.failed),
             read_in_part=_united(self.read_in_part, other.read_in_part),
@@ -69,11 +77,13 @@ class RecordingLosses(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _united(one: Sequence[RecordingLoss], other: Sequence[RecordingLoss]) -> tuple[RecordingLoss, ...]:
-    return tuple(sorted({*one, *other}, key=lambda loss: (loss.recording, loss.reason, loss.message)))
+    found = {(loss.which, loss.reason): loss for loss in (*one, *other)}
+    return tuple(sorted(found.values(), key=lambda loss: (loss.recording, loss.reason, loss.message)))
 
 
 def _counted(losses: Sequence[RecordingLoss]) -> str:
-    names = sorted({one.recording for one in losses})
-    reasons = {one.recording: one.reason for one in losses}
-    shown = ", ".join(f"{name}: {reasons[name]}" for name in names[:_NAMED])
-    return f"{count_of(len(names), 'recording')} ({shown}{' ...' * (len(names) > _NAMED)})"
+    each = {one.which: f"{one.recording}: {one.reason}" for one in losses}
+    shown = sorted(each.values())
+    return (
+        f"{count_of(len(shown), 'recording')} ({', '.join(shown[:_NAMED])}{' ...' * (len(shown) > _NAMED)})"
+    )

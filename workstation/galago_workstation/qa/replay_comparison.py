@@ -28,7 +28,7 @@ from galago_workstation.qa.matching import MatchingRule
 from galago_workstation.qa.recording_losses import RecordingLosses
 from galago_workstation.qa.release_verdict import ReleaseVerdict, decide
 from galago_workstation.qa.replayed import Replayed
-from galago_workstation.qa.report_words import label_text
+from galago_workstation.qa.report_words import label_text, unlabelled_text, unwatched_text
 from galago_workstation.qa.window_agreement import WindowAgreement, window_agreement
 
 _Said = tuple[str, int, tuple[str | int, ...]]
@@ -188,7 +188,7 @@ def compare_bundles(
     return BundleComparison(
         pairs[0].old.bundle, pairs[0].new.bundle, len(pairs), hours, labels, _told(diff, judged),
         window_agreement(pairs), _who_was_right(judged, labels), tuple(judged), verdict, tuple(left_out),
-        (*_one_bundle(pairs[0]), *one_sided(old, new)), losses or RecordingLosses(),
+        (*_one_bundle(pairs[0]), *one_sided(old, new), *_not_judged(judged)), losses or RecordingLosses(),
     )  # fmt: skip
 
 
@@ -198,6 +198,13 @@ def _one_bundle(pair: ReplayPair) -> list[str]:
         return []
     alike = "" if pair.old.labels == pair.new.labels else ", with other overrides of the policy"
     return [f"OLD and NEW are the same bundle{alike}"]
+
+
+def _not_judged(judged: Sequence[JudgedPair]) -> list[str]:
+    """Say what of the recordings is in no figure of what was there."""
+    bare = [each.pair.name for each in judged if not each.labelled]
+    unwatched = sum(each.unwatched for each in judged)
+    return [unlabelled_text(bare)] * bool(bare) + [unwatched_text(unwatched)] * bool(unwatched)
 
 
 def _refuse_unknown_to_both(pairs: Sequence[ReplayPair]) -> None:

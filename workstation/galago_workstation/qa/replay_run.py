@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from galago_edge.api.record_reader import read_records
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason, disk_error
 from galago_edge.contract.printable import printable
 from galago_edge.contract.records import EventRecord, GapRecord, Record, StateRecord, encode_record
 from galago_workstation.files import named_path, write_bytes
 from galago_workstation.qa.corpus_replay import CorpusReplay
+from galago_workstation.qa.corpus_rows import CorpusRecording
 from galago_workstation.qa.label_file import is_label_file
 from galago_workstation.qa.recording_losses import RecordingLoss
 from galago_workstation.qa.replay_job import ReplayChanges, ReplayJob
@@ -30,6 +32,7 @@ from galago_workstation.qa.score_arrays import read_scores
 from galago_workstation.qa.sealed_json import sealed_json, unchecked
 
 RUN, RESULTS = "run.json", "results"
+_NAMED = 3
 _AGAIN = "replay the corpus again: galago replay CORPUS --bundle BUNDLE --out RUN; it takes stored results"
 
 ReadTruth = Callable[[Path, str, int | None], TruthList]
@@ -92,6 +95,55 @@ def check_run_place(folder: Path, bundle: str, stream: str, changes: ReplayChang
             f"{folder} holds a run of {'another bundle' if met.bundle != bundle else 'other settings'}",
             hint=hint,
         )
+
+
+def check_run_grows(folder: Path, recordings: Sequence[CorpusRecording]) -> list[str]:
+    """Refuse to write a run over one of another list; of the same list, say in lines what changes.
+
+    A corpus grows, and a recording may be renamed: what a run has, by name or by content, stays in it. Only
+    what failed, and is in no figure, may go.
+
+    Raises:
+        CallerError: EXISTS; recordings would be gone.
+        InputError: RUN_BAD; its ``run.json`` is damaged.
+        LinkError: It cannot be read.
+    """
+    if not (folder / RUN).exists():
+        return []
+    hint = f"choose another folder with --out, or remove {folder / RUN}: the results stay"
+    former, _ = _read(folder / RUN, hint)
+    names = {printable(one.name): one for one in recordings}
+    contents = {one.sha256: one for one in recordings}
+    absent = [one for one in former.recordings if one.name not in names and one.sha256 not in contents]
+    gone = [one.name for one in absent if _is_judged(folder, former, one)]
+    counts = f"{count_of(len(former.recordings), 'recording')} before, {len(recordings)} now"
+    if gone:
+        more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
+        raise CallerError(
+            Reason.EXISTS,
+            f"{folder} holds a run of another list: {counts}, without {', '.join(gone[:_NAMED])}{more}",
+            hint=hint,
+        )
+    there = [one for one in former.recordings if one not in absent]
+    both = [(one, contents.get(one.sha256) or names[one.name]) for one in there]
+    changed = {
+        "name": sum(one.name != printable(now.name) for one, now in both),
+        "content": sum(one.sha256 != now.sha256 for one, now in both),
+        "tags": sum(one.tags != dict(now.tags) for one, now in both),
+        "labels": sum((one.labels is None) != (now.labels is None) for one, now in both),
+    }
+    told = [f"other {what} of {count_of(count, 'recording')}" for what, count in changed.items() if count]
+    if len(former.recordings) != len(recordings):
+        told.insert(0, counts)
+    return [f"{folder} is written anew: {'; '.join(told)}"] if told else []
+
+
+def _is_judged(folder: Path, run: ReplayRun, one: RunRecording) -> bool:
+    """Tell whether anything was decided of a recording; of one whose result is gone nobody knows."""
+    if one.error is not None:
+        return False
+    stored, _ = ReplayResults(named_path(folder, run.results)).find(one.digest)
+    return stored is None or stored.windows > 0
 
 
 def write_run(folder: Path, replayed: CorpusReplay) -> None:
@@ -187,7 +239,7 @@ def read_run(folder: Path, read_truth: ReadTruth | None = None) -> tuple[list[Re
     missing: list[RecordingLoss] = []
     for one in run.recordings:
         if one.error is not None:
-            missing.append(RecordingLoss.of(one.name, one.error.error()))
+            missing.append(RecordingLoss.of(one.name, one.error.error(), sha256=one.sha256))
             continue
         stored, fault = results.find(one.digest)
         if stored is not None and _asked(stored.job) != (one.sha256, run.bundle, run.stream, run.changes):
@@ -259,13 +311,15 @@ def replayed_of(
         states=tuple(one for one in records if isinstance(one, StateRecord)),
         scores=read_scores(place / SCORES, len(stored.labels), stored.duration_ns),
         tags=tags,
-        loss=None if failure is None else RecordingLoss.of(name, failure.error()),
+        loss=None
+        if failure is None
+        else RecordingLoss.of(name, failure.error(), sha256=stored.job.recording),
     )
     if labels is None or read_truth is None or found.failed:
         return found
     if not is_label_file(labels):
         raise LinkError(Reason.SOURCE_MISSING, f"the labels of {name}, {labels}, do not exist", hint=_AGAIN)
-    if not _is_cut_off(found):
+    if not _ends_unknown(found):
         truth = read_truth(labels, stored.job.recording, stored.duration_ns)
         return dataclasses.replace(found, truth=truth)
     # nobody knows how long it was, but whoever labelled it whole: what is behind its end is lost
@@ -280,8 +334,12 @@ def replayed_of(
     return dataclasses.replace(found, truth=truth)
 
 
-def _is_cut_off(found: Replayed) -> bool:
-    return found.loss is not None and bool(found.gaps) and found.gaps[-1].cause == "truncated"
+def _ends_unknown(found: Replayed) -> bool:
+    """Tell whether it is cut off and no header says where it ended: its last gap has no length then."""
+    if found.loss is None or not found.gaps:
+        return False
+    last = found.gaps[-1]
+    return last.cause == "truncated" and last.to_ns <= last.from_ns
 
 
 def record_lines(stored: StoredReplay, results: ReplayResults, file_name: str) -> bytes:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.streams import NS_PER_S
 
 _NS_PER_MINUTE, _NS_PER_HOUR = 60 * NS_PER_S, 3_600 * NS_PER_S
 _MOST_SECONDS, _MOST_MINUTES, _MOST_HUNDREDTHS = 120, 120, 100
+_MOST_NAMES = 5
 _PLAIN = re.compile(r"[^\W\d_][^,;:=\"()]*\Z")
 _ROWS = frozenset({"all", "without"})
 """Rows of tables that are no labels."""
@@ -48,6 +50,25 @@ def counts_text(counts: Mapping[str, int]) -> str:
     '4 "3", 2 smoke'
     """
     return ", ".join(f"{count} {label_text(label)}" for label, count in sorted(counts.items()))
+
+
+def unlabelled_text(names: Sequence[str]) -> str:
+    """Return the sentence about recordings that nobody has labelled.
+
+    >>> unlabelled_text(["a.wav"])
+    'Not labelled and not counted: 1 recording (a.wav).'
+    """
+    shown = ", ".join(names[:_MOST_NAMES]) + (" ..." if len(names) > _MOST_NAMES else "")
+    return f"Not labelled and not counted: {count_of(len(names), 'recording')} ({shown})."
+
+
+def unwatched_text(truths: int) -> str:
+    """Return the sentence about truths that nothing could find: behind the cut, in a gap, in warm-up.
+
+    >>> unwatched_text(1)
+    'Neither found nor missed: 1 truth during which nothing could be decided.'
+    """
+    return f"Neither found nor missed: {count_of(truths, 'truth')} during which nothing could be decided."
 
 
 def label_text(label: str) -> str:

@@ -10,7 +10,15 @@ from galago_edge.contract.printable import on_one_line
 from galago_workstation.qa.corpus_score import MISSED, NOTHING, CorpusScore, GroupScore
 from galago_workstation.qa.exact_intervals import RateClaim, RateEstimate, ShareEstimate
 from galago_workstation.qa.label_score import ALL, LabelScore
-from galago_workstation.qa.report_words import ONE_SIDED, TWO_SIDED, duration_text, hours_text, label_text
+from galago_workstation.qa.report_words import (
+    ONE_SIDED,
+    TWO_SIDED,
+    duration_text,
+    hours_text,
+    label_text,
+    unlabelled_text,
+    unwatched_text,
+)
 from galago_workstation.qa.valid_time import WatchedTime
 
 _HEAD = (
@@ -64,10 +72,7 @@ def statements(score: CorpusScore) -> list[str]:
         *score.losses.lines(),
     ]
     if score.unlabelled:
-        shown = ", ".join(score.unlabelled[:5]) + (" ..." if len(score.unlabelled) > 5 else "")
-        said.append(
-            f"Not labelled and not counted: {count_of(len(score.unlabelled), 'recording')} ({shown})."
-        )
+        said.append(unlabelled_text(score.unlabelled))
     if rule.most_delay_ns is not None:
         late = overall.total.late
         said.append(
@@ -75,8 +80,7 @@ def statements(score: CorpusScore) -> list[str]:
         )
     unwatched = overall.total.unwatched
     if unwatched:
-        told = count_of(unwatched, "truth")
-        said.append(f"Neither found nor missed: {told} during which nothing could be decided.")
+        said.append(unwatched_text(unwatched))
     ignored = overall.total.ignored_truths, overall.total.ignored_events
     if any(ignored):
         told = f"{count_of(ignored[0], 'truth')} and {count_of(ignored[1], 'event')}"

@@ -43,6 +43,8 @@ class RecordingOutcomes:
     """In the order of the truth list: two bundles on one recording can be compared one by one."""
     false_alarms: tuple[EventRecord, ...]
     """Events of nothing that was there, cross-triggers included, repeats not. By time."""
+    unwatched: tuple[Truth, ...]
+    """Neither found nor missed: nothing could be decided there."""
     valid_ns: int
     """Stream time that was watched and is judged, of the label that is decided soonest."""
     valid_ns_by_label: Mapping[str, int]
@@ -61,6 +63,7 @@ def outcomes(replayed: Replayed, rule: MatchingRule) -> RecordingOutcomes:
     return RecordingOutcomes(
         tuple(TruthOutcome(one.truth, one.event) for one in found.truths if one.fate in ("found", "missed")),
         tuple(one.event for one in found.events if one.fate in ("cross", "false")),
+        tuple(one.truth for one in found.truths if one.fate == "unwatched"),
         found.watched.valid_ns,
         {label: watched.valid_ns for label, watched in found.watched_by_label.items()},
     )

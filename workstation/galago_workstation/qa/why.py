@@ -17,7 +17,12 @@ from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.manifest import Label, LabelPolicy
 from galago_edge.contract.streams import Gap
 from galago_edge.decision.explanation import Explanation, LabelHeard, explain
-from galago_edge.decision.explanation_words import explanation_data, proposal_words, reason_words
+from galago_edge.decision.explanation_words import (
+    explanation_data,
+    no_change_words,
+    proposal_words,
+    reason_words,
+)
 from galago_edge.decision.policy_proposals import PolicyProposal, proposals
 from galago_workstation.qa.judged_corpus import JudgedCorpus, WatchedTruths
 from galago_workstation.qa.judged_recording import refuse_mixed
@@ -183,7 +188,7 @@ def why_lines(told: ReplayedWhy) -> list[str]:
         line = f"{'smallest change' if number == 0 else 'or'}: {proposal_words(change)}"
         lines.append(line if cost is None else f"{line}; {_cost_words(cost)}")
     if not told.changes and told.found.cause != "given":
-        lines.append("no change of one part of the policy would have given an event")
+        lines.append(no_change_words(told.found))
     return lines
 
 

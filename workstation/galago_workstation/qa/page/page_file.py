@@ -60,7 +60,7 @@ def check_page_path(path: Path) -> None:
         raise CallerError(
             Reason.EXISTS,
             f"{path} exists and is no page of galago qa, or holds something else, too",
-            hint="choose another path with --html, or move this one away",
+            hint="choose another --html PATH.html, or the name of a new folder, or move this one away",
         )
 
 
