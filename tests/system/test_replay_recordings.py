@@ -312,7 +312,7 @@ def test_what_is_no_video_is_not_called_one(camera: Path, microphone: Path, tmp_
     assert "empty.mp4 cannot be read as video: it is empty [VIDEO_UNREADABLE]" in result.stderr
     path.write_text("I am no video")
     result = galago("replay", path, "--bundle", microphone)
-    assert "called like a video and holds nothing that is known [SOURCE_MISMATCH]" in result.stderr
+    assert "cannot be read as video: FFmpeg knows no such format [VIDEO_UNREADABLE]" in result.stderr
 
 
 def test_a_camera_bundle_refuses_a_sound(recording: Path, camera: Path) -> None:
