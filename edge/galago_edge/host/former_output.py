@@ -54,6 +54,21 @@ def refuse_other_kind(path: Path | None, kind: OutputKind) -> None:
         raise _something_else(ends.path, kind)
 
 
+def refuse_link(path: Path) -> None:
+    """Refuse a link as an output: what is written takes the place of the name, and what the link leads to
+    would stay as it was.
+
+    Raises:
+        CallerError: EXISTS.
+    """
+    if path.is_symlink():
+        raise CallerError(
+            Reason.EXISTS,
+            f"{path} is a link, expected a new name or a former output; nothing was written",
+            hint="give the name of what it leads to, or remove the link",
+        )
+
+
 def refuse_other_log(path: Path | None) -> None:
     """Refuse to append records to a file that holds anything else, or more than records.
 

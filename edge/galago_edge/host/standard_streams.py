@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 """By their numbers, and how each is used."""
@@ -27,7 +28,7 @@ def fill_closed() -> None:
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number is this one
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # to the end
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # to the end
 
 
 def stdin_closed() -> bool:
@@ -37,6 +38,4 @@ def stdin_closed() -> bool:
 
 def stdout_closed() -> bool:
     """Tell whether standard output was closed when Python began, and nothing else takes its place."""
-    return sys.stdout is None or (
-        sys.__stdout__ is None and getattr(sys.stdout, "name", None) == os.devnull
-    )
+    return sys.stdout is None or (sys.__stdout__ is None and getattr(sys.stdout, "name", None) == os.devnull)

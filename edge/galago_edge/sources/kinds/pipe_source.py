@@ -95,8 +95,10 @@ def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
     """Standard input, or a pipe that is there."""
     if _is_stdin(address):
         closed = stdin_closed()
-        yield fail(name, "standard input is closed", "start it behind a pipe") if closed else ok(
-            name, "standard input"
+        yield (
+            fail(name, "standard input is closed", "start it behind a pipe")
+            if closed
+            else ok(name, "standard input")
         )
         return
     path = Path(address.target)
