@@ -107,7 +107,7 @@ def _was_run(folder: Path) -> bool:
     try:
         if is_written_list(folder / RUN) or not (folder / RUN).stat().st_size:  # a full disk leaves nothing
             return True
-        return any(map(SHELF.fullmatch, os.listdir(folder / RESULTS)))
+        return any(SHELF.fullmatch(entry.name) for entry in (folder / RESULTS).iterdir())
     except OSError:
         return False
 
