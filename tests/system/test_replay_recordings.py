@@ -41,7 +41,7 @@ from test_kit import OTHER_KEY, TEST_KEY, TINY_AUDIO, accepted_here, make_bundle
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
 RATE_HZ = 16_000
 GALAGO = (sys.executable, "-m", "galago_edge")
-OLD = '{"v":1}\n'
+OLD = '{"v":1,"kind":"gap"}\n'
 """Begins as a former output does: nothing else is written over."""
 
 

@@ -381,6 +381,25 @@ def test_what_nobody_can_read_is_of_no_other_modality_and_stays(tmp_path: Path, 
         assert (caught.value.reason, one.path.name in str(caught.value)) == (wanted, True)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'path,tags.who\na.wav,x\n"b.wav,y\nc.wav,z\n', "line 3: no CSV in UTF-8: the row that begins here"),
+        (b"path,tags.who\na.wav,x\nb.wav,J\xfcrgen\n", "line 3: no CSV in UTF-8: byte 0xfc is no UTF-8"),
+        (
+            b"path\na.wav\n" + b"x" * 200_000 + b"\n",
+            "line 3: no CSV in UTF-8: the row that begins here: field",
+        ),
+    ],
+    ids=["an open quote", "Latin-1", "a huge field"],
+)
+def test_what_is_no_csv_is_told_with_its_line(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"list\.csv, line 3") as caught:
+        read_corpus_manifest(tmp_path / "list.csv")
+    assert said in str(caught.value) and len(str(caught.value)) < 300
+
+
 FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 DIGEST = st.text("0123456789abcdef", min_size=64, max_size=64)
 
