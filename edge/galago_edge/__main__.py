@@ -15,6 +15,9 @@ def main() -> None:
     """
     ended_early = False
     try:
+        from galago_edge.host.standard_streams import fill_closed
+
+        fill_closed()
         from galago_edge.host.early_end import EarlyEnd
 
         early_end = EarlyEnd()

@@ -90,7 +90,38 @@ def test_what_failed_is_counted_told_and_ends_the_command_and_what_is_cut_off_do
     assert lost(answer(*why, "cut.wav", code=1))["failed"] == gone
     said = {name: galago(*why, name, code=1).output for name in ("cut.wav", "whole.wav")}
     assert "ead in part" in said["cut.wav"] and "ead in part" not in said["whole.wav"]
-    assert "Error: empty.wav: " in galago(*why, "empty.wav", code=1).stderr
+    assert galago(*why, "empty.wav", code=1).stderr.count("Error: empty.wav: ") == 1
+
+
+def test_a_recording_file_that_was_cut_off_has_failed_and_no_gate_passes_over_it(
+    bundle: Path, results: Path, tmp_path: Path
+) -> None:
+    nights = tmp_path / "nights"
+    labelled(nights / "whole.wav")
+    (nights / "cut.mcap").write_bytes(b"\x89MCAP0\r\n" + bytes(52))
+    keep, gone = ("--results", results, "--jobs", "1"), [("cut.mcap", "RECORDING_UNREADABLE")]
+    told = galago("replay", nights, "--bundle", bundle, "--out", tmp_path / "run", *keep, code=1)
+    assert "Error: cut.mcap: " in told.stderr and "1 failed" in told.stdout
+    for asked in (
+        ("score", nights, "--bundle", bundle),
+        ("diff", bundle, bundle, nights),
+        ("baseline", nights, "--bundle", bundle, "--out", tmp_path / "base.json"),
+    ):
+        assert lost(answer("qa", *asked, *keep, code=1))["failed"] == gone
+
+
+def test_a_golden_says_once_what_of_it_is_damaged_and_keeps_how_it_ends(
+    damaged: Path, bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "golden.json"
+    call = ("qa", "golden", "record", damaged, "--bundle", bundle, "--jobs", "1", "--json", "--out", out)
+    told = galago(*call)
+    assert lost(json.loads(told.stdout)) == {
+        "failed": [("empty.wav", "AUDIO_UNREADABLE")],
+        "read_in_part": [("cut.wav", "AUDIO_TRUNCATED")],
+    }
+    assert told.stderr.count("Error: empty.wav: ") == 1
+    assert told.stderr.count("read in part, the rest is a gap: cut.wav: ") == 1
 
 
 def test_what_is_cut_off_alone_is_no_failure_and_failures_alone_are_no_answer(

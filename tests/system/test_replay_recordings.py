@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
 
+from galago_edge.bundle import TrustedKeys, open_bundle
 from galago_edge.bundle.keys import key_id, public_line
 from galago_edge.commands.cli import main
 from galago_edge.contract.manifest import Label, LabelPolicy
@@ -32,14 +33,15 @@ from galago_edge.contract.records import (
     StateRecord,
     decode_record,
 )
+from galago_edge.store import Store, install_bundle
 from real_parts import wait_for
 from real_parts.processes import DEADLINE_S
-from test_kit import OTHER_KEY, TINY_AUDIO, make_bundle, wav_bytes
+from test_kit import OTHER_KEY, TEST_KEY, TINY_AUDIO, accepted_here, make_bundle, trust, wav_bytes
 
 POLICY = LabelPolicy(on=0.6, off=0.4, smoothing_windows=2, min_count=2, refractory_ms=500)
 RATE_HZ = 16_000
 GALAGO = (sys.executable, "-m", "galago_edge")
-OLD = '{"v":1}\n'
+OLD = '{"v":1,"kind":"gap"}\n'
 """Begins as a former output does: nothing else is written over."""
 
 
@@ -279,6 +281,36 @@ def test_closed_standard_output_is_one_line(recording: Path, microphone: Path) -
     )
 
 
+def test_closed_standard_output_ends_no_command_that_writes_elsewhere(
+    recording: Path, microphone: Path, tmp_path: Path
+) -> None:
+    nights = tmp_path / "nights"
+    nights.mkdir()
+    shutil.copy(recording, nights)
+    command = [*GALAGO, "replay", nights, "--bundle", microphone, "--out", tmp_path / "run", "--jobs", "1"]
+    command += ["--results", tmp_path / "kept"]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert (tmp_path / "run" / "run.json").is_file()
+
+
+def test_closed_standard_input_is_no_file_that_the_command_itself_opens(
+    microphone: Path, tmp_path: Path
+) -> None:
+    root, out, source = trust(tmp_path / "root"), tmp_path / "x.jsonl", "pipe:-?rate=16000"
+    trusted = TrustedKeys({key_id(TEST_KEY): "test"})
+    install_bundle(Store(root), open_bundle(microphone), trusted, accepted_here)
+    for call in (
+        ("replay", source, "--bundle", microphone),
+        ("run", "--root", root, "--stream", f"a={source}"),
+    ):
+        command = [*GALAGO, *call, "--out", out]
+        done = subprocess.run(["sh", "-c", '"$@" <&-', "sh", *command], capture_output=True, text=True)
+        assert done.returncode == 3, done.stderr
+        assert "standard input is closed [SOURCE_MISSING]" in done.stderr
+        assert "Traceback" not in done.stderr and not (out.exists() and b'"window"' in out.read_bytes())
+
+
 @pytest.mark.parametrize(
     ("source", "reason", "code"),
     [
@@ -312,7 +344,7 @@ def test_what_is_no_video_is_not_called_one(camera: Path, microphone: Path, tmp_
     assert "empty.mp4 cannot be read as video: it is empty [VIDEO_UNREADABLE]" in result.stderr
     path.write_text("I am no video")
     result = galago("replay", path, "--bundle", microphone)
-    assert "called like a video and holds nothing that is known [SOURCE_MISMATCH]" in result.stderr
+    assert "cannot be read as video: FFmpeg knows no such format [VIDEO_UNREADABLE]" in result.stderr
 
 
 def test_a_camera_bundle_refuses_a_sound(recording: Path, camera: Path) -> None:

@@ -152,6 +152,11 @@ def test_a_log_of_records_goes_on_also_where_a_power_cut_tore_a_line(content: by
         RECORD + b"mine\n",
         RECORD + b"x" * (2 << 20),
         b"mine\n" * 1_000 + RECORD,
+        b"{",
+        b'{"v"',
+        b'{"v":1,"foo":2}\n',
+        b'{"v":1,"kind":"dream"}\n',
+        RECORD + b'{"v":1,"foo":2}\n',
     ],
     ids=lambda content: repr(content[:24]),
 )

@@ -14,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galago_edge.contract.errors import CallerError, GalagoError, InputError, LinkError, Reason
+from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess
+from galago_edge.contract.modality import Modality
 from galago_edge.sources.recording_digest import recording_sha256
+from galago_edge.sources.recordings import open_source
 from galago_workstation.qa.content_hashes import ContentHashes
 from galago_workstation.qa.corpus import Corpus, corpus_of, is_corpus, read_corpus
 from galago_workstation.qa.corpus_manifest import ListedRecording, read_corpus_manifest
@@ -379,6 +382,48 @@ def test_recordings_of_the_other_modality_are_left_out_and_told(folder: Path) ->
     assert names(corpus.of_modality("camera")) == ["door"]
     with pytest.raises(InputError, match="none of 1 recording is of a microphone"):
         read_corpus(folder / "door").of_modality("microphone")
+
+
+CUT_OFF = {
+    "a.mcap": b"\x89MCAP0\r\n",
+    "b.mcap": b"\x89MCA",
+    "c.mp4": b"\0\0\0\x20ftypisom" + bytes(20),
+    "d.avi": b"RIFF",
+    "e.mkv": b"\x1aE\xdf\xa3" + bytes(16),
+}
+
+
+@pytest.mark.parametrize("modality", ["camera", "microphone"])
+def test_what_nobody_can_read_is_of_no_other_modality_and_stays(tmp_path: Path, modality: Modality) -> None:
+    for name, content in CUT_OFF.items():
+        (tmp_path / name).write_bytes(content)
+    corpus = read_corpus(tmp_path).of_modality(modality)
+    assert (names(corpus), corpus.notes) == (list(CUT_OFF), ())
+    spec = ImagePreprocess(width=16, height=16) if modality == "camera" else AudioPreprocess()
+    for one in corpus.recordings:
+        with pytest.raises(InputError) as caught:
+            list(open_source(one.address, spec))
+        wanted = "RECORDING_UNREADABLE" if one.name.endswith(".mcap") else "VIDEO_UNREADABLE"
+        assert (caught.value.reason, one.path.name in str(caught.value)) == (wanted, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'path,tags.who\na.wav,x\n"b.wav,y\nc.wav,z\n', "line 3: no CSV in UTF-8: the row that begins here"),
+        (b"path,tags.who\na.wav,x\nb.wav,J\xfcrgen\n", "line 3: no CSV in UTF-8: byte 0xfc is no UTF-8"),
+        (
+            b"path\na.wav\n" + b"x" * 200_000 + b"\n",
+            "line 3: no CSV in UTF-8: the row that begins here: field",
+        ),
+    ],
+    ids=["an open quote", "Latin-1", "a huge field"],
+)
+def test_what_is_no_csv_is_told_with_its_line(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"list\.csv, line 3") as caught:
+        read_corpus_manifest(tmp_path / "list.csv")
+    assert said in str(caught.value) and len(str(caught.value)) < 300
 
 
 FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)

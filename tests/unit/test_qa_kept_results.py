@@ -272,3 +272,27 @@ def test_a_list_may_grow_and_what_changes_is_told(whole: Path, corpora: tuple[Co
     )
     (told,) = check_run_grows(whole / "run", [replace(porch, sha256="0" * 64)])
     assert told == f"{whole / 'run'} is written anew: other content of 1 recording"
+
+
+@pytest.mark.parametrize("damage", ["cut off", "a mark before it", "noise", "empty"])
+def test_a_damaged_list_of_a_run_is_written_anew_by_the_same_replay(
+    whole: Path, tmp_path: Path, damage: str
+) -> None:
+    run = read_run_file(whole / "run")
+    content = (whole / "run" / "run.json").read_bytes()
+    damaged = {"cut off": content[:120], "a mark before it": b"\xef\xbb\xbf" + content, "noise": b"\xff{"}
+    (tmp_path / "run.json").write_bytes(damaged.get(damage, b""))
+    if damage == "noise":  # the results beside it say what it was
+        (tmp_path / "results" / "ab").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"run\.json"):
+        read_run_file(tmp_path)
+    told = check_run_place(tmp_path, run.bundle, run.stream, run.changes)
+    assert "run.json" in told and told.endswith("; it is written anew")
+
+
+def test_a_damaged_list_that_nothing_says_was_galagos_stays(whole: Path, tmp_path: Path) -> None:
+    run = read_run_file(whole / "run")
+    (tmp_path / "run.json").write_text('{"speed": ')
+    with pytest.raises(InputError) as caught:
+        check_run_place(tmp_path, run.bundle, run.stream, run.changes)
+    assert caught.value.hint and "another folder" in caught.value.hint

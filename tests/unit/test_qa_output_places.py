@@ -67,6 +67,23 @@ def test_the_bundle_that_is_read_is_not_written_over_not_even_with_replace(
     assert bundle.read_bytes() == b"signed"
 
 
+@pytest.mark.parametrize("leads", ["to a former output", "nowhere"])
+@pytest.mark.parametrize("call", [one for name, one in CALLS.items() if "--results" not in name])
+def test_a_link_is_no_output_of_any_command_and_what_it_leads_to_stays(
+    call: tuple[str, ...], leads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if leads == "to a former output":
+        (tmp_path / "file").write_text("")
+    words = [word.replace("PLACE", "link") for word in call]
+    name = next(word for word in words if word.startswith("link"))
+    (tmp_path / name).symlink_to("file")
+    result = CliRunner().invoke(main, ["qa", *words])
+    assert result.exit_code in (2, 3), result.output
+    assert f"{name} " in result.stderr.splitlines()[0] and "Traceback" not in result.output
+    assert {path.name for path in tmp_path.iterdir()} - {"file"} == {name}
+
+
 def refused(**places: Path) -> GalagoError:
     with pytest.raises(GalagoError) as caught:
         check_outputs({"--out": places.get("file")}, {"--keep": places.get("folder")})

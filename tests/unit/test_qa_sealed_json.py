@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Literal
 
 import msgspec
 import pytest
@@ -41,3 +42,28 @@ def test_a_digit_or_letter_that_changed_anywhere_is_noticed(position: int) -> No
     content[position] ^= 1
     with pytest.raises((BrokenSealError, msgspec.DecodeError)):
         unsealed(bytes(content), Said)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"name": "night"', '"name": "day", "name": "night"'),
+        ('"gaps": 3', '"gaps": 4, "gaps": 3'),
+        ('"sha256"', '"sha256": "ab", "sha256"'),
+    ],
+)
+def test_a_key_that_stands_there_twice_is_refused_though_the_last_one_fits(before: str, after: str) -> None:
+    content = sealed_json(Said(name="night", counts={"gaps": 3})).decode()
+    assert before in content
+    with pytest.raises(BrokenSealError, match="twice in one place"):
+        unsealed(content.replace(before, after, 1).encode(), Said)
+
+
+class Dated(msgspec.Struct, frozen=True, kw_only=True):
+    schema: Literal["galago.said/1"] = "galago.said/1"
+
+
+def test_another_version_is_named_beside_the_one_that_is_read() -> None:
+    content = sealed_json(Dated()).replace(b"said/1", b"said/2")
+    with pytest.raises(msgspec.DecodeError, match=r"its schema is 'galago.said/2', this Galago reads galago"):
+        unsealed(content, Dated)

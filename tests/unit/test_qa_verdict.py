@@ -367,6 +367,14 @@ def test_a_delay_of_recordings_is_their_quantile(tmp_path: Path) -> None:
     assert only_new(compared(tmp_path, above, uneven(), uneven(late_s=3.0))) == 1.0
 
 
+def test_a_delay_of_recordings_in_which_nothing_is_labelled_has_no_figures(tmp_path: Path) -> None:
+    gate = '[[gate]]\nmeasure = "delay"\nabove_old_at_most = 5\nunit = "recording"\n'
+    found = compared(tmp_path, gate, [recording("a", [])], [recording("a", [])])
+    assert found.verdict is not None
+    evidence = found.verdict.gates[0].evidence
+    assert math.isnan(evidence.old) and math.isnan(evidence.new)
+
+
 def only_new(found: BundleComparison) -> float:
     assert found.verdict is not None
     return found.verdict.gates[0].evidence.new

@@ -404,8 +404,9 @@ def test_a_microphones_bundle_on_a_video_without_sound_is_told_so(tmp_path: Path
         open_source(str(path), AudioPreprocess(sample_rate_hz=RATE_HZ))
     assert caught.value.reason is Reason.SOURCE_MISMATCH
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match="that cannot be opened"):
+    with pytest.raises(InputError, match="its index \\(moov\\) is missing or damaged") as caught:
         open_source(str(path), AudioPreprocess(sample_rate_hz=RATE_HZ))
+    assert caught.value.reason is Reason.VIDEO_UNREADABLE
 
 
 def test_an_index_that_was_never_written_is_named(folder: Path, tmp_path: Path) -> None:

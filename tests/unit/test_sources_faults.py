@@ -258,6 +258,22 @@ def test_a_fault_that_is_never_met_is_told(table: str, said: str, tmp_path: Path
     assert said in str(error)
 
 
+@pytest.mark.parametrize("promised", [8, 30], ids=["of unknown length", "of known length"])
+@pytest.mark.parametrize("modality", ["camera", "microphone"])
+def test_behind_a_cut_every_fault_is_told_to_be_unmet_and_the_cut_stays_a_gap(
+    promised: int, modality: str, tmp_path: Path
+) -> None:
+    items = frames(8) if modality == "camera" else sound(8)
+    cut = Gap(8 * NS_PER_S, promised * NS_PER_S, "truncated")
+    for kind in ("stall", "disconnect"):
+        plan = faults(tmp_path, f'kind = "{kind}"\nfrom = 25\nto = 26')
+        given, source = lived([*items, Notice("truncated", 8, 8 * NS_PER_S, {}), cut], plan, modality)
+        assert str(source.unreached()).startswith(f"fault 1, {kind} from 25 s to 26 s, ")
+        plan = faults(tmp_path, f'kind = "{kind}"\nfrom = 2\nto = 4')
+        for met in (lived([*items, cut], plan, modality)[0], given):
+            assert [one.cause for one in met if isinstance(one, Gap)][-1] == "truncated"
+
+
 def test_the_same_faults_have_one_digest_and_others_another(tmp_path: Path) -> None:
     first = faults(tmp_path, 'kind = "stall"\nfrom = 90\nto = 91')
     assert first.digest == faults(tmp_path, '# noted\nkind = "stall"\nfrom = "1:30"\nto = "0:01:31.0"').digest

@@ -54,6 +54,17 @@ def test_a_recording_that_is_cut_is_decided_to_its_end_and_then_said_to_be(
     assert f"it holds {count} frames, {start:.3f} s" in str(walked.failure)  # as the record says
 
 
+def test_a_recording_of_which_only_the_end_is_cut_says_what_is_missing(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mkv", *MJPEG)
+    path.write_bytes(path.read_bytes()[:-1])
+    walked = walk(path)
+    assert len(walked.hashes) == 120
+    assert str(walked.failure).endswith(
+        "ends early: it holds 120 frames, 12.000 s, all that its header promises; what stands behind them, "
+        "such as the index, is cut off"
+    )
+
+
 @pytest.mark.parametrize("name", ["a.flv", "a.gif", "a.avi", "a.mkv", "a.mp4", "a.mpg", "a.ts"])
 @pytest.mark.parametrize("padding", [bytes(5_000), b"\xff" * 5_000], ids=["zeros", "ones"])
 def test_what_fills_a_file_up_behind_its_end_is_no_damage(name: str, padding: bytes, tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from galago_edge.commands.cli import main
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason
-from galago_workstation.files import new_folder, read_json, write_bytes, write_json
+from galago_workstation.files import new_folder, process_here, read_json, write_bytes, write_json
 
 
 class Thing(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,7 +67,7 @@ def test_when_the_last_step_fails_the_old_folder_comes_back(
     rename = Path.rename
 
     def refuse(path: Path, target: Path) -> Path:
-        if path.name == "run.part":
+        if path.suffix == ".part":
             raise OSError(errno.EIO, "Input/output error")
         return rename(path, target)
 
@@ -75,11 +78,59 @@ def test_when_the_last_step_fails_the_old_folder_comes_back(
     assert [one.name for one in tmp_path.iterdir()] == ["run"]
 
 
-def test_what_a_killed_process_left_does_not_disturb(tmp_path: Path) -> None:
-    (tmp_path / "run.part").mkdir()
-    (tmp_path / "run.part" / "rest").write_text("half")
+def test_what_a_killed_process_of_this_host_left_goes_and_what_others_write_stays(tmp_path: Path) -> None:
+    host, pid = process_here()
+    gone, alive, elsewhere = (
+        f".run.{one}.12345678.part" for one in (f"{host}.99999999", f"{host}.{pid}", "other.99999999")
+    )
+    for name in (gone, alive, elsewhere, f".walk.{host}.99999999.12345678.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rest").write_text("half")
     make(tmp_path / "run", "new")
-    assert tree(tmp_path) == {"run/run.json": "new"}
+    assert {one.name for one in tmp_path.iterdir()} == {
+        *("run", alive, elsewhere),
+        f".walk.{host}.99999999.12345678.part",
+    }
+
+
+@pytest.mark.parametrize("ending", ["part", "old"])
+def test_whatever_is_called_like_a_part_is_somebody_elses(tmp_path: Path, ending: str) -> None:
+    make(tmp_path / "run", "old")
+    write_bytes(tmp_path / "x.json", b"old")
+    (tmp_path / f"run.{ending}").mkdir()
+    (tmp_path / f"run.{ending}" / "cat.png").write_text("mine")
+    (tmp_path / f"x.json.{ending}").write_text("mine")
+    os.mkfifo(tmp_path / f"y.json.{ending}")
+    make(tmp_path / "run", "new")
+    for name in ("x.json", "y.json"):
+        write_bytes(tmp_path / name, b"new")
+    assert (tmp_path / f"run.{ending}" / "cat.png").read_text() == "mine"
+    assert (tmp_path / f"x.json.{ending}").read_text() == "mine"
+    assert (tmp_path / f"y.json.{ending}").is_fifo()
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+@pytest.mark.parametrize("place", [".", "..", "/"])
+def test_the_folder_one_is_in_is_no_place_for_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    with pytest.raises(CallerError, match="is in use, expected the name of a new one"):
+        make(Path(place), "new")
+    for call in (["score", "../run"], ["diff", "a", "b", "c"]):
+        told = CliRunner().invoke(main, ["qa", *call, "--html", place])
+        assert told.exit_code == 2 and "expected the name of a new one" in told.stderr
+    assert [one.name for one in tmp_path.rglob("*")] == ["inner"]
+
+
+def test_a_link_is_no_place_for_a_folder_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    make(tmp_path / "run", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with pytest.raises(CallerError, match="is a link"):
+        make(tmp_path / "link", "new")
+    assert tree(tmp_path / "run") == {"run.json": "old"}
+    assert {one.name for one in tmp_path.iterdir()} == {"run", "link"}
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
@@ -103,13 +154,19 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"run/run.json": "new"}
 
 
-def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x.json"
     write_bytes(path, b"old")
-    (tmp_path / "x.json.part").mkdir()  # stands in the way
+
+    def refuse(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(LinkError):
         write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_json_comes_back_and_what_is_not_it_is_refused(tmp_path: Path) -> None:

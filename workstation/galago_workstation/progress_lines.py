@@ -61,7 +61,7 @@ class LiveReport(PlainReport):
 
 def on_terminal() -> bool:
     """Return whether somebody watches standard output."""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()  # a program may have none
 
 
 def command_report(echo: Callable[[str], object], *, as_json: bool) -> Report:

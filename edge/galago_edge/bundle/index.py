@@ -94,7 +94,7 @@ def write_index(folder: Path, keys: Sequence[Ed25519PrivateKey], *, sequence: in
         data = msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n"
         # a device that meets the new list with the old signature asks again
         for name, content in ((INDEX_NAME, data), (INDEX_SIGNATURE_NAME, sign(_DOMAIN + data, keys))):
-            replace_file(folder / name, content, durable=Durable.NO, temporary=folder / f"{name}.part")
+            replace_file(folder / name, content, durable=Durable.NO)
     except OSError as error:
         raise disk_error(error, f"write the index of {folder}") from error
     return index

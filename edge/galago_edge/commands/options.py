@@ -13,6 +13,7 @@ import click
 
 import galago_edge
 from galago_edge.contract.errors import CallerError, LinkError, Reason
+from galago_edge.host.standard_streams import stdout_closed
 
 if TYPE_CHECKING:
     from galago_edge.bundle import Bundle
@@ -124,7 +125,7 @@ def records_to(out: Path | None, *, append: bool = False) -> Iterator[JsonlSink]
         with open_jsonl(out, append=append) as sink:
             yield sink
         return
-    if sys.stdout is None:
+    if stdout_closed():
         raise LinkError(
             Reason.IO, "standard output is closed, so nobody would get the records", hint="give --out FILE"
         )

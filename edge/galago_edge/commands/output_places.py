@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, Reason, disk_error
+from galago_edge.host.file_replacement import new_name_beside
+from galago_edge.host.former_output import refuse_link
 
 
 def check_outputs(files: Mapping[str, Path | None], folders: Mapping[str, Path | None] | None = None) -> None:
@@ -19,7 +21,7 @@ def check_outputs(files: Mapping[str, Path | None], folders: Mapping[str, Path |
 
     Raises:
         CallerError: USAGE; two options name one place. EXISTS; a folder is where a file shall be, or the
-            other way round, or a device.
+            other way round, or a device, or a link is where a file shall be.
         LinkError: NO_SPACE, READ_ONLY or IO; it cannot be written.
     """
     seen: dict[Path, str] = {}
@@ -38,6 +40,7 @@ def check_outputs(files: Mapping[str, Path | None], folders: Mapping[str, Path |
             )
     for path in files.values():
         if path is not None:
+            refuse_link(path)
             _check_file(path)
     for path in (folders or {}).values():
         if path is not None:
@@ -51,13 +54,15 @@ def _check_file(path: Path) -> None:
             raise CallerError(
                 Reason.EXISTS, f"{path} is {met}, expected a file to write", hint="give the name of a file"
             )
-        path.with_name(f"{path.name}.part").exists()  # a name that is too long
+        new_name_beside(path).exists()  # a name that is too long
         _try_in(path.parent)
     except OSError as error:
         raise disk_error(error, f"write {path}") from error
 
 
 def _check_folder(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        refuse_link(path)
     try:
         there = path.absolute()
         while not there.exists() and there != there.parent:

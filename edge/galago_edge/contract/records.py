@@ -148,6 +148,8 @@ _KINDS: dict[
     "state": StateRecord,
     "attachment": AttachmentRecord,
 }
+RECORD_KINDS = tuple(_KINDS)
+"""What ``kind`` of a record may say."""
 
 
 class _Kind(msgspec.Struct):

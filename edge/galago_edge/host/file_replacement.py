@@ -87,6 +87,11 @@ class FileEffects:
 _POSIX = FileEffects()
 
 
+def new_name_beside(path: Path) -> Path:
+    """Return a hidden name beside ``path`` that nobody else has, for what will take its place."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+
+
 def replace_file(
     path: Path,
     data: bytes,
@@ -130,7 +135,7 @@ def replacement(
     Raises:
         OSError: The disk refuses. It names ``path``.
     """
-    new = temporary or path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    new = temporary or new_name_beside(path)
     try:
         yield new
         effects.rename(new, path)

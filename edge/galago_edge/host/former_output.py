@@ -11,12 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galago_edge.contract.errors import CallerError, Reason, disk_error
+from galago_edge.contract.records import RECORD_KINDS
 
 _HEAD_BYTES = 65_536
 """So much is looked at: a policy has some lines of comment for each label."""
 _LINE_BYTES = 1 << 20
 """A record has some hundred bytes; a line that is longer than this is none (``api.record_reader``)."""
-_RECORD = b'{"v":'
+_BEGIN = b'{"v":1,"kind":"'
+_RECORD = re.compile(
+    b"|".join(re.escape(_BEGIN) + kind.encode() + b'"' for kind in RECORD_KINDS)
+    + rb'|\{"v":(?!1,)[0-9]+,"kind":"'  # of another version, whose kinds nobody here knows
+)
+_LEAST_TORN = len(b'{"v":1,"')
+"""So much of a first record says that it is none of another program's."""
 _BLANK = b"\0\r\n"
 """Some file systems fill with zeros what they had promised before a power cut and not yet written."""
 
@@ -31,7 +38,7 @@ class OutputKind:
     """Matches the beginning of every file of this kind, and of no other that Galago reads or writes."""
 
 
-EVENTS = OutputKind("records as JSON lines", re.compile(re.escape(_RECORD)))
+EVENTS = OutputKind("records as JSON lines", _RECORD)
 VERDICT_JSON = OutputKind("a verdict on faults", re.compile(rb'\{\s*"faults":'))
 
 
@@ -60,11 +67,27 @@ def refuse_other_kind(path: Path | None, kind: OutputKind) -> None:
         raise _something_else(ends.path, kind)
 
 
+def refuse_link(path: Path) -> None:
+    """Refuse a link as an output: what is written takes the place of the name, and what the link leads to
+    would stay as it was.
+
+    Raises:
+        CallerError: EXISTS.
+    """
+    if path.is_symlink():
+        raise CallerError(
+            Reason.EXISTS,
+            f"{path} is a link, expected a new name or a former output; nothing was written",
+            hint="give the name of what it leads to, or remove the link",
+        )
+
+
 def refuse_other_log(path: Path | None) -> None:
     """Refuse to append records to a file that holds anything else, or more than records.
 
-    Its first and its last line are looked at, whatever its size: each must be a record, or what a power cut
-    leaves of one, its beginning; zeros around them do not count. What :func:`refuse_other_kind` does not
+    Its first and its last line are looked at, whatever its size: each must begin as a record of a known kind,
+    or be what a power cut leaves of one, its beginning (of the first line so much that it is no other
+    program's); zeros around them do not count. What :func:`refuse_other_kind` does not
     judge passes here, too.
 
     Raises:
@@ -76,13 +99,16 @@ def refuse_other_log(path: Path | None) -> None:
         return
     first = ends.head.lstrip(_BLANK).partition(b"\n")[0]
     last = ends.tail.rstrip(_BLANK).rpartition(b"\n")[2].lstrip(_BLANK)
-    if not (_begins_record(first) and (_begins_record(last) or not last)):
+    if not (_begins_record(first, _LEAST_TORN) and (_begins_record(last, 1) or not last)):
         raise _something_else(ends.path, EVENTS)
 
 
-def _begins_record(line: bytes) -> bool:
+def _begins_record(line: bytes, least_bytes: int) -> bool:
     begun = line.rstrip(_BLANK)
-    return bool(begun) and (begun.startswith(_RECORD) or _RECORD.startswith(begun))
+    if _RECORD.match(begun):
+        return True
+    torn = (_BEGIN + kind.encode() + b'"' for kind in RECORD_KINDS)
+    return len(begun) >= least_bytes and any(whole.startswith(begun) for whole in torn)
 
 
 @dataclass(frozen=True, slots=True)

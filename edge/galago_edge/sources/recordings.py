@@ -12,22 +12,32 @@ from galago_edge.contract.settings import ViewTable
 from galago_edge.host.plugins import plugin_code
 from galago_edge.recorded.record_walk import not_mcap
 from galago_edge.sources.address import parse_source
-from galago_edge.sources.file_content import content_of, modalities_of
 from galago_edge.sources.foreign_source import ForeignSource
 from galago_edge.sources.source import Source
-from galago_edge.sources.source_kind import SOURCES, Opening
+from galago_edge.sources.source_kind import SOURCES, Address, Opening
 from galago_edge.sources.view_options import view_of
 from galago_edge.sources.viewed_source import viewed
 
 
-def _refuse_nothing_whole(path: Path) -> None:
-    """Refuse a recording file in which nothing is whole, as one that was cut off in its first chunk.
+def _refuse_unreadable(address: Address) -> None:
+    """Refuse a file of which nobody can tell what it holds: it was cut off in its first chunk, or is damaged.
 
     Raises:
-        InputError: RECORDING_UNREADABLE.
+        InputError: RECORDING_UNREADABLE; of a video VIDEO_UNREADABLE, as whoever wants its pictures has it.
+        LinkError: The disk fails.
+        DeviceError: EXTRA_MISSING.
     """
-    if not modalities_of(path):
+    if not address.unreadable:
+        return
+    path = Path(address.target)
+    if address.kind != "video":
         raise not_mcap(path, "holds no pictures and no sound that can be read")
+    from galago_edge.sources.media.recording_container import RecordingContainer
+
+    RecordingContainer(path, f"reading {path.name}").close()
+    raise InputError(
+        Reason.VIDEO_UNREADABLE, f"{path} holds no pictures and no sound", hint="give a whole recording"
+    )
 
 
 def open_source(
@@ -50,7 +60,7 @@ def open_source(
 
     Raises:
         CallerError: CONFIG_BAD; the text names no known form, or an option that it does not have.
-        InputError: SOURCE_MISMATCH, or the recording cannot be read.
+        InputError: SOURCE_MISMATCH, or the recording cannot be read: it is not known then what it holds.
         LinkError: SOURCE_MISSING, or the disk fails.
         DeviceError: EXTRA_MISSING, PLUGIN_BAD.
     """
@@ -65,15 +75,12 @@ def open_source(
             hint="galago run takes it",
         )
     if address.modality != wanted:
+        _refuse_unreadable(address)
         what = described.what
-        if address.kind == "video" and content_of(Path(address.target)) is None:
-            what = f"called like {what} and holds nothing that is known"
-        elif address.kind.startswith("mcap"):
-            _refuse_nothing_whole(Path(address.target))
+        if address.kind.startswith("mcap"):
             what = f"{what} with nothing of a {wanted} in it"
-        elif address.kind == "video" and wanted == "microphone":
-            known = modalities_of(Path(address.target))
-            what = f"{what} {'without sound' if known else 'that cannot be opened'}"
+        elif address.kind == "video":
+            what = f"{what} without sound"
         raise InputError(
             Reason.SOURCE_MISMATCH,
             f"the bundle is for a {wanted}, but {address.shown} is {what}",

@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # a capture child imports this too, and has no use for numpy
 
 _RECORDED = ("mcap", "mcap_sound")
 """The two kinds of a recording file, whatever its first bytes are."""
+_OF_BOTH = ("video", *_RECORDED)
+"""Kinds whose name does not say whether a file has pictures or sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,11 @@ class Address:
         if kind is None or not self._is_container or modality not in modalities_of(path):
             return None
         return Address(self.described.other, self.target, self.options, kind)
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether its kind may hold pictures, sound or both, and nobody can read which: it is of neither."""
+        return self.kind in _OF_BOTH and not modalities_of(Path(self.target))
 
     @property
     def _is_container(self) -> bool:

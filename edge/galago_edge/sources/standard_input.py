@@ -15,7 +15,8 @@ import numpy.typing as npt
 from galago_edge.contract.errors import GalagoError, InputError, LinkError, Reason, disk_error
 from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, AudioBlock, Gap, Item, Notice, samples_to_ns
-from galago_edge.sources.address import is_file
+from galago_edge.host.standard_streams import stdin_closed
+from galago_edge.sources.address import STDIN, is_file
 from galago_edge.sources.live_buffer import NewestBuffer
 from galago_edge.sources.sample_conversion import Converter, PcmFormat
 from galago_edge.sources.source import AHEAD_NS
@@ -62,12 +63,12 @@ class PcmPipe:
         self._block_bytes = _BYTES * (block_samples or pipe_hz // _LIVE_BLOCKS_PER_S)
         self._clock_ns = clock_ns
         self._converter = Converter(PcmFormat("s16", 1, pipe_hz), rate_hz)
+        if fd == STDIN and stdin_closed():  # something else has its number by now
+            raise _closed()
         try:
             os.fstat(fd)
         except OSError:
-            raise LinkError(
-                Reason.SOURCE_MISSING, "standard input is closed", hint="arecord ... | galago run ... pipe:-"
-            ) from None
+            raise _closed() from None
         self.live = live and not is_file(fd)  # a file that is redirected here loses nothing
         self.dropped = 0
         """Samples, at the bundle's rate, that nobody took in time."""
@@ -170,6 +171,12 @@ class PcmPipe:
             return os.read(self._fd, _READ_BYTES) if ready else b""
         except OSError as error:
             raise disk_error(error, "read standard input") from error
+
+
+def _closed() -> LinkError:
+    return LinkError(
+        Reason.SOURCE_MISSING, "standard input is closed", hint="arecord ... | galago run ... pipe:-"
+    )
 
 
 def _pcm(data: bytes) -> npt.NDArray[np.int16]:

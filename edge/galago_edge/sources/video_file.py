@@ -287,12 +287,15 @@ class VideoFile:
 
     def _cut_off(self, damage: str) -> DamagedError:
         reader = self._reader
-        found = f"it holds {self._decoded} frames, {self._cut_ns / NS_PER_S:.3f} s"
-        promised = (
-            ""
-            if reader.promised_ns is None
-            else f", of {reader.promised_ns / NS_PER_S:.3f} s that its header promises"
-        )
+        held_s = f"{self._cut_ns / NS_PER_S:.3f} s"
+        found, promised = f"it holds {self._decoded} frames, {held_s}", ""
+        if reader.promised_ns is not None:
+            promised_s = f"{reader.promised_ns / NS_PER_S:.3f} s"
+            promised = f", of {promised_s} that its header promises"
+            if promised_s == held_s:
+                promised = (
+                    ", all that its header promises; what stands behind them, such as the index, is cut off"
+                )
         also = f"; it {damage}" if damage else ""
         return DamagedError(
             Reason.VIDEO_TRUNCATED,

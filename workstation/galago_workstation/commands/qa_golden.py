@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from galago_edge.commands.cli import GalagoGroup, json_option, say, say_data
+from galago_edge.commands.cli import (
+    GalagoGroup,
+    json_option,
+    say,
+    say_data,
+    show_error,
+    show_read_in_part,
+)
 from galago_edge.commands.options import PATH, bundle_options, opened_bundle
 from galago_edge.commands.output_places import check_outputs
 from galago_edge.host.former_output import junit_kind, refuse_other_kind
@@ -104,7 +111,11 @@ class _Asked:
             _note(note)
         report = command_report(_note, as_json=self.as_json)
         with results_folder(self.keep) as folder:
-            return replay_afresh(corpus, bundle, folder, jobs=self.jobs, report=report)
+            fresh = replay_afresh(corpus, bundle, folder, jobs=self.jobs, report=report)
+        for one in fresh:
+            if (loss := one.replayed.loss) is not None:
+                (show_error if one.replayed.failed else show_read_in_part)(loss.error())
+        return fresh
 
 
 def _note(line: str) -> None:
@@ -157,8 +168,11 @@ def rerecord(file: Path, place: Path, why: str, by: str | None, as_json: bool, *
 
 
 def _recorded(out: Path, asked: _Asked, why: str, by: str | None, before: GoldenFile | None) -> None:
+    import msgspec
+
     from galago_workstation.qa.golden_file import check_new, write_golden
     from galago_workstation.qa.golden_record import is_same, make_golden, who
+    from galago_workstation.qa.golden_replay import losses_of
     from galago_workstation.qa.replay_environment import environment_here
 
     fresh = asked.replayed(*(opened := asked.opened()))
@@ -177,7 +191,7 @@ def _recorded(out: Path, asked: _Asked, why: str, by: str | None, before: Golden
             for one in made.recordings
         ]
         data = {"path": str(out), "written": not same, "bundle": made.bundle, "what": last.what}
-        say_data(data | {"recordings": rows})
+        say_data(data | {"recordings": rows, "losses": msgspec.to_builtins(losses_of(fresh))})
     elif same:
         say(f"{out}: nothing is different, and it stays as it is")
     else:

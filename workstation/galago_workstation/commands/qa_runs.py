@@ -38,6 +38,8 @@ class Replaying:
     """Whether recordings are read that are as when they were hashed."""
     more_labels: Sequence[Label] | None = ()
     """Labels that a truth may have beside the bundle's own; None: any, for what else it says is left out."""
+    asked: str | None = None
+    """The one recording that is asked about: whoever asks raises its failure, which is not told before."""
     places: dict[str, RecordingPlace] = field(default_factory=dict)
     """Where the recordings lie that were asked about, by their SHA-256."""
     about: str | None = None
@@ -235,7 +237,7 @@ class Replaying:
             told = f"none of {count_of(len(failed), 'recording')} can be judged; "
             raise worst.error(told if len(failed) > 1 else "")
         for loss in failed:
-            if str(loss.error()) not in self._told:
+            if str(loss.error()) not in self._told and loss.recording != self.asked:
                 self._told.add(str(loss.error()))
                 show_error(loss.error())
         for loss in in_part:

@@ -81,8 +81,9 @@ def why(
         text = "RECORDING needs --bundle, or --run where it has been replayed; one of them"
         raise CallerError(Reason.USAGE, text, hint="galago qa why --help")
     if run_folder is not None:
-        replaying.about = recording
+        replaying.about = replaying.asked = recording
         others = replaying.of(run_folder, None)
+        replaying.asked = None
         asked = next((one for one in others if one.recording == recording), None)
         if asked is None:
             if lost := next((one for one in replaying.losses.failed if one.recording == recording), None):

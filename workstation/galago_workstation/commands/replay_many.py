@@ -72,7 +72,8 @@ def _run(
     if plan.changes.faults is not None:
         plan.changes.faults.check(bundle.modality, dated=True)
     check_outputs({"--verdict": verdict}, {"--out": out, "--results": results})
-    check_run_place(out, bundle.id, plan.stream, plan.changes)
+    if note := check_run_place(out, bundle.id, plan.stream, plan.changes):
+        say(note, err=True)
     kept = results or out / RESULTS
     corpus = _corpus(sources, report, ContentHashes(kept, reread=rehash)).of_modality(bundle.modality)
     for line in check_run_grows(out, corpus.recordings):  # before hours of replaying

@@ -11,7 +11,7 @@ from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import CallerError, InputError, LinkError, Reason
 from galago_edge.contract.modality import Modality
 from galago_edge.sources.address import parse_source
-from galago_edge.sources.source_kind import split_query
+from galago_edge.sources.source_kind import Address, split_query
 from galago_workstation.progress_lines import Report
 from galago_workstation.qa.content_hashes import ContentHashes
 from galago_workstation.qa.corpus_manifest import (
@@ -39,11 +39,13 @@ class Corpus:
     def of_modality(self, modality: Modality) -> Corpus:
         """Return what of it a bundle of this modality can be asked about, with a note about the others.
 
+        A recording of which nobody can read what it holds is not of another modality: it stays, and fails.
+
         Raises:
             InputError: DATA_BAD; nothing is left.
             GalagoError: A recording cannot be opened.
         """
-        fitting = tuple(one for one in self.recordings if one.parsed().gives(modality))
+        fitting = tuple(one for one in self.recordings if _may_give(one.parsed(), modality))
         left_out = [one.name for one in self.recordings if one not in fitting]
         if not fitting:
             raise InputError(
@@ -56,6 +58,10 @@ class Corpus:
         if left_out:
             notes += (f"not of a {modality}, left out: {_named(left_out)}",)
         return Corpus(self.name, fitting, notes)
+
+
+def _may_give(address: Address, modality: Modality) -> bool:
+    return address.gives(modality) or address.unreadable
 
 
 def is_corpus(path: Path) -> bool:

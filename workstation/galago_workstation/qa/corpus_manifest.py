@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 import re
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -106,25 +107,31 @@ def _places(path: Path, count: int) -> list[str]:
 
 
 def _csv(path: Path) -> tuple[ListedRow, ...]:
-    found = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            columns = next(rows, [])
-            _check_columns(columns, path)
-            line = rows.line_num + 1
-            for row in rows:
-                if row:
-                    place = f"{path}, line {line}"
-                    found.append(ListedRow(_row(columns, row, place), place))
-                line = rows.line_num + 1  # a field in quotes may go over several
+        content = path.read_bytes()
     except OSError as error:
         raise disk_error(error, f"read {path}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(
-            Reason.DATA_BAD, f"{path} is no CSV in UTF-8: {error}", hint=f"see {_DOCS}"
-        ) from None
+    found, line = [], 1
+    try:
+        rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        columns = next(rows, [])
+        _check_columns(columns, path)
+        line = rows.line_num + 1
+        for row in rows:
+            if row:
+                place = f"{path}, line {line}"
+                found.append(ListedRow(_row(columns, row, place), place))
+            line = rows.line_num + 1  # a field in quotes may go over several
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise _no_csv(path, line, f"byte 0x{error.object[error.start]:02x} is no UTF-8") from None
+    except csv.Error as error:
+        raise _no_csv(path, line, f"the row that begins here: {error}") from None
     return tuple(found)
+
+
+def _no_csv(path: Path, line: int, why: str) -> InputError:
+    return InputError(Reason.DATA_BAD, f"{path}, line {line}: no CSV in UTF-8: {why}", hint=f"see {_DOCS}")
 
 
 def _check_columns(columns: list[str], path: Path) -> None:

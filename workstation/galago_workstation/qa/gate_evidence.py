@@ -188,7 +188,7 @@ def _of_truths(gate: BoundGate, chosen: Sequence[JudgedPair], notes: list[str]) 
     if kind == "above_old_at_most":
         later = [after - before if np.isfinite(after) else np.inf if np.isfinite(before) else 0.0
                  for before, after in zip(old_s, new_s, strict=True)]  # fmt: skip
-        return replace(found, old=0.0, new=_quantile(later, share, weights))
+        return replace(found, old=0.0 if later else np.nan, new=_quantile(later, share, weights))
     return replace(found, old=_quantile(old_s, share, weights), new=_quantile(new_s, share, weights))
 
 

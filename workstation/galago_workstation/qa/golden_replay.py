@@ -7,7 +7,7 @@ and a result of yesterday, or of another computer, would answer for it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from galago_workstation.qa.baseline import BaselineEvent
 from galago_workstation.qa.corpus import Corpus
 from galago_workstation.qa.corpus_replay import RecordingReplay, ReplayPlan, replay_corpus
 from galago_workstation.qa.golden_file import GoldenRecording, rows_of
+from galago_workstation.qa.recording_losses import RecordingLosses
 from galago_workstation.qa.replay_job import ordered_query
 from galago_workstation.qa.replay_results import LOGITS, ReplayResults
 from galago_workstation.qa.replay_run import replayed_of
@@ -51,6 +52,15 @@ def replay_afresh(
     results = ReplayResults(found.results)
     made = [_fresh(one, results) for one in found.replays]
     return sorted(made, key=lambda one: one.said.recording)
+
+
+def losses_of(fresh: Sequence[FreshReplay]) -> RecordingLosses:
+    """Return what failed and what was read in part: a golden holds how each of them ended."""
+    lost = [(one.replayed.failed, one.replayed.loss) for one in fresh]
+    return RecordingLosses(
+        failed=tuple(loss for failed, loss in lost if failed and loss is not None),
+        read_in_part=tuple(loss for failed, loss in lost if not failed and loss is not None),
+    )
 
 
 def _fresh(one: RecordingReplay, results: ReplayResults) -> FreshReplay:

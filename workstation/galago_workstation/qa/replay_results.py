@@ -16,7 +16,6 @@ import hashlib
 import os
 import secrets
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -36,6 +35,7 @@ from galago_edge.contract.errors import (
 )
 from galago_edge.contract.manifest import Label
 from galago_edge.contract.printable import printable
+from galago_workstation.files import is_gone, process_here
 from galago_workstation.qa.replay_environment import ReplayEnvironment
 from galago_workstation.qa.replay_job import ReplayJob
 from galago_workstation.qa.sealed_json import BrokenSealError, sealed_json, unsealed
@@ -189,12 +189,10 @@ class ReplayResults:
     @staticmethod
     def abandoned(shelf: Path, digest: str = "*") -> list[Path]:
         """Return what processes of this host that are gone left half-written beside results."""
-        here, _ = _here()
         found = []
         for part in sorted(shelf.glob(f".{digest}.*")):
             _, _, host, pid, *_ = (*part.name.split("."), "", "")
-            gone = host == here and pid.isdigit() and not Path(f"/proc/{pid}").exists()
-            if gone and part.is_dir() and not part.is_symlink():
+            if is_gone(host, pid) and part.is_dir() and not part.is_symlink():
                 found.append(part)
         return found
 
@@ -218,7 +216,7 @@ class ReplayResults:
             place.parent.rmdir()
 
     def _aside(self, digest: str) -> Path:
-        host, pid = _here()
+        host, pid = process_here()
         return self.place(digest).with_name(f".{digest}.{host}.{pid}.{secrets.token_hex(4)}.part")
 
     def _move(self, part: Path, digest: str, stages: bool) -> None:
@@ -276,11 +274,6 @@ def _discard(path: Path) -> None:
         path.unlink(missing_ok=True)
     else:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _here() -> tuple[str, str]:
-    """Return host and process; no dot is in either, which separates them in names."""
-    return socket.gethostname().replace(".", "-").replace("/", "-") or "host", str(os.getpid())
 
 
 def write_stored(folder: Path, stored: StoredReplay) -> None:

@@ -30,6 +30,7 @@ from galago_workstation.qa.replay_results import RECORDS, SCORES, ReplayResults,
 from galago_workstation.qa.replayed import Replayed, TruthList
 from galago_workstation.qa.score_arrays import read_scores
 from galago_workstation.qa.sealed_json import sealed_json, unchecked
+from galago_workstation.qa.written_folders import SHELF, is_written_list
 
 RUN, RESULTS = "run.json", "results"
 _NAMED = 3
@@ -68,33 +69,50 @@ class ReplayRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     recordings: tuple[RunRecording, ...]
 
 
-def check_run_place(folder: Path, bundle: str, stream: str, changes: ReplayChanges) -> None:
-    """Refuse to write a run over something else.
+def check_run_place(folder: Path, bundle: str, stream: str, changes: ReplayChanges) -> str:
+    """Refuse to write a run over something else; return what is to be told of what is written over.
+
+    That is a ``run.json`` that is damaged and was Galago's: by its first bytes, or by the results beside it.
 
     Raises:
         CallerError: EXISTS; the folder is a file, holds other things, or a run of another bundle or with
             other changes.
-        InputError: RUN_BAD; its ``run.json`` is damaged.
+        InputError: RUN_BAD; its ``run.json`` is damaged, and nothing says that it was Galago's.
         LinkError: It cannot be read.
     """
     hint = "choose another folder with --out; --results shares results between runs"
     try:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-            return
+            return ""
         foreign = not folder.is_dir() or not {RUN, RESULTS} & {entry.name for entry in folder.iterdir()}
     except OSError as error:
         raise disk_error(error, f"read {folder}") from error
     if foreign:
         raise CallerError(Reason.EXISTS, f"{folder} exists and is no run ({RUN} is missing)", hint=hint)
     if not (folder / RUN).exists():
-        return  # interrupted before its end: it goes on
-    met, _ = _read(folder / RUN, hint)  # changed or not, it is written anew
+        return ""  # interrupted before its end: it goes on
+    try:
+        met, _ = _read(folder / RUN, hint)  # changed or not, it is written anew
+    except InputError as error:
+        if not _was_run(folder):
+            raise
+        return f"{error}; it is written anew"
     if (met.bundle, met.stream, met.changes) != (bundle, stream, changes):
         raise CallerError(
             Reason.EXISTS,
             f"{folder} holds a run of {'another bundle' if met.bundle != bundle else 'other settings'}",
             hint=hint,
         )
+    return ""
+
+
+def _was_run(folder: Path) -> bool:
+    try:
+        if is_written_list(folder / RUN) or not (folder / RUN).stat().st_size:  # a full disk leaves nothing
+            return True
+        return any(SHELF.fullmatch(entry.name) for entry in (folder / RESULTS).iterdir())
+    except OSError:
+        return False
 
 
 def check_run_grows(folder: Path, recordings: Sequence[CorpusRecording]) -> list[str]:

@@ -7,7 +7,8 @@ changes the content on purpose can hash it again.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, TypeVar
+import json
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -51,7 +52,7 @@ def unsealed(content: bytes, type_: type[T]) -> T:
     """Return the value of what :func:`sealed_json` wrote.
 
     Raises:
-        BrokenSealError: It has no hash of itself, or another one.
+        BrokenSealError: It has no hash of itself, or another one, or a key twice.
         msgspec.DecodeError: It is no JSON, or not of this type.
     """
     value, fault = unchecked(content, type_)
@@ -66,16 +67,42 @@ def unchecked(content: bytes, type_: type[T]) -> tuple[T, str]:
     For those who only ask what a file is about, before they write it anew.
 
     Raises:
-        msgspec.DecodeError: It is no JSON, or not of this type.
+        msgspec.DecodeError: It is no JSON, or not of this type; of another version, it says which.
     """
     plain: dict[str, Any] = from_json(content, type=dict[str, Any])
     said = plain.pop(_SEAL, None)
     # in the order of the file, which tables keep; of another version: that is said rather than its hash
-    value = from_json(msgspec.json.encode(plain), type=type_)
+    try:
+        value = from_json(msgspec.json.encode(plain), type=type_)
+    except msgspec.ValidationError:
+        _refuse_other_schema(plain, type_)
+        raise
+    if (twice := _key_twice(content)) is not None:  # the hash is of one of the two, people may read the other
+        return value, f"it has the key {twice!r} twice in one place"
     if said is None:
         return value, "it has no hash of itself"
     found = _digest(_canonical(plain))
     return value, "" if said == found else f"its SHA-256 is {found[:16]}…, expected {str(said)[:16]}…"
+
+
+def _refuse_other_schema(plain: dict[str, Any], type_: type) -> None:
+    known = get_args(get_type_hints(type_).get("schema"))
+    if known and "schema" in plain and plain["schema"] not in known:
+        raise msgspec.ValidationError(
+            f"its schema is {str(plain['schema'])[:40]!r}, this Galago reads {' or '.join(known)}"
+        ) from None
+
+
+def _key_twice(content: bytes) -> str | None:
+    """Return a key that stands twice in one table of JSON; None when there is none."""
+    found: list[str] = []
+
+    def table(pairs: list[tuple[str, Any]]) -> None:
+        keys = [key for key, _ in pairs]
+        found.extend(key for key in set(keys) if keys.count(key) > 1)
+
+    json.loads(content, object_pairs_hook=table, parse_int=str, parse_float=str)  # decoded before: it is JSON
+    return min(found, default=None)
 
 
 def _canonical(plain: dict[str, Any]) -> bytes:

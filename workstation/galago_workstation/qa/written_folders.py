@@ -36,13 +36,18 @@ def is_written(path: Path) -> bool:
         if path.is_symlink():
             return False
         if not path.is_dir():
-            return _is_list(path)
-        return _is_shelf(path) or _is_list(path / PAGE_MARK) or _holds_only_written(path)
+            return is_written_list(path)
+        return _is_shelf(path) or is_written_list(path / PAGE_MARK) or _holds_only_written(path)
     except OSError:  # whoever reads it will say so
         return False
 
 
-def _is_list(path: Path) -> bool:
+def is_written_list(path: Path) -> bool:
+    """Tell whether a file is a list that Galago has written, by its name and its beginning.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     if (mark := _LISTS.get(path.name)) is None or not path.is_file():
         return False
     with path.open("rb") as file:

@@ -11,7 +11,7 @@ from galago_edge.contract.modality import Modality
 from galago_edge.contract.streams import NS_PER_S, Gap, Item, Notice
 from galago_edge.sources.faults.fault_file import FaultPlan, PlannedFault
 from galago_edge.sources.faults.played_capture import open_played
-from galago_edge.sources.faults.played_recording import PlayedRecording
+from galago_edge.sources.faults.played_recording import PlayedRecording, is_mark
 from galago_edge.sources.source import Source
 from galago_edge.sources.supervised_source import Supervised
 
@@ -35,6 +35,8 @@ class FaultedSource:
         self.modality: Modality = source.modality
         self._source, self._plan = source, plan
         said = source.description()
+        self._withheld: Gap | None = None
+        """Where the recording is damaged, as far as no gap has said so; told at the end."""
         self._name = str(said.get("name", said.get("kind", "the recording")))
         self._played = played = PlayedRecording(source, plan, lambda: self._supervised.stop())
         self._supervised = Supervised(
@@ -69,6 +71,9 @@ class FaultedSource:
                     if not self._is_beginning(item):
                         yield item
             yield from self._of_recording()
+            if self._withheld is not None:
+                at_ns = max(played.end_ns, self._withheld.to_ns)
+                yield Gap(at_ns, at_ns, self._withheld.cause)
         finally:
             played.close()
         if played.failure is not None:
@@ -102,7 +107,8 @@ class FaultedSource:
         end_ns = self._played.end_ns
         if max(fault.from_ns, (fault.to_ns or 0) - FORGIVEN_NS) >= end_ns:
             return f"lies behind the end of what was replayed, {end_ns / NS_PER_S:g} s"
-        if hits == 0 and fault.kind != "disconnect":
+        # a source may be away where no item would have come; behind a cut nobody knows
+        if hits == 0 and (fault.kind != "disconnect" or fault.from_ns >= self._played.recorded_ns):
             return f"met no {'frame' if self.modality == 'camera' else 'sample'}"
         return ""
 
@@ -112,6 +118,8 @@ class FaultedSource:
             item = told.popleft()
             if isinstance(item, Notice) or not self._played.disturbed:
                 yield item
+            elif isinstance(item, Gap) and is_mark(item):  # may lie in a gap of a fault that is still to come
+                self._withheld = item
 
     def _is_beginning(self, item: Item) -> bool:
         """Tell whether it is the Gap before the first item that no fault has made: a recording is open."""

@@ -6,7 +6,16 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-from galago_edge.contract.streams import NS_PER_S, AudioBlock, Frame, Gap, Item, Notice, samples_to_ns
+from galago_edge.contract.streams import (
+    GAPS_OF_DAMAGE,
+    NS_PER_S,
+    AudioBlock,
+    Frame,
+    Gap,
+    Item,
+    Notice,
+    samples_to_ns,
+)
 from galago_edge.sources.faults.fault_file import FaultPlan, PlannedFault
 from galago_edge.sources.faults.sound_pieces import SoundPieces
 from galago_edge.sources.source import Source
@@ -42,6 +51,8 @@ class PlayedRecording:
         self.now_ns = 0
         self.end_ns = 0
         """How far the recording has come."""
+        self.recorded_ns = 0
+        """How far its frames or samples have: behind a cut it may miss much that it promised."""
         self.faults = [LivedFault(number, fault) for number, fault in plan.of_source()]
         self.told: deque[Notice | Gap] = deque()
         """What the recording says of itself, to be handed on before what is captured next."""
@@ -142,14 +153,21 @@ class PlayedRecording:
         if isinstance(item, Notice):
             if item.state not in _OF_SUPERVISION:
                 self.told.append(item)
-        elif isinstance(item, Gap) and not self.given:  # nobody could capture before the first item
-            self.told.append(item)
+        elif isinstance(item, Gap) and (not self.given or is_mark(item)):
+            self.told.append(item)  # nobody could capture before the first item, or what has no length
         else:
             yield self._passed(item)
 
     def _passed(self, item: Frame | AudioBlock | Gap) -> Frame | AudioBlock | Gap:
         self.end_ns = max(self.end_ns, item.to_ns if isinstance(item, Gap) else arrival_of(item))
+        if not isinstance(item, Gap):
+            self.recorded_ns = self.end_ns
         return item
+
+
+def is_mark(item: Item) -> bool:
+    """Tell whether an item is a gap without a length that says where a recording is damaged."""
+    return isinstance(item, Gap) and item.cause in GAPS_OF_DAMAGE and item.from_ns == item.to_ns
 
 
 def begin_of(item: Frame | AudioBlock | Gap) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from galago_edge.contract.errors import CallerError, Reason
 from galago_edge.contract.findings import Finding, fail, ok
+from galago_edge.host.standard_streams import stdin_closed
 from galago_edge.sources.address import STDIN, is_file
 from galago_edge.sources.address_options import integer, yes_no
 from galago_edge.sources.source_kind import Address, Opening, Site, SourceKind, split_query
@@ -93,7 +94,12 @@ def _capture(address: Address, settings: SourceSettings, rate_hz: int | None) ->
 def _check(name: str, address: Address, site: Site) -> Iterator[Finding]:
     """Standard input, or a pipe that is there."""
     if _is_stdin(address):
-        yield ok(name, "standard input")
+        closed = stdin_closed()
+        yield (
+            fail(name, "standard input is closed", "start it behind a pipe")
+            if closed
+            else ok(name, "standard input")
+        )
         return
     path = Path(address.target)
     if not path.exists():

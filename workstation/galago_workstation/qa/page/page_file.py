@@ -13,7 +13,7 @@ import msgspec
 
 from galago_edge.contract.decoding import from_json
 from galago_edge.contract.errors import CallerError, Reason, disk_error
-from galago_workstation.files import new_folder, write_bytes
+from galago_workstation.files import new_folder, refuse_folder_place, write_bytes
 from galago_workstation.qa.page.offline_page import OfflinePage, page_part
 from galago_workstation.qa.page.page_content import SCHEMA, PageContent
 from galago_workstation.qa.page.page_making import MadePage
@@ -47,6 +47,7 @@ def check_page_path(path: Path) -> None:
         CallerError: EXISTS.
         LinkError: It cannot be read.
     """
+    refuse_folder_place(path)
     try:
         if not path.exists():
             return
