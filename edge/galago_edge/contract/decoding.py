@@ -6,7 +6,9 @@ RecursionError, which nobody expects who expects damage. Here it is the DecodeEr
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from typing import Any, TypeVar, overload
 
 import msgspec
@@ -66,6 +68,24 @@ def from_toml(data: bytes | str, type: Any = Any) -> Any:
     if type is Any and _reaches_below(found, DEEPEST):  # names with dots go deep without any bracket
         raise _too_deep()
     return found
+
+
+def key_twice(data: bytes) -> str | None:
+    """Return a key that stands twice in one table of JSON, the first by name; None when there is none.
+
+    Decoders take the last one, people read the first. ``data``: what :func:`from_json` has decoded.
+
+    >>> key_twice(b'{"tags": {"site": "barn", "site": "porch"}}')
+    'site'
+    """
+    found: list[str] = []
+
+    def table(pairs: list[tuple[str, Any]]) -> None:
+        keys = Counter(key for key, _ in pairs)
+        found.extend(key for key, count in keys.items() if count > 1)
+
+    json.loads(data, object_pairs_hook=table, parse_int=str, parse_float=str)
+    return min(found, default=None)
 
 
 def _nested_below(raw: bytes | bytearray, levels: int) -> bool:

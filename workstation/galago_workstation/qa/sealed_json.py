@@ -7,12 +7,11 @@ changes the content on purpose can hash it again.
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from galago_edge.contract.decoding import from_json
+from galago_edge.contract.decoding import from_json, key_twice
 
 T = TypeVar("T")
 
@@ -77,7 +76,7 @@ def unchecked(content: bytes, type_: type[T]) -> tuple[T, str]:
     except msgspec.ValidationError:
         _refuse_other_schema(plain, type_)
         raise
-    if (twice := _key_twice(content)) is not None:  # the hash is of one of the two, people may read the other
+    if (twice := key_twice(content)) is not None:  # the hash is of one of the two, people may read the other
         return value, f"it has the key {twice!r} twice in one place"
     if said is None:
         return value, "it has no hash of itself"
@@ -91,18 +90,6 @@ def _refuse_other_schema(plain: dict[str, Any], type_: type) -> None:
         raise msgspec.ValidationError(
             f"its schema is {str(plain['schema'])[:40]!r}, this Galago reads {' or '.join(known)}"
         ) from None
-
-
-def _key_twice(content: bytes) -> str | None:
-    """Return a key that stands twice in one table of JSON; None when there is none."""
-    found: list[str] = []
-
-    def table(pairs: list[tuple[str, Any]]) -> None:
-        keys = [key for key, _ in pairs]
-        found.extend(key for key in set(keys) if keys.count(key) > 1)
-
-    json.loads(content, object_pairs_hook=table, parse_int=str, parse_float=str)  # decoded before: it is JSON
-    return min(found, default=None)
 
 
 def _canonical(plain: dict[str, Any]) -> bytes:
