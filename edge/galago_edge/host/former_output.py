@@ -22,8 +22,6 @@ _RECORD = re.compile(
     b"|".join(re.escape(_BEGIN) + kind.encode() + b'"' for kind in RECORD_KINDS)
     + rb'|\{"v":(?!1,)[0-9]+,"kind":"'  # of another version, whose kinds nobody here knows
 )
-_LEAST_TORN = len(b'{"v":1,"')
-"""So much of a first record says that it is none of another program's."""
 _BLANK = b"\0\r\n"
 """Some file systems fill with zeros what they had promised before a power cut and not yet written."""
 
@@ -86,9 +84,8 @@ def refuse_other_log(path: Path | None) -> None:
     """Refuse to append records to a file that holds anything else, or more than records.
 
     Its first and its last line are looked at, whatever its size: each must begin as a record of a known kind,
-    or be what a power cut leaves of one, its beginning (of the first line so much that it is no other
-    program's); zeros around them do not count. What :func:`refuse_other_kind` does not
-    judge passes here, too.
+    or be what a power cut leaves of one, its beginning, however short: a device must go on with its log. Zeros
+    around them do not count. What :func:`refuse_other_kind` does not judge passes here, too.
 
     Raises:
         CallerError: EXISTS.
@@ -99,16 +96,16 @@ def refuse_other_log(path: Path | None) -> None:
         return
     first = ends.head.lstrip(_BLANK).partition(b"\n")[0]
     last = ends.tail.rstrip(_BLANK).rpartition(b"\n")[2].lstrip(_BLANK)
-    if not (_begins_record(first, _LEAST_TORN) and (_begins_record(last, 1) or not last)):
+    if not (_begins_record(first) and (_begins_record(last) or not last)):
         raise _something_else(ends.path, EVENTS)
 
 
-def _begins_record(line: bytes, least_bytes: int) -> bool:
+def _begins_record(line: bytes) -> bool:
     begun = line.rstrip(_BLANK)
     if _RECORD.match(begun):
         return True
     torn = (_BEGIN + kind.encode() + b'"' for kind in RECORD_KINDS)
-    return len(begun) >= least_bytes and any(whole.startswith(begun) for whole in torn)
+    return bool(begun) and any(whole.startswith(begun) for whole in torn)
 
 
 @dataclass(frozen=True, slots=True)
