@@ -84,8 +84,8 @@ def refuse_other_log(path: Path | None) -> None:
     """Refuse to append records to a file that holds anything else, or more than records.
 
     Its first and its last line are looked at, whatever its size: each must begin as a record of a known kind,
-    or be what a power cut leaves of one, its beginning, however short: a device must go on with its log. Zeros
-    around them do not count. What :func:`refuse_other_kind` does not judge passes here, too.
+    or be what a power cut leaves of one, its beginning, however short: a device must go on with its log.
+    Zeros around them do not count. What :func:`refuse_other_kind` does not judge passes here, too.
 
     Raises:
         CallerError: EXISTS.
