@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -120,6 +121,7 @@ def _serve(session: ReviewSession, reviewer: str, port: int) -> None:
     app = ReviewApp(session, token, reviewer)
     settings = PageSettings(port=port, token=token)
     server = PageServer(settings, app, name="the review page", remedy="give another --port")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored where we come from
     with contextlib.suppress(KeyboardInterrupt), server:
         say(f"{server.url}?token={token}", err=True)
         say(

@@ -112,6 +112,8 @@ def retrain_tables(run: Run, plan: RetrainPlan, *, epochs: int | None, new_head:
         for key, value in tables.get("augment", {}).items()
     }
     train = dict(tables.get("train", {}))
+    if run.config.model.keep_logits and train.get("head_epochs") == NEW_HEAD_EPOCHS:
+        del train["head_epochs"]  # of the labels that were new in the training before
     if new_head:
         train.setdefault("head_epochs", NEW_HEAD_EPOCHS)
     if epochs is not None:
