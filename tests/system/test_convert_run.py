@@ -484,6 +484,11 @@ def test_quantization_aware_training_is_tried_where_int8_loses_and_the_better_fi
         (aware.after.accuracy_int8, -aware.after.flips) > (aware.before.accuracy_int8, -aware.before.flips)
     )
     assert found.held_out == (aware.after if aware.kept else aware.before)
+    assert found.held_out.accuracy_int8 == max(aware.before.accuracy_int8, aware.after.accuracy_int8)
+    assert all(distance > 0 for distance in aware.distances)
+    calibrated = galago("convert", run, "--max-loss-points", 100)
+    assert calibrated.exit_code == 0, calibrated.output
+    assert (read_conversion(run).int8_sha256 != found.int8_sha256) is aware.kept
     assert read_conversion(run) == found
     inspection.report((run / "converted" / "int8.tflite").read_bytes())
 

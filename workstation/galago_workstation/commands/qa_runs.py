@@ -39,11 +39,10 @@ class Replaying:
     more_labels: Sequence[Label] | None = ()
     """Labels that a truth may have beside the bundle's own; None: any, for what else it says is left out."""
     asked: str | None = None
-    """The one recording that is asked about: whoever asks raises its failure, which is not told before."""
+    """The one recording that is asked about, or None: whoever asks raises its failure, which is not told
+    before, and of no other it is told that it was read in part."""
     places: dict[str, RecordingPlace] = field(default_factory=dict)
     """Where the recordings lie that were asked about, by their SHA-256."""
-    about: str | None = None
-    """Only of this recording it is said that it was read in part; None: of all."""
     _losses: RecordingLosses | None = None
     _bundles: dict[Path, Bundle] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
@@ -241,7 +240,7 @@ class Replaying:
                 self._told.add(str(loss.error()))
                 show_error(loss.error())
         for loss in in_part:
-            if self.about not in (None, loss.recording):
+            if self.asked not in (None, loss.recording):
                 continue
             self._tell(read_in_part_line(loss.error()))
         return kept

@@ -81,9 +81,8 @@ def why(
         text = "RECORDING needs --bundle, or --run where it has been replayed; one of them"
         raise CallerError(Reason.USAGE, text, hint="galago qa why --help")
     if run_folder is not None:
-        replaying.about = replaying.asked = recording
+        replaying.asked = recording
         others = replaying.of(run_folder, None)
-        replaying.asked = None
         asked = next((one for one in others if one.recording == recording), None)
         if asked is None:
             if lost := next((one for one in replaying.losses.failed if one.recording == recording), None):
@@ -96,7 +95,7 @@ def why(
         assert bundle is not None
         replaying.refuse_unknown_label(bundle, [label])
         asked, others = replaying.one(recording, bundle), []
-        replaying.about = asked.recording
+        replaying.asked = asked.recording
     if corpus is not None:
         others = replaying.of(corpus, None if (corpus / RUN).is_file() else bundle)
     told = why_replayed(asked, label, at_ns, within_ns=round(within * _NS_PER_S), corpus=others, rule=rule)
