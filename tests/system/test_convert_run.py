@@ -486,11 +486,11 @@ def test_quantization_aware_training_is_tried_where_int8_loses_and_the_better_fi
     assert found.held_out == (aware.after if aware.kept else aware.before)
     assert found.held_out.accuracy_int8 == max(aware.before.accuracy_int8, aware.after.accuracy_int8)
     assert all(distance > 0 for distance in aware.distances)
+    assert read_conversion(run) == found
+    inspection.report((run / "converted" / "int8.tflite").read_bytes())
     calibrated = galago("convert", run, "--max-loss-points", 100)
     assert calibrated.exit_code == 0, calibrated.output
     assert (read_conversion(run).int8_sha256 != found.int8_sha256) is aware.kept
-    assert read_conversion(run) == found
-    inspection.report((run / "converted" / "int8.tflite").read_bytes())
 
 
 def test_without_a_loss_nothing_is_trained_and_that_is_said(run: Path) -> None:
