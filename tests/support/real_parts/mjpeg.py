@@ -6,14 +6,13 @@ import base64
 import contextlib
 import hashlib
 import http.server
-import os
 import re
-import socket
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from functools import lru_cache
+
+from real_parts.processes import free_port
 
 
 @lru_cache(maxsize=64)
@@ -75,7 +74,7 @@ class MjpegServer:
         self.lengths = lengths
         self.missing: tuple[str, ...] = ()
         """Requests that are answered with 404, such as ``/video.mjpg?channel=3``."""
-        self.port = 0
+        self.port = free_port()
         self.connections = 0
         """How many clients were given a stream so far."""
         self.sent = 0
@@ -84,7 +83,6 @@ class MjpegServer:
         self._stopping = threading.Event()
         self._server: http.server.ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
-        self._release: Callable[[], object] = lambda: None
 
     @property
     def url(self) -> str:
@@ -110,7 +108,7 @@ class MjpegServer:
         self._truncate.set()
 
     def start(self) -> MjpegServer:
-        """Start it, on the port that it had before if any."""
+        """Start it, on the port that it had before."""
         assert self._server is None, "it runs"
         owner = self
 
@@ -149,8 +147,6 @@ class MjpegServer:
 
         self._stopping.clear()
         self._server = Server(("127.0.0.1", self.port), Handler)
-        self._release()
-        self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
         return self
@@ -163,15 +159,7 @@ class MjpegServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        self._keep_port()
         self._server = self._thread = None
-
-    def _keep_port(self) -> None:
-        """Let no connection of another test have the port while it is stopped: bound, and not listened to."""
-        with socket.socket() as kept:
-            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            kept.bind(("127.0.0.1", self.port))
-            self._release = weakref.finalize(self, os.close, kept.detach())
 
     def _refuses(self, authorization: str | None, target: str) -> bool:
         if self.login is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,6 +16,11 @@ from typing import IO, TypeVar
 
 DEADLINE_S = 120.0
 """Generous: a busy machine is not a failed promise. Only what fails takes so long."""
+
+_PORTS = range(20_000, 32_000)
+"""Below those that connections get for their own end (Linux: net.ipv4.ip_local_port_range, from 32,768)."""
+
+_CLAIMS: list[socket.socket] = []
 
 Found = TypeVar("Found")
 
@@ -41,11 +47,24 @@ def tool(*names: str) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port that was free on the loopback interface a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """Return a TCP port of the loopback interface that is this process's until it ends.
+
+    A server may stop and start again on it: no connection is ever given it for its own end, and no other test
+    process takes it, for a name in Linux's abstract socket namespace claims it.
+    """
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0galago-test-port-{port}")
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # its last connections may linger
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        _CLAIMS.append(claim)
         return port
+    raise AssertionError("every port of the tests is taken")
 
 
 def wait_for(condition: Callable[[], Found], what: str, timeout_s: float = DEADLINE_S) -> Found:

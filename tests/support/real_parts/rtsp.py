@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from real_parts.processes import Child, MissingPartError
+from real_parts.processes import Child, MissingPartError, free_port
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Debian's own: python3-gi is only there."""
@@ -59,7 +59,7 @@ class RtspServer:
         self.sound = sound
         self.login = login
         self.digest = digest
-        self.port = 0
+        self.port = free_port()
         self._log = folder / "rtsp_server.log"
         self._child: Child | None = None
         self._level = 128
@@ -71,7 +71,7 @@ class RtspServer:
         return f"rtsp://{login}127.0.0.1:{self.port}/live"
 
     def start(self) -> RtspServer:
-        """Start it, on the port that it had before if any; the level that it had stays."""
+        """Start it, on the port that it had before; the level that it had stays."""
         assert self._child is None, "it runs"
         login = (*self.login, "digest" if self.digest else "basic") if self.login else ()
         arguments = [self.port, *self.size, self.fps, self.codec, self.sound, *login]
@@ -81,7 +81,7 @@ class RtspServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self.port = self._answer()["port"]
+        self._answer()
         self.level(self._level)
         return self
 

@@ -216,7 +216,7 @@ def main() -> None:
 
     GLib.timeout_add(1000 // camera.fps, camera.push)
     GLib.io_add_watch(sys.stdin, GLib.PRIORITY_DEFAULT, GLib.IOCondition.IN | GLib.IOCondition.HUP, command)
-    print(json.dumps({"port": server.get_bound_port()}), flush=True)
+    print(json.dumps({"ok": True}), flush=True)
     loop.run()
 
 

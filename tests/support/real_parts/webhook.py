@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from real_parts.processes import wait_for
+from real_parts.processes import free_port, wait_for
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class WebhookServer:
         """Given with every answer, as ``Retry-After``."""
         self.requests: list[Delivery] = []
         """Every request that was read to its end, in order."""
-        self.port = 0
+        self.port = free_port()
         self._server: http.server.ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -69,7 +69,7 @@ class WebhookServer:
         return self.accepted()
 
     def start(self) -> WebhookServer:
-        """Start it, on the port that it had before if any."""
+        """Start it, on the port that it had before."""
         assert self._server is None, "it runs"
         owner = self
 
@@ -113,7 +113,6 @@ class WebhookServer:
 
         self._stopping.clear()
         self._server = Server(("127.0.0.1", self.port), Handler)
-        self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
         return self
