@@ -220,8 +220,14 @@ def clip_samples(root: Path) -> list[Sample]:
     return samples
 
 
-def clip_feed(root: Path, samples: list[Sample], **options: Any) -> ClipFeed:
-    reader = AudioReader(AudioFolders(folder="."), AudioPreprocess(), root)
+TENTH_S = AudioPreprocess(window_frames=8)
+"""A window of 1,600 samples, as the clips have."""
+
+
+def clip_feed(
+    root: Path, samples: list[Sample], spec: AudioPreprocess | None = None, **options: Any
+) -> ClipFeed:
+    reader = AudioReader(AudioFolders(folder="."), spec or AudioPreprocess(), root)
     return ClipFeed(reader, samples, AudioAugment(**options), seed=3, background={2})
 
 
@@ -239,6 +245,46 @@ def test_clips_are_changed_alike_in_any_batch_and_tell_with_whom_they_were_mixed
     assert 8 < len(mixed) < 28
     assert all(one.partners[0] in (1, 2) for one in mixed)
     assert all(one.partners[0] == 0 for one in epochs if one.shares[0] == 1.0)
+
+
+def test_features_of_clips_that_nothing_changes_are_computed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples, everyone = clip_samples(tmp_path), np.array([2, 0, 1])
+    computed: list[int] = []
+    features = AudioReader.features
+
+    def counted(reader: AudioReader, window: Any) -> Any:
+        computed.append(len(window))
+        return features(reader, window)
+
+    monkeypatch.setattr(AudioReader, "features", counted)
+    feed = clip_feed(tmp_path, samples, TENTH_S, time_mask=0.3, share=0.5)
+    always = clip_feed(tmp_path, samples, TENTH_S, time_mask=0.3, share=0.5)
+    always.costly = True  # features are not kept then
+
+    epochs = [feed.augmented(epoch, everyone).inputs for epoch in range(8)]
+    assert computed == [TENTH_S.window_samples] * 3
+    assert all(
+        np.array_equal(one, always.augmented(epoch, everyone).inputs) for epoch, one in enumerate(epochs)
+    )
+    assert not all(np.array_equal(one, epochs[0]) for one in epochs)  # parts of them are blanked
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shift_ms": 5}, {"gain_db": 3.0}, {"speed": 0.1}, {"tempo": 0.1}, {"pitch_semitones": 1.0},
+        {"room_s": 0.3}, {"noise_snr_db": (10.0, 20.0)}, {"clipping_db": 6.0}, {"codecs": ("telephone",)},
+        {"mixup": 0.3},
+    ],
+)  # fmt: skip
+def test_features_are_not_kept_where_the_sound_changes(tmp_path: Path, options: dict[str, Any]) -> None:
+    assert clip_feed(tmp_path, clip_samples(tmp_path), TENTH_S, **options).costly
+
+
+def test_features_are_not_kept_of_clips_that_lie_anywhere_in_the_window(tmp_path: Path) -> None:
+    assert clip_feed(tmp_path, clip_samples(tmp_path)).costly  # clips of a tenth of a window
 
 
 def test_clips_of_background_are_heard_around_short_ones(tmp_path: Path) -> None:

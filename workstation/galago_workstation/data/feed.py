@@ -26,6 +26,9 @@ from galago_workstation.training_config import Config, ImageConfig
 
 Indices = npt.NDArray[np.int64]
 
+FEATURE_BYTES = 1 << 28
+"""Of all clips whose features are kept: 65,000 of a second, with 98 frames of 40 bands."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChangedInputs:
@@ -113,6 +116,8 @@ class PictureFeed:
 class ClipFeed:
     """Clips are changed as sound; the frontend comes afterwards, every time.
 
+    Where nothing changes any clip and each is as long as the window, features are computed once and kept.
+
     Args:
         reader: Reads the clips.
         samples: Of them.
@@ -122,8 +127,6 @@ class ClipFeed:
         background: Labels whose clips may be heard around others.
         folder: Takes what does not fit into memory; None: the folder of temporary files.
     """
-
-    costly = True
 
     def __init__(
         self,
@@ -152,6 +155,11 @@ class ClipFeed:
         self._augmentation = SoundAugmentation(
             options, spec.sample_rate_hz, spec.window_samples, noise=noise, around=around
         )
+        always_whole = all(self.held.length(index) == spec.window_samples for index in range(len(samples)))
+        small = len(samples) * spec.window_frames * spec.mel_bands <= FEATURE_BYTES
+        self.costly = not (always_whole and small and self._augmentation.keeps_sound)
+        """Whether preparing clips takes much longer than handing them over."""
+        self._features: dict[int, npt.NDArray[np.int8]] = {}
 
     def __len__(self) -> int:
         return len(self.held)
@@ -181,10 +189,14 @@ class ClipFeed:
         for row, index in enumerate(indices.tolist()):
             if begin is not None:
                 begin(index)
-            window, mixing = self.window(epoch, index)
-            if mixing is not None:
-                changed.partners[row], changed.shares[row] = mixing.partner, mixing.share
-            codes = self._reader.features(window)
+            codes = self._features.get(index)
+            if codes is None:
+                window, mixing = self.window(epoch, index)
+                if mixing is not None:
+                    changed.partners[row], changed.shares[row] = mixing.partner, mixing.share
+                codes = self._reader.features(window)
+                if not self.costly:
+                    self._features[index] = codes
             changed.inputs[row] = self._augmentation.blanked(codes, SampleDraws(self._seed, epoch, index))
         return changed
 

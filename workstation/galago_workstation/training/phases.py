@@ -102,6 +102,17 @@ def optimizer(keras: Any, options: TrainOptions, phase: LearningPhase, network: 
             on each; ``Learner`` has done it before."""
             return grads_and_vars
 
+        def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+            """Average the weights with a momentum that grows to the one asked for, as TensorFlow's
+            ``ExponentialMovingAverage`` does: with that one alone, the weights of the first step would count
+            for a thousand steps."""
+            steps = keras.ops.cast(self.iterations, "float32")
+            grown = keras.ops.minimum(options.average, (1 + steps) / (10 + steps))
+            momentum = keras.ops.where(steps > 0, grown, 0.0)  # averages are zero before the first step
+            averages = self._model_variables_moving_average
+            for variable, average in zip(trainable_variables, averages, strict=True):
+                average.assign(momentum * average + (1 - momentum) * variable)
+
         def finalize_variable_values(self, var_list: Any) -> None:
             """Leave the weights as they are: Keras would put their average there when a phase ends."""
 

@@ -97,6 +97,16 @@ class SoundAugmentation:
         self._noise = noise
         self._around = tuple(around)
 
+    @property
+    def keeps_sound(self) -> bool:
+        """Whether a clip that is as long as the window is heard as it is, every time it is used."""
+        options = self._options
+        moved = (
+            options.speed or options.tempo or options.pitch_semitones or options.room_s or options.shift_ms
+        )
+        louder = options.gain_db or options.clipping_db or options.noise_range_db is not None
+        return not (options.mixup or moved or louder or options.codecs)
+
     def mixing(self, draws: SampleDraws, count: int) -> Mixing | None:
         """Return with which of ``count`` samples this one is mixed; None: with none."""
         if self._options.mixup == 0.0:
