@@ -55,7 +55,7 @@ def test_pictures_get_published_weights_and_a_size_that_they_have(tmp_path: Path
     config = read_config(tmp_path / "birds.toml")
     assert isinstance(config, ImageConfig)
     assert config.data.background == ("none",)
-    assert (config.preprocess.width, config.preprocess.height) == (160, 160)
+    assert (config.preprocess.width, config.preprocess.height) == (224, 224)
     assert config.model.weights == "imagenet"
     assert config.train.class_weights  # jay has six times as many as owl
 
