@@ -16,7 +16,7 @@ CRASH_FOLDER ?= /dev/shm
 # Tests start Python a thousand times: each start would compile the whole product again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install resume small-convolutions hostile-data demo test ready lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts tflite-runtime fuzz flash-twelve first-device format clean replay-speed recording cut-recordings words few-pictures training-feed training-stream
+.PHONY: install resume small-convolutions hostile-data demo test ready lint bench soak kills bad-bundles crash install-cost fallback figures quiet-hour blind verdicts determinism media year parts tflite-runtime mediapipe fuzz flash-twelve first-device format clean replay-speed recording cut-recordings words few-pictures training-feed training-stream
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -48,12 +48,15 @@ parts: $(BIN)/python
 tflite-runtime: $(DEV_STAMP)
 	$(BIN)/python tests/setup/tflite_runtime_env.py
 
-ready: lint parts tflite-runtime
+mediapipe: $(DEV_STAMP)
+	$(BIN)/python benchmarks/mediapipe_env.py
+
+ready: lint parts tflite-runtime mediapipe
 
 # What waits for the network and what computes are made ready beside each other. Files are given out in their
 # order, tests of whole systems first: xdist's own, by the number of tests, leaves the longest to the end.
 test:
-	$(MAKE) --jobs=3 --output-sync=target ready
+	$(MAKE) --jobs=4 --output-sync=target ready
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: $(DEV_STAMP)

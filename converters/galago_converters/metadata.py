@@ -11,11 +11,12 @@ import io
 import struct
 import zipfile
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import msgspec
 
 from galago_converters.flat import TableReader, TableWriter
+from galago_converters.graph_edit import GraphEdit
 from galago_converters.inputs import input_spec
 from galago_edge.contract.errors import ModelError, Reason
 from galago_edge.contract.manifest import AudioPreprocess, ImagePreprocess, Preprocess
@@ -24,6 +25,11 @@ ENTRY = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
 INPUT_NAME = "input"
 OUTPUT_NAME = "logits"
+SCORES_NAME = "scores"
+
+Form = Literal["device", "interop"]
+"""``device``: what a bundle holds: logits out, gray pixels or log-mel codes in. ``interop``: scores out, RGB
+pixels or samples in, as :mod:`galago_converters.interop` makes it."""
 
 _IDENTIFIER = b"M001"
 _PARSER_VERSION = "1.3.0"
@@ -48,45 +54,25 @@ class EmbeddedMetadata(msgspec.Struct, frozen=True, kw_only=True):
     channels: int | None
 
 
-def embed(model: bytes, *, name: str, labels: Sequence[str], preprocess: Preprocess) -> bytes:
+def embed(
+    model: bytes, *, name: str, labels: Sequence[str], preprocess: Preprocess, form: Form = "device"
+) -> bytes:
     """Return the model with metadata, and with its input and output named ``input`` and ``logits``.
 
-    Same arguments, same bytes.
+    Same arguments, same bytes. The output of an interop model is named ``scores``.
 
     Raises:
+        BundleError: MODEL_BAD; it is not a TFLite file.
         ModelError: MODEL_BAD; the model already carries metadata.
     """
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    class Builder(flatbuffers.Builder):  # type: ignore[misc]
-        """Aligns byte vectors to 16, as the schema's ``force_align`` asks and the generated code forgets."""
-
-        def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803
-            return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
-
-    parts = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
-    entries = parts.metadata or []
-    if any(entry.name in (ENTRY, ENTRY.encode()) for entry in entries):
+    edit = GraphEdit.of(model)
+    if edit.has_metadata(ENTRY):
         raise ModelError(Reason.MODEL_BAD, "the model already carries metadata", hint="convert it again")
-    graph = parts.subgraphs[0]
-    graph.tensors[graph.inputs[0]].name = INPUT_NAME
-    graph.tensors[graph.outputs[0]].name = OUTPUT_NAME
-    buffer = schema.BufferT()
-    buffer.data = _bytes_array(_flatbuffer(name, preprocess))
-    entry = schema.MetadataT()
-    entry.name, entry.buffer = ENTRY, len(parts.buffers)
-    parts.buffers.append(buffer)
-    parts.metadata = [*entries, entry]
-    builder = Builder(len(model) + 4096)
-    builder.Finish(parts.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output()) + _zip_tail(labels, offset=len(builder.Output()))
-
-
-def _bytes_array(content: bytes) -> Any:
-    import numpy as np
-
-    return np.frombuffer(content, np.uint8)
+    edit.input().name = INPUT_NAME
+    edit.output().name = OUTPUT_NAME if form == "device" else SCORES_NAME
+    edit.add_metadata(ENTRY, _flatbuffer(name, preprocess, form))
+    content = edit.content()
+    return content + _zip_tail(labels, offset=len(content))
 
 
 def _zip_tail(labels: Sequence[str], offset: int) -> bytes:
@@ -100,22 +86,26 @@ def _zip_tail(labels: Sequence[str], offset: int) -> bytes:
         return file.getvalue()[offset:]
 
 
-def _flatbuffer(name: str, preprocess: Preprocess) -> bytes:
+def _flatbuffer(name: str, preprocess: Preprocess, form: Form) -> bytes:
     import flatbuffers
 
     tables = TableWriter(flatbuffers.Builder(1024))
     if isinstance(preprocess, ImagePreprocess):
-        inputs = _image_input(tables, preprocess)
+        inputs = _image_input(tables, preprocess, form)
     else:
-        inputs = _audio_input(tables, preprocess)
+        inputs = _audio_input(tables, preprocess, form)
     labels_file = tables.add(
         {0: tables.text(LABELS_FILE), 1: tables.text("one label a line, in output order")},
         int8={2: _TENSOR_AXIS_LABELS},
     )
     outputs = tables.add(
         {
-            0: tables.text(OUTPUT_NAME),
-            1: tables.text("one logit per label; softmax or sigmoid is applied outside the model"),
+            0: tables.text(OUTPUT_NAME if form == "device" else SCORES_NAME),
+            1: tables.text(
+                "one logit per label; softmax or sigmoid is applied outside the model"
+                if form == "device"
+                else "one score per label, from 0 to 1"
+            ),
             3: tables.union(_FEATURE, tables.add({})),
             6: tables.vector([labels_file]),
         }
@@ -132,8 +122,8 @@ def _flatbuffer(name: str, preprocess: Preprocess) -> bytes:
     return tables.finish(model, _IDENTIFIER)
 
 
-def _image_input(tables: TableWriter, preprocess: ImagePreprocess) -> int:
-    color = _GRAYSCALE if preprocess.color == "gray" else _RGB
+def _image_input(tables: TableWriter, preprocess: ImagePreprocess, form: Form) -> int:
+    color = _GRAYSCALE if preprocess.color == "gray" and form == "device" else _RGB
     size = tables.add({}, uint32={0: preprocess.width, 1: preprocess.height})
     content = tables.union(_IMAGE, tables.add({1: size}, int8={0: color}))
     # the network rescales pixels itself: it is fed 0 to 255 as they are
@@ -151,14 +141,18 @@ def _image_input(tables: TableWriter, preprocess: ImagePreprocess) -> int:
     )
 
 
-def _audio_input(tables: TableWriter, preprocess: AudioPreprocess) -> int:
+def _audio_input(tables: TableWriter, preprocess: AudioPreprocess, form: Form) -> int:
     spec = input_spec(preprocess)
-    low, high = (code * spec.scale for code in spec.code_range)
+    if form == "device":
+        low, high = (code * spec.scale for code in spec.code_range)
+        about = (
+            f"log-mel codes of frontend {preprocess.version}, {spec.shape[0]} frames of {spec.shape[1]} "
+            "bands, made outside the model; not samples"
+        )
+    else:
+        low, high = -1.0, 1.0
+        about = f"{preprocess.window_samples} samples, -1 to 1"
     audio = tables.add({}, uint32={0: preprocess.sample_rate_hz, 1: 1})
-    about = (
-        f"log-mel codes of frontend {preprocess.version}, {spec.shape[0]} frames of {spec.shape[1]} bands,"
-        " made outside the model; not samples"
-    )
     return tables.add(
         {
             0: tables.text(INPUT_NAME),

@@ -47,7 +47,7 @@ def _decode_image(sample: bytes) -> npt.NDArray[np.uint8]:
 
 def _first_window(sample: bytes, frontend: LogMelFrontend) -> npt.NDArray[np.int8]:
     frontend.reset()
-    samples = _decode_audio(sample, frontend.spec)
+    samples = decode_wav(sample, frontend.spec)
     frames = frontend.push(samples)
     wanted = frontend.spec.window_frames
     if len(frames) < wanted:
@@ -57,7 +57,12 @@ def _first_window(sample: bytes, frontend: LogMelFrontend) -> npt.NDArray[np.int
     return frames[:wanted]
 
 
-def _decode_audio(sample: bytes, spec: AudioPreprocess) -> npt.NDArray[np.int16]:
+def decode_wav(sample: bytes, spec: AudioPreprocess) -> npt.NDArray[np.int16]:
+    """Return the samples ``(n,)`` int16 of a 16-bit mono WAV at the model's rate.
+
+    Raises:
+        BundleError: GOLDEN_FAIL; it is something else.
+    """
     try:
         with wave.open(io.BytesIO(sample)) as file:
             met = (file.getnchannels(), file.getsampwidth(), file.getframerate())
