@@ -49,7 +49,7 @@ tflite-runtime: $(DEV_STAMP)
 	$(BIN)/python tests/setup/tflite_runtime_env.py
 
 mediapipe: $(DEV_STAMP)
-	$(BIN)/python benchmarks/mediapipe_env.py
+	$(BIN)/python -m campaigns.mediapipe_env
 
 ready: lint parts tflite-runtime mediapipe
 
@@ -62,7 +62,7 @@ test:
 bench: $(DEV_STAMP)
 	$(BIN)/python benchmarks/frontend.py
 	$(BIN)/python benchmarks/resampling.py
-	$(BIN)/python benchmarks/decision.py
+	$(BIN)/python -m benchmarks.decision
 	$(BIN)/python benchmarks/runtimes.py
 	$(BIN)/python benchmarks/qa_redecision.py
 

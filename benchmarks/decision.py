@@ -1,6 +1,6 @@
 """What one camera decision costs, end to end, against the bare ``Interpreter.invoke()`` of the same model.
 
-    .venv/bin/python benchmarks/decision.py [--no-mediapipe]
+    .venv/bin/python -m benchmarks.decision [--no-mediapipe]
 
 A decision begins with a 640 x 480 frame that was just decoded and ends with records in a sink: resize,
 colour, tensor write, invoke, scores, smoothing and events. The bare loop runs the same model bytes in the
@@ -27,11 +27,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import models
 import numpy as np
 import numpy.typing as npt
-from mediapipe_env import mediapipe_python
 
+from benchmarks import models
+from campaigns.mediapipe_env import mediapipe_python
 from galago_edge.bundle import open_bundle
 from galago_edge.contract.streams import Frame, Span
 from galago_edge.decision import Decider

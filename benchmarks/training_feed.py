@@ -45,7 +45,6 @@ from galago_workstation.data.sample_reader import open_reader, real_inputs
 from galago_workstation.data.splits import split
 from galago_workstation.data.worker_crew import usual_workers
 from galago_workstation.training.checkpoint import Checkpoint
-from galago_workstation.training.epoch_keeper import balanced_accuracy
 from galago_workstation.training.loop import Trainer
 from galago_workstation.training.network_kind import build_network
 from galago_workstation.training.phases import optimizer, phases, schedule
@@ -213,7 +212,7 @@ def plain_keras(folder: Path, config: Config) -> tuple[Turn, int]:
         network.compile(
             optimizer=optimizer(keras, config.train, phase, network, rate),
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy"), balanced_accuracy(keras, LABELS)],
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
             jit_compile=False,
         )
         clock = Clock()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from benchmarks.mediapipe_env import ENVIRONMENT, READY
+from campaigns.mediapipe_env import ENVIRONMENT, READY
 from galago_edge.commands.cli import main
 from test_kit import make_bundle
 
@@ -36,8 +36,8 @@ def ears(tmp_path: Path, tiny_audio_model: bytes) -> Path:
 def mediapipe_python() -> Path:
     if not READY.is_file():
         if os.environ.get("CI") == "true":
-            pytest.fail("MediaPipe is not installed: python benchmarks/mediapipe_env.py")
-        pytest.skip("MediaPipe is not installed: python benchmarks/mediapipe_env.py")
+            pytest.fail("MediaPipe is not installed: make mediapipe")
+        pytest.skip("MediaPipe is not installed: make mediapipe")
     return ENVIRONMENT / "bin" / "python"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import subprocess
 import sys
 from functools import cache
@@ -194,6 +196,21 @@ def test_benchmarks_and_tests_do_not_import_each_other_and_nobody_finds_a_way_ro
                 assert not tops(path) & (own - {"campaigns", "models"}), path
             assert not search_path_changes(path), f"{path.relative_to(ROOT)} changes sys.path"
     assert seen > 150
+
+
+def test_what_benchmarks_and_campaigns_import_of_the_product_is_there() -> None:
+    """Nobody runs all of them in every change: a name that has moved would be found months later."""
+    seen = 0
+    for folder in ("benchmarks", "campaigns"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("galago_"):
+                    module = importlib.import_module(node.module or "")
+                    for name in (alias.name for alias in node.names):
+                        seen += 1
+                        there = hasattr(module, name) or importlib.util.find_spec(f"{node.module}.{name}")
+                        assert there, f"{path.relative_to(ROOT)}: {node.module} has no {name}"
+    assert seen > 300
 
 
 def test_campaigns_are_started_as_their_first_lines_say_and_name_each_other_by_their_package() -> None:

@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportedForm:
     """A model in another form."""
 
     files: dict[str, bytes]
@@ -44,7 +44,7 @@ class Exported:
     tolerance: float
 
 
-def exported(source: ExportSource, form: Form, tried: Tried) -> Exported:
+def exported(source: ExportSource, form: Form, tried: Tried) -> ExportedForm:
     """Return the model in a form, with what a reader of that form says to the samples.
 
     Raises:
@@ -55,7 +55,7 @@ def exported(source: ExportSource, form: Form, tried: Tried) -> Exported:
     return _FORMS[form](source, tried)
 
 
-def _mediapipe(source: ExportSource, tried: Tried) -> Exported:
+def _mediapipe(source: ExportSource, tried: Tried) -> ExportedForm:
     content = interop_model(
         source.model,
         name=source.name,
@@ -69,7 +69,7 @@ def _mediapipe(source: ExportSource, tried: Tried) -> Exported:
         takes = f"{spec.window_samples} samples of {spec.sample_rate_hz} Hz, mono, float32 from -1 to 1"
     else:
         feed, takes = tried.raw, f"RGB pixels, {spec.width} x {spec.height}, uint8"
-    return Exported(
+    return ExportedForm(
         files={"model.tflite": content, "labels.txt": _labels(source)},
         takes=takes,
         gives="a score from 0 to 1 for each label, float32: of one window, before smoothing",
@@ -81,11 +81,11 @@ def _mediapipe(source: ExportSource, tried: Tried) -> Exported:
     )
 
 
-def _plain(source: ExportSource, tried: Tried) -> Exported:
+def _plain(source: ExportSource, tried: Tried) -> ExportedForm:
     edit = GraphEdit.of(source.model)
     edit.without_metadata()
     content = edit.content()
-    return Exported(
+    return ExportedForm(
         files={"model.tflite": content, "labels.txt": _labels(source)},
         takes=_codes(source),
         gives=_logit_codes(source),
@@ -96,14 +96,14 @@ def _plain(source: ExportSource, tried: Tried) -> Exported:
     )
 
 
-def _array(source: ExportSource, tried: Tried) -> Exported:
+def _array(source: ExportSource, tried: Tried) -> ExportedForm:
     edit = GraphEdit.of(source.model)
     edit.without_metadata()
     made = c_array(
         edit.content(), name=source.name, labels=source.labels, fed=source.input, given=source.output
     )
     name = made.source.partition('"')[2].partition(".h")[0]
-    return Exported(
+    return ExportedForm(
         files={f"{name}.c": made.source.encode(), f"{name}.h": made.header.encode()},
         takes=_codes(source),
         gives=_logit_codes(source),
@@ -114,7 +114,7 @@ def _array(source: ExportSource, tried: Tried) -> Exported:
     )
 
 
-def _onnx(source: ExportSource, tried: Tried) -> Exported:
+def _onnx(source: ExportSource, tried: Tried) -> ExportedForm:
     network = _float_network(source, "onnx")
     try:
         import onnxruntime
@@ -130,7 +130,7 @@ def _onnx(source: ExportSource, tried: Tried) -> Exported:
         path.write_bytes(network)
         try:
             model, _ = tf2onnx.convert.from_tflite(str(path), opset=_OPSET)
-        except Exception as error:
+        except Exception as error:  # tf2onnx raises what it likes
             raise ModelError(
                 Reason.EXPORT_FAILED,
                 f"tf2onnx does not take the network: {error or chatter.text()}",
@@ -139,7 +139,7 @@ def _onnx(source: ExportSource, tried: Tried) -> Exported:
         content = model.SerializeToString()
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     feed, name = input_spec(source.preprocess).real(tried.codes), session.get_inputs()[0].name
-    return Exported(
+    return ExportedForm(
         files={"model.onnx": content, "labels.txt": _labels(source)},
         takes=_reals(source),
         gives="a logit for each label, float32",
@@ -150,7 +150,7 @@ def _onnx(source: ExportSource, tried: Tried) -> Exported:
     )
 
 
-def _saved_model(source: ExportSource, tried: Tried) -> Exported:
+def _saved_model(source: ExportSource, tried: Tried) -> ExportedForm:
     network = _float_network(source, "saved-model")
     assert source.network is not None
     tf, feed = import_tensorflow(), input_spec(source.preprocess).real(tried.codes)
@@ -164,7 +164,7 @@ def _saved_model(source: ExportSource, tried: Tried) -> Exported:
             for path in sorted(place.rglob("*"))
             if path.is_file()
         }
-    return Exported(
+    return ExportedForm(
         files={**files, "labels.txt": _labels(source)},
         takes=_reals(source),
         gives="a logit for each label, float32",
@@ -178,7 +178,7 @@ def _saved_model(source: ExportSource, tried: Tried) -> Exported:
 _OPSET = 17
 _FLOAT_TOLERANCE = 0.01
 """Of a logit: other libraries sum in another order."""
-_FORMS: MappingProxyType[Form, Callable[[ExportSource, Tried], Exported]] = MappingProxyType(
+_FORMS: MappingProxyType[Form, Callable[[ExportSource, Tried], ExportedForm]] = MappingProxyType(
     {
         "mediapipe": _mediapipe,
         "tflite-plain": _plain,

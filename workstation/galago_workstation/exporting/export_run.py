@@ -14,7 +14,7 @@ import numpy.typing as npt
 from galago_converters.conversion_record import encode
 from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import ModelError, Reason
-from galago_workstation.exporting.export_forms import Exported, exported
+from galago_workstation.exporting.export_forms import ExportedForm, exported
 from galago_workstation.exporting.export_record import EXPORT_FILE, Agreement, ExportRecord, Form
 from galago_workstation.exporting.export_source import open_source
 from galago_workstation.exporting.peer_check import mediapipe_scores
@@ -71,7 +71,7 @@ def export_model(
     return record
 
 
-def _agreed(reader: str, answers: npt.NDArray[Any], made: Exported) -> Agreement:
+def _agreed(reader: str, answers: npt.NDArray[Any], made: ExportedForm) -> Agreement:
     """Return how well a reader agrees with the device.
 
     Raises:

@@ -1,18 +1,19 @@
-"""Makes benchmarks/out/venv-mediapipe: the peer in an environment of its own, for it brings its own OpenCV.
+"""Makes campaigns/out/venv-mediapipe: the peer in an environment of its own, for it brings its own OpenCV.
 
-    .venv/bin/python benchmarks/mediapipe_env.py
+    .venv/bin/python -m campaigns.mediapipe_env
 
-Prints the Python to use. Where mediapipe cannot be installed, says why and prints nothing else; the
-benchmark runs without it then and says so.
+Prints the Python to use; tests of exported models and the benchmark of decisions ask it. Where mediapipe
+cannot be installed, says why and prints nothing else; the benchmark runs without it then and says so.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-ENVIRONMENT = Path(__file__).resolve().parent / "out" / "venv-mediapipe"
+from campaigns import OUT
+
+ENVIRONMENT = OUT / "venv-mediapipe"
 READY = ENVIRONMENT / "ready.txt"
 """Written last, so that a half-made environment is made again."""
 
