@@ -1,4 +1,4 @@
-"""Makes campaigns/out/venv-mediapipe: the peer in an environment of its own, for it brings its own OpenCV.
+"""Makes .venv-mediapipe: the peer in an environment of its own, for it brings its own OpenCV.
 
     .venv/bin/python -m campaigns.mediapipe_env
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from campaigns import OUT
+from campaigns import ROOT
 
-ENVIRONMENT = OUT / "venv-mediapipe"
+ENVIRONMENT = ROOT / ".venv-mediapipe"
 READY = ENVIRONMENT / "ready.txt"
 """Written last, so that a half-made environment is made again."""
 
