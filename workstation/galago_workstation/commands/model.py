@@ -1,4 +1,4 @@
-"""``galago model``: the group. Its commands are entry points ``model.NAME``, as those of ``galago bundle``."""
+"""``galago model``: the group. Its commands are entry points ``model.NAME``, as those of ``bundle``."""
 
 from __future__ import annotations
 

@@ -69,7 +69,8 @@ def bench(
             say(f"{name} does not run: {row.why_not}")
             continue
         say(
-            f"{name} p50 {row.p50_us / 1000:.3f} ms  p90 {row.p90_us / 1000:.3f}  p99 {row.p99_us / 1000:.3f}  "
+            f"{name} p50 {row.p50_us / 1000:.3f} ms  p90 {row.p90_us / 1000:.3f}  "
+            f"p99 {row.p99_us / 1000:.3f}  "
             f"first {row.first_us / 1000:.3f}  init {row.init_us / 1000:.3f}  "
             f"memory {row.memory_bytes / 1e6:.1f} MB  {count_of(row.runs, 'run')}"
         )

@@ -2,8 +2,8 @@
 
 A file may be made to end whoever reads or loads it. Here that happens alone, within bounds;
 ``galago_workstation.looking.model_look`` starts this process and tells what became of it. Arguments: a file
-descriptor for the answer, the model's path, and bounds in bytes and seconds. The answer grows line by line, as
-``look_messages`` says: what the file holds is told before a runtime touches it.
+descriptor for the answer, the model's path, and bounds in bytes and seconds. The answer grows line by line,
+as ``look_messages`` says: what the file holds is told before a runtime touches it.
 """
 
 from __future__ import annotations

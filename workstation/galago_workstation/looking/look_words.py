@@ -34,7 +34,8 @@ def look_rows(look: ModelLook, boards: Sequence[BoardVerdict]) -> Iterator[tuple
     yield (
         "quantized tensors",
         (
-            f"{content.quantized_per_tensor} with one scale, {content.quantized_per_channel} with one per channel"
+            f"{content.quantized_per_tensor} with one scale, "
+            f"{content.quantized_per_channel} with one per channel"
         ),
     )
     yield "state", _state(content)
@@ -105,7 +106,8 @@ def _state(content: ModelContent) -> str:
 
 def _metadata(content: ModelContent) -> list[str]:
     lines = [
-        f"{one.name}, {one.bytes} bytes" + (" (of a vendor)" if one.vendor else "") for one in content.metadata
+        f"{one.name}, {one.bytes} bytes" + (" (of a vendor)" if one.vendor else "")
+        for one in content.metadata
     ]  # fmt: skip
     if content.min_runtime_version:
         lines.append(f"says that it needs TensorFlow {content.min_runtime_version}")
