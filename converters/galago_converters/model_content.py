@@ -61,7 +61,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[str, ...]
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class KeptState(msgspec.Struct, frozen=True, kw_only=True):
     """What makes an answer depend on more than the input."""
 
     variable_tensors: int
@@ -91,7 +91,7 @@ class ModelContent(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[ModelTensor, ...]
     outputs: tuple[ModelTensor, ...]
     signatures: tuple[Signature, ...]
-    state: State
+    state: KeptState
     quantized_per_tensor: int
     quantized_per_channel: int
     parameters: int
@@ -146,7 +146,7 @@ def content_of(model: bytes) -> ModelContent:
         inputs=found.inputs,
         outputs=found.outputs,
         signatures=tuple(_signatures(root)),
-        state=State(
+        state=KeptState(
             variable_tensors=sum(bool(tensor.IsVariable()) for tensor in tensors),
             variables=sum(one.nodes for one in counts if one.name == "VAR_HANDLE" and not one.custom),
             control_flow=tuple(one.name for one in counts if one.name in _CONTROL and not one.custom),

@@ -59,7 +59,7 @@ def structure_diff(first: bytes, second: bytes) -> StructureDiff:
     """
     reports = (report(first), report(second))
     lines = [_node_lines(one) for one in reports]
-    matcher = difflib.SequenceMatcher(None, *lines, autojunk=False)
+    matcher = difflib.SequenceMatcher(a=lines[0], b=lines[1], autojunk=False)
     same, added, removed = 0, [], []
     for tag, a, a_end, b, b_end in matcher.get_opcodes():
         if tag == "equal":

@@ -1,8 +1,8 @@
 """The process that times a model: ``python -m galago_workstation.looking.bench_child``.
 
 Arguments: a file descriptor for the answer, the model's path, backend, threads, seconds of timed runs, and
-the bound of memory in bytes. The answer is one line of JSON, a :class:`BenchRound`, behind ``run `` or a failure
-behind ``failed ``, as ``look_messages`` has them.
+the bound of memory in bytes. The answer is one line of JSON, a :class:`BenchRound`, behind ``run `` or a
+failure behind ``failed ``, as ``look_messages`` has them.
 """
 
 from __future__ import annotations
