@@ -165,11 +165,12 @@ def galago(folder: Path, config: Config) -> Turn:
             self.ends.append(used_s())
 
     clock = CpuClock()
-    trainer = Trainer(config, reader, listing.labels, parts, run, clock)
+    checkpoint = Checkpoint(run / "state", "benchmark")
+    trainer = Trainer(config, reader, listing.labels, parts, run, clock, checkpoint)
 
     def turn(epochs: int) -> list[EpochCost]:
         clock.ends.clear()
-        fitted = trainer.fit(Checkpoint(run / "state", f"{time.monotonic_ns()}"))
+        fitted = trainer.fit()
         assert len(fitted.epochs) == epochs
         cpu = np.diff(clock.ends).tolist()
         return [EpochCost(row.seconds, used) for row, used in zip(fitted.epochs[1:], cpu, strict=True)]
