@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
+from galago_converters.graph_edit import GraphEdit
+from galago_devices import names
 from galago_edge.contract.errors import InputError
 from galago_edge.decision.activation import ONE
 from galago_workstation.data.augmentation_samples import ChangedSample
 from galago_workstation.evaluation.model_doubts import ModelDoubt
-from galago_workstation.evaluation.page import report_samples, run_report
+from galago_workstation.evaluation.page import label_contradictions, report_samples, run_report
 from galago_workstation.evaluation.page.answer_figures import (
     MOST_POINTS,
     calibration,
@@ -20,6 +24,7 @@ from galago_workstation.evaluation.page.answer_figures import (
     label_curves,
     label_figures,
 )
+from galago_workstation.evaluation.page.board_rows import board_rows
 from galago_workstation.evaluation.page.report_samples import spectrogram, spread
 from galago_workstation.evaluation.page.run_report import (
     TrainingRates,
@@ -158,6 +163,84 @@ def test_augmentation_is_shown_beside_the_sample_in_the_colours_that_it_has(
     assert [one.id for one in found.augmented] == ["data/0.png as it is", "data/0.png in epoch 1"]
     shown = cv2.imdecode(np.frombuffer(media[found.augmented[0].picture], np.uint8), cv2.IMREAD_COLOR)
     assert shown[8, 8, 2] > 150 > 50 > shown[8, 8, 0], "BGR"
+
+
+def picture_run(monkeypatch: pytest.MonkeyPatch, folder: Path, levels: list[float]) -> tuple[Any, Any]:
+    """A run whose pictures are noise, the same where ``levels`` are, and a little brighter each time."""
+    run, scored = scored_run(folder, LABELS, TRUTH, SCORES)
+    fields = {level: np.random.default_rng(round(level)).integers(0, 200, (32, 32, 3)) for level in levels}
+
+    def raw(sample: Any) -> Any:
+        number = int(sample.id.partition("/")[2].partition(".")[0])
+        return (fields[levels[number]] + number).astype(np.uint8)
+
+    monkeypatch.setattr(run, "raw", raw, raising=False)
+    monkeypatch.setattr(
+        run, "samples", lambda part: {"test": run.test[4:], "train": run.test[:4]}.get(part, [])
+    )
+    return run, scored
+
+
+def test_what_is_nearly_the_same_and_labelled_otherwise_stands_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # labels 0 0 0 1 1 2: sample 2 is sample 3 with another label, 0 is 5, 0 is 1 with its own label
+    run, scored = picture_run(monkeypatch, tmp_path, [7, 7, 8, 8, 9, 7])
+    found, media = report_of(run, scored, (), TrainingRates())
+    pairs = {tuple(one.id for one in pair.samples): pair for pair in found.alike}
+    assert ("data/2.png", "data/3.png") in pairs
+    assert any("data/5.png" in pair for pair in pairs)
+    assert not any(set(pair) == {"data/0.png", "data/1.png"} for pair in pairs)
+    pair = pairs["data/2.png", "data/3.png"]
+    assert [(one.label, one.part) for one in pair.samples] == [(0, "train"), (1, "train")]
+    assert 0.995 < pair.alike <= 1.0
+    assert all(one.picture in media for one in pair.samples)
+    assert found.alike_text == f"{len(found.alike)} pairs among 6 samples"
+
+
+def test_where_nothing_contradicts_itself_no_pair_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, scored = picture_run(monkeypatch, tmp_path, [1, 2, 3, 4, 5, 6])
+    found, _ = report_of(run, scored, (), TrainingRates())
+    assert found.alike == () and found.alike_text == "0 pairs among 6 samples"
+
+
+def test_of_many_samples_as_many_as_can_be_are_compared_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, scored = picture_run(monkeypatch, tmp_path, [1, 2, 3, 4, 5, 6])
+    monkeypatch.setattr(label_contradictions, "MOST_COMPARED", 3)
+    found, _ = report_of(run, scored, (), TrainingRates())
+    assert found.alike_text == "0 pairs among 3 samples of 6; galago data check compares all that can be read"
+
+
+def test_boards_say_whether_they_run_the_model_and_what_it_takes(
+    tmp_path: Path, tiny_image_model: bytes
+) -> None:
+    run, scored = scored_run(tmp_path, LABELS, TRUTH, SCORES)
+    bare, _ = report_of(run, scored, (), TrainingRates())
+    assert bare.boards == () and bare.boards_text == ""
+    (tmp_path / "converted").mkdir()
+    (tmp_path / "converted" / "int8.tflite").write_bytes(tiny_image_model)
+    found, _ = report_of(run, scored, (), TrainingRates())
+    heads, *rows = found.boards
+    assert heads[:2] == ("board", "runs it") and len(rows) == len(names())
+    by_title = {row[0]: row for row in rows}
+    assert by_title["Raspberry Pi 5"][1:] == ("yes", "1024 MB", "55.0 MB (5.4 %)")
+    assert "million multiply-adds an answer" in found.boards_text
+    assert "1.25 ms on a processor. No board was measured" in found.boards_text
+
+
+def test_a_board_that_cannot_run_the_model_says_why(tmp_path: Path, tiny_image_model: bytes) -> None:
+    _, scored = scored_run(tmp_path, LABELS, TRUTH, SCORES)
+    edit = GraphEdit.of(tiny_image_model)
+    edit.operator("ATAN2", [0, 0], [edit.tensor("odd", (1, 3), "FLOAT32")])
+    (tmp_path / "converted").mkdir()
+    (tmp_path / "converted" / "int8.tflite").write_bytes(edit.content())
+    large = msgspec.structs.replace(scored.evaluation, rss_peak_bytes=3_000_000_000)
+    rows = {row[0]: row[1] for row in board_rows(tmp_path, large)}
+    assert "ATAN2" in rows["Raspberry Pi 5"] and "more memory" in rows["Raspberry Pi 5"]
 
 
 def test_a_spectrogram_has_time_to_the_right_and_high_bands_at_the_top() -> None:

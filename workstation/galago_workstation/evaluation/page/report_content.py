@@ -50,6 +50,14 @@ class ReportForm(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[LabelFigures, ...]
 
 
+class AlikeSamples(msgspec.Struct, frozen=True, kw_only=True):
+    """Two samples that are nearly the same and have different labels."""
+
+    samples: tuple[ReportSample, ReportSample]
+    alike: float
+    """Correlation of their thumbprints, as ``galago data check`` tells near copies."""
+
+
 class ReportEpoch(msgspec.Struct, frozen=True, kw_only=True):
     """One line of metrics.csv."""
 
@@ -79,6 +87,13 @@ class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
     calibration: Calibration
     groups: tuple[GroupFigures, ...]
     more_groups: int
+    alike: tuple[AlikeSamples, ...]
+    """Samples of different labels that are nearly the same, the most alike first."""
+    alike_text: str
+    """How many pairs there are, and of how many samples."""
+    boards: tuple[tuple[str, ...], ...]
+    """Rows of texts, the heads first; empty where there is no int8 model."""
+    boards_text: str
     epochs: tuple[ReportEpoch, ...]
     best_epoch: int
     counts: tuple[tuple[str, tuple[int, ...]], ...]

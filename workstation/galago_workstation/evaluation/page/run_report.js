@@ -52,6 +52,7 @@ function tables() {
     }), "95 % intervals in brackets");
   if (page.groups.length) titled("groups", "Right answers by group, the worst first", ["group", "right"], page.groups.map((one) => [one.name, interval(one.right)]),
     page.more_groups ? count(page.more_groups, "better group") + " not listed" : "");
+  if (page.boards.length) titled("boards", "Boards", page.boards[0], page.boards.slice(1), page.boards_text);
   titled("counts", "Samples by label and part", ["label", ...page.counts.map(([part]) => part)], page.labels.map((_, n) => [label(n), ...page.counts.map(([, counts]) => grouped.format(counts[n]))]));
 }
 
@@ -129,6 +130,11 @@ function choices() {
     if (event.key === "ArrowLeft") large(turned, at - 1);
     if (event.key === "ArrowRight") large(turned, at + 1);
   });
+}
+function alike() {
+  $("alike-text").textContent = page.alike_text;
+  $("alikes").append(...page.alike.map((pair) => make("div", "", make("h3", "", pair.samples.map((one) => label(one.label)).join(" and ") + ": " + percent(pair.alike) + " alike"), make("ol", "samples", ...pair.samples.map((one, place) => card(pair.samples, one, place))))));
+  $("alike").hidden = !page.alike.length;
 }
 function sheet() {
   page.labels.forEach((_, number) => {
@@ -219,6 +225,7 @@ choices();
 tables();
 errors();
 matrix();
+alike();
 sheet();
 let width = 0;
 new ResizeObserver(() => {

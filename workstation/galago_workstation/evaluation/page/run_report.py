@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galago_edge.contract.count_words import count_of
 from galago_edge.contract.errors import GalagoError, InputError, Reason, disk_error
 from galago_edge.contract.printable import on_one_line
 from galago_workstation.data.augmentation_samples import augmentation_samples
@@ -22,9 +23,16 @@ from galago_workstation.evaluation.page.answer_figures import (
     label_curves,
     label_figures,
 )
+from galago_workstation.evaluation.page.board_rows import board_rows, cost_note
+from galago_workstation.evaluation.page.label_contradictions import (
+    MOST_SHOWN,
+    Contradictions,
+    contradictions,
+)
 from galago_workstation.evaluation.page.report_content import (
     Q16,
     SCHEMA,
+    AlikeSamples,
     ReportContent,
     ReportEpoch,
     ReportForm,
@@ -102,6 +110,8 @@ def report_of(
     errors = _errors(scored, truth, media)
     augmented = _augmented(run, media)
     sheet = _sheet(run, media)
+    against = contradictions(run)
+    alike = _alike(against, media)
     names = [None if sample.group is None else on_one_line(sample.group) for sample in samples]
     groups = group_figures(names, given == truth)
     curves = sorted(label_curves(truth, scored.int8_scores), key=lambda one: one.average_precision)[
@@ -122,6 +132,10 @@ def report_of(
         calibration=calibration(given == truth, scored.int8_scores.max(axis=1)),
         groups=groups[:MOST_GROUPS],
         more_groups=max(0, len(groups) - MOST_GROUPS),
+        alike=alike,
+        alike_text=_alike_text(against),
+        boards=board_rows(run.path, found),
+        boards_text=on_one_line(cost_note(run.path, found)),
         epochs=epochs,
         best_epoch=run.record.result.best_epoch,
         counts=tuple((part, _counts(run, part)) for part in PARTS),
@@ -212,6 +226,33 @@ def _errors(scored: ScoredRun, truth: Labels, media: SampleMedia) -> tuple[Repor
                 )
             )
     return tuple(found)
+
+
+def _alike(found: Contradictions, media: SampleMedia) -> tuple[AlikeSamples, ...]:
+    shown = []
+    for pair in found.pairs[:MOST_SHOWN]:
+        cards = [
+            ReportSample(
+                id=on_one_line(sample.id),
+                part=part,
+                label=sample.label,
+                picture=names[0],
+                sound=names[1],
+                group=on_one_line(sample.group or ""),
+            )
+            for sample, part in zip(pair.samples, pair.parts, strict=True)
+            if (names := media.take(sample)) is not None
+        ]
+        if len(cards) == 2:
+            shown.append(AlikeSamples(samples=(cards[0], cards[1]), alike=round(pair.alike, 4)))
+    return tuple(shown)
+
+
+def _alike_text(found: Contradictions) -> str:
+    text = f"{count_of(len(found.pairs), 'pair')} among {count_of(found.compared, 'sample')}"
+    if found.compared < found.of:
+        text += f" of {found.of}; galago data check compares all that can be read"
+    return text
 
 
 def _sheet(run: Run, media: SampleMedia) -> tuple[ReportSample, ...]:
