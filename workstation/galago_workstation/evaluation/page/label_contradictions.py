@@ -10,7 +10,7 @@ from galago_edge.contract.errors import GalagoError
 from galago_edge.contract.manifest import AudioPreprocess
 from galago_workstation.data.near_copies import PICTURE_ALIKE, SOUND_ALIKE, near_copies
 from galago_workstation.data.sample import PARTS, Part, Sample
-from galago_workstation.data.sample_look import Thumbprint, look_at_pixels, look_at_sound
+from galago_workstation.data.sample_look import Thumbprint, look_at_pixels, window_thumbprint
 from galago_workstation.run_folder import Run
 
 MOST_COMPARED = 10_000
@@ -76,8 +76,9 @@ def contradictions(run: Run) -> Contradictions:
 
 def _thumbprint(run: Run, sample: Sample) -> Thumbprint | None:
     try:
-        if not isinstance(run.preprocess, AudioPreprocess):
-            return look_at_pixels(run.raw(sample).astype(np.uint8, copy=False)).thumbprint
-        return None if sample.path is None else look_at_sound(sample.path).thumbprint
+        raw, spec = run.raw(sample), run.preprocess
+        if isinstance(spec, AudioPreprocess):
+            return window_thumbprint(raw.astype(np.int16, copy=False), spec.sample_rate_hz)
+        return look_at_pixels(raw.astype(np.uint8, copy=False)).thumbprint
     except GalagoError:
         return None
