@@ -1,8 +1,9 @@
 """From a float32 TFLite file to every other format, without TensorFlow: through ``litert-quantizer``.
 
-Its recipes are static (integer activations with ranges from samples) or dynamic (integer weights, activations
-rounded while it runs): https://developers.google.com/edge/litert/quantization/tflq_to_aeq_migration. A range is
-the smallest and largest value over all samples; its own default, a moving average, depends on their order.
+Recipes are static (integer activations with ranges from samples) or dynamic (integer weights, activations
+rounded while it runs): https://developers.google.com/edge/litert/quantization/tflq_to_aeq_migration. Ranges
+reach from the smallest to the largest value of all samples, and to zero; litert-quantizer's own default, a
+moving average, depends on the order of the samples.
 """
 
 from __future__ import annotations
