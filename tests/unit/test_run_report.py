@@ -24,7 +24,7 @@ from galago_workstation.evaluation.page.answer_figures import (
     label_curves,
     label_figures,
 )
-from galago_workstation.evaluation.page.board_rows import board_rows
+from galago_workstation.evaluation.page.board_rows import board_rows, cost_note
 from galago_workstation.evaluation.page.report_samples import spectrogram, spread
 from galago_workstation.evaluation.page.run_report import (
     TrainingRates,
@@ -198,6 +198,19 @@ def test_what_is_nearly_the_same_and_labelled_otherwise_stands_side_by_side(
     assert found.alike_text == f"{len(found.alike)} pairs among 6 samples"
 
 
+def test_what_contradicts_itself_has_its_place_before_the_contact_sheet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, scored = picture_run(monkeypatch, tmp_path, [7, 1, 8, 8, 9, 2])
+    whole, media = report_of(run, scored, (), TrainingRates())
+    shown = [one.picture for one in whole.errors]
+    shown += [one.picture for pair in whole.alike for one in pair.samples]
+    assert len(whole.alike) == 1 and whole.sheet
+    monkeypatch.setattr(report_samples, "MOST_MEDIA_BYTES", sum(len(media[name]) for name in shown))
+    full, _ = report_of(run, scored, (), TrainingRates())
+    assert len(full.alike) == 1 and full.sheet == () and "left out" in full.left_out
+
+
 def test_where_nothing_contradicts_itself_no_pair_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,8 +241,17 @@ def test_boards_say_whether_they_run_the_model_and_what_it_takes(
     assert heads[:2] == ("board", "runs it") and len(rows) == len(names())
     by_title = {row[0]: row for row in rows}
     assert by_title["Raspberry Pi 5"][1:] == ("yes", "1024 MB", "55.0 MB (5.4 %)")
-    assert "million multiply-adds an answer" in found.boards_text
+    assert "million multiply-adds an answer, a file" in found.boards_text
     assert "1.25 ms on a processor. No board was measured" in found.boards_text
+
+
+def test_what_is_not_counted_is_named(tmp_path: Path, tiny_image_model: bytes) -> None:
+    _, scored = scored_run(tmp_path, LABELS, TRUTH, SCORES)
+    edit = GraphEdit.of(tiny_image_model)
+    edit.operator("CALL_ONCE", [], [])
+    (tmp_path / "converted").mkdir()
+    (tmp_path / "converted" / "int8.tflite").write_bytes(edit.content())
+    assert "multiply-adds an answer without CALL_ONCE" in cost_note(tmp_path, scored.evaluation)
 
 
 def test_a_board_that_cannot_run_the_model_says_why(tmp_path: Path, tiny_image_model: bytes) -> None:

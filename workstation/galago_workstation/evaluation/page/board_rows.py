@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from galago_converters.conversion_record import CONVERTED_FOLDER, INT8_FILE
 from galago_converters.inspection import report
-from galago_converters.multiply_adds import multiply_adds
+from galago_converters.multiply_adds import ELEMENTWISE, multiply_adds
 from galago_devices import names, profile
 from galago_edge.bundle.compatibility import unsupported_ops
 from galago_edge.contract.errors import disk_error
@@ -45,11 +45,14 @@ def cost_note(run: Path, found: Evaluation) -> str:
     model = _model(run)
     if model is None:
         return ""
-    millions, milliseconds = multiply_adds(model).total / 1e6, found.tflite_int8.p50_us / 1e3
+    counted, milliseconds = multiply_adds(model), found.tflite_int8.p50_us / 1e3
+    # what is done element by element costs little beside products with weights; anything else is named
+    without = sorted({one.operator for one in counted.uncounted if one.why != ELEMENTWISE})
     return (
-        f"{millions:.2f} million multiply-adds an answer, a file of {len(model) / 1e3:.0f} kB; "
+        f"{counted.total / 1e6:.2f} million multiply-adds an answer"
+        f"{' without ' + ', '.join(without) if without else ''}, a file of {len(model) / 1e3:.0f} kB; "
         f"{milliseconds:.2f} ms on {found.cpu}. No board was measured: memory is that of the engine on this "
-        "machine, and how long an answer takes there is not known"
+        "machine, and how long an answer takes there is not known, nor what is free on its disk"
     )
 
 

@@ -134,7 +134,7 @@ function choices() {
 function alike() {
   $("alike-text").textContent = page.alike_text;
   $("alikes").append(...page.alike.map((pair) => make("div", "", make("h3", "", pair.samples.map((one) => label(one.label)).join(" and ") + ": " + percent(pair.alike) + " alike"), make("ol", "samples", ...pair.samples.map((one, place) => card(pair.samples, one, place))))));
-  $("alike").hidden = !page.alike.length;
+  $("alikes").hidden = !page.alike.length;
 }
 function sheet() {
   page.labels.forEach((_, number) => {

@@ -108,10 +108,10 @@ def report_of(
     epochs = read_epochs(run.path / METRICS_FILE)
     media = SampleMedia(run)
     errors = _errors(scored, truth, media)
+    against = contradictions(run)
+    alike = _alike(against, media)  # before what there is much of: all share the room of the page
     augmented = _augmented(run, media)
     sheet = _sheet(run, media)
-    against = contradictions(run)
-    alike = _alike(against, media)
     names = [None if sample.group is None else on_one_line(sample.group) for sample in samples]
     groups = group_figures(names, given == truth)
     curves = sorted(label_curves(truth, scored.int8_scores), key=lambda one: one.average_precision)[
