@@ -504,3 +504,26 @@ def test_what_loses_too_much_is_told_of_the_training(run: Path, keras: Any) -> N
     network(keras, unused_gain=2000.0).save(run / "model.keras")
     as_if_trained_so(run)
     assert "try --aware-epochs 8" in galago("convert", run).output
+
+
+def test_a_converted_run_is_exported_for_tensorflow_and_answers_alike(
+    converted_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "saved"
+    result = galago("export", converted_run, "--to", "saved-model", "-o", out)
+    assert result.exit_code == 0, result.output
+    (agreement,) = json.loads((out / "export.json").read_bytes())["agreement"]
+    assert agreement["reader"].startswith("tensorflow ")
+    assert agreement["same_top"] == agreement["samples"] > 10
+    tf = import_tensorflow()
+    pixels = np.full((1, 8, 8, 1), 215, np.float32)
+    assert int(np.argmax(tf.saved_model.load(str(out / "saved_model")).serve(pixels))) == 0  # bright
+    assert (out / "labels.txt").read_text() == "bright\ndark\nmid\n"
+
+    def broken(self: Run) -> Any:
+        raise ValueError("a layer of my own")
+
+    monkeypatch.setattr(Run, "keras_model", broken)
+    refused = galago("export", converted_run, "--to", "saved-model", "-o", out)
+    assert_one_line(refused, Reason.EXPORT_FAILED)
+    assert (out / "export.json").exists()

@@ -156,9 +156,16 @@ def _saved_model(source: ExportSource, tried: Tried) -> ExportedForm:
     tf, feed = import_tensorflow(), input_spec(source.preprocess).real(tried.codes)
     with captured(), tempfile.TemporaryDirectory(prefix="galago-saved-") as folder:
         place = Path(folder) / "saved_model"
-        source.network().export(str(place), verbose=False)
-        loaded = tf.saved_model.load(str(place))
-        answers = np.concatenate([np.asarray(loaded.serve(one[np.newaxis])) for one in feed])
+        try:
+            source.network().export(str(place), verbose=False)
+            loaded = tf.saved_model.load(str(place))
+            answers = np.concatenate([np.asarray(loaded.serve(one[np.newaxis])) for one in feed])
+        except Exception as error:  # whatever the author's own layers may raise
+            raise ModelError(
+                Reason.EXPORT_FAILED,
+                f"Keras does not export the network: {type(error).__name__}: {error}",
+                hint="export it as onnx or tflite-plain",
+            ) from error
         files = {
             f"saved_model/{path.relative_to(place).as_posix()}": path.read_bytes()
             for path in sorted(place.rglob("*"))
